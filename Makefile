@@ -1,0 +1,47 @@
+# Everything starts here. `make help` lists the targets; each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help run install test lint format load lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# One stamp per lock file: a changed lock re-installs, an unchanged one costs nothing.
+$(VENV)/.%: requirements/%.txt pyproject.toml
+	@test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 2; }; $(PYTHON) -m venv $(VENV); }
+	@echo "installing requirements/$*.txt into $(VENV)"
+	@$(PIP) -r requirements/$*.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(VENV)/.run ## the demo: simulated fleet and API, store, gateway on http://127.0.0.1:8080
+	@exec $(BIN)/python -m loadtests.demo
+
+install: $(VENV)/.run ## make .venv/bin/gateway
+
+test: $(VENV)/.test ## the whole suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## format and rules (ruff), types (mypy), who may import whom (import-linter)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## let ruff format and fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+load: $(VENV)/.load ## ramp the demo past its capacity and down again; writes loadtests/out/spillover.png
+	@exec $(BIN)/python -m loadtests.spillover
+
+lock: ## write requirements/*.txt anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
+	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,186 @@
+"""Every error of the gateway, as one tree.
+
+::
+
+    GatewayError                       the client gets it: HTTP status, stable code
+      InvalidRequest          400 invalid_request
+        RequestTooLarge       413 request_too_large
+        UnsupportedMedia      415 unsupported_media_type
+        MethodNotAllowed      405 method_not_allowed
+      ModelNotFound           404 model_not_found
+      NotFound                404 not_found
+      ResidencyUnknown        400 residency_unknown
+      ResidencyRefused        403 residency_refused
+      InvalidKey              401 invalid_key
+      ModelNotAllowed         403 model_not_allowed
+      BudgetExceeded          402 budget_exceeded
+      MaxCostExceeded         402 max_cost_exceeded
+      FleetSaturated          429 fleet_saturated       always with Retry-After
+      RateLimited             429 rate_limited          always with Retry-After
+      UpstreamFailed          502 upstream_error
+      NoCapacity              503 no_capacity           always with Retry-After
+      DeadlineExceeded        504 deadline_exceeded
+    UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
+      ConnectFailed                    no byte of the request left this machine
+      PermitRefused                    the permit does not cover this upstream, version or peer address
+      Reset                            the connection broke; `processed` tells whether the request may have been seen
+      UpstreamTimeout                  `phase`: connect, first_byte, idle, total
+      BadAnswer                        the bytes that came are not the HTTP we can trust
+      Refused                          a complete answer whose status is about us or about load, not about the request
+    StoreFault                         the store was slow or gone; never the client's problem
+    PolicyFault                        a policy folder that does not compile; carries every fault found
+    StartupFault                       the process cannot start; the message says what to do
+
+Messages name what was wrong, where, and what would be right. They never hold a prompt, a key or an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """An answer of ours to the client. `param` names the offending field, `retry_after` is in seconds."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "api_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after: int | None = None, retry: bool | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.retry = retry
+        """Sent as `x-should-retry` when not None: False where a paid attempt of unknown outcome must not be repeated."""
+
+
+class InvalidRequest(GatewayError):
+    status, code, type = 400, "invalid_request", "invalid_request_error"
+
+
+class RequestTooLarge(InvalidRequest):
+    status, code = 413, "request_too_large"
+
+
+class UnsupportedMedia(InvalidRequest):
+    status, code = 415, "unsupported_media_type"
+
+
+class MethodNotAllowed(InvalidRequest):
+    status, code = 405, "method_not_allowed"
+
+
+class ModelNotFound(GatewayError):
+    status, code, type = 404, "model_not_found", "invalid_request_error"
+
+
+class NotFound(GatewayError):
+    status, code, type = 404, "not_found", "invalid_request_error"
+
+
+class ResidencyUnknown(GatewayError):
+    status, code, type = 400, "residency_unknown", "invalid_request_error"
+
+
+class ResidencyRefused(GatewayError):
+    status, code, type = 403, "residency_refused", "permission_error"
+
+
+class InvalidKey(GatewayError):
+    status, code, type = 401, "invalid_key", "authentication_error"
+
+
+class ModelNotAllowed(GatewayError):
+    status, code, type = 403, "model_not_allowed", "permission_error"
+
+
+class BudgetExceeded(GatewayError):
+    status, code, type = 402, "budget_exceeded", "budget_error"
+
+
+class MaxCostExceeded(GatewayError):
+    status, code, type = 402, "max_cost_exceeded", "budget_error"
+
+
+class FleetSaturated(GatewayError):
+    status, code, type = 429, "fleet_saturated", "rate_limit_error"
+
+
+class RateLimited(GatewayError):
+    status, code, type = 429, "rate_limited", "rate_limit_error"
+
+
+class UpstreamFailed(GatewayError):
+    status, code = 502, "upstream_error"
+
+
+class NoCapacity(GatewayError):
+    status, code = 503, "no_capacity"
+
+
+class DeadlineExceeded(GatewayError):
+    status, code, type = 504, "deadline_exceeded", "timeout_error"
+
+
+class UpstreamFault(Exception):
+    """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request."""
+
+    def __init__(self, message: str, *, processed: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.processed = processed
+
+
+class ConnectFailed(UpstreamFault):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, processed=False)
+
+
+class PermitRefused(UpstreamFault):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, processed=False)
+
+
+class Reset(UpstreamFault):
+    """The connection ended before the answer did."""
+
+
+class UpstreamTimeout(UpstreamFault):
+    def __init__(self, phase: str, seconds: float, *, processed: bool = True) -> None:
+        super().__init__(f"{phase} timeout after {seconds:g} s", processed=processed)
+        self.phase = phase
+
+
+class BadAnswer(UpstreamFault):
+    """The upstream's bytes are not HTTP that can be framed without doubt."""
+
+
+class Refused(UpstreamFault):
+    """A complete answer that is about load or about our account. `retry_after` is in seconds, if the upstream said one."""
+
+    def __init__(self, status: int, message: str, *, retry_after: float | None = None, account: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.account = account
+        """True where the refusal is about our key, credit or spend limit: it opens that upstream's circuit."""
+
+
+class StoreFault(Exception):
+    """The store did not answer in time, or not at all."""
+
+
+class PolicyFault(Exception):
+    """A policy folder that does not compile. `faults` are ready to print: `file:line:column: key.path: what is wrong`."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class StartupFault(Exception):
+    """The process cannot start; the message says what is wrong and what to do about it."""

@@ -1,0 +1,337 @@
+"""The vocabulary: what the rooms of the gateway say to each other, as frozen, slotted dataclasses.
+
+Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes, work in GPU-microseconds
+(an integer, so that sums in Lua and in Python are exact), shares and utilisations 0..1. None means unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+Kind = Literal["local", "managed"]
+Priority = Literal["interactive", "standard", "batch"]
+Outcome = Literal["local", "spilled", "fallback", "managed"]
+Reason = Literal[
+    "local_has_room",
+    "slo_limit",
+    "queue_wait",
+    "kv_pressure",
+    "outside_load",
+    "spill_when",
+    "no_healthy_worker",
+    "residency",
+    "cheaper",
+    "budget",
+    "stale",
+    "capability",
+    "rule",
+]
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Where a request's data may go. `local`: our own machines only. `zones`: every one of them must hold the data."""
+
+    local: bool = False
+    zones: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.local or bool(self.zones)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List price in USD per million tokens, and per request."""
+
+    input_per_1m: float = 0.0
+    output_per_1m: float = 0.0
+    per_request: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How long a decoding step takes, in milliseconds: `step_ms + per_seq_ms * sequences + per_prompt_token_ms * prompt tokens`."""
+
+    step_ms: float
+    per_seq_ms: float
+    per_prompt_token_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One address to send to. `limit` is leased work (GPU-us) and `seats` the requests in flight that it may hold."""
+
+    name: str
+    backend: str
+    kind: Kind
+    url: str
+    dialect: str
+    zone: str
+    networks: tuple[Network, ...]
+    speed: Speed
+    limit: int
+    seats: int
+    key: str | None = field(default=None, repr=False)
+    engine: str | None = None
+    dcgm: str | None = None
+    hostname: str | None = None
+    gpus: tuple[int, ...] | None = None
+    usd_per_hour: float | None = None
+    private_in: frozenset[str] = frozenset()
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One way to serve a model: which backend, under which name there, at which list price (managed only)."""
+
+    backend: str
+    name: str
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    modality: str
+    served_by: tuple[Served, ...]
+    residency: Demand = Demand()
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """First token within `ttft`, each later one within `tpot` (seconds), for a share `target` of the answers."""
+
+    ttft: float | None = None
+    tpot: float | None = None
+    target: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One of the user's own words in `spill.when`: `signal` compared with `value`."""
+
+    signal: str
+    above: bool
+    inclusive: bool
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    backends: tuple[str, ...]
+    budget_usd_per_hour: float | None = None
+    when: tuple[Threshold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `idle` is the longest silence between two pieces of an answer."""
+
+    connect: float = 2.0
+    first_byte: float = 300.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    model: str | None = None
+    endpoint: str | None = None
+    tenant: str | None = None
+    residency: Literal["any", "none"] | None = None
+    priority: Priority | None = None
+    stream: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    match: Match
+    backends: tuple[str, ...]
+    slo: Slo
+    max_wait: float
+    spill: Spill | None
+    fallback: tuple[str, ...]
+    attempts: int
+    timeouts: Timeouts
+    residency: Demand
+    on_fields: Mapping[str, Literal["remove", "pass", "refuse"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who pays. `models` and `backends` are allow-lists; None allows all."""
+
+    name: str
+    models: tuple[str, ...] | None = None
+    residency: Demand = Demand()
+    priority: Priority = "interactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled folder: immutable; `version` is the hash of its content."""
+
+    version: str
+    zones: Mapping[str, frozenset[str]]
+    backends: Mapping[str, tuple[Upstream, ...]]
+    upstreams: Mapping[str, Upstream]
+    models: Mapping[str, Model]
+    rules: tuple[Rule, ...]
+    tenants: Mapping[str, Tenant]
+    keys: Mapping[str, str]
+    """Keyed hash of a key -> tenant name."""
+    simulated: bool
+    """True where every managed backend is a simulated one on loopback: only then does the key `demo` work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One scrape of a worker. `at` is when it was taken (the store's clock); None fields were not published."""
+
+    at: float
+    healthy: bool
+    life: int = 0
+    running: int | None = None
+    waiting: int | None = None
+    kv: float | None = None
+    gpu: float | None = None
+    gpu_at: float | None = None
+    reason: str | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """What one replica knows of an upstream at one instant. `outside` is load that is not ours, as work."""
+
+    upstream: Upstream
+    leased: int = 0
+    inflight: int = 0
+    life: int = 0
+    reading: Reading | None = None
+    outside: int = 0
+    out: str | None = None
+    """Why it takes no traffic, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All upstream states at one instant; never changed, only replaced."""
+
+    at: float
+    states: Mapping[str, UpstreamState]
+    degraded: bool = False
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GenRequest:
+    """One generation as routing sees it. `body` is the client's raw bytes and stays out of every log and repr."""
+
+    id: str
+    endpoint: str
+    model: str
+    tenant: Tenant
+    body: bytes = field(repr=False)
+    prompt_bytes: int = 0
+    max_tokens: int | None = None
+    n: int = 1
+    stream: bool = False
+    include_usage: bool = False
+    residency: Demand = Demand()
+    priority: Priority = "standard"
+    arrived: float = 0.0
+    deadline: float | None = None
+    max_wait: float | None = None
+    max_cost: float | None = None
+    fields: tuple[str, ...] = ()
+    """The known price-, scheduling- and retention-changing fields that this body carries."""
+    client_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
+
+    upstream: Upstream
+    served: Served
+    score: float
+    work: int
+    limit: int
+    seats: int
+    outside: int
+    life: int
+    price: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Candidates of one backend, the unit of one atomic pick; `outcome` and `reason` hold if the pick lands here."""
+
+    backend: str
+    outcome: Outcome
+    reason: Reason
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Which upstreams this request's data may reach, under which policy version. Carried through every retry."""
+
+    request: str
+    policy: str
+    upstreams: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so."""
+
+    rule: Rule
+    permit: Permit
+    demand: Demand
+    primary: tuple[Group, ...]
+    overflow: tuple[Group, ...]
+    drops: Mapping[str, int]
+    max_wait: float
+    spill_now: str | None = None
+    """The threshold of `spill.when` that holds now, in the user's words, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the pick saw of one candidate, for the receipt."""
+
+    upstream: str
+    score: float
+    work: int
+    load: float
+    limit: int
+    age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use part of one upstream now. `slot` names the upstream's incarnation."""
+
+    id: str
+    candidate: Candidate
+    group: Group
+    slot: str
+    seen: tuple[Seen, ...] = ()
+    waited: float = 0.0
