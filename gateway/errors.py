@@ -162,9 +162,12 @@ class BadAnswer(UpstreamFault):
 class Refused(UpstreamFault):
     """A complete answer that is about load or about our account. `retry_after` is in seconds, if the upstream said one."""
 
-    def __init__(self, status: int, message: str, *, retry_after: float | None = None, account: bool = False) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str = "", retry_after: float | None = None, account: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
         self.retry_after = retry_after
         self.account = account
         """True where the refusal is about our key, credit or spend limit: it opens that upstream's circuit."""

@@ -191,6 +191,21 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrape:
+    """What one look at a worker gave; None was not published. `gpu_age` is seconds since its GPU page was read,
+    `started` the epoch second in which the worker's process began."""
+
+    healthy: bool = True
+    running: int | None = None
+    waiting: int | None = None
+    kv: float | None = None
+    gpu: float | None = None
+    gpu_age: float | None = None
+    started: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One scrape of a worker. `at` is when it was taken (the store's clock); None fields were not published."""
 
@@ -269,6 +284,9 @@ class Candidate:
     outside: int
     life: int
     price: float | None = None
+    """Expected price in USD; None for our own workers."""
+    price_most: float | None = None
+    """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +340,18 @@ class Seen:
     work: int
     load: float
     limit: int
-    age: float | None
+    queue_depth: int | None = None
+    gpu: float | None = None
+    age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Money set aside from a rule's hourly budget, booked in `minute` (minutes since the epoch)."""
+
+    rule: str
+    micro_usd: int
+    minute: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,3 +364,4 @@ class Lease:
     slot: str
     seen: tuple[Seen, ...] = ()
     waited: float = 0.0
+    reservation: Reservation | None = None

@@ -1,0 +1,161 @@
+"""The composition root: every shared object is built here, once, in order, and closed in the opposite one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from gateway import __version__
+from gateway.admission import Admission
+from gateway.edge.middleware import Front
+from gateway.edge.replies import error_body, error_headers
+from gateway.edge.routes import router
+from gateway.edge.services import Services
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupFault
+from gateway.fleet.circuits import Circuits
+from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.probes import Probes
+from gateway.fleet.view import View
+from gateway.model import Policy, UpstreamState
+from gateway.money.budgets import Budgets
+from gateway.policy.live import LivePolicy
+from gateway.receipts import Receipts
+from gateway.routing.pickers import LOAD_WEIGHT
+from gateway.settings import Settings
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from gateway.telemetry import Row, Telemetry
+from gateway.upstreams.client import Client
+from gateway.upstreams.scrapes import Scrapes
+
+_log = logging.getLogger("gateway")
+
+
+def create_app(settings: Settings) -> Front:
+    """The ASGI application. Raises StartupFault or PolicyFault where it could only fail later."""
+    live = load_policy(settings)
+    embedded = Embedded.start(settings.data_dir) if settings.redis_url is None else None
+    url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
+    store = Store(url)
+    telemetry = Telemetry(settings.trace_ratio)
+    owner = new_owner()
+    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=embedded is not None and embedded.fresh)
+    client = Client()
+    view = View(store, leases, lambda: live.current, Circuits())
+    scrapes = Scrapes(client)
+    probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
+    budgets = Budgets(store)
+    admission = Admission(leases, budgets, lambda: view.current)
+    receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours)
+    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry)
+    watch(services, store)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if embedded is not None:
+                stack.callback(embedded.stop)
+            stack.push_async_callback(store.aclose)
+            await store.check()
+            stack.push_async_callback(client.aclose)
+            stack.push_async_callback(leases.drain)
+            await view.refresh()
+            tasks = [
+                asyncio.create_task(run)
+                for run in (leases.beat_forever(), view.run(), probes.run(), receipts.run(), live.watch())
+            ]
+            stack.push_async_callback(stop, tasks)
+            stack.push_async_callback(budgets.aclose)
+            yield
+
+    api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
+    api.include_router(router(services))
+    api.add_exception_handler(GatewayError, answer_error)
+    api.add_exception_handler(HTTPException, answer_http)
+    return Front(services, api)
+
+
+def load_policy(settings: Settings) -> LivePolicy:
+    """The folder, with what keys need around them. Raises PolicyFault or StartupFault."""
+    if not settings.policies.is_dir():
+        raise StartupFault(f"no policy folder at {settings.policies}; give one with --policies or GATEWAY_POLICIES")
+    live = LivePolicy(settings.policies)
+    hashed = [key for key in live.current.keys if key != "demo"]
+    if hashed and not settings.key_pepper.get_secret_value():
+        raise StartupFault("tenants.yaml holds keyed hashes: set GATEWAY_KEY_PEPPER to the pepper they were made with")
+    if not live.current.keys:
+        _log.warning("no key is configured: only loopback callers are answered")
+    return live
+
+
+async def stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def watch(services: Services, store: Store) -> None:
+    """What must be told when the store or the policy folder changes its state."""
+    telemetry, live = services.telemetry, services.live
+
+    def store_changed(degraded: bool, reason: str) -> None:
+        telemetry.degraded.set(degraded)
+        _log.warning("store degraded" if degraded else "store recovered", extra={"fields": {"reason": reason}})
+        services.view.rebuild()
+
+    def policy_changed(policy: Policy) -> None:
+        services.view.rebuild()
+        _log.info("policy in force", extra={"fields": {"version": policy.version}})
+
+    def policy_fault(faults: tuple[str, ...] | None) -> None:
+        telemetry.policy_fault.set(faults is not None)
+        for fault in faults or ():
+            _log.error("policy refused, the last good one stays", extra={"fields": {"fault": fault}})
+
+    store.listen(store_changed)
+    live.on_reload.append(policy_changed)
+    live.on_fault.append(policy_fault)
+    telemetry.watch_fleet(lambda: fleet_rows(services))
+
+
+def fleet_rows(services: Services) -> Iterator[Row]:
+    snapshot = services.view.current
+    for state in snapshot.states.values():
+        yield (state.upstream.backend, state.upstream.name), gauges(state, snapshot.at)
+
+
+def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
+    """One upstream's row of the fleet metrics; None where nothing was published."""
+    reading, limit = state.reading, state.upstream.limit
+    return {
+        "gateway_upstream_queue_depth": reading.waiting if reading else None,
+        "gateway_upstream_running": reading.running if reading else None,
+        "gateway_upstream_kv_utilisation": reading.kv if reading else None,
+        "gateway_upstream_gpu_utilisation": reading.gpu if reading else None,
+        "gateway_upstream_reading_age_seconds": max(0.0, now - reading.at) if reading else None,
+        "gateway_upstream_gpu_age_seconds": max(0.0, now - reading.gpu_at) if reading and reading.gpu_at else None,
+        "gateway_upstream_leased_share": state.leased / limit,
+        "gateway_upstream_leases": state.inflight,
+        "gateway_upstream_outside_share": state.outside / limit,
+        "gateway_upstream_up": float(state.out is None),
+    }
+
+
+async def answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)  # noqa: S101 - registered for GatewayError alone
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(error_body(error), error.status, headers)
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, in our shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    method = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
+    return await answer_error(
+        request, method if status == 405 else NotFound(f"no such path: {request.method} {request.url.path}")
+    )

@@ -1,0 +1,166 @@
+"""What happened to one request, kept while it happens: the source of its receipt, its headers and its metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.model import Decision, GenRequest, Lease, Usage
+from gateway.receipts import Receipt
+from gateway.routing.estimate import amortised_price, price_of
+
+_MS = 1000.0
+
+
+@dataclass(slots=True)
+class Attempt:
+    upstream: str
+    id: str
+    began: float
+    ended: float = 0.0
+    result: str = "unfinished"
+    status: int | None = None
+
+    def row(self, origin: float) -> dict[str, Any]:
+        return {
+            "upstream": self.upstream,
+            "result": self.result,
+            "status": self.status,
+            "at_ms": _ms(self.began - origin),
+            "took_ms": _ms((self.ended or time.monotonic()) - self.began),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`basis`: list (what a bought API charges) or amortised (our own GPUs at a healthy batch). `usd` None: not known."""
+
+    usd: float | None
+    basis: str
+
+
+def cost_of(lease: Lease, usage: Usage) -> Cost:
+    price = lease.candidate.served.price
+    if price is not None and lease.candidate.upstream.kind == "managed":
+        return Cost(price_of(price, usage.input_tokens, usage.output_tokens), "list")
+    upstream = lease.candidate.upstream
+    return Cost(amortised_price(upstream, upstream.speed, usage), "amortised")
+
+
+@dataclass(slots=True)
+class Account:
+    """Filled in by `Forward`; `receipt()` is called once, when everything is over."""
+
+    request: GenRequest
+    policy: str
+    wall: float = field(default_factory=time.time)
+    decision: Decision | None = None
+    lease: Lease | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    waited: float = 0.0
+    asked: float | None = None
+    first_byte: float | None = None
+    usage: Usage | None = None
+    cost: Cost | None = None
+    error: str | None = None
+    removed: tuple[str, ...] = ()
+    left: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of the lease that served it; `refused` or `failed` where none did."""
+        if self.error is not None and self.first_byte is None:
+            return "failed" if self.attempts else "refused"
+        return self.lease.group.outcome if self.lease is not None else "refused"
+
+    def fail(self, error: GatewayError) -> None:
+        self.error = error.code
+
+    def overhead(self) -> float:
+        """Seconds of our own between arrival and the first upstream being asked, without the wait for capacity."""
+        return max(0.0, (self.asked or time.monotonic()) - self.request.arrived - self.waited)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The contract's `X-Gateway-*` headers, as far as they are known."""
+        made = [(b"x-gateway-policy", self.policy.encode())]
+        if self.decision is not None:
+            made.append((b"x-gateway-rule", self.decision.rule.name.encode()))
+        if self.lease is not None:
+            group = self.lease.group
+            made += [
+                (b"x-gateway-outcome", group.outcome.encode()),
+                (b"x-gateway-backend", group.backend.encode()),
+                (b"x-gateway-upstream", self.lease.candidate.upstream.name.encode()),
+                (b"x-gateway-reason", group.reason.encode()),
+                (b"x-gateway-queue-ms", b"%.1f" % (self.waited * _MS)),
+                (b"x-gateway-overhead-ms", b"%.2f" % (self.overhead() * _MS)),
+            ]
+        if self.cost is not None and self.cost.usd is not None:
+            made.append((b"x-gateway-cost-usd", b"%.8f" % self.cost.usd))
+        return made
+
+    def receipt(self) -> Receipt:
+        request, decision, lease = self.request, self.decision, self.lease
+        origin = request.arrived
+        return {
+            "id": request.id,
+            "client_id": request.client_id,
+            "time": round(self.wall, 3),
+            "tenant": request.tenant.name,
+            "model": request.model,
+            "policy": self.policy,
+            "rule": decision.rule.name if decision else None,
+            "residency": _residency(decision, request),
+            "candidates": [_candidate(seen) for seen in lease.seen] if lease else [],
+            "drops": dict(decision.drops) if decision else {},
+            "chosen": lease.candidate.upstream.name if lease else None,
+            "attempts": [attempt.row(origin) for attempt in self.attempts],
+            "outcome": self.outcome,
+            "reason": lease.group.reason if lease else None,
+            "spill_when": decision.spill_now if decision else None,
+            "removed": list(self.removed),
+            "error": "client_left" if self.left else self.error,
+            "usage": _usage(self.usage),
+            "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "times": {
+                "queue_ms": _ms(self.waited),
+                "overhead_ms": _ms(self.overhead()),
+                "ttft_ms": _ms(self.first_byte - origin) if self.first_byte is not None else None,
+                "total_ms": _ms(time.monotonic() - origin),
+            },
+        }
+
+
+def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
+    demand = decision.demand if decision else request.residency
+    return [*(["local"] if demand.local else []), *sorted(demand.zones)]
+
+
+def _candidate(seen: Any) -> dict[str, Any]:
+    return {
+        "upstream": seen.upstream,
+        "score": round(seen.score, 4),
+        "work": seen.work,
+        "load": round(seen.load, 4),
+        "limit": seen.limit,
+        "queue_depth": seen.queue_depth,
+        "gpu": seen.gpu,
+        "age_ms": None if seen.age is None else _ms(seen.age),
+    }
+
+
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "estimated": usage.estimated,
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * _MS, 2)

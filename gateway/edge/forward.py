@@ -1,0 +1,236 @@
+"""Forward owns one request from its decision to the last byte: steps 3 to 12, and the only retry loop in the code."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from secrets import token_hex
+
+from msgspec import Raw
+
+from gateway.edge import relay
+from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.body import Receive
+from gateway.edge.calls import Call, Scope
+from gateway.edge.replies import Send, identity, reply_error
+from gateway.edge.services import Services
+from gateway.edge.verdict import verdict
+from gateway.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    FleetSaturated,
+    GatewayError,
+    NoCapacity,
+    PermitRefused,
+    Refused,
+    UpstreamFault,
+)
+from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
+from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
+from gateway.routing.decide import decide
+from gateway.routing.fields import NEUTRAL, action
+from gateway.upstreams import answers
+from gateway.upstreams.dialects import openai
+
+
+class Forward:
+    """An ASGI response. Being its own, it can release in a `finally` that runs when the client leaves, whatever it waits for."""
+
+    def __init__(self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw]) -> None:
+        self._s, self._call, self._request, self._fields = services, call, request, fields
+        self._board = services.board()
+        self._account = Account(request, self._board.policy.version)
+        self._left = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI server runs applications in tasks
+        watcher = asyncio.create_task(self._watch(receive, task))
+        try:
+            with self._s.telemetry.step("gateway.request", model=self._request.model, request_id=self._request.id):
+                await self._serve(send)
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+            task.uncancel()
+        except GatewayError as error:
+            self._account.fail(error)
+            await reply_error(send, self._call, error, self._account.headers())
+        finally:
+            watcher.cancel()
+            self._close_account()
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[None]) -> None:
+        """A client that leaves cancels the wait for capacity as well as the stream."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._left = self._account.left = True
+        task.cancel()
+
+    async def _serve(self, send: Send) -> None:
+        """Decide, admit, send; after a fault that allows it once more without that upstream."""
+        self._s.retries.request()
+        faults: list[tuple[str, UpstreamFault]] = []
+        while True:
+            decision = self._decide(faults)
+            lease = await self._admit(decision, faults)
+            try:
+                await self._attempt(decision, lease, send)
+                return
+            except UpstreamFault as fault:
+                name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
+                faults.append((name, fault))
+                if not self._may_retry(decision, kind, faults):
+                    raise verdict(faults, kind, self._request.deadline) from fault
+            finally:
+                self._s.admission.release(lease)
+
+    def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
+        excluded = frozenset(name for name, _ in faults)
+        try:
+            decision = decide(self._request, self._board, self._s.rng, excluded=excluded)
+        except NoCapacity:
+            if faults:
+                raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
+            raise
+        self._account.decision = decision
+        return decision
+
+    async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
+        try:
+            lease = await self._s.admission.admit(self._request, decision)
+        except FleetSaturated:
+            if faults and not decision.primary:
+                raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
+            raise
+        self._account.lease = lease
+        self._account.waited += lease.waited
+        return lease
+
+    def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
+        deadline = self._request.deadline
+        return (
+            self._account.first_byte is None
+            and answers.retryable(kind, faults[-1][1])
+            and len(faults) < decision.rule.attempts
+            and (deadline is None or time.monotonic() < deadline)
+            and self._s.retries.take()
+        )
+
+    async def _attempt(self, decision: Decision, lease: Lease, send: Send) -> None:
+        """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""
+        account, name = self._account, lease.candidate.upstream.name
+        attempt = Attempt(name, token_hex(16), time.monotonic())
+        account.attempts.append(attempt)
+        if account.asked is None:
+            account.asked = attempt.began
+        try:
+            broke = await self._exchange(decision, lease, attempt, send)
+            if broke is None:
+                self._s.view.circuits.succeeded(name)
+            else:
+                self._book_fault(name, broke)
+        except UpstreamFault as fault:
+            attempt.result = type(fault).__name__
+            if isinstance(fault, Refused):
+                attempt.status = fault.status
+            self._book_fault(name, fault)
+            raise
+        except asyncio.CancelledError:
+            attempt.result = "client_left" if self._left else "cancelled"
+            raise
+        finally:
+            attempt.ended = time.monotonic()
+            self._s.telemetry.count_attempt(name, attempt.result)
+            self._settle(lease)
+
+    async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, send: Send) -> UpstreamFault | None:
+        """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
+        request, upstream = self._request, lease.candidate.upstream
+        removed = [n for n in NEUTRAL if n in self._fields and action(decision.rule, upstream.kind, n) != "pass"]
+        self._account.removed = tuple(name for name in removed if name in request.fields)
+        exchange = await self._s.client.send(
+            decision.permit,
+            self._board.policy,
+            request.id,
+            upstream,
+            openai.target(upstream, request.endpoint),
+            openai.headers(upstream, attempt.id, request.stream, request.traceparent),
+            openai.body(
+                self._fields,
+                lease.candidate.served.name,
+                stream=request.stream,
+                want_usage=not request.include_usage,
+                removed=removed,
+            ),
+            self._timeouts(decision),
+        )
+        async with exchange:
+            attempt.status = exchange.status
+            if answers.meaning(exchange.status) != "answer":
+                raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
+            broke = await relay.relay(exchange, self._account, self._front, send, self._s.settings.answer_bytes)
+        attempt.result = "broke_off" if broke else "answered" if exchange.status < 400 else "passed_on"
+        return broke
+
+    def _front(self) -> list[tuple[bytes, bytes]]:
+        """Our response headers, made when the first byte is about to leave."""
+        return [*identity(self._call), *self._account.headers()]
+
+    def _timeouts(self, decision: Decision) -> Timeouts:
+        timeouts, deadline = decision.rule.timeouts, self._request.deadline
+        if deadline is None:
+            return timeouts
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed before an upstream could be asked")
+        return Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, min(timeouts.total, left))
+
+    def _book_fault(self, name: str, fault: UpstreamFault) -> None:
+        """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
+        circuits, now = self._s.view.circuits, self._s.view.now()
+        if isinstance(fault, PermitRefused):
+            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
+        elif isinstance(fault, Refused) and fault.account:
+            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
+        elif isinstance(fault, Refused) and fault.retry_after:
+            circuits.pause(name, now, fault.retry_after, "asked_to_wait")
+        elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
+            return
+        self._s.view.rebuild()
+
+    def _settle(self, lease: Lease) -> None:
+        """Usage becomes cost; money set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
+        account = self._account
+        if account.usage is not None:
+            account.cost = account.cost or cost_of(lease, account.usage)
+        if lease.reservation is None:
+            return
+        attempt = account.attempts[-1]
+        if account.usage is not None and account.cost is not None:
+            spent = account.cost.usd or 0.0
+        elif attempt.status is None or attempt.result in ("answered", "broke_off"):
+            return
+        else:
+            spent = 0.0
+        self._s.budgets.settle_later(lease.reservation, spent)
+
+    def _close_account(self) -> None:
+        """Step 12: off the client's path, the receipt is queued and the counters move."""
+        account, telemetry = self._account, self._s.telemetry
+        group = account.lease.group if account.lease is not None else None
+        reason = group.reason if group is not None else account.error or "none"
+        telemetry.count_request(group.backend if group else "none", account.outcome, reason)
+        if account.error is not None:
+            telemetry.count_error(account.error)
+        now = time.monotonic()
+        telemetry.duration.observe(now - self._request.arrived)
+        telemetry.overhead.observe(account.overhead())
+        telemetry.queue.observe(account.waited)
+        if account.first_byte is not None:
+            telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        if account.usage is not None and account.cost is not None and group is not None:
+            usage, cost = account.usage, account.cost
+            telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)
+        self._s.receipts.add(account.receipt())

@@ -1,0 +1,86 @@
+"""The outermost layers, as plain ASGI classes: ids and errors around everything, the generation paths before FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from gateway.edge.body import ClientLeft, Receive
+from gateway.edge.calls import Call, Scope, new_call
+from gateway.edge.replies import Send, identity, reply_error
+from gateway.edge.routes import GENERATION_PATHS, generation
+from gateway.edge.services import Services
+from gateway.errors import GatewayError
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_log = logging.getLogger("gateway")
+
+
+class Front:
+    """Answers the generation paths itself and leaves every other path, and the lifespan, to `rest`."""
+
+    def __init__(self, services: Services, rest: App) -> None:
+        self._services, self._rest = services, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        call = new_call(scope)
+        gauge = self._services.telemetry.inflight
+        gauge.inc()
+        started = Started(send)
+        try:
+            await self._answer(call, scope, receive, started)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
+            _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})
+            if not started.yes:
+                await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
+            else:
+                raise
+        finally:
+            gauge.dec()
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = GENERATION_PATHS.get(call.path)
+        if endpoint is None:
+            scope.setdefault("state", {})["call"] = call
+            await self._rest(scope, receive, WithIdentity(call, send))
+            return
+        try:
+            forward = await generation(self._services, call, endpoint, scope["method"], receive)
+        except GatewayError as error:
+            self._services.telemetry.count_error(error.code)
+            await reply_error(send, call, error)
+            return
+        except ClientLeft:
+            return
+        await forward(scope, receive, send)
+
+
+class Started:
+    """Remembers whether an answer has begun: after that an error can only cut it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.yes = send, False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.yes = True
+        await self._send(message)
+
+
+class WithIdentity:
+    """Adds `X-Request-Id` to what FastAPI answers."""
+
+    def __init__(self, call: Call, send: Send) -> None:
+        self._call, self._send = call, send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *identity(self._call)]
+        await self._send(message)

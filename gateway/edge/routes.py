@@ -1,0 +1,134 @@
+"""Where each path goes. The generation paths are raw ASGI; everything else is FastAPI's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from msgspec import Raw
+
+from gateway.edge import body as bodies
+from gateway.edge.body import Receive
+from gateway.edge.calls import Call
+from gateway.edge.forward import Forward
+from gateway.edge.services import Services
+from gateway.errors import MethodNotAllowed, NoCapacity, NotFound, StoreFault
+from gateway.model import Demand, GenRequest, Priority, Tenant
+from gateway.money.keys import authenticate
+from gateway.routing.residency import parse_demand
+from gateway.telemetry import traceparent
+
+GENERATION_PATHS: Mapping[str, str] = {
+    "/v1/chat/completions": "chat/completions",
+    "/v1/completions": "completions",
+}
+STORE_RETRY_AFTER_SECONDS = 2
+_ORDER: tuple[Priority, ...] = ("batch", "standard", "interactive")
+
+
+async def generation(services: Services, call: Call, endpoint: str, method: str, receive: Receive) -> Forward:
+    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go."""
+    if method != "POST":
+        raise MethodNotAllowed(f"{call.path} takes POST")
+    tenant = caller(services, call)
+    policy = services.policy
+    residency = parse_demand(call.residency, policy.zones)
+    raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
+    request, fields = build(call, tenant, endpoint, bodies.decode(raw), residency)
+    return Forward(services, call, request, fields)
+
+
+def caller(services: Services, call: Call) -> Tenant:
+    pepper = services.settings.key_pepper.get_secret_value()
+    return authenticate(services.policy, pepper, call.headers, call.peer)
+
+
+def build(
+    call: Call, tenant: Tenant, endpoint: str, body: bodies.Body, residency: Demand
+) -> tuple[GenRequest, Mapping[str, Raw]]:
+    deadline = call.milliseconds("X-Gateway-Deadline-Ms")
+    request = GenRequest(
+        id=call.id,
+        endpoint=endpoint,
+        model=body.model,
+        tenant=tenant,
+        body=body.raw,
+        prompt_bytes=body.prompt_bytes,
+        max_tokens=body.max_tokens,
+        n=body.choices,
+        stream=body.stream,
+        include_usage=body.include_usage,
+        residency=residency,
+        priority=min(call.priority(), tenant.priority, key=_ORDER.index),
+        arrived=call.started,
+        deadline=None if deadline is None else call.started + deadline,
+        max_wait=call.milliseconds("X-Gateway-Max-Wait-Ms"),
+        max_cost=call.number("X-Gateway-Max-Cost-Usd"),
+        fields=body.known,
+        client_id=call.client_id,
+        traceparent=traceparent(call.headers.get(b"traceparent")),
+    )
+    return request, body.fields
+
+
+def router(services: Services) -> APIRouter:
+    """The other paths of the main port."""
+    api = APIRouter()
+
+    @api.get("/healthz", tags=["operations"])
+    async def healthz() -> Mapping[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @api.get("/readyz", tags=["operations"])
+    async def readyz(response: Response) -> Mapping[str, str]:
+        """A policy is loaded, the store has been read (or is degraded on purpose), and at least one upstream takes traffic."""
+        states = services.view.current.states
+        ready = bool(states) and any(state.out is None for state in states.values())
+        response.status_code = 200 if ready else 503
+        return {"status": "ready" if ready else "not_ready"}
+
+    @api.get("/metrics", tags=["operations"])
+    async def metrics() -> Response:
+        """Prometheus text format."""
+        return Response(services.telemetry.page(), media_type="text/plain; version=0.0.4")
+
+    @api.get("/v1/models", tags=["openai"])
+    async def models(request: Request) -> Mapping[str, Any]:
+        """The models this key may use, in OpenAI's shape."""
+        tenant = caller(services, request.state.call)
+        return {"object": "list", "data": [model_row(name) for name in visible(services, tenant)]}
+
+    @api.get("/v1/models/{name:path}", tags=["openai"])
+    async def model(name: str, request: Request) -> Mapping[str, Any]:
+        tenant = caller(services, request.state.call)
+        if name not in visible(services, tenant):
+            raise NotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
+        return model_row(name)
+
+    @api.get("/v1/gateway/receipts/{receipt_id}", tags=["gateway"])
+    async def receipt(receipt_id: str, request: Request) -> Response:
+        """The full account of one request, for the tenant that made it."""
+        tenant = caller(services, request.state.call)
+        try:
+            found = await services.receipts.find(tenant.name, receipt_id)
+        except StoreFault:
+            raise NoCapacity(
+                "receipts cannot be read while the store is away", retry_after=STORE_RETRY_AFTER_SECONDS
+            ) from None
+        if found is None:
+            raise NotFound("no such receipt for this key")
+        return Response(found, media_type="application/json")
+
+    return api
+
+
+def visible(services: Services, tenant: Tenant) -> list[str]:
+    allowed = tenant.models
+    return [m for m in services.policy.models if allowed is None or any(fnmatchcase(m, glob) for glob in allowed)]
+
+
+def model_row(name: str) -> Mapping[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "gateway"}

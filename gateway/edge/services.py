@@ -1,0 +1,66 @@
+"""What the edge works with, handed over whole by `app.create_app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from gateway.admission import Admission
+from gateway.fleet.view import View
+from gateway.model import Policy
+from gateway.money.budgets import Budgets
+from gateway.policy.live import LivePolicy
+from gateway.receipts import Receipts
+from gateway.routing.board import Board
+from gateway.settings import Settings
+from gateway.telemetry import Telemetry
+from gateway.upstreams.client import Client
+
+RETRY_SHARE = 0.2
+"""Retries may be at most this share of traffic, so that a failing fleet is not hit harder than a healthy one."""
+RETRY_BURST = 10.0
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """A bucket that each request fills by RETRY_SHARE and each retry empties by one."""
+
+    tokens: float = RETRY_BURST
+
+    def request(self) -> None:
+        self.tokens = min(RETRY_BURST, self.tokens + RETRY_SHARE)
+
+    def take(self) -> bool:
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Services:
+    """Every shared object of one gateway process. The board is remembered as long as policy and snapshot stand."""
+
+    settings: Settings
+    live: LivePolicy
+    view: View
+    admission: Admission
+    client: Client
+    receipts: Receipts
+    budgets: Budgets
+    telemetry: Telemetry
+    rng: Random = field(default_factory=Random)
+    retries: RetryBudget = field(default_factory=RetryBudget)
+    _board: Board | None = None
+
+    @property
+    def policy(self) -> Policy:
+        return self.live.current
+
+    def board(self) -> Board:
+        """The policy and the snapshot of this instant; a request takes it once and keeps it."""
+        policy, snapshot = self.live.current, self.view.current
+        board = self._board
+        if board is None or board.policy is not policy or board.snapshot is not snapshot:
+            board = self._board = Board(policy, snapshot)
+        return board

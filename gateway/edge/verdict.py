@@ -1,0 +1,40 @@
+"""After the last attempt: what the client is told, in our own words, naming what was tried."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from gateway.errors import (
+    DeadlineExceeded,
+    FleetSaturated,
+    GatewayError,
+    NoCapacity,
+    Refused,
+    UpstreamFailed,
+    UpstreamFault,
+    UpstreamTimeout,
+)
+from gateway.model import Kind
+from gateway.upstreams.answers import retryable
+
+RETRY_AFTER_SECONDS = 5
+
+
+def verdict(faults: Sequence[tuple[str, UpstreamFault]], kind: Kind, deadline: float | None) -> GatewayError:
+    """The error for a request whose attempts all failed. `kind` is that of the last upstream, `deadline` monotonic."""
+    tried = "; ".join(f"{name}: {fault.message if hasattr(fault, 'message') else fault}" for name, fault in faults)
+    last = faults[-1][1]
+    if isinstance(last, UpstreamTimeout) and deadline is not None and time.monotonic() >= deadline:
+        return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=None if kind == "local" else False)
+    if isinstance(last, Refused) and not last.account and last.status == 429:
+        return FleetSaturated(f"tried {tried}", retry_after=_seconds(last))
+    if (isinstance(last, Refused) and last.status in (503, 529)) or not last.processed:
+        return NoCapacity(f"tried {tried}", retry_after=_seconds(last))
+    return UpstreamFailed(f"tried {tried}", retry=None if retryable(kind, last) else False)
+
+
+def _seconds(fault: UpstreamFault) -> int:
+    said = fault.retry_after if isinstance(fault, Refused) else None
+    return max(1, math.ceil(said)) if said else RETRY_AFTER_SECONDS

@@ -1,0 +1,315 @@
+"""Leases: who uses what part of which upstream now, shared by all replicas through the store.
+
+One `Leases` per process. The store's part is the scripts beside this file (`lib.lua` describes keys and recovery); this
+side knows its own leases exactly (`live`), beats once a second, and writes them back every five seconds and whenever
+the store does not know it. So a failed call needs no repair of its own: the next write-back makes the store true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import StoreFault
+from gateway.model import Candidate
+from gateway.store.connection import Store, Value
+from gateway.store.scripts import load
+
+BEAT_SECONDS = 1.0
+WRITE_BACK_SECONDS = 5.0
+AT_ONCE = 0.0
+_ACQUIRE, _RELEASE, _BEAT, _RECONCILE = (
+    load("gateway.fleet", "lib", name) for name in ("acquire", "release", "beat", "reconcile")
+)
+_KEYS = ("leases", "load", "count", "beats", "epoch")
+
+
+def slot_name(upstream: str, life: int) -> str:
+    """One life of one upstream: what a lease is on, so that late releases of an old life change nothing of the new."""
+    return f"{upstream}@{life}"
+
+
+def new_owner() -> str:
+    """A name for this process that no other process has."""
+    return secrets.token_hex(6)
+
+
+def degraded_room(limit: int, leased: int, replicas: int, admitted: int) -> int:
+    """How much more work (GPU-us) this replica may admit on one worker while the store is away; admit while it is > 0.
+
+    `leased` is from its last snapshot, `admitted` what it admitted since then less what its own leases freed (negative
+    where they freed more). All replicas together then exceed the limit by at most what was leased since the snapshot
+    and one request each (decision.md, "Store slow or gone").
+    """
+    return max(0, limit - leased) // max(1, replicas) - admitted
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to `acquire`. `leased` (GPU-us) and `counts` are what was there before, in candidate order.
+
+    `index` is None where none had room or, with `recovering`, while the sums are incomplete: treat that as degraded.
+    """
+
+    index: int | None
+    leased: tuple[int, ...]
+    counts: tuple[int, ...]
+    recovering: bool = False
+
+
+@dataclass(slots=True)
+class _Book:
+    """What this replica knows of one backend."""
+
+    backend: str
+    keys: tuple[str, ...]
+    fresh: bool
+    live: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Lease id -> (slot, work)."""
+    unsettled: set[str] = field(default_factory=set)
+    """Ids being acquired: the store may have them, `live` does not yet."""
+    leaving: list[str] = field(default_factory=list)
+    """Ids to release with this turn's batch."""
+    write_back_at: float = AT_ONCE
+    recovering: bool = False
+    replicas: int = 1
+    baseline: Mapping[str, tuple[int, int]] | None = None
+    """Slot -> (leased work, leases) in the last complete view of the store."""
+    admitted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Slot -> (work, leases) admitted here less those freed here, since the baseline."""
+
+    def hold(self, lease_id: str, slot: str, work: int) -> None:
+        self.live[lease_id] = (slot, work)
+        before, count = self.admitted.get(slot, (0, 0))
+        self.admitted[slot] = (before + work, count + 1)
+
+    def free(self, lease_id: str) -> bool:
+        held = self.live.pop(lease_id, None)
+        if held is None:
+            return False
+        slot, work = held
+        before, count = self.admitted.get(slot, (0, 0))
+        self.admitted[slot] = (before - work, count - 1)
+        return True
+
+
+class Leases:
+    """This replica's leases. Calls that need an answer raise StoreFault; `release` and the heartbeat never raise.
+
+    `load_weight` is `routing.pickers.LOAD_WEIGHT`. `fresh`: this process (or its parent) started the store on an empty
+    folder. `clock` is monotonic seconds; `store_ms` replaces the store's clock in tests (0: its own).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        *,
+        load_weight: float,
+        fresh: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        store_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._store = store
+        self.owner = owner
+        self._load_weight = load_weight
+        self._fresh = fresh
+        self._clock = clock
+        self._store_ms = store_ms
+        self._made = 0
+        self._books: dict[str, _Book] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        store.listen(self._store_changed)
+
+    @property
+    def live(self) -> Mapping[str, Mapping[str, tuple[str, int]]]:
+        """Backend -> lease id -> (slot, work): exactly what this replica holds."""
+        return {name: book.live for name, book in self._books.items()}
+
+    def new_id(self) -> str:
+        """A lease id: the owner's name and a number that only grows, which tells a write-back what it may judge."""
+        self._made += 1
+        return f"{self.owner}:{self._made}"
+
+    async def acquire(self, backend: str, lease_id: str, candidates: Sequence[Candidate]) -> Grant:
+        """Take a lease on the best of `candidates` (all of `backend`, at most MAX_SAMPLED, shuffled) that has room.
+
+        Raises StoreFault; then, and when cancelled, a lease that the store may have granted all the same is released.
+        """
+        book = self._book(backend)
+        book.unsettled.add(lease_id)
+        try:
+            reply = await self._store.eval(_ACQUIRE, book.keys, self._request(book, lease_id, candidates))
+        except BaseException:
+            self._leave(book, lease_id)
+            raise
+        finally:
+            book.unsettled.discard(lease_id)
+        index, known, recovering = reply[:3]
+        self._heard(book, known=known, recovering=recovering)
+        if index:
+            taken = candidates[index - 1]
+            book.hold(lease_id, slot_name(taken.upstream.name, taken.life), min(taken.work, taken.limit))
+        return Grant(index - 1 if index else None, tuple(reply[3::2]), tuple(reply[4::2]), bool(recovering))
+
+    def adopt(self, backend: str, lease_id: str, candidate: Candidate) -> None:
+        """Hold a lease that was admitted without the store; the next write-back makes it known."""
+        slot = slot_name(candidate.upstream.name, candidate.life)
+        self._book(backend).hold(lease_id, slot, min(candidate.work, candidate.limit))
+
+    def room(self, backend: str, candidate: Candidate) -> int:
+        """`degraded_room` of this candidate, its outside work counted; none without a free seat, found in the same way.
+
+        0 until there has been a complete view of the store.
+        """
+        book = self._book(backend)
+        if book.baseline is None:
+            return 0
+        slot = slot_name(candidate.upstream.name, candidate.life)
+        leased, count = book.baseline.get(slot, (0, 0))
+        work, admitted = book.admitted.get(slot, (0, 0))
+        if degraded_room(candidate.seats, count, book.replicas, admitted) <= 0:
+            return 0
+        return degraded_room(candidate.limit, leased + candidate.outside, book.replicas, work)
+
+    def release(self, backend: str, lease_id: str) -> None:
+        """Give a lease back: known here at once, in the store with this turn's batch. Never waits; twice is once."""
+        book = self._book(backend)
+        if book.free(lease_id):
+            self._leave(book, lease_id)
+
+    async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
+        books = [self._book(backend) for backend in backends]
+        answers = await asyncio.gather(*(call for book in books for call in self._look(book)))
+        loads: dict[str, tuple[int, int]] = {}
+        for book, work, count, beat in zip(books, answers[0::3], answers[1::3], answers[2::3], strict=True):
+            counts = dict(_pairs(count))
+            seen = {slot: (amount, counts.get(slot, 0)) for slot, amount in _pairs(work)}
+            self._rebase(book, seen, known=beat is not None)
+            loads |= seen
+        return loads
+
+    async def owners(self, backend: str) -> int:
+        """Number of replicas whose beat the store holds; the dead are swept by the beats of the living."""
+        count: int = await self._store.call("ZCARD", self._book(backend).keys[3])
+        return count
+
+    async def beat_forever(self) -> None:
+        """The heartbeat; runs until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.tick()
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def tick(self, now: float | None = None) -> None:
+        """One beat on every backend, as a write-back where one is due. `now` is seconds of `clock`."""
+        moment = self._clock() if now is None else now
+        await asyncio.gather(*(self._renew(book, moment) for book in list(self._books.values())))
+
+    async def drain(self) -> None:
+        """Wait until every release so far has been sent and answered, or has failed."""
+        await asyncio.sleep(0)
+        await asyncio.gather(*self._releasing)
+
+    def _book(self, backend: str) -> _Book:
+        book = self._books.get(backend)
+        if book is None:
+            keys = tuple(f"gw:{{{backend}}}:{name}" for name in _KEYS)
+            book = self._books[backend] = _Book(backend, keys, self._fresh)
+            self._wake.set()
+        return book
+
+    def _head(self, book: _Book) -> list[Value]:
+        """The first arguments of every script that looks at beats."""
+        return [self.owner, self._store_ms(), int(book.fresh)]
+
+    def _request(self, book: _Book, lease_id: str, candidates: Sequence[Candidate]) -> list[Value]:
+        args = [*self._head(book), lease_id, len(book.live), self._load_weight]
+        for one in candidates:
+            args += (slot_name(one.upstream.name, one.life), one.score, one.work, one.limit, one.seats, one.outside)
+        return args
+
+    async def _renew(self, book: _Book, now: float) -> None:
+        try:
+            if now < book.write_back_at:
+                known, recovering, replicas = await self._store.eval(_BEAT, book.keys, self._head(book))
+                if known:
+                    self._heard(book, known=known, recovering=recovering, replicas=replicas)
+                    return
+            await self._write_back(book, now)
+        except StoreFault:
+            book.write_back_at = AT_ONCE
+
+    async def _write_back(self, book: _Book, now: float) -> None:
+        # EVAL with the text, not EVALSHA: a second try after NOSCRIPT would carry a list that is no longer true.
+        held = [value for lease_id, (slot, work) in book.live.items() for value in (lease_id, slot, work)]
+        args = [*self._head(book), self._made + 1, len(book.unsettled), *book.unsettled, *held]
+        book.write_back_at = now + WRITE_BACK_SECONDS
+        reply = await self._store.call("EVAL", _RECONCILE.text, len(book.keys), *book.keys, *args)
+        self._heard(book, known=1, recovering=reply[1], replicas=reply[2])
+
+    def _heard(self, book: _Book, *, known: int, recovering: int, replicas: int | None = None) -> None:
+        """What every script says about this owner and the backend."""
+        book.fresh = False
+        book.recovering = bool(recovering)
+        if replicas is not None:
+            # While the others have yet to come back, their number is what it was.
+            book.replicas = max(replicas, book.replicas) if recovering else replicas
+        if not known:
+            self._write_back_soon(book)
+
+    def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]], *, known: bool) -> None:
+        """Measure degraded admission from this view on, unless it may lack leases that are not written back yet."""
+        if not known:
+            self._write_back_soon(book)
+        elif not book.recovering and book.write_back_at != AT_ONCE:
+            book.baseline = seen
+            book.admitted.clear()
+
+    def _look(self, book: _Book) -> Iterator[asyncio.Future[Any]]:
+        _, work, count, beats, _ = book.keys
+        yield self._store.call("HGETALL", work)
+        yield self._store.call("HGETALL", count)
+        yield self._store.call("ZSCORE", beats, self.owner)
+
+    def _leave(self, book: _Book, lease_id: str) -> None:
+        if not book.leaving:
+            asyncio.get_running_loop().call_soon(self._send_releases, book)
+        book.leaving.append(lease_id)
+
+    def _send_releases(self, book: _Book) -> None:
+        ids, book.leaving = book.leaving, []
+        task = asyncio.get_running_loop().create_task(self._give_back(book, ids))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _give_back(self, book: _Book, ids: Sequence[str]) -> None:
+        try:
+            await self._store.eval(_RELEASE, book.keys, ids)
+        except StoreFault:
+            book.write_back_at = AT_ONCE
+
+    def _write_back_soon(self, book: _Book) -> None:
+        book.write_back_at = AT_ONCE
+        self._wake.set()
+
+    def _store_changed(self, degraded: bool, _reason: str) -> None:
+        if not degraded:
+            for book in self._books.values():
+                self._write_back_soon(book)
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    """The answer to HGETALL, as (field, number)."""
+    for name, number in zip(flat[0::2], flat[1::2], strict=True):
+        yield name.decode(), int(number)

@@ -1,0 +1,101 @@
+"""Looks at every worker twice a second, each worker by one replica, and writes what it says into the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from gateway.errors import StoreFault, UpstreamFault
+from gateway.fleet import readings
+from gateway.model import Policy, Scrape, Upstream
+from gateway.store.connection import Store
+
+INTERVAL_SECONDS = 0.5
+SLOWEST_SECONDS = 5.0
+SLOW_PAGE_SECONDS = 0.25
+"""A page that takes longer is asked for less often: scraping hard can stall an engine."""
+MISSES_TO_FAIL = 3
+"""Late pages in a row that make a worker unhealthy; a refused connection does so at once."""
+
+WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
+GpuProbe = Callable[[Upstream], Awaitable[tuple[float | None, float] | None]]
+"""Gives (utilisation 0..1, seconds since it was read), or None where the worker names no GPU page."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """How often one worker is asked, and how many times in a row it did not answer."""
+
+    interval: float = INTERVAL_SECONDS
+    due: float = 0.0
+    misses: int = 0
+    busy: bool = False
+
+    def took(self, seconds: float, now: float) -> None:
+        slow = seconds > SLOW_PAGE_SECONDS
+        self.interval = min(self.interval * 2, SLOWEST_SECONDS) if slow else INTERVAL_SECONDS
+        self.due = now + self.interval
+
+
+class Probes:
+    """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking."""
+
+    def __init__(
+        self, store: Store, owner: str, policy: Callable[[], Policy], worker: WorkerProbe, gpu: GpuProbe
+    ) -> None:
+        self._store, self._owner, self._policy = store, owner, policy
+        self._worker, self._gpu = worker, gpu
+        self._patience: dict[str, Patience] = {}
+
+    async def run(self) -> None:
+        """Until cancelled. The store being away pauses the scraping: there is nowhere to write."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                with suppress(StoreFault):
+                    await self.tick(group, time.monotonic())
+                await asyncio.sleep(INTERVAL_SECONDS / 2)
+
+    async def tick(self, group: asyncio.TaskGroup, now: float) -> None:
+        """Starts one scrape for each worker that is due and ours."""
+        workers = {u.name: u for u in self._policy().upstreams.values() if u.kind == "local" and u.engine == "vllm"}
+        if not workers:
+            return
+        for name in await readings.claim(self._store, self._owner, list(workers)):
+            patience = self._patience.setdefault(name, Patience())
+            if not patience.busy and now >= patience.due:
+                patience.busy = True
+                group.create_task(self._look(workers[name], patience))
+
+    async def _look(self, upstream: Upstream, patience: Patience) -> None:
+        started = time.monotonic()
+        try:
+            scrape = await self._scrape(upstream, patience)
+            if scrape is not None:
+                with suppress(StoreFault):
+                    await readings.write(self._store, upstream.name, scrape)
+        finally:
+            patience.busy = False
+            now = time.monotonic()
+            patience.took(now - started, now)
+
+    async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
+        """The worker's own page and its node's GPU page; None where one late page proves nothing yet."""
+        try:
+            scrape, gpu = await asyncio.gather(self._worker(upstream), self._gpu_or_none(upstream))
+        except UpstreamFault as fault:
+            patience.misses += 1
+            if fault.processed and patience.misses < MISSES_TO_FAIL:
+                return None
+            return Scrape(healthy=False, reason="unreachable" if not fault.processed else "no_metrics")
+        patience.misses = 0
+        return scrape if gpu is None else replace(scrape, gpu=gpu[0], gpu_age=gpu[1])
+
+    async def _gpu_or_none(self, upstream: Upstream) -> tuple[float | None, float] | None:
+        """A GPU page that fails leaves the GPU unknown; the worker may still serve."""
+        try:
+            return await self._gpu(upstream)
+        except UpstreamFault:
+            return None

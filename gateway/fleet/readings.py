@@ -1,0 +1,54 @@
+"""Readings in the store: written by the replica that scraped, read by all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gateway.model import Reading, Scrape
+from gateway.store.connection import Store
+from gateway.store.scripts import load
+
+READINGS_KEY = "gw:readings"
+PROBES_KEY = "gw:probes"
+CLAIM_MS = 2_000
+"""A claim outlives a few missed scrapes, and a dead replica's workers are scraped again after it."""
+_WRITE = load("gateway.fleet", "reading")
+_CLAIM = load("gateway.fleet", "claim")
+
+
+async def claim(store: Store, owner: str, upstreams: Sequence[str]) -> frozenset[str]:
+    """The workers that this replica is to scrape for the next CLAIM_MS."""
+    held = await store.eval(_CLAIM, [PROBES_KEY], [owner, CLAIM_MS, *upstreams])
+    return frozenset(name.decode() for name in held)
+
+
+async def write(store: Store, upstream: str, scrape: Scrape) -> None:
+    started = "" if scrape.started is None else f"{scrape.started:.3f}"
+    await store.eval(_WRITE, [READINGS_KEY], [upstream, started, msgspec.json.encode(scrape)])
+
+
+async def read(store: Store) -> Mapping[str, Reading]:
+    """All readings; `at` and `gpu_at` are in seconds of the store's clock."""
+    raw = await store.call("HGETALL", READINGS_KEY)
+    pairs = raw.items() if isinstance(raw, dict) else zip(raw[::2], raw[1::2], strict=True)
+    return {name.decode(): parse(value) for name, value in pairs}
+
+
+def parse(value: bytes) -> Reading:
+    life, started, at_ms, body = value.split(b"|", 3)
+    scrape = msgspec.json.decode(body, type=Scrape)
+    at = int(at_ms) / 1000
+    return Reading(
+        at=at,
+        healthy=scrape.healthy,
+        life=int(life),
+        running=scrape.running,
+        waiting=scrape.waiting,
+        kv=scrape.kv,
+        gpu=scrape.gpu,
+        gpu_at=None if scrape.gpu_age is None else at - scrape.gpu_age,
+        reason=scrape.reason,
+        started=float(started) if started else None,
+    )

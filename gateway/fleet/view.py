@@ -1,0 +1,114 @@
+"""What is true now: the one owner of this replica's snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gateway.errors import StoreFault
+from gateway.fleet import readings
+from gateway.fleet.circuits import Circuits
+from gateway.fleet.leases import Leases, slot_name
+from gateway.fleet.outside import OutsideLoad
+from gateway.model import Policy, Reading, Snapshot, Upstream, UpstreamState
+from gateway.store.connection import Store
+
+REFRESH_SECONDS = 0.25
+DEAD_SECONDS = 10.0
+"""A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
+
+
+class View:
+    """Refreshes the snapshot from the store and marks upstreams out between refreshes.
+
+    `current` is replaced whole, never changed. Times are seconds of the store's clock as last seen.
+    """
+
+    def __init__(self, store: Store, leases: Leases, policy: Callable[[], Policy], circuits: Circuits) -> None:
+        self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
+        self._outside: dict[str, OutsideLoad] = {}
+        self._readings: Mapping[str, Reading] = {}
+        self._loads: Mapping[str, tuple[int, int]] = {}
+        self._clock_offset = 0.0
+        self._replicas = 1
+        self._refreshed = asyncio.Event()
+        self.current = Snapshot(at=time.time(), states={})
+        self.rebuild()
+
+    def now(self) -> float:
+        """The store's clock, as far as this replica knows it."""
+        return time.time() + self._clock_offset
+
+    async def refresh(self) -> None:
+        """One look at the store; without it the last view stays and says that it is degraded."""
+        backends = list(self._policy().backends)
+        try:
+            clock, found, loads, owners = await asyncio.gather(
+                self._store.call("TIME"),
+                readings.read(self._store),
+                self._leases.loads(backends),
+                self._leases.owners(backends[0]) if backends else _one(),
+            )
+        except StoreFault:
+            self.rebuild()
+            return
+        self._clock_offset = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
+        self._observe(found, loads)
+        self._readings, self._loads, self._replicas = found, loads, max(1, owners)
+        self.rebuild()
+        self._refreshed.set()
+
+    def _observe(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
+        """Feeds what is new to the outside-load watchers."""
+        now = self.now()
+        for name, reading in found.items():
+            watcher = self._outside.setdefault(name, OutsideLoad())
+            watcher.leases(now, loads.get(slot_name(name, reading.life), (0, 0))[1])
+            before = self._readings.get(name)
+            if reading.running is not None and (before is None or before.at != reading.at):
+                watcher.scrape(reading.at, reading.running + (reading.waiting or 0))
+
+    def rebuild(self) -> None:
+        """The snapshot from what is known; also called when a circuit opens, so that the next request knows."""
+        now = self.now()
+        states = {name: self._state(upstream, now) for name, upstream in self._policy().upstreams.items()}
+        self.current = Snapshot(now, states, degraded=self._store.degraded, replicas=self._replicas)
+
+    def _state(self, upstream: Upstream, now: float) -> UpstreamState:
+        reading = self._readings.get(upstream.name)
+        life = reading.life if reading is not None else 0
+        leased, inflight = self._loads.get(slot_name(upstream.name, life), (0, 0))
+        state = UpstreamState(upstream, leased=leased, inflight=inflight, life=life, reading=reading)
+        watcher = self._outside.get(upstream.name)
+        if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
+            state = replace(state, outside=strangers * mean_work(state))
+        return replace(state, out=self._why_out(state, now))
+
+    def _why_out(self, state: UpstreamState, now: float) -> str | None:
+        circuit = self.circuits.why_open(state.upstream.name, now)
+        if circuit is not None:
+            return circuit
+        reading = state.reading
+        if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
+            return reading.reason or "unhealthy"
+        return None
+
+    async def ready(self) -> None:
+        """Returns once the store has been read for the first time."""
+        await self._refreshed.wait()
+
+    async def run(self) -> None:
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _one() -> int:
+    return 1
+
+
+def mean_work(state: UpstreamState) -> int:
+    """Work of a request of unknown size on this worker: the mean of those we hold there, else a seat's share of the limit."""
+    return state.leased // state.inflight if state.inflight else state.upstream.limit // state.upstream.seats

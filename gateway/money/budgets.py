@@ -1,0 +1,55 @@
+"""What a rule may spend on overflow in any hour: reserved before sending, corrected when the usage is known."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+
+from gateway.errors import StoreFault
+from gateway.model import Reservation
+from gateway.store.connection import Store
+from gateway.store.scripts import load
+
+_SPEND = load("gateway.money", "spend")
+_MICRO = 1e6
+_NO_CAP = -1
+
+
+class Budgets:
+    """Shared by all replicas through the store; one script reads the hour and books, so budgets do not race."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None:
+        """Sets `usd` aside, or None where the last hour has no room for it. Without the store nothing new is spent."""
+        amount = math.ceil(usd * _MICRO)
+        try:
+            cap = math.floor(usd_per_hour * _MICRO)
+            granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0])
+        except StoreFault:
+            return None
+        return Reservation(rule, amount, int(minute)) if granted else None
+
+    def settle_later(self, held: Reservation, usd: float) -> None:
+        """Replaces the reservation by what was really spent, off the caller's path."""
+        difference = math.ceil(usd * _MICRO) - held.micro_usd
+        if difference:
+            task = asyncio.create_task(self._correct(held, difference))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _correct(self, held: Reservation, difference: int) -> None:
+        """If the store is away the reservation simply stays booked: too much is set aside, never too little."""
+        with suppress(StoreFault):
+            await self._store.eval(_SPEND, [_key(held.rule)], [difference, _NO_CAP, held.minute])
+
+    async def aclose(self) -> None:
+        """Waits for the corrections under way."""
+        await asyncio.gather(*self._tasks)
+
+
+def _key(rule: str) -> str:
+    return f"gw:budget:{{{rule}}}"

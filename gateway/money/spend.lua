@@ -1,0 +1,29 @@
+-- Spends from a rule's budget over the last hour, or refuses.
+-- KEYS[1] gw:budget:{rule}   hash: minute since the epoch -> micro-USD spent or reserved in it
+-- ARGV[1] micro-USD to add (negative gives back)   ARGV[2] cap in micro-USD, -1: book without asking
+-- ARGV[3] minute to book in, 0 for now
+-- Returns {1 or 0, micro-USD of the hour before this call, minute booked}
+local MINUTES = 60
+local EXPIRY_SECONDS = 7200
+
+local minute = math.floor(tonumber(redis.call('TIME')[1]) / 60)
+local spent = 0
+local rows = redis.call('HGETALL', KEYS[1])
+for i = 1, #rows, 2 do
+  if tonumber(rows[i]) <= minute - MINUTES then
+    redis.call('HDEL', KEYS[1], rows[i])
+  else
+    spent = spent + tonumber(rows[i + 1])
+  end
+end
+local amount, cap = tonumber(ARGV[1]), tonumber(ARGV[2])
+if cap >= 0 and spent + amount > cap then
+  return {0, spent, minute}
+end
+local at = tonumber(ARGV[3])
+if at == 0 then at = minute end
+if at > minute - MINUTES then
+  redis.call('HINCRBY', KEYS[1], string.format('%d', at), ARGV[1])
+  redis.call('EXPIRE', KEYS[1], EXPIRY_SECONDS)
+end
+return {1, spent, minute}

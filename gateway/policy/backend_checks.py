@@ -1,0 +1,110 @@
+"""Checks of backends.yaml beyond its shape. Each yields faults and looks at one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
+
+from gateway.model import Network
+from gateway.policy.addresses import LOOPBACK, address_fault, is_loopback, outside
+from gateway.policy.references import repeated, unknown
+from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, Zone
+from gateway.policy.source import Document, Fault, Path
+from gateway.policy.sources import Sources
+from gateway.routing.residency import LOCAL
+
+
+def backend_faults(sources: Sources) -> Iterator[Fault]:
+    document = sources.backends.document
+    yield from _zone_faults(document, sources.zones or {})
+    yield from repeated(document, [(("backends", i, "name"), b.name) for i, b in sources.backends.sound.items()])
+    upstreams = [
+        (("backends", i, "upstreams", j, "name"), upstream.name)
+        for i, backend in sources.backends.sound.items()
+        for j, upstream in enumerate(backend.upstreams)
+    ]
+    yield from repeated(document, upstreams)
+    for index, backend in sources.backends.sound.items():
+        path = ("backends", index)
+        yield from unknown(document, (*path, "zone"), "zone", backend.zone, sources.zone_names)
+        yield from _address_faults(document, path, backend)
+        yield from _network_faults(document, path, backend)
+        if isinstance(backend, ManagedBackend):
+            for j, zone in enumerate(backend.private_endpoint_in):
+                yield from unknown(document, (*path, "private_endpoint_in", j), "zone", zone, sources.zone_names)
+        else:
+            for j, worker in enumerate(backend.upstreams):
+                yield from _gpu_faults(document, (*path, "upstreams", j), worker)
+
+
+def networks_of(backend: LocalBackend | ManagedBackend) -> tuple[Network, ...]:
+    """Where a connected peer may be: as declared, else loopback where every address is one; () is anywhere."""
+    if backend.networks:
+        return tuple(ip_network(network) for network in backend.networks)
+    return LOOPBACK if all(is_loopback(upstream.url) for upstream in backend.upstreams) else ()
+
+
+def within(zone: str, zones: Mapping[str, Zone]) -> frozenset[str]:
+    """The zone and all that contain it, however far up."""
+    found: set[str] = set()
+    ahead = [zone]
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            ahead += zones[name].within if name in zones else ()
+    return frozenset(found)
+
+
+def _zone_faults(document: Document, zones: Mapping[str, Zone]) -> Iterator[Fault]:
+    for name, zone in zones.items():
+        if name == LOCAL:
+            said = "`local` already means our own machines; give the zone another name"
+            yield document.fault(("zones", name), said, key=True)
+        for index, parent in enumerate(zone.within):
+            path: Path = ("zones", name, "within", index)
+            if parent == LOCAL:
+                yield document.fault(path, "`local` already means our own machines; give the zone another name")
+            if name in within(parent, zones):
+                yield document.fault(path, f"`{parent}` lies in `{name}` already: zones cannot contain each other")
+
+
+def _address_faults(document: Document, path: Path, backend: LocalBackend | ManagedBackend) -> Iterator[Fault]:
+    for index, upstream in enumerate(backend.upstreams):
+        at: Path = (*path, "upstreams", index)
+        said = address_fault(upstream.url)
+        if said is None and isinstance(backend, ManagedBackend) and backend.simulated and not is_loopback(upstream.url):
+            said = "must be on loopback: this backend is `simulated: true`"
+        if said is None and networks_of(backend) and outside(upstream.url, networks_of(backend)):
+            said = "lies outside this backend's `networks`, so every connection would be refused"
+        if said is not None:
+            yield document.fault((*at, "url"), said)
+        if isinstance(upstream, LocalUpstream) and upstream.dcgm is not None and (said := address_fault(upstream.dcgm)):
+            yield document.fault((*at, "dcgm"), said)
+
+
+def _network_faults(document: Document, path: Path, backend: LocalBackend | ManagedBackend) -> Iterator[Fault]:
+    if networks_of(backend) or any(address_fault(upstream.url) for upstream in backend.upstreams):
+        return
+    if backend.kind == "local":
+        yield document.fault(
+            (*path, "networks"), "is required: the networks of these workers, such as [10.20.0.0/16]", key=True
+        )
+    elif backend.private_endpoint_in:
+        said = "is required with `private_endpoint_in`: the networks of the private endpoint, such as [10.30.0.0/16]"
+        yield document.fault((*path, "networks"), said, key=True)
+
+
+def _gpu_faults(document: Document, path: Path, worker: LocalUpstream) -> Iterator[Fault]:
+    labels = worker.gpu_index
+    if labels is not None and len(set(labels)) < len(labels):
+        yield document.fault((*path, "gpu_index"), "names a GPU twice")
+    elif labels is not None and worker.gpus is not None and worker.gpus != len(labels):
+        yield document.fault(
+            (*path, "gpus"), f"says {worker.gpus} but `gpu_index` names {len(labels)}; make them agree"
+        )
+    if worker.dcgm is None:
+        for key in ("gpu_index", "hostname"):
+            if getattr(worker, key) is not None:
+                said = "has no effect without `dcgm`, the page on which to find it"
+                yield document.fault((*path, key), said, key=True)

@@ -1,0 +1,59 @@
+"""Golden cases of a folder, read and checked against the policy that they are about. `gateway test` evaluates them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from gateway.errors import PolicyFault
+from gateway.model import Policy
+from gateway.policy.folder import CASES, read_files
+from gateway.policy.references import repeated, unknown
+from gateway.policy.schema import Case, CasesFile
+from gateway.policy.source import START, Document, Fault, in_order, parse
+from gateway.policy.validate import Items, read, shape_faults
+
+_CASE = TypeAdapter(Case)
+
+
+def load_cases(root: Path, policy: Policy | None) -> tuple[Case, ...]:
+    """All cases in `root`/cases/*.yaml, by file and place; none where there is no such folder.
+
+    Names are looked up in `policy`; None, where the folder does not compile, leaves them unchecked.
+    Raises PolicyFault with every fault found, in the form of `compile_folder`.
+    """
+    cases: list[Case] = []
+    faults: list[Fault] = []
+    for name, raw in read_files(root, root / CASES).items():
+        document = _unreadable(name) if raw is None else parse(name, raw)
+        faults += shape_faults(document, CasesFile)
+        items = read(document, "cases", _CASE)
+        faults += _case_faults(items, policy) if policy is not None else ()
+        cases += items.sound.values()
+    if faults:
+        raise PolicyFault([str(fault) for fault in in_order(faults)])
+    return tuple(cases)
+
+
+def _unreadable(name: str) -> Document:
+    return Document(name, faults=[Fault(name, START, "(file)", "cannot be read; check its permissions")])
+
+
+def _case_faults(items: Items[Case], policy: Policy) -> Iterator[Fault]:
+    """Names in a case that the policy does not have."""
+    document = items.document
+    upstreams, rules = frozenset(policy.upstreams), frozenset(rule.name for rule in policy.rules)
+    yield from repeated(document, [(("cases", i, "name"), case.name) for i, case in items.sound.items()])
+    for index, case in items.sound.items():
+        for name in case.fleet:
+            yield from unknown(document, ("cases", index, "fleet", name), "upstream", name, upstreams)
+        wanted = (
+            ("backend", case.expect.backend, frozenset(policy.backends)),
+            ("upstream", case.expect.upstream, upstreams),
+            ("rule", case.expect.rule, rules),
+        )
+        for key, word, known in wanted:
+            if word is not None:
+                yield from unknown(document, ("cases", index, "expect", key), key, word, known)

@@ -1,0 +1,213 @@
+"""A policy folder becomes a model.Policy, or a list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from gateway.errors import PolicyFault
+from gateway.model import (
+    Demand,
+    Match,
+    Model,
+    Policy,
+    Price,
+    Rule,
+    Served,
+    Slo,
+    Speed,
+    Spill,
+    Tenant,
+    Timeouts,
+    Upstream,
+)
+from gateway.policy.backend_checks import backend_faults, networks_of, within
+from gateway.policy.folder import Folder, read_folder
+from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
+from gateway.policy.schema import (
+    LocalBackend,
+    LocalUpstream,
+    ManagedBackend,
+    ManagedUpstream,
+    ModelIn,
+    RouteIn,
+    RuleIn,
+    SloIn,
+    SpillIn,
+    TenantIn,
+)
+from gateway.policy.secrets import resolve
+from gateway.policy.source import Fault, in_order
+from gateway.policy.sources import Sources, read_sources
+from gateway.policy.words import threshold
+from gateway.routing.estimate import MANAGED_UNIT
+from gateway.routing.priors import prior_limit_us, speed_of
+from gateway.routing.residency import parse_demand
+
+DEMO_KEY = "demo"
+"""Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
+WAIT_WHERE_NOTHING_SPILLS = 20.0
+"""Default `max_wait` in seconds; 0 where spill is allowed: waiting before a spill buys little."""
+_US = 1_000_000
+_MS = 1_000
+_NO_SPEED = Speed(0.0, 0.0, 0.0)
+"""Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
+
+
+def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Policy:
+    """The policy in the folder `path`. Secrets come from `env` and from files; env None leaves every key None.
+
+    Raises PolicyFault with all faults found, each `file:line:column: key.path: what is wrong and what would be right`;
+    the files are named relative to `path`.
+    """
+    return compile_files(read_folder(path), env)
+
+
+def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
+    """The same for a folder that has been read already. Raises PolicyFault."""
+    sources, faults = read_sources(folder)
+    for check in (backend_faults, model_faults, rule_faults, tenant_faults):
+        faults += check(sources)
+    keys = _secrets(sources, folder.root, env, faults)
+    if faults:
+        raise PolicyFault([str(fault) for fault in in_order(faults)])
+    return _policy(sources, folder.version, keys)
+
+
+def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults: list[Fault]) -> dict[str, str | None]:
+    """Upstream name -> its credential; what cannot be resolved is added to `faults`."""
+    keys: dict[str, str | None] = {}
+    for index, backend in sources.backends.sound.items():
+        literal_allowed = isinstance(backend, ManagedBackend) and backend.simulated
+        for j, upstream in enumerate(backend.upstreams):
+            if upstream.key is None:
+                continue
+            try:
+                keys[upstream.name] = resolve(upstream.key, root, env, literal_allowed=literal_allowed)
+            except ValueError as error:
+                path = ("backends", index, "upstreams", j, "key")
+                faults.append(sources.backends.document.fault(path, str(error)))
+    return keys
+
+
+def _policy(sources: Sources, version: str, keys: Mapping[str, str | None]) -> Policy:
+    declared = dict(sources.zones or {})
+    names = sources.zone_names or frozenset()
+    sound = sources.backends.sound.values()
+    backends = {backend.name: _upstreams(backend, keys) for backend in sound}
+    tenants = sources.tenants.sound.values()
+    return Policy(
+        version=version,
+        zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),
+        backends=MappingProxyType(backends),
+        upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
+        models=MappingProxyType({m.name: _model(m, names) for m in sources.models.sound.values()}),
+        rules=tuple(_rule(rule, sources.route(rule), names) for rule in sources.rules.sound.values()),
+        tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
+        keys=MappingProxyType({key: tenant.name for tenant in tenants for key in _keys(tenant)}),
+        simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
+    )
+
+
+def _upstreams(backend: LocalBackend | ManagedBackend, keys: Mapping[str, str | None]) -> tuple[Upstream, ...]:
+    if isinstance(backend, ManagedBackend):
+        return tuple(_account(backend, upstream, keys.get(upstream.name)) for upstream in backend.upstreams)
+    return tuple(_worker(backend, upstream, keys.get(upstream.name)) for upstream in backend.upstreams)
+
+
+def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None) -> Upstream:
+    gpu = backend.gpu
+    speed = speed_of(gpu.kind if gpu else None)
+    if backend.speed is not None:
+        speed = Speed(backend.speed.step_ms, backend.speed.per_seq_ms, backend.speed.per_prompt_token_ms)
+    seats = worker.max_num_seqs
+    count = worker.gpus or len(worker.gpu_index or (0,))
+    limit = prior_limit_us(speed, seats) if worker.limit_work_s is None else max(1, round(worker.limit_work_s * _US))
+    return Upstream(
+        name=worker.name,
+        backend=backend.name,
+        kind="local",
+        url=worker.url.rstrip("/"),
+        dialect="openai",
+        zone=backend.zone,
+        networks=networks_of(backend),
+        speed=speed,
+        limit=limit,
+        seats=seats,
+        key=key,
+        engine=worker.engine,
+        dcgm=worker.dcgm,
+        hostname=worker.hostname,
+        gpus=worker.gpu_index,
+        usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
+    )
+
+
+def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None) -> Upstream:
+    return Upstream(
+        name=account.name,
+        backend=backend.name,
+        kind="managed",
+        url=account.url.rstrip("/"),
+        dialect=backend.dialect,
+        zone=backend.zone,
+        networks=networks_of(backend),
+        speed=_NO_SPEED,
+        limit=account.max_concurrent * MANAGED_UNIT,
+        seats=account.max_concurrent,
+        key=key,
+        private_in=frozenset(backend.private_endpoint_in),
+        simulated=backend.simulated,
+    )
+
+
+def _demand(text: str | None, zones: frozenset[str]) -> Demand:
+    return parse_demand(text, zones, param="residency")
+
+
+def _model(model: ModelIn, zones: frozenset[str]) -> Model:
+    served = tuple(
+        Served(s.backend, s.as_, None if s.price is None else Price(**s.price.model_dump())) for s in model.served_by
+    )
+    return Model(model.name, model.modality, served, _demand(model.residency, zones))
+
+
+def _rule(rule: RuleIn, route: RouteIn, zones: frozenset[str]) -> Rule:
+    wait = 0.0 if route.spill is not None else WAIT_WHERE_NOTHING_SPILLS
+    timeouts = {} if route.timeouts is None else route.timeouts.model_dump(exclude_none=True)
+    return Rule(
+        name=rule.name,
+        match=Match(**rule.match.model_dump()),
+        backends=route.backends or (),
+        slo=_slo(route.slo),
+        max_wait=wait if route.max_wait is None else route.max_wait,
+        spill=None if route.spill is None else _spill(route.spill),
+        fallback=route.fallback,
+        attempts=route.attempts,
+        timeouts=Timeouts(**timeouts),
+        residency=_demand(route.residency, zones),
+        on_fields=MappingProxyType({str(name): action for name, action in route.fields.items()}),
+    )
+
+
+def _slo(slo: SloIn | None) -> Slo:
+    if slo is None:
+        return Slo()
+    ttft, tpot = (None if ms is None else ms / _MS for ms in (slo.ttft_ms, slo.tpot_ms))
+    return Slo(ttft, tpot, slo.target)
+
+
+def _spill(spill: SpillIn) -> Spill:
+    written = {} if spill.when is None else spill.when.model_dump(exclude_none=True)
+    when = tuple(threshold(signal, comparison) for signal, comparison in written.items())
+    return Spill(spill.backends, spill.budget_usd_per_hour, when)
+
+
+def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
+    return Tenant(tenant.name, tenant.models, _demand(tenant.residency, zones), tenant.priority)
+
+
+def _keys(tenant: TenantIn) -> tuple[str, ...]:
+    return (*tenant.keys, DEMO_KEY) if tenant.demo else tenant.keys

@@ -1,0 +1,104 @@
+"""A policy folder on disk: the bytes of its files, read once, and the version that they make."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.policy.schema import FILES, REQUIRED
+from gateway.policy.source import MAX_BYTES, START, Document, Fault, parse
+from gateway.policy.validate import nearest
+
+SUFFIXES = frozenset({".yaml", ".yml"})
+CASES = "cases"
+_VERSION_DIGITS = 12
+_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The YAML files of a folder by relative name; None where one could not be read. Cases are not part of it."""
+
+    root: Path
+    files: Mapping[str, bytes | None]
+
+    @property
+    def version(self) -> str:
+        """The first 12 hex digits of a SHA-256 over names and contents."""
+        digest = hashlib.sha256()
+        for name, raw in sorted(self.files.items()):
+            content = b"" if raw is None else raw
+            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()[:_VERSION_DIGITS]
+
+    def documents(self) -> dict[str, Document]:
+        """Each file that the language knows, parsed; missing and unknown files are faults of their documents."""
+        parsed = {name: _parsed(name, raw) for name, raw in sorted(self.files.items())}
+        for name in REQUIRED:
+            if name not in parsed:
+                parsed[name] = Document(
+                    name, faults=[Fault(name, START, "(file)", "is missing; every folder needs it")]
+                )
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Name, inode, size, and times of change (ns) of each file: enough to tell that nothing has changed."""
+
+    files: tuple[tuple[str, int, int, int, int], ...]
+
+    def younger_than(self, now: float, seconds: float) -> bool:
+        """Whether some file was changed less than `seconds` before `now`, or later than it."""
+        return any(changed / _NS > now - seconds for *_, changed in self.files)
+
+
+def read_folder(root: Path) -> Folder:
+    """All YAML files directly in `root`. Never raises: a folder that is not there has no files."""
+    return Folder(root, read_files(root, root))
+
+
+def read_files(root: Path, where: Path) -> dict[str, bytes | None]:
+    """The YAML files directly in `where`, by their names relative to `root`; of each, no more than can be accepted."""
+    return {path.relative_to(root).as_posix(): _read(path) for path in _yaml_files(where)}
+
+
+def stamp(root: Path) -> Stamp:
+    """What `stat` says of all YAML files directly in `root`, following links. Never raises."""
+    entries = []
+    for path in _yaml_files(root):
+        try:
+            seen = path.stat()
+            entries.append((path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+        except OSError:  # gone since it was listed: the next stamp will differ
+            entries.append((path.name, 0, 0, 0, 0))
+    return Stamp(tuple(entries))
+
+
+def _yaml_files(where: Path) -> list[Path]:
+    try:
+        return sorted(path for path in where.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        if not path.is_file():  # a named pipe would block
+            return None
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError:
+        return None
+
+
+def _parsed(name: str, raw: bytes | None) -> Document:
+    if name not in FILES:
+        said = f"is not a file of the policy language; {nearest(name, list(FILES))}"
+        return Document(name, faults=[Fault(name, START, "(file)", said)])
+    if raw is None:
+        return Document(name, faults=[Fault(name, START, "(file)", "cannot be read; check its permissions")])
+    return parse(name, raw)

@@ -1,0 +1,40 @@
+"""Checks that many parts share: a name that is not known, a name that is taken, a demand that is not understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from gateway.errors import ResidencyUnknown
+from gateway.policy.source import Document, Fault, Path, dotted
+from gateway.policy.validate import nearest
+from gateway.routing.residency import parse_demand
+
+
+def unknown(document: Document, path: Path, what: str, name: str, known: frozenset[str] | None) -> Iterator[Fault]:
+    """A fault where `name` is not one of `known`; None knows nothing and so says nothing."""
+    if known is not None and name not in known:
+        yield document.fault(path, f"unknown {what} `{name}`; {nearest(name, known)}")
+
+
+def repeated(document: Document, names: Iterable[tuple[Path, str]]) -> Iterator[Fault]:
+    """A fault for every name that an earlier path has already."""
+    first: dict[str, Path] = {}
+    for path, name in names:
+        if first.setdefault(name, path) != path:
+            yield document.fault(path, f"`{name}` is taken by {dotted(first[name])}; every name stands once")
+
+
+def demand_faults(document: Document, path: Path, text: str | None, zones: frozenset[str] | None) -> Iterator[Fault]:
+    """A fault where the residency demand `text` cannot be understood; the words are those that clients get."""
+    if text is None or zones is None:
+        return
+    try:
+        parse_demand(text, zones, param="residency")
+    except ResidencyUnknown as error:
+        yield document.fault(path, error.message.removeprefix("residency: "))
+
+
+def matching(glob: str | None, names: Iterable[str]) -> frozenset[str]:
+    """The names that `glob` stands for; None stands for all."""
+    return frozenset(name for name in names if glob is None or fnmatchcase(name, glob))

@@ -1,0 +1,134 @@
+"""Checks of models.yaml, routing.yaml and tenants.yaml beyond their shape. Each yields faults, none raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.policy.references import demand_faults, matching, repeated, unknown
+from gateway.policy.schema import ManagedBackend, MatchIn, RouteIn
+from gateway.policy.source import Fault, Path, dotted
+from gateway.policy.sources import Sources
+
+
+def model_faults(sources: Sources) -> Iterator[Fault]:
+    document = sources.models.document
+    yield from repeated(document, [(("models", i, "name"), m.name) for i, m in sources.models.sound.items()])
+    for index, model in sources.models.sound.items():
+        path: Path = ("models", index)
+        yield from demand_faults(document, (*path, "residency"), model.residency, sources.zone_names)
+        yield from repeated(
+            document, [((*path, "served_by", j, "backend"), served.backend) for j, served in enumerate(model.served_by)]
+        )
+        for j, served in enumerate(model.served_by):
+            at: Path = (*path, "served_by", j)
+            yield from unknown(document, (*at, "backend"), "backend", served.backend, sources.backends.names)
+            backend = sources.backend(served.backend)
+            if isinstance(backend, ManagedBackend) and served.price is None:
+                said = f"is required: `{served.backend}` is a bought API; write 0 if it costs nothing"
+                yield document.fault((*at, "price"), said, key=True)
+            elif backend is not None and backend.kind == "local" and served.price is not None:
+                said = f"has no effect: `{served.backend}` is local and priced by `gpu.usd_per_hour`; remove it"
+                yield document.fault((*at, "price"), said, key=True)
+
+
+def rule_faults(sources: Sources) -> Iterator[Fault]:
+    document = sources.rules.document
+    yield from repeated(document, [(("rules", i, "name"), r.name) for i, r in sources.rules.sound.items()])
+    yield from _unreachable(sources)
+    for index, rule in sources.rules.sound.items():
+        path: Path = ("rules", index, "match")
+        if rule.match.tenant is not None:
+            yield from unknown(document, (*path, "tenant"), "tenant", rule.match.tenant, sources.tenants.names)
+        models = sources.models.names
+        if rule.match.model is not None and models is not None and not matching(rule.match.model, models):
+            yield from unknown(document, (*path, "model"), "model", rule.match.model, models)
+        yield from _route_faults(sources, index)
+
+
+def tenant_faults(sources: Sources) -> Iterator[Fault]:
+    document = sources.tenants.document
+    tenants = sources.tenants.sound
+    yield from repeated(document, [(("tenants", i, "name"), t.name) for i, t in tenants.items()])
+    real = sorted(b.name for b in sources.backends.sound.values() if isinstance(b, ManagedBackend) and not b.simulated)
+    holder: dict[str, Path] = {}
+    for index, tenant in tenants.items():
+        path: Path = ("tenants", index)
+        yield from demand_faults(document, (*path, "residency"), tenant.residency, sources.zone_names)
+        for j, glob in enumerate(tenant.models or ()):
+            if sources.models.names is not None and not matching(glob, sources.models.names):
+                yield from unknown(document, (*path, "models", j), "model", glob, sources.models.names)
+        for j, keyed_hash in enumerate(tenant.keys):
+            at: Path = (*path, "keys", j)
+            if holder.setdefault(keyed_hash, at) != at:
+                yield document.fault(at, f"is the same key as {dotted(holder[keyed_hash])}; a key has one tenant")
+        if tenant.demo and real:
+            said = f"the key `demo` is public: every managed backend must be `simulated: true`, and `{real[0]}` is not"
+            yield document.fault((*path, "demo"), said)
+        if tenant.demo and holder.setdefault("demo", path) != path:
+            yield document.fault(
+                (*path, "demo"), f"is given to {dotted(holder['demo'])} already; the key has one tenant"
+            )
+
+
+def _route_faults(sources: Sources, index: int) -> Iterator[Fault]:
+    """References of one rule's effective route."""
+    document = sources.rules.document
+    rule = sources.rules.sound[index]
+    route = sources.route(rule)
+    if route.backends is None and sources.defaults is not None:
+        yield document.fault(("rules", index, "route", "backends"), "is required, here or in `defaults`", key=True)
+    yield from demand_faults(document, sources.route_path(index, "residency"), route.residency, sources.zone_names)
+    for key, path, names in _lists(sources, index, route):
+        yield from repeated(document, [((*path, j), name) for j, name in enumerate(names)])
+        for j, name in enumerate(names):
+            at: Path = (*path, j)
+            yield from unknown(document, at, "backend", name, sources.backends.names)
+            backend = sources.backend(name)
+            if key == "spill" and backend is not None and backend.kind != "managed":
+                yield document.fault(at, f"`{name}` is local; requests spill to backends of `kind: managed`")
+            elif backend is not None and not _serves(sources, name, rule.match):
+                glob = rule.match.model or "*"
+                yield document.fault(
+                    at, f"`{name}` serves no model that matches `{glob}`; see `served_by` in models.yaml"
+                )
+
+
+def _lists(sources: Sources, index: int, route: RouteIn) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
+    """Every list of backends in a route, with the place where it is written."""
+    if route.backends is not None:
+        yield "backends", sources.route_path(index, "backends"), route.backends
+    if route.spill is not None:
+        yield "spill", (*sources.route_path(index, "spill"), "backends"), route.spill.backends
+    yield "fallback", sources.route_path(index, "fallback"), route.fallback
+
+
+def _serves(sources: Sources, backend: str, match: MatchIn) -> bool:
+    """Whether `backend` serves a model that the rule is about; yes where a model cannot be judged."""
+    models, backends = sources.models, sources.backends.names
+    if models.names is None or backends is None or len(models.sound) < len(models.names):
+        return True
+    about = matching(match.model, models.names)
+    serving = {served.backend for model in models.sound.values() if model.name in about for served in model.served_by}
+    return not about or backend in serving or not serving <= backends
+
+
+def _unreachable(sources: Sources) -> Iterator[Fault]:
+    """Rules that an earlier one leaves nothing to match."""
+    models = sources.models.names
+    rules = list(sources.rules.sound.items())
+    for position, (index, rule) in enumerate(rules):
+        above = next((r for _, r in rules[:position] if _covers(r.match, rule.match, models)), None)
+        if above is not None:
+            said = f"can never be reached: rule `{above.name}` above matches everything that it does; move it up"
+            yield sources.rules.document.fault(("rules", index, "name"), said)
+
+
+def _covers(wide: MatchIn, narrow: MatchIn, models: frozenset[str] | None) -> bool:
+    """Whether `wide` matches every request that `narrow` does; models outside the folder are 404 anyway."""
+    for key in ("endpoint", "tenant", "residency", "priority", "stream"):
+        wanted = getattr(wide, key)
+        if wanted is not None and wanted != getattr(narrow, key):
+            return False
+    if wide.model is None or wide.model == narrow.model:
+        return True
+    return models is not None and matching(narrow.model, models) <= matching(wide.model, models)

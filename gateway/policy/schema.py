@@ -1,0 +1,400 @@
+"""The files of a policy folder as pydantic models: what may be written, and nothing else.
+
+An unknown key is refused, and so is an option that would have no effect. `compile.py` checks what crosses objects and
+files; `jsonschema.py` publishes these models for editors. Docstrings become the descriptions in the editor.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.model import Outcome, Priority, Reason
+from gateway.policy.words import (
+    HOST,
+    KEYED_HASH,
+    Comparison,
+    Count,
+    Duration,
+    Glob,
+    ModelName,
+    Name,
+    Names,
+    Networks,
+    NotNegative,
+    Positive,
+    Share,
+    ShareComparison,
+    ZoneName,
+)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
+    )
+
+
+# backends.yaml
+
+
+class Zone(Strict):
+    within: tuple[ZoneName, ...] = ()
+    """The larger zones that contain this one; what lies in it lies in them, and in theirs."""
+
+
+class Gpu(Strict):
+    kind: Name
+    """Such as H100: picks the prior of how fast a worker is."""
+    usd_per_hour: NotNegative | None = None
+    """What one GPU costs."""
+
+
+class SpeedIn(Strict):
+    """Replaces the prior of the GPU kind.
+
+    A step takes step_ms + per_seq_ms x sequences + per_prompt_token_ms x prompt tokens.
+    """
+
+    step_ms: Positive
+    per_seq_ms: NotNegative
+    per_prompt_token_ms: NotNegative
+
+
+class UpstreamIn(Strict):
+    name: Name
+    url: str
+    """http:// or https://; of a bought API as its provider gives it, /v1 included."""
+    key: str | None = None
+    """${env:NAME} or ${file:PATH}."""
+
+
+class LocalUpstream(UpstreamIn):
+    """One worker."""
+
+    engine: Literal["vllm", "openai"] = "vllm"
+    """`vllm`: publishes its load on /metrics. `openai`: speaks the API and publishes nothing."""
+    gpus: Count | None = None
+    """How many GPUs it runs on; default: as many as gpu_index names, else 1."""
+    gpu_index: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)] | None = None
+    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
+    hostname: Annotated[str, Field(pattern=HOST)] | None = None
+    """The `Hostname` label on its DCGM page, where one page shows several hosts."""
+    dcgm: str | None = None
+    """Address of the node's DCGM exporter page."""
+    max_num_seqs: Count = 256
+    """The engine's own bound on sequences in one batch."""
+    limit_work_s: Positive | None = None
+    """Leased work in GPU-seconds that it may hold; replaces the prior."""
+
+
+class ManagedUpstream(UpstreamIn):
+    """One account at a bought API."""
+
+    max_concurrent: Count = 1000
+    """Requests that may be in flight there at once."""
+
+
+class LocalBackend(Strict):
+    """Our own GPU workers."""
+
+    name: Name
+    kind: Literal["local"]
+    zone: ZoneName
+    networks: Networks = ()
+    """A connected peer outside them is refused. Required unless every address is a loopback one."""
+    gpu: Gpu | None = None
+    speed: SpeedIn | None = None
+    upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
+
+
+class ManagedBackend(Strict):
+    """A bought API."""
+
+    name: Name
+    kind: Literal["managed"]
+    zone: ZoneName
+    networks: Networks = ()
+    """A connected peer outside them is refused; default: any peer."""
+    dialect: Literal["openai"] = "openai"
+    private_endpoint_in: tuple[ZoneName, ...] = ()
+    """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
+    simulated: bool = False
+    """A stand-in on loopback that costs nothing."""
+    upstreams: Annotated[tuple[ManagedUpstream, ...], Field(min_length=1)]
+
+
+Backend = Annotated[LocalBackend | ManagedBackend, Field(discriminator="kind")]
+
+
+class BackendsFile(Strict):
+    """backends.yaml: zones, and where requests can be sent."""
+
+    zones: dict[ZoneName, Zone] = {}
+    backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
+
+
+# models.yaml
+
+
+class PriceIn(Strict):
+    """List price in USD."""
+
+    input_per_1m: NotNegative = 0.0
+    output_per_1m: NotNegative = 0.0
+    per_request: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def says_something(self) -> PriceIn:
+        if not self.model_fields_set:
+            raise ValueError(
+                "must say at least one of `input_per_1m`, `output_per_1m`, `per_request`; 0 is a price too"
+            )
+        return self
+
+
+class ServedIn(Strict):
+    backend: Name
+    as_: Annotated[ModelName, Field(alias="as")]
+    """The model's name at that backend."""
+    price: PriceIn | None = None
+    """Required for managed backends."""
+
+
+class ModelIn(Strict):
+    name: ModelName
+    """The name that clients send."""
+    modality: Literal["text"] = "text"
+    served_by: Annotated[tuple[ServedIn, ...], Field(min_length=1)]
+    residency: str | None = None
+    """Where every request for it must stay: `local`, a zone, or several separated by commas."""
+
+
+class ModelsFile(Strict):
+    """models.yaml: the public names, and who serves them."""
+
+    models: Annotated[tuple[ModelIn, ...], Field(min_length=1)]
+
+
+# routing.yaml
+
+
+class MatchIn(Strict):
+    """All of what is written must hold; nothing written matches everything."""
+
+    model: Glob | None = None
+    """A model name, `*` and `?` stand for anything."""
+    endpoint: Literal["chat/completions", "completions"] | None = None
+    tenant: Name | None = None
+    residency: Literal["any", "none"] | None = None
+    """`any`: requests under some residency demand; `none`: those under none."""
+    priority: Priority | None = None
+    stream: bool | None = None
+
+
+class SloIn(Strict):
+    """What a good answer is."""
+
+    ttft_ms: Positive | None = None
+    """Longest time to the first token."""
+    tpot_ms: Positive | None = None
+    """Longest mean time per later token."""
+    target: Share = 0.99
+    """Share of the answers that must meet both."""
+
+    @model_validator(mode="after")
+    def says_something(self) -> SloIn:
+        if self.ttft_ms is None and self.tpot_ms is None:
+            raise ValueError("must set `ttft_ms`, `tpot_ms` or both")
+        return self
+
+
+class When(Strict):
+    """Thresholds on means over the healthy workers of the route's local backends with a fresh reading.
+
+    A signal that no worker publishes is unknown and never counts.
+    """
+
+    queue_depth: Comparison | None = None
+    """Requests waiting in a worker's own queue."""
+    gpu_util: ShareComparison | None = None
+    """0 to 1."""
+    kv_util: ShareComparison | None = None
+    """0 to 1."""
+
+    @model_validator(mode="after")
+    def says_something(self) -> When:
+        if self.queue_depth is None and self.gpu_util is None and self.kv_util is None:
+            raise ValueError("must set at least one of `queue_depth`, `gpu_util`, `kv_util`")
+        return self
+
+
+class SpillIn(Strict):
+    """Managed backends that take what the local ones have no room for."""
+
+    backends: Names
+    budget_usd_per_hour: NotNegative | None = None
+    """The most this route may spend there in an hour."""
+    when: When | None = None
+    """Spill also while ANY of these holds."""
+
+
+class TimeoutsIn(Strict):
+    """Each has a default: connect 2s, first_byte 5m, idle 60s, total 10m."""
+
+    connect: Duration | None = None
+    first_byte: Duration | None = None
+    idle: Duration | None = None
+    """The longest silence between two pieces of an answer."""
+    total: Duration | None = None
+
+    @model_validator(mode="after")
+    def above_zero(self) -> TimeoutsIn:
+        if any(getattr(self, name) == 0 for name in self.model_fields_set):
+            raise ValueError("must be longer than 0 each; leave one out for its default")
+        return self
+
+
+KnownField = Literal[
+    "n", "best_of", "service_tier", "speed", "priority", "store", "background", "kv_transfer_params", "cache_salt"
+]
+
+
+def _fixed_only(value: Any) -> Any:
+    if value == "learned":
+        raise ValueError("`learned` is not available yet: write `fixed`, or leave it out")
+    return value
+
+
+class RouteIn(Strict):
+    """Where matching requests go. What is not written comes from `defaults`, key by key; `null` means none."""
+
+    backends: Names | None = None
+    """Tried in this order."""
+    slo: SloIn | None = None
+    limit: Annotated[Literal["fixed"], BeforeValidator(_fixed_only)] = "fixed"
+    """How much a worker may hold: its `limit_work_s`, or the documented prior."""
+    max_wait: Duration | None = None
+    """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
+    spill: SpillIn | None = None
+    fallback: tuple[Name, ...] = ()
+    """Backends to try where no worker of `backends` is up; default: none."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """Upstreams tried per request, the first one included."""
+    timeouts: TimeoutsIn | None = None
+    residency: str | None = None
+    """Where the data of every matching request must stay: `local`, a zone, or several separated by commas."""
+    fields: dict[KnownField, Literal["pass", "remove", "refuse"]] = {}
+    """What to do with body fields that change price, scheduling or retention."""
+
+
+class RuleIn(Strict):
+    name: Name
+    match: MatchIn = MatchIn()
+    route: RouteIn = RouteIn()
+
+
+class RoutingFile(Strict):
+    """routing.yaml: ordered rules; the first that matches decides."""
+
+    defaults: RouteIn = RouteIn()
+    """For every rule that does not say otherwise."""
+    rules: Annotated[tuple[RuleIn, ...], Field(min_length=1)]
+
+
+# tenants.yaml
+
+
+class TenantIn(Strict):
+    name: Name
+    keys: tuple[Annotated[str, Field(pattern=KEYED_HASH)], ...] = ()
+    """HMAC-SHA256 of each key under the gateway's pepper, in hex."""
+    demo: bool = False
+    """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
+    models: Annotated[tuple[Glob, ...], Field(min_length=1)] | None = None
+    """What it may use; default: all."""
+    residency: str | None = None
+    """Where its data must stay: `local`, a zone, or several separated by commas."""
+    priority: Priority = "interactive"
+    """The highest it may ask for."""
+
+    @model_validator(mode="after")
+    def has_a_key(self) -> TenantIn:
+        if not self.keys and not self.demo:
+            raise ValueError("has neither `keys` nor `demo: true`, so nobody could be this tenant")
+        return self
+
+
+class TenantsFile(Strict):
+    """tenants.yaml: who may call, and what each may do."""
+
+    tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
+
+
+# cases/*.yaml
+
+
+class RequestIn(Strict):
+    path: Annotated[str, Field(pattern=r"^/")]
+    headers: dict[str, str] = {}
+    body: dict[str, Any]
+
+
+class WorkerState(Strict):
+    """What is true of one upstream in a case; what is not written is idle and healthy."""
+
+    load: NotNegative | None = None
+    """Leased work as a share of the limit; 1 is full."""
+    running: Annotated[int, Field(ge=0)] | None = None
+    waiting: Annotated[int, Field(ge=0)] | None = None
+    kv: Annotated[float, Field(ge=0, le=1)] | None = None
+    gpu: Annotated[float, Field(ge=0, le=1)] | None = None
+    age: Duration | None = None
+    """How old the reading is."""
+    healthy: bool = True
+
+
+class Expect(Strict):
+    outcome: Outcome | None = None
+    backend: Name | None = None
+    upstream: Name | None = None
+    reason: Reason | None = None
+    rule: Name | None = None
+    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    code: str | None = None
+
+    @model_validator(mode="after")
+    def says_something(self) -> Expect:
+        if not self.model_fields_set:
+            raise ValueError("must expect something, such as `outcome: spilled`")
+        return self
+
+
+class Case(Strict):
+    """A request, the state of the fleet, and what must be decided."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    request: RequestIn
+    fleet: dict[Name, WorkerState] = {}
+    expect: Expect
+
+
+class CasesFile(Strict):
+    """cases/*.yaml: golden cases of the folder."""
+
+    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+
+
+FILES: Final[dict[str, type[Strict]]] = {
+    "backends.yaml": BackendsFile,
+    "models.yaml": ModelsFile,
+    "routing.yaml": RoutingFile,
+    "tenants.yaml": TenantsFile,
+}
+REQUIRED: Final = ("backends.yaml", "models.yaml", "routing.yaml")

@@ -1,0 +1,89 @@
+"""The small words of the policy language: names, durations, networks, comparisons, and what to say of a wrong one."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_interface, ip_network
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from gateway.model import Threshold
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
+ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+GLOB: Final = r"^[A-Za-z0-9._:/*?\[\]!-]{1,128}$"
+KEYED_HASH: Final = r"^[0-9a-f]{64}$"
+HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
+COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
+DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
+
+PATTERNS: Final = {
+    NAME: "must be a name: letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit",
+    MODEL_NAME: "must be a model name: letters, digits and `._:/-`, at most 128, beginning with a letter or digit",
+    ZONE_NAME: "must be a zone name: lower-case letters, digits and `-`, at most 63",
+    GLOB: "must be a model name in which `*` and `?` stand for anything",
+    KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
+    HOST: "must be a host name",
+}
+"""What to say where a pattern does not match."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 86_400.0
+_MOST = 1e9
+
+
+def _seconds(value: Any) -> float:
+    """Seconds from "500ms", "20s", "2m", "1h" or a number of seconds."""
+    if isinstance(value, str) and (match := re.fullmatch(DURATION, value)):
+        value = float(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
+        raise ValueError('must be a duration such as "500ms", "20s" or "2m", or a number of seconds, at most a day')
+    return float(value)
+
+
+def _network(text: str) -> str:
+    try:
+        network, address = ip_network(text, strict=False), ip_interface(text).ip
+    except ValueError:
+        raise ValueError("must be a network such as 10.20.0.0/16 or fd00::/8") from None
+    if address != network.network_address:
+        raise ValueError(f"has bits set beyond its prefix; write {network}")
+    return text
+
+
+def threshold(signal: str, comparison: str) -> Threshold:
+    """The model's form of `signal: comparison`; `comparison` matches COMPARISON."""
+    match = re.fullmatch(COMPARISON, comparison)
+    if match is None:
+        raise ValueError('must be a comparison with a number, such as "> 8" or ">= 0.95"')
+    return Threshold(signal, above=match[1][0] == ">", inclusive="=" in match[1], value=float(match[2]))
+
+
+def _comparison(value: Any) -> Any:
+    threshold("", value if isinstance(value, str) else "")
+    return value
+
+
+def _share(comparison: str) -> str:
+    if threshold("", comparison).value > 1:
+        raise ValueError('is a share from 0 to 1: write "> 0.95" for 95 %')
+    return comparison
+
+
+_DURATION_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DURATION}]}
+Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+"""Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
+Name = Annotated[str, Field(pattern=NAME)]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
+ZoneName = Annotated[str, Field(pattern=ZONE_NAME)]
+Glob = Annotated[str, Field(pattern=GLOB)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Positive = Annotated[float, Field(gt=0, le=_MOST)]
+NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
+Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema({"type": "string", "pattern": COMPARISON})]
+ShareComparison = Annotated[Comparison, AfterValidator(_share)]

@@ -1,0 +1,114 @@
+"""The full account of each decision: made when the request is over, filed in batches off the client's path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from gateway.errors import StoreFault
+from gateway.store.connection import Store
+from gateway.store.scripts import load
+
+MAX_BYTES = 2048
+BATCH = 64
+LINGER_SECONDS = 0.1
+MAX_QUEUED = 10_000
+"""About 20 MB of receipts while the store is away; past it the oldest plain ones are dropped, then the oldest."""
+_KEYS = ["gw:{receipts}:data", "gw:{receipts}:plain", "gw:{receipts}:kept", "gw:{receipts}:bytes"]
+_FILE = load("gateway", "receipts")
+
+Receipt = dict[str, Any]
+
+
+def encode(receipt: Receipt) -> bytes:
+    """JSON of at most MAX_BYTES: past that the candidates that were not chosen go first, then attempts but the last."""
+    shown = dict(receipt)
+    value = msgspec.json.encode(shown)
+    while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
+        if shown.get("candidates"):
+            shown["candidates"] = shown["candidates"][:-1]
+        else:
+            shown["attempts"] = shown["attempts"][1:]
+        shown["cut"] = True
+        value = msgspec.json.encode(shown)
+    return value
+
+
+def is_plain(receipt: Receipt) -> bool:
+    """Served by our own fleet, first try, no demand on residency: the kind that is thinned first."""
+    return (
+        receipt["outcome"] == "local"
+        and not receipt["residency"]
+        and len(receipt["attempts"]) == 1
+        and not receipt.get("error")
+    )
+
+
+class Receipts:
+    """Queues receipts and files them; `dropped` counts those that found no room while the store was away."""
+
+    def __init__(self, store: Store, cap_bytes: int, hours: float) -> None:
+        self._store, self._cap, self._life = store, cap_bytes, int(hours * 3600)
+        self._queues: dict[str, deque[tuple[str, bytes]]] = {"plain": deque(), "kept": deque()}
+        self._filing: list[tuple[str, str, bytes]] = []
+        self._more = asyncio.Event()
+        self.dropped = 0
+
+    def add(self, receipt: Receipt) -> None:
+        kind = "plain" if is_plain(receipt) else "kept"
+        value = receipt["tenant"].encode() + b"\n" + encode(receipt)
+        self._queues[kind].append((receipt["id"], value))
+        if sum(map(len, self._queues.values())) > MAX_QUEUED:
+            (self._queues["plain"] or self._queues["kept"]).popleft()
+            self.dropped += 1
+        self._more.set()
+
+    async def find(self, tenant: str, receipt_id: str) -> bytes | None:
+        """The receipt's JSON for the tenant that made the request; None for anybody else."""
+        for queued_id, value in chain(((i, v) for i, _, v in self._filing), *self._queues.values()):
+            if queued_id == receipt_id:
+                return _for(tenant, value)
+        value = await self._store.call("HGET", _KEYS[0], receipt_id)
+        return None if value is None else _for(tenant, value)
+
+    async def run(self) -> None:
+        """Files what is queued, a batch at a time, until cancelled; then once more."""
+        try:
+            while True:
+                await self._more.wait()
+                await asyncio.sleep(LINGER_SECONDS)
+                await self.flush()
+        finally:
+            await asyncio.shield(self.flush())
+
+    async def flush(self) -> None:
+        self._more.clear()
+        while batch := self._take():
+            self._filing = batch
+            args = [part for row in batch for part in row]
+            try:
+                await self._store.eval(_FILE, _KEYS, [self._cap, self._life, *args])
+            except StoreFault:
+                for receipt_id, kind, value in reversed(batch):
+                    self._queues[kind].appendleft((receipt_id, value))
+                self._more.set()
+                return
+            finally:
+                self._filing = []
+
+    def _take(self) -> list[tuple[str, str, bytes]]:
+        taken: list[tuple[str, str, bytes]] = []
+        for kind, queue in self._queues.items():
+            while queue and len(taken) < BATCH:
+                receipt_id, value = queue.popleft()
+                taken.append((receipt_id, kind, value))
+        return taken
+
+
+def _for(tenant: str, value: bytes) -> bytes | None:
+    owner, _, receipt = value.partition(b"\n")
+    return receipt if owner == tenant.encode() else None

@@ -1,0 +1,62 @@
+"""Filters: each drops an upstream with a reason, or lets it pass.
+
+STANDING filters depend on policy and snapshot alone and are worked out once per snapshot; CALL filters look at the
+request and run on the few sampled candidates. A new filter is a function, a row here, and a row in its table test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.model import Demand, GenRequest, Rule, Served, UpstreamState
+from gateway.routing.estimate import price_ceiling
+from gateway.routing.fields import action
+from gateway.routing.residency import allows
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a standing filter may look at."""
+
+    demand: Demand
+    zones: Mapping[str, frozenset[str]]
+
+
+def residency(ctx: Standing, state: UpstreamState) -> bool:
+    return allows(ctx.demand, state.upstream, ctx.zones)
+
+
+def health(_: Standing, state: UpstreamState) -> bool:
+    return state.out is None
+
+
+def max_cost(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> bool:
+    """Money that leaves: only managed upstreams can break a caller's `X-Gateway-Max-Cost-Usd`."""
+    if request.max_cost is None or state.upstream.kind == "local" or served.price is None:
+        return True
+    ceiling = price_ceiling(served.price, request)
+    return ceiling is not None and ceiling <= request.max_cost
+
+
+def fields(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> bool:
+    """Fields that change price, scheduling or retention, where rule or default refuses them towards this kind."""
+    return all(action(rule, state.upstream.kind, name) != "refuse" for name in request.fields)
+
+
+STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
+    ("residency", residency),  # first: nothing else may hide that data must not go there
+    ("health", health),
+)
+CALL: tuple[tuple[str, Callable[[Rule, GenRequest, UpstreamState, Served], bool]], ...] = (
+    ("max_cost", max_cost),
+    ("fields", fields),
+)
+
+
+def standing_drop(ctx: Standing, state: UpstreamState) -> str | None:
+    return next((name for name, passes in STANDING if not passes(ctx, state)), None)
+
+
+def call_drop(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> str | None:
+    return next((name for name, passes in CALL if not passes(rule, request, state, served)), None)

@@ -1,0 +1,36 @@
+"""Settings of the process, from `GATEWAY_*` variables or `.env`. Nothing about routing is here: that is the policy folder's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every option has a default; docs/settings.md lists them (a test compares)."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    policies: Path = Field(Path("policies/local-first"), description="The policy folder.")
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
+    data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
+    key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
+    admin_key: SecretStr | None = Field(None, description="Opens /admin/v1; unset closes it.")
+    max_body_bytes: int = Field(
+        20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
+    )
+    body_seconds: float = Field(30.0, gt=0, description="Longest time for a request body to arrive.")
+    answer_bytes: int = Field(16 << 20, ge=1024, description="Largest non-streamed answer held back for its usage.")
+    receipts_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
+    )
+    receipts_hours: float = Field(24.0, gt=0, le=24 * 31, description="Longest life of a receipt.")
+    trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."
+    )
+    grace_seconds: float = Field(20.0, ge=0, description="How long running requests may finish after SIGTERM.")

@@ -1,0 +1,86 @@
+"""The one door out. Nothing is sent to an upstream that the request's permit does not name."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from gateway.errors import BadAnswer, PermitRefused
+from gateway.model import Network, Permit, Policy, Timeouts, Upstream
+from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
+
+PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
+PROBE_PAGE_BYTES = 4 << 20
+_Key = tuple[str, tuple[Network, ...]]
+
+
+class Client:
+    """Keep-alive pools, one per address and declared networks. Follows no redirect, reads no proxy variable."""
+
+    def __init__(self) -> None:
+        self._pools: dict[_Key, Pool] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def send(
+        self,
+        permit: Permit,
+        policy: Policy,
+        request: str,
+        upstream: Upstream,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        timeouts: Timeouts,
+    ) -> Exchange:
+        """Sends `body` (client data) and returns when the answer's head is here.
+
+        Raises PermitRefused before anything is opened where request, policy version or upstream are not those of the
+        permit; the pool raises it where the connected peer is outside the upstream's declared networks.
+        """
+        if permit.request != request or permit.policy != policy.version or upstream.name not in permit.upstreams:
+            raise PermitRefused(f"the permit of this request does not cover upstream {upstream.name}")
+        if policy.upstreams.get(upstream.name) is not upstream:
+            raise PermitRefused(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
+        pool, host = self._pool(upstream.url, upstream.networks)
+        return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
+
+    async def page(self, url: str, networks: tuple[Network, ...] = ()) -> str:
+        """A monitoring page (no client data): its text. Raises UpstreamFault, also for a status other than 200."""
+        pool, host = self._pool(url, networks)
+        head = request_head("GET", urlsplit(url).path or "/", host, (), 0)
+        async with await pool.send(head, b"", PROBE_TIMEOUTS) as exchange:
+            body = await read_all(exchange, PROBE_PAGE_BYTES)
+            if exchange.status != 200:
+                raise BadAnswer(f"answered {exchange.status}")
+            return body.decode("utf-8", "replace")
+
+    def _pool(self, url: str, networks: tuple[Network, ...]) -> tuple[Pool, str]:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        key = (f"{parts.scheme}://{host}:{port}", networks)
+        if key not in self._pools:
+            tls = self._context() if parts.scheme == "https" else None
+            self._pools[key] = Pool(Address(host, port, tls, host if tls else None, networks))
+        return self._pools[key], parts.netloc.rpartition("@")[2]
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    async def aclose(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+        self._pools.clear()
+
+
+async def read_all(exchange: Exchange, most: int) -> bytes:
+    """The whole body. Raises BadAnswer past `most` bytes."""
+    pieces, size = [], 0
+    while piece := await exchange.read():
+        size += len(piece)
+        if size > most:
+            raise BadAnswer(f"a body of more than {most} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,161 @@
+"""What a simulated fleet is made of. Read from JSON, YAML or flags; unknown keys are refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+DEFAULT_MODEL = "meta-llama/Llama-3.3-70B-Instruct"
+DEFAULT_MANAGED_KEY = "sim-managed-key"
+
+
+class ConfigFault(Exception):
+    """The fleet cannot be built as described; the message names the key."""
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One GPU worker. The defaults are the demo's "small H100": 16 sequences at 20 tokens/s each when full."""
+
+    name: str
+    port: int = 0
+    node: str = "node-1"
+    gpu: int = 0
+    """Index of the GPU on its node: the DCGM label `gpu`."""
+    model: str = DEFAULT_MODEL
+    max_num_seqs: int = 16
+    step_ms: float = 42.0
+    """Fixed part of one engine step; 42 + 16 x 0.5 ms = 50 ms at a full batch."""
+    per_seq_ms: float = 0.5
+    per_prompt_token_ms: float = 0.04
+    prefill_chunk: int = 2048
+    """Tokens one step may compute (vLLM: max_num_batched_tokens)."""
+    block_tokens: int = 16
+    num_gpu_blocks: int = 2000
+    max_model_len: int = 8192
+    output_median: float = 180.0
+    """Log-normal length of an answer whose request does not fix it."""
+    output_sigma: float = 0.8
+    gauge_lag_s: float = 1.0
+    """Age of the load gauges on /metrics and of the DCGM page."""
+
+    @property
+    def kv_tokens(self) -> int:
+        return self.block_tokens * self.num_gpu_blocks
+
+
+class ManagedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One bought API. First token: log-normal (measured shape, median 0.45 s); limits are off unless set."""
+
+    name: str
+    port: int = 0
+    model: str = DEFAULT_MODEL
+    api_key: str = DEFAULT_MANAGED_KEY
+    ttft_median_s: float = 0.45
+    ttft_sigma: float = 0.35
+    tokens_per_s: float = 60.0
+    frames_per_s: float = 8.0
+    output_median: float = 180.0
+    output_sigma: float = 0.8
+    rpm: int | None = None
+    tpm: int | None = None
+    usd_in_per_1m: float = 0.60
+    usd_out_per_1m: float = 1.80
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Every server with its name and port settled (port 0: chosen by the system at bind)."""
+
+    seed: int
+    keep_alive_s: int
+    workers: tuple[WorkerConfig, ...]
+    managed: tuple[ManagedConfig, ...]
+    nodes: dict[str, int]
+    """DCGM pages: node name -> port."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    # A real-sized worker: the step-level model that the admission rule was judged on.
+    "h100": {
+        "max_num_seqs": 128,
+        "step_ms": 8.0,
+        "per_seq_ms": 0.06,
+        "per_prompt_token_ms": 0.04,
+        "num_gpu_blocks": math.ceil(450_000 / 16),
+        "max_model_len": 32_768,
+    },
+}
+
+
+class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file or the flags: a count, or a list with one object per server; `worker` and `api` hold shared values."""
+
+    seed: int = 1
+    base_port: int = 0
+    """Workers take base_port upwards, then managed APIs, then DCGM pages; 0: any free ports."""
+    preset: str = "small"
+    workers: int | list[dict[str, Any]] = 4
+    managed: int | list[dict[str, Any]] = 1
+    worker: dict[str, Any] = {}
+    api: dict[str, Any] = {}
+    gpus_per_node: int = 8
+    keep_alive_s: int = 5
+    """Idle connections are closed after this long (vLLM's default)."""
+
+    def plan(self) -> Plan:
+        """Settle names, nodes and ports. Raises ConfigFault."""
+        if self.preset not in PRESETS:
+            raise ConfigFault(f"preset: {self.preset!r} is unknown; one of {', '.join(PRESETS)}")
+        workers: list[WorkerConfig] = [self._worker(i, given) for i, given in enumerate(_each(self.workers))]
+        managed: list[ManagedConfig] = [
+            self._managed(i, given, len(workers)) for i, given in enumerate(_each(self.managed))
+        ]
+        names = [*(worker.name for worker in workers), *(api.name for api in managed)]
+        if len(set(names)) != len(names):
+            raise ConfigFault("name: every worker and managed API needs its own")
+        first = self._port(len(names))
+        nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
+        ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
+        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports)
+
+    def _worker(self, i: int, given: dict[str, Any]) -> WorkerConfig:
+        node, gpu = divmod(i, self.gpus_per_node)
+        placed = {"name": f"h100-{i + 1}", "port": self._port(i), "node": f"node-{node + 1}", "gpu": gpu}
+        config = _convert({**placed, **PRESETS[self.preset], **self.worker, **given}, WorkerConfig)
+        if config.max_model_len > config.kv_tokens:
+            raise ConfigFault(f"{config.name}: max_model_len {config.max_model_len} exceeds the KV cache")
+        return config
+
+    def _managed(self, i: int, given: dict[str, Any], before: int) -> ManagedConfig:
+        placed = {"name": f"managed-{i + 1}", "port": self._port(before + i)}
+        return _convert({**placed, **self.api, **given}, ManagedConfig)
+
+    def _port(self, offset: int) -> int:
+        return self.base_port + offset if self.base_port else 0
+
+
+def read(raw: bytes, *, yaml: bool = False) -> dict[str, Any]:
+    """Decode a configuration file into its keys. Raises ConfigFault."""
+    try:
+        return msgspec.yaml.decode(raw, type=dict[str, Any]) if yaml else msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.MsgspecError as fault:
+        raise ConfigFault(f"configuration file: {fault}") from None
+
+
+def build(values: dict[str, Any]) -> FleetConfig:
+    """Check and type the keys of a fleet. Raises ConfigFault."""
+    return _convert(values, FleetConfig)
+
+
+def _each(servers: int | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{} for _ in range(servers)] if isinstance(servers, int) else servers
+
+
+def _convert(values: dict[str, Any], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as fault:
+        raise ConfigFault(str(fault)) from None

@@ -1,0 +1,73 @@
+"""A DCGM exporter's page for one node: one GPU per worker, readings that follow the worker's (lagged) load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .metrics import Load
+
+FB_TOTAL_MIB = 81_559
+"""Frame buffer of an H100 80GB HBM3."""
+FB_SERVING_SHARE = 0.92
+"""vLLM takes its memory at start, whatever the load."""
+DUTY_CYCLE_BUSY = 97
+"""GPU_UTIL says that *some* kernel ran: near 97 % from the first request on."""
+IDLE_W, FULL_W = 71.0, 640.0
+IDLE_C, FULL_C = 31, 67
+DRIVER = "570.86.15"
+
+_SERIES: tuple[tuple[str, str, str], ...] = (
+    ("DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %)."),
+    ("DCGM_FI_PROF_SM_ACTIVE", "gauge", "The ratio of cycles an SM has at least 1 warp assigned."),
+    ("DCGM_FI_PROF_DRAM_ACTIVE", "gauge", "Ratio of cycles the device memory interface is active."),
+    ("DCGM_FI_DEV_FB_FREE", "gauge", "Framebuffer memory free (in MiB)."),
+    ("DCGM_FI_DEV_FB_USED", "gauge", "Framebuffer memory used (in MiB)."),
+    ("DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W)."),
+    ("DCGM_FI_DEV_GPU_TEMP", "gauge", "GPU temperature (in C)."),
+    ("DCGM_FI_DEV_XID_ERRORS", "gauge", "Value of the last XID error encountered."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """One GPU: the load of its worker (None: no process on it), its batch limit, the last XID error (0: none)."""
+
+    index: int
+    load: Load | None
+    max_num_seqs: int
+    xid: int = 0
+
+
+def render(hostname: str, gpus: Sequence[GpuReading]) -> bytes:
+    """The exporter's text page."""
+    rows = [(_labels(hostname, gpu.index), _values(gpu)) for gpu in gpus]
+    lines: list[str] = []
+    for name, kind, text in _SERIES:
+        lines += (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
+        lines += (f"{name}{{{labels}}} {values[name]}" for labels, values in rows)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _labels(hostname: str, index: int) -> str:
+    return (
+        f'gpu="{index}",UUID="GPU-5117f1ee-0000-4000-8000-{index:012x}",pci_bus_id="00000000:{0x18 + index:02X}:00.0",'
+        f'device="nvidia{index}",modelName="NVIDIA H100 80GB HBM3",Hostname="{hostname}",'
+        f'DCGM_FI_DRIVER_VERSION="{DRIVER}"'
+    )
+
+
+def _values(gpu: GpuReading) -> dict[str, str]:
+    running = gpu.load.running if gpu.load else 0
+    fullness = min(1.0, running / gpu.max_num_seqs)
+    used = int(FB_TOTAL_MIB * FB_SERVING_SHARE) if gpu.load else 0
+    return {
+        "DCGM_FI_DEV_GPU_UTIL": str(DUTY_CYCLE_BUSY if running else 0),
+        "DCGM_FI_PROF_SM_ACTIVE": f"{0.12 + 0.76 * fullness if running else 0.0:.6f}",
+        "DCGM_FI_PROF_DRAM_ACTIVE": f"{0.25 + 0.45 * fullness if running else 0.0:.6f}",
+        "DCGM_FI_DEV_FB_FREE": str(FB_TOTAL_MIB - used),
+        "DCGM_FI_DEV_FB_USED": str(used),
+        "DCGM_FI_DEV_POWER_USAGE": f"{IDLE_W + (FULL_W - IDLE_W) * (0.4 + 0.6 * fullness if running else 0.0):.3f}",
+        "DCGM_FI_DEV_GPU_TEMP": str(round(IDLE_C + (FULL_C - IDLE_C) * fullness)),
+        "DCGM_FI_DEV_XID_ERRORS": str(gpu.xid),
+    }

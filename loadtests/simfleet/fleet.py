@@ -1,0 +1,186 @@
+"""The whole simulated fleet: which server answers on which port, the control pages, death and revival."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from .config import Plan
+from .dcgm import render
+from .exchange import ClientGone, Exchange, SimProtocol
+from .faults import BadChange, Change, parse
+from .honesty import Honesty
+from .managed import Managed
+from .server import HOST, PortServer
+from .service import Service
+from .wheel import Wheel
+from .worker import Worker
+
+CPU_SAMPLE_S = 1.0
+
+
+class Fleet:
+    """All services of one process, and the ASGI application that tells them apart by port."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.honesty = Honesty()
+        frame_s = 1 / max((config.frames_per_s for config in plan.managed), default=1.0)
+        wheel = Wheel(lambda late: self.honesty.managed.record(late, frame_s))
+        self.workers = [Worker(config, plan.seed, self.honesty) for config in plan.workers]
+        self.managed = [Managed(config, plan.seed, wheel) for config in plan.managed]
+        self.services: dict[str, Service] = {service.name: service for service in (*self.workers, *self.managed)}
+        self.by_port: dict[int, Service | str] = {}
+        """A service, or the name of the node whose DCGM page is there."""
+        owners: list[Service | str] = [*self.workers, *self.managed, *plan.nodes]
+        ports = [*(each.port for each in plan.workers), *(each.port for each in plan.managed), *plan.nodes.values()]
+        self._server = PortServer(self, ports, plan.keep_alive_s, self._announce, self._judge)
+        for port, owner in zip(self._server.ports, owners, strict=True):
+            self.by_port[port] = owner
+            if isinstance(owner, Service):
+                owner.port = port
+
+    async def serve(self) -> None:
+        """Listen, print the ready line, run until SIGTERM or SIGINT; a void run says so on stderr at its end."""
+        watch = asyncio.create_task(self._watch_cpu())
+        try:
+            await self._server.run_until_signal()
+        finally:
+            watch.cancel()
+
+    async def _watch_cpu(self) -> None:
+        while True:
+            self.honesty.cpu(time.monotonic(), time.process_time())
+            await asyncio.sleep(CPU_SAMPLE_S)
+
+    def _announce(self) -> None:
+        print(json.dumps(self.ready()), flush=True)
+
+    def _judge(self) -> None:
+        verdict = self.honesty.verdict()
+        if verdict["void"]:
+            print(f"VOID: {verdict['reasons']}", file=sys.stderr, flush=True)
+
+    def ready(self) -> dict[str, Any]:
+        """The line printed once every port listens."""
+        nodes = {owner: port for port, owner in self.by_port.items() if isinstance(owner, str)}
+        return {
+            "pid": os.getpid(),
+            "workers": [
+                {**_address(w.name, w.port), "model": w.model, "node": w.config.node, "gpu": w.config.gpu}
+                for w in self.workers
+            ],
+            "managed": [{**_address(m.name, m.port, "/v1"), "model": m.model} for m in self.managed],
+            "dcgm": [_address(node, port, "/metrics") for node, port in nodes.items()],
+        }
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send)
+        server = scope["server"]
+        owner = self.by_port[(server and server[1]) or 0]
+        with contextlib.suppress(ClientGone):
+            if exchange.path.startswith("/sim/"):
+                await self._control(exchange, owner)
+            elif isinstance(owner, Service) and owner.alive:
+                await owner.handle(exchange)
+            elif isinstance(owner, Service):  # a request that slipped in while its server died
+                exchange.connection.reset()
+                await exchange.gone
+            else:
+                await self._dcgm(exchange, owner)
+
+    async def _dcgm(self, exchange: Exchange, node: str) -> None:
+        if exchange.path != "/metrics":
+            await exchange.reply(404, b"")
+            return
+        readings = [worker.gpu() for worker in self.workers if worker.config.node == node]
+        await exchange.reply(200, render(node, readings), content_type=b"text/plain; charset=utf-8")
+
+    async def _control(self, exchange: Exchange, owner: Service | str) -> None:
+        query = parse_qs(exchange.query.decode("latin-1"))
+        name = query.get("name", [owner.name if isinstance(owner, Service) else ""])[0]
+        service = self.services.get(name)
+        match exchange.method, exchange.path:
+            case "POST", "/sim/config":
+                await self._configure(exchange)
+            case "GET", "/sim/state" if service is None and not name:
+                await exchange.reply(200, {name: self.state(each) for name, each in self.services.items()})
+            case "GET", "/sim/state" if service is not None:
+                await exchange.reply(200, self.state(service))
+            case "GET", "/sim/requests" if service is not None:
+                since = int(query.get("since", ["0"])[0])
+                found = service.journal.since(since)
+                await exchange.reply(200, {"requests": found, "next": service.journal.received})
+            case "GET", "/sim/honesty":
+                await exchange.reply(200, self.honesty.verdict())
+            case "POST", "/sim/honesty/reset":
+                self.honesty.reset()
+                await exchange.reply(200, self.honesty.verdict())
+            case _:
+                await exchange.reply(404, {"error": "no such control page, or no server of that name"})
+
+    def state(self, service: Service) -> dict[str, object]:
+        """The live truth of one server."""
+        outcomes = service.journal.outcomes
+        return {
+            "name": service.name,
+            "alive": service.alive,
+            **service.state(),
+            "open_connections": len(self._server.connections_of(service.port)),
+            "received": service.journal.received,
+            "finished": outcomes["finished"],
+            "aborted": outcomes["aborted"],
+            "outcomes": outcomes,
+            "prompt_tokens": service.journal.prompt_tokens,
+            "completion_tokens": service.journal.completion_tokens,
+            "probes": service.probes,
+        }
+
+    # -- faults ------------------------------------------------------------------------------------------------
+
+    async def _configure(self, exchange: Exchange) -> None:
+        try:
+            change = parse(await exchange.body())
+            targets = self._targets(change)
+        except BadChange as fault:
+            await exchange.reply(400, {"error": str(fault)})
+            return
+        for service in targets:
+            service.apply(change)
+            if change.die and service.alive:
+                await self._kill(service, exchange.connection)
+            elif change.alive and not service.alive:
+                await self._server.listen(service.port)
+                service.revive()
+        last_words = [(b"connection", b"close")] if change.die else []
+        await exchange.reply(200, {"changed": [service.name for service in targets]}, last_words)
+
+    def _targets(self, change: Change) -> list[Service]:
+        if change.worker is None:
+            return list(self.workers)
+        if change.worker not in self.services:
+            raise BadChange(f"worker: one of {', '.join(self.services)}, or null for every GPU worker")
+        return [self.services[change.worker]]
+
+    async def _kill(self, service: Service, messenger: SimProtocol) -> None:
+        """What SIGKILL does to a server: its port refuses and its connections are reset; the messenger's may answer."""
+        service.die()
+        for connection in self._server.connections_of(service.port):
+            if connection is not messenger:
+                connection.reset()
+        await self._server.refuse(service.port)
+
+
+def _address(name: str, port: int, path: str = "") -> dict[str, Any]:
+    return {"name": name, "port": port, "url": f"http://{HOST}:{port}{path}"}

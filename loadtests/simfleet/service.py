@@ -1,0 +1,222 @@
+"""What a worker and a managed API share: journal, faults, and the way from an HTTP request to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+
+from .answer import Answer, Flavour, Head
+from .bodies import BadBody, GenBody, parse, prompt_tokens
+from .draws import Draws
+from .exchange import ClientGone, Exchange, Header
+from .faults import Change, Faults
+from .journal import Entry, Journal
+from .scripts import write
+
+GENERATE = {"/v1/chat/completions": True, "/v1/completions": False}
+"""Generating paths, and whether each speaks chat."""
+PROBES = {"/metrics", "/health", "/version", "/ping"}
+"""Counted, but kept out of the journal: two a second would push the requests out."""
+FILLER_STRIDE = 7
+"""Neighbouring answers start at different words."""
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Refusal(Exception):
+    """An error answer. `code` is the API's own: an integer for vLLM, a word or null for OpenAI."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        type: str,
+        code: int | str | None,
+        *,
+        param: str | None = None,
+        headers: Iterable[Header] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.headers = tuple(headers)
+
+
+class Service(ABC):
+    """One simulated server. `port` is known once its socket is bound."""
+
+    flavour: Flavour
+
+    def __init__(self, name: str, model: str, seed: int) -> None:
+        self.name = name
+        self.model = model
+        self.port = 0
+        self.alive = True
+        self.faults = Faults()
+        self.journal = Journal()
+        self.draws = Draws(seed, name)
+        self.probes: dict[str, int] = {}
+        self.generation = asyncio.Event()
+        """Set while requests are served: neither hanging nor warming up."""
+        self.generation.set()
+        self._warming: asyncio.TimerHandle | None = None
+
+    # -- control -----------------------------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> None:
+        """Take over faults; death and revival of the port are the fleet's business."""
+        self.faults = self.faults.after(change)
+        if change.clear:
+            self._warm()
+        if isinstance(change.cold_start, float):
+            self._warm()
+            self._warming = asyncio.get_running_loop().call_later(change.cold_start, self._warm)
+        self._settle()
+
+    def die(self) -> None:
+        """Forget everything in flight, as a killed process does."""
+        self.alive = False
+        self.journal.lose()
+
+    def revive(self) -> None:
+        self.alive = True
+
+    @property
+    def warming(self) -> bool:
+        return self._warming is not None
+
+    def _warm(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+        self._warming = None
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.faults.hang or self.warming:
+            self.generation.clear()
+        else:
+            self.generation.set()
+
+    @abstractmethod
+    def state(self) -> dict[str, object]:
+        """The live truth, for GET /sim/state."""
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request. Raises ClientGone."""
+        if exchange.path in PROBES:
+            self.probes[exchange.path] = self.probes.get(exchange.path, 0) + 1
+            await self._probe(exchange)
+            return
+        entry = self.journal.open(exchange)
+        try:
+            await self._serve(exchange, entry)
+        except Refusal as refusal:
+            self.journal.close(entry, "error", refusal.status)
+            await exchange.reply(refusal.status, refusal.body, refusal.headers)
+        finally:
+            self.journal.close(entry, "aborted")
+
+    @abstractmethod
+    async def _probe(self, exchange: Exchange) -> None:
+        """Answer a path of PROBES."""
+
+    async def _serve(self, exchange: Exchange, entry: Entry) -> None:
+        raw = await exchange.body()
+        if self.faults.hang and not await exchange.wait(self.generation):
+            raise ClientGone
+        self._authorize(exchange)
+        if exchange.path == "/v1/models" and exchange.method == "GET":
+            self.journal.close(entry, "finished", 200)
+            await exchange.reply(200, self._models())
+            return
+        chat = GENERATE.get(exchange.path)
+        if chat is None:
+            raise self._refuse(404, "Not Found")
+        if exchange.method != "POST":
+            raise self._refuse(405, "Method Not Allowed")
+        if not await exchange.wait(self.generation):
+            raise ClientGone
+        if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
+            raise self._refuse(self.faults.error_status, "Injected fault")
+        await self._generate(exchange, entry, raw, chat=chat)
+
+    async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, *, chat: bool) -> None:
+        try:
+            body = parse(raw, chat=chat)
+            prompts = prompt_tokens(body, chat=chat)
+        except BadBody as fault:
+            raise self._refuse(400, fault.message, fault.param) from None
+        entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
+        self._check_model(body)
+        choices = [tokens for tokens in prompts for _ in range(body.n or 1)]
+        cap = self._output_cap(body, max(prompts))
+        headers = self._admit(entry, body, cap * len(choices))
+        answer = self._answer(exchange, entry, body, len(choices), cap, chat=chat)
+        exchange.on_gone(answer.abort)
+        if answer.streamed:
+            await exchange.start(headers)
+        self._run(answer, entry, choices, cap)
+        answer.done.add_done_callback(lambda _: self._stopped(answer))
+        outcome = await answer.done
+        self.journal.close(entry, outcome, 200)
+        if outcome != "finished":
+            await exchange.gone
+        elif answer.streamed:
+            await exchange.end()
+        else:
+            await exchange.reply(200, answer.whole(), headers)
+
+    def _answer(self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, *, chat: bool) -> Answer:
+        drawn = self._draw_length(entry.seq)
+        offset = entry.seq * FILLER_STRIDE
+        scripts = [write(body, chat=chat, drawn=drawn, offset=offset, cap=cap) for _ in range(choices)]
+        entry.id = self._answer_id(entry, chat=chat)
+        head = Head(entry.id, self.model, entry.x_nonce or body.user, chat)
+        answer = Answer(exchange, head, body, scripts, entry, self.flavour)
+        drop = self.faults.drop
+        if drop is not None and self.draws.uniform(entry.seq, "drop") < drop.share:
+            answer.drop_after = drop.after_frames
+        return answer
+
+    # -- what differs between the two kinds --------------------------------------------------------------------
+
+    @abstractmethod
+    def _refuse(self, status: int, message: str, param: str | None = None) -> Refusal:
+        """The refusal in this API's shape."""
+
+    @abstractmethod
+    def _authorize(self, exchange: Exchange) -> None:
+        """Raises Refusal for a caller without the right key."""
+
+    @abstractmethod
+    def _models(self) -> dict[str, object]:
+        """The body of GET /v1/models."""
+
+    @abstractmethod
+    def _check_model(self, body: GenBody) -> None:
+        """Raises Refusal for a model that is not served."""
+
+    @abstractmethod
+    def _output_cap(self, body: GenBody, prompt: int) -> int:
+        """Most output tokens one choice may have. Raises Refusal when the prompt leaves no room."""
+
+    @abstractmethod
+    def _draw_length(self, index: int) -> float: ...
+
+    @abstractmethod
+    def _answer_id(self, entry: Entry, *, chat: bool) -> str: ...
+
+    @abstractmethod
+    def _run(self, answer: Answer, entry: Entry, prompts: list[int], cap: int) -> None:
+        """Start generating; one prompt length per choice."""
+
+    @abstractmethod
+    def _stopped(self, answer: Answer) -> None:
+        """The answer ended, in whatever way: free what it still holds."""
+
+    def _admit(self, entry: Entry, body: GenBody, output: int) -> list[Header]:
+        """Headers of the coming answer. Raises Refusal when a limit is exceeded; workers queue instead."""
+        return []

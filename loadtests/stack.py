@@ -1,0 +1,118 @@
+"""The gateway as a child process, and the whole demo around it: used by the demo, the load test and the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_POLICIES = ROOT / "policies" / "demo"
+DEMO_BASE_PORT = 9001
+"""Where policies/demo expects the workers; the simulated API and the GPU page follow them."""
+DEMO_WORKERS = 4
+READY_SECONDS = 15.0
+STOP_SECONDS = 25.0
+POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
+
+
+class StackFault(Exception):
+    """A process did not start; the message says why and what to do."""
+
+
+class Gateway:
+    """A running `gateway serve`. Close it with `stop`, or leave its `with` block."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self.process, self.url = process, url
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL if that takes too long; returns the exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self.process.wait()
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+
+def start_gateway(
+    policies: Path,
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> Gateway:
+    """Starts the gateway and waits until it is ready. `log` takes its stderr (default: ours). Raises StackFault."""
+    chosen = port or free_port()
+    values = {"GATEWAY_POLICIES": str(policies), "GATEWAY_DATA_DIR": str(data_dir), **(env or {})}
+    with contextlib.ExitStack() as stack:
+        stderr = stack.enter_context(log.open("ab")) if log is not None else None
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--host", host, "--port", str(chosen)],
+            cwd=ROOT,
+            env={**os.environ, **values},
+            stderr=stderr,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            start_new_session=True,  # Ctrl-C is ours to hear: we end our children in order
+        )
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    gateway = Gateway(process, f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{chosen}")
+    try:
+        wait_ready(gateway, log)
+    except BaseException:
+        gateway.kill()
+        raise
+    return gateway
+
+
+def wait_ready(gateway: Gateway, log: Path | None) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    with httpx.Client(trust_env=False, timeout=1.0) as client:
+        while time.monotonic() < deadline:
+            if gateway.process.poll() is not None:
+                said = log.read_text().strip().splitlines()[-1:] if log is not None and log.exists() else []
+                raise StackFault(" ".join(["the gateway did not start.", *said]))
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{gateway.url}/readyz").status_code == httpx.codes.OK:
+                    return
+            time.sleep(POLL_SECONDS)
+    raise StackFault(f"the gateway was not ready within {READY_SECONDS:g} s")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def die_with_parent() -> None:
+    """In the child, before exec: the kernel ends it when the thread that started it is gone, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

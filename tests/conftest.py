@@ -1,0 +1,58 @@
+"""Fixtures for everything that needs a store: the embedded Valkey, and Redis too where `redis-server` is installed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+
+REDIS = shutil.which("redis-server")
+PATIENT = 5.0
+"""Seconds. Tests that are not about lateness must not fail because the machine is busy."""
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """One embedded store for the whole run; flush it before use."""
+    server = Embedded.start(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    server = Embedded.start(tmp_path_factory.mktemp("redis"), binary=Path(REDIS))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def store_server(request: pytest.FixtureRequest) -> Embedded:
+    """Each kind of store that we support."""
+    server: Embedded = request.getfixturevalue("embedded" if request.param == "valkey" else "redis_server")
+    return server
+
+
+@pytest.fixture
+async def store(store_server: Embedded) -> AsyncIterator[Store]:
+    """A connected client of an empty store."""
+    client = Store(store_server.url, timeout=PATIENT)
+    await client.check()
+    await client.call("FLUSHALL")
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Embedded]:
+    """A store of the test's own, to stop, kill and reconfigure."""
+    server = Embedded.start(tmp_path / "store")
+    yield server
+    server.stop()

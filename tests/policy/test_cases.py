@@ -1,0 +1,66 @@
+"""Golden cases: read in order, refused where they name what the policy does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import PolicyFault
+from gateway.policy.cases import load_cases
+
+from .good import compiled
+
+CASE = """\
+cases:
+  - name: a full fleet spills
+    request: {path: /v1/chat/completions, headers: {X-Gateway-Priority: batch}, body: {model: llama-3.3-70b, n: 2}}
+    fleet: {h100-1: {load: 1.05, running: 3, waiting: 9, kv: 0.5, gpu: 0.97, age: 500ms}, h100-2: {healthy: false}}
+    expect: {outcome: spilled, backend: gmi, upstream: gmi, reason: slo_limit, rule: chat, status: 200}
+"""
+BROKEN = [
+    ("h100-2:", "h100-3:", "cases/a.yaml:4:96: cases[0].fleet.h100-3: unknown upstream `h100-3`; did you mean `h100-2`?"),
+    ("backend: gmi", "backend: gmu", "cases/a.yaml:5:42: cases[0].expect.backend: unknown backend `gmu`; did you mean `gmi`?"),
+    ("rule: chat", "rule: chut", "cases/a.yaml:5:88: cases[0].expect.rule: unknown rule `chut`; did you mean `chat`?"),
+    ("outcome: spilled", "outcome: spilt", "cases/a.yaml:5:23: cases[0].expect.outcome: unknown value `spilt`; did you mean `spilled`?"),
+    ("load: 1.05", "laod: 1.05", "cases/a.yaml:4:22: cases[0].fleet.h100-1.laod: unknown key `laod`; did you mean `load`?"),
+    ("kv: 0.5", "kv: 50", "cases/a.yaml:4:59: cases[0].fleet.h100-1.kv: must be at most 1"),
+    ("body: {model: llama-3.3-70b, n: 2}", "body: hi", "cases/a.yaml:3:93: cases[0].request.body: must be a mapping of keys to values"),
+    ("{outcome: spilled, backend: gmi, upstream: gmi, reason: slo_limit, rule: chat, status: 200}", "{}",
+     "cases/a.yaml:5:13: cases[0].expect: must expect something, such as `outcome: spilled`"),
+]  # fmt: skip
+
+
+def put(root: Path, **files: str) -> Path:
+    (root / "cases").mkdir()
+    for name, text in files.items():
+        (root / "cases" / f"{name}.yaml").write_text(text)
+    return root
+
+
+def test_cases_come_in_order_with_what_they_say(tmp_path: Path) -> None:
+    put(tmp_path, b=CASE, a=CASE.replace("a full", "another full"))
+    another, full = load_cases(tmp_path, compiled())
+    assert (another.name, full.name) == ("another full fleet spills", "a full fleet spills")
+    assert full.request.headers == {"X-Gateway-Priority": "batch"}
+    assert full.request.body == {"model": "llama-3.3-70b", "n": 2}
+    assert (full.fleet["h100-1"].load, full.fleet["h100-1"].age, full.fleet["h100-1"].healthy) == (1.05, 0.5, True)
+    assert not full.fleet["h100-2"].healthy
+    assert full.expect.outcome == "spilled"
+
+
+def test_a_folder_without_cases_has_none(tmp_path: Path) -> None:
+    assert load_cases(tmp_path, compiled()) == ()
+
+
+@pytest.mark.parametrize(("old", "new", "line"), BROKEN, ids=[row[1] for row in BROKEN])
+def test_broken_cases(tmp_path: Path, old: str, new: str, line: str) -> None:
+    assert CASE.count(old) == 1
+    put(tmp_path, a=CASE.replace(old, new))
+    with pytest.raises(PolicyFault) as caught:
+        load_cases(tmp_path, compiled())
+    assert caught.value.faults == (line,)
+
+
+def test_without_a_policy_names_are_not_judged(tmp_path: Path) -> None:
+    assert len(load_cases(put(tmp_path, a=CASE.replace("rule: chat", "rule: x")), None)) == 1

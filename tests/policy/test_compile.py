@@ -1,0 +1,162 @@
+"""What a good folder becomes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from ipaddress import ip_network
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from gateway.errors import PolicyFault
+from gateway.model import Demand, Match, Model, Price, Served, Slo, Speed, Spill, Tenant, Threshold, Timeouts
+from gateway.policy.compile import compile_folder
+from gateway.policy.schema import KnownField
+from gateway.routing.fields import NEUTRAL
+from gateway.routing.priors import prior_limit_us, speed_of
+
+from .good import ENV, GOOD, HASH, SECRET, changed, compiled
+
+B, M, R, T = "backends.yaml", "models.yaml", "routing.yaml", "tenants.yaml"
+
+
+def test_a_worker_has_what_is_written_and_priors_for_the_rest() -> None:
+    first, second = compiled().backends["h100"]
+    assert (first.name, first.backend, first.kind, first.zone, first.dialect) == (
+        "h100-1",
+        "h100",
+        "local",
+        "fra",
+        "openai",
+    )
+    assert (first.url, first.engine, first.dcgm) == ("http://10.20.0.11:8000", "vllm", "http://10.20.0.11:9400/metrics")
+    assert (first.hostname, first.gpus, first.usd_per_hour) == ("node-1", (0, 1), 4.0)
+    assert (first.speed, first.seats) == (speed_of("H100"), 128)
+    assert first.limit == prior_limit_us(speed_of("H100"), 128)
+    assert first.networks == (ip_network("10.20.0.0/16"),)
+    assert (second.url, second.seats, second.limit) == ("http://10.20.0.12:8000", 256, 4_500_000)
+    assert (second.gpus, second.usd_per_hour, second.engine) == (None, 2.0, "vllm")
+
+
+def test_a_managed_account_is_counted_in_requests() -> None:
+    policy = compiled()
+    (account,) = policy.backends["gmi"]
+    assert (account.kind, account.zone, account.seats, account.limit) == ("managed", "us", 50, 50)
+    assert (account.key, account.networks, account.private_in) == (SECRET, (), frozenset())
+    assert policy.upstreams["gmi"] is account
+    assert not policy.simulated
+    assert SECRET not in repr(policy)
+
+
+def test_rules_take_from_defaults_what_they_do_not_say() -> None:
+    flagged, chat, rest = compiled().rules
+    assert flagged.match == Match(residency="any")
+    assert (flagged.backends, flagged.max_wait, flagged.spill) == (("h100",), 20.0, None)
+    assert flagged.timeouts == Timeouts(connect=0.5)
+    assert chat.match == Match(model="llama-*", tenant="acme")
+    assert (chat.slo, chat.max_wait, chat.attempts) == (Slo(1.0, 0.04, 0.95), 0.0, 3)
+    assert chat.spill == Spill(
+        ("gmi",),
+        40.0,
+        (
+            Threshold("queue_depth", above=True, inclusive=False, value=8.0),
+            Threshold("gpu_util", above=True, inclusive=True, value=0.95),
+            Threshold("kv_util", above=False, inclusive=False, value=0.1),
+        ),
+    )
+    assert chat.on_fields == {"n": "refuse"}
+    assert (rest.attempts, rest.max_wait) == (2, 20.0)
+    assert rest.residency == Demand(local=True, zones=frozenset({"eu"}))
+
+
+def test_null_in_a_rule_switches_a_default_off() -> None:
+    spilling = changed(R, "  timeouts: {connect: 500ms}", "  spill: {backends: [gmi]}")
+    off = {**spilling, R: spilling[R].replace("{max_wait: 20s}", "{spill: null}")}
+    assert [rule.spill is None for rule in compiled(off).rules] == [True, False, False]
+    assert [rule.max_wait for rule in compiled(off).rules] == [20.0, 0.0, 0.0]
+
+
+def test_models_zones_and_tenants() -> None:
+    policy = compiled()
+    assert policy.models == {
+        "llama-3.3-70b": Model(
+            "llama-3.3-70b",
+            "text",
+            (Served("h100", "meta-llama/Llama-3.3-70B-Instruct"), Served("gmi", "llama-big", Price(0.25, 0.75, 0.0))),
+        )
+    }
+    assert policy.zones == {"fra": {"fra", "de", "eu"}, "de": {"de"}, "eu": {"eu"}, "us": {"us"}}
+    assert policy.tenants == {"acme": Tenant("acme", ("llama-*",), Demand(zones=frozenset({"eu"})), "standard")}
+    assert policy.keys == {HASH: "acme"}
+
+
+def test_containment_of_zones_is_transitive() -> None:
+    zones = compiled(changed(B, "  us: {}", "  de: {within: [dach]}\n  us: {}")).zones
+    assert zones["fra"] == {"fra", "de", "eu", "dach"}
+    assert zones["de"] == {"de", "dach"}
+
+
+DURATIONS = [("20s", 20.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0), ("0", 0.0), ("1.5", 1.5), ("0.25s", 0.25)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
+def test_durations(text: str, seconds: float) -> None:
+    assert compiled(changed(R, "max_wait: 20s", f"max_wait: {text}")).rules[0].max_wait == seconds
+
+
+def test_speed_replaces_the_prior_and_labels_alone_count_gpus() -> None:
+    slow = "    speed: {step_ms: 42, per_seq_ms: 0.5, per_prompt_token_ms: 0.04}\n    networks"
+    files = changed(B, "    networks", slow)
+    worker = compiled({**files, B: files[B].replace("        gpus: 2\n", "")}).upstreams["h100-1"]
+    assert worker.speed == Speed(42.0, 0.5, 0.04)
+    assert worker.limit == prior_limit_us(Speed(42.0, 0.5, 0.04), 128)
+    assert worker.usd_per_hour == 4.0
+
+
+LOOPBACK = """\
+zones: {here: {}}
+backends:
+  - {name: h100, kind: local, zone: here, upstreams: [{name: w, url: "http://localhost:9001"}]}
+  - {name: gmi, kind: managed, zone: here, simulated: true, private_endpoint_in: [here],
+     upstreams: [{name: sim, url: "http://[::1]:9201/v1", key: sim-key}]}
+"""
+DEMO = "tenants: [{name: acme, demo: true}]\n"
+
+
+def test_loopback_needs_no_networks_and_only_simulated_apis_allow_the_demo_key() -> None:
+    rest = {M: GOOD[M], R: GOOD[R].replace("local, eu", "local"), T: DEMO}
+    policy = compiled({B: LOOPBACK, **rest}, env={})
+    assert policy.simulated
+    assert policy.keys == {"demo": "acme"}
+    assert policy.upstreams["sim"].key == "sim-key"
+    assert policy.upstreams["sim"].private_in == {"here"}
+    assert policy.upstreams["w"].networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_without_an_environment_secrets_stay_unresolved() -> None:
+    assert compiled(env=None).upstreams["gmi"].key is None
+
+
+def test_the_version_names_the_content_and_nothing_else() -> None:
+    version = compiled().version
+    assert len(version) == 12
+    assert version == compiled(dict(reversed(GOOD.items())), env=None).version
+    assert version != compiled({**GOOD, R: GOOD[R] + "# a comment\n"}).version
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    policy = compiled()
+    for name in ("zones", "backends", "upstreams", "models", "tenants", "keys"):
+        assert name in {field.name for field in fields(policy)}
+        with pytest.raises(TypeError):
+            getattr(policy, name)["new"] = None
+
+
+def test_the_known_fields_are_those_that_routing_knows() -> None:
+    assert set(get_args(KnownField)) == set(NEUTRAL)
+
+
+def test_a_folder_that_is_not_there_is_a_fault_not_a_crash(tmp_path: Path) -> None:
+    with pytest.raises(PolicyFault, match=r"backends\.yaml:1:1: \(file\): is missing"):
+        compile_folder(tmp_path / "nowhere", ENV)

@@ -1,0 +1,97 @@
+"""The ready-made folders, and the published schemas."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.model import Threshold
+from gateway.policy.cases import load_cases
+from gateway.policy.compile import compile_folder
+from gateway.policy.jsonschema import main, schemas
+
+from .good import compiled
+
+POLICIES = Path(__file__).parents[2] / "policies"
+FOLDERS = sorted(path.parent for path in POLICIES.glob("*/routing.yaml"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_every_folder_compiles_with_its_cases(folder: Path) -> None:
+    load_cases(folder, compile_folder(folder, env=None))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_every_file_names_its_schema(folder: Path) -> None:
+    for file in folder.rglob("*.yaml"):
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# yaml-language-server: $schema=")
+        assert (file.parent / first.partition("=")[2]).resolve().is_file()
+
+
+def test_local_first_spills_chat_and_keeps_flagged_requests() -> None:
+    policy = compile_folder(POLICIES / "local-first", {"GMI_API_KEY": "x"})
+    assert [upstream.name for upstream in policy.backends["h100"]] == ["h100-1", "h100-2", "h100-3", "h100-4"]
+    assert policy.upstreams["gmi"].key == "x"
+    flagged, chat = policy.rules
+    assert (flagged.match.residency, flagged.backends, flagged.spill, flagged.max_wait) == (
+        "any",
+        ("h100",),
+        None,
+        20.0,
+    )
+    assert chat.spill is not None
+    assert (chat.spill.backends, chat.spill.when, chat.max_wait) == (("gmi",), (), 0.0)
+
+
+def test_the_commented_rule_of_local_first_works_when_uncommented() -> None:
+    files = {file.name: file.read_text(encoding="utf-8") for file in (POLICIES / "local-first").glob("*.yaml")}
+    lines = files["routing.yaml"].splitlines()
+    start = lines.index("  # - name: chat-by-readings")
+    end = start + next(n for n, line in enumerate(lines[start:]) if not line.startswith("  # "))
+    lines[start:end] = [line.replace("# ", "", 1) for line in lines[start:end]]
+    files["routing.yaml"] = "\n".join(lines)
+    policy = compiled(files, env=None)
+    by_readings = policy.rules[1]
+    assert (by_readings.name, by_readings.backends) == ("chat-by-readings", ("h100",))
+    assert by_readings.spill is not None
+    assert by_readings.spill.when == (
+        Threshold("queue_depth", above=True, inclusive=False, value=8.0),
+        Threshold("gpu_util", above=True, inclusive=False, value=0.95),
+    )
+
+
+def test_the_demo_runs_on_loopback_with_its_public_key() -> None:
+    policy = compile_folder(POLICIES / "demo", {})
+    assert policy.simulated
+    assert policy.keys == {"demo": "demo"}
+    assert all("//127.0.0.1:" in upstream.url for upstream in policy.upstreams.values())
+    assert [upstream.gpus for upstream in policy.backends["h100"]] == [(0,), (1,), (2,), (3,)]
+    assert policy.upstreams["cloud"].key
+
+
+def test_published_schemas_are_current() -> None:
+    published = {file.name: file.read_text(encoding="utf-8") for file in (POLICIES / "schema").glob("*.json")}
+    assert published == schemas(), "run: python -m gateway.policy.jsonschema policies/schema"
+
+
+def test_every_key_of_the_language_is_explained_or_plain() -> None:
+    """Editors show descriptions; an object without one says nothing to whoever writes a policy."""
+    for name, text in schemas().items():
+        schema = json.loads(text)
+        assert schema["description"], name
+        assert schema["additionalProperties"] is False
+
+
+def test_the_generator_writes_them(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.policy.jsonschema", tmp_path], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == schemas()
+    assert main([]) == 2
+    assert main([str(tmp_path / "nowhere")]) == 2

@@ -1,0 +1,165 @@
+"""The policy in force while its folder is edited: real files, explicit polls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import PolicyFault
+from gateway.model import Policy
+from gateway.policy.live import RACY_SECONDS, LivePolicy
+
+from .good import ENV, GOOD
+
+R = "routing.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in GOOD.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def write(folder: Path, old: str, new: str) -> None:
+    text = (folder / R).read_text()
+    assert old in text
+    (folder / R).write_text(text.replace(old, new))
+
+
+def test_a_change_takes_effect_once(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    told: list[Policy] = []
+    live.on_reload.append(told.append)
+    before = live.current
+    assert not live.poll()
+    write(folder, "attempts: 2", "attempts: 5")
+    assert live.poll()
+    assert not live.poll()
+    assert live.current is not before
+    assert live.current.rules[2].attempts == 5
+    assert told == [live.current]
+    assert before.rules[2].attempts == 2
+
+
+def test_a_bad_folder_never_takes_effect_and_recovers_by_itself(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    told: list[tuple[str, ...] | None] = []
+    live.on_fault.append(told.append)
+    good = live.current
+    write(folder, "attempts: 2", "attempts: two")
+    assert not live.poll()
+    assert live.current is good
+    fault = ("routing.yaml:19:23: rules[2].route.attempts: must be a whole number",)
+    assert live.fault == fault
+    assert not live.poll()
+    write(folder, "attempts: two", "attempts: 4")
+    assert live.poll()
+    assert live.fault is None
+    assert live.current.rules[2].attempts == 4
+    assert told == [fault, None]
+
+
+def test_back_to_the_last_good_one_clears_the_fault(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    write(folder, "attempts: 2", "attempts: two")
+    live.poll()
+    write(folder, "attempts: two", "attempts: 2")
+    assert not live.poll()
+    assert live.fault is None
+
+
+def test_half_of_a_change_over_two_files_does_not_take_effect(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    backends = (folder / "backends.yaml").read_text()
+    (folder / "backends.yaml").write_text(backends.replace("name: h100\n", "name: h200\n"))
+    assert not live.poll()
+    assert "h100" in live.current.backends
+    for name in ("models.yaml", R):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace("backend: h100", "backend: h200").replace("[h100]", "[h200]"))
+    assert live.poll()
+    assert set(live.current.backends) == {"h200", "gmi"}
+
+
+@pytest.mark.parametrize("how", ["file", "folder"])
+def test_a_vanished_file_or_folder_changes_nothing(folder: Path, how: str) -> None:
+    live = LivePolicy(folder, ENV)
+    good = live.current
+    if how == "file":
+        (folder / R).unlink()
+    else:
+        shutil.rmtree(folder)
+    assert not live.poll()
+    assert live.current is good
+    assert live.fault is not None
+    assert live.fault[-1] == "routing.yaml:1:1: (file): is missing; every folder needs it"
+
+
+def test_a_swapped_link_is_seen(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Mounted configuration is replaced by pointing a link elsewhere; times and sizes may stay the same."""
+    mount = tmp_path_factory.mktemp("mount")
+    other = mount / "v2"
+    shutil.copytree(folder, other)
+    text = (other / R).read_text().replace("attempts: 2", "attempts: 7")
+    (other / R).write_text(text)
+    for name in GOOD:
+        seen = (folder / name).stat()
+        os.utime(other / name, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    link = mount / "current"
+    link.symlink_to(folder)
+    live = LivePolicy(link, ENV)
+    (mount / "next").symlink_to(other)
+    (mount / "next").rename(link)
+    assert live.poll()
+    assert live.current.rules[2].attempts == 7
+
+
+def test_a_quiet_folder_is_not_read_again(folder: Path) -> None:
+    """Once time stamps are old enough to be trusted, a poll asks for them alone: an unreadable file goes unnoticed."""
+    live = LivePolicy(folder, ENV)
+    live._read_at += RACY_SECONDS + 1  # as if the files had been read long after they were written
+    live._seen = {}
+    assert not live.poll()
+    assert live._seen == {}
+
+
+def test_a_changed_secret_needs_a_reload(folder: Path) -> None:
+    env = dict(ENV)
+    live = LivePolicy(folder, env)
+    env["API_KEY"] = "another"
+    assert not live.poll()
+    assert live.reload()
+    assert live.current.upstreams["gmi"].key == "another"
+    assert not live.reload()
+
+
+def test_there_must_be_a_first_good_policy(folder: Path) -> None:
+    write(folder, "attempts: 2", "attempts: two")
+    with pytest.raises(PolicyFault, match=r"routing\.yaml:19:23"):
+        LivePolicy(folder, ENV)
+
+
+async def test_the_watch_sees_changes_and_survives_a_failing_listener(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = LivePolicy(folder, ENV)
+    arrived = asyncio.Event()
+
+    def fail(_: Policy) -> None:
+        raise RuntimeError("listener")
+
+    live.on_reload += [fail, lambda _: arrived.set()]
+    watch = asyncio.create_task(live.watch(interval=0.01))
+    for attempts in ("5", "6"):
+        arrived.clear()
+        write(folder, f"attempts: {live.current.rules[2].attempts}", f"attempts: {attempts}")
+        await asyncio.wait_for(arrived.wait(), timeout=5)
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    assert live.current.rules[2].attempts == 6
+    assert [record.message for record in caplog.records] == ["a listener of the policy failed"] * 2
