@@ -20,17 +20,15 @@ from gateway.model import (
     Group,
     Lease,
     Priority,
-    Reason,
     Reservation,
     Seen,
     Snapshot,
 )
+from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 
 POLL_SECONDS = 0.1
 """How often a waiter looks for room that another replica freed; our own releases wake it at once."""
-KV_PRESSURE = 0.9
-"""KV use from which a full worker is called full of memory rather than of work."""
 RETRY_AFTER_SECONDS = (1, 60)
 DRAIN_MEMORY_SECONDS = 10.0
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
@@ -99,16 +97,12 @@ class Admission:
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
         began = self._clock()
-        if decision.spill_now is not None and (lease := await self._overflow(request, decision, "spill_when", 0.0)):
-            return lease
         seen: list[Seen] = []
-        if decision.primary:
-            lease = await self._primary(request, decision, began, seen)
-            if lease is not None:
-                return lease
-        waited = self._clock() - began
-        if decision.spill_now is None:
-            lease = await self._overflow(request, decision, self._why_full(seen, waited), waited)
+        for groups in order(decision):
+            if groups is decision.overflow:
+                lease = await self._overflow(decision, seen, self._clock() - began if decision.primary else 0.0)
+            else:
+                lease = await self._primary(request, decision, began, seen)
             if lease is not None:
                 return lease
         raise self._shed(request, decision)
@@ -122,9 +116,11 @@ class Admission:
 
     async def _primary(self, request: GenRequest, decision: Decision, began: float, seen: list[Seen]) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
+        if not decision.primary:
+            return None
         rank = _RANK[request.priority]
         line = self._line(decision.primary[0].backend)
-        if not line.behind(rank) and (lease := await self._first(request, decision.primary, 0.0, seen)):
+        if not line.behind(rank) and (lease := await self._first(decision.primary, 0.0, seen)):
             return lease
         until = began + decision.max_wait
         if request.deadline is not None:
@@ -147,7 +143,7 @@ class Admission:
             while (left := until - self._clock()) > 0:
                 waiter.turn.clear()
                 if line.waiters[0] is waiter:
-                    lease = await self._first(request, decision.primary, self._clock() - began, seen)
+                    lease = await self._first(decision.primary, self._clock() - began, seen)
                     if lease is not None:
                         return lease
                 try:
@@ -160,10 +156,13 @@ class Admission:
             heapq.heapify(line.waiters)
             line.wake()
 
-    async def _overflow(self, request: GenRequest, decision: Decision, why: Reason, waited: float) -> Lease | None:
+    async def _overflow(self, decision: Decision, seen: Sequence[Seen], waited: float) -> Lease | None:
         """The first overflow group with room whose money is not used up."""
+        states = self._snapshot().states
+        full = why_full((states[s.upstream] for s in seen if s.upstream in states), waited=waited >= POLL_SECONDS)
         for group in decision.overflow:
-            lease = await self._first(request, (replace(group, reason=_reason(group, why)),), waited, [])
+            told = replace(group, reason=spill_reason(decision, group, full))
+            lease = await self._first((told,), waited, [])
             if lease is None:
                 continue
             paid = await self._pay(decision, lease)
@@ -186,9 +185,7 @@ class Admission:
             raise
         return None if held is None else replace(lease, reservation=held)
 
-    async def _first(
-        self, request: GenRequest, groups: Sequence[Group], waited: float, seen: list[Seen]
-    ) -> Lease | None:
+    async def _first(self, groups: Sequence[Group], waited: float, seen: list[Seen]) -> Lease | None:
         for group in groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
@@ -231,16 +228,6 @@ class Admission:
         reading = state.reading
         return replace(seen, queue_depth=reading.waiting, gpu=reading.gpu, age=max(0.0, snapshot.at - reading.at))
 
-    def _why_full(self, seen: Sequence[Seen], waited: float) -> Reason:
-        """Why no local worker had room, for the header and the receipt."""
-        states = [state for s in seen if (state := self._snapshot().states.get(s.upstream)) is not None]
-        if states and all(2 * state.outside > state.upstream.limit for state in states):
-            return "outside_load"
-        kv = [state.reading.kv for state in states if state.reading is not None and state.reading.kv is not None]
-        if kv and min(kv) >= KV_PRESSURE:
-            return "kv_pressure"
-        return "queue_wait" if waited >= POLL_SECONDS else "slo_limit"
-
     def _shed(self, request: GenRequest, decision: Decision) -> GatewayError:
         now = self._clock()
         if request.deadline is not None and now >= request.deadline:
@@ -260,8 +247,3 @@ class Admission:
 
 def _slot(candidate: Candidate) -> str:
     return slot_name(candidate.upstream.name, candidate.life)
-
-
-def _reason(group: Group, why: Reason) -> Reason:
-    """A spill says why the fleet was full; a fallback keeps its own reason."""
-    return why if group.outcome == "spilled" else group.reason

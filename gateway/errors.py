@@ -55,7 +55,8 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.retry = retry
-        """Sent as `x-should-retry` when not None: False where a paid attempt of unknown outcome must not be repeated."""
+        """Sent as `x-should-retry` when not None: False where a paid attempt of unknown outcome must not be
+        repeated."""
 
 
 class InvalidRequest(GatewayError):
@@ -160,7 +161,8 @@ class BadAnswer(UpstreamFault):
 
 
 class Refused(UpstreamFault):
-    """A complete answer that is about load or about our account. `retry_after` is in seconds, if the upstream said one."""
+    """A complete answer that is about load or about our account. `retry_after` is in seconds,
+    if the upstream said one."""
 
     def __init__(
         self, status: int, message: str, *, code: str = "", retry_after: float | None = None, account: bool = False
@@ -178,7 +180,8 @@ class StoreFault(Exception):
 
 
 class PolicyFault(Exception):
-    """A policy folder that does not compile. `faults` are ready to print: `file:line:column: key.path: what is wrong`."""
+    """A policy folder that does not compile. `faults` are ready to print: `file:line:column: key.path:
+    what is wrong`."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))

@@ -1,6 +1,7 @@
 """The vocabulary: what the rooms of the gateway say to each other, as frozen, slotted dataclasses.
 
-Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes, work in GPU-microseconds
+Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes,
+work in GPU-microseconds
 (an integer, so that sums in Lua and in Python are exact), shares and utilisations 0..1. None means unknown, never zero.
 """
 
@@ -54,7 +55,8 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How long a decoding step takes, in milliseconds: `step_ms + per_seq_ms * sequences + per_prompt_token_ms * prompt tokens`."""
+    """How long a decoding step takes, in milliseconds: `step_ms + per_seq_ms * sequences + per_prompt_token_ms *
+    prompt tokens`."""
 
     step_ms: float
     per_seq_ms: float
@@ -81,6 +83,7 @@ class Upstream:
     hostname: str | None = None
     gpus: tuple[int, ...] | None = None
     usd_per_hour: float | None = None
+    """Of the whole worker: the price of one GPU times its GPUs."""
     private_in: frozenset[str] = frozenset()
     simulated: bool = False
 

@@ -1,4 +1,5 @@
-"""Settings of the process, from `GATEWAY_*` variables or `.env`. Nothing about routing is here: that is the policy folder's."""
+"""Settings of the process, from `GATEWAY_*` variables or `.env`. Nothing about routing is here:
+that is the policy folder's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every instrument and span, declared once. Label sets are bounded: names from the policy folder, codes from errors.py."""
+"""Every instrument and span, declared once. Label sets are bounded: names from the policy folder,
+codes from errors.py."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -59,9 +60,11 @@ class _Fleet(Collector):
 
 
 class Telemetry:
-    """The instruments of one process. Children of labelled instruments are kept: `labels()` costs more than the count."""
+    """The instruments of one process. Children of labelled instruments are kept:
+    `labels()` costs more than the count."""
 
     def __init__(self, trace_ratio: float = 0.0) -> None:
+        disable_created_metrics()  # a third of the page, and nobody reads them
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"), **made)
@@ -84,6 +87,9 @@ class Telemetry:
             "gateway_cost_usd", "Money, by basis: list (bought) or amortised (own GPUs).", ("backend", "basis"), **made
         )
         self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"), **made)
+        self._slo = Counter(
+            "gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"), **made
+        )
         self.inflight = Gauge("gateway_requests_in_flight", "Requests inside the gateway.", **made)
         self.degraded = Gauge("gateway_degraded", "1 while the store does not answer.", **made)
         self.receipts_dropped = Counter(
@@ -106,6 +112,9 @@ class Telemetry:
 
     def count_attempt(self, upstream: str, result: str) -> None:
         self._child(self._attempts, upstream, result).inc()
+
+    def count_slo(self, rule: str, met: bool) -> None:
+        self._child(self._slo, rule, "yes" if met else "no").inc()
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
         self._child(self._cost, backend, basis).inc(usd)
@@ -146,7 +155,8 @@ def _tracer() -> trace.Tracer:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line. Only what the message and `extra={"fields": ...}` hold: never a body, a key or an address."""
+    """One JSON object a line. Only what the message and `extra={"fields": ...}` hold: never a body,
+    a key or an address."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": round(record.created, 3), "level": record.levelname.lower(), "event": record.getMessage()}

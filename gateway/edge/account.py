@@ -35,7 +35,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`basis`: list (what a bought API charges) or amortised (our own GPUs at a healthy batch). `usd` None: not known."""
+    """`basis`: list (what a bought API charges) or amortised (our own GPUs at a healthy batch). `usd` None:
+    not known."""
 
     usd: float | None
     basis: str
@@ -62,6 +63,7 @@ class Account:
     waited: float = 0.0
     asked: float | None = None
     first_byte: float | None = None
+    last_byte: float | None = None
     usage: Usage | None = None
     cost: Cost | None = None
     error: str | None = None
@@ -81,6 +83,24 @@ class Account:
     def overhead(self) -> float:
         """Seconds of our own between arrival and the first upstream being asked, without the wait for capacity."""
         return max(0.0, (self.asked or time.monotonic()) - self.request.arrived - self.waited)
+
+    def met_slo(self) -> bool | None:
+        """Whether a local answer kept its rule's SLO; None where it has none, or the answer says nothing about it.
+
+        A stream by its first token and its mean time per later token, another answer by its total against
+        `ttft + tpot x output tokens`.
+        """
+        if self.decision is None or self.first_byte is None or self.last_byte is None or self.usage is None:
+            return None
+        slo, attempt, tokens = self.decision.rule.slo, self.attempts[-1], self.usage.output_tokens
+        if (slo.ttft is None and slo.tpot is None) or self.outcome != "local" or self.error is not None:
+            return None
+        if not self.request.stream:
+            allowed = (slo.ttft or 0.0) + (slo.tpot or 0.0) * tokens
+            return slo.ttft is None or slo.tpot is None or self.last_byte - attempt.began <= allowed
+        first = slo.ttft is None or self.first_byte - attempt.began <= slo.ttft
+        later = slo.tpot is None or tokens < 2 or (self.last_byte - self.first_byte) / (tokens - 1) <= slo.tpot
+        return first and later
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The contract's `X-Gateway-*` headers, as far as they are known."""

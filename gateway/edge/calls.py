@@ -18,7 +18,8 @@ _PRIORITIES: dict[str, Priority] = {"interactive": "interactive", "standard": "s
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`headers` keeps the first value of each name, lower-cased; `residency` joins all its values (they all must hold)."""
+    """`headers` keeps the first value of each name, lower-cased;
+    `residency` joins all its values (they all must hold)."""
 
     id: str
     started: float

@@ -35,7 +35,8 @@ from gateway.upstreams.dialects import openai
 
 
 class Forward:
-    """An ASGI response. Being its own, it can release in a `finally` that runs when the client leaves, whatever it waits for."""
+    """An ASGI response. Being its own, it can release in a `finally` that runs when the client leaves,
+    whatever it waits for."""
 
     def __init__(self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw]) -> None:
         self._s, self._call, self._request, self._fields = services, call, request, fields
@@ -230,6 +231,8 @@ class Forward:
         telemetry.queue.observe(account.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        if account.decision is not None and (met := account.met_slo()) is not None:
+            telemetry.count_slo(account.decision.rule.name, met)
         if account.usage is not None and account.cost is not None and group is not None:
             usage, cost = account.usage, account.cost
             telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)

@@ -1,4 +1,5 @@
-"""The outermost layers, as plain ASGI classes: ids and errors around everything, the generation paths before FastAPI."""
+"""The outermost layers, as plain ASGI classes: ids and errors around everything,
+the generation paths before FastAPI."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def _whole(
 ) -> None:
     """Held back until complete: so it can still be retried, and its cost is in its headers."""
     body = await read_all(exchange, most)
-    account.first_byte = time.monotonic()
+    account.first_byte = account.last_byte = time.monotonic()
     if exchange.status < 400:
         account.usage = openai.usage_of(body) or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
         account.cost = cost_of(account.lease, account.usage) if account.lease is not None else None
@@ -71,6 +71,7 @@ async def _stream(
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             raw = await exchange.read()
             if not raw:
+                account.last_byte = time.monotonic()
                 break
             piece = tap.feed(raw)
         if rest := tap.rest():
@@ -92,5 +93,6 @@ async def _break_off(fault: UpstreamFault, account: Account, send: Send) -> None
 
 
 def _estimated(account: Account, output_tokens: int) -> Usage:
-    """Where the upstream told no usage: the prompt by its bytes, the output by what passed (a frame is about a token)."""
+    """Where the upstream told no usage: the prompt by its bytes,
+    the output by what passed (a frame is about a token)."""
     return Usage(prompt_tokens(account.request), output_tokens, estimated=True)

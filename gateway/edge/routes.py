@@ -84,7 +84,8 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/readyz", tags=["operations"])
     async def readyz(response: Response) -> Mapping[str, str]:
-        """A policy is loaded, the store has been read (or is degraded on purpose), and at least one upstream takes traffic."""
+        """A policy is loaded, the store has been read (or is degraded on purpose),
+        and at least one upstream takes traffic."""
         states = services.view.current.states
         ready = bool(states) and any(state.out is None for state in states.values())
         response.status_code = 200 if ready else 503

@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.errors import StoreFault
 from gateway.model import Candidate
@@ -22,8 +21,8 @@ from gateway.store.scripts import load
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
 AT_ONCE = 0.0
-_ACQUIRE, _RELEASE, _BEAT, _RECONCILE = (
-    load("gateway.fleet", "lib", name) for name in ("acquire", "release", "beat", "reconcile")
+_ACQUIRE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
+    load("gateway.fleet", "lib", name) for name in ("acquire", "release", "beat", "look", "reconcile")
 )
 _KEYS = ("leases", "load", "count", "beats", "epoch")
 
@@ -186,12 +185,14 @@ class Leases:
     async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
         books = [self._book(backend) for backend in backends]
-        answers = await asyncio.gather(*(call for book in books for call in self._look(book)))
+        answers = await asyncio.gather(*(self._store.eval(_LOOK, book.keys, self._head(book)) for book in books))
         loads: dict[str, tuple[int, int]] = {}
-        for book, work, count, beat in zip(books, answers[0::3], answers[1::3], answers[2::3], strict=True):
+        for book, (known, recovering, replicas, work, count) in zip(books, answers, strict=True):
+            self._heard(book, known=known, recovering=recovering, replicas=replicas)
             counts = dict(_pairs(count))
-            seen = {slot: (amount, counts.get(slot, 0)) for slot, amount in _pairs(work)}
-            self._rebase(book, seen, known=beat is not None)
+            seen = {slot: (amount, counts[slot]) for slot, amount in _pairs(work)}
+            if known:
+                self._rebase(book, seen)
             loads |= seen
         return loads
 
@@ -244,7 +245,7 @@ class Leases:
             if now < book.write_back_at:
                 known, recovering, replicas = await self._store.eval(_BEAT, book.keys, self._head(book))
                 if known:
-                    self._heard(book, known=known, recovering=recovering, replicas=replicas)
+                    self._heard(book, known=1, recovering=recovering, replicas=replicas)
                     return
             await self._write_back(book, now)
         except StoreFault:
@@ -268,19 +269,11 @@ class Leases:
         if not known:
             self._write_back_soon(book)
 
-    def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]], *, known: bool) -> None:
-        """Measure degraded admission from this view on, unless it may lack leases that are not written back yet."""
-        if not known:
-            self._write_back_soon(book)
-        elif not book.recovering and book.write_back_at != AT_ONCE:
+    def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]]) -> None:
+        """Measure degraded admission from this view on, unless it lacks leases that are yet to be written back."""
+        if not book.recovering and book.write_back_at != AT_ONCE:
             book.baseline = seen
             book.admitted.clear()
-
-    def _look(self, book: _Book) -> Iterator[asyncio.Future[Any]]:
-        _, work, count, beats, _ = book.keys
-        yield self._store.call("HGETALL", work)
-        yield self._store.call("HGETALL", count)
-        yield self._store.call("ZSCORE", beats, self.owner)
 
     def _leave(self, book: _Book, lease_id: str) -> None:
         if not book.leaving:

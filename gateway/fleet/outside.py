@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 LAG_SECONDS = 5.0
-"""How far vLLM's gauges may trail the truth: 3 to 6 s under load. Engines that publish faster only make this cautious."""
+"""How far vLLM's gauges may trail the truth: 3 to 6 s under load.
+Engines that publish faster only make this cautious."""
 
 
 @dataclass(slots=True)
@@ -37,7 +38,8 @@ class OutsideLoad:
             self._extra.popleft()
 
     def requests(self, now: float) -> int:
-        """Outside requests; 0 until a whole lag has been watched, since before that every difference may be our own past."""
+        """Outside requests; 0 until a whole lag has been watched,
+        since before that every difference may be our own past."""
         recent = [extra for seen, extra in self._extra if seen >= now - 2 * self.lag]
         if not recent or not self._counts or self._extra[-1][0] - self._extra[0][0] < self.lag:
             return 0

@@ -110,5 +110,6 @@ async def _one() -> int:
 
 
 def mean_work(state: UpstreamState) -> int:
-    """Work of a request of unknown size on this worker: the mean of those we hold there, else a seat's share of the limit."""
+    """Work of a request of unknown size on this worker: the mean of those we hold there,
+    else a seat's share of the limit."""
     return state.leased // state.inflight if state.inflight else state.upstream.limit // state.upstream.seats

@@ -13,6 +13,8 @@ from gateway.store.scripts import load
 
 _SPEND = load("gateway.money", "spend")
 _MICRO = 1e6
+_DIGITS = 3
+"""Below a thousandth of a micro-dollar a float's digits are noise, not money."""
 _NO_CAP = -1
 
 
@@ -25,9 +27,9 @@ class Budgets:
 
     async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None:
         """Sets `usd` aside, or None where the last hour has no room for it. Without the store nothing new is spent."""
-        amount = math.ceil(usd * _MICRO)
+        amount = _micro(usd)
         try:
-            cap = math.floor(usd_per_hour * _MICRO)
+            cap = math.floor(round(usd_per_hour * _MICRO, _DIGITS))
             granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0])
         except StoreFault:
             return None
@@ -35,7 +37,7 @@ class Budgets:
 
     def settle_later(self, held: Reservation, usd: float) -> None:
         """Replaces the reservation by what was really spent, off the caller's path."""
-        difference = math.ceil(usd * _MICRO) - held.micro_usd
+        difference = _micro(usd) - held.micro_usd
         if difference:
             task = asyncio.create_task(self._correct(held, difference))
             self._tasks.add(task)
@@ -49,6 +51,11 @@ class Budgets:
     async def aclose(self) -> None:
         """Waits for the corrections under way."""
         await asyncio.gather(*self._tasks)
+
+
+def _micro(usd: float) -> int:
+    """Whole micro-dollars, rounded up: what is spent is never booked as less."""
+    return math.ceil(round(usd * _MICRO, _DIGITS))
 
 
 def _key(rule: str) -> str:

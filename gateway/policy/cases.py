@@ -49,6 +49,9 @@ def _case_faults(items: Items[Case], policy: Policy) -> Iterator[Fault]:
     for index, case in items.sound.items():
         for name in case.fleet:
             yield from unknown(document, ("cases", index, "fleet", name), "upstream", name, upstreams)
+        if case.request.tenant is not None:
+            path = ("cases", index, "request", "tenant")
+            yield from unknown(document, path, "tenant", case.request.tenant, frozenset(policy.tenants))
         wanted = (
             ("backend", case.expect.backend, frozenset(policy.backends)),
             ("upstream", case.expect.upstream, upstreams),

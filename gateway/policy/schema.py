@@ -18,6 +18,7 @@ from gateway.policy.words import (
     Count,
     Duration,
     Glob,
+    KnownField,
     ModelName,
     Name,
     Names,
@@ -261,11 +262,6 @@ class TimeoutsIn(Strict):
         return self
 
 
-KnownField = Literal[
-    "n", "best_of", "service_tier", "speed", "priority", "store", "background", "kv_transfer_params", "cache_salt"
-]
-
-
 def _fixed_only(value: Any) -> Any:
     if value == "learned":
         raise ValueError("`learned` is not available yet: write `fixed`, or leave it out")
@@ -343,6 +339,8 @@ class TenantsFile(Strict):
 class RequestIn(Strict):
     path: Annotated[str, Field(pattern=r"^/")]
     headers: dict[str, str] = {}
+    tenant: Name | None = None
+    """Whose key it carries; without it a caller that no tenant's limits hold for."""
     body: dict[str, Any]
 
 

@@ -6,6 +6,7 @@ aliases, tags and duplicate keys are refused: none is needed, and each has hidde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ MAX_DEPTH = 32
 MAX_BITS = 63
 START: Place = (1, 1)
 
+_WORD = re.compile(r"[^\s\"':`\[\]]+")
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value", f"{_TAG}merge"})
 _PLAIN_TAGS = frozenset({f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float")})
@@ -74,8 +76,14 @@ def dotted(path: Path) -> str:
     """`("backends", 0, "name")` as a person reads it: `backends[0].name`; the whole file is `(file)`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
+        text += f"[{part}]" if isinstance(part, int) else f".{_as_key(part)}"
     return text.removeprefix(".") or "(file)"
+
+
+def _as_key(text: str) -> str:
+    """In quotes where it would otherwise not be seen as one word."""
+    shown = printable(text)
+    return shown if _WORD.fullmatch(shown) else f'"{shown}"'
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:

@@ -168,7 +168,8 @@ def _keys_at(schema: Mapping[str, Any], where: tuple[int | str, ...]) -> list[st
         elif isinstance(part, int):
             node = _resolve(schema, node["items"])
         else:
-            node = _resolve(schema, node.get("properties", {}).get(part) or node["additionalProperties"])
+            patterns = node.get("patternProperties", {}).values()  # a mapping whose keys are names
+            node = _resolve(schema, node.get("properties", {}).get(part) or next(iter(patterns), {}))
     return list(node.get("properties", {}))
 
 

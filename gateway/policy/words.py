@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_interface, ip_network
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -87,3 +87,7 @@ Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
 Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema({"type": "string", "pattern": COMPARISON})]
 ShareComparison = Annotated[Comparison, AfterValidator(_share)]
+KnownField = Literal[
+    "n", "best_of", "service_tier", "speed", "priority", "store", "background", "kv_transfer_params", "cache_salt"
+]
+"""Body fields that change price, scheduling or retention; the same names as `routing.fields.NEUTRAL`."""

@@ -1,4 +1,5 @@
-"""The candidate lists of one (policy, snapshot): worked out once, so that a request's cost does not grow with the fleet."""
+"""The candidate lists of one (policy, snapshot): worked out once,
+so that a request's cost does not grow with the fleet."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def output_tokens(request: GenRequest) -> int:
 
 
 def work_on(upstream: Upstream, request: GenRequest) -> int:
-    """The work in GPU-us that `request` is expected to take there; never more than the limit, so an idle worker takes it."""
+    """The work in GPU-us that `request` is expected to take there; never more than the limit,
+    so an idle worker takes it."""
     if upstream.kind == "managed":
         return MANAGED_UNIT
     work = work_us(upstream.speed, upstream.seats, prompt_tokens(request), output_tokens(request))
@@ -51,8 +52,9 @@ def price_ceiling(price: Price, request: GenRequest) -> float | None:
 
 
 def amortised_price(upstream: Upstream, speed: Speed, usage: Usage) -> float | None:
-    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour x GPUs; None where $/hour is not known."""
+    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker;
+    None where $/hour is not known."""
     if upstream.usd_per_hour is None:
         return None
     work = work_us(speed, upstream.seats, usage.input_tokens - usage.cached_tokens, usage.output_tokens)
-    return work / _US_PER_HOUR * upstream.usd_per_hour * len(upstream.gpus or (0,))
+    return work / _US_PER_HOUR * upstream.usd_per_hour

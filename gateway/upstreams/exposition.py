@@ -1,4 +1,5 @@
-"""Reads the Prometheus text format of pages we scrape twice a second: only the lines asked for, nothing allocated for the rest."""
+"""Reads the Prometheus text format of pages we scrape twice a second: only the lines asked for,
+nothing allocated for the rest."""
 
 from __future__ import annotations
 

@@ -88,6 +88,7 @@ _decode_any = msgspec.json.Decoder().decode
 def parse(raw: bytes, *, chat: bool) -> GenBody:
     """Decode and check a body. Raises BadBody."""
     try:
+        raw.decode()  # a field kept raw is not checked for UTF-8 by the decoder
         body = _decode(raw)
     except msgspec.ValidationError as fault:
         raise BadBody(str(fault)) from None

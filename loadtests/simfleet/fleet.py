@@ -1,4 +1,14 @@
-"""The whole simulated fleet: which server answers on which port, the control pages, death and revival."""
+"""The whole simulated fleet: which server answers on which port, the control pages, death and revival.
+
+Control pages, on every port (a hanging server answers them too, a dead one cannot: use another port, such as DCGM's):
+
+=====================  ==============================================================================================
+POST /sim/config       set faults: the keys of `faults.Change`
+GET /sim/state         live truth of this port's server, of ?name=, or of all (on a DCGM port)
+GET /sim/requests      what this port's server, or ?name=, received, from ?since= on
+GET /sim/honesty       is a result measured against this process void? POST /sim/honesty/reset starts anew
+=====================  ==============================================================================================
+"""
 
 from __future__ import annotations
 

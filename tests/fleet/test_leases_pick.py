@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.fleet.leases import slot_name
 from gateway.model import Candidate
-from gateway.routing.pickers import pick
+from gateway.routing.pickers import MAX_SAMPLED, pick
 from gateway.store.connection import Store
 
 from .leasing import BACKEND, Clock, candidate, replica
@@ -35,7 +36,13 @@ def situations(draw: st.DrawFn) -> list[tuple[Candidate, int, int]]:
             life=draw(st.integers(0, 3)),
         )
         made.append((one, draw(SMALL | st.integers(0, limit)), draw(st.integers(0, 4))))
-    return made
+        if draw(st.booleans()):  # a tie
+            made.append((candidate_like(one, f"twin {n}"), *made[-1][1:]))
+    return made[:MAX_SAMPLED]
+
+
+def candidate_like(one: Candidate, name: str) -> Candidate:
+    return replace(one, upstream=replace(one.upstream, name=name))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,15 +19,19 @@ cases:
     expect: {outcome: spilled, backend: gmi, upstream: gmi, reason: slo_limit, rule: chat, status: 200}
 """
 BROKEN = [
-    ("h100-2:", "h100-3:", "cases/a.yaml:4:96: cases[0].fleet.h100-3: unknown upstream `h100-3`; did you mean `h100-2`?"),
-    ("backend: gmi", "backend: gmu", "cases/a.yaml:5:42: cases[0].expect.backend: unknown backend `gmu`; did you mean `gmi`?"),
-    ("rule: chat", "rule: chut", "cases/a.yaml:5:88: cases[0].expect.rule: unknown rule `chut`; did you mean `chat`?"),
-    ("outcome: spilled", "outcome: spilt", "cases/a.yaml:5:23: cases[0].expect.outcome: unknown value `spilt`; did you mean `spilled`?"),
-    ("load: 1.05", "laod: 1.05", "cases/a.yaml:4:22: cases[0].fleet.h100-1.laod: unknown key `laod`; did you mean `load`?"),
-    ("kv: 0.5", "kv: 50", "cases/a.yaml:4:59: cases[0].fleet.h100-1.kv: must be at most 1"),
-    ("body: {model: llama-3.3-70b, n: 2}", "body: hi", "cases/a.yaml:3:93: cases[0].request.body: must be a mapping of keys to values"),
+    ("h100-2:", "h100-3:", "4:99: cases[0].fleet.h100-3: unknown upstream `h100-3`; did you mean `h100-2`?"),
+    ("backend: gmi", "backend: gmu", "5:41: cases[0].expect.backend: unknown backend `gmu`; did you mean `gmi`?"),
+    ("rule: chat", "rule: chut", "5:86: cases[0].expect.rule: unknown rule `chut`; did you mean `chat`?"),
+    ("outcome: spilled", "outcome: spilt",
+     "5:23: cases[0].expect.outcome: unknown value `spilt`; did you mean `spilled`?"),
+    ("load: 1.05", "laod: 1.05", "4:22: cases[0].fleet.h100-1.laod: unknown key `laod`; did you mean `load`?"),
+    ("body: {model", "tenant: acne, body: {model",
+     "3:89: cases[0].request.tenant: unknown tenant `acne`; did you mean `acme`?"),
+    ("kv: 0.5", "kv: 50", "4:62: cases[0].fleet.h100-1.kv: must be at most 1"),
+    ("body: {model: llama-3.3-70b, n: 2}", "body: hi",
+     "3:87: cases[0].request.body: must be a mapping of keys to values"),
     ("{outcome: spilled, backend: gmi, upstream: gmi, reason: slo_limit, rule: chat, status: 200}", "{}",
-     "cases/a.yaml:5:13: cases[0].expect: must expect something, such as `outcome: spilled`"),
+     "5:13: cases[0].expect: must expect something, such as `outcome: spilled`"),
 ]  # fmt: skip
 
 
@@ -59,7 +63,7 @@ def test_broken_cases(tmp_path: Path, old: str, new: str, line: str) -> None:
     put(tmp_path, a=CASE.replace(old, new))
     with pytest.raises(PolicyFault) as caught:
         load_cases(tmp_path, compiled())
-    assert caught.value.faults == (line,)
+    assert caught.value.faults == (f"cases/a.yaml:{line}",)
 
 
 def test_without_a_policy_names_are_not_judged(tmp_path: Path) -> None:

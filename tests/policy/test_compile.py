@@ -12,7 +12,7 @@ import pytest
 from gateway.errors import PolicyFault
 from gateway.model import Demand, Match, Model, Price, Served, Slo, Speed, Spill, Tenant, Threshold, Timeouts
 from gateway.policy.compile import compile_folder
-from gateway.policy.schema import KnownField
+from gateway.policy.words import KnownField
 from gateway.routing.fields import NEUTRAL
 from gateway.routing.priors import prior_limit_us, speed_of
 

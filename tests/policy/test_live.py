@@ -120,9 +120,9 @@ def test_a_swapped_link_is_seen(folder: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_quiet_folder_is_not_read_again(folder: Path) -> None:
-    """Once time stamps are old enough to be trusted, a poll asks for them alone: an unreadable file goes unnoticed."""
+    """Once time stamps are old enough to be trusted, a poll asks for them alone."""
     live = LivePolicy(folder, ENV)
-    live._read_at += RACY_SECONDS + 1  # as if the files had been read long after they were written
+    live._read_at += RACY_SECONDS + 1  # read long after they were written
     live._seen = {}
     assert not live.poll()
     assert live._seen == {}

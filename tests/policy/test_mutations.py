@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -65,13 +66,23 @@ def edit(file: str, path: Path, value: Any, drop: bool) -> dict[str, str]:
     return {**GOOD, file: yaml.safe_dump(data, allow_unicode=True)}
 
 
+def renamed(file: str, path: Path, name: str) -> dict[str, str]:
+    """GOOD with one key spelt otherwise."""
+    data = copy.deepcopy(DATA[file])
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[name] = inner.pop(path[-1])
+    return {**GOOD, file: yaml.safe_dump(data, allow_unicode=True)}
+
+
 def check(files: dict[str, str | bytes]) -> None:
     for line in faults_of(files, ENV):
         assert LINE.fullmatch(line), line
         assert SECRET not in line
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(place=st.sampled_from(PLACES), value=SCALARS, drop=st.booleans())
 def test_one_place_changed_or_dropped(place: tuple[str, Path], value: Any, drop: bool) -> None:
     check({**edit(*place, value, drop)})
@@ -81,6 +92,23 @@ def test_every_place_dropped_and_every_place_null() -> None:
     for place in PLACES:
         check({**edit(*place, None, drop=True)})
         check({**edit(*place, None, drop=False)})
+
+
+KEYS = [(file, path) for file, path in PLACES if isinstance(path[-1], str)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(place=st.sampled_from(KEYS), name=TEXTS)
+@example(place=("backends.yaml", ("zones",)), name=" ")
+@example(place=("backends.yaml", ("zones",)), name="")
+def test_one_key_renamed(place: tuple[str, Path], name: str) -> None:
+    check({**renamed(*place, name)})
+
+
+def test_every_key_misspelt_is_found() -> None:
+    for file, path in KEYS:
+        lines = faults_of(renamed(file, path, f"{path[-1]}X"))
+        assert any(line.startswith(f"{file}:") for line in lines), (file, path)
 
 
 @settings(max_examples=200, deadline=None)
@@ -94,16 +122,17 @@ def test_bytes_put_in_anywhere(file: str, at: float, raw: bytes) -> None:
     check({**GOOD, file: text[:cut] + raw + text[cut:]})
 
 
-@settings(max_examples=200, deadline=None)
-@given(place=st.sampled_from(PLACES))
-def test_a_secret_in_the_wrong_place_is_not_repeated_from_where_secrets_go(place: tuple[str, Path]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [SECRET, f"${{env:{SECRET}}}", f"http://u:{SECRET}@host/", f"http://host/?key={SECRET}", [SECRET]]
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(wrong: Any) -> None:
     """A key, a keyed hash or an address may hold one by mistake."""
-    file, path = place
-    if path[-1] in ("key", "url", "dcgm") or path[-2:-1] == ("keys",):
-        for wrong in (SECRET, f"${{env:{SECRET}}}", f"http://u:{SECRET}@host/", f"http://host/?key={SECRET}", [SECRET]):
-            lines = faults_of(edit(file, path, wrong, drop=False))
-            assert lines
-            assert not any(SECRET in line for line in lines)
+    holders = [p for p in PLACES if p[1][-1] in ("key", "url", "dcgm") or p[1][-2:-1] == ("keys",)]
+    assert len(holders) == 6
+    for file, path in holders:
+        lines = faults_of(edit(file, path, wrong, drop=False))
+        assert lines
+        assert not any(SECRET in line for line in lines)
 
 
 @given(st.text(max_size=200))

@@ -52,4 +52,5 @@ def test_an_alias_bomb_costs_nothing() -> None:
 def test_text_for_people() -> None:
     assert dotted(("backends", 0, "upstreams", 12, "url")) == "backends[0].upstreams[12].url"
     assert dotted(()) == "(file)"
-    assert printable("a\x07b\u2028" + "c" * 100) == "a\\x07b\\u2028" + "c" * 57 + "..."
+    assert dotted(("a b", "", "c: d", "\x85")) == '"a b".""."c: d".\\x85'
+    assert printable("a\x07b\u2028" + "c" * 100) == "a\\x07b\\u2028" + "c" * 48 + "..."

@@ -1,4 +1,4 @@
-"""The pick by live load, case by case, and the sample it chooses from. That Lua agrees: tests/fleet/test_leases_pick.py."""
+"""The pick by live load, case by case, and its sample. That Lua agrees: tests/fleet/test_leases_pick.py."""
 
 from __future__ import annotations
 

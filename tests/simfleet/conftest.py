@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -41,11 +42,22 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
-def sdk(server: Server, key: str = "sim-managed-key") -> openai.OpenAI:
-    """The official client, as it is, against one server."""
-    base = server.url if server.url.endswith("/v1") else f"{server.url}/v1"
-    http_client = httpx.Client(trust_env=False, timeout=10)
-    return openai.OpenAI(base_url=base, api_key=key, max_retries=0, http_client=http_client)
+Sdk = Callable[..., openai.OpenAI]
+
+
+@pytest.fixture
+def sdk() -> Iterator[Sdk]:
+    """Makes official clients, as they are, against one server each."""
+    with contextlib.ExitStack() as clients:
+
+        def client(server: Server, key: str = "sim-managed-key") -> openai.OpenAI:
+            base = server.url if server.url.endswith("/v1") else f"{server.url}/v1"
+            http_client = openai.DefaultHttpxClient(trust_env=False, timeout=10)
+            return clients.enter_context(
+                openai.OpenAI(base_url=base, api_key=key, max_retries=0, http_client=http_client)
+            )
+
+        yield client
 
 
 def chat(server: Server, **more: Any) -> dict[str, Any]:

@@ -205,8 +205,11 @@ async def test_a_busy_loop_of_our_own_is_not_the_stores_lateness(client: Store) 
 async def test_a_killed_store_is_noticed_and_its_restart_too(
     own_server: Embedded, client: Store, tmp_path: Path
 ) -> None:
-    await client.call("SET", "kept", "yes")
-    await client.call("WAITAOF", 1, 0, 0)
+    patient = Store(own_server.url, timeout=5.0)
+    await patient.check()
+    await patient.call("SET", "kept", "yes")
+    await patient.call("WAITAOF", 1, 0, 0)
+    await patient.aclose()
     waiting = client.call("BLPOP", "nothing", 0)
     await asyncio.sleep(0)
     os.kill(own_server.pid, signal.SIGKILL)

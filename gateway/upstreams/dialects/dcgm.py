@@ -34,7 +34,8 @@ def parse_gpus(page: str) -> GpuUse:
 
 
 def utilisation(page: GpuUse, hostname: str | None, gpus: tuple[int, ...] | None) -> float | None:
-    """Mean use of a worker's GPUs; all GPUs of the page where no index is given, None where the page has none of them."""
+    """Mean use of a worker's GPUs; all GPUs of the page where no index is given,
+    None where the page has none of them."""
     values = [
         use
         for (host, index), use in page.items()

@@ -14,7 +14,8 @@ _NAMES = frozenset({_RUNNING, _WAITING, *_KV_NAMES, _STARTED})
 
 
 def parse_metrics(page: str) -> Scrape:
-    """The readings of one page. Requests are summed over the engines of a data-parallel server, KV use (0..1) is the fullest."""
+    """The readings of one page. Requests are summed over the engines of a data-parallel server,
+    KV use (0..1) is the fullest."""
     running: float | None = None
     waiting: float | None = None
     started: float | None = None

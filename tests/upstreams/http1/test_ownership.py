@@ -16,13 +16,13 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import Reset, UpstreamFault
+from gateway.errors import Reset
 from gateway.upstreams.http1 import Exchange, Pool, request_head
 
 from .rawserver import TIMEOUTS, Peer, RawServer
 
 POISON = b"HTTP/1.1 200 OK\r\nx-number: 99999999\r\ncontent-length: 8\r\n\r\n99999999"
-EXAMPLES = 80
+EXAMPLES = 150
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class Upstream:
             raw += b"\r\n" + body
         if plan.ending in ("fin", "reset"):
             raw = raw[:-3]
-        if plan.ending == "poison" and plan.framing != "until close":
-            raw += POISON
+        poisoned = plan.ending == "poison" and plan.framing != "until close"
+        raw += POISON if poisoned else b""
         at = 0
         for cut in plan.cuts:
             await peer.send(raw[at : at + cut])
             at += cut
         await peer.send(raw[at:])
-        if plan.ending == "poison":
+        if poisoned:
             await peer.gone()
         elif plan.ending == "reset":
             peer.reset()
@@ -144,9 +144,10 @@ class Clients:
             async with await self.pool.send(head, body, TIMEOUTS) as exchange:
                 assert dict(exchange.headers)[b"x-number"] == b"%08d" % number
                 got = await self.read(exchange, plan, whole)
-        except UpstreamFault as fault:
-            assert isinstance(fault, Reset)
-            assert plan.ending in ("fin", "reset") or self.unreliable
+        except Reset:
+            # A server that closes with bytes unread resets, and its kernel forgets what it had not yet sent.
+            unread = plan.early and plan.upload > 0 and (plan.ending != "keep" or plan.framing == "until close")
+            assert plan.ending in ("fin", "reset") or self.unreliable or unread
             return
         cut_unseen = plan.framing == "until close" and plan.ending == "fin"
         assert got is None or got == len(whole) or cut_unseen

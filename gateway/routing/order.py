@@ -1,0 +1,37 @@
+"""In which order a decision's groups are tried, and why the fleet was full. Shared by admission and by dry runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.model import Decision, Group, Reason, UpstreamState
+
+KV_PRESSURE = 0.9
+"""KV use from which a full worker is called full of memory rather than of work."""
+OUTSIDE_SHARE = 0.5
+"""Share of the limit from which load that is not ours is called the cause."""
+
+
+def order(decision: Decision) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """What is tried first and what after it: at home first, unless a threshold of `spill.when` holds."""
+    if decision.spill_now is not None:
+        return decision.overflow, decision.primary
+    return decision.primary, decision.overflow
+
+
+def why_full(states: Iterable[UpstreamState], *, waited: bool) -> Reason:
+    """Why no local worker had room, for the header and the receipt."""
+    seen = list(states)
+    if seen and all(state.outside > OUTSIDE_SHARE * state.upstream.limit for state in seen):
+        return "outside_load"
+    kv = [state.reading.kv for state in seen if state.reading is not None and state.reading.kv is not None]
+    if kv and min(kv) >= KV_PRESSURE:
+        return "kv_pressure"
+    return "queue_wait" if waited else "slo_limit"
+
+
+def spill_reason(decision: Decision, group: Group, full: Reason) -> Reason:
+    """The reason shown for an overflow group: a fallback keeps its own."""
+    if group.outcome != "spilled":
+        return group.reason
+    return "spill_when" if decision.spill_now is not None else full

@@ -1,0 +1,149 @@
+"""What is loaded: a demo of our own, one that runs already, or a given address; and what its policy folder says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.errors import StartupFault
+from gateway.model import Policy, Price, Upstream
+from gateway.policy.live import LivePolicy
+from gateway.routing.priors import work_us
+from loadtests.demo import start_fleet
+from loadtests.lengths import Lengths
+from loadtests.stack import DEMO_BASE_PORT, DEMO_POLICIES, DEMO_WORKERS, start_gateway
+
+SIM_URL = f"http://127.0.0.1:{DEMO_BASE_PORT + DEMO_WORKERS + 1}"
+"""The demo's GPU page, which also answers /sim/..."""
+SIM_API = "managed-1"
+ASK_SECONDS = 10.0
+
+
+class TargetFault(Exception):
+    """There is nothing to load; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the policy folder says of one model: its local workers, the price of buying, the SLO (seconds)."""
+
+    workers: tuple[Upstream, ...]
+    price: Price
+    ttft: float | None
+
+    def capacity(self, mean: Lengths) -> float:
+        """Requests/s with every seat busy: a step of n sequences writes n tokens, and prefills what n / output new
+        requests bring. `n` is bounded by the seats and by the limit on leased work."""
+        rate = 0.0
+        for worker in self.workers:
+            speed = worker.speed
+            work = work_us(speed, worker.seats, mean.prompt, mean.output)
+            n = min(worker.seats, worker.limit / work)
+            prefill = speed.per_prompt_token_ms * mean.prompt * n / mean.output
+            rate += n / mean.output / (speed.step_ms + speed.per_seq_ms * n + prefill) * 1000
+        return rate
+
+
+class Simulator:
+    """The control pages of a simulated fleet on this machine."""
+
+    def __init__(self, url: str = SIM_URL) -> None:
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=ASK_SECONDS)
+        self._since = len(self._bought())
+
+    def reset(self) -> None:
+        """From here on honesty is judged and requests are counted."""
+        self._client.post("/sim/honesty/reset").raise_for_status()
+        self._since = len(self._bought())
+
+    def honesty(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get("/sim/honesty").raise_for_status().json()
+        return found
+
+    def bought(self) -> int:
+        """Requests that the simulated API received since `reset`, by its own journal."""
+        return len(self._bought(self._since))
+
+    def _bought(self, since: int = 0) -> list[Any]:
+        page = self._client.get("/sim/requests", params={"name": SIM_API, "since": since}).raise_for_status()
+        found: list[Any] = page.json()["requests"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`pids`: what ran before us, by name; empty where it is not ours to see."""
+
+    url: str
+    note: str
+    simulator: Simulator | None
+    pids: dict[str, int]
+
+
+def facts(folder: Path, model: str) -> Facts:
+    """Raises PolicyFault or TargetFault."""
+    policy = LivePolicy(folder).current
+    if model not in policy.models:
+        raise TargetFault(f"{folder} has no model `{model}`; it has {', '.join(policy.models)}")
+    served = policy.models[model].served_by
+    workers = [w for one in served for w in policy.backends[one.backend] if w.kind == "local"]
+    if not workers:
+        raise TargetFault(f"`{model}` has no local workers in {folder}: nothing can spill")
+    price = next((one.price for one in served if one.price is not None), Price())
+    return Facts(tuple(workers), price, _ttft(policy, workers))
+
+
+def _ttft(policy: Policy, workers: Sequence[Upstream]) -> float | None:
+    """The SLO of the rule that sends to these workers and may spill."""
+    backends = {worker.backend for worker in workers}
+    return next((rule.slo.ttft for rule in policy.rules if rule.spill and backends & set(rule.backends)), None)
+
+
+@contextlib.contextmanager
+def running(url: str | None, key: str) -> Iterator[Target]:
+    """A gateway that answers, for as long as the block lasts. Raises TargetFault, StartupFault, StackFault or SimFault."""
+    if url is not None:
+        check(url, key)
+        yield Target(url.rstrip("/"), f"the gateway at {url}", None, {})
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            fleet = stack.enter_context(start_fleet())
+        except StartupFault as taken:
+            yield running_demo(key, taken)
+            return
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spillover-")))
+        gateway = stack.enter_context(start_gateway(DEMO_POLICIES, data, log=data / "gateway.log"))
+        pids = {"gateway": gateway.pid, "simulated fleet": fleet.pid}
+        yield Target(gateway.url, "a demo of its own", Simulator(), pids)
+
+
+def running_demo(key: str, taken: StartupFault) -> Target:
+    """The demo that holds the ports, if it answers. Raises TargetFault."""
+    url = f"http://127.0.0.1:{os.environ.get('GATEWAY_PORT', '8080')}"
+    try:
+        check(url, key)
+        return Target(url, f"the demo that runs already at {url}", Simulator(), {})
+    except (TargetFault, httpx.HTTPError):
+        raise TargetFault(f"{taken}, and no demo answers at {url}: stop what holds it, or give --url") from None
+
+
+def check(url: str, key: str) -> None:
+    """Ready, and the key is good. Raises TargetFault."""
+    try:
+        with httpx.Client(base_url=url, trust_env=False, timeout=ASK_SECONDS) as client:
+            ready = client.get("/readyz")
+            models = client.get("/v1/models", headers={"Authorization": f"Bearer {key}"})
+    except (httpx.HTTPError, httpx.InvalidURL) as fault:
+        raise TargetFault(f"no gateway answers at {url}: {type(fault).__name__}") from None
+    if ready.status_code != httpx.codes.OK:
+        raise TargetFault(f"the gateway at {url} is not ready (/readyz: {ready.status_code})")
+    if models.status_code != httpx.codes.OK:
+        raise TargetFault(f"the gateway at {url} does not take this key (GATEWAY_KEY): {models.status_code}")
