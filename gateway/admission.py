@@ -8,6 +8,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -31,6 +32,8 @@ POLL_SECONDS = 0.1
 """How often a waiter looks for room that another replica freed; our own releases wake it at once."""
 RETRY_AFTER_SECONDS = (1, 60)
 DRAIN_MEMORY_SECONDS = 10.0
+Looks = dict[str, Seen]
+"""Upstream -> the last look at it."""
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
@@ -91,13 +94,14 @@ class Admission:
         self._lines: dict[str, Line] = {}
         self._numbers = itertools.count()
 
-    async def admit(self, request: GenRequest, decision: Decision) -> Lease:
+    async def admit(self, request: GenRequest, decision: Decision, seen: Looks | None = None) -> Lease:
         """The lease under which `request` may be sent; the caller gives it back with `release`.
 
+        `seen` is filled with what was looked at, also where nothing had room: a refusal has a receipt too.
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
         began = self._clock()
-        seen: list[Seen] = []
+        seen = {} if seen is None else seen
         for groups in order(decision):
             if groups is decision.overflow:
                 lease = await self._overflow(decision, seen, self._clock() - began if decision.primary else 0.0)
@@ -114,7 +118,7 @@ class Admission:
         line.released(self._clock())
         line.wake()
 
-    async def _primary(self, request: GenRequest, decision: Decision, began: float, seen: list[Seen]) -> Lease | None:
+    async def _primary(self, request: GenRequest, decision: Decision, began: float, seen: Looks) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
         if not decision.primary:
             return None
@@ -135,7 +139,7 @@ class Admission:
         rank: int,
         began: float,
         until: float,
-        seen: list[Seen],
+        seen: Looks,
     ) -> Lease | None:
         waiter = Waiter(rank, next(self._numbers))
         heapq.heappush(line.waiters, waiter)
@@ -146,23 +150,26 @@ class Admission:
                     lease = await self._first(decision.primary, self._clock() - began, seen)
                     if lease is not None:
                         return lease
-                try:
-                    await asyncio.wait_for(waiter.turn.wait(), min(left, POLL_SECONDS))
-                except TimeoutError:
-                    continue
+                # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, POLL_SECONDS)):
+                        await waiter.turn.wait()
             return None
         finally:
             line.waiters.remove(waiter)
             heapq.heapify(line.waiters)
             line.wake()
 
-    async def _overflow(self, decision: Decision, seen: Sequence[Seen], waited: float) -> Lease | None:
-        """The first overflow group with room whose money is not used up."""
+    async def _overflow(self, decision: Decision, seen: Looks, waited: float) -> Lease | None:
+        """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
         states = self._snapshot().states
-        full = why_full((states[s.upstream] for s in seen if s.upstream in states), waited=waited >= POLL_SECONDS)
+        home = [one for group in decision.primary for one in group.candidates if one.upstream.name in states]
+        full = why_full((states[one.upstream.name] for one in home), waited=waited >= POLL_SECONDS)
+        for one in home:
+            seen.setdefault(one.upstream.name, self._seen(one, states[one.upstream.name].leased))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
-            lease = await self._first((told,), waited, [])
+            lease = await self._first((told,), waited, seen)
             if lease is None:
                 continue
             paid = await self._pay(decision, lease)
@@ -185,15 +192,15 @@ class Admission:
             raise
         return None if held is None else replace(lease, reservation=held)
 
-    async def _first(self, groups: Sequence[Group], waited: float, seen: list[Seen]) -> Lease | None:
+    async def _first(self, groups: Sequence[Group], waited: float, seen: Looks) -> Lease | None:
         for group in groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
-            views = tuple(self._seen(c, leased) for c, leased in zip(group.candidates, grant.leased, strict=False))
-            seen.extend(views)
+            for one, leased in zip(group.candidates, grant.leased, strict=False):
+                seen[one.upstream.name] = self._seen(one, leased)
             if grant.index is not None:
                 candidate = group.candidates[grant.index]
-                return Lease(lease_id, candidate, group, _slot(candidate), views, waited)
+                return Lease(lease_id, candidate, group, _slot(candidate), tuple(seen.values()), waited)
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:

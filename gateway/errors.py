@@ -16,7 +16,6 @@
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
       FleetSaturated          429 fleet_saturated       always with Retry-After
-      RateLimited             429 rate_limited          always with Retry-After
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       DeadlineExceeded        504 deadline_exceeded
@@ -109,10 +108,6 @@ class MaxCostExceeded(GatewayError):
 
 class FleetSaturated(GatewayError):
     status, code, type = 429, "fleet_saturated", "rate_limit_error"
-
-
-class RateLimited(GatewayError):
-    status, code, type = 429, "rate_limited", "rate_limit_error"
 
 
 class UpstreamFailed(GatewayError):

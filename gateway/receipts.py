@@ -30,12 +30,19 @@ def encode(receipt: Receipt) -> bytes:
     value = msgspec.json.encode(shown)
     while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
         if shown.get("candidates"):
-            shown["candidates"] = shown["candidates"][:-1]
+            shown["candidates"] = _without_one(shown["candidates"], shown["chosen"])
         else:
             shown["attempts"] = shown["attempts"][1:]
         shown["cut"] = True
         value = msgspec.json.encode(shown)
     return value
+
+
+def _without_one(candidates: list[dict[str, Any]], chosen: str | None) -> list[dict[str, Any]]:
+    """Without the last candidate that was not chosen; the chosen one goes last."""
+    spare = [index for index, candidate in enumerate(candidates) if candidate["upstream"] != chosen]
+    cut = spare[-1] if spare else -1
+    return [*candidates[:cut], *candidates[cut:][1:]]
 
 
 def is_plain(receipt: Receipt) -> bool:

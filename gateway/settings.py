@@ -20,7 +20,6 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
-    admin_key: SecretStr | None = Field(None, description="Opens /admin/v1; unset closes it.")
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -64,7 +64,7 @@ class Telemetry:
     `labels()` costs more than the count."""
 
     def __init__(self, trace_ratio: float = 0.0) -> None:
-        disable_created_metrics()  # a third of the page, and nobody reads them
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a third of the page, and nobody reads them
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"), **made)
@@ -90,7 +90,7 @@ class Telemetry:
         self._slo = Counter(
             "gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"), **made
         )
-        self.inflight = Gauge("gateway_requests_in_flight", "Requests inside the gateway.", **made)
+        self.inflight = Gauge("gateway_requests_in_flight", "Generations inside the gateway.", **made)
         self.degraded = Gauge("gateway_degraded", "1 while the store does not answer.", **made)
         self.receipts_dropped = Counter(
             "gateway_receipts_dropped", "Receipts that found no room while the store was away.", **made

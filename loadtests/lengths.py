@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OUTPUT_SCALE = 0.5
-"""The demo's workers write 20 tokens a second, so a typical answer of 211 tokens would hold its seat for 11 s. Halved, a
-run of two minutes sees enough requests for a p95, and the fleet follows the ramps."""
+"""The demo's workers write 20 tokens a second, so an answer of 211 tokens would hold its seat for 11 s. Halved, a run
+of two minutes sees enough requests for a p95, and the fleet follows the ramps."""
 LONGEST_OUTPUT = 240
 """After scaling; longer answers would keep the run waiting at its end. It cuts 2 % of the conversation trace."""
 LONGEST_PROMPT = 7_500
@@ -46,9 +46,9 @@ MIXTURE = (
     Part(0.283, 1070, 0.06, 404, 0.07),  # the trace's large cluster of long answers
     Part(0.175, 2930, 0.38, 71, 0.50),  # long contexts, short answers
 )
-"""Fitted to the 19,366 requests of AzureLLMInferenceDataset2023, conversation (Patel et al., "Splitwise", ISCA 2024), by
-expectation maximisation on the logarithms, then rounded. Means of the mixture: prompt 1,159, output 212 tokens; of the
-trace: 1,155 and 211."""
+"""Fitted to the 19,366 requests of AzureLLMInferenceDataset2023, conversation (Patel et al., "Splitwise", ISCA 2024),
+by expectation maximisation on the logarithms, then rounded. Means of the mixture: prompt 1,160, output 212 tokens; of
+the trace: 1,155 and 211."""
 
 COLUMNS = (
     ("ContextTokens", "GeneratedTokens"),  # Azure LLM inference, 2023 and 2024

@@ -54,6 +54,8 @@ class Result(msgspec.Struct, frozen=True):
     outcome: str = ""
     reason: str = ""
     upstream: str = ""
+    waited: float = 0.0
+    """For a worker with room, by the gateway's own word."""
     fault: str = ""
     """Why it counts as failed, in a word; empty where it does not."""
 
@@ -89,7 +91,7 @@ def sample(source: Callable[[random.Random], Lengths], seed: int) -> list[Length
 def build(
     source: Callable[[random.Random], Lengths], *, model: str, seed: int, seconds: float, capacity: float
 ) -> Plan:
-    """The whole run. Arrivals, lengths and flags have a generator each, so that changing one leaves the others alone."""
+    """The whole run. Arrivals, lengths and kinds have a generator each: changing one leaves the others alone."""
     times, lengths, kinds = (random.Random(f"{seed} {name}") for name in ("arrivals", "lengths", "kinds"))
     jobs = []
     for due in arrivals(timeline(seconds), capacity, times):

@@ -1,4 +1,4 @@
-"""What is loaded: a demo of our own, one that runs already, or a given address; and what its policy folder says of it."""
+"""What is loaded: a demo of our own, one that runs already, or a given address; and what its policy says of it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _ttft(policy: Policy, workers: Sequence[Upstream]) -> float | None:
 
 @contextlib.contextmanager
 def running(url: str | None, key: str) -> Iterator[Target]:
-    """A gateway that answers, for as long as the block lasts. Raises TargetFault, StartupFault, StackFault or SimFault."""
+    """A gateway that answers, for as long as the block lasts. Raises TargetFault, StackFault or SimFault."""
     if url is not None:
         check(url, key)
         yield Target(url.rstrip("/"), f"the gateway at {url}", None, {})

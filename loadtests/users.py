@@ -46,7 +46,7 @@ def _begin(**_: Any) -> None:
     feed.start()
 
 
-events.test_start.add_listener(_begin)
+events.test_start.add_listener(_begin)  # type: ignore[no-untyped-call]
 
 
 class ChatUser(User):
@@ -85,12 +85,13 @@ class ChatUser(User):
     def _exchange(self, job: Job, content: bytes) -> Result:
         began = feed.now()
         seen: dict[str, str] = {}
-        status, first, fault = 0, None, ""
+        status, first, waited, fault = 0, None, 0.0, ""
         try:
             flag = {"X-Data-Residency": "local"} if job.flagged else {}
             with self._client.request("POST", "/v1/chat/completions", content, flag) as answer:
                 status = answer.status_code
                 seen = {name: str(answer.get(f"x-gateway-{name}", "")) for name in SEEN}
+                waited = float(str(answer.get("x-gateway-queue-ms", "0"))) / 1000
                 start = answer.read(1)
                 first = feed.now()
                 fault = judge(job, status, start + answer.read())
@@ -106,6 +107,7 @@ class ChatUser(User):
             flagged=job.flagged,
             prompt=job.prompt,
             output=job.output,
+            waited=waited,
             fault=fault,
             **seen,
         )

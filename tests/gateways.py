@@ -30,13 +30,8 @@ from loadtests.stack import Gateway, start_gateway
 T = TypeVar("T")
 PEPPER = "pepper-of-the-tests"
 KEY, OTHER_KEY, EU_KEY, NARROW_KEY, BATCH_KEY = "key-acme", "key-other", "key-eu", "key-narrow", "key-batch"
-TENANTS: Mapping[str, Mapping[str, Any]] = {
-    "acme": {"key": KEY},
-    "other": {"key": OTHER_KEY},
-    "eu-only": {"key": EU_KEY, "residency": "eu"},
-    "narrow": {"key": NARROW_KEY, "models": ["allowed-*"]},
-    "batch": {"key": BATCH_KEY, "priority": "batch"},
-}
+TENANTS = {"acme": KEY, "other": OTHER_KEY, "eu-only": EU_KEY, "narrow": NARROW_KEY, "batch": BATCH_KEY}
+TENANT_LIMITS = {"eu-only": {"residency": "eu"}, "batch": {"priority": "batch"}}
 ZONES = {"onprem": {"within": ["de"]}, "de": {"within": ["eu"]}, "us": {}}
 WEIGHTS = "meta-llama/Llama-3.3-70B-Instruct"
 """The simulated servers' own name of the model."""
@@ -188,13 +183,17 @@ def start_lanes(lanes: Sequence[Lane], **config: Any) -> SimFleet:
     )
 
 
-def folder_of(lanes: Sequence[Lane], fleet: SimFleet) -> dict[str, Any]:
-    """The policy folder that describes these lanes on the ports of `fleet`: file name -> content."""
-    urls = {server.name: server.url for server in (*fleet.workers, *fleet.managed)}
-    gpus = {server.name: server.gpu for server in fleet.workers}
+def folder_of(lanes: Sequence[Lane], *fleets: SimFleet) -> dict[str, Any]:
+    """The policy folder that describes these lanes on the ports of `fleets`: file name -> content."""
+    urls = {server.name: server.url for fleet in fleets for server in (*fleet.workers, *fleet.managed)}
+    gpus = {
+        server.name: {"dcgm": fleet.dcgm[0].url, "gpu_index": [server.gpu]}
+        for fleet in fleets
+        for server in fleet.workers
+    }
     backends, models, rules = [], [], []
     for lane in lanes:
-        backends.append(_local(lane, urls, gpus, fleet.dcgm[0].url))
+        backends.append(_local(lane, urls, gpus))
         served: list[dict[str, Any]] = [{"backend": lane.name, "as": WEIGHTS}]
         route: dict[str, Any] = {"backends": [lane.name]}
         if lane.cloud:
@@ -211,18 +210,17 @@ def folder_of(lanes: Sequence[Lane], fleet: SimFleet) -> dict[str, Any]:
         "backends.yaml": {"zones": ZONES, "backends": backends},
         "models.yaml": {"models": models},
         "routing.yaml": {"rules": rules},
-        "tenants.yaml": {"tenants": [_tenant(name, dict(each)) for name, each in TENANTS.items()]},
+        "tenants.yaml": {"tenants": _tenants(lanes)},
     }
 
 
-def _local(lane: Lane, urls: Mapping[str, str], gpus: Mapping[str, int], dcgm: str) -> dict[str, Any]:
+def _local(lane: Lane, urls: Mapping[str, str], gpus: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     workers = [
         {
             "name": name,
             "url": urls[name].replace("127.0.0.1", lane.host),
             "max_num_seqs": lane.seats,
-            "dcgm": dcgm,
-            "gpu_index": [gpus[name]],
+            **gpus[name],
             **lane.worker,
         }
         for name in lane.worker_names
@@ -238,8 +236,12 @@ def _managed(lane: Lane, urls: Mapping[str, str]) -> dict[str, Any]:
     return {**usual, **lane.managed}
 
 
-def _tenant(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "keys": [hash_key(PEPPER, values.pop("key"))], **values}
+def _tenants(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """`narrow` may use the last lane only."""
+    made = [
+        {"name": name, "keys": [hash_key(PEPPER, key)], **TENANT_LIMITS.get(name, {})} for name, key in TENANTS.items()
+    ]
+    return [{**tenant, "models": [lanes[-1].name]} if tenant["name"] == "narrow" else tenant for tenant in made]
 
 
 def write_folder(folder: Path, files: Mapping[str, Any]) -> None:
@@ -250,23 +252,23 @@ def write_folder(folder: Path, files: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def gateway_on(
-    fleet: SimFleet, lanes: Sequence[Lane], place: Path, env: Mapping[str, str] | None = None
+    fleets: Sequence[SimFleet], lanes: Sequence[Lane], place: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Site]:
-    """A gateway of its own folder and store in `place`, in front of a fleet that runs already."""
+    """A gateway of its own folder and store in `place`, in front of fleets that run already; `Site.fleet` is the first."""
     place.mkdir(exist_ok=True)
     folder, data, log = place / "policies", place / "data", place / "gateway.log"
-    write_folder(folder, folder_of(lanes, fleet))
+    write_folder(folder, folder_of(lanes, *fleets))
     values = {"GATEWAY_KEY_PEPPER": PEPPER, **(env or {})}
     headers = {"Authorization": f"Bearer {KEY}"}
     with (
         start_gateway(folder, data, env=values, log=log) as gateway,
         httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=20.0) as http,
     ):
-        yield Site(gateway, fleet, folder, data, log, http)
+        yield Site(gateway, fleets[0], folder, data, log, http)
 
 
 @contextlib.contextmanager
 def serve(place: Path, lanes: Sequence[Lane], env: Mapping[str, str] | None = None) -> Iterator[Site]:
     """A fleet and a gateway in front of it."""
-    with start_lanes(lanes) as fleet, gateway_on(fleet, lanes, place, env) as site:
+    with start_lanes(lanes) as fleet, gateway_on([fleet], lanes, place, env) as site:
         yield site

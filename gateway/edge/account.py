@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.model import Decision, GenRequest, Lease, Usage
+from gateway.model import Decision, GenRequest, Lease, Seen, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
 
+MAX_MODEL_NAME = 128
+"""The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
 _MS = 1000.0
 
 
@@ -22,6 +24,8 @@ class Attempt:
     ended: float = 0.0
     result: str = "unfinished"
     status: int | None = None
+    free: bool = True
+    """Nothing can have been charged for it: it never left, or it was refused before any work."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -58,6 +62,8 @@ class Account:
     policy: str
     wall: float = field(default_factory=time.time)
     decision: Decision | None = None
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """Upstream -> the last look at it, whoever was chosen and whether anybody was."""
     lease: Lease | None = None
     attempts: list[Attempt] = field(default_factory=list)
     waited: float = 0.0
@@ -129,11 +135,11 @@ class Account:
             "client_id": request.client_id,
             "time": round(self.wall, 3),
             "tenant": request.tenant.name,
-            "model": request.model,
+            "model": request.model[:MAX_MODEL_NAME],
             "policy": self.policy,
             "rule": decision.rule.name if decision else None,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in lease.seen] if lease else [],
+            "candidates": [_candidate(seen) for seen in self.seen.values()],
             "drops": dict(decision.drops) if decision else {},
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -158,7 +164,7 @@ def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     return [*(["local"] if demand.local else []), *sorted(demand.zones)]
 
 
-def _candidate(seen: Any) -> dict[str, Any]:
+def _candidate(seen: Seen) -> dict[str, Any]:
     return {
         "upstream": seen.upstream,
         "score": round(seen.score, 4),

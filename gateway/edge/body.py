@@ -108,6 +108,8 @@ def decode(raw: bytes) -> Body:
         raise InvalidRequest("the body must be a JSON object") from None
     except msgspec.DecodeError:
         raise InvalidRequest("the body is not valid JSON") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
     if "model" not in fields:
         raise InvalidRequest("`model` is missing", param="model")
     refuse_state(fields)

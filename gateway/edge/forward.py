@@ -15,7 +15,7 @@ from gateway.edge.body import Receive
 from gateway.edge.calls import Call, Scope
 from gateway.edge.replies import Send, identity, reply_error
 from gateway.edge.services import Services
-from gateway.edge.verdict import verdict
+from gateway.edge.verdict import passed, verdict
 from gateway.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -25,6 +25,7 @@ from gateway.errors import (
     PermitRefused,
     Refused,
     UpstreamFault,
+    UpstreamTimeout,
 )
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
 from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
@@ -100,7 +101,7 @@ class Forward:
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
-            lease = await self._s.admission.admit(self._request, decision)
+            lease = await self._s.admission.admit(self._request, decision, self._account.seen)
         except FleetSaturated:
             if faults and not decision.primary:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
@@ -110,12 +111,11 @@ class Forward:
         return lease
 
     def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
-        deadline = self._request.deadline
         return (
             self._account.first_byte is None
             and answers.retryable(kind, faults[-1][1])
             and len(faults) < decision.rule.attempts
-            and (deadline is None or time.monotonic() < deadline)
+            and not passed(self._request.deadline)
             and self._s.retries.take()
         )
 
@@ -134,6 +134,7 @@ class Forward:
                 self._book_fault(name, broke)
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
+            attempt.free = answers.retryable("managed", fault)
             if isinstance(fault, Refused):
                 attempt.status = fault.status
             self._book_fault(name, fault)
@@ -151,6 +152,8 @@ class Forward:
         request, upstream = self._request, lease.candidate.upstream
         removed = [n for n in NEUTRAL if n in self._fields and action(decision.rule, upstream.kind, n) != "pass"]
         self._account.removed = tuple(name for name in removed if name in request.fields)
+        timeouts = self._timeouts(decision)
+        attempt.free = False
         exchange = await self._s.client.send(
             decision.permit,
             self._board.policy,
@@ -165,7 +168,7 @@ class Forward:
                 want_usage=not request.include_usage,
                 removed=removed,
             ),
-            self._timeouts(decision),
+            timeouts,
         )
         async with exchange:
             attempt.status = exchange.status
@@ -173,6 +176,7 @@ class Forward:
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
             broke = await relay.relay(exchange, self._account, self._front, send, self._s.settings.answer_bytes)
         attempt.result = "broke_off" if broke else "answered" if exchange.status < 400 else "passed_on"
+        attempt.free = attempt.result == "passed_on"
         return broke
 
     def _front(self) -> list[tuple[bytes, bytes]]:
@@ -190,6 +194,8 @@ class Forward:
 
     def _book_fault(self, name: str, fault: UpstreamFault) -> None:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
+        if isinstance(fault, UpstreamTimeout) and passed(self._request.deadline):
+            return  # the caller's own limit: nobody's failure
         circuits, now = self._s.view.circuits, self._s.view.now()
         if isinstance(fault, PermitRefused):
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
@@ -208,14 +214,10 @@ class Forward:
             account.cost = account.cost or cost_of(lease, account.usage)
         if lease.reservation is None:
             return
-        attempt = account.attempts[-1]
         if account.usage is not None and account.cost is not None:
-            spent = account.cost.usd or 0.0
-        elif attempt.status is None or attempt.result in ("answered", "broke_off"):
-            return
-        else:
-            spent = 0.0
-        self._s.budgets.settle_later(lease.reservation, spent)
+            self._s.budgets.settle_later(lease.reservation, account.cost.usd or 0.0)
+        elif account.attempts[-1].free:
+            self._s.budgets.settle_later(lease.reservation, 0.0)
 
     def _close_account(self) -> None:
         """Step 12: off the client's path, the receipt is queued and the counters move."""

@@ -30,8 +30,6 @@ class Front:
             await self._rest(scope, receive, send)
             return
         call = new_call(scope)
-        gauge = self._services.telemetry.inflight
-        gauge.inc()
         started = Started(send)
         try:
             await self._answer(call, scope, receive, started)
@@ -44,8 +42,6 @@ class Front:
                 await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
             else:
                 raise
-        finally:
-            gauge.dec()
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = GENERATION_PATHS.get(call.path)
@@ -53,15 +49,16 @@ class Front:
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
             return
-        try:
-            forward = await generation(self._services, call, endpoint, scope["method"], receive)
-        except GatewayError as error:
-            self._services.telemetry.count_error(error.code)
-            await reply_error(send, call, error)
-            return
-        except ClientLeft:
-            return
-        await forward(scope, receive, send)
+        with self._services.telemetry.inflight.track_inprogress():
+            try:
+                forward = await generation(self._services, call, endpoint, scope["method"], receive)
+            except GatewayError as error:
+                self._services.telemetry.count_error(error.code)
+                await reply_error(send, call, error)
+            except ClientLeft:
+                return
+            else:
+                await forward(scope, receive, send)
 
 
 class Started:

@@ -78,18 +78,19 @@ async def _stream(
             await send({"type": "http.response.body", "body": rest, "more_body": True})
     except UpstreamFault as fault:
         broke = fault
-        await _break_off(fault, account, send)
+        await _break_off(fault, account, send, torn=tap.torn)
     finally:
         account.usage = tap.usage or _estimated(account, tap.frames)
     await send(dict(_END))
     return broke
 
 
-async def _break_off(fault: UpstreamFault, account: Account, send: Send) -> None:
+async def _break_off(fault: UpstreamFault, account: Account, send: Send, *, torn: bool) -> None:
     """A stream that fails after its first byte ends with an error event at a frame boundary, and without `[DONE]`."""
     error = UpstreamFailed(f"the answer broke off: {fault.message}")
     account.fail(error)
-    await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
+    ending = b"\n\n" if torn else b""
+    await send({"type": "http.response.body", "body": ending + error_event(error), "more_body": True})
 
 
 def _estimated(account: Account, output_tokens: int) -> Usage:

@@ -14,7 +14,7 @@ from gateway.edge.body import Receive
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
 from gateway.edge.services import Services
-from gateway.errors import MethodNotAllowed, NoCapacity, NotFound, StoreFault
+from gateway.errors import MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Priority, Tenant
 from gateway.money.keys import authenticate
 from gateway.routing.residency import parse_demand
@@ -106,7 +106,7 @@ def router(services: Services) -> APIRouter:
     async def model(name: str, request: Request) -> Mapping[str, Any]:
         tenant = caller(services, request.state.call)
         if name not in visible(services, tenant):
-            raise NotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
+            raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
         return model_row(name)
 
     @api.get("/v1/gateway/receipts/{receipt_id}", tags=["gateway"])

@@ -18,7 +18,8 @@ from gateway.upstreams.client import Client
 
 RETRY_SHARE = 0.2
 """Retries may be at most this share of traffic, so that a failing fleet is not hit harder than a healthy one."""
-RETRY_BURST = 10.0
+RETRY_BURST = 256.0
+"""A worker that dies leaves as many requests behind as it had seats (vLLM's default: 256); each may try again."""
 
 
 @dataclass(slots=True)

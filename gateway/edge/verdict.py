@@ -20,19 +20,27 @@ from gateway.model import Kind
 from gateway.upstreams.answers import retryable
 
 RETRY_AFTER_SECONDS = 5
+TICK_SECONDS = 0.01
+"""An upstream's timeout is kept by the event loop's clock, which runs a few milliseconds behind."""
+
+
+def passed(deadline: float | None) -> bool:
+    """Whether the caller's deadline (monotonic seconds) has come."""
+    return deadline is not None and time.monotonic() >= deadline - TICK_SECONDS
 
 
 def verdict(faults: Sequence[tuple[str, UpstreamFault]], kind: Kind, deadline: float | None) -> GatewayError:
     """The error for a request whose attempts all failed. `kind` is that of the last upstream, `deadline` monotonic."""
     tried = "; ".join(f"{name}: {fault.message if hasattr(fault, 'message') else fault}" for name, fault in faults)
     last = faults[-1][1]
-    if isinstance(last, UpstreamTimeout) and deadline is not None and time.monotonic() >= deadline:
-        return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=None if kind == "local" else False)
+    retry = None if retryable(kind, last) else False
+    if isinstance(last, UpstreamTimeout) and passed(deadline):
+        return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=retry)
     if isinstance(last, Refused) and not last.account and last.status == 429:
         return FleetSaturated(f"tried {tried}", retry_after=_seconds(last))
     if (isinstance(last, Refused) and last.status in (503, 529)) or not last.processed:
-        return NoCapacity(f"tried {tried}", retry_after=_seconds(last))
-    return UpstreamFailed(f"tried {tried}", retry=None if retryable(kind, last) else False)
+        return NoCapacity(f"tried {tried}", retry_after=_seconds(last), retry=retry)
+    return UpstreamFailed(f"tried {tried}", retry=retry)
 
 
 def _seconds(fault: UpstreamFault) -> int:

@@ -23,7 +23,8 @@ _MEANING: dict[int, Meaning] = {
     503: "busy",
     529: "busy",
 }
-"""Anything else below 500 is an answer (the caller's affair where it is a 4xx), from 500 on the upstream failed.
+"""Any other 2xx or 4xx is an answer (a 4xx is the caller's affair); a redirect, which is never followed, and any other
+5xx mean that the upstream failed.
 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 
 SPEND_CODES = frozenset(
@@ -52,7 +53,7 @@ class _Body(msgspec.Struct):
 
 
 def meaning(status: int) -> Meaning:
-    return _MEANING.get(status, "answer" if status < 500 else "failed")
+    return _MEANING.get(status, "answer" if status < 300 or 400 <= status < 500 else "failed")
 
 
 def error_code(body: bytes) -> str:

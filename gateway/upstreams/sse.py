@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from gateway.model import Usage
@@ -12,6 +13,8 @@ _DATA = b"data:"
 _DONE = b"[DONE]"
 _USAGE = b'"usage"'
 _NULL_USAGE = (b'"usage":null', b'"usage": null')
+_FRAME = re.compile(rb".*?\n(?:\r?\n)+", re.DOTALL)
+"""Up to its blank line, and any further blank lines. A line ends with LF or CR LF, in any mixture."""
 
 UsageFrame = Callable[[bytes], tuple[Usage | None, bool]]
 
@@ -30,6 +33,8 @@ class Tap:
         self.frames = 0
         self.done = False
         """True once `[DONE]` passed: the stream told its end itself."""
+        self.torn = False
+        """True while a frame has been forwarded in part: whoever goes on with something else must end it first."""
 
     def feed(self, data: bytes) -> bytes:
         if self._held:
@@ -38,9 +43,12 @@ class Tap:
         end = _frames_end(data)
         if end < len(data):
             if len(data) - end > MAX_FRAME_BYTES:
+                self.torn = True
                 return data
             self._held = data[end:]
             data = data[:end]
+        if data:
+            self.torn = False
         self.frames += data.count(_DATA)
         if self._is_plain(data):
             return data
@@ -78,11 +86,10 @@ def _frames_end(data: bytes) -> int:
     """Index after the last blank line, whatever line ends the upstream uses; 0 where no frame is complete."""
     if data.endswith(b"\n\n"):
         return len(data)
-    unix, dos = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
-    return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0)
+    unix, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+    return max(unix + 2 if unix >= 0 else 0, dos + 3 if dos >= 0 else 0)
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Whole frames, each with its blank line."""
-    separator = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
-    return [frame + separator for frame in data.split(separator) if frame]
+    """Whole frames, each with its blank line; together they are `data`."""
+    return _FRAME.findall(data)

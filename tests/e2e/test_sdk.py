@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from gateways import NARROW_KEY, Lane, Site, eventually
+from gateways import NARROW_KEY, Lane, Site
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 LANES = [
@@ -170,17 +170,6 @@ def test_a_full_fleet_is_a_rate_limit_with_retry_after(site: Site, client: opena
         assert int(busy.value.response.headers["retry-after"]) >= 1
         assert busy.value.request_id is not None
     site.quiet("full")
-
-
-def test_the_sdk_retries_a_full_fleet_by_itself(site: Site) -> None:
-    """Retry-After is honoured by the SDK: the second try finds room."""
-    with site.sdk(max_retries=1) as client:
-        with site.occupied("full"):
-            site.fleet.config("full-1", slow=0.01)
-        answer = client.chat.completions.create(model="full", messages=HELLO, max_tokens=1)
-    assert answer.choices
-    site.fleet.config("full-1", clear=True)
-    eventually(lambda: site.leases("full") == 0, "the lease is given back")
 
 
 def test_an_upstreams_own_refusal_of_the_request_passes_through(client: openai.OpenAI) -> None:

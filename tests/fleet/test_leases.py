@@ -164,13 +164,17 @@ async def test_only_a_fresh_store_grants_at_once(store: Store) -> None:
     assert (await sure.acquire(BACKEND, sure.new_id(), [candidate()])).recovering
 
 
+@pytest.mark.parametrize("forget_scripts", [True, False])
 @pytest.mark.parametrize("acquire_first", [True, False])
-async def test_a_write_back_leaves_leases_under_way_alone(store: Store, acquire_first: bool) -> None:
+async def test_a_write_back_leaves_leases_under_way_alone(
+    store: Store, acquire_first: bool, forget_scripts: bool
+) -> None:
     clock = Clock()
     leases = await settled(store, clock)
     kept = await take(leases)
     for _ in range(3):
-        await store.call("SCRIPT", "FLUSH")
+        if forget_scripts:
+            await store.call("SCRIPT", "FLUSH")
         clock.ms += 1000
         pair = [take(leases), leases.tick(clock.seconds() + WRITE_BACK_SECONDS)]
         await asyncio.gather(*(pair if acquire_first else reversed(pair)))

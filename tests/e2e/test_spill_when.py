@@ -1,0 +1,47 @@
+"""The user's own words: readings of queue depth and GPU use decide beside the leases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from gateways import WEIGHTS, Lane, Site, chat_body, eventually
+
+ROOMY = {"max_num_seqs": 200, "limit_work_s": 1000}
+LANES = [
+    Lane("deep", seats=2, worker=ROOMY, route={"spill": {"backends": ["deep-api"], "when": {"queue_depth": "> 8"}}}),
+    Lane("hot", seats=4, worker=ROOMY, route={"spill": {"backends": ["hot-api"], "when": {"gpu_util": "> 0.6"}}}),
+]
+
+
+@contextlib.contextmanager
+def strangers(url: str, streams: int) -> Iterator[None]:
+    """Traffic that goes to a worker without asking the gateway."""
+    limits = httpx.Limits(max_connections=streams)
+    with httpx.Client(base_url=url, trust_env=False, timeout=20, limits=limits) as client, contextlib.ExitStack() as open_:
+        for _ in range(streams):
+            body = chat_body(WEIGHTS, stream=True, max_tokens=4000, ignore_eos=True)
+            open_.enter_context(client.stream("POST", "/v1/chat/completions", json=body))
+        yield
+
+
+@pytest.mark.parametrize(("lane", "streams", "words"), [("deep", 14, "queue_depth > 8"), ("hot", 4, "gpu_util > 0.6")])
+def test_readings_over_the_threshold_spill(site: Site, lane: str, streams: int, words: str) -> None:
+    assert site.chat(lane).headers["x-gateway-outcome"] == "local"
+    url = next(worker.url for worker in site.fleet.workers if worker.name == f"{lane}-1")
+
+    def goes(outcome: str) -> httpx.Response | None:
+        answer = site.chat(lane)
+        return answer if answer.headers.get("x-gateway-outcome") == outcome else None
+
+    with strangers(url, streams):
+        spilled = eventually(lambda: goes("spilled"), f"{words} is noticed")
+    assert spilled.headers["x-gateway-reason"] == "spill_when"
+    receipt = site.receipt(spilled)
+    assert receipt["spill_when"] == words
+    local = next(candidate for candidate in receipt["candidates"] if candidate["upstream"] == f"{lane}-1")
+    assert local["queue_depth"] > 8 if lane == "deep" else local["gpu"] > 0.6
+    assert local["load"] < 0.5, "by its leases the worker has room"
+    eventually(lambda: goes("local"), "local again once the readings have fallen")

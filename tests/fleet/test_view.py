@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from gateway.fleet import readings
+from gateway.fleet.circuits import Circuits
+from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.view import View, mean_work
+from gateway.model import Policy, Scrape
+from gateway.routing.pickers import LOAD_WEIGHT
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from tests.fleet.leasing import candidate
+from tests.worlds import policy, state, upstream
+
+
+@pytest.fixture
+async def store(embedded: Embedded) -> AsyncIterator[Store]:
+    client = Store(embedded.url, timeout=5.0)
+    await client.check()
+    await client.call("FLUSHALL")
+    yield client
+    await client.aclose()
+
+
+def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
+    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
+    return View(store, leases, lambda: made, Circuits()), leases
+
+
+async def test_a_snapshot_holds_readings_leases_and_ages(store: Store) -> None:
+    made = policy((upstream("a", "h100"), upstream("a1", "api")))
+    view, leases = view_of(store, made)
+    await leases.acquire("h100", leases.new_id(), [replace(candidate("a"), upstream=made.upstreams["a"])])
+    await readings.write(store, "a", Scrape(running=4, waiting=3, kv=0.5, gpu=0.9, gpu_age=0.2))
+    await view.refresh()
+    seen = view.current.states["a"]
+    assert (seen.leased, seen.inflight) == (10, 1)
+    assert seen.reading is not None
+    assert (seen.reading.waiting, seen.reading.gpu) == (3, 0.9)
+    assert 0 <= view.current.at - seen.reading.at < 5
+    assert view.current.states["a1"].reading is None, "nobody scrapes a bought API: unknown, not zero"
+    assert not view.current.degraded
+
+
+async def test_a_snapshot_is_replaced_and_never_changed(store: Store) -> None:
+    view, _ = view_of(store, policy())
+    before = view.current
+    await readings.write(store, "w1", Scrape(running=1))
+    await view.refresh()
+    assert before is not view.current
+    assert before.states["w1"].reading is None
+
+
+async def test_an_unhealthy_worker_is_out_with_its_reason_until_the_reading_is_old(store: Store) -> None:
+    view, _ = view_of(store, policy())
+    await readings.write(store, "w1", Scrape(healthy=False, reason="unreachable"))
+    await view.refresh()
+    assert view.current.states["w1"].out == "unreachable"
+    assert view.current.states["w2"].out is None
+
+
+async def test_an_open_circuit_shows_at_once(store: Store) -> None:
+    view, _ = view_of(store, policy())
+    view.circuits.failed("w1", view.now(), "failing", at_once=True)
+    view.rebuild()
+    assert view.current.states["w1"].out == "failing"
+
+
+async def test_leases_of_an_old_life_do_not_weigh_on_the_new(store: Store) -> None:
+    made = policy((upstream("a", "h100"),))
+    view, leases = view_of(store, made)
+    old = leases.new_id()
+    await leases.acquire("h100", old, [replace(candidate("a"), upstream=made.upstreams["a"])])
+    for started in (100.0, 200.0):
+        await readings.write(store, "a", Scrape(running=0, started=started))
+    await view.refresh()
+    assert view.current.states["a"].life == 1
+    assert view.current.states["a"].leased == 0
+    leases.release("h100", old)
+    await leases.drain()
+    await view.refresh()
+    assert view.current.states["a"].leased == 0
+
+
+async def test_without_the_store_the_last_view_stays_and_says_so(store: Store) -> None:
+    view, _ = view_of(store, policy())
+    await readings.write(store, "w1", Scrape(running=7))
+    await view.refresh()
+    await store.aclose()
+    await view.refresh()
+    assert view.current.degraded
+    seen = view.current.states["w1"].reading
+    assert seen is not None
+    assert seen.running == 7
+
+
+def test_work_of_a_stranger_is_the_mean_of_ours_or_a_seats_share() -> None:
+    worker = upstream("w", "gpu", limit=1000, seats=10)
+    assert mean_work(state(worker)) == 100
+    assert mean_work(state(worker, leased=90, inflight=3)) == 30

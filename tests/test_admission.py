@@ -1,0 +1,205 @@
+"""Admit, wait, spill, shed: on a real store, with the decisions that `decide` makes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.admission import Admission, Line, Waiter
+from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
+from gateway.fleet.leases import Leases, new_owner
+from gateway.model import Decision, Demand, Lease, Policy, Spill
+from gateway.money.budgets import Budgets
+from gateway.routing.decide import decide
+from gateway.routing.pickers import LOAD_WEIGHT
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from tests.worlds import board, policy, request, rule, upstream
+
+LOCAL = Demand(local=True)
+SOON = 0.3
+"""Seconds a waiter may wait in these tests; those that are served are woken at once, well before it."""
+
+
+@dataclass
+class Desk:
+    """One replica's admission over a store, for a policy with one worker of two seats and an API."""
+
+    leases: Leases
+    admission: Admission
+    policy: Policy
+
+    def decided(self, **asked: Any) -> Decision:
+        return decide(request(**asked), board(self.policy), Random(1))
+
+    async def admit(self, **asked: Any) -> Lease:
+        return await self.admission.admit(request(**asked), self.decided(**asked))
+
+
+def desk_on(store: Store, made: Policy, *, fresh: bool = True) -> Desk:
+    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=fresh)
+    return Desk(leases, Admission(leases, Budgets(store), lambda: board(made).snapshot), made)
+
+
+def two_seats(**changes: Any) -> Policy:
+    made = (upstream("w1", "gpu", seats=2, limit=10**9), upstream("a1", "api"))
+    return policy(made, (rule(**changes),))
+
+
+async def queued(desk: Desk, waiters: int) -> None:
+    """Returns once that many stand in line."""
+    async with asyncio.timeout(5):
+        while len(desk.admission._line("gpu").waiters) < waiters:  # noqa: ASYNC110 - admission signals no arrivals
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def store(embedded: Embedded) -> AsyncIterator[Store]:
+    client = Store(embedded.url, timeout=5.0)
+    await client.check()
+    await client.call("FLUSHALL")
+    yield client
+    await client.aclose()
+
+
+async def test_local_while_there_is_room_then_the_api(store: Store) -> None:
+    desk = desk_on(store, two_seats())
+    leases = [await desk.admit() for _ in range(4)]
+    assert [lease.group.outcome for lease in leases] == ["local", "local", "spilled", "spilled"]
+    assert leases[2].group.reason == "slo_limit"
+    desk.admission.release(leases[0])
+    await desk.leases.drain()
+    assert (await desk.admit()).group.outcome == "local"
+
+
+async def test_flagged_requests_wait_and_are_shed_with_a_time(store: Store) -> None:
+    desk = desk_on(store, two_seats(max_wait=SOON))
+    for _ in range(2):
+        await desk.admit(residency=LOCAL)
+    began = time.monotonic()
+    with pytest.raises(FleetSaturated) as caught:
+        await desk.admit(residency=LOCAL)
+    assert time.monotonic() - began >= SOON
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after >= 1
+
+
+async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before_lower(store: Store) -> None:
+    desk = desk_on(store, two_seats(max_wait=30.0, spill=None))
+    held = [await desk.admit() for _ in range(2)]
+    order: list[str] = []
+
+    async def wait(name: str, priority: Any) -> None:
+        order.append(name) if (await desk.admit(priority=priority)) else None
+
+    waiting = []
+    for name, priority in (("batch", "batch"), ("standard", "standard"), ("interactive", "interactive")):
+        waiting.append(asyncio.create_task(wait(name, priority)))
+        await asyncio.sleep(0)
+    await queued(desk, 3)
+    for lease in held:
+        desk.admission.release(lease)
+        await desk.leases.drain()
+    await asyncio.wait(waiting[1:], timeout=10)
+    assert order == ["interactive", "standard"]
+    waiting[0].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert waiting[0].cancelled(), "a cancellation that meets a turn is still a cancellation"
+    assert desk.admission._line("gpu").waiters == [], "a waiter that left stands in nobody's way"
+
+
+async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(store: Store) -> None:
+    desk = desk_on(store, two_seats(max_wait=30.0))
+    held = [await desk.admit() for _ in range(2)]
+    flagged = asyncio.create_task(desk.admit(residency=LOCAL))
+    await queued(desk, 1)
+    assert (await desk.admit(max_wait=0.0)).group.outcome == "spilled"
+    desk.admission.release(held[0])
+    assert (await flagged).group.outcome == "local"
+
+
+async def test_a_deadline_ends_the_wait(store: Store) -> None:
+    desk = desk_on(store, two_seats(max_wait=30.0, spill=None))
+    for _ in range(2):
+        await desk.admit()
+    with pytest.raises(DeadlineExceeded):
+        await desk.admit(deadline=time.monotonic() + 0.05)
+
+
+async def test_past_the_budget_nothing_more_is_bought(store: Store) -> None:
+    price = request(max_tokens=100).max_tokens
+    assert price
+    desk = desk_on(store, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0002)))
+    for _ in range(2):
+        await desk.admit()
+    bought = await desk.admit(body=b"x" * 100)
+    assert bought.reservation is not None
+    assert bought.reservation.micro_usd == 100  # 100 bytes at most 100 tokens at $0.25/1M, 100 tokens at $0.75/1M
+    assert (await desk.admit(body=b"x" * 100)).reservation is not None
+    with pytest.raises(FleetSaturated):
+        await desk.admit(body=b"x" * 100)
+    loads = await desk.leases.loads(["api"])
+    assert loads["a1@0"][1] == 2, "the lease of a request that could not be paid is given back"
+
+
+async def test_fallback_spends_from_the_same_budget(store: Store) -> None:
+    made = two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001), fallback=("api",))
+    desk = desk_on(store, made)
+    down = decide(request(body=b"x"), board(made, w1={"out": "down"}), Random(1))
+    assert (await desk.admission.admit(request(body=b"x"), down)).group.outcome == "fallback"
+    with pytest.raises(BudgetExceeded):
+        await desk.admission.admit(request(body=b"x" * 200), replace(down, primary=()))
+
+
+async def test_two_replicas_together_keep_the_limit(store: Store) -> None:
+    made = policy((upstream("w1", "gpu", seats=7, limit=10**9),), (rule(spill=None),))
+    one, other = desk_on(store, made), desk_on(store, made)
+    results = await asyncio.gather(*(d.admit() for d in (one, other) for _ in range(10)), return_exceptions=True)
+    assert sum(isinstance(result, Lease) for result in results) == 7
+    assert all(isinstance(result, Lease | FleetSaturated) for result in results)
+
+
+async def test_a_cancelled_admission_leaves_no_lease(store: Store) -> None:
+    desk = desk_on(store, two_seats())
+    for turns in range(6):
+        task = asyncio.create_task(desk.admit())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            desk.admission.release(task.result())
+    await desk.leases.drain()
+    await desk.leases.tick()
+    assert (await desk.leases.loads(["gpu"])) in ({}, {"w1@0": (0, 0)})
+
+
+async def test_without_the_store_a_share_of_what_was_free_is_admitted(store: Store) -> None:
+    made = policy((upstream("w1", "gpu", limit=100_000, seats=100),), (rule(spill=None),))
+    desk = desk_on(store, made)
+    work = desk.decided().primary[0].candidates[0].work
+    first = await desk.admit()
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    await store.aclose()
+    limit = first.candidate.limit
+    results = await asyncio.gather(*(desk.admit() for _ in range(2 * limit // work)), return_exceptions=True)
+    admitted = sum(isinstance(result, Lease) for result in results)
+    assert limit // work - 1 <= admitted <= limit // work + 1
+    assert all(isinstance(result, Lease | FleetSaturated) for result in results)
+
+
+def test_retry_after_follows_the_drain_rate() -> None:
+    line = Line()
+    assert line.retry_after(0.0) == 60
+    for tick in range(1, 200):
+        line.released(tick * 0.5)
+    line.waiters = [Waiter(1, n) for n in range(9)]
+    assert line.retry_after(99.5) in (5, 6)  # ten requests at two a second
+    assert line.retry_after(200.0) == 60, "a line that stopped moving promises nothing"
