@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -25,10 +26,10 @@ MESSAGES = b'[{"role":"user","content":"%b"}]'
 class Feed:
     """Hands out the jobs in order; `over` tells when everything is answered or has had its time."""
 
-    def __init__(self, plan: Plan, results: Path) -> None:
+    def __init__(self, plan: Plan, results: BinaryIO) -> None:
         self.plan = plan
         self._jobs: Iterator[tuple[int, Job]] = enumerate(plan.jobs)
-        self._file = results.open("wb", buffering=0)
+        self._file = results
         self._origin = time.monotonic()
         self._open = len(plan.jobs)
 

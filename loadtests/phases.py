@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-DEFAULT_SECONDS = 135.0
+DEFAULT_SECONDS = 130.0
 CALM, TWICE = 0.4, 2.0
 """Offered load as a multiple of capacity: what the fleet carries alone, and the peak."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,12 +20,12 @@ from loadtests.tally import usd
 
 LOCAL, SPILLED, MEMORY = "#2f6fb2", "#e07b28", "#8a63b8"
 INK, MUTED, FAINT, SHADE = "#1f2933", "#66727f", "#c9d1d9", "#f3f5f7"
-INCHES, DPI = (10.0, 11.4), 150
+INCHES, DPI = (10.0, 11.0), 150
 """1000 px wide in a README: 10 points of text are 14 pixels there."""
 FEWEST_WAITING = 6.0
 """Top of the waiting panel where hardly anything waits."""
 HEIGHTS = (3.3, 1.9, 0.9, 1.7, 1.3)
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.edgecolor": FAINT,
@@ -47,10 +48,10 @@ def draw(story: Story, path: Path) -> None:
                 len(HEIGHTS),
                 1,
                 sharex=True,
-                gridspec_kw={"height_ratios": HEIGHTS, "hspace": 0.42},
+                gridspec_kw={"height_ratios": HEIGHTS, "hspace": 0.36},
             )
         )
-        figure.subplots_adjust(left=0.075, right=0.975, top=0.905, bottom=0.055)
+        figure.subplots_adjust(left=0.075, right=0.975, top=0.905, bottom=0.062)
         figure.text(0.02, 0.975, story.title, size=15.5, weight="bold", va="center")
         figure.text(0.02, 0.951, story.subtitle, size=9.8, color=MUTED, va="center")
         for axis, panel in zip(axes, (requests, fleet, waiting, first_token, money), strict=True):
@@ -58,7 +59,7 @@ def draw(story: Story, path: Path) -> None:
             frame(axis, story)
         name_phases(axes[0], story)
         axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} s"))
-        figure.text(0.02, 0.012, story.footnote, size=8.4, color=MUTED, va="center")
+        figure.text(0.02, 0.016, story.footnote, size=8.4, color=MUTED, va="center")
         figure.savefig(path)
 
 
@@ -68,6 +69,7 @@ def frame(axis: Axes, story: Story) -> None:
         axis.axvspan(phase.start, phase.end, color=SHADE, zorder=0, linewidth=0)
     axis.set_xlim(0, story.phases[-1].end)
     axis.tick_params(length=0)
+    axis.grid(axis="y", color=FAINT, linewidth=0.6, alpha=0.7)
     axis.yaxis.set_major_locator(axis.yaxis.get_major_locator() if axis.get_yticks().size <= 6 else MaxNLocator(5))
     axis.set_axisbelow(True)
 
@@ -75,7 +77,8 @@ def frame(axis: Axes, story: Story) -> None:
 def name_phases(axis: Axes, story: Story) -> None:
     top = axis.get_ylim()[1]
     for phase in story.phases:
-        share = f"{phase.high:.0%}" if phase.low == phase.high else f"{phase.low:.0%} → {phase.high:.0%}"
+        level = phase.low == phase.high
+        share = f"{phase.high:.0%} of capacity" if level else f"{phase.low:.0%} → {phase.high:.0%}"
         middle = (phase.start + phase.end) / 2
         axis.text(middle, top * 0.985, phase.name, ha="center", va="top", size=9.5, weight="bold", color=MUTED)
         axis.text(middle, top * 0.93, share, ha="center", va="top", size=8.5, color=MUTED)
@@ -93,7 +96,7 @@ def heading(axis: Axes, text: str) -> None:
 
 def spot(story: Story, name: str, share: float = 0.5) -> float:
     """A time within a phase."""
-    phase = next(phase for phase in story.phases if phase.name == name)
+    phase = story.phase(name)
     return phase.start + share * (phase.end - phase.start)
 
 
@@ -109,10 +112,11 @@ def requests(axis: Axes, story: Story) -> None:
     local = series.rate(story.results, lambda r: r.answered and not r.left, xs, end)
     spilled = series.rate(story.results, lambda r: r.answered and r.left, xs, end)
     total = [a + b for a, b in zip(local, spilled, strict=True)]
-    planned = [next(p for p in (*story.phases, story.phases[-1]) if x <= p.end).load(x) * story.capacity for x in xs]
+    corners = [story.phases[0].start, *(phase.end for phase in story.phases)]
+    planned = [load * story.capacity for load in (story.phases[0].low, *(phase.high for phase in story.phases))]
     axis.fill_between(xs, 0, local, color=LOCAL, linewidth=0)
     axis.fill_between(xs, local, total, color=SPILLED, linewidth=0)
-    axis.plot(xs, planned, color=INK, linewidth=1.6)
+    axis.plot(corners, planned, color=INK, linewidth=1.6)
     low, high = (story.capacity * (1 + sign * story.spread) for sign in (-1, 1))
     axis.axhspan(low, high, color=INK, alpha=0.16, linewidth=0)
     axis.axhline(story.capacity, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -122,22 +126,24 @@ def requests(axis: Axes, story: Story) -> None:
     inside = {"ha": "center", "size": 11.5, "weight": "bold"}
     axis.text(peak, low * 0.5, "answered by the local fleet", color="white", va="center", **inside)  # type: ignore[arg-type]
     axis.text(peak, (high + at(xs, total, peak)) / 2, "spilled to the API", color="white", va="center", **inside)  # type: ignore[arg-type]
-    ramp = spot(story, "ramp up", 0.42)
-    label(axis, ramp, at(xs, planned, ramp) + story.capacity * 0.12, "offered", ha="right")
-    label(axis, 1, high + story.capacity * 0.09, f"the fleet carries {story.capacity:.1f}/s", size=9.2)
+    ramp = story.phase("ramp up")
+    lead = ramp.start + 0.42 * (ramp.end - ramp.start)
+    label(axis, lead, (ramp.load(lead) + 0.12) * story.capacity, "offered", ha="right")
+    label(axis, 1, high + story.capacity * 0.09, f"the fleet carries {story.capacity:.1f}/s*")
 
 
 def fleet(axis: Axes, story: Story) -> None:
     xs = [s.at for s in story.samples]
-    middle = spot(story, "peak")
+    phase = story.phase("peak")
     fullest = [_known(max((v for v in (s.seats, s.work) if v is not None), default=None)) for s in story.samples]
-    for ys, name, colour, gap in (
-        (fullest, "leased, of seats or of work", INK, 0.11),
-        ([_known(s.gpu) for s in story.samples], "GPU (SM active)", LOCAL, -0.12),
-        ([_known(s.kv) for s in story.samples], "KV cache", MEMORY, -0.14),
+    for ys, name, colour, above in (
+        (fullest, "leased, of seats or of work", INK, True),
+        ([_known(s.gpu) for s in story.samples], "GPU (SM active)", LOCAL, False),
+        ([_known(s.kv) for s in story.samples], "KV cache", MEMORY, False),
     ):
         axis.plot(xs, ys, color=colour, linewidth=1.8)
-        label(axis, middle, at(xs, ys, middle) + gap, name, colour, ha="center")
+        near = [y for x, y in zip(xs, ys, strict=True) if phase.start < x < phase.end and not math.isnan(y)] or [0.0]
+        label(axis, spot(story, "peak"), max(near) + 0.1 if above else min(near) - 0.07, name, colour, ha="center")
     axis.set_ylim(0, 1.2)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
@@ -161,13 +167,13 @@ def waiting(axis: Axes, story: Story) -> None:
 
 def first_token(axis: Axes, story: Story) -> None:
     xs = series.grid(0, story.phases[-1].end)
-    for keep, colour, name in ((_local, LOCAL, "local"), (_left, SPILLED, "spilled")):
+    for keep, colour, name, phase in ((_local, LOCAL, "local", "warm"), (_left, SPILLED, "spilled", "peak")):
         p50, p95 = (series.quantile(story.results, keep, xs, share) for share in (0.5, 0.95))
         axis.fill_between(xs, p50, p95, color=colour, alpha=0.18, linewidth=0)
         axis.plot(xs, p50, color=colour, linewidth=1.0)
         axis.plot(xs, p95, color=colour, linewidth=2.0)
-        where = spot(story, "peak", 0.5)
-        label(axis, where, at(xs, p95, where), f"{name} p95", colour, ha="center", va="bottom")
+        where = spot(story, phase)
+        label(axis, where, at(xs, p95, where) + 0.16, f"{name} p95", colour, ha="center")
     if story.slo_ttft is not None:
         axis.axhline(story.slo_ttft, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         label(axis, 1, story.slo_ttft * 0.91, f"SLO {story.slo_ttft:g} s", INK)
@@ -185,9 +191,9 @@ def money(axis: Axes, story: Story) -> None:
     axis.set_ylim(0, max(whole[-1], 1e-6) * 1.1)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"${value:.2f}"))
     heading(axis, "Spent on the API so far, at list price")
-    last = spot(story, "calm", 0.96)
-    label(axis, last, at(xs, spent, last) * 0.5, f"spent: ${spent[-1]:.2f}", SPILLED, ha="right", weight="bold")
-    label(axis, last, at(xs, whole, last) * 0.84, f"had everything been bought: ${whole[-1]:.2f}", MUTED, ha="right")
+    last, top = spot(story, "calm", 0.97), axis.get_ylim()[1]
+    label(axis, last, spent[-1] + 0.11 * top, f"spent: ${spent[-1]:.2f}", SPILLED, ha="right", weight="bold")
+    label(axis, last, whole[-1] - 0.24 * top, f"had everything been bought: ${whole[-1]:.2f}", MUTED, ha="right")
 
 
 def _known(value: float | None) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 import msgspec
 
@@ -15,7 +18,10 @@ FLAGGED_SHARE = 0.10
 """Of the requests carry `X-Data-Residency: local`."""
 PLAIN_SHARE = 0.05
 """Of the requests are not streamed."""
-MEAN_SAMPLE = 20_000
+MIX_DRAWS = 20_000
+SPREAD_SECONDS = 10.0
+
+Draw = Callable[[random.Random], Lengths]
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -82,15 +88,27 @@ class Result(msgspec.Struct, frozen=True):
         return None if self.first is None or not self.stream else self.first - self.due
 
 
-def sample(source: Callable[[random.Random], Lengths], seed: int) -> list[Lengths]:
-    """Enough scaled draws to tell their mean."""
-    rng = random.Random(f"{seed} sample")
-    return [scaled(source(rng)) for _ in range(MEAN_SAMPLE)]
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What a source of lengths amounts to, after scaling: the mean, and how much answers differ from it."""
+
+    mean: Lengths
+    variation: float
+    """Standard deviation of the answer's length, as a share of its mean."""
+
+    @classmethod
+    def of(cls, source: Draw, seed: int) -> Mix:
+        rng = random.Random(f"{seed} mix")
+        drawn = [scaled(source(rng)) for _ in range(MIX_DRAWS)]
+        mean = Lengths(round(fmean(d.prompt for d in drawn)), round(fmean(d.output for d in drawn)))
+        return cls(mean, stdev(d.output for d in drawn) / mean.output)
+
+    def spread(self, capacity: float) -> float:
+        """Share by which what arrives in SPREAD_SECONDS makes the capacity differ: one standard error of the mean."""
+        return self.variation / math.sqrt(capacity * SPREAD_SECONDS)
 
 
-def build(
-    source: Callable[[random.Random], Lengths], *, model: str, seed: int, seconds: float, capacity: float
-) -> Plan:
+def build(source: Draw, *, model: str, seed: int, seconds: float, capacity: float) -> Plan:
     """The whole run. Arrivals, lengths and kinds have a generator each: changing one leaves the others alone."""
     times, lengths, kinds = (random.Random(f"{seed} {name}") for name in ("arrivals", "lengths", "kinds"))
     jobs = []

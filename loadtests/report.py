@@ -18,7 +18,8 @@ PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Spillover: {title}</title>
 <style>
-  body {{ font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }}
+  body {{ font: 15px/1.5 system-ui, sans-serif; color: #1f2933; }}
+  body {{ max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }}
   h1 {{ font-size: 1.45rem; line-height: 1.3; }}
   h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
   .verdict {{ font-weight: 600; padding: .6rem .9rem; border-radius: 6px; background: {colour}; }}

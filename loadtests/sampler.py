@@ -44,6 +44,9 @@ class Sampler:
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=PAGE_SECONDS)
         self._seats, self._pids = seats, family(pids)
 
+    def close(self) -> None:
+        self._client.close()
+
     def look(self, origin: float) -> Sample:
         """A page that does not come leaves a sample without readings."""
         at = time.monotonic() - origin

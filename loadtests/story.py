@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from gateway.model import Price
-from loadtests.phases import Phase
-from loadtests.plan import Result
+from loadtests import tally
+from loadtests.phases import Phase, timeline
+from loadtests.plan import Plan, Result
 from loadtests.sampler import Sample
-from loadtests.tally import PEAK, Evidence, Row, Verdict
+from loadtests.tally import Evidence, Row, Verdict
+from loadtests.target import Facts
+
+CPU_LIMIT = 1.2
+"""Cores that everything together may take at the peak."""
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -35,7 +40,10 @@ class Story(msgspec.Struct, frozen=True):
 
     @property
     def peak(self) -> Row:
-        return next(row for row in self.rows if row.name == PEAK)
+        return next(row for row in self.rows if row.name == tally.PEAK)
+
+    def phase(self, name: str) -> Phase:
+        return next(phase for phase in self.phases if phase.name == name)
 
     @property
     def title(self) -> str:
@@ -55,15 +63,70 @@ class Story(msgspec.Struct, frozen=True):
         failed = sum(row.failed for row in self.rows)
         return (
             f"{answered:,} answers, {failed} failed, {shed} shed. "
-            f"{found.flagged} requests flagged X-Data-Residency: local, {found.flagged_left or 'none'} of them left."
+            f"Of {found.flagged} flagged X-Data-Residency: local {found.flagged_left or 'none'} left the fleet."
         )
 
     @property
     def footnote(self) -> str:
         told = self.settings
-        return f"{told['fleet']}; lengths: {told['lengths']}, {told['scaled']}; seed {told['seed']}; make load"
+        what = f"{told['fleet']}; lengths: {told['lengths']}, {told['scaled']}; seed {told['seed']}."
+        return f"{what}\n* of the mean length; near the limit the shorter ones stay, so the fleet answers more of them."
 
 
 def _at(times: float) -> str:
     """Within a tenth, twice is twice."""
     return "At twice" if abs(times - 2.0) <= 0.1 else f"At {times:.1f} times"
+
+
+def assemble(
+    plan: Plan,
+    spread: float,
+    known: Facts,
+    settings: Mapping[str, Any],
+    results: Sequence[Result],
+    samples: Sequence[Sample],
+    found: Evidence,
+) -> Story:
+    phases = timeline(plan.seconds)
+    rows = tuple(tally.row(phase, results, samples, known.price) for phase in phases)
+    peak = next(phase for phase in phases if phase.name == tally.PEAK)
+    return Story(
+        phases=phases,
+        capacity=plan.capacity,
+        spread=spread,
+        slo_ttft=known.ttft,
+        price=known.price,
+        settings=settings,
+        rows=rows,
+        evidence=found,
+        verdict=tally.judge(rows, found),
+        reasons=tally.reasons(results),
+        cpu=tally.cores_by_process(samples, peak.start, peak.end),
+        samples=tuple(samples),
+        results=tuple(sorted(results, key=lambda r: r.due)),
+    )
+
+
+def notes(story: Story) -> list[str]:
+    """What else a reader should know, in sentences."""
+    found, total = story.evidence, sum(story.cpu.values())
+    lines = [f"flagged X-Data-Residency: local: {found.flagged} requests, {found.flagged_left} left the fleet"]
+    if found.bought is not None:
+        lines.append(f"the simulated API's own journal: {found.bought} requests received")
+    metered = tally.metered(story.samples)
+    if metered is not None:
+        lines.append(f"spent: ${sum(r.spent for r in story.rows):.4f}; by the gateway's own meter ${metered:.4f}")
+    means = tally.mean_output(story.results, local=True), tally.mean_output(story.results, local=False)
+    if None not in means:
+        lines.append("answers of {:.0f} tokens on average stayed, of {:.0f} were spilled".format(*means))
+    if story.reasons:
+        lines.append("why spilled: " + ", ".join(f"{reason} {count}" for reason, count in story.reasons.items()))
+    if story.cpu:
+        each = ", ".join(f"{name} {cores:.2f}" for name, cores in story.cpu.items())
+        over = f"; OVER the limit of {CPU_LIMIT}" if total > CPU_LIMIT else f" of {CPU_LIMIT} allowed"
+        lines.append(f"CPU at the peak: {total:.2f} cores{over} ({each})")
+    if found.honesty is not None:
+        kept = "VOID" if found.honesty["void"] else "honest"
+        lines.append(f"simulator: {kept} (steps late at p99 by {found.honesty['step_late_p99_ratio']:.2f} of a step)")
+    lines.append(f"load generator: requests started {1000 * found.late_p99:.0f} ms late at p99")
+    return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 import msgspec
@@ -174,6 +175,18 @@ def _faults(rows: Sequence[Row], found: Evidence) -> list[str]:
     return faults
 
 
+def mean_output(results: Sequence[Result], *, local: bool) -> float | None:
+    """Tokens of the answers that stayed, or of those that were bought."""
+    tokens = [r.output for r in results if r.answered and r.left is not local]
+    return fmean(tokens) if tokens else None
+
+
+def metered(samples: Sequence[Sample]) -> float | None:
+    """USD that the gateway says were spent between the first and the last look."""
+    spent = [s.spent for s in samples if s.spent is not None]
+    return spent[-1] - spent[0] if spent else None
+
+
 def reasons(results: Sequence[Result]) -> dict[str, int]:
     """Why answers were spilled, by the gateway's own word."""
     return dict(Counter(r.reason for r in results if r.answered and r.left).most_common())
@@ -197,3 +210,10 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f} s"
+
+
+def columns(head: list[str], cells: list[list[str]]) -> list[str]:
+    """A table as lines of text: the first column to the left, numbers to the right."""
+    rows = [head, *cells]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

@@ -58,6 +58,9 @@ class Simulator:
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=ASK_SECONDS)
         self._since = len(self._bought())
 
+    def close(self) -> None:
+        self._client.close()
+
     def reset(self) -> None:
         """From here on honesty is judged and requests are counted."""
         self._client.post("/sim/honesty/reset").raise_for_status()
@@ -117,22 +120,25 @@ def running(url: str | None, key: str) -> Iterator[Target]:
         try:
             fleet = stack.enter_context(start_fleet())
         except StartupFault as taken:
-            yield running_demo(key, taken)
+            url = running_demo(key, taken)
+            simulator = stack.enter_context(contextlib.closing(Simulator()))
+            yield Target(url, f"the demo that runs already at {url}", simulator, {})
             return
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spillover-")))
         gateway = stack.enter_context(start_gateway(DEMO_POLICIES, data, log=data / "gateway.log"))
         pids = {"gateway": gateway.pid, "simulated fleet": fleet.pid}
-        yield Target(gateway.url, "a demo of its own", Simulator(), pids)
+        simulator = stack.enter_context(contextlib.closing(Simulator()))
+        yield Target(gateway.url, "a demo of its own", simulator, pids)
 
 
-def running_demo(key: str, taken: StartupFault) -> Target:
-    """The demo that holds the ports, if it answers. Raises TargetFault."""
+def running_demo(key: str, taken: StartupFault) -> str:
+    """The address of the demo that holds the ports, if it answers. Raises TargetFault."""
     url = f"http://127.0.0.1:{os.environ.get('GATEWAY_PORT', '8080')}"
     try:
         check(url, key)
-        return Target(url, f"the demo that runs already at {url}", Simulator(), {})
-    except (TargetFault, httpx.HTTPError):
-        raise TargetFault(f"{taken}, and no demo answers at {url}: stop what holds it, or give --url") from None
+    except TargetFault as fault:
+        raise TargetFault(f"{taken}; {fault}: stop what holds the port, or give --url") from None
+    return url
 
 
 def check(url: str, key: str) -> None:

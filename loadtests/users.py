@@ -30,7 +30,8 @@ BLOCK = 1 << 16
 SEEN = ("outcome", "reason", "upstream")
 """The `X-Gateway-*` headers that are kept."""
 
-feed = Feed(plan.load(Path(os.environ["LOAD_PLAN"])), Path(os.environ["LOAD_RESULTS"]))
+results = Path(os.environ["LOAD_RESULTS"]).open("wb", buffering=0)  # noqa: SIM115 - for as long as the process lives
+feed = Feed(plan.load(Path(os.environ["LOAD_PLAN"])), results)
 
 
 class Spillover(Steady):
