@@ -41,6 +41,8 @@ def create_app(settings: Settings) -> Front:
     live = load_policy(settings)
     embedded = Embedded.start(settings.data_dir) if settings.redis_url is None else None
     url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
+    if embedded is not None:
+        _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
     store = Store(url)
     telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
@@ -131,7 +133,7 @@ def fleet_rows(services: Services) -> Iterator[Row]:
 
 def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
     """One upstream's row of the fleet metrics; None where nothing was published."""
-    reading, limit = state.reading, state.upstream.limit
+    reading, limit, seats = state.reading, state.upstream.limit, state.upstream.seats
     return {
         "gateway_upstream_queue_depth": reading.waiting if reading else None,
         "gateway_upstream_running": reading.running if reading else None,
@@ -139,7 +141,7 @@ def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
         "gateway_upstream_gpu_utilisation": reading.gpu if reading else None,
         "gateway_upstream_reading_age_seconds": max(0.0, now - reading.at) if reading else None,
         "gateway_upstream_gpu_age_seconds": max(0.0, now - reading.gpu_at) if reading and reading.gpu_at else None,
-        "gateway_upstream_leased_share": state.leased / limit,
+        "gateway_upstream_leased_share": max(state.leased / limit, state.inflight / seats),
         "gateway_upstream_leases": state.inflight,
         "gateway_upstream_outside_share": state.outside / limit,
         "gateway_upstream_up": float(state.out is None),

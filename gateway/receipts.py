@@ -30,7 +30,7 @@ def encode(receipt: Receipt) -> bytes:
     value = msgspec.json.encode(shown)
     while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
         if shown.get("candidates"):
-            shown["candidates"] = _without_one(shown["candidates"], shown["chosen"])
+            shown["candidates"] = _without_one(shown["candidates"], shown.get("chosen"))
         else:
             shown["attempts"] = shown["attempts"][1:]
         shown["cut"] = True

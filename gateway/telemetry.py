@@ -36,7 +36,7 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_gpu_utilisation": "Utilisation of the worker's GPUs, 0..1 (SM activity where published).",
     "gateway_upstream_reading_age_seconds": "Age of the worker's reading.",
     "gateway_upstream_gpu_age_seconds": "Age of the GPU reading.",
-    "gateway_upstream_leased_share": "Leased work of all replicas as a share of the worker's limit.",
+    "gateway_upstream_leased_share": "All replicas' leases as a share of the worker's limit or seats, the fuller one.",
     "gateway_upstream_leases": "Leases of all replicas on the upstream.",
     "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
     "gateway_upstream_up": "1 if the upstream takes traffic.",

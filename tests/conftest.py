@@ -51,6 +51,16 @@ async def store(store_server: Embedded) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
+async def valkey(embedded: Embedded) -> AsyncIterator[Store]:
+    """The same on the embedded store alone, for what does not depend on the kind of store."""
+    client = Store(embedded.url, timeout=PATIENT)
+    await client.check()
+    await client.call("FLUSHALL")
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Embedded]:
     """A store of the test's own, to stop, kill and reconfigure."""
     server = Embedded.start(tmp_path / "store")

@@ -11,6 +11,7 @@ upstreams or fill them do not disturb each other although they share one gateway
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from typing import Any, TypeVar
 import httpx
 import openai
 import redis
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.money.keys import hash_key
@@ -33,16 +33,19 @@ KEY, OTHER_KEY, EU_KEY, NARROW_KEY, BATCH_KEY = "key-acme", "key-other", "key-eu
 TENANTS = {"acme": KEY, "other": OTHER_KEY, "eu-only": EU_KEY, "narrow": NARROW_KEY, "batch": BATCH_KEY}
 TENANT_LIMITS = {"eu-only": {"residency": "eu"}, "batch": {"priority": "batch"}}
 ZONES = {"onprem": {"within": ["de"]}, "de": {"within": ["eu"]}, "us": {}}
+API_KEY = "sim-managed-key"
 WEIGHTS = "meta-llama/Llama-3.3-70B-Instruct"
 """The simulated servers' own name of the model."""
 PRICE = {"input_per_1m": 0.25, "output_per_1m": 0.75}
 STEP_MS, PER_SEQ_MS, PER_PROMPT_TOKEN_MS = 4.0, 0.1, 0.0005
 LOCAL = {"X-Data-Residency": "local"}
+ELSEWHERE = "localhost"
+"""A host name instead of an address: what it leads to is known only once it is connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The mappings are merged over what is usual: `sim` and `api` into the simulator's values, the others into the folder."""
+    """The mappings are merged over what is usual: `sim` and `api` into the simulator's values, else into the folder."""
 
     name: str
     workers: int = 1
@@ -57,6 +60,8 @@ class Lane:
     sim: Mapping[str, Any] = field(default_factory=dict)
     api: Mapping[str, Any] = field(default_factory=dict)
     host: str = "127.0.0.1"
+    accounts: tuple[str, ...] = (API_KEY,)
+    """The keys of the accounts at the bought API; the first account is called like the API, then `-2`, `-3`."""
 
     @property
     def api_name(self) -> str:
@@ -96,9 +101,12 @@ class Site:
     def occupied(self, model: str, streams: int = 1) -> Iterator[None]:
         """The lane's seats are taken by long streams for as long as the block lasts."""
         with contextlib.ExitStack() as stack:
+            opened = []  # a generator of lines that is collected closes its connection
             for _ in range(streams):
-                _, lines = stack.enter_context(self.stream(model, max_tokens=4000, ignore_eos=True))
+                answer, lines = stack.enter_context(self.stream(model, max_tokens=4000, ignore_eos=True))
                 next(lines)
+                opened.append(lines)
+                assert answer.headers["x-gateway-outcome"] == "local", dict(answer.headers)
             yield
 
     def sdk(self, key: str = KEY, **options: Any) -> openai.OpenAI:
@@ -122,15 +130,18 @@ class Site:
 
         return eventually(look, f"the receipt of {name}")
 
-    def metric(self, name: str, **labels: str) -> float | None:
-        """The sum of one metric's samples with these labels; None where there is none."""
-        page = self.http.get("/metrics").text
-        values = [
+    def samples(self, name: str, **labels: str) -> list[float]:
+        """The values of one metric's samples with these labels, off the gateway's own page."""
+        return [
             sample.value
-            for family in text_string_to_metric_families(page)
+            for family in text_string_to_metric_families(self.http.get("/metrics").text)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         ]
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """The sum of those samples; None where there is none."""
+        values = self.samples(name, **labels)
         return sum(values) if values else None
 
     def leases(self, backend: str) -> int:
@@ -231,8 +242,11 @@ def _local(lane: Lane, urls: Mapping[str, str], gpus: Mapping[str, dict[str, Any
 
 
 def _managed(lane: Lane, urls: Mapping[str, str]) -> dict[str, Any]:
-    account = {"name": lane.api_name, "url": urls[lane.api_name], "key": "sim-managed-key"}
-    usual = {"name": lane.api_name, "kind": "managed", "zone": "us", "simulated": True, "upstreams": [account]}
+    accounts = [
+        {"name": lane.api_name + (f"-{number + 1}" if number else ""), "url": urls[lane.api_name], "key": key}
+        for number, key in enumerate(lane.accounts)
+    ]
+    usual = {"name": lane.api_name, "kind": "managed", "zone": "us", "simulated": True, "upstreams": accounts}
     return {**usual, **lane.managed}
 
 
@@ -245,16 +259,17 @@ def _tenants(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
 
 
 def write_folder(folder: Path, files: Mapping[str, Any]) -> None:
+    """JSON is YAML too."""
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+        (folder / name).write_text(json.dumps(content, indent=1))
 
 
 @contextlib.contextmanager
 def gateway_on(
     fleets: Sequence[SimFleet], lanes: Sequence[Lane], place: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Site]:
-    """A gateway of its own folder and store in `place`, in front of fleets that run already; `Site.fleet` is the first."""
+    """A gateway with folder and store of its own in `place`, in front of running fleets; `Site.fleet` is the first."""
     place.mkdir(exist_ok=True)
     folder, data, log = place / "policies", place / "data", place / "gateway.log"
     write_folder(folder, folder_of(lanes, *fleets))
@@ -264,7 +279,12 @@ def gateway_on(
         start_gateway(folder, data, env=values, log=log) as gateway,
         httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=20.0) as http,
     ):
-        yield Site(gateway, fleets[0], folder, data, log, http)
+        site = Site(gateway, fleets[0], folder, data, log, http)
+        scraped = sum(
+            lane.workers for lane in lanes if lane.worker.get("engine") != "openai" and lane.host != ELSEWHERE
+        )
+        eventually(lambda: len(site.samples("gateway_upstream_running")) >= scraped, "a reading of every worker")
+        yield site
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -19,7 +18,6 @@ from gateway.money.budgets import Budgets
 from gateway.routing.decide import decide
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
-from gateway.store.embedded import Embedded
 from tests.worlds import board, policy, request, rule, upstream
 
 LOCAL = Demand(local=True)
@@ -59,17 +57,8 @@ async def queued(desk: Desk, waiters: int) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.fixture
-async def store(embedded: Embedded) -> AsyncIterator[Store]:
-    client = Store(embedded.url, timeout=5.0)
-    await client.check()
-    await client.call("FLUSHALL")
-    yield client
-    await client.aclose()
-
-
-async def test_local_while_there_is_room_then_the_api(store: Store) -> None:
-    desk = desk_on(store, two_seats())
+async def test_local_while_there_is_room_then_the_api(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats())
     leases = [await desk.admit() for _ in range(4)]
     assert [lease.group.outcome for lease in leases] == ["local", "local", "spilled", "spilled"]
     assert leases[2].group.reason == "slo_limit"
@@ -78,8 +67,8 @@ async def test_local_while_there_is_room_then_the_api(store: Store) -> None:
     assert (await desk.admit()).group.outcome == "local"
 
 
-async def test_flagged_requests_wait_and_are_shed_with_a_time(store: Store) -> None:
-    desk = desk_on(store, two_seats(max_wait=SOON))
+async def test_flagged_requests_wait_and_are_shed_with_a_time(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=SOON))
     for _ in range(2):
         await desk.admit(residency=LOCAL)
     began = time.monotonic()
@@ -90,8 +79,8 @@ async def test_flagged_requests_wait_and_are_shed_with_a_time(store: Store) -> N
     assert caught.value.retry_after >= 1
 
 
-async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before_lower(store: Store) -> None:
-    desk = desk_on(store, two_seats(max_wait=30.0, spill=None))
+async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before_lower(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
     held = [await desk.admit() for _ in range(2)]
     order: list[str] = []
 
@@ -114,8 +103,8 @@ async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before
     assert desk.admission._line("gpu").waiters == [], "a waiter that left stands in nobody's way"
 
 
-async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(store: Store) -> None:
-    desk = desk_on(store, two_seats(max_wait=30.0))
+async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0))
     held = [await desk.admit() for _ in range(2)]
     flagged = asyncio.create_task(desk.admit(residency=LOCAL))
     await queued(desk, 1)
@@ -124,18 +113,18 @@ async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(s
     assert (await flagged).group.outcome == "local"
 
 
-async def test_a_deadline_ends_the_wait(store: Store) -> None:
-    desk = desk_on(store, two_seats(max_wait=30.0, spill=None))
+async def test_a_deadline_ends_the_wait(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
     for _ in range(2):
         await desk.admit()
     with pytest.raises(DeadlineExceeded):
         await desk.admit(deadline=time.monotonic() + 0.05)
 
 
-async def test_past_the_budget_nothing_more_is_bought(store: Store) -> None:
+async def test_past_the_budget_nothing_more_is_bought(valkey: Store) -> None:
     price = request(max_tokens=100).max_tokens
     assert price
-    desk = desk_on(store, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0002)))
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0002)))
     for _ in range(2):
         await desk.admit()
     bought = await desk.admit(body=b"x" * 100)
@@ -148,25 +137,25 @@ async def test_past_the_budget_nothing_more_is_bought(store: Store) -> None:
     assert loads["a1@0"][1] == 2, "the lease of a request that could not be paid is given back"
 
 
-async def test_fallback_spends_from_the_same_budget(store: Store) -> None:
+async def test_fallback_spends_from_the_same_budget(valkey: Store) -> None:
     made = two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001), fallback=("api",))
-    desk = desk_on(store, made)
+    desk = desk_on(valkey, made)
     down = decide(request(body=b"x"), board(made, w1={"out": "down"}), Random(1))
     assert (await desk.admission.admit(request(body=b"x"), down)).group.outcome == "fallback"
     with pytest.raises(BudgetExceeded):
         await desk.admission.admit(request(body=b"x" * 200), replace(down, primary=()))
 
 
-async def test_two_replicas_together_keep_the_limit(store: Store) -> None:
+async def test_two_replicas_together_keep_the_limit(valkey: Store) -> None:
     made = policy((upstream("w1", "gpu", seats=7, limit=10**9),), (rule(spill=None),))
-    one, other = desk_on(store, made), desk_on(store, made)
+    one, other = desk_on(valkey, made), desk_on(valkey, made)
     results = await asyncio.gather(*(d.admit() for d in (one, other) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(result, Lease) for result in results) == 7
     assert all(isinstance(result, Lease | FleetSaturated) for result in results)
 
 
-async def test_a_cancelled_admission_leaves_no_lease(store: Store) -> None:
-    desk = desk_on(store, two_seats())
+async def test_a_cancelled_admission_leaves_no_lease(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats())
     for turns in range(6):
         task = asyncio.create_task(desk.admit())
         for _ in range(turns):
@@ -180,14 +169,14 @@ async def test_a_cancelled_admission_leaves_no_lease(store: Store) -> None:
     assert (await desk.leases.loads(["gpu"])) in ({}, {"w1@0": (0, 0)})
 
 
-async def test_without_the_store_a_share_of_what_was_free_is_admitted(store: Store) -> None:
+async def test_without_the_store_a_share_of_what_was_free_is_admitted(valkey: Store) -> None:
     made = policy((upstream("w1", "gpu", limit=100_000, seats=100),), (rule(spill=None),))
-    desk = desk_on(store, made)
+    desk = desk_on(valkey, made)
     work = desk.decided().primary[0].candidates[0].work
     first = await desk.admit()
     await desk.leases.tick()
     await desk.leases.loads(["gpu"])
-    await store.aclose()
+    await valkey.aclose()
     limit = first.candidate.limit
     results = await asyncio.gather(*(desk.admit() for _ in range(2 * limit // work)), return_exceptions=True)
     admitted = sum(isinstance(result, Lease) for result in results)

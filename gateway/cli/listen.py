@@ -45,6 +45,7 @@ def run(app: Any, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the peer decides about loopback callers: no header may name another
         date_header=True,
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )

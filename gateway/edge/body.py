@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from gateway.edge.calls import Call
+from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 from gateway.routing.fields import NEUTRAL, changes_something
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 PROMPT_FIELDS = ("messages", "prompt", "tools", "response_format")
 """What the model reads: their bytes stand for the prompt's tokens."""
 STATE_FIELDS = ("previous_response_id", "conversation")

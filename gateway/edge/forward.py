@@ -11,9 +11,8 @@ from msgspec import Raw
 
 from gateway.edge import relay
 from gateway.edge.account import Account, Attempt, cost_of
-from gateway.edge.body import Receive
 from gateway.edge.calls import Call, Scope
-from gateway.edge.replies import Send, identity, reply_error
+from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
 from gateway.errors import (

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.edge.body import ClientLeft, Receive
+from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
-from gateway.edge.replies import Send, identity, reply_error
+from gateway.edge.replies import Receive, Send, identity, refuse_upload, reply_error
 from gateway.edge.routes import GENERATION_PATHS, generation
 from gateway.edge.services import Services
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RequestTooLarge
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("gateway")
@@ -52,6 +52,9 @@ class Front:
         with self._services.telemetry.inflight.track_inprogress():
             try:
                 forward = await generation(self._services, call, endpoint, scope["method"], receive)
+            except RequestTooLarge as error:
+                self._services.telemetry.count_error(error.code)
+                await refuse_upload(send, receive, call, error)
             except GatewayError as error:
                 self._services.telemetry.count_error(error.code)
                 await reply_error(send, call, error)

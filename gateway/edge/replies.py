@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -10,9 +12,12 @@ import msgspec
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError, RequestTooLarge
 
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 JSON: Headers = [(b"content-type", b"application/json")]
+LINGER_SECONDS, LINGER_BYTES = 1.0, 16 << 20
+"""How long, and for how much, a caller that is still sending is listened to after its answer."""
 
 
 def error_body(error: GatewayError) -> bytes:
@@ -58,3 +63,29 @@ async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
 
 async def reply_error(send: Send, call: Call, error: GatewayError, more: Headers | None = None) -> None:
     await reply(send, error.status, [*error_headers(error), *identity(call), *(more or [])], error_body(error))
+
+
+async def refuse_upload(send: Send, receive: Receive, call: Call, error: RequestTooLarge) -> None:
+    """Answers a caller that is still sending, and then drops what comes for a moment before the connection is closed.
+
+    Closing on unread bytes makes the kernel send a reset, which can overtake the answer.
+    """
+    body = error_body(error)
+    length = (b"content-length", b"%d" % len(body))
+    headers = [*error_headers(error), *identity(call), length]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _drop(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drop(receive: Receive) -> None:
+    """Returns when the caller has sent all, has left, or has sent too much."""
+    left = LINGER_BYTES
+    while left > 0:
+        message = await receive()
+        if not message.get("more_body", False):
+            return
+        left -= len(message["body"])

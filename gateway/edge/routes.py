@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
-from gateway.edge.body import Receive
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
+from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.errors import MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Priority, Tenant

@@ -89,7 +89,7 @@ class Wire(asyncio.Protocol):
     def _expire(self, due: float, *, graced: bool = False) -> None:
         now = self._loop.time()
         if not graced and now > due + BUSY_LOOP:
-            # uvloop runs timers before it reads sockets: look once more after one turn of the loop.
+            # uvloop may run timers between two sockets' reads: look once more after a turn of the loop.
             self._timer = self._loop.call_later(BUSY_LOOP, lambda: self._expire(due, graced=True))
             return
         self._timer = None

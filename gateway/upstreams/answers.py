@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Literal
 
@@ -99,6 +100,6 @@ def retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
             seconds = float(text) if text[:1].isdigit() else parsedate_to_datetime(text).timestamp() - time()
         else:
             return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if isfinite(seconds) else None

@@ -20,6 +20,7 @@ class Client:
 
     def __init__(self) -> None:
         self._pools: dict[_Key, Pool] = {}
+        self._known: dict[str, tuple[Upstream, Pool, str]] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def send(
@@ -42,7 +43,7 @@ class Client:
             raise PermitRefused(f"the permit of this request does not cover upstream {upstream.name}")
         if policy.upstreams.get(upstream.name) is not upstream:
             raise PermitRefused(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
-        pool, host = self._pool(upstream.url, upstream.networks)
+        pool, host = self._pool_of(upstream)
         return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
 
     async def page(self, url: str, networks: tuple[Network, ...] = ()) -> str:
@@ -54,6 +55,13 @@ class Client:
             if exchange.status != 200:
                 raise BadAnswer(f"answered {exchange.status}")
             return body.decode("utf-8", "replace")
+
+    def _pool_of(self, upstream: Upstream) -> tuple[Pool, str]:
+        """The upstream's pool and Host header, worked out once for as long as the policy describes the same one."""
+        known = self._known.get(upstream.name)
+        if known is None or known[0] is not upstream:
+            known = self._known[upstream.name] = (upstream, *self._pool(upstream.url, upstream.networks))
+        return known[1], known[2]
 
     def _pool(self, url: str, networks: tuple[Network, ...]) -> tuple[Pool, str]:
         parts = urlsplit(url)
@@ -73,6 +81,7 @@ class Client:
         for pool in self._pools.values():
             await pool.aclose()
         self._pools.clear()
+        self._known.clear()
 
 
 async def read_all(exchange: Exchange, most: int) -> bytes:

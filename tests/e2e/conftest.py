@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gateways import Site, serve
+
+from tests.gateways import Site, serve
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gateways import Lane, Site
+
+from tests.gateways import Lane, Site
 
 LANES = [
     Lane("home"),

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from gateways import NARROW_KEY, Lane, Site
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+
+from tests.gateways import NARROW_KEY, Lane, Site
 
 LANES = [
     Lane("chat", workers=2),

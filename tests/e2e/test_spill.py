@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateways import OTHER_KEY, PRICE, Lane, Site
+
+from tests.gateways import OTHER_KEY, PRICE, Lane, Site
 
 LANES = [
     Lane("spill", workers=2, seats=1),
-    Lane("work", workers=1, seats=64, worker={"limit_work_s": 0.2}),
+    Lane("work", workers=1, seats=64, worker={"limit_work_s": 0.05}),
     Lane("patient", seats=1, route={"max_wait": "200ms"}),
-    Lane("capped", seats=1, route={"spill": {"backends": ["capped-api"], "budget_usd_per_hour": 0.0001}}),
+    Lane("capped", seats=1, route={"spill": {"backends": ["capped-api"], "budget_usd_per_hour": 0.00015}}),
     Lane("fallback", route={"fallback": ["fallback-api"], "spill": None}),
     Lane("strict"),
 ]
@@ -106,7 +107,7 @@ def test_a_wait_before_the_spill_is_shown(site: Site) -> None:
 
 
 def test_a_spent_budget_does_not_spill(site: Site) -> None:
-    """About $0.0001 an hour buys one of these requests, and not a second one."""
+    """About $0.0001 each: the budget of an hour buys one of these requests, and not a second one."""
     with site.occupied("capped"):
         answers = [site.chat("capped", max_tokens=100, ignore_eos=True) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 429, 429]
@@ -118,7 +119,10 @@ def test_fallback_only_where_the_rule_names_it(site: Site) -> None:
     site.fleet.config("strict-1", die=True)
     helped = site.chat("fallback")
     assert helped.status_code == 200
-    assert (helped.headers["x-gateway-outcome"], helped.headers["x-gateway-reason"]) == ("fallback", "no_healthy_worker")
+    assert (helped.headers["x-gateway-outcome"], helped.headers["x-gateway-reason"]) == (
+        "fallback",
+        "no_healthy_worker",
+    )
     refused = site.chat("strict")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_capacity")
     assert int(refused.headers["retry-after"]) >= 1

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateways import WEIGHTS, Lane, Site, chat_body, eventually
+
+from tests.gateways import WEIGHTS, Lane, Site, chat_body, eventually
 
 ROOMY = {"max_num_seqs": 200, "limit_work_s": 1000}
 LANES = [
@@ -20,7 +21,10 @@ LANES = [
 def strangers(url: str, streams: int) -> Iterator[None]:
     """Traffic that goes to a worker without asking the gateway."""
     limits = httpx.Limits(max_connections=streams)
-    with httpx.Client(base_url=url, trust_env=False, timeout=20, limits=limits) as client, contextlib.ExitStack() as open_:
+    with (
+        httpx.Client(base_url=url, trust_env=False, timeout=20, limits=limits) as client,
+        contextlib.ExitStack() as open_,
+    ):
         for _ in range(streams):
             body = chat_body(WEIGHTS, stream=True, max_tokens=4000, ignore_eos=True)
             open_.enter_context(client.stream("POST", "/v1/chat/completions", json=body))
@@ -32,16 +36,20 @@ def test_readings_over_the_threshold_spill(site: Site, lane: str, streams: int, 
     assert site.chat(lane).headers["x-gateway-outcome"] == "local"
     url = next(worker.url for worker in site.fleet.workers if worker.name == f"{lane}-1")
 
-    def goes(outcome: str) -> httpx.Response | None:
-        answer = site.chat(lane)
-        return answer if answer.headers.get("x-gateway-outcome") == outcome else None
+    name, _, threshold = words.split()
+    gauge = {"queue_depth": "gateway_upstream_queue_depth", "gpu_util": "gateway_upstream_gpu_utilisation"}[name]
+
+    def reading() -> float:
+        return site.metric(gauge, upstream=f"{lane}-1") or 0.0
 
     with strangers(url, streams):
-        spilled = eventually(lambda: goes("spilled"), f"{words} is noticed")
+        eventually(lambda: reading() > float(threshold), f"{words} is seen")
+        spilled = site.chat(lane)
     assert spilled.headers["x-gateway-reason"] == "spill_when"
     receipt = site.receipt(spilled)
     assert receipt["spill_when"] == words
     local = next(candidate for candidate in receipt["candidates"] if candidate["upstream"] == f"{lane}-1")
     assert local["queue_depth"] > 8 if lane == "deep" else local["gpu"] > 0.6
     assert local["load"] < 0.5, "by its leases the worker has room"
-    eventually(lambda: goes("local"), "local again once the readings have fallen")
+    eventually(lambda: reading() <= float(threshold), "the readings fall again")
+    assert site.chat(lane).headers["x-gateway-outcome"] == "local"

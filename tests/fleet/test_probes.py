@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -13,17 +13,7 @@ from gateway.fleet import readings
 from gateway.fleet.probes import INTERVAL_SECONDS, SLOWEST_SECONDS, Patience, Probes
 from gateway.model import Reading, Scrape, Upstream
 from gateway.store.connection import Store
-from gateway.store.embedded import Embedded
 from tests.worlds import policy
-
-
-@pytest.fixture
-async def store(embedded: Embedded) -> AsyncIterator[Store]:
-    client = Store(embedded.url, timeout=5.0)
-    await client.check()
-    await client.call("FLUSHALL")
-    yield client
-    await client.aclose()
 
 
 async def one_round(probes: Probes, now: float) -> None:
@@ -55,44 +45,44 @@ async def reading_of(store: Store, name: str) -> Reading | None:
     return (await readings.read(store)).get(name)
 
 
-async def test_each_worker_is_asked_once_a_round_by_one_of_three_replicas(store: Store) -> None:
+async def test_each_worker_is_asked_once_a_round_by_one_of_three_replicas(valkey: Store) -> None:
     asked = Counter[str]()
-    replicas = [probes(store, f"r{i}", lambda _: Scrape(running=2, waiting=1), asked, gpu=0.5) for i in range(3)]
+    replicas = [probes(valkey, f"r{i}", lambda _: Scrape(running=2, waiting=1), asked, gpu=0.5) for i in range(3)]
     await asyncio.gather(*(one_round(replica, 100.0) for replica in replicas))
     assert asked == {"w1": 1, "w2": 1}
-    seen = await reading_of(store, "w1")
+    seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.running, seen.waiting, seen.gpu, seen.healthy) == (2, 1, 0.5, True)
 
 
-async def test_a_refused_connection_is_unhealthy_at_once(store: Store) -> None:
-    await one_round(probes(store, "r", failing(ConnectFailed("refused")), Counter()), 100.0)
-    seen = await reading_of(store, "w1")
+async def test_a_refused_connection_is_unhealthy_at_once(valkey: Store) -> None:
+    await one_round(probes(valkey, "r", failing(ConnectFailed("refused")), Counter()), 100.0)
+    seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.reason) == (False, "unreachable")
 
 
 @pytest.mark.parametrize("fault", [UpstreamTimeout("first_byte", 0.5), BadAnswer("no gauges")])
-async def test_late_pages_prove_nothing_until_the_third_in_a_row(store: Store, fault: UpstreamFault) -> None:
-    prober = probes(store, "r", failing(fault), Counter())
+async def test_late_pages_prove_nothing_until_the_third_in_a_row(valkey: Store, fault: UpstreamFault) -> None:
+    prober = probes(valkey, "r", failing(fault), Counter())
     for now in (1e9, 2e9):
         await one_round(prober, now)
-        assert await reading_of(store, "w1") is None
+        assert await reading_of(valkey, "w1") is None
     await one_round(prober, 3e9)
-    seen = await reading_of(store, "w1")
+    seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.reason) == (False, "no_metrics")
 
 
-async def test_a_worker_whose_gpu_page_fails_still_counts(store: Store) -> None:
+async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None:
     async def worker(_: Upstream) -> Scrape:
         return Scrape(running=1)
 
     async def gpus(_: Upstream) -> tuple[float | None, float] | None:
         raise ConnectFailed("refused")
 
-    await one_round(Probes(store, "r", policy, worker, gpus), 100.0)
-    seen = await reading_of(store, "w1")
+    await one_round(Probes(valkey, "r", policy, worker, gpus), 100.0)
+    seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.running, seen.gpu) == (True, 1, None)
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-
-import pytest
 
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
@@ -12,18 +9,8 @@ from gateway.fleet.view import View, mean_work
 from gateway.model import Policy, Scrape
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
-from gateway.store.embedded import Embedded
 from tests.fleet.leasing import candidate
 from tests.worlds import policy, state, upstream
-
-
-@pytest.fixture
-async def store(embedded: Embedded) -> AsyncIterator[Store]:
-    client = Store(embedded.url, timeout=5.0)
-    await client.check()
-    await client.call("FLUSHALL")
-    yield client
-    await client.aclose()
 
 
 def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
@@ -31,11 +18,11 @@ def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
     return View(store, leases, lambda: made, Circuits()), leases
 
 
-async def test_a_snapshot_holds_readings_leases_and_ages(store: Store) -> None:
+async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:
     made = policy((upstream("a", "h100"), upstream("a1", "api")))
-    view, leases = view_of(store, made)
+    view, leases = view_of(valkey, made)
     await leases.acquire("h100", leases.new_id(), [replace(candidate("a"), upstream=made.upstreams["a"])])
-    await readings.write(store, "a", Scrape(running=4, waiting=3, kv=0.5, gpu=0.9, gpu_age=0.2))
+    await readings.write(valkey, "a", Scrape(running=4, waiting=3, kv=0.5, gpu=0.9, gpu_age=0.2))
     await view.refresh()
     seen = view.current.states["a"]
     assert (seen.leased, seen.inflight) == (10, 1)
@@ -46,37 +33,37 @@ async def test_a_snapshot_holds_readings_leases_and_ages(store: Store) -> None:
     assert not view.current.degraded
 
 
-async def test_a_snapshot_is_replaced_and_never_changed(store: Store) -> None:
-    view, _ = view_of(store, policy())
+async def test_a_snapshot_is_replaced_and_never_changed(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
     before = view.current
-    await readings.write(store, "w1", Scrape(running=1))
+    await readings.write(valkey, "w1", Scrape(running=1))
     await view.refresh()
     assert before is not view.current
     assert before.states["w1"].reading is None
 
 
-async def test_an_unhealthy_worker_is_out_with_its_reason_until_the_reading_is_old(store: Store) -> None:
-    view, _ = view_of(store, policy())
-    await readings.write(store, "w1", Scrape(healthy=False, reason="unreachable"))
+async def test_an_unhealthy_worker_is_out_with_its_reason_until_the_reading_is_old(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    await readings.write(valkey, "w1", Scrape(healthy=False, reason="unreachable"))
     await view.refresh()
     assert view.current.states["w1"].out == "unreachable"
     assert view.current.states["w2"].out is None
 
 
-async def test_an_open_circuit_shows_at_once(store: Store) -> None:
-    view, _ = view_of(store, policy())
+async def test_an_open_circuit_shows_at_once(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
     view.circuits.failed("w1", view.now(), "failing", at_once=True)
     view.rebuild()
     assert view.current.states["w1"].out == "failing"
 
 
-async def test_leases_of_an_old_life_do_not_weigh_on_the_new(store: Store) -> None:
+async def test_leases_of_an_old_life_do_not_weigh_on_the_new(valkey: Store) -> None:
     made = policy((upstream("a", "h100"),))
-    view, leases = view_of(store, made)
+    view, leases = view_of(valkey, made)
     old = leases.new_id()
     await leases.acquire("h100", old, [replace(candidate("a"), upstream=made.upstreams["a"])])
     for started in (100.0, 200.0):
-        await readings.write(store, "a", Scrape(running=0, started=started))
+        await readings.write(valkey, "a", Scrape(running=0, started=started))
     await view.refresh()
     assert view.current.states["a"].life == 1
     assert view.current.states["a"].leased == 0
@@ -86,11 +73,11 @@ async def test_leases_of_an_old_life_do_not_weigh_on_the_new(store: Store) -> No
     assert view.current.states["a"].leased == 0
 
 
-async def test_without_the_store_the_last_view_stays_and_says_so(store: Store) -> None:
-    view, _ = view_of(store, policy())
-    await readings.write(store, "w1", Scrape(running=7))
+async def test_without_the_store_the_last_view_stays_and_says_so(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    await readings.write(valkey, "w1", Scrape(running=7))
     await view.refresh()
-    await store.aclose()
+    await valkey.aclose()
     await view.refresh()
     assert view.current.degraded
     seen = view.current.states["w1"].reading

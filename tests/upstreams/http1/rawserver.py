@@ -46,7 +46,7 @@ class Peer:
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         line, *fields = raw[:-4].split(b"\r\n")
-        return line, dict(field.lower().split(b": ", 1) for field in fields)  # type: ignore[misc]
+        return line, dict(field.lower().split(b": ", 1) for field in fields)
 
     async def request(self) -> Request | None:
         head = await self.head()
@@ -61,6 +61,8 @@ class Peer:
     async def send(self, *pieces: bytes) -> None:
         """Each piece in a write of its own, with a turn of the loop between."""
         for piece in pieces:
+            if self.writer.transport.is_closing():  # uvloop's would raise RuntimeError
+                raise ConnectionResetError
             self.writer.write(piece)
             await self.writer.drain()
             await asyncio.sleep(0)

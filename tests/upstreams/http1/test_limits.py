@@ -16,13 +16,28 @@ import pytest
 from gateway.errors import ConnectFailed, PermitRefused, Reset, UpstreamTimeout
 from gateway.model import Timeouts
 from gateway.upstreams.http1 import Address, Pool
-from gateway.upstreams.http1.exchange import HIGH_WATER
+from gateway.upstreams.http1.exchange import HIGH_WATER, SLICE
 
-from .rawserver import HI, HOST, LARGE, OK, STREAM, TIMEOUTS, Peer, RawServer, always, fetch, get, post, read_all
+from .rawserver import (
+    HI,
+    HOST,
+    LARGE,
+    OK,
+    STREAM,
+    TIMEOUTS,
+    Peer,
+    RawServer,
+    Script,
+    always,
+    fetch,
+    get,
+    post,
+    read_all,
+)
 
 SOON = 0.05
-BUFFERS = 10 << 20
-"""Well under LARGE, and room for what the kernel holds for both ends of a loopback connection."""
+BUFFERS = 2 << 20
+"""Room for what the kernel holds for both ends of a connection whose sender's buffer is 64 KiB."""
 
 # Whom
 
@@ -187,8 +202,8 @@ PHASES = [
 
 
 @pytest.mark.parametrize(("script", "timeouts", "size", "phase"), PHASES)
-async def test_timeouts(script: object, timeouts: Timeouts, size: int, phase: str) -> None:
-    async with RawServer(script) as server:  # type: ignore[arg-type]
+async def test_timeouts(script: Script, timeouts: Timeouts, size: int, phase: str) -> None:
+    async with RawServer(script) as server:
         pool = Pool(server.address())
         body = b"x" * size
         started = time.monotonic()
@@ -222,12 +237,24 @@ async def test_a_connection_that_is_not_accepted_is_a_connect_timeout() -> None:
         assert (caught.value.phase, pool.in_use) == ("connect", 0)
 
 
-async def test_a_slow_reader_is_no_idle_timeout() -> None:
-    async with RawServer(always(STREAM, b"2\r\nhi\r\n", b"0\r\n\r\n")) as server:
+async def test_a_slow_reader_is_no_timeout() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM + b"2\r\nhi\r\n")
+        await read.wait()
+        await peer.send(b"4\r\n you\r\n0\r\n\r\n")
+        await peer.gone()
+
+    read = asyncio.Event()
+    async with RawServer(script) as server:
         pool = Pool(server.address())
-        async with await pool.send(get(), b"", Timeouts(idle=SOON)) as exchange:
+        async with await pool.send(get(), b"", Timeouts(first_byte=SOON, idle=SOON)) as exchange:
             await asyncio.sleep(SOON * 2)
-            assert await read_all(exchange) == b"hi"
+            assert await exchange.read() == b"hi"
+            await asyncio.sleep(SOON * 2)
+            read.set()
+            assert await read_all(exchange) == b" you"
+        assert pool.idle == 1
         await pool.aclose()
 
 
@@ -291,6 +318,7 @@ async def test_a_slow_reader_holds_the_upstream_back(chunked: bool) -> None:
 
     async def script(peer: Peer) -> None:
         await peer.request()
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         await peer.send(STREAM if chunked else OK + b"Content-Length: %d\r\n\r\n" % LARGE)
         for _ in range(count):
             await peer.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -367,6 +395,29 @@ async def test_an_early_answer_stops_a_large_upload(then: str) -> None:
         await server.all_closed()
         assert (pool.idle, pool.in_use) == (0, 0)
         assert taken[0] < LARGE
+
+
+async def test_an_answer_before_the_last_bytes_of_the_request_have_left() -> None:
+    loop = asyncio.get_running_loop()
+    body = b"x" * SLICE
+    with socket.create_server((HOST, 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the kernel makes it its smallest
+        listener.setblocking(False)
+        pool = Pool(Address(*listener.getsockname()))
+        first = asyncio.create_task(fetch(pool))
+        upstream, _ = await loop.sock_accept(listener)
+        with upstream:
+            await loop.sock_recv(upstream, SLICE)
+            await loop.sock_sendall(upstream, HI)
+            await first
+            pool._idle[0].transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+            sending = asyncio.create_task(pool.send(post(body), body, TIMEOUTS))
+            await loop.sock_recv(upstream, 1)
+            await loop.sock_sendall(upstream, REFUSAL)
+            async with await sending as exchange:
+                assert exchange._connection.transport.get_write_buffer_size()
+                assert await read_all(exchange) == b"no"
+        assert (pool.idle, pool.in_use) == (0, 0)
 
 
 async def test_an_upload_into_a_connection_that_breaks() -> None:

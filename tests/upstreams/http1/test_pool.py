@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from gateway.errors import BadAnswer, ConnectFailed, Reset
-from gateway.upstreams.http1 import Address, Pool
+from gateway.upstreams.http1 import Address, Exchange, Pool
+from gateway.upstreams.http1.connection import Connection
 from gateway.upstreams.http1.wire import MAX_HEAD_BYTES
 
 from .rawserver import (
@@ -189,7 +190,46 @@ async def test_a_fault_in_the_body_comes_after_what_was_good() -> None:
                 await exchange.read()
 
 
+@pytest.mark.parametrize("answer", [OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi", HI + b"x"])
+async def test_a_connection_of_no_further_use_is_closed_before_the_body_is_read(answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer)
+        await peer.gone()
+
+    async with RawServer(script) as server:
+        pool = Pool(server.address())
+        async with await pool.send(get(), b"", TIMEOUTS) as exchange:
+            await server.all_closed()
+            assert await read_all(exchange) == b"hi"
+
+
 # Connections found dead
+
+
+async def test_a_connection_that_ends_before_it_is_written_to() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.gone()
+
+    loop = asyncio.get_running_loop()
+    async with RawServer(script) as server:
+        connection = Connection(loop, lambda _: None)
+        await connection.open(server.address(), 1.0)
+        connection.close()
+        await server.all_closed()
+        released: list[bool] = []
+        exchange = Exchange(
+            connection,
+            TIMEOUTS,
+            loop.time(),
+            lambda _, clean: released.append(clean),
+            connect_seconds=None,
+            bodyless=False,
+        )
+        with pytest.raises(Reset) as caught:
+            await exchange.start(get(), b"")
+        assert not caught.value.processed
+        assert released == [False]
 
 
 async def idle_becomes(pool: Pool, number: int) -> None:
@@ -241,7 +281,7 @@ async def test_a_connection_that_died_unheard_is_not_written_to(farewell: bytes)
     """The event loop is kept from seeing the end: only looking at the socket before writing can tell."""
     idle = threading.Barrier(2, timeout=5)
     with socket.create_server((HOST, 0)) as listener:
-        thread = threading.Thread(target=serve_one_by_one, args=(listener, [farewell, b""], idle))
+        thread = threading.Thread(target=serve_one_by_one, args=(listener, [farewell, b""], idle), daemon=True)
         thread.start()
         pool = Pool(Address(HOST, listener.getsockname()[1]))
         assert await fetch(pool) == b"hi"

@@ -1,0 +1,145 @@
+"""What is told of a request: its headers, its receipt, its cost."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.edge.account import Account, Attempt, cost_of
+from gateway.errors import FleetSaturated, UpstreamFailed
+from gateway.model import Demand, Lease, Seen, Usage
+from gateway.receipts import MAX_BYTES, encode
+from gateway.routing.decide import decide
+from tests.worlds import board, request, rule, upstream
+from tests.worlds import policy as policy_of
+
+USAGE = Usage(input_tokens=1_000_000, output_tokens=100_000, cached_tokens=10)
+KEYS = {
+    *("id", "client_id", "time", "tenant", "model", "policy", "rule", "residency", "candidates", "drops", "chosen"),
+    *("attempts", "outcome", "reason", "spill_when", "removed", "error", "usage", "cost", "times"),
+}
+
+
+def account(**asked: Any) -> Account:
+    return Account(request(arrived=time.monotonic(), **asked), "v1")
+
+
+def served(made: Account, overflow: bool = False) -> Lease:
+    """Decides and takes the first candidate, at home or of the overflow."""
+    decision = decide(made.request, board(), Random(1))
+    group = (decision.overflow if overflow else decision.primary)[0]
+    candidate = group.candidates[0]
+    made.decision = decision
+    made.seen["w1"] = Seen("w1", 1.0, 10, 0.95, 1000, queue_depth=3, gpu=0.9, age=0.25)
+    made.lease = Lease("id", candidate, group, f"{candidate.upstream.name}@0")
+    return made.lease
+
+
+def test_a_bought_answer_costs_its_list_price() -> None:
+    cost = cost_of(served(account(), overflow=True), USAGE)
+    assert (cost.usd, cost.basis) == (pytest.approx(0.25 + 0.075), "list")
+
+
+def test_an_answer_of_our_own_costs_its_gpu_time() -> None:
+    cost = cost_of(served(account()), USAGE)
+    assert cost.basis == "amortised"
+    assert cost.usd is not None
+    assert cost.usd > 0
+
+
+def test_a_worker_without_a_price_costs_an_unknown_amount_not_nothing() -> None:
+    lease = served(account())
+    candidate = replace(lease.candidate, upstream=upstream("w1", "gpu", usd_per_hour=None))
+    assert cost_of(replace(lease, candidate=candidate), USAGE).usd is None
+
+
+def test_headers_grow_with_what_is_known() -> None:
+    made = account()
+    assert dict(made.headers()) == {b"x-gateway-policy": b"v1"}
+    lease = served(made)
+    made.waited, made.asked = 0.25, made.request.arrived + 0.251
+    told = dict(made.headers())
+    assert told[b"x-gateway-rule"] == b"chat"
+    assert (told[b"x-gateway-outcome"], told[b"x-gateway-reason"]) == (b"local", b"local_has_room")
+    assert (told[b"x-gateway-backend"], told[b"x-gateway-upstream"]) == (b"gpu", b"w1")
+    assert told[b"x-gateway-queue-ms"] == b"250.0"
+    assert float(told[b"x-gateway-overhead-ms"]) == pytest.approx(1.0, abs=0.01)
+    assert b"x-gateway-cost-usd" not in told
+    made.cost = cost_of(lease, USAGE)
+    assert float(dict(made.headers())[b"x-gateway-cost-usd"]) > 0
+
+
+def test_the_receipt_of_a_spill() -> None:
+    made = account(residency=Demand(zones=frozenset()))
+    lease = served(made, overflow=True)
+    made.attempts.append(Attempt("a1", "x", made.request.arrived + 0.002, made.request.arrived + 0.5, "answered", 200))
+    made.first_byte = made.request.arrived + 0.1
+    made.usage, made.cost = USAGE, cost_of(lease, USAGE)
+    receipt = made.receipt()
+    assert set(receipt) == KEYS
+    assert (receipt["outcome"], receipt["chosen"], receipt["rule"]) == ("spilled", "a1", "chat")
+    assert receipt["candidates"][0] == {
+        "upstream": "w1",
+        "score": 1.0,
+        "work": 10,
+        "load": 0.95,
+        "limit": 1000,
+        "queue_depth": 3,
+        "gpu": 0.9,
+        "age_ms": 250.0,
+    }
+    assert receipt["attempts"] == [
+        {"upstream": "a1", "result": "answered", "status": 200, "at_ms": 2.0, "took_ms": 498.0}
+    ]
+    assert receipt["times"]["ttft_ms"] == 100.0
+    assert receipt["usage"]["cached_tokens"] == 10
+    assert json.loads(encode(receipt)) == receipt
+
+
+def test_outcomes() -> None:
+    made = account()
+    assert made.outcome == "refused"
+    made.fail(FleetSaturated("full"))
+    assert (made.outcome, made.receipt()["error"]) == ("refused", "fleet_saturated")
+    served(made)
+    made.attempts.append(Attempt("w1", "x", 0.0))
+    made.fail(UpstreamFailed("broken"))
+    assert made.outcome == "failed"
+    made.first_byte = 1.0
+    assert made.outcome == "local", "it was served, in part"
+    made.left = True
+    assert made.receipt()["error"] == "client_left"
+
+
+def test_residency_is_that_of_everyone_who_has_a_say() -> None:
+    made = Account(request(residency=Demand(zones=frozenset({"eu"}))), "v1")
+    assert made.receipt()["residency"] == ["eu"]
+    strict = policy_of(rules=(rule(residency=Demand(local=True)),))
+    made.decision = decide(made.request, board(strict), Random(1))
+    assert made.receipt()["residency"] == ["local", "eu"]
+
+
+def test_a_name_that_no_policy_could_give_is_cut() -> None:
+    receipt = account(model="x" * 100_000).receipt()
+    assert len(receipt["model"]) == 128
+    assert len(encode(receipt)) <= MAX_BYTES
+
+
+def test_past_two_kilobytes_the_chosen_candidate_is_the_last_to_go() -> None:
+    made = account()
+    lease = served(made, overflow=True)
+    made.seen.clear()
+    for number in range(30):
+        made.seen[f"w{number}"] = Seen(f"w{number}", 1.0, 10**6, 0.95, 10**7, 3, 0.9, 0.25)
+    name = lease.candidate.upstream.name
+    made.seen[name] = Seen(name, 0.9, 1, 0.0, 1000)
+    kept = json.loads(encode(made.receipt()))
+    assert kept["cut"] is True
+    assert len(kept["candidates"]) > 1
+    assert kept["candidates"][-1]["upstream"] == name
+    assert [row["upstream"] for row in kept["candidates"][:-1]] == [f"w{n}" for n in range(len(kept["candidates"]) - 1)]

@@ -1,0 +1,233 @@
+"""Reading a body once, and decoding only what routing needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.edge.body import ClientLeft, Receive, decode, read
+from gateway.edge.calls import Call
+from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+
+JSON = {b"content-type": b"application/json"}
+MARKER = "never-to-be-quoted"
+
+
+def body(**more: Any) -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": MARKER}], **more}).encode()
+
+
+# decode
+
+
+def test_the_fields_that_routing_needs() -> None:
+    made = decode(body(stream=True, stream_options={"include_usage": True}, max_tokens=7, n=3, temperature=0.5))
+    assert (made.model, made.stream, made.include_usage, made.max_tokens, made.choices) == ("m", True, True, 7, 3)
+    assert made.known == ("n",)
+    assert bytes(made.fields["temperature"]) == b"0.5"
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    made = decode(b'{"model":"m"}')
+    assert (made.stream, made.include_usage, made.max_tokens, made.choices) == (False, False, None, 1)
+    assert (made.prompt_bytes, made.known) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 6}, 6),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, 6),
+        ({"max_tokens": 5, "max_completion_tokens": None}, 5),
+        ({"max_tokens": None}, None),
+    ],
+)
+def test_the_newer_name_of_the_cap_wins(more: dict[str, Any], expected: int | None) -> None:
+    assert decode(body(**more)).max_tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "choices"), [({"n": 2}, 2), ({"best_of": 4}, 4), ({"n": 2, "best_of": 4}, 4), ({"n": None}, 1)]
+)
+def test_choices_are_the_outputs_that_are_written(more: dict[str, Any], choices: int) -> None:
+    assert decode(body(**more)).choices == choices
+
+
+def test_a_repeated_key_counts_once_and_the_last_one_holds() -> None:
+    made = decode(b'{"model":"first","stream":true,"model":"second","stream":false}')
+    assert (made.model, made.stream) == ("second", False)
+
+
+@pytest.mark.parametrize(
+    ("more", "known"),
+    [
+        ({"service_tier": "flex", "store": True, "priority": 3}, {"service_tier", "store", "priority"}),
+        ({"service_tier": "auto", "store": False, "priority": 0, "n": 1, "background": False}, set()),
+        ({"store": None, "kv_transfer_params": {}, "cache_salt": "x"}, {"kv_transfer_params", "cache_salt"}),
+    ],
+)
+def test_known_fields_are_named_where_they_change_something(more: dict[str, Any], known: set[str]) -> None:
+    assert set(decode(body(**more)).known) == known
+
+
+def test_prompt_bytes_are_what_the_model_reads() -> None:
+    messages = [{"role": "user", "content": "x" * 1000}]
+    short = decode(json.dumps({"model": "m", "messages": messages, "user": "y" * 1000}).encode())
+    assert short.prompt_bytes == len(json.dumps(messages).encode())
+    more = decode(json.dumps({"model": "m", "messages": messages, "tools": [{"name": "z" * 100}]}).encode())
+    assert more.prompt_bytes > short.prompt_bytes + 100
+
+
+REFUSED: list[tuple[bytes, str | None]] = [
+    (b"", None),
+    (b"{", None),
+    (b"[]", None),
+    (b'"text"', None),
+    (b"null", None),
+    (b"\xff\xfe", None),
+    (b"\xef\xbb\xbf" + body(), None),
+    (body() + b"{}", None),
+    (b'{"model":"m","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", None),
+    (b'{"model":"m","x":NaN}', None),
+    (b'{"messages":[]}', "model"),
+    (body(model=7), "model"),
+    (body(model=None), "model"),
+    (body(stream="yes"), "stream"),
+    (body(stream=1), "stream"),
+    (body(stream_options=[]), "stream_options"),
+    (body(stream_options={"include_usage": "yes"}), "stream_options"),
+    (body(max_tokens=0), "max_tokens"),
+    (body(max_tokens="9"), "max_tokens"),
+    (body(max_tokens=True), "max_tokens"),
+    (body(max_tokens=1e3), "max_tokens"),
+    (body(max_completion_tokens=-1), "max_completion_tokens"),
+    (body(n=0), "n"),
+    (body(n=129), "n"),
+    (body(best_of=[]), "best_of"),
+    (body(previous_response_id="resp_1"), "previous_response_id"),
+    (body(conversation="conv_1"), "conversation"),
+    (body(background=True), "background"),
+]
+
+
+@pytest.mark.parametrize(("raw", "param"), REFUSED, ids=[raw[:40].decode("latin-1") for raw, _ in REFUSED])
+def test_refusals_name_the_field_and_quote_nothing(raw: bytes, param: str | None) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode(raw)
+    assert refused.value.param == param
+    assert MARKER not in refused.value.message
+
+
+@pytest.mark.parametrize("more", [{"previous_response_id": None}, {"conversation": None}, {"background": None}])
+def test_null_state_is_no_state(more: dict[str, Any]) -> None:
+    assert decode(body(**more)).model == "m"
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_any_bytes_are_a_body_or_a_contract_error(raw: bytes) -> None:
+    with contextlib.suppress(InvalidRequest):
+        assert decode(raw).model is not None
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["model", "stream", "stream_options", "max_tokens", "n", "best_of", "store", "messages"]), _json
+    )
+)
+def test_any_value_in_a_known_field_is_taken_or_refused(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidRequest):
+        made = decode(json.dumps(fields).encode())
+        assert made.max_tokens is None or made.max_tokens >= 1
+        assert made.choices >= 1
+
+
+# read
+
+
+def call(headers: dict[bytes, bytes]) -> Call:
+    return Call("id", 0.0, "/v1/chat/completions", headers, None, None)
+
+
+def arriving(*pieces: bytes | None) -> tuple[Receive, list[bytes | None]]:
+    """What an ASGI server hands over: pieces, the last one marked; None is a caller that leaves. And what is left."""
+    left = list(pieces)
+
+    async def receive() -> MutableMapping[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        piece = left.pop(0)
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(left)}
+
+    return receive, left
+
+
+async def test_a_body_in_pieces() -> None:
+    receive, _ = arriving(b"ab", b"", b"cd")
+    assert await read(call(JSON), receive, 10, 1.0) == b"abcd"
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"Application/JSON; charset=utf-8", b" application/json "])
+async def test_content_types_that_mean_json(kind: bytes) -> None:
+    receive, _ = arriving(b"{}")
+    assert await read(call({b"content-type": kind}), receive, 10, 1.0) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {b"content-type": b"text/plain"}, JSON | {b"content-encoding": b"gzip"}], ids=str
+)
+async def test_other_media_are_refused_before_a_byte_is_read(headers: dict[bytes, bytes]) -> None:
+    receive, left = arriving(b"{}")
+    with pytest.raises(UnsupportedMedia):
+        await read(call(headers), receive, 10, 1.0)
+    assert left == [b"{}"]
+
+
+async def test_too_much_is_refused_as_soon_as_it_is_known() -> None:
+    receive, left = arriving(b"12345")
+    with pytest.raises(RequestTooLarge):
+        await read(call(JSON | {b"content-length": b"11"}), receive, 10, 1.0)
+    assert left == [b"12345"]
+    receive, left = arriving(b"123456", b"123456", b"123456")
+    with pytest.raises(RequestTooLarge):
+        await read(call(JSON), receive, 10, 1.0)
+    assert left == [b"123456"]
+    receive, _ = arriving(b"12345678901")
+    with pytest.raises(RequestTooLarge):
+        await read(call(JSON), receive, 10, 1.0)
+    receive, _ = arriving(b"1234567890")
+    assert len(await read(call(JSON), receive, 10, 1.0)) == 10
+
+
+@pytest.mark.parametrize("pieces", [(None,), (b"a", None)])
+async def test_a_caller_that_leaves(pieces: tuple[bytes | None, ...]) -> None:
+    receive, _ = arriving(*pieces)
+    with pytest.raises(ClientLeft):
+        await read(call(JSON), receive, 10, 1.0)
+
+
+@pytest.mark.parametrize("first", [[], [b"a"]], ids=["nothing", "a part"])
+async def test_a_caller_that_dawdles(first: list[bytes]) -> None:
+    async def receive() -> MutableMapping[str, Any]:
+        if not first:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": first.pop(), "more_body": True}
+
+    with pytest.raises(InvalidRequest, match=r"did not arrive within 0\.01 s"):
+        await read(call(JSON), receive, 10, 0.01)

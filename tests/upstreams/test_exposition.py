@@ -1,0 +1,152 @@
+"""Metrics pages of engines and GPU nodes: the simulator's, older and newer spellings, and broken ones."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.model import Scrape
+from gateway.upstreams.dialects.dcgm import parse_gpus, utilisation
+from gateway.upstreams.dialects.vllm import parse_metrics
+from gateway.upstreams.exposition import samples
+from loadtests.simfleet.config import WorkerConfig
+from loadtests.simfleet.dcgm import GpuReading, render
+from loadtests.simfleet.engine import Engine
+from loadtests.simfleet.metrics import Load, Stats
+from loadtests.simfleet.page import Page
+
+STARTED = 1_700_000_000.25
+
+
+def vllm_page(load: Load, model: str = "m") -> str:
+    config = WorkerConfig(name="w", model=model)
+    return Page(config, STARTED).render(load, Engine(config), Stats(), 1.5).decode()
+
+
+# the format
+
+
+def test_only_what_is_asked_for_with_labels_and_values() -> None:
+    page = '# HELP a text\n# TYPE a gauge\na{x="1",y="a\\"b"} 2.5 1700000000\na 3\nab 4\nb{} 5\n'
+    found = list(samples(page, frozenset({"a", "b"})))
+    assert [(s.name, dict(s.labels), s.value) for s in found] == [
+        ("a", {"x": "1", "y": 'a\\"b'}, 2.5),
+        ("a", {}, 3.0),
+        ("b", {}, 5.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a", "a ", "a{", 'a{x="1"', 'a{x="1"} ', "a word", "a NaN", "a nan", "a +Inf", "a -Inf", "a 9223372036854775794"],
+)
+def test_a_line_that_says_nothing_is_skipped(line: str) -> None:
+    assert list(samples(f"{line}\na 1\n", frozenset({"a"})))[-1].value == 1
+    assert len(list(samples(line, frozenset({"a"})))) == 0
+
+
+@given(st.text(max_size=200))
+def test_any_page_is_read(page: str) -> None:
+    list(samples("a" + page + "\na{" + page, frozenset({"a"})))
+
+
+def test_it_agrees_with_the_official_parser() -> None:
+    page = vllm_page(Load(3, 4, 0.5), 'odd "name" {with} braces')
+    names = frozenset({"vllm:num_requests_running", "vllm:kv_cache_usage_perc", "vllm:e2e_request_latency_seconds_sum"})
+    official = [
+        (sample.name, sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name in names
+    ]
+    assert [(sample.name, sample.value) for sample in samples(page, names)] == official
+
+
+# vLLM
+
+
+def test_a_page_of_the_simulated_worker() -> None:
+    assert parse_metrics(vllm_page(Load(3, 14, 0.625))) == Scrape(running=3, waiting=14, kv=0.625, started=STARTED)
+    assert parse_metrics(vllm_page(Load())) == Scrape(running=0, waiting=0, kv=0.0, started=STARTED)
+
+
+def test_an_older_name_is_understood_and_the_newer_one_preferred() -> None:
+    old = 'vllm:num_requests_running{model_name="m"} 2.0\nvllm:gpu_cache_usage_perc{model_name="m"} 0.25\n'
+    assert parse_metrics(old) == Scrape(running=2, kv=0.25)
+    assert parse_metrics(old + 'vllm:kv_cache_usage_perc{model_name="m"} 0.5\n').kv == 0.5
+
+
+def test_engines_of_one_server_are_added_and_the_fullest_cache_counts() -> None:
+    lines = [
+        f'vllm:{name}{{engine="{engine}"}} {value}'
+        for engine in (0, 1)
+        for name, value in (
+            ("num_requests_running", 2 + engine),
+            ("num_requests_waiting", engine),
+            ("kv_cache_usage_perc", 0.2 + engine / 2),
+        )
+    ]
+    assert parse_metrics("\n".join(lines)) == Scrape(running=5, waiting=1, kv=0.7)
+
+
+@pytest.mark.parametrize("page", ["", "# HELP x y\n", "<html>404</html>", 'vllm:num_requests_runing{engine="0"} 7\n'])
+def test_what_is_not_published_is_unknown_never_zero(page: str) -> None:
+    scrape = parse_metrics(page)
+    assert (scrape.running, scrape.waiting, scrape.kv, scrape.started) == (None, None, None, None)
+
+
+# DCGM
+
+
+def dcgm_page(*gpus: GpuReading, hostname: str = "node-1") -> str:
+    return render(hostname, gpus).decode()
+
+
+def test_a_page_of_the_simulated_node() -> None:
+    page = parse_gpus(dcgm_page(GpuReading(0, Load(8, 0, 0.5), 16), GpuReading(1, Load(), 16), GpuReading(2, None, 16)))
+    assert page == {("node-1", 0): pytest.approx(0.5), ("node-1", 1): 0.0, ("node-1", 2): 0.0}
+
+
+def test_sm_activity_is_preferred_to_the_duty_cycle() -> None:
+    line = 'DCGM_FI_DEV_GPU_UTIL{gpu="0",Hostname="n"} 97\n'
+    assert parse_gpus(line) == {("n", 0): 0.97}
+    assert parse_gpus(line + 'DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="0",Hostname="n"} 0.6\n') == {("n", 0): 0.6}
+    assert parse_gpus(line + 'DCGM_FI_PROF_SM_ACTIVE{gpu="0",Hostname="n"} 0.4\n') == {("n", 0): 0.4}
+
+
+def test_a_field_that_is_not_supported_is_not_a_reading() -> None:
+    unsupported = 'DCGM_FI_PROF_SM_ACTIVE{gpu="0"} 9223372036854775794\n'
+    assert parse_gpus(unsupported) == {}
+    assert parse_gpus(unsupported + 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 50\n') == {("", 0): 0.5}
+
+
+@pytest.mark.parametrize("label", ["hostname", "Hostname"])
+def test_the_host_label_in_both_spellings(label: str) -> None:
+    assert parse_gpus(f'DCGM_FI_DEV_GPU_UTIL{{gpu="3",{label}="n"}} 10\n') == {("n", 3): 0.1}
+
+
+def test_a_sample_of_no_gpu_is_left_out() -> None:
+    assert parse_gpus('DCGM_FI_DEV_GPU_UTIL{gpu=""} 10\nDCGM_FI_DEV_GPU_UTIL 10\n') == {}
+
+
+USE = {("a", 0): 0.2, ("a", 1): 0.4, ("b", 0): 0.9}
+
+
+@pytest.mark.parametrize(
+    ("hostname", "gpus", "expected"),
+    [
+        (None, None, 0.5),
+        ("a", None, 0.3),
+        ("a", (1,), 0.4),
+        (None, (0,), 0.55),
+        ("a", (0, 1), 0.3),
+        ("c", None, None),
+        ("a", (7,), None),
+    ],
+)
+def test_a_workers_use_is_the_mean_of_its_gpus(
+    hostname: str | None, gpus: tuple[int, ...] | None, expected: float | None
+) -> None:
+    assert utilisation(USE, hostname, gpus) == (None if expected is None else pytest.approx(expected))
