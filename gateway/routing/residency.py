@@ -22,7 +22,7 @@ def parse_demand(text: str | None, zones: Iterable[str], *, param: str = "X-Data
     if text is None:
         return Demand()
     known = frozenset(zones)
-    tokens = [token.strip().lower() for token in text.split(",")]
+    tokens = [token.strip(" \t").lower() for token in text.split(",")]
     if len(tokens) > _MAX_TOKENS:
         raise ResidencyUnknown(f"{param}: more than {_MAX_TOKENS} values", param=param)
     for token in tokens:

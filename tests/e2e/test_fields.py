@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.gateways import Lane, Site
@@ -28,7 +30,7 @@ def test_towards_our_own_workers_they_are_removed_and_named(site: Site) -> None:
 
 
 @pytest.mark.parametrize("field", [{"service_tier": "flex"}, {"store": True}, {"kv_transfer_params": {}}], ids=str)
-def test_towards_a_bought_api_they_are_refused(site: Site, field: dict[str, object]) -> None:
+def test_towards_a_bought_api_they_are_refused(site: Site, field: dict[str, Any]) -> None:
     before = len(site.fleet.requests("bought-api"))
     answer = site.chat("bought", **field)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
@@ -37,7 +39,7 @@ def test_towards_a_bought_api_they_are_refused(site: Site, field: dict[str, obje
 
 
 @pytest.mark.parametrize("field", [{"service_tier": "auto"}, {"store": False}, {"store": None}, {"n": 2}], ids=str)
-def test_neutral_values_and_priced_fields_reach_a_bought_api(site: Site, field: dict[str, object]) -> None:
+def test_neutral_values_and_priced_fields_reach_a_bought_api(site: Site, field: dict[str, Any]) -> None:
     answer = site.chat("bought", **field)
     assert (answer.status_code, answer.headers["x-gateway-outcome"]) == (200, "managed")
 

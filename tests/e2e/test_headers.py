@@ -51,7 +51,7 @@ def last_request(site: Site, server: str) -> dict[str, Any]:
     ],
 )
 def test_the_callers_own_id_comes_back_if_it_is_short_and_printable(site: Site, sent: str, echoed: str | None) -> None:
-    headers = [("X-Request-Id", sent.encode("latin-1"))]
+    headers = [(b"X-Request-Id", sent.encode("latin-1"))]
     answer = site.http.get("/v1/models", headers=headers)
     assert answer.headers.get("x-client-request-id") == echoed
     assert len(answer.headers["x-request-id"]) == 32

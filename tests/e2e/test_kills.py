@@ -40,11 +40,11 @@ def workers() -> Iterator[list[SimFleet]]:
         yield [first, second]
 
 
-async def plain(site: Site, client: httpx.AsyncClient) -> httpx.Response:
+async def plain(client: httpx.AsyncClient) -> httpx.Response:
     return await client.post("/v1/chat/completions", json=chat_body("pair", max_tokens=TOKENS, ignore_eos=True))
 
 
-async def stream(site: Site, client: httpx.AsyncClient) -> tuple[httpx.Response, list[str]]:
+async def stream(client: httpx.AsyncClient) -> tuple[httpx.Response, list[str]]:
     """The answer and its events as they came."""
     body = chat_body("pair", max_tokens=TOKENS, ignore_eos=True, stream=True)
     async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -75,7 +75,8 @@ async def kill_when_busy(victim: SimFleet) -> None:
 
     def busy() -> bool:
         state = victim.state("pair-1")
-        return state["running"] >= (PLAIN + STREAMS + SDK_STREAMS) // 4 and state["generation_tokens"] > 300
+        running, tokens = int(state["running"]), int(state["generation_tokens"])
+        return running >= (PLAIN + STREAMS + SDK_STREAMS) // 4 and tokens > 300
 
     await asyncio.to_thread(eventually, busy, "the worker is busy")
     victim.kill()
@@ -84,12 +85,18 @@ async def kill_when_busy(victim: SimFleet) -> None:
 async def load(site: Site, victim: SimFleet) -> tuple[list[Any], list[Any], list[Any]]:
     limits = httpx.Limits(max_connections=PLAIN + STREAMS)
     headers = {"Authorization": f"Bearer {KEY}"}
-    base = {"base_url": site.gateway.url, "headers": headers, "trust_env": False, "timeout": 30, "limits": limits}
+    base: dict[str, Any] = {
+        "base_url": site.gateway.url,
+        "headers": headers,
+        "trust_env": False,
+        "timeout": 30,
+        "limits": limits,
+    }
     async with httpx.AsyncClient(**base) as client, site.async_sdk() as sdk:
         killing = asyncio.create_task(kill_when_busy(victim))
         done = await asyncio.gather(
-            asyncio.gather(*(plain(site, client) for _ in range(PLAIN))),
-            asyncio.gather(*(stream(site, client) for _ in range(STREAMS))),
+            asyncio.gather(*(plain(client) for _ in range(PLAIN))),
+            asyncio.gather(*(stream(client) for _ in range(STREAMS))),
             asyncio.gather(*(sdk_stream(sdk) for _ in range(SDK_STREAMS))),
         )
         await killing
@@ -162,5 +169,5 @@ def test_the_leases_of_a_killed_gateway_are_gone_soon_and_no_live_one_is(tmp_pat
 
 
 def store_seconds(store: redis.Redis) -> float:
-    seconds, micros = store.time()  # type: ignore[misc]
+    seconds, micros = store.time()
     return float(seconds) + float(micros) / 1e6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ SHORT = {"max_wait": "500ms"}
 LANES = [
     Lane("stay", workers=2, seats=1, flagged=SHORT),
     Lane("storm", workers=4, seats=2, flagged=SHORT),
+    Lane("down", flagged={**SHORT, "fallback": ["down-api"]}),
     Lane("abroad", backend={"zone": "us"}),
     Lane(
         "private",
@@ -32,7 +34,7 @@ FLAGGED_TOKENS = 200
 """More prompt tokens than any unflagged request has: what tells the two apart at the simulated API."""
 
 
-def flagged(site: Site, model: str, value: str = "local", **body: object) -> httpx.Response:
+def flagged(site: Site, model: str, value: str = "local", **body: Any) -> httpx.Response:
     messages = [{"role": "user", "content": FLAGGED_PROMPT}]
     return site.chat(model, {"X-Data-Residency": value}, messages=messages, **body)
 
@@ -99,12 +101,22 @@ def test_no_retry_ever_takes_it_out_of_the_house(site: Site) -> None:
     assert all(seen["prompt_tokens"] < FLAGGED_TOKENS for seen in site.fleet.requests("storm-api"))
 
 
+def test_with_every_worker_down_it_is_told_to_come_back(site: Site) -> None:
+    """Even where the rule names a fallback: the demand is stronger."""
+    site.fleet.config("down-1", die=True)
+    for _ in range(3):
+        refused = flagged(site, "down")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_capacity")
+        assert int(refused.headers["retry-after"]) >= 1
+    assert site.fleet.requests("down-api") == []
+
+
 @pytest.mark.parametrize(
     "value", ["", "mars", "local,mars", "local;eu", "eu,,de", ",", "eu de", "LOKAL", "*", "local\xff", "e" * 200]
 )
 def test_a_demand_that_is_not_understood_is_refused_and_sent_nowhere(site: Site, value: str) -> None:
     before = everything_received(site)
-    headers = [("X-Data-Residency", value.encode("latin-1"))]
+    headers = [(b"X-Data-Residency", value.encode("latin-1"))]
     answer = site.http.post("/v1/chat/completions", json=chat_body("stay"), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "residency_unknown")
     assert answer.json()["error"]["param"] == "X-Data-Residency"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -61,7 +62,7 @@ def test_a_stream_with_usage_ends_with_its_frame(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("asked", [None, {"include_usage": False}, {"include_usage": True}], ids=str)
 def test_usage_is_on_the_receipt_of_a_stream_asked_for_or_not(site: Site, asked: dict[str, bool] | None) -> None:
-    body = {"max_tokens": 6, "ignore_eos": True, **({"stream_options": asked} if asked else {})}
+    body: dict[str, Any] = {"max_tokens": 6, "ignore_eos": True, **({"stream_options": asked} if asked else {})}
     with site.stream("chat", **body) as (answer, lines):
         frames = list(lines)
     assert frames[-1] == "[DONE]"

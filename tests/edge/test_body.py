@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.body import ClientLeft, Receive, decode, read
+from gateway.edge.body import ClientLeft, decode, read
 from gateway.edge.calls import Call
+from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 
 JSON = {b"content-type": b"application/json"}

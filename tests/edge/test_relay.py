@@ -1,0 +1,164 @@
+"""The way back, from a real connection to what the ASGI server is given."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.edge.account import Account
+from gateway.edge.relay import read_some, relay
+from gateway.errors import BadAnswer, Reset, UpstreamFault
+from gateway.model import Timeouts
+from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
+from gateway.upstreams.sse import MAX_FRAME_BYTES
+from tests.worlds import request
+
+FRONT = [(b"x-gateway-outcome", b"local")]
+MOST = 1 << 20
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-RateLimit-Remaining: 3\r\n\r\n"
+FRAME = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def whole(status: int, body: bytes, *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 %d X" % status, b"Content-Type: application/json", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@asynccontextmanager
+async def answered(*pieces: bytes, reset: bool = False) -> AsyncIterator[Exchange]:
+    """An exchange with a server that answers with these pieces and then closes, or resets, the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        if reset:
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    pool = Pool(Address(host, port))
+    try:
+        async with await pool.send(request_head("POST", "/", host, (), 0), b"", Timeouts(total=5.0)) as exchange:
+            yield exchange
+    finally:
+        await pool.aclose()
+        server.close()
+        await server.wait_closed()
+
+
+class Down:
+    """What the ASGI server was given."""
+
+    def __init__(self) -> None:
+        self.messages: list[MutableMapping[str, Any]] = []
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        self.messages.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.messages[1:])
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self.messages[0]["headers"])
+
+
+async def relayed(exchange: Exchange, **asked: Any) -> tuple[Down, Account, UpstreamFault | None]:
+    down, account = Down(), Account(request(arrived=time.monotonic(), **asked), "v1")
+    return down, account, await relay(exchange, account, lambda: FRONT, down.send, MOST)
+
+
+def chunked(*pieces: bytes) -> tuple[bytes, ...]:
+    head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    return (head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces))
+
+
+END = b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_stream_and_its_usage(asked: bool) -> None:
+    async with answered(*chunked(FRAME, USAGE, DONE), END) as exchange:
+        down, account, broke = await relayed(exchange, stream=True, include_usage=asked)
+    assert broke is None
+    assert down.body == (FRAME + USAGE + DONE if asked else FRAME + DONE)
+    assert down.headers == {b"content-type": b"text/event-stream", **dict(FRONT)}
+    assert account.usage is not None
+    assert (account.usage.output_tokens, account.usage.estimated) == (1, False)
+    assert account.first_byte is not None
+
+
+async def test_a_stream_without_usage_is_estimated() -> None:
+    async with answered(*chunked(FRAME, FRAME, DONE), END) as exchange:
+        _, account, _ = await relayed(exchange, stream=True)
+    assert account.usage is not None
+    assert account.usage.estimated
+
+
+async def test_a_stream_cut_inside_a_frame_ends_at_the_last_whole_one() -> None:
+    async with answered(*chunked(FRAME, FRAME[:20]), reset=True) as exchange:
+        down, account, broke = await relayed(exchange, stream=True)
+    assert isinstance(broke, Reset)
+    assert account.error == "upstream_error"
+    first, event, rest = down.body.split(b"\n\n")
+    assert (first + b"\n\n", rest) == (FRAME, b"")
+    assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "upstream_error"
+    assert down.messages[-1]["more_body"] is False
+
+
+async def test_where_part_of_a_frame_went_out_a_blank_line_comes_first() -> None:
+    huge = b"data: " + b"x" * MAX_FRAME_BYTES
+    async with answered(*chunked(huge), reset=True) as exchange:
+        down, _, broke = await relayed(exchange, stream=True)
+    assert isinstance(broke, Reset)
+    before, event, rest = down.body.split(b"\n\n")
+    assert before == huge
+    assert b'"upstream_error"' in event
+    assert rest == b""
+
+
+@pytest.mark.parametrize("pieces", [(), (FRAME[:20],)], ids=["nothing", "half a frame"])
+async def test_before_the_first_frame_the_client_has_seen_nothing(pieces: tuple[bytes, ...]) -> None:
+    async with answered(*chunked(*pieces), reset=True) as exchange:
+        down, account = Down(), Account(request(stream=True), "v1")
+        with pytest.raises(Reset):
+            await relay(exchange, account, lambda: FRONT, down.send, MOST)
+    assert down.messages == []
+    assert account.first_byte is None
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 422])
+async def test_a_whole_answer_passes_with_its_status_and_body(status: int) -> None:
+    body = b'{"usage":{"prompt_tokens":2,"completion_tokens":1}}'
+    async with answered(whole(status, body, b"X-RateLimit-Limit: 3", b"Set-Cookie: a=b")) as exchange:
+        down, account, _ = await relayed(exchange)
+    assert (down.messages[0]["status"], down.body) == (status, body)
+    expected = {b"content-type": b"application/json", b"content-length": b"%d" % len(body), **dict(FRONT)}
+    assert down.headers == expected
+    assert (account.usage is not None) is (status == 200)
+
+
+async def test_an_answer_too_large_to_hold_is_refused_before_a_byte_of_it_leaves() -> None:
+    async with answered(whole(200, b"x" * (MOST + 1))) as exchange:
+        down, account = Down(), Account(request(), "v1")
+        with pytest.raises(BadAnswer):
+            await relay(exchange, account, lambda: FRONT, down.send, MOST)
+    assert down.messages == []
+
+
+async def test_of_a_long_refusal_enough_is_read_to_tell_its_code() -> None:
+    async with answered(whole(500, b"x" * (1 << 20))) as exchange:
+        assert 0 < len(await read_some(exchange)) <= 64 << 10
