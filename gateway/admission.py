@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,26 +11,13 @@ from typing import Protocol
 
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
 from gateway.fleet.leases import Grant, Leases, slot_name
-from gateway.model import (
-    Candidate,
-    Decision,
-    GenRequest,
-    Group,
-    Lease,
-    Priority,
-    Reservation,
-    Seen,
-    Snapshot,
-)
+from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reservation, Seen, Snapshot
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
+from gateway.waiting import Line
 
 POLL_SECONDS = 0.1
-"""How often a waiter looks for room that another replica freed; our own releases wake it at once."""
-RETRY_AFTER_SECONDS = (1, 60)
-DRAIN_MEMORY_SECONDS = 10.0
-Looks = dict[str, Seen]
-"""Upstream -> the last look at it."""
+"""How often the head of a line looks for room that another replica freed; our own releases wake it at once."""
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
@@ -41,43 +25,14 @@ class Reserver(Protocol):
     async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None: ...
 
 
-@dataclass(order=True, slots=True)
-class Waiter:
-    """A place in the queue of a backend: higher classes first, then first come."""
-
-    rank: int
-    number: int
-    turn: asyncio.Event = field(compare=False, default_factory=asyncio.Event)
-
-
 @dataclass(slots=True)
-class Line:
-    """Who waits for one backend, and how fast it frees leases (per second, forgetting over DRAIN_MEMORY_SECONDS)."""
+class Visit:
+    """What one admission saw and did, kept also where it ends in a refusal: the receipt tells it."""
 
-    waiters: list[Waiter] = field(default_factory=list)
-    rate: float = 0.0
-    last: float = 0.0
-
-    def behind(self, rank: int) -> bool:
-        """Whether a newcomer of this class has to stand behind somebody."""
-        return bool(self.waiters) and self.waiters[0].rank <= rank
-
-    def wake(self) -> None:
-        if self.waiters:
-            self.waiters[0].turn.set()
-
-    def released(self, now: float) -> None:
-        if self.last:
-            gap = max(now - self.last, 1e-6)
-            weight = min(1.0, gap / DRAIN_MEMORY_SECONDS)
-            self.rate += weight * (1 / gap - self.rate)
-        self.last = now
-
-    def retry_after(self, now: float) -> int:
-        """Seconds until a newcomer is likely to find room: those before it, at the rate at which leases come free."""
-        low, high = RETRY_AFTER_SECONDS
-        rate = min(self.rate, 1 / max(now - self.last, 1e-6)) if self.last else 0.0
-        return high if rate <= 0 else min(high, max(low, math.ceil((len(self.waiters) + 1) / rate)))
+    seen: dict[str, Seen] = field(default_factory=dict)
+    waited: float = 0.0
+    unpaid: bool = False
+    """True where there was room to buy but the rule's budget was spent."""
 
 
 class Admission:
@@ -92,93 +47,98 @@ class Admission:
     ) -> None:
         self._leases, self._budgets, self._snapshot, self._clock = leases, budgets, snapshot, clock
         self._lines: dict[str, Line] = {}
-        self._numbers = itertools.count()
 
-    async def admit(self, request: GenRequest, decision: Decision, seen: Looks | None = None) -> Lease:
+    async def admit(
+        self,
+        request: GenRequest,
+        decision: Decision,
+        visit: Visit | None = None,
+        again: Callable[[], Decision] | None = None,
+    ) -> Lease:
         """The lease under which `request` may be sent; the caller gives it back with `release`.
 
-        `seen` is filled with what was looked at, also where nothing had room: a refusal has a receipt too.
+        `again` decides anew on the snapshot of that moment: a worker that comes back while the request waits is found.
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
-        began = self._clock()
-        seen = {} if seen is None else seen
+        visit = Visit() if visit is None else visit
         for groups in order(decision):
             if groups is decision.overflow:
-                lease = await self._overflow(decision, seen, self._clock() - began if decision.primary else 0.0)
+                lease = await self._overflow(decision, visit)
             else:
-                lease = await self._primary(request, decision, began, seen)
+                lease = await self._primary(request, decision, visit, again or (lambda: decision))
             if lease is not None:
                 return lease
-        raise self._shed(request, decision)
+        raise self._shed(request, decision, visit)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once; safe to call from a `finally` under cancellation."""
         self._leases.release(lease.group.backend, lease.id)
-        line = self._line(lease.group.backend)
+        line = self.line(lease.group.backend)
         line.released(self._clock())
         line.wake()
 
-    async def _primary(self, request: GenRequest, decision: Decision, began: float, seen: Looks) -> Lease | None:
+    def line(self, backend: str) -> Line:
+        return self._lines.setdefault(backend, Line())
+
+    async def _primary(
+        self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]
+    ) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
         if not decision.primary:
             return None
-        rank = _RANK[request.priority]
-        line = self._line(decision.primary[0].backend)
-        if not line.behind(rank) and (lease := await self._first(decision.primary, 0.0, seen)):
+        rank, line = _RANK[request.priority], self.line(decision.primary[0].backend)
+        if not line.behind(rank) and (lease := await self._first(decision.primary, visit)):
             return lease
+        began = self._clock()
         until = began + decision.max_wait
         if request.deadline is not None:
             until = min(until, request.deadline)
-        return await self._wait(request, decision, line, rank, began, until, seen) if until > self._clock() else None
+        if until <= began:
+            return None
+        try:
+            return await self._wait(line, rank, until, visit, again)
+        finally:
+            visit.waited += self._clock() - began
 
     async def _wait(
-        self,
-        request: GenRequest,
-        decision: Decision,
-        line: Line,
-        rank: int,
-        began: float,
-        until: float,
-        seen: Looks,
+        self, line: Line, rank: int, until: float, visit: Visit, again: Callable[[], Decision]
     ) -> Lease | None:
-        waiter = Waiter(rank, next(self._numbers))
-        heapq.heappush(line.waiters, waiter)
+        waiter = line.join(rank)
+        if waiter is None:
+            return None
         try:
             while (left := until - self._clock()) > 0:
                 waiter.turn.clear()
-                if line.waiters[0] is waiter:
-                    lease = await self._first(decision.primary, self._clock() - began, seen)
-                    if lease is not None:
-                        return lease
+                first = line.head is waiter
+                if first and (lease := await self._first(_primary_of(again), visit)):
+                    return lease
                 # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, POLL_SECONDS)):
+                    async with asyncio.timeout(min(left, POLL_SECONDS) if first else left):
                         await waiter.turn.wait()
             return None
         finally:
-            line.waiters.remove(waiter)
-            heapq.heapify(line.waiters)
-            line.wake()
+            line.leave(waiter)
 
-    async def _overflow(self, decision: Decision, seen: Looks, waited: float) -> Lease | None:
+    async def _overflow(self, decision: Decision, visit: Visit) -> Lease | None:
         """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
         states = self._snapshot().states
         home = [one for group in decision.primary for one in group.candidates if one.upstream.name in states]
-        full = why_full((states[one.upstream.name] for one in home), waited=waited >= POLL_SECONDS)
+        full = why_full((states[one.upstream.name] for one in home), waited=visit.waited >= POLL_SECONDS)
         for one in home:
-            seen.setdefault(one.upstream.name, self._seen(one, states[one.upstream.name].leased))
+            visit.seen.setdefault(one.upstream.name, self._seen(one, states[one.upstream.name].leased))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
-            lease = await self._first((told,), waited, seen)
+            lease = await self._first((told,), visit)
             if lease is None:
                 continue
-            paid = await self._pay(decision, lease)
+            paid = await self._pay(decision, lease, visit)
             if paid is not None:
                 return paid
             self.release(lease)
         return None
 
-    async def _pay(self, decision: Decision, lease: Lease) -> Lease | None:
+    async def _pay(self, decision: Decision, lease: Lease, visit: Visit) -> Lease | None:
         """Money is set aside before anything is sent; fallback spends from the same budget as spill."""
         spill = decision.rule.spill
         if spill is None or spill.budget_usd_per_hour is None:
@@ -187,20 +147,23 @@ class Admission:
             held = await self._budgets.reserve(
                 decision.rule.name, lease.candidate.price_most or 0.0, spill.budget_usd_per_hour
             )
+        except StoreFault:
+            return None
         except BaseException:
             self.release(lease)
             raise
+        visit.unpaid = visit.unpaid or held is None
         return None if held is None else replace(lease, reservation=held)
 
-    async def _first(self, groups: Sequence[Group], waited: float, seen: Looks) -> Lease | None:
+    async def _first(self, groups: Sequence[Group], visit: Visit) -> Lease | None:
         for group in groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
             for one, leased in zip(group.candidates, grant.leased, strict=False):
-                seen[one.upstream.name] = self._seen(one, leased)
+                visit.seen[one.upstream.name] = self._seen(one, leased)
             if grant.index is not None:
                 candidate = group.candidates[grant.index]
-                return Lease(lease_id, candidate, group, _slot(candidate), tuple(seen.values()), waited)
+                return Lease(lease_id, candidate, group, _slot(candidate))
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
@@ -235,21 +198,25 @@ class Admission:
         reading = state.reading
         return replace(seen, queue_depth=reading.waiting, gpu=reading.gpu, age=max(0.0, snapshot.at - reading.at))
 
-    def _shed(self, request: GenRequest, decision: Decision) -> GatewayError:
+    def _shed(self, request: GenRequest, decision: Decision, visit: Visit) -> GatewayError:
         now = self._clock()
         if request.deadline is not None and now >= request.deadline:
             return DeadlineExceeded("the deadline passed while waiting for capacity")
-        spill = decision.rule.spill
-        backends = ", ".join(group.backend for group in (*decision.primary, *decision.overflow))
-        line = self._line((*decision.primary, *decision.overflow)[0].backend)
-        if not decision.primary and decision.overflow and spill is not None and spill.budget_usd_per_hour is not None:
-            return BudgetExceeded(
-                f"rule `{decision.rule.name}` has spent its budget of this hour", retry_after=line.retry_after(now)
-            )
-        return FleetSaturated(f"every upstream of {backends} is full", retry_after=line.retry_after(now))
+        groups = (*decision.primary, *decision.overflow)
+        wait = self.line(groups[0].backend).retry_after(now)
+        spent = f"rule `{decision.rule.name}` has spent its budget of this hour"
+        if visit.unpaid and not decision.primary:
+            return BudgetExceeded(spent, retry_after=wait)
+        full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
+        return FleetSaturated(f"{full}, and {spent}" if visit.unpaid else full, retry_after=wait)
 
-    def _line(self, backend: str) -> Line:
-        return self._lines.setdefault(backend, Line())
+
+def _primary_of(again: Callable[[], Decision]) -> tuple[Group, ...]:
+    """Who may serve at home as things are now; nobody where the new decision is a refusal."""
+    try:
+        return again().primary
+    except GatewayError:
+        return ()
 
 
 def _slot(candidate: Candidate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from gateway import __version__
 from gateway.admission import Admission
 from gateway.edge.middleware import Front
-from gateway.edge.replies import error_body, error_headers
+from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupFault
@@ -23,6 +23,7 @@ from gateway.fleet.probes import Probes
 from gateway.fleet.view import View
 from gateway.model import Policy, UpstreamState
 from gateway.money.budgets import Budgets
+from gateway.money.keys import DEMO_KEY
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.pickers import LOAD_WEIGHT
@@ -31,9 +32,11 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Row, Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
 
 _log = logging.getLogger("gateway")
+RESTART_SECONDS = 0.5
 
 
 def create_app(settings: Settings) -> Front:
@@ -43,6 +46,7 @@ def create_app(settings: Settings) -> Front:
     url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
     if embedded is not None:
         _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
+    asyncio.run(check_store(url))
     store = Store(url)
     telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
@@ -53,7 +57,7 @@ def create_app(settings: Settings) -> Front:
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)
-    receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours)
+    receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     services = Services(settings, live, view, admission, client, receipts, budgets, telemetry)
     watch(services, store)
 
@@ -67,10 +71,8 @@ def create_app(settings: Settings) -> Front:
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             await view.refresh()
-            tasks = [
-                asyncio.create_task(run)
-                for run in (leases.beat_forever(), view.run(), probes.run(), receipts.run(), live.watch())
-            ]
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch)
+            tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
             yield
@@ -82,17 +84,48 @@ def create_app(settings: Settings) -> Front:
     return Front(services, api)
 
 
+async def check_store(url: str) -> None:
+    """Raises StartupFault for a store that cannot be used, before anything is served."""
+    store = Store(url)
+    try:
+        await store.check()
+    finally:
+        await store.aclose()
+
+
+async def keep_running(run: Callable[[], Awaitable[None]]) -> None:
+    """A background task that fails is logged and begins anew: none of them may end in silence."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("background task failed", extra={"fields": {"task": getattr(run, "__qualname__", "?")}})
+        await asyncio.sleep(RESTART_SECONDS)
+
+
 def load_policy(settings: Settings) -> LivePolicy:
     """The folder, with what keys need around them. Raises PolicyFault or StartupFault."""
     if not settings.policies.is_dir():
         raise StartupFault(f"no policy folder at {settings.policies}; give one with --policies or GATEWAY_POLICIES")
-    live = LivePolicy(settings.policies)
-    hashed = [key for key in live.current.keys if key != "demo"]
-    if hashed and not settings.key_pepper.get_secret_value():
-        raise StartupFault("tenants.yaml holds keyed hashes: set GATEWAY_KEY_PEPPER to the pepper they were made with")
+    pepper = settings.key_pepper.get_secret_value()
+    live = LivePolicy(settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old))
+    if (refusal := keys_refused(live.current, pepper)) is not None:
+        raise StartupFault(refusal)
     if not live.current.keys:
         _log.warning("no key is configured: only loopback callers are answered")
     return live
+
+
+def keys_refused(policy: Policy, pepper: str, before: Policy | None = None) -> str | None:
+    """Why the keys of this policy must not take effect: hashes without their pepper, or keys that are suddenly gone.
+
+    A file that is missing for a moment must not open the gateway to everybody on this host.
+    """
+    if any(key != DEMO_KEY for key in policy.keys) and not pepper:
+        return "tenants.yaml holds keyed hashes: set GATEWAY_KEY_PEPPER to the pepper they were made with"
+    if before is not None and before.keys and not policy.keys:
+        return "tenants.yaml: its keys are gone; put it back, or restart the gateway to run without keys"
+    return None
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
@@ -148,10 +181,11 @@ def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
     }
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for GatewayError alone
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return Response(error_body(error), error.status, headers)
+    body = error_body(request.url.path, error, request.state.call.id)
+    return Response(body, error.status, headers)
 
 
 async def answer_http(request: Request, error: Exception) -> Response:

@@ -14,6 +14,10 @@ from typing import Literal
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
+EndpointName = Literal[
+    "chat/completions", "completions", "responses", "embeddings", "messages", "messages/count_tokens"
+]
+"""The generation paths without their `/v1/`."""
 Outcome = Literal["local", "spilled", "fallback", "managed"]
 Reason = Literal[
     "local_has_room",
@@ -86,6 +90,8 @@ class Upstream:
     """Of the whole worker: the price of one GPU times its GPUs."""
     private_in: frozenset[str] = frozenset()
     simulated: bool = False
+    endpoints: frozenset[EndpointName] | None = None
+    """What it speaks; None: what its engine or dialect is known to speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,8 @@ class UpstreamState:
     life: int = 0
     reading: Reading | None = None
     outside: int = 0
+    limit: int | None = None
+    """The learned limit (GPU-us); None where nothing is learned, and its upstream's own limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
 
@@ -259,12 +267,18 @@ class GenRequest:
     body: bytes = field(repr=False)
     prompt_bytes: int = 0
     max_tokens: int | None = None
+    """The caller's cap on each output; 0 where the endpoint writes none."""
     n: int = 1
+    """How many outputs the model writes for it: choices times prompts."""
     stream: bool = False
     include_usage: bool = False
     residency: Demand = Demand()
     priority: Priority = "standard"
     arrived: float = 0.0
+    ready: float = 0.0
+    """When the body was whole; both are monotonic seconds."""
+    text_only: bool = True
+    """False where the prompt holds pictures or sounds: their tokens cannot be bounded by their bytes."""
     deadline: float | None = None
     max_wait: float | None = None
     max_cost: float | None = None
@@ -365,6 +379,4 @@ class Lease:
     candidate: Candidate
     group: Group
     slot: str
-    seen: tuple[Seen, ...] = ()
-    waited: float = 0.0
     reservation: Reservation | None = None

@@ -42,4 +42,6 @@ while held > cap do
   if not drop_oldest(KEYS[2]) and not drop_oldest(KEYS[3]) then break end
 end
 redis.call('SET', KEYS[4], string.format('%d', math.max(0, held)))
+-- Where traffic stops, nothing files any more: the keys themselves end the last ones.
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, math.max(1, life)) end
 return removed

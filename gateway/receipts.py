@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -58,8 +59,8 @@ def is_plain(receipt: Receipt) -> bool:
 class Receipts:
     """Queues receipts and files them; `dropped` counts those that found no room while the store was away."""
 
-    def __init__(self, store: Store, cap_bytes: int, hours: float) -> None:
-        self._store, self._cap, self._life = store, cap_bytes, int(hours * 3600)
+    def __init__(self, store: Store, cap_bytes: int, hours: float, on_drop: Callable[[], None] = lambda: None) -> None:
+        self._store, self._cap, self._life, self._on_drop = store, cap_bytes, int(hours * 3600), on_drop
         self._queues: dict[str, deque[tuple[str, bytes]]] = {"plain": deque(), "kept": deque()}
         self._filing: list[tuple[str, str, bytes]] = []
         self._more = asyncio.Event()
@@ -72,6 +73,7 @@ class Receipts:
         if sum(map(len, self._queues.values())) > MAX_QUEUED:
             (self._queues["plain"] or self._queues["kept"]).popleft()
             self.dropped += 1
+            self._on_drop()
         self._more.set()
 
     async def find(self, tenant: str, receipt_id: str) -> bytes | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.errors import StartupFault
 
 
 class Settings(BaseSettings):
@@ -24,6 +26,9 @@ class Settings(BaseSettings):
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )
     body_seconds: float = Field(30.0, gt=0, description="Longest time for a request body to arrive.")
+    head_seconds: float = Field(10.0, gt=0, description="Longest time for a request head, from its first byte.")
+    idle_seconds: float = Field(75.0, gt=0, description="How long a connection may stay without a request.")
+    send_seconds: float = Field(60.0, gt=0, description="How long a caller may take nothing of its answer.")
     answer_bytes: int = Field(16 << 20, ge=1024, description="Largest non-streamed answer held back for its usage.")
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
@@ -34,3 +39,13 @@ class Settings(BaseSettings):
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."
     )
     grace_seconds: float = Field(20.0, ge=0, description="How long running requests may finish after SIGTERM.")
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings with those `given` values that are not None. Raises StartupFault naming the variable that is wrong."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as fault:
+        first = fault.errors(include_input=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise StartupFault(f"GATEWAY_{name}: {first['msg'].lower()}; docs/settings.md says what it takes") from None

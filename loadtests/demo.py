@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from gateway.cli.listen import bind
 from gateway.errors import StartupFault
+from gateway.settings import load_settings
 from loadtests.fleet_page import FleetPage, read
 from loadtests.simfleet.harness import SimFault, SimFleet, start
 from loadtests.stack import DEMO_BASE_PORT, DEMO_POLICIES, DEMO_WORKERS, ROOT, StackFault, start_gateway
@@ -49,14 +49,15 @@ class Stopped(Exception):
 
 
 def main() -> int:
-    host, port = os.environ.get("GATEWAY_HOST", "127.0.0.1"), int(os.environ.get("GATEWAY_PORT", "8080"))
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
+        settings = load_settings()
+        host, port = settings.host, settings.port
         bind(host, port).close()
         with start_fleet() as fleet:
-            data = ROOT / os.environ.get("GATEWAY_DATA_DIR", ".gateway")
+            data = ROOT / settings.data_dir
             data.mkdir(mode=0o700, exist_ok=True)
             with start_gateway(DEMO_POLICIES, data, host=host, port=port, log=data / "gateway.log") as gateway:
                 console.print(SNIPPET.format(url=gateway.url), markup=False, highlight=False, soft_wrap=True)

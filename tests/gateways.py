@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anthropic
 import httpx
 import openai
 import redis
@@ -119,6 +120,12 @@ class Site:
         client = openai.DefaultAsyncHttpxClient(trust_env=False)
         given = {"max_retries": 0, "timeout": 20.0, **options}
         return openai.AsyncOpenAI(base_url=f"{self.gateway.url}/v1", api_key=key, http_client=client, **given)
+
+    def anthropic_sdk(self, key: str = KEY, **options: Any) -> anthropic.Anthropic:
+        """Anthropic's official client, as it is; use it as a context manager."""
+        client = anthropic.DefaultHttpxClient(trust_env=False)
+        given = {"max_retries": 0, "timeout": 20.0, **options}
+        return anthropic.Anthropic(base_url=self.gateway.url, api_key=key, http_client=client, **given)
 
     def receipt(self, answer: httpx.Response | str, key: str = KEY) -> dict[str, Any]:
         """The receipt of an answer (or of a request id), once it is there."""

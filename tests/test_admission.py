@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Admission, Line, Waiter
+from gateway.admission import Admission, Visit
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Demand, Lease, Policy, Spill
@@ -53,7 +53,7 @@ def two_seats(**changes: Any) -> Policy:
 async def queued(desk: Desk, waiters: int) -> None:
     """Returns once that many stand in line."""
     async with asyncio.timeout(5):
-        while len(desk.admission._line("gpu").waiters) < waiters:  # noqa: ASYNC110 - admission signals no arrivals
+        while desk.admission.line("gpu").size < waiters:  # noqa: ASYNC110 - admission signals no arrivals
             await asyncio.sleep(0.001)
 
 
@@ -100,7 +100,7 @@ async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before
     waiting[0].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert waiting[0].cancelled(), "a cancellation that meets a turn is still a cancellation"
-    assert desk.admission._line("gpu").waiters == [], "a waiter that left stands in nobody's way"
+    assert desk.admission.line("gpu").size == 0, "a waiter that left stands in nobody's way"
 
 
 async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(valkey: Store) -> None:
@@ -131,8 +131,9 @@ async def test_past_the_budget_nothing_more_is_bought(valkey: Store) -> None:
     assert bought.reservation is not None
     assert bought.reservation.micro_usd == 100  # 100 bytes at most 100 tokens at $0.25/1M, 100 tokens at $0.75/1M
     assert (await desk.admit(body=b"x" * 100)).reservation is not None
-    with pytest.raises(FleetSaturated):
+    with pytest.raises(FleetSaturated) as caught:
         await desk.admit(body=b"x" * 100)
+    assert "budget" in caught.value.message
     loads = await desk.leases.loads(["api"])
     assert loads["a1@0"][1] == 2, "the lease of a request that could not be paid is given back"
 
@@ -184,11 +185,34 @@ async def test_without_the_store_a_share_of_what_was_free_is_admitted(valkey: St
     assert all(isinstance(result, Lease | FleetSaturated) for result in results)
 
 
-def test_retry_after_follows_the_drain_rate() -> None:
-    line = Line()
-    assert line.retry_after(0.0) == 60
-    for tick in range(1, 200):
-        line.released(tick * 0.5)
-    line.waiters = [Waiter(1, n) for n in range(9)]
-    assert line.retry_after(99.5) in (5, 6)  # ten requests at two a second
-    assert line.retry_after(200.0) == 60, "a line that stopped moving promises nothing"
+async def test_a_full_api_without_workers_is_busy_not_out_of_money(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu"), upstream("a1", "api", seats=1, limit=1)),
+        (rule(spill=Spill(("api",), budget_usd_per_hour=100.0), fallback=("api",)),),
+    )
+    desk = desk_on(valkey, made)
+    down = decide(request(), board(made, w1={"out": "down"}), Random(1))
+    await desk.admission.admit(request(), down)
+    with pytest.raises(FleetSaturated):
+        await desk.admission.admit(request(), down)
+
+
+async def test_a_worker_that_comes_back_is_found_by_who_waits(valkey: Store) -> None:
+    """w2 is down when the request arrives, and up a moment later: the wait ends there, not at the full w1."""
+    made = policy((upstream("w1", "gpu", seats=1), upstream("w2", "gpu", seats=1)), (rule(spill=None, max_wait=30.0),))
+    desk = desk_on(valkey, made)
+    boards = [board(made, w2={"out": "down"}), board(made)]
+    before = decide(request(), boards[0], Random(1))
+    await desk.admission.admit(request(), before)
+    lease = await desk.admission.admit(request(), before, Visit(), lambda: decide(request(), boards[1], Random(1)))
+    assert lease.candidate.upstream.name == "w2"
+
+
+async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> None:
+    desk, visit = desk_on(valkey, two_seats(max_wait=SOON, spill=None)), Visit()
+    for _ in range(2):
+        await desk.admit()
+    with pytest.raises(FleetSaturated):
+        await desk.admission.admit(request(), desk.decided(), visit)
+    assert visit.waited >= SOON
+    assert set(visit.seen) == {"w1"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
-from gateway.edge.routes import GENERATION_PATHS, build
+from gateway.edge.routes import build
 from gateway.errors import FleetSaturated, GatewayError, NotFound
 from gateway.model import Candidate, Decision, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
 from gateway.money.keys import ANYBODY
@@ -21,6 +21,8 @@ from gateway.routing.filters import Standing, standing_drop
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.routing.residency import parse_demand
+from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.surface import PATHS
 
 NOW = 1_000_000.0
 """Any instant: readings are placed before it by their age."""
@@ -46,22 +48,29 @@ def dry_run(policy: Policy, request: RequestIn, fleet: Mapping[str, WorkerState]
     states = {name: state_of(policy, name, fleet.get(name, WorkerState())) for name in policy.upstreams}
     board = Board(policy, Snapshot(NOW, states))
     try:
-        decision = decision_for(policy, request, board)
+        endpoint = endpoint_of(request)
+        decision = decision_for(policy, request, endpoint, board)
     except GatewayError as error:
         return Story(refusal(error))
     demand = decision.demand
     told = (*(("local",) if demand.local else ()), *sorted(demand.zones))
-    return Story(outcome_of(decision, states), decision.rule.name, told, rows_of(decision, board), notes_of(decision))
+    return Story(
+        outcome_of(decision, states), decision.rule.name, told, rows_of(decision, board, endpoint), notes_of(decision)
+    )
 
 
-def decision_for(policy: Policy, request: RequestIn, board: Board) -> Decision:
+def endpoint_of(request: RequestIn) -> Endpoint:
+    endpoint = PATHS.get(request.path)
+    if endpoint is None:
+        raise NotFound(f"{request.path} is not a generation path; there are {', '.join(PATHS)}")
+    return endpoint
+
+
+def decision_for(policy: Policy, request: RequestIn, endpoint: Endpoint, board: Board) -> Decision:
     headers = {name.lower().encode(): value.encode() for name, value in request.headers.items()}
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
-    endpoint = GENERATION_PATHS.get(request.path)
-    if endpoint is None:
-        raise NotFound(f"{request.path} is not a generation path; there are {', '.join(GENERATION_PATHS)}")
-    body = bodies.decode(json.dumps(request.body).encode())
+    body = bodies.decode(json.dumps(request.body).encode(), endpoint)
     generation, _ = build(call, tenant_of(policy, request), endpoint, body, parse_demand(residency, policy.zones))
     return decide(generation, board, Random(DRY_SEED))
 
@@ -110,9 +119,9 @@ def loads(group: Group, states: Mapping[str, UpstreamState]) -> tuple[list[int],
     return [state.leased for state in seen], [state.inflight for state in seen]
 
 
-def rows_of(decision: Decision, board: Board) -> tuple[dict[str, Any], ...]:
+def rows_of(decision: Decision, board: Board, endpoint: Endpoint) -> tuple[dict[str, Any], ...]:
     spill = decision.rule.spill.backends if decision.rule.spill else ()
-    ctx = Standing(decision.demand, board.policy.zones)
+    ctx = Standing(decision.demand, board.policy.zones, endpoint.name)
     candidates = {c.upstream.name: c for g in (*decision.primary, *decision.overflow) for c in g.candidates}
     rows = []
     for backend in dict.fromkeys((*decision.rule.backends, *spill, *decision.rule.fallback)):

@@ -17,9 +17,9 @@ def new() -> None:
 
     from gateway.errors import StartupFault
     from gateway.money.keys import hash_key
-    from gateway.settings import Settings
+    from gateway.settings import load_settings
 
-    pepper = Settings().key_pepper.get_secret_value()
+    pepper = load_settings().key_pepper.get_secret_value()
     if not pepper:
         raise StartupFault("set GATEWAY_KEY_PEPPER first: a hash without a pepper can be guessed from a copied folder")
     key = f"hrg-{token_urlsafe(32)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 
+from gateway.edge.protocol import Patience, protocol
 from gateway.errors import StartupFault
 from gateway.settings import Settings
 
@@ -36,10 +37,11 @@ def bind(host: str, port: int) -> socket.socket:
 def run(app: Any, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. Raises StartupFault."""
     sock = bind(settings.host, settings.port)
+    patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol(patience),
         ws="none",
         lifespan="on",
         log_config=None,

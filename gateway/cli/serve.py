@@ -19,11 +19,10 @@ def serve(policies: Path | None, host: str | None, port: int | None) -> None:
     """Serve the policy folder: OpenAI paths under /v1, /metrics, /healthz, /readyz, /docs."""
     from gateway.app import create_app
     from gateway.cli.listen import run
-    from gateway.settings import Settings
+    from gateway.settings import load_settings
     from gateway.telemetry import set_up_logs
 
-    given = {"policies": policies, "host": host, "port": port}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = load_settings(policies=policies, host=host, port=port)
     set_up_logs(settings.log_level)
     app = create_app(settings)
     gc.collect()

@@ -6,8 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.admission import Visit
+from gateway.edge.calls import Call
 from gateway.errors import GatewayError
-from gateway.model import Decision, GenRequest, Lease, Seen, Usage
+from gateway.model import Decision, GenRequest, Lease, Seen, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
 
@@ -62,11 +64,10 @@ class Account:
     policy: str
     wall: float = field(default_factory=time.time)
     decision: Decision | None = None
-    seen: dict[str, Seen] = field(default_factory=dict)
-    """Upstream -> the last look at it, whoever was chosen and whether anybody was."""
+    visit: Visit = field(default_factory=Visit)
+    """What its admissions saw and how long they waited, whoever was chosen and whether anybody was."""
     lease: Lease | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    waited: float = 0.0
     asked: float | None = None
     first_byte: float | None = None
     last_byte: float | None = None
@@ -78,7 +79,9 @@ class Account:
 
     @property
     def outcome(self) -> str:
-        """The outcome of the lease that served it; `refused` or `failed` where none did."""
+        """The outcome of the lease that served it; `refused`, `failed` or `left` where the client got nothing."""
+        if self.left and self.first_byte is None:
+            return "left"
         if self.error is not None and self.first_byte is None:
             return "failed" if self.attempts else "refused"
         return self.lease.group.outcome if self.lease is not None else "refused"
@@ -87,8 +90,9 @@ class Account:
         self.error = error.code
 
     def overhead(self) -> float:
-        """Seconds of our own between arrival and the first upstream being asked, without the wait for capacity."""
-        return max(0.0, (self.asked or time.monotonic()) - self.request.arrived - self.waited)
+        """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
+        capacity; 0 where nobody was asked."""
+        return 0.0 if self.asked is None else max(0.0, self.asked - self.request.ready - self.visit.waited)
 
     def met_slo(self) -> bool | None:
         """Whether a local answer kept its rule's SLO; None where it has none, or the answer says nothing about it.
@@ -120,7 +124,7 @@ class Account:
                 (b"x-gateway-backend", group.backend.encode()),
                 (b"x-gateway-upstream", self.lease.candidate.upstream.name.encode()),
                 (b"x-gateway-reason", group.reason.encode()),
-                (b"x-gateway-queue-ms", b"%.1f" % (self.waited * _MS)),
+                (b"x-gateway-queue-ms", b"%.1f" % (self.visit.waited * _MS)),
                 (b"x-gateway-overhead-ms", b"%.2f" % (self.overhead() * _MS)),
             ]
         if self.cost is not None and self.cost.usd is not None:
@@ -139,7 +143,7 @@ class Account:
             "policy": self.policy,
             "rule": decision.rule.name if decision else None,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.seen.values()],
+            "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
             "drops": dict(decision.drops) if decision else {},
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -151,7 +155,7 @@ class Account:
             "usage": _usage(self.usage),
             "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
             "times": {
-                "queue_ms": _ms(self.waited),
+                "queue_ms": _ms(self.visit.waited),
                 "overhead_ms": _ms(self.overhead()),
                 "ttft_ms": _ms(self.first_byte - origin) if self.first_byte is not None else None,
                 "total_ms": _ms(time.monotonic() - origin),
@@ -190,3 +194,27 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
 
 def _ms(seconds: float) -> float:
     return round(seconds * _MS, 2)
+
+
+def refused(call: Call, tenant: Tenant, policy: str, error: GatewayError) -> Receipt:
+    """The receipt of a request that was refused before it could be decided: its tenant finds out why."""
+    return {
+        "id": call.id,
+        "client_id": call.client_id,
+        "time": round(time.time(), 3),
+        "tenant": tenant.name,
+        "model": None,
+        "policy": policy,
+        "rule": None,
+        "residency": [],
+        "candidates": [],
+        "drops": {},
+        "chosen": None,
+        "attempts": [],
+        "outcome": "refused",
+        "reason": None,
+        "error": error.code,
+        "usage": None,
+        "cost": None,
+        "times": {"total_ms": _ms(time.monotonic() - call.started)},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,12 +15,17 @@ from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 from gateway.routing.fields import NEUTRAL, changes_something
+from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.openai import CHAT
 
-PROMPT_FIELDS = ("messages", "prompt", "tools", "response_format")
-"""What the model reads: their bytes stand for the prompt's tokens."""
 STATE_FIELDS = ("previous_response_id", "conversation")
 """State that one upstream holds; refused until it can be routed to its holder."""
 MAX_CHOICES = 128
+MAX_PROMPTS = 2048
+MAX_TOKENS = 2**31 - 1
+_IDS = re.compile(rb"\[\s*(\[\s*)?[0-9]")
+"""How a list of token ids, or of such lists, begins."""
 T = TypeVar("T")
 
 
@@ -49,6 +55,8 @@ class Body:
     include_usage: bool
     max_tokens: int | None
     choices: int
+    prompts: int
+    text_only: bool
     prompt_bytes: int
     known: tuple[str, ...]
 
@@ -96,8 +104,8 @@ async def receive_within(receive: Receive, seconds: float) -> MutableMapping[str
         raise InvalidRequest(f"the body did not arrive within {seconds:g} s") from None
 
 
-def decode(raw: bytes) -> Body:
-    """The routing fields of a chat or completion request. Raises InvalidRequest; its text never quotes the body."""
+def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
+    """The routing fields of a request to `endpoint`. Raises InvalidRequest; its text never quotes the body."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as fault:
@@ -112,17 +120,22 @@ def decode(raw: bytes) -> Body:
         raise InvalidRequest("the body is nested too deeply") from None
     if "model" not in fields:
         raise InvalidRequest("`model` is missing", param="model")
+    for name in endpoint.needs:
+        if bytes(fields.get(name, b"null")) == b"null":
+            raise InvalidRequest(f"`{name}` is missing", param=name)
     refuse_state(fields)
     options = _get(fields, "stream_options", _StreamOptions | None, "an object")
     return Body(
         raw=raw,
         fields=fields,
         model=_get(fields, "model", str, "a string"),
-        stream=bool(_get(fields, "stream", bool | None, "true or false")),
+        stream=endpoint.streams and bool(_get(fields, "stream", bool | None, "true or false")),
         include_usage=bool(options.include_usage) if options is not None else False,
-        max_tokens=max_tokens(fields),
+        max_tokens=max_tokens(fields, endpoint.caps),
         choices=choices(fields),
-        prompt_bytes=sum(len(memoryview(fields[name])) for name in PROMPT_FIELDS if name in fields),
+        prompts=prompts(fields),
+        text_only=not any(mark in raw for mark in endpoint.media),
+        prompt_bytes=prompt_bytes(fields, endpoint),
         known=tuple(name for name in NEUTRAL if name in fields and changes_something(name, _value(fields, name))),
     )
 
@@ -135,15 +148,38 @@ def refuse_state(fields: Mapping[str, Raw]) -> None:
         raise InvalidRequest("`background: true` is not supported by this gateway", param="background")
 
 
-def max_tokens(fields: Mapping[str, Raw]) -> int | None:
-    """The caller's cap on output tokens; the newer name wins, as it does at OpenAI."""
-    for name in ("max_completion_tokens", "max_tokens"):
+def prompt_bytes(fields: Mapping[str, Raw], endpoint: Endpoint) -> int:
+    """What the model reads, in bytes; token ids count as many bytes as they stand for."""
+    size = sum(len(memoryview(fields[name])) for name in endpoint.prompt if name in fields)
+    if endpoint.ids is not None and endpoint.ids in fields and _IDS.match(memoryview(fields[endpoint.ids])):
+        ids = bytes(fields[endpoint.ids])
+        size += round((ids.count(b",") + 1) * BYTES_PER_TOKEN) - len(ids)
+    return size
+
+
+def max_tokens(fields: Mapping[str, Raw], caps: tuple[str, ...]) -> int | None:
+    """The caller's cap on output tokens: the larger of its names, whichever of them the upstream obeys. 0 where there
+    is no such name: nothing is written."""
+    most: int | None = None if caps else 0
+    for name in caps:
         value: int | None = _get(fields, name, int | None, "a whole number")
         if value is not None:
-            if value < 1:
-                raise InvalidRequest(f"`{name}` must be at least 1", param=name)
-            return value
-    return None
+            if not 1 <= value <= MAX_TOKENS:
+                raise InvalidRequest(f"`{name}` must be 1 to {MAX_TOKENS}", param=name)
+            most = max(most or 0, value)
+    return most
+
+
+def prompts(fields: Mapping[str, Raw]) -> int:
+    """How many prompts a completion request carries: a list of texts or of token lists is one answer each."""
+    if "prompt" not in fields or bytes(fields["prompt"])[:1] != b"[":
+        return 1
+    value = _value(fields, "prompt")
+    if not isinstance(value, list) or not any(isinstance(each, str | list) for each in value):
+        return 1
+    if len(value) > MAX_PROMPTS:
+        raise InvalidRequest(f"`prompt` may hold at most {MAX_PROMPTS} prompts", param="prompt")
+    return len(value)
 
 
 def choices(fields: Mapping[str, Raw]) -> int:

@@ -28,19 +28,32 @@ from gateway.errors import (
 )
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
 from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
+from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from gateway.routing.fields import NEUTRAL, action
+from gateway.routing.fields import action
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.http1 import Exchange
+
+LAST_WORDS_SECONDS = 1.0
+"""How long the error event of a stream that ran out of time may take to reach its reader."""
+
+
+class Stalled(Exception):
+    """The client stopped reading and its time is over."""
 
 
 class Forward:
     """An ASGI response. Being its own, it can release in a `finally` that runs when the client leaves,
     whatever it waits for."""
 
-    def __init__(self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw]) -> None:
+    def __init__(
+        self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw], board: Board
+    ) -> None:
         self._s, self._call, self._request, self._fields = services, call, request, fields
-        self._board = services.board()
+        self._endpoint = ENDPOINTS[request.endpoint]
+        self._board = board
         self._account = Account(request, self._board.policy.version)
         self._left = False
 
@@ -49,7 +62,8 @@ class Forward:
         assert task is not None  # noqa: S101 - an ASGI server runs applications in tasks
         watcher = asyncio.create_task(self._watch(receive, task))
         try:
-            with self._s.telemetry.step("gateway.request", model=self._request.model, request_id=self._request.id):
+            model = self._request.model if self._request.model in self._board.policy.models else "unknown"
+            with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
                 await self._serve(send)
         except asyncio.CancelledError:
             if not self._left:
@@ -58,6 +72,11 @@ class Forward:
         except GatewayError as error:
             self._account.fail(error)
             await reply_error(send, self._call, error, self._account.headers())
+        except Stalled:
+            self._account.error = "client_stalled"  # no more words fit: returning unfinished cuts the connection
+        except Exception:
+            self._account.fail(GatewayError("unhandled"))
+            raise
         finally:
             watcher.cancel()
             self._close_account()
@@ -88,9 +107,8 @@ class Forward:
                 self._s.admission.release(lease)
 
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
-        excluded = frozenset(name for name, _ in faults)
         try:
-            decision = decide(self._request, self._board, self._s.rng, excluded=excluded)
+            decision = self._again(faults)
         except NoCapacity:
             if faults:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
@@ -98,15 +116,23 @@ class Forward:
         self._account.decision = decision
         return decision
 
+    def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
+        """The decision as things are now: the policy is the request's own, the snapshot the newest."""
+        snapshot = self._s.view.current
+        if snapshot is not self._board.snapshot:
+            self._board = self._s.board_of(self._board.policy)
+        return decide(self._request, self._board, self._s.rng, excluded=frozenset(name for name, _ in faults))
+
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
-            lease = await self._s.admission.admit(self._request, decision, self._account.seen)
+            lease = await self._s.admission.admit(
+                self._request, decision, self._account.visit, lambda: self._again(faults)
+            )
         except FleetSaturated:
             if faults and not decision.primary:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         self._account.lease = lease
-        self._account.waited += lease.waited
         return lease
 
     def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
@@ -128,7 +154,7 @@ class Forward:
         try:
             broke = await self._exchange(decision, lease, attempt, send)
             if broke is None:
-                self._s.view.circuits.succeeded(name)
+                self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
             else:
                 self._book_fault(name, broke)
         except UpstreamFault as fault:
@@ -148,9 +174,9 @@ class Forward:
 
     async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, send: Send) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
-        request, upstream = self._request, lease.candidate.upstream
-        removed = [n for n in NEUTRAL if n in self._fields and action(decision.rule, upstream.kind, n) != "pass"]
-        self._account.removed = tuple(name for name in removed if name in request.fields)
+        request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
+        removed = tuple(name for name in request.fields if action(decision.rule, upstream.kind, name) == "remove")
+        self._account.removed = removed
         timeouts = self._timeouts(decision)
         attempt.free = False
         exchange = await self._s.client.send(
@@ -159,13 +185,20 @@ class Forward:
             request.id,
             upstream,
             openai.target(upstream, request.endpoint),
-            openai.headers(upstream, attempt.id, request.stream, request.traceparent),
+            openai.headers(
+                upstream,
+                attempt.id,
+                request.stream,
+                request.traceparent,
+                [(name, given[name]) for name in endpoint.headers if name in given],
+            ),
             openai.body(
                 self._fields,
                 lease.candidate.served.name,
                 stream=request.stream,
-                want_usage=not request.include_usage,
+                want_usage=endpoint.asks_usage and not request.include_usage,
                 removed=removed,
+                defaults=endpoint.defaults,
             ),
             timeouts,
         )
@@ -173,10 +206,18 @@ class Forward:
             attempt.status = exchange.status
             if answers.meaning(exchange.status) != "answer":
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
-            broke = await relay.relay(exchange, self._account, self._front, send, self._s.settings.answer_bytes)
+            broke = await self._relay(exchange, timeouts.total, send)
         attempt.result = "broke_off" if broke else "answered" if exchange.status < 400 else "passed_on"
         attempt.free = attempt.result == "passed_on"
         return broke
+
+    async def _relay(self, exchange: Exchange, total: float, send: Send) -> UpstreamFault | None:
+        """The way back, bounded also while the client does not read: a lease must not outlive its request's time."""
+        try:
+            async with asyncio.timeout(total + LAST_WORDS_SECONDS):
+                return await relay.relay(exchange, self._account, self._front, send, self._s.settings.answer_bytes)
+        except TimeoutError:
+            raise Stalled(f"the client did not read within {total:g} s") from None
 
     def _front(self) -> list[tuple[bytes, bytes]]:
         """Our response headers, made when the first byte is about to leave."""
@@ -214,7 +255,9 @@ class Forward:
         if lease.reservation is None:
             return
         if account.usage is not None and account.cost is not None:
-            self._s.budgets.settle_later(lease.reservation, account.cost.usd or 0.0)
+            spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
+            # A guess never gives money back: the API may have charged all that was set aside.
+            self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
         elif account.attempts[-1].free:
             self._s.budgets.settle_later(lease.reservation, 0.0)
 
@@ -224,12 +267,13 @@ class Forward:
         group = account.lease.group if account.lease is not None else None
         reason = group.reason if group is not None else account.error or "none"
         telemetry.count_request(group.backend if group else "none", account.outcome, reason)
-        if account.error is not None:
+        if account.error is not None and account.error != GatewayError.code:  # those are counted where they are logged
             telemetry.count_error(account.error)
         now = time.monotonic()
         telemetry.duration.observe(now - self._request.arrived)
-        telemetry.overhead.observe(account.overhead())
-        telemetry.queue.observe(account.waited)
+        if account.asked is not None:
+            telemetry.overhead.observe(account.overhead())
+        telemetry.queue.observe(account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
         if account.decision is not None and (met := account.met_slo()) is not None:

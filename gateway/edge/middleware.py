@@ -10,10 +10,11 @@ from typing import Any
 
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
-from gateway.edge.replies import Receive, Send, identity, refuse_upload, reply_error
-from gateway.edge.routes import GENERATION_PATHS, generation
+from gateway.edge.replies import Receive, Send, identity, reply_error
+from gateway.edge.routes import generation
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, RequestTooLarge
+from gateway.errors import GatewayError
+from gateway.upstreams.dialects.surface import PATHS
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("gateway")
@@ -37,6 +38,7 @@ class Front:
             raise
         except Exception:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
+            self._services.telemetry.count_error(GatewayError.code)
             _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})
             if not started.yes:
                 await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
@@ -44,7 +46,7 @@ class Front:
                 raise
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = GENERATION_PATHS.get(call.path)
+        endpoint = PATHS.get(call.path)
         if endpoint is None:
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
@@ -52,9 +54,6 @@ class Front:
         with self._services.telemetry.inflight.track_inprogress():
             try:
                 forward = await generation(self._services, call, endpoint, scope["method"], receive)
-            except RequestTooLarge as error:
-                self._services.telemetry.count_error(error.code)
-                await refuse_upload(send, receive, call, error)
             except GatewayError as error:
                 self._services.telemetry.count_error(error.code)
                 await reply_error(send, call, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,59 +11,66 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
+from gateway.edge.account import refused
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
 from gateway.edge.replies import Receive
 from gateway.edge.services import Services
-from gateway.errors import MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
-from gateway.model import Demand, GenRequest, Priority, Tenant
+from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
+from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
 from gateway.money.keys import authenticate
 from gateway.routing.residency import parse_demand
 from gateway.telemetry import traceparent
+from gateway.upstreams.dialects.endpoint import Endpoint
 
-GENERATION_PATHS: Mapping[str, str] = {
-    "/v1/chat/completions": "chat/completions",
-    "/v1/completions": "completions",
-}
 STORE_RETRY_AFTER_SECONDS = 2
 _ORDER: tuple[Priority, ...] = ("batch", "standard", "interactive")
 
 
-async def generation(services: Services, call: Call, endpoint: str, method: str, receive: Receive) -> Forward:
+async def generation(services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive) -> Forward:
     """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
-    tenant = caller(services, call)
-    policy = services.policy
-    residency = parse_demand(call.residency, policy.zones)
-    raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
-    request, fields = build(call, tenant, endpoint, bodies.decode(raw), residency)
-    return Forward(services, call, request, fields)
+    tenant = caller(services, call)  # before the body: a stranger's is not read
+    try:
+        parse_demand(call.residency, services.policy.zones)
+        raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
+        board = services.board()
+        # The body came at the client's pace: who may do what is read from the policy that also decides.
+        tenant = caller(services, call, board.policy)
+        residency = parse_demand(call.residency, board.policy.zones)
+        request, fields = build(call, tenant, endpoint, bodies.decode(raw, endpoint), residency)
+    except GatewayError as error:
+        services.receipts.add(refused(call, tenant, services.policy.version, error))
+        raise
+    return Forward(services, call, request, fields, board)
 
 
-def caller(services: Services, call: Call) -> Tenant:
+def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:
     pepper = services.settings.key_pepper.get_secret_value()
-    return authenticate(services.policy, pepper, call.headers, call.peer)
+    return authenticate(policy or services.policy, pepper, call.headers, call.peer)
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: str, body: bodies.Body, residency: Demand
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
     deadline = call.milliseconds("X-Gateway-Deadline-Ms")
     request = GenRequest(
         id=call.id,
-        endpoint=endpoint,
+        endpoint=endpoint.name,
         model=body.model,
         tenant=tenant,
         body=body.raw,
         prompt_bytes=body.prompt_bytes,
         max_tokens=body.max_tokens,
-        n=body.choices,
+        n=body.choices * body.prompts,
         stream=body.stream,
         include_usage=body.include_usage,
         residency=residency,
         priority=min(call.priority(), tenant.priority, key=_ORDER.index),
         arrived=call.started,
+        ready=time.monotonic(),
+        text_only=body.text_only,
         deadline=None if deadline is None else call.started + deadline,
         max_wait=call.milliseconds("X-Gateway-Max-Wait-Ms"),
         max_cost=call.number("X-Gateway-Max-Cost-Usd"),

@@ -60,7 +60,11 @@ class Services:
 
     def board(self) -> Board:
         """The policy and the snapshot of this instant; a request takes it once and keeps it."""
-        policy, snapshot = self.live.current, self.view.current
+        return self.board_of(self.live.current)
+
+    def board_of(self, policy: Policy) -> Board:
+        """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with."""
+        snapshot = self.view.current
         board = self._board
         if board is None or board.policy is not policy or board.snapshot is not snapshot:
             board = self._board = Board(policy, snapshot)

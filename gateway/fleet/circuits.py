@@ -17,6 +17,7 @@ class Circuit:
     failures: int = 0
     pause: float = FIRST_PAUSE_SECONDS
     until: float = 0.0
+    opened: float = 0.0
     reason: str = ""
 
 
@@ -30,8 +31,11 @@ class Circuits:
         circuit = self._circuits.get(name)
         return circuit.reason if circuit is not None and now < circuit.until else None
 
-    def succeeded(self, name: str) -> None:
-        self._circuits.pop(name, None)
+    def succeeded(self, name: str, began: float, now: float) -> None:
+        """A success of an attempt begun at `began`. One that began before the circuit opened proves nothing."""
+        circuit = self._circuits.get(name)
+        if circuit is not None and now >= circuit.until and began >= circuit.opened:
+            del self._circuits[name]
 
     def failed(self, name: str, now: float, reason: str, *, at_once: bool = False) -> bool:
         """Books a failure; True if the circuit opened by it."""
@@ -49,5 +53,6 @@ class Circuits:
 
     def _open(self, circuit: Circuit, now: float, seconds: float, reason: str) -> None:
         circuit.until = max(circuit.until, now + seconds)
+        circuit.opened = now
         circuit.reason = reason
         circuit.failures = FAILURES_TO_OPEN - 1  # the next one after the pause is enough

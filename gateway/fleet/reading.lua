@@ -8,7 +8,8 @@ local life, started = 0, ARGV[2]
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 if before then
   local old_life, old_started = string.match(before, '^(%d+)|([^|]*)|')
-  life = tonumber(old_life)
+  life = tonumber(old_life or '0')
+  old_started = old_started or '' -- an unreadable row is as good as none
   if started == '' then
     started = old_started
   elseif old_started ~= '' and math.abs(tonumber(started) - tonumber(old_started)) > MOVED_SECONDS then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -33,7 +34,11 @@ async def read(store: Store) -> Mapping[str, Reading]:
     """All readings; `at` and `gpu_at` are in seconds of the store's clock."""
     raw = await store.call("HGETALL", READINGS_KEY)
     pairs = raw.items() if isinstance(raw, dict) else zip(raw[::2], raw[1::2], strict=True)
-    return {name.decode(): parse(value) for name, value in pairs}
+    found: dict[str, Reading] = {}
+    for name, value in pairs:
+        with suppress(ValueError, msgspec.MsgspecError):  # what another version wrote is unknown, not fatal
+            found[name.decode()] = parse(value)
+    return found
 
 
 def parse(value: bytes) -> Reading:

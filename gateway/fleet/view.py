@@ -33,13 +33,16 @@ class View:
         self._loads: Mapping[str, tuple[int, int]] = {}
         self._clock_offset = 0.0
         self._replicas = 1
-        self._refreshed = asyncio.Event()
         self.current = Snapshot(at=time.time(), states={})
         self.rebuild()
 
     def now(self) -> float:
         """The store's clock, as far as this replica knows it."""
         return time.time() + self._clock_offset
+
+    def ago(self, monotonic: float) -> float:
+        """A moment of the monotonic clock, by the store's clock."""
+        return self.now() - (time.monotonic() - monotonic)
 
     async def refresh(self) -> None:
         """One look at the store; without it the last view stays and says that it is degraded."""
@@ -58,7 +61,6 @@ class View:
         self._observe(found, loads)
         self._readings, self._loads, self._replicas = found, loads, max(1, owners)
         self.rebuild()
-        self._refreshed.set()
 
     def _observe(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
         """Feeds what is new to the outside-load watchers."""
@@ -94,10 +96,6 @@ class View:
         if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
             return reading.reason or "unhealthy"
         return None
-
-    async def ready(self) -> None:
-        """Returns once the store has been read for the first time."""
-        await self._refreshed.wait()
 
     async def run(self) -> None:
         while True:

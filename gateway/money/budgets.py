@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.errors import StoreFault
@@ -21,18 +22,18 @@ _NO_CAP = -1
 class Budgets:
     """Shared by all replicas through the store; one script reads the hour and books, so budgets do not race."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, seconds: Callable[[], int] = lambda: 0) -> None:
+        """`seconds` replaces the store's clock in tests (0: its own)."""
+        self._store, self._seconds = store, seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None:
-        """Sets `usd` aside, or None where the last hour has no room for it. Without the store nothing new is spent."""
-        amount = _micro(usd)
-        try:
-            cap = math.floor(round(usd_per_hour * _MICRO, _DIGITS))
-            granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0])
-        except StoreFault:
-            return None
+        """Sets `usd` aside, or None where the last hour has no room for it.
+
+        Raises StoreFault: without the store nothing new is spent, which is not the same as the money being spent.
+        """
+        amount, cap = _micro(usd), math.floor(round(usd_per_hour * _MICRO, _DIGITS))
+        granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0, self._seconds()])
         return Reservation(rule, amount, int(minute)) if granted else None
 
     def settle_later(self, held: Reservation, usd: float) -> None:
@@ -46,7 +47,7 @@ class Budgets:
     async def _correct(self, held: Reservation, difference: int) -> None:
         """If the store is away the reservation simply stays booked: too much is set aside, never too little."""
         with suppress(StoreFault):
-            await self._store.eval(_SPEND, [_key(held.rule)], [difference, _NO_CAP, held.minute])
+            await self._store.eval(_SPEND, [_key(held.rule)], [difference, _NO_CAP, held.minute, self._seconds()])
 
     async def aclose(self) -> None:
         """Waits for the corrections under way."""

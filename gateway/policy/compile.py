@@ -142,6 +142,7 @@ def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None) -> Up
         hostname=worker.hostname,
         gpus=worker.gpu_index,
         usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
+        endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
     )
 
 
@@ -160,6 +161,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None)
         key=key,
         private_in=frozenset(backend.private_endpoint_in),
         simulated=backend.simulated,
+        endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
     )
 
 

@@ -29,8 +29,17 @@ class LivePolicy:
     with None when the folder is sound again.
     """
 
-    def __init__(self, path: Path, env: Mapping[str, str] | None = os.environ) -> None:
-        """Loads the folder. Raises PolicyFault: without a first good policy there is nothing to fall back on."""
+    def __init__(
+        self,
+        path: Path,
+        env: Mapping[str, str] | None = os.environ,
+        refuse: Callable[[Policy, Policy], str | None] = lambda _old, _new: None,
+    ) -> None:
+        """Loads the folder. Raises PolicyFault: without a first good policy there is nothing to fall back on.
+
+        `refuse(old, new)` says why a policy that compiles must not take effect in this process, or None.
+        """
+        self._refuse = refuse
         self._path = path
         self._env = env
         self._stamp = stamp(path)
@@ -75,6 +84,10 @@ class LivePolicy:
             policy = compile_files(folder, self._env)
         except PolicyFault as fault:
             self._note(fault.faults)
+            return False
+        refusal = self._refuse(self.current, policy)
+        if refusal is not None:
+            self._note((refusal,))
             return False
         self._note(None)
         if policy == self.current:

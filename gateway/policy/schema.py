@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway.model import Outcome, Priority, Reason
+from gateway.model import EndpointName, Outcome, Priority, Reason
 from gateway.policy.words import (
     HOST,
     KEYED_HASH,
@@ -102,6 +102,9 @@ class ManagedUpstream(UpstreamIn):
     """Requests that may be in flight there at once."""
 
 
+Endpoints = Annotated[tuple[EndpointName, ...], Field(min_length=1)]
+
+
 class LocalBackend(Strict):
     """Our own GPU workers."""
 
@@ -110,6 +113,8 @@ class LocalBackend(Strict):
     zone: ZoneName
     networks: Networks = ()
     """A connected peer outside them is refused. Required unless every address is a loopback one."""
+    endpoints: Endpoints | None = None
+    """What its workers speak; default: by their engine. Other requests never go there."""
     gpu: Gpu | None = None
     speed: SpeedIn | None = None
     upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
@@ -124,6 +129,8 @@ class ManagedBackend(Strict):
     networks: Networks = ()
     """A connected peer outside them is refused; default: any peer."""
     dialect: Literal["openai"] = "openai"
+    endpoints: Endpoints | None = None
+    """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
     private_endpoint_in: tuple[ZoneName, ...] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False
@@ -191,7 +198,8 @@ class MatchIn(Strict):
 
     model: Glob | None = None
     """A model name, `*` and `?` stand for anything."""
-    endpoint: Literal["chat/completions", "completions"] | None = None
+    endpoint: EndpointName | None = None
+    """The path without its /v1/."""
     tenant: Name | None = None
     residency: Literal["any", "none"] | None = None
     """`any`: requests under some residency demand; `none`: those under none."""

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from gateway.model import Demand, Model, Policy, Rule, Served, Snapshot, Threshold, UpstreamState
 from gateway.routing.filters import Standing, standing_drop
+from gateway.routing.learn import PRIOR, Learned
 from gateway.routing.residency import allows
 
 FRESH_SECONDS = 10.0
@@ -19,7 +20,7 @@ _SIGNALS = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What of one backend may serve one model under one demand. `drops` counts the rest by reason."""
+    """What of one backend may serve one model at one endpoint under one demand. `drops` counts the rest by reason."""
 
     served: Served
     states: tuple[UpstreamState, ...]
@@ -32,16 +33,21 @@ class Board:
 
     policy: Policy
     snapshot: Snapshot
-    _pools: dict[tuple[str, str, Demand], Pool | None] = field(default_factory=dict)
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    """Model name -> what its finished requests taught; a model without an entry has the prior."""
+    _pools: dict[tuple[str, str, Demand, str], Pool | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
-    def pool(self, model: Model, backend: str, demand: Demand) -> Pool | None:
+    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
         """None where `backend` does not serve `model` at all."""
-        key = (model.name, backend, demand)
+        key = (model.name, backend, demand, endpoint)
         if key not in self._pools:
-            self._pools[key] = build_pool(self, model, backend, demand)
+            self._pools[key] = build_pool(self, model, backend, demand, endpoint)
         return self._pools[key]
+
+    def known(self, model: str) -> Learned:
+        return self.learned.get(model, PRIOR)
 
     def permitted(self, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
         """Names of all upstreams that the rule names and residency allows, up or down: the ground of the permit."""
@@ -65,11 +71,11 @@ class Board:
         return self._signals[backends]
 
 
-def build_pool(board: Board, model: Model, backend: str, demand: Demand) -> Pool | None:
+def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return None
-    ctx = Standing(demand, board.policy.zones)
+    ctx = Standing(demand, board.policy.zones, endpoint)
     states, drops = [], Counter[str]()
     for upstream in board.policy.backends[backend]:
         state = board.snapshot.states.get(upstream.name) or UpstreamState(upstream)

@@ -34,6 +34,7 @@ from gateway.model import (
 from gateway.routing.board import Board, holds
 from gateway.routing.estimate import expected_price, price_ceiling, work_on
 from gateway.routing.filters import call_drop
+from gateway.routing.learn import Learned
 from gateway.routing.pickers import sample
 from gateway.routing.residency import strictest
 from gateway.routing.scorers import score
@@ -73,10 +74,13 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
             else groups((backend,), "managed", "rule")
         )
     )
+    spill = rule.spill.backends if rule.spill else ()
     if primary:
-        overflow = groups(rule.spill.backends, "spilled", "slo_limit") if rule.spill else ()
-    else:
+        overflow = groups(spill, "spilled", "slo_limit")
+    elif drops["health"] or drops["failed_before"]:
         overflow = groups(rule.fallback, "fallback", "no_healthy_worker")
+    else:  # nothing at home may or can serve it at all, up or down
+        overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
     if not primary and not overflow:
         raise nobody(request, rule, permitted, drops, bool(demand))
     permit = Permit(request.id, board.policy.version, permitted)
@@ -126,7 +130,7 @@ def build_group(
     drops: Counter[str],
 ) -> Group | None:
     """The sampled candidates of one backend; what was dropped is added to `drops`."""
-    pool = board.pool(model, backend, demand)
+    pool = board.pool(model, backend, demand, request.endpoint)
     if pool is None:
         drops["capability"] += len(board.policy.backends[backend])
         return None
@@ -134,27 +138,27 @@ def build_group(
     fresh = [s for s in pool.states if s.upstream.name not in excluded] if excluded else pool.states
     if len(fresh) < len(pool.states):
         drops["failed_before"] += len(pool.states) - len(fresh)
-    candidates = []
+    candidates, learned = [], board.known(model.name)
     for state in sample(fresh, rng):
         why = call_drop(rule, request, state, pool.served)
         if why is None:
-            candidates.append(candidate(request, state, pool.served))
+            candidates.append(candidate(request, state, pool.served, learned))
         else:
             drops[why] += 1
     return Group(backend, outcome, reason, tuple(candidates))
 
 
-def candidate(request: GenRequest, state: UpstreamState, served: Served) -> Candidate:
+def candidate(request: GenRequest, state: UpstreamState, served: Served, learned: Learned) -> Candidate:
     upstream = state.upstream
     share = CLASS_SHARE[request.priority] if upstream.kind == "local" else 1.0
-    limit = max(1, int(upstream.limit * share))
-    price = None if served.price is None else expected_price(served.price, request)
+    limit = max(1, int((upstream.limit if state.limit is None else state.limit) * share))
+    price = None if served.price is None else expected_price(served.price, request, learned)
     most = None if served.price is None else price_ceiling(served.price, request)
     return Candidate(
         upstream=upstream,
         served=served,
         score=score(request, state, served),
-        work=min(work_on(upstream, request), limit),
+        work=min(work_on(upstream, request, learned), limit),
         limit=limit,
         seats=upstream.seats,
         outside=state.outside,
@@ -194,6 +198,12 @@ def nobody(
         return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if drops["max_cost"]:
         return MaxCostExceeded("no upstream is sure to stay under X-Gateway-Max-Cost-Usd; set max_tokens or raise it")
+    if drops["capability"] and not drops["fields"]:
+        return ModelNotFound(
+            f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
+        )
+    if not drops["fields"]:
+        return NoCapacity(f"rule `{rule.name}` has no upstream for it", retry_after=RETRY_AFTER_DOWN_SECONDS)
     names = ", ".join(request.fields)
     return InvalidRequest(
         f"rule `{rule.name}` refuses {names}: leave them out", param=request.fields[0] if request.fields else None

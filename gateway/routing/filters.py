@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.model import Demand, GenRequest, Rule, Served, UpstreamState
+from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
 from gateway.routing.residency import allows
@@ -21,10 +22,15 @@ class Standing:
 
     demand: Demand
     zones: Mapping[str, frozenset[str]]
+    endpoint: str
 
 
 def residency(ctx: Standing, state: UpstreamState) -> bool:
     return allows(ctx.demand, state.upstream, ctx.zones)
+
+
+def capability(ctx: Standing, state: UpstreamState) -> bool:
+    return ctx.endpoint in spoken(state.upstream)
 
 
 def health(_: Standing, state: UpstreamState) -> bool:
@@ -46,6 +52,7 @@ def fields(rule: Rule, request: GenRequest, state: UpstreamState, served: Served
 
 STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
     ("residency", residency),  # first: nothing else may hide that data must not go there
+    ("capability", capability),
     ("health", health),
 )
 CALL: tuple[tuple[str, Callable[[Rule, GenRequest, UpstreamState, Served], bool]], ...] = (

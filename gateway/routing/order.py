@@ -31,7 +31,7 @@ def why_full(states: Iterable[UpstreamState], *, waited: bool) -> Reason:
 
 
 def spill_reason(decision: Decision, group: Group, full: Reason) -> Reason:
-    """The reason shown for an overflow group: a fallback keeps its own."""
-    if group.outcome != "spilled":
+    """The reason shown for an overflow group: one that is there for another reason than a full fleet keeps its own."""
+    if group.outcome != "spilled" or not decision.primary:
         return group.reason
     return "spill_when" if decision.spill_now is not None else full

@@ -84,12 +84,16 @@ class Client:
         self._known.clear()
 
 
+class TooLong(BadAnswer):
+    """A body of more bytes than its reader wants to hold."""
+
+
 async def read_all(exchange: Exchange, most: int) -> bytes:
-    """The whole body. Raises BadAnswer past `most` bytes."""
+    """The whole body. Raises TooLong past `most` bytes."""
     pieces, size = [], 0
     while piece := await exchange.read():
         size += len(piece)
         if size > most:
-            raise BadAnswer(f"a body of more than {most} bytes")
+            raise TooLong(f"a body of more than {most} bytes")
         pieces.append(piece)
     return b"".join(pieces)

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .answer import OPENAI, Answer
+from .answer import Answer
 from .bodies import GenBody
 from .config import ManagedConfig
 from .exchange import Exchange, Header
 from .faults import Change
+from .framing import OPENAI
 from .journal import Entry
 from .limits import Limits
 from .service import Refusal, Service
+from .talks import SPOKEN_BY_ALL
 from .wheel import Wheel
 
 RATE_SIGMA = 0.1
@@ -58,6 +60,7 @@ class Managed(Service):
     """One managed API."""
 
     flavour = OPENAI
+    talks = SPOKEN_BY_ALL
 
     def __init__(self, config: ManagedConfig, seed: int, wheel: Wheel) -> None:
         super().__init__(config.name, config.model, seed)
@@ -129,8 +132,8 @@ class Managed(Service):
     def _draw_length(self, index: int) -> float:
         return self.draws.lognormal(index, "length", self.config.output_median, self.config.output_sigma)
 
-    def _answer_id(self, entry: Entry, *, chat: bool) -> str:
-        return f"{'chatcmpl' if chat else 'cmpl'}-{self.name}-{entry.seq:08x}"
+    def _answer_id(self, entry: Entry, prefix: str) -> str:
+        return f"{prefix}-{self.name}-{entry.seq:08x}"
 
     def _admit(self, entry: Entry, body: GenBody, output: int) -> list[Header]:
         """OpenAI counts a request as its prompt plus the output it may have at most."""

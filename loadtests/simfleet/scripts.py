@@ -30,6 +30,9 @@ class Script(Protocol):
     def whole(self) -> dict[str, Any]:
         """The content of a complete answer, as fields of its choice."""
 
+    def piece(self, first: int, count: int) -> str:
+        """The bare text, or the bare arguments, of tokens first .. first+count-1."""
+
 
 @dataclass(slots=True)
 class Text:
@@ -40,16 +43,16 @@ class Text:
     offset: int
     chat: bool
 
-    def text(self, first: int, count: int) -> str:
+    def piece(self, first: int, count: int) -> str:
         start = self.offset + first
         return "".join(f"{WORDS[i % len(WORDS)]} " for i in range(start, start + count))
 
     def delta(self, first: int, count: int) -> bytes:
-        words = self.text(first, count).encode()
+        words = self.piece(first, count).encode()
         return b'{"content":"%b"}' % words if self.chat else b'"%b"' % words
 
     def whole(self) -> dict[str, Any]:
-        text = self.text(0, self.length)
+        text = self.piece(0, self.length)
         return {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
 
 
@@ -63,9 +66,11 @@ class ToolCall:
     call_id: str
     arguments: str
 
+    def piece(self, first: int, count: int) -> str:
+        return self.arguments[first * TOOL_PIECE : (first + count) * TOOL_PIECE]
+
     def delta(self, first: int, count: int) -> bytes:
-        piece = self.arguments[first * TOOL_PIECE : (first + count) * TOOL_PIECE]
-        function: dict[str, str] = {"arguments": piece}
+        function: dict[str, str] = {"arguments": self.piece(first, count)}
         call: dict[str, Any] = {"index": 0, "function": function}
         if first == 0:
             function["name"] = self.name
@@ -73,7 +78,7 @@ class ToolCall:
         return msgspec.json.encode({"tool_calls": [call]})
 
     def whole(self) -> dict[str, Any]:
-        function = {"name": self.name, "arguments": self.arguments[: self.length * TOOL_PIECE]}
+        function = {"name": self.name, "arguments": self.piece(0, self.length)}
         call = {"id": self.call_id, "type": "function", "function": function}
         return {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}
 

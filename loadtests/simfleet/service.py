@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import ClassVar
 
-from .answer import Answer, Flavour, Head
-from .bodies import BadBody, GenBody, parse, prompt_tokens
+from .answer import Answer
+from .bodies import BadBody, GenBody
 from .draws import Draws
 from .exchange import ClientGone, Exchange, Header
 from .faults import Change, Faults
+from .framing import Flavour, Head
 from .journal import Entry, Journal
 from .scripts import write
+from .talks import MESSAGES, Talk
 
-GENERATE = {"/v1/chat/completions": True, "/v1/completions": False}
-"""Generating paths, and whether each speaks chat."""
 PROBES = {"/metrics", "/health", "/version", "/ping"}
 """Counted, but kept out of the journal: two a second would push the requests out."""
 FILLER_STRIDE = 7
@@ -39,14 +40,23 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.body: dict[str, dict[str, object]] = {
+            "error": {"message": message, "type": type, "param": param, "code": code}
+        }
         self.headers = tuple(headers)
+
+    def told(self, path: str) -> dict[str, object]:
+        """The body in the shape of its path: Anthropic's on /v1/messages."""
+        if not path.startswith(MESSAGES):
+            return dict(self.body)
+        return {"type": "error", "error": {key: self.body["error"][key] for key in ("type", "message")}}
 
 
 class Service(ABC):
     """One simulated server. `port` is known once its socket is bound."""
 
-    flavour: Flavour
+    flavour: ClassVar[Flavour]
+    talks: ClassVar[Mapping[str, Talk]]
 
     def __init__(self, name: str, model: str, seed: int) -> None:
         self.name = name
@@ -115,7 +125,7 @@ class Service(ABC):
             await self._serve(exchange, entry)
         except Refusal as refusal:
             self.journal.close(entry, "error", refusal.status)
-            await exchange.reply(refusal.status, refusal.body, refusal.headers)
+            await exchange.reply(refusal.status, refusal.told(exchange.path), refusal.headers)
         finally:
             self.journal.close(entry, "aborted")
 
@@ -132,8 +142,8 @@ class Service(ABC):
             self.journal.close(entry, "finished", 200)
             await exchange.reply(200, self._models())
             return
-        chat = GENERATE.get(exchange.path)
-        if chat is None:
+        talk = self.talks.get(exchange.path)
+        if talk is None:
             raise self._refuse(404, "Not Found")
         if exchange.method != "POST":
             raise self._refuse(405, "Method Not Allowed")
@@ -141,20 +151,23 @@ class Service(ABC):
             raise ClientGone
         if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
             raise self._refuse(self.faults.error_status, "Injected fault")
-        await self._generate(exchange, entry, raw, chat=chat)
+        await self._generate(exchange, entry, raw, talk)
 
-    async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, *, chat: bool) -> None:
+    async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, talk: Talk) -> None:
         try:
-            body = parse(raw, chat=chat)
-            prompts = prompt_tokens(body, chat=chat)
+            body, prompts = talk.read(raw)
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
         self._check_model(body)
+        if talk.framing is None:
+            self.journal.close(entry, "finished", 200)
+            await exchange.reply(200, {"input_tokens": sum(prompts)})
+            return
         choices = [tokens for tokens in prompts for _ in range(body.n or 1)]
         cap = self._output_cap(body, max(prompts))
         headers = self._admit(entry, body, cap * len(choices))
-        answer = self._answer(exchange, entry, body, len(choices), cap, chat=chat)
+        answer = self._answer(exchange, entry, body, len(choices), cap, talk)
         exchange.on_gone(answer.abort)
         if answer.streamed:
             await exchange.start(headers)
@@ -169,13 +182,14 @@ class Service(ABC):
         else:
             await exchange.reply(200, answer.whole(), headers)
 
-    def _answer(self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, *, chat: bool) -> Answer:
+    def _answer(self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, talk: Talk) -> Answer:
+        assert talk.framing is not None
         drawn = self._draw_length(entry.seq)
         offset = entry.seq * FILLER_STRIDE
-        scripts = [write(body, chat=chat, drawn=drawn, offset=offset, cap=cap) for _ in range(choices)]
-        entry.id = self._answer_id(entry, chat=chat)
-        head = Head(entry.id, self.model, entry.x_nonce or body.user, chat)
-        answer = Answer(exchange, head, body, scripts, entry, self.flavour)
+        scripts = [write(body, chat=talk.chat, drawn=drawn, offset=offset, cap=cap) for _ in range(choices)]
+        entry.id = self._answer_id(entry, talk.prefix)
+        head = Head(entry.id, self.model, entry.x_nonce or body.user)
+        answer = Answer(exchange, talk.framing(head, body, scripts, entry, self.flavour), entry)
         drop = self.faults.drop
         if drop is not None and self.draws.uniform(entry.seq, "drop") < drop.share:
             answer.drop_after = drop.after_frames
@@ -207,7 +221,7 @@ class Service(ABC):
     def _draw_length(self, index: int) -> float: ...
 
     @abstractmethod
-    def _answer_id(self, entry: Entry, *, chat: bool) -> str: ...
+    def _answer_id(self, entry: Entry, prefix: str) -> str: ...
 
     @abstractmethod
     def _run(self, answer: Answer, entry: Entry, prompts: list[int], cap: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .answer import VLLM, Answer
+from .answer import Answer
 from .bodies import GenBody
 from .config import WorkerConfig
 from .dcgm import GpuReading
@@ -12,11 +12,13 @@ from .driver import Driver
 from .engine import Engine, Sequence
 from .exchange import Exchange
 from .faults import Change
+from .framing import VLLM
 from .honesty import Honesty
 from .journal import Entry
 from .metrics import Lagged, Stats
 from .page import Page
 from .service import Refusal, Service
+from .talks import SPOKEN_BY_VLLM
 
 VERSION = "0.32.0"
 _ERROR_TYPES = {
@@ -32,6 +34,7 @@ class Worker(Service):
     """One GPU worker; also the source of its GPU's readings."""
 
     flavour = VLLM
+    talks = SPOKEN_BY_VLLM
 
     def __init__(self, config: WorkerConfig, seed: int, honesty: Honesty) -> None:
         super().__init__(config.name, config.model, seed)
@@ -143,9 +146,8 @@ class Worker(Service):
     def _draw_length(self, index: int) -> float:
         return self.draws.lognormal(index, "length", self.config.output_median, self.config.output_sigma)
 
-    def _answer_id(self, entry: Entry, *, chat: bool) -> str:
-        given = entry.x_request_id or f"{self.name}-{entry.seq:08x}"
-        return f"{'chatcmpl' if chat else 'cmpl'}-{given}"
+    def _answer_id(self, entry: Entry, prefix: str) -> str:
+        return f"{prefix}-{entry.x_request_id or f'{self.name}-{entry.seq:08x}'}"
 
     def _run(self, answer: Answer, entry: Entry, prompts: list[int], cap: int) -> None:
         now = time.monotonic()

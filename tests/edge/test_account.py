@@ -26,7 +26,7 @@ KEYS = {
 
 
 def account(**asked: Any) -> Account:
-    return Account(request(arrived=time.monotonic(), **asked), "v1")
+    return Account(request(arrived=time.monotonic(), ready=time.monotonic(), **asked), "v1")
 
 
 def served(made: Account, overflow: bool = False) -> Lease:
@@ -35,7 +35,7 @@ def served(made: Account, overflow: bool = False) -> Lease:
     group = (decision.overflow if overflow else decision.primary)[0]
     candidate = group.candidates[0]
     made.decision = decision
-    made.seen["w1"] = Seen("w1", 1.0, 10, 0.95, 1000, queue_depth=3, gpu=0.9, age=0.25)
+    made.visit.seen["w1"] = Seen("w1", 1.0, 10, 0.95, 1000, queue_depth=3, gpu=0.9, age=0.25)
     made.lease = Lease("id", candidate, group, f"{candidate.upstream.name}@0")
     return made.lease
 
@@ -63,7 +63,7 @@ def test_headers_grow_with_what_is_known() -> None:
     made = account()
     assert dict(made.headers()) == {b"x-gateway-policy": b"v1"}
     lease = served(made)
-    made.waited, made.asked = 0.25, made.request.arrived + 0.251
+    made.visit.waited, made.asked = 0.25, made.request.ready + 0.251
     told = dict(made.headers())
     assert told[b"x-gateway-rule"] == b"chat"
     assert (told[b"x-gateway-outcome"], told[b"x-gateway-reason"]) == (b"local", b"local_has_room")
@@ -134,11 +134,11 @@ def test_a_name_that_no_policy_could_give_is_cut() -> None:
 def test_past_two_kilobytes_the_chosen_candidate_is_the_last_to_go() -> None:
     made = account()
     lease = served(made, overflow=True)
-    made.seen.clear()
+    made.visit.seen.clear()
     for number in range(30):
-        made.seen[f"w{number}"] = Seen(f"w{number}", 1.0, 10**6, 0.95, 10**7, 3, 0.9, 0.25)
+        made.visit.seen[f"w{number}"] = Seen(f"w{number}", 1.0, 10**6, 0.95, 10**7, 3, 0.9, 0.25)
     name = lease.candidate.upstream.name
-    made.seen[name] = Seen(name, 0.9, 1, 0.0, 1000)
+    made.visit.seen[name] = Seen(name, 0.9, 1, 0.0, 1000)
     kept = json.loads(encode(made.receipt()))
     assert kept["cut"] is True
     assert len(kept["candidates"]) > 1

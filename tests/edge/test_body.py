@@ -16,6 +16,7 @@ from gateway.edge.body import ClientLeft, decode, read
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.upstreams.dialects import openai
 
 JSON = {b"content-type": b"application/json"}
 MARKER = "never-to-be-quoted"
@@ -232,3 +233,37 @@ async def test_a_caller_that_dawdles(first: list[bytes]) -> None:
 
     with pytest.raises(InvalidRequest, match=r"did not arrive within 0\.01 s"):
         await read(call(JSON), receive, 10, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("more", "prompts"),
+    [
+        ({"prompt": "a"}, 1),
+        ({"prompt": ["a"]}, 1),
+        ({"prompt": ["a", "b", "c"]}, 3),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": [[1, 2], [3]]}, 2),
+        ({"messages": []}, 1),
+    ],
+)
+def test_each_prompt_is_an_answer_of_its_own(more: dict[str, Any], prompts: int) -> None:
+    assert decode(json.dumps({"model": "m", **more}).encode()).prompts == prompts
+
+
+@pytest.mark.parametrize("more", [{"prompt": ["a"] * 2049}, {"max_tokens": 2**31}, {"max_completion_tokens": 10**400}])
+def test_numbers_beyond_reason_are_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        decode(json.dumps({"model": "m", **more}).encode())
+
+
+def test_the_larger_cap_counts_and_pictures_are_told() -> None:
+    assert decode(b'{"model":"m","max_tokens":100000,"max_completion_tokens":1}').max_tokens == 100000
+    assert decode(b'{"model":"m","messages":[]}').text_only
+    assert not decode(b'{"model":"m","messages":[{"content":[{"type":"image_url","image_url":{}}]}]}').text_only
+
+
+def test_a_value_that_means_the_default_is_no_known_field_and_stays_in_the_body() -> None:
+    """`store: false` says "do not keep": leaving it out towards an API would loosen that."""
+    body = decode(b'{"model":"m","store":false,"service_tier":"default","cache_salt":"x"}')
+    assert body.known == ("cache_salt",)
+    assert b'"store":false' in openai.body(body.fields, "real", stream=False, want_usage=False, removed=body.known)

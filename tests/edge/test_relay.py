@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from gateway.edge.account import Account
 from gateway.edge.relay import read_some, relay
-from gateway.errors import BadAnswer, Reset, UpstreamFault
+from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
 from gateway.model import Timeouts
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 from gateway.upstreams.sse import MAX_FRAME_BYTES
@@ -46,6 +46,14 @@ async def answered(*pieces: bytes, reset: bool = False) -> AsyncIterator[Exchang
         else:
             writer.close()
 
+    async with serving(serve) as exchange:
+        yield exchange
+
+
+@asynccontextmanager
+async def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[Exchange]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     pool = Pool(Address(host, port))
@@ -154,11 +162,66 @@ async def test_a_whole_answer_passes_with_its_status_and_body(status: int) -> No
 async def test_an_answer_too_large_to_hold_is_refused_before_a_byte_of_it_leaves() -> None:
     async with answered(whole(200, b"x" * (MOST + 1))) as exchange:
         down, account = Down(), Account(request(), "v1")
-        with pytest.raises(BadAnswer):
+        with pytest.raises(UpstreamFailed) as caught:
             await relay(exchange, account, lambda: FRONT, down.send, MOST)
     assert down.messages == []
+    assert caught.value.retry is False, "another upstream would write as much"
 
 
 async def test_of_a_long_refusal_enough_is_read_to_tell_its_code() -> None:
     async with answered(whole(500, b"x" * (1 << 20))) as exchange:
         assert 0 < len(await read_some(exchange)) <= 64 << 10
+
+
+ERROR = b'data: {"error":{"message":"engine died","code":500}}\n\n'
+
+
+async def test_an_error_event_before_anything_else_is_a_fault_that_another_upstream_may_mend() -> None:
+    async with answered(*chunked(ERROR, DONE), END) as exchange:
+        down, account = Down(), Account(request(stream=True), "v1")
+        with pytest.raises(BadAnswer):
+            await relay(exchange, account, lambda: FRONT, down.send, MOST)
+    assert down.messages == []
+
+
+async def test_an_error_event_later_ends_the_stream_without_its_end_mark() -> None:
+    seen = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(chunked(FRAME)))
+        await seen.wait()
+        writer.write(b"".join(chunked(ERROR, DONE)[1:]) + END)
+        writer.close()
+
+    class Seeing(Down):
+        async def send(self, message: MutableMapping[str, Any]) -> None:
+            await super().send(message)
+            seen.set()
+
+    async with serving(serve) as exchange:
+        down, account = Seeing(), Account(request(arrived=time.monotonic(), stream=True), "v1")
+        broke = await relay(exchange, account, lambda: FRONT, down.send, MOST)
+    assert isinstance(broke, BadAnswer)
+    assert account.error == "upstream_error"
+    assert down.body == FRAME + ERROR
+
+
+async def test_a_stream_that_ends_only_by_closing_must_have_said_its_end() -> None:
+    async with answered(STREAM_HEAD, FRAME, DONE) as exchange:
+        _, _, broke = await relayed(exchange, stream=True)
+    assert broke is None
+    async with answered(STREAM_HEAD, FRAME) as exchange:
+        down, _, broke = await relayed(exchange, stream=True)
+    assert isinstance(broke, Reset)
+    assert b"[DONE]" not in down.body
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Type: text/html", b"X-None: 1", b"Content-Type: application/json\r\nContent-Encoding: gzip"],
+    ids=["html", "no type", "gzip"],
+)
+async def test_a_success_that_is_not_plain_json_or_events_is_no_answer(head: bytes) -> None:
+    async with answered(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 2\r\n\r\n{}") as exchange:
+        with pytest.raises(BadAnswer):
+            await relay(exchange, Account(request(), "v1"), lambda: FRONT, Down().send, MOST)

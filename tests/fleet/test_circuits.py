@@ -15,7 +15,7 @@ def test_a_success_in_between_starts_the_count_anew() -> None:
     circuits = Circuits()
     for _ in range(5):
         circuits.failed("w", 0.0, "failing")
-        circuits.succeeded("w")
+        circuits.succeeded("w", 0.0, 0.0)
     assert circuits.why_open("w", 0.0) is None
 
 
@@ -35,3 +35,14 @@ def test_an_upstream_that_asked_to_wait_is_left_alone_for_that_long() -> None:
     circuits.pause("api", 10.0, 7.0, "asked_to_wait")
     assert circuits.why_open("api", 16.9) == "asked_to_wait"
     assert circuits.why_open("api", 17.0) is None
+
+
+def test_answers_asked_for_before_a_pause_do_not_end_it() -> None:
+    circuits = Circuits()
+    circuits.pause("api", 10.0, 60.0, "asked_to_wait")
+    circuits.succeeded("api", began=9.0, now=11.0)
+    circuits.succeeded("api", began=11.0, now=12.0)
+    assert circuits.why_open("api", 69.0)
+    circuits.succeeded("api", began=9.0, now=71.0)
+    assert not circuits.failed("other", 71.0, "failing")
+    assert circuits.failed("api", 71.0, "failing"), "one failure after the pause is enough"

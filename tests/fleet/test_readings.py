@@ -37,3 +37,9 @@ async def test_each_worker_is_scraped_by_one_replica(store: Store) -> None:
     assert sorted(name for names in held for name in names) == sorted(workers)
     again = await asyncio.gather(*(readings.claim(store, f"replica{i}", workers) for i in range(4)))
     assert again == held
+
+
+async def test_a_reading_that_cannot_be_read_hides_no_other(store: Store) -> None:
+    await readings.write(store, "w1", Scrape(running=1))
+    await store.call("HSET", readings.READINGS_KEY, "junk", "x", "odd", "0||1|{}]", "old", b"\xff|1|1|{}")
+    assert set(await readings.read(store)) == {"w1"}

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.errors import StoreFault
 from gateway.money.budgets import Budgets
 from gateway.store.connection import Store
 
@@ -30,7 +32,18 @@ async def test_a_hundred_at_once_do_not_overspend(store: Store) -> None:
 async def test_without_the_store_nothing_new_is_spent(store: Store) -> None:
     budgets = Budgets(store)
     await store.aclose()
-    assert await budgets.reserve("r", 0.01, 1.0) is None
+    with pytest.raises(StoreFault):
+        await budgets.reserve("r", 0.01, 1.0)
+
+
+async def test_no_hour_however_it_is_cut_holds_more_than_the_cap(store: Store) -> None:
+    now = 12 * 3600 + 59
+    budgets = Budgets(store, lambda: now)
+    assert await budgets.reserve("r", 1.0, 1.0) is not None
+    now = 13 * 3600 + 58
+    assert await budgets.reserve("r", 0.01, 1.0) is None, "59 minutes and 59 seconds later it is still the same hour"
+    now = 13 * 3600 + 120
+    assert await budgets.reserve("r", 1.0, 1.0) is not None
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -224,3 +224,16 @@ def test_an_older_snapshot_never_hands_out_an_older_upstream() -> None:
     )
     decision = decide(request(), Board(new, board(old).snapshot), Random(1))
     assert all(c.upstream is new.upstreams[c.upstream.name] for c in decision.primary[0].candidates)
+
+
+def test_what_only_the_spill_backend_may_or_can_serve_goes_there() -> None:
+    managed_only = policy()
+    managed_only = replace(
+        managed_only, models={"m": replace(managed_only.models["m"], served_by=managed_only.models["m"].served_by[1:])}
+    )
+    decision = decided(managed_only)
+    assert [(group.backend, group.reason) for group in decision.overflow] == [("api", "capability")]
+    made = policy((upstream("w1", "gpu", zone="us"), upstream("a1", "api", private_in=frozenset({"de"}))))
+    decision = decided(made, residency=Demand(zones=frozenset({"de"})))
+    assert decision.primary == ()
+    assert [(group.backend, group.reason) for group in decision.overflow] == [("api", "residency")]

@@ -27,7 +27,8 @@ def test_a_demand_is_read(text: str | None, demand: Demand) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", ",", "eu,", "mars", "eu;de", "eu de", "lo cal", "eu\x00", "é", "-eu", "a" * 64, "eu," * 20]
+    "text",
+    ["", " ", ",", "eu,", "mars", "eu;de", "eu de", "lo cal", "local\xa0", "eu\x00", "é", "-eu", "a" * 64, "eu," * 20],
 )
 def test_what_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(ResidencyUnknown):

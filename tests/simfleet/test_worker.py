@@ -110,7 +110,7 @@ def test_small_pages(fleet: SimFleet, sdk: Sdk, http: httpx.Client) -> None:
         ("/v1/chat/completions", b'{"model": "other", "messages": [{"role": "user", "content": "x"}]}', 404),
         ("/v1/chat/completions", b'{"messages": [{}], "max_tokens": 999999}', 400),
         ("/v1/completions", b'{"prompt": {"no": 1}}', 400),
-        ("/v1/embeddings", b"{}", 404),
+        ("/v1/rerank", b"{}", 404),
     ],
 )
 def test_errors_have_vllms_shape(fleet: SimFleet, http: httpx.Client, path: str, body: bytes, status: int) -> None:

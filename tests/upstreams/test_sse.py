@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import Usage
-from gateway.upstreams.dialects.openai import usage_frame
+from gateway.upstreams.dialects.openai import EVENTS
 from gateway.upstreams.sse import MAX_FRAME_BYTES, Tap
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
@@ -31,7 +31,7 @@ EVENT = b'event: message\ndata: {"choices":[{"delta":{}}],"usage":null}'
 
 
 def run(pieces: list[bytes], *, drop: bool) -> tuple[bytes, Tap]:
-    tap = Tap(usage_frame, drop_usage=drop)
+    tap = Tap(EVENTS, drop_usage=drop)
     out = b"".join([tap.feed(piece) for piece in pieces])
     return out + tap.rest(), tap
 
@@ -80,7 +80,7 @@ def test_line_ends_in_any_mixture_pass_through(parts: list[bytes], place: int) -
 
 
 def test_frames_leave_as_soon_as_they_are_whole() -> None:
-    tap = Tap(usage_frame, drop_usage=True)
+    tap = Tap(EVENTS, drop_usage=True)
     first, second = chunk("a") + b"\n\n", chunk("b") + b"\n\n"
     assert tap.feed(first + second[:5]) == first
     assert tap.feed(second[5:-1]) == b""
@@ -89,7 +89,7 @@ def test_frames_leave_as_soon_as_they_are_whole() -> None:
 
 
 def test_a_frame_that_never_ends_is_told_apart_at_the_end() -> None:
-    tap = Tap(usage_frame, drop_usage=True)
+    tap = Tap(EVENTS, drop_usage=True)
     assert tap.feed(b"data: {") == b""
     assert not tap.torn, "nothing of it was forwarded"
     assert tap.rest() == b"data: {"
@@ -97,7 +97,7 @@ def test_a_frame_that_never_ends_is_told_apart_at_the_end() -> None:
 
 
 def test_a_frame_too_large_to_hold_is_passed_on_in_parts() -> None:
-    tap = Tap(usage_frame, drop_usage=True)
+    tap = Tap(EVENTS, drop_usage=True)
     part = b"data: " + b"x" * MAX_FRAME_BYTES
     assert tap.feed(part) == part
     assert tap.torn, "what comes next must end the frame first"

@@ -1,18 +1,28 @@
-"""The OpenAI wire format, spoken by vLLM, SGLang, TensorRT-LLM and most bought APIs: requests out, usage back."""
+"""The OpenAI wire format, spoken by vLLM, SGLang, TensorRT-LLM and most bought APIs: requests out, usage back.
+
+Here are what all endpoints share on their way up, and chat/completions, completions and embeddings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
 
+from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
+from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
 """What comes down. The upstream's account, rate-limit and routing headers are ours to know, not the caller's."""
+MEDIA = (b'"image_url"', b'"input_audio"', b'"file"', b'"video_url"', b'"input_image"', b'"image"')
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
+_DONE = b"[DONE]"
+_ERROR = (b'{"error"', b'{ "error"')
 
 
 class _Details(msgspec.Struct):
@@ -47,13 +57,17 @@ def target(upstream: Upstream, endpoint: str) -> str:
     return f"{base}/{endpoint}"
 
 
-def headers(upstream: Upstream, attempt_id: str, stream: bool, traceparent: str | None) -> list[tuple[bytes, bytes]]:
-    """An allow-list made anew: nothing of the caller's credentials, cookies or organisation goes up."""
+def headers(
+    upstream: Upstream, attempt_id: str, stream: bool, traceparent: str | None, more: Iterable[tuple[bytes, bytes]] = ()
+) -> list[tuple[bytes, bytes]]:
+    """Made anew: nothing of the caller's credentials, cookies or organisation goes up; `more` is what its endpoint
+    allows of the caller's own."""
     made = [
         (b"content-type", b"application/json"),
         (b"accept", b"text/event-stream" if stream else b"application/json"),
         (b"accept-encoding", b"identity"),
         (b"x-request-id", attempt_id.encode()),
+        *more,
     ]
     if upstream.key is not None:
         made.append((b"authorization", b"Bearer " + upstream.key.encode()))
@@ -62,15 +76,27 @@ def headers(upstream: Upstream, attempt_id: str, stream: bool, traceparent: str 
     return made
 
 
-def body(fields: Mapping[str, Raw], name: str, *, stream: bool, want_usage: bool, removed: Iterable[str]) -> bytes:
+def body(
+    fields: Mapping[str, Raw],
+    name: str,
+    *,
+    stream: bool,
+    want_usage: bool,
+    removed: Iterable[str],
+    defaults: Mapping[str, Raw] | None = None,
+) -> bytes:
     """The request for the upstream's own model `name`: values keep the caller's bytes, `removed` fields are left out.
 
-    `want_usage` asks for the usage frame of a stream, keeping the caller's other stream options.
+    `want_usage` asks for the usage frame of a stream, keeping the caller's other stream options. `defaults` fill in
+    for fields that are null or not there.
     """
     sent = dict(fields)
     sent["model"] = Raw(msgspec.json.encode(name))
     for field in removed:
         sent.pop(field, None)
+    for field, value in (defaults or {}).items():
+        if bytes(sent.get(field, b"null")) == b"null":
+            sent[field] = value
     if stream and want_usage:
         given = sent.get("stream_options")
         if given is None or bytes(given) == b"null":
@@ -89,13 +115,31 @@ def usage_of(answer: bytes) -> Usage | None:
         return None
 
 
-def usage_frame(data: bytes) -> tuple[Usage | None, bool]:
-    """Usage in one stream chunk, and whether the chunk holds nothing else (no choices)."""
+def read_frame(data: bytes) -> Note:
+    """What one chunk of a stream says. Usage is alone where the chunk has no choices."""
+    if data == _DONE:
+        return Note(end=True)
+    if data.startswith(_ERROR):
+        return Note(failed=True)
     try:
         chunk = _chunk.decode(data)
     except msgspec.DecodeError:
-        return None, False
-    return _usage(chunk.usage), not chunk.choices
+        return Note()
+    return Note(_usage(chunk.usage), alone=not chunk.choices)
+
+
+def reader() -> Reader:
+    """A chunk's usage is that of the whole stream: nothing is remembered."""
+    return read_frame
+
+
+def error_body(error: GatewayError, _: str) -> bytes:
+    shown = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return msgspec.json.encode({"error": shown})
+
+
+def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
+    return b"data: " + error_body(error, request_id) + b"\n\n"
 
 
 def _usage(found: _Usage | None) -> Usage | None:
@@ -104,3 +148,19 @@ def _usage(found: _Usage | None) -> Usage | None:
     details = found.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details is not None else 0
     return Usage(found.prompt_tokens, found.completion_tokens or 0, cached)
+
+
+EVENTS = Events(reader, marks=(_DONE, *_ERROR), token=b"data:")
+CHAT = Endpoint(
+    name="chat/completions",
+    prompt=("messages", "prompt", "tools", "response_format"),
+    media=MEDIA,
+    caps=("max_completion_tokens", "max_tokens"),
+    asks_usage=True,
+    usage_of=usage_of,
+    events=EVENTS,
+    error_body=error_body,
+    error_event=error_event,
+)
+COMPLETIONS = replace(CHAT, name="completions", ids="prompt")
+EMBEDDINGS = replace(CHAT, name="embeddings", prompt=("input",), ids="input", caps=(), streams=False, asks_usage=False)

@@ -1,0 +1,361 @@
+"""HTTP/1.1 as it comes in: uvicorn's protocol with an exact frame around every request, with limits and deadlines.
+
+llhttp (through httptools) checks the grammar. What it leaves open is settled here (tests/edge/test_protocol.py pins
+which of the two refuses what): where head and body end, that one request is read at a time, how large a head may be
+and how long it may take. What cannot be framed without doubt gets a plain answer, and the connection is closed.
+Sources: RFC 9112 sections 2.2, 3, 6, 7 and 9; RFC 9110 sections 7.8 and 10.1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_TARGET_BYTES = 8 * 1024
+MAX_HEADERS = 100
+MAX_BARREN_BYTES = 16 * 1024
+"""Longest run of chunk framing and trailers without a byte of body, looked at once per read."""
+LINGER_SECONDS, LINGER_BYTES = 1.0, 16 << 20
+"""How long, and for how much, a caller that is still sending is listened to after its last answer: closing on unread
+bytes makes the kernel send a reset, which can overtake the answer."""
+
+_HEAD, _SIZED, _CHUNKED, _ANSWERING, _DONE = range(5)
+_END = b"\r\n\r\n"
+"""Ends every head, and every chunked body: nothing else can (RFC 9112 sections 2.1 and 7.1)."""
+_REQUEST_LINE = re.compile(rb"[A-Z-]+ (?:/|https?://[^/?#]+/)[!-~]* HTTP/1\.[01]")
+_UPGRADE_LINE = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
+_OF_FRAMING = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: for a head to arrive from its first byte, for a connection to stay unused, for a caller to take
+    nothing of what waits for it."""
+
+    head: float = 10.0
+    idle: float = 75.0
+    send: float = 60.0
+
+
+class Refusal(Exception):
+    """The plain answer that ends a connection. The text never quotes the request."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. The parser is never fed past the end of a message; what a caller sends ahead is held back until
+    its turn comes, so that an answer is never written into another.
+
+    One timer serves all deadlines: it is moved only when a deadline comes before it, and looks again when it fires
+    too early. A request whose head comes in one piece costs two assignments.
+    """
+
+    patience = Patience()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._phase = _HEAD
+        self._head = self._tail = b""
+        self._left = self._barren = self._dropped = 0
+        self._headed = self._whole = self._keep = False
+        self._held = bytearray()
+        self._deadline = self._timer_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch(self.patience.head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._phase = _DONE
+        self._deadline = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+
+    # Reading.
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase == _DONE:
+            self._dropped += len(data)
+            if self._dropped > LINGER_BYTES:
+                self.transport.close()
+            return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            while data and self._phase < _ANSWERING:
+                if self._phase == _HEAD:
+                    data = self._read_head(data)
+                elif self._phase == _SIZED:
+                    data = self._read_sized(data)
+                else:
+                    data = self._read_chunked(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except httptools.HttpParserError as fault:
+            # llhttp's own words, which are constants and never quote the input.
+            self._refuse(Refusal(HTTPStatus.BAD_REQUEST, f"malformed request: {fault}"))
+        else:
+            if data and self.cycle.keep_alive:
+                self._held += data
+                if len(self._held) > HIGH_WATER_LIMIT:
+                    self.flow.pause_reading()
+
+    def _read_head(self, data: bytes) -> bytes:
+        before = len(self._head)
+        whole = self._head + data
+        end = whole.find(_END, max(0, before - len(_END) + 1)) + len(_END)
+        complete = end >= len(_END)
+        self._head = whole[:end] if complete else whole
+        _check_size(self._head)
+        self._feed(self._head[before:])
+        if not complete:
+            if not before:
+                self._watch(self.patience.head)
+            return b""
+        self._begin()
+        self._head = b""
+        return whole[end:]
+
+    def _feed(self, piece: bytes) -> None:
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            # Nothing is offered that one could upgrade to, and the offer may be ignored (RFC 9110 section 7.8).
+            # But llhttp has taken the body for what comes after an upgrade: it reads the head again without the offer.
+            self.parser = httptools.HttpRequestParser(self)
+            try:
+                self.parser.feed_data(_UPGRADE_LINE.sub(b"", self._head))
+            except httptools.HttpParserUpgrade:
+                raise Refusal(HTTPStatus.BAD_REQUEST, "CONNECT is not supported") from None
+
+    def _begin(self) -> None:
+        """The head is here: settles how the body ends (RFC 9112 section 6.3) and starts the application."""
+        if not self._headed:
+            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request: more than one empty line before it")
+        if len(self.headers) > MAX_HEADERS:
+            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_HEADERS} headers")
+        line = self._head.lstrip(b"\r\n").partition(b"\r\n")[0]
+        if not _REQUEST_LINE.fullmatch(line):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request line, or not HTTP/1.1 or HTTP/1.0")
+        self._phase = self._framing(http11=line.endswith(b"1"))
+        self._deadline = math.inf
+        super().on_headers_complete()
+        if self._whole:
+            self._complete()
+        else:
+            # An answer that comes before the end of the body is the last one: a caller that waits for "100 Continue"
+            # may or may not send its body after it (RFC 9110 section 10.1.1).
+            self.cycle.keep_alive = False
+            self.cycle.transport = cast(asyncio.Transport, _Uploading(self))
+
+    def _framing(self, *, http11: bool) -> int:
+        """The phase that reads the body. llhttp has refused contradicting and malformed lengths before."""
+        length, hosts = 0, 0
+        codings = []
+        for name, value in self.headers:
+            if name not in _OF_FRAMING:
+                continue
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                codings.append(value.lower())
+            elif http11 and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        if hosts > 1 or (http11 and not hosts):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "exactly one Host header is needed")
+        if codings and not (http11 and codings == [b"chunked"]):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "chunked, once and in HTTP/1.1, is the only transfer coding")
+        self._left, self._barren, self._tail = length, 0, b""
+        return _CHUNKED if codings else _SIZED
+
+    def _read_sized(self, data: bytes) -> bytes:
+        piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
+        self._left -= len(piece)
+        self.parser.feed_data(piece)
+        if self._whole:
+            self._complete()
+        return rest
+
+    def _read_chunked(self, data: bytes) -> bytes:
+        """Feeds the parser up to each place where the body can end, and returns what follows where it does."""
+        window = self._tail + data
+        carried = fed = len(self._tail)
+        at = 0
+        while (at := window.find(_END, at) + 1) > 0:
+            cut = at + len(_END) - 1
+            self._feed_chunked(window[fed:cut])
+            fed = cut
+            if self._whole:
+                self._complete()
+                return window[cut:]
+        if fed < carried + len(data):
+            self._feed_chunked(window[fed:])
+        self._tail = window[-len(_END) + 1 :]
+        return b""
+
+    def _feed_chunked(self, piece: bytes) -> None:
+        self._barren += len(piece)
+        self.parser.feed_data(piece)
+        if self._barren > MAX_BARREN_BYTES:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"more than {MAX_BARREN_BYTES} bytes of chunk framing without a body")
+
+    def _complete(self) -> None:
+        self._phase = _ANSWERING
+        super().on_message_complete()
+        self.cycle.waiting_for_100_continue = False
+        self.cycle.transport = self.transport
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep
+
+    # What the parser reports.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._headed = self._whole = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase == _HEAD:  # later ones are trailers, which must not become headers
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self._headed = True
+        self._keep = self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1"
+
+    def on_body(self, body: bytes) -> None:
+        self._barren = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+
+    # Answering.
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            if self.transport.get_write_buffer_size():
+                self._watch(self.patience.send)
+            return
+        if self._phase == _DONE:
+            return
+        self.flow.resume_reading()
+        self._phase = _HEAD
+        self._watch(self.patience.idle)
+        if self._held:
+            held, self._held = bytes(self._held), bytearray()
+            self._read(held)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers plainly, unless an answer has begun: that one can only be cut."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self._phase = _DONE
+                self.transport.close()
+                return
+        body = f"{refusal.text}\n".encode()
+        lines = [name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers]
+        framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, framing % len(body), body]))
+        self.linger()
+
+    def linger(self) -> None:
+        """The last answer is written: drop what still comes for a moment, then close."""
+        self._phase = _DONE
+        self._held.clear()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._watch(LINGER_SECONDS)
+
+    def shutdown(self) -> None:
+        self._keep = False
+        super().shutdown()
+
+    # Deadlines.
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._phase < _DONE:
+            self._watch(self.patience.send)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._phase in (_SIZED, _CHUNKED, _ANSWERING):
+            self._deadline = math.inf
+
+    def _watch(self, seconds: float) -> None:
+        self._deadline = self.loop.time() + seconds
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = self._deadline
+            self._timer = self.loop.call_at(self._deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self.loop.time() < self._deadline:
+            self._arm()
+        else:
+            self._expired()
+
+    def _expired(self) -> None:
+        self._deadline = math.inf
+        if self._phase == _HEAD and self._head:
+            self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, f"no whole head within {self.patience.head:g} s"))
+        elif self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+
+class _Uploading:
+    """The transport as an answer sees it while its request's body is still coming: to close is to linger."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def write(self, data: bytes) -> None:
+        self._protocol.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._protocol.transport.is_closing()
+
+    def close(self) -> None:
+        self._protocol.linger()
+
+
+def _check_size(head: bytes) -> None:
+    """Of a head, or of its beginning."""
+    line = head.find(b"\r\n", 2)  # after the empty line that may stand before it
+    if (line if line >= 0 else len(head)) > MAX_TARGET_BYTES:
+        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request line has more than {MAX_TARGET_BYTES} bytes")
+    if len(head) > MAX_HEAD_BYTES:
+        raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head has more than {MAX_HEAD_BYTES} bytes")
+
+
+def protocol(patience: Patience) -> type[Protocol]:
+    """The protocol with these deadlines, for uvicorn's `Config(http=...)`."""
+    return cast(type[Protocol], type("Protocol", (Protocol,), {"patience": patience}))

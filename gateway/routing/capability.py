@@ -1,0 +1,23 @@
+"""Which upstreams speak which endpoint. What one does not speak is passed to another one, never translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.model import EndpointName, Upstream
+
+_PLAIN: frozenset[EndpointName] = frozenset({"chat/completions", "completions", "embeddings"})
+_ALL: frozenset[EndpointName] = _PLAIN | {"responses", "messages", "messages/count_tokens"}
+BY_ENGINE: Mapping[str | None, frozenset[EndpointName]] = {"vllm": _ALL, "openai": _PLAIN}
+"""Of our own workers. `openai` is any server that speaks the older, common part of the API."""
+BY_DIALECT: Mapping[str, frozenset[EndpointName]] = {"openai": _PLAIN | {"responses"}}
+"""Of bought APIs."""
+
+
+def spoken(upstream: Upstream) -> frozenset[EndpointName]:
+    """What the policy says that it speaks, else what its engine or dialect is known to speak."""
+    if upstream.endpoints is not None:
+        return upstream.endpoints
+    if upstream.kind == "local":
+        return BY_ENGINE.get(upstream.engine, _PLAIN)
+    return BY_DIALECT.get(upstream.dialect, _PLAIN)

@@ -1,0 +1,83 @@
+"""What an answer says about its worker's limit: it met its SLO, missed it, or says nothing. Pure.
+
+Times are seconds since the request was sent to the upstream, measured where the upstream's bytes arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.model import Slo, Speed
+
+Ending = Literal["open", "done", "timeout", "left", "failed"]
+"""Still under way; complete; the upstream was too slow for our timeouts; the client left; the upstream broke."""
+_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """One local attempt so far. `age` is now, or when it ended; `first` and `last` are the first and newest token.
+
+    `tokens` is the output so far. Of an answer that is not streamed only the whole is known: its usage, or before that
+    the most that it can be (`max_tokens`), or None.
+    """
+
+    age: float
+    first: float | None = None
+    last: float | None = None
+    tokens: int | None = None
+    ending: Ending = "open"
+    stream: bool = True
+    paused: bool = False
+    """Its own reader did not take the bytes as fast as they came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What the request would take on an idle worker: first token, and each later one, in seconds."""
+
+    first: float
+    each: float
+
+
+def alone(speed: Speed, prompt_tokens: int) -> Alone:
+    """From the worker's speed: `step_ms + per_prompt_token_ms * prompt`, then `step_ms + per_seq_ms` per token."""
+    first = speed.step_ms + speed.per_prompt_token_ms * prompt_tokens
+    return Alone(first / _MS, (speed.step_ms + speed.per_seq_ms) / _MS)
+
+
+def vote(slo: Slo, seen: Timings, idle: Alone) -> bool | None:
+    """True: met. False: missed, which may be known before the end. None: no vote, or not yet.
+
+    Load is not to blame, and there is no vote, where its own reader paused the stream, where the upstream broke, where
+    the client left before the SLO passed, and where the request would miss alone on an idle worker.
+    """
+    if seen.paused or seen.ending == "failed" or hopeless(slo, idle) or (slo.ttft is None and slo.tpot is None):
+        return None
+    if seen.ending == "timeout":
+        return False
+    if not seen.stream:
+        return whole(slo, seen)
+    if slo.ttft is not None and (seen.age if seen.first is None else seen.first) > slo.ttft:
+        return False
+    if seen.ending == "open" or seen.first is None:
+        return None
+    if slo.tpot is not None and seen.last is not None and seen.tokens is not None and seen.tokens > 1:
+        until = seen.age if seen.ending == "left" else seen.last
+        if until - seen.first > slo.tpot * (seen.tokens if seen.ending == "left" else seen.tokens - 1):
+            return False
+    return None if seen.ending == "left" else True
+
+
+def hopeless(slo: Slo, idle: Alone) -> bool:
+    return (slo.ttft is not None and idle.first > slo.ttft) or (slo.tpot is not None and idle.each > slo.tpot)
+
+
+def whole(slo: Slo, seen: Timings) -> bool | None:
+    """An answer that is not streamed: its total against `ttft + tpot x tokens`; both parts must be given."""
+    if slo.ttft is None or slo.tpot is None or seen.tokens is None:
+        return None
+    if seen.age > slo.ttft + slo.tpot * seen.tokens:
+        return False
+    return True if seen.ending == "done" else None

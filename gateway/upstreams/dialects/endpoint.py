@@ -1,0 +1,49 @@
+"""What the gateway must know of one endpoint. The files beside this one describe theirs; `surface.py` is the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from msgspec import Raw
+
+from gateway.errors import GatewayError
+from gateway.model import EndpointName, Usage
+from gateway.upstreams.sse import Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One row: what routing reads of a request, what is changed on its way up, how its answer and its errors look."""
+
+    name: EndpointName
+    prompt: tuple[str, ...]
+    """Body fields that the model reads: their bytes stand for the prompt's tokens. None: no model reads it."""
+    ids: str | None = None
+    """The one of them that may hold token ids instead of text."""
+    media: tuple[bytes, ...]
+    """Marks of a prompt that holds more than text. A word of this kind in plain text only makes the price unbounded."""
+    caps: tuple[str, ...] = ()
+    """Body fields that cap the output in tokens, the larger counts. None: nothing is written."""
+    needs: tuple[str, ...] = ()
+    """Body fields beside `model` that must be there."""
+    streams: bool = True
+    """Whether `stream: true` in the body means a stream."""
+    asks_usage: bool = False
+    """A stream tells its usage only when `stream_options` asks for it."""
+    defaults: Mapping[str, Raw] = field(default_factory=dict)
+    """Body fields that go up with this value where the caller leaves them out."""
+    headers: tuple[bytes, ...] = ()
+    """The caller's own headers that go up; no other one does."""
+    usage_of: Callable[[bytes], Usage | None]
+    """Usage of a complete answer; None where it has none or is not JSON."""
+    events: Events
+    """How its stream is read."""
+    error_body: Callable[[GatewayError, str], bytes]
+    """An error of ours as a whole answer; the second argument is the request's id."""
+    error_event: Callable[[GatewayError, str, bytes], bytes]
+    """The same as the last event of a stream; the third argument is what was forwarded last."""
+
+    @property
+    def path(self) -> str:
+        return f"/v1/{self.name}"

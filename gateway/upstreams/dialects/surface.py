@@ -1,0 +1,26 @@
+"""The endpoints, one row each, and whose errors each path shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.errors import GatewayError
+from gateway.upstreams.dialects.anthropic import COUNT_TOKENS, MESSAGES
+from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.openai import CHAT, COMPLETIONS, EMBEDDINGS
+from gateway.upstreams.dialects.responses import RESPONSES
+
+_ROWS = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS)
+ENDPOINTS: Mapping[str, Endpoint] = {row.name: row for row in _ROWS}
+PATHS: Mapping[str, Endpoint] = {row.path: row for row in _ROWS}
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether callers of this path expect Anthropic's shapes, also where it leads nowhere."""
+    return path.startswith(MESSAGES.path) and (path == MESSAGES.path or path[len(MESSAGES.path)] == "/")
+
+
+def error_body(path: str, error: GatewayError, request_id: str) -> bytes:
+    """An error of ours as the callers of `path` expect it."""
+    family = MESSAGES if is_anthropic(path) else CHAT
+    return family.error_body(error, request_id)

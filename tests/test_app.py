@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway import app
+from gateway.app import keep_running, keys_refused
+from tests.worlds import policy
+
+
+async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "RESTART_SECONDS", 0.0)
+    runs: list[int] = []
+    third = asyncio.Event()
+
+    async def run() -> None:
+        runs.append(len(runs))
+        if len(runs) == 3:
+            third.set()
+            await asyncio.Event().wait()
+        raise ValueError("unforeseen")
+
+    task = asyncio.create_task(keep_running(run))
+    async with asyncio.timeout(5):
+        await third.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_which_keys_may_not_take_effect() -> None:
+    keyed = replace(policy(), keys={"ab" * 32: "t"})
+    assert keys_refused(policy(), "") is None
+    assert keys_refused(keyed, "pepper") is None
+    assert "GATEWAY_KEY_PEPPER" in (keys_refused(keyed, "") or "")
+    assert "gone" in (keys_refused(policy(), "pepper", keyed) or "")
+    assert keys_refused(keyed, "pepper", policy()) is None
