@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load lock clean
+.PHONY: help run install test lint format load fuzz bench limit-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,15 @@ format: $(VENV)/.dev ## let ruff format and fix
 
 load: $(VENV)/.load ## ramp the demo past its capacity and down again; writes loadtests/out/spillover.png
 	@exec $(BIN)/python -m loadtests.spillover
+
+fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side for SECONDS (default 60)
+	@exec $(BIN)/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60)
+
+bench: $(VENV)/.dev ## cost beside nginx as plain reverse proxy (needs nginx); a table and a verdict
+	@exec $(BIN)/python -m loadtests.bench
+
+limit-model: $(VENV)/.dev ## judge the learned limit on a fleet in simulated time (about 20 minutes); TRACES=folder for real lengths
+	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.policy.compile import compile_folder
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
@@ -55,3 +56,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_readme_shows_the_policy_that_is_there() -> None:
+    version = compile_folder(ROOT / "policies" / "local-first", env=None).version
+    assert f"version {version}" in (ROOT / "README.md").read_text()

@@ -134,7 +134,7 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         max_tokens=max_tokens(fields, endpoint.caps),
         choices=choices(fields),
         prompts=prompts(fields),
-        text_only=not any(mark in raw for mark in endpoint.media),
+        text_only=endpoint.media.search(raw) is None,
         prompt_bytes=prompt_bytes(fields, endpoint),
         known=tuple(name for name in NEUTRAL if name in fields and changes_something(name, _value(fields, name))),
     )

@@ -31,7 +31,8 @@ bytes makes the kernel send a reset, which can overtake the answer."""
 _HEAD, _SIZED, _CHUNKED, _ANSWERING, _DONE = range(5)
 _END = b"\r\n\r\n"
 """Ends every head, and every chunked body: nothing else can (RFC 9112 sections 2.1 and 7.1)."""
-_REQUEST_LINE = re.compile(rb"[A-Z-]+ (?:/|https?://[^/?#]+/)[!-~]* HTTP/1\.[01]")
+_REQUEST_LINE = re.compile(rb"(?:\r\n)?[A-Z-]+ (?:https?://[^/?#\0-\x20\x7f-\xff]+)?/[!-~]* HTTP/1\.([01])\r\n")
+"""In origin or absolute form; one empty line may stand before it."""
 _UPGRADE_LINE = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
 _OF_FRAMING = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
 
@@ -71,6 +72,7 @@ class Protocol(HttpToolsProtocol):
         self._left = self._barren = self._dropped = 0
         self._headed = self._whole = self._keep = False
         self._held = bytearray()
+        self._uploading = _Uploading(self)
         self._deadline = self._timer_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._watch(self.patience.head)
@@ -82,6 +84,7 @@ class Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().connection_lost(exc)
+        del self._uploading  # it refers back to us
 
     # Reading.
 
@@ -108,7 +111,12 @@ class Protocol(HttpToolsProtocol):
             # llhttp's own words, which are constants and never quote the input.
             self._refuse(Refusal(HTTPStatus.BAD_REQUEST, f"malformed request: {fault}"))
         else:
-            if data and self.cycle.keep_alive:
+            if self._phase in (_SIZED, _CHUNKED):
+                # An answer that comes before the end of the body is the last one: a caller that waits for
+                # "100 Continue" may or may not send its body after it (RFC 9110 section 10.1.1).
+                self.cycle.keep_alive = False
+                self.cycle.transport = cast(asyncio.Transport, self._uploading)
+            elif data and self.cycle.keep_alive:
                 self._held += data
                 if len(self._held) > HIGH_WATER_LIMIT:
                     self.flow.pause_reading()
@@ -147,27 +155,23 @@ class Protocol(HttpToolsProtocol):
             raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request: more than one empty line before it")
         if len(self.headers) > MAX_HEADERS:
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_HEADERS} headers")
-        line = self._head.lstrip(b"\r\n").partition(b"\r\n")[0]
-        if not _REQUEST_LINE.fullmatch(line):
+        line = _REQUEST_LINE.match(self._head)
+        if line is None:
             raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request line, or not HTTP/1.1 or HTTP/1.0")
-        self._phase = self._framing(http11=line.endswith(b"1"))
+        self._phase = self._framing(http11=line[1] == b"1")
         self._deadline = math.inf
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:  # its text quotes the target
+            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request target") from None
         if self._whole:
             self._complete()
-        else:
-            # An answer that comes before the end of the body is the last one: a caller that waits for "100 Continue"
-            # may or may not send its body after it (RFC 9110 section 10.1.1).
-            self.cycle.keep_alive = False
-            self.cycle.transport = cast(asyncio.Transport, _Uploading(self))
 
     def _framing(self, *, http11: bool) -> int:
         """The phase that reads the body. llhttp has refused contradicting and malformed lengths before."""
         length, hosts = 0, 0
         codings = []
-        for name, value in self.headers:
-            if name not in _OF_FRAMING:
-                continue
+        for name, value in self._framed:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
@@ -194,16 +198,14 @@ class Protocol(HttpToolsProtocol):
     def _read_chunked(self, data: bytes) -> bytes:
         """Feeds the parser up to each place where the body can end, and returns what follows where it does."""
         window = self._tail + data
-        carried = fed = len(self._tail)
-        at = 0
-        while (at := window.find(_END, at) + 1) > 0:
-            cut = at + len(_END) - 1
-            self._feed_chunked(window[fed:cut])
-            fed = cut
+        fed, seek = len(self._tail), 0
+        while (end := window.find(_END, seek) + len(_END)) >= len(_END):
+            self._feed_chunked(window[fed:end])
+            fed = seek = end
             if self._whole:
                 self._complete()
-                return window[cut:]
-        if fed < carried + len(data):
+                return window[end:]
+        if fed < len(window):
             self._feed_chunked(window[fed:])
         self._tail = window[-len(_END) + 1 :]
         return b""
@@ -227,10 +229,14 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._headed = self._whole = False
+        self._framed: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase == _HEAD:  # later ones are trailers, which must not become headers
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
+            header = name.lower(), value.rstrip(b" \t")
+            self.headers.append(header)
+            if header[0] in _OF_FRAMING:
+                self._framed.append(header)
 
     def on_headers_complete(self) -> None:
         self._headed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.edge.account import Account, cost_of
 from gateway.edge.replies import Headers, Send
@@ -110,16 +111,28 @@ async def _stream(
             account.last_byte = time.monotonic()
         else:
             broke = fault
-            error = UpstreamFailed(f"the answer broke off: {fault.message}")
-            account.fail(error)
-            event = endpoint.error_event(error, account.request.id, tap.last)
-            await send(
-                {"type": "http.response.body", "body": (b"\n\n" if tap.torn else b"") + event, "more_body": True}
-            )
+            await _break_off(endpoint, fault, account, tap, send)
     finally:
-        account.usage = tap.usage or _estimated(account, tap.frames)
+        account.usage = _told(account, tap)
     await send(dict(_END))
     return broke
+
+
+async def _break_off(endpoint: Endpoint, fault: UpstreamFault, account: Account, tap: Tap, send: Send) -> None:
+    """A stream that fails after its first byte ends with an error event at a frame boundary, not with its own end."""
+    error = UpstreamFailed(f"the answer broke off: {fault.message}")
+    account.fail(error)
+    event = endpoint.error_event(error, account.request.id, tap.last)
+    await send({"type": "http.response.body", "body": (b"\n\n" if tap.torn else b"") + event, "more_body": True})
+
+
+def _told(account: Account, tap: Tap) -> Usage:
+    """The stream's own figures. Where it broke off after it told them, what came since counts too, as a guess."""
+    if tap.usage is None:
+        return _estimated(account, tap.frames)
+    if tap.done or not tap.outdated:
+        return tap.usage
+    return replace(tap.usage, output_tokens=max(tap.usage.output_tokens, tap.frames), estimated=True)
 
 
 def _ends_by_closing(exchange: Exchange) -> bool:

@@ -61,5 +61,7 @@ def amortised_price(upstream: Upstream, speed: Speed, usage: Usage) -> float | N
     None where $/hour is not known."""
     if upstream.usd_per_hour is None:
         return None
+    if not usage.input_tokens and not usage.output_tokens:
+        return 0.0
     work = work_us(speed, upstream.seats, usage.input_tokens - usage.cached_tokens, usage.output_tokens)
     return work / _US_PER_HOUR * upstream.usd_per_hour

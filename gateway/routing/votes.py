@@ -63,11 +63,17 @@ def vote(slo: Slo, seen: Timings, idle: Alone) -> bool | None:
         return False
     if seen.ending == "open" or seen.first is None:
         return None
+    return later(slo, seen, seen.first)
+
+
+def later(slo: Slo, seen: Timings, first: float) -> bool | None:
+    """The tokens after a first one in time: their mean gap; of a client that left, also the token it waited for."""
+    left = seen.ending == "left"
     if slo.tpot is not None and seen.last is not None and seen.tokens is not None and seen.tokens > 1:
-        until = seen.age if seen.ending == "left" else seen.last
-        if until - seen.first > slo.tpot * (seen.tokens if seen.ending == "left" else seen.tokens - 1):
+        span, gaps = (seen.age - first, seen.tokens) if left else (seen.last - first, seen.tokens - 1)
+        if span > slo.tpot * gaps:
             return False
-    return None if seen.ending == "left" else True
+    return None if left else True
 
 
 def hopeless(slo: Slo, idle: Alone) -> bool:

@@ -58,6 +58,7 @@ class Tap:
         self.last = b""
         """What was forwarded last."""
         self.usage: Usage | None = None
+        self._told = 0
         self.frames = 0
         self.done = False
         """True once its end mark passed: the stream told its end itself."""
@@ -65,6 +66,11 @@ class Tap:
         """True once an error event passed: whatever follows is not forwarded, and the stream is no success."""
         self.torn = False
         """True while a frame has been forwarded in part: whoever goes on with something else must end it first."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether output came after the last usage."""
+        return self.frames > self._told
 
     def feed(self, data: bytes) -> bytes:
         if self._held:
@@ -80,8 +86,8 @@ class Tap:
         if data:
             self.torn = False
             self.last = data
-        self.frames += data.count(self._token)
         if self._is_plain(data):
+            self.frames += data.count(self._token)
             return data
         return b"".join(frame for frame in _split(data) if self._keep(frame))
 
@@ -98,12 +104,13 @@ class Tap:
     def _keep(self, frame: bytes) -> bool:
         if self.failed:
             return False
+        self.frames += frame.count(self._token)
         data = _data_of(frame)
         if _USAGE not in data and not any(mark in data for mark in self._marks):
             return True
         note = self._read(data)
         if note.usage is not None:
-            self.usage = note.usage
+            self.usage, self._told = note.usage, self.frames
         self.done = self.done or note.end
         self.failed = note.failed
         return not (self._drop and note.alone and note.usage is not None)

@@ -35,7 +35,7 @@ def test_a_missing_secret_is_a_warning(folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("ok: ")
     assert result.stderr == (
-        "warning: backends.yaml:24:65: backends[1].upstreams[0].key: "
+        "warning: backends.yaml:25:65: backends[1].upstreams[0].key: "
         "environment variable GMI_API_KEY is not set; set it, or name another one\n"
     )
 
@@ -43,7 +43,7 @@ def test_a_missing_secret_is_a_warning(folder: Path) -> None:
 def test_unless_strict(folder: Path) -> None:
     result = run("--strict", folder)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("backends.yaml:24:65: ")
+    assert result.stderr.startswith("backends.yaml:25:65: ")
     assert run("--strict", folder, key="x").exit_code == 0
 
 

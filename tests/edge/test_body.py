@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.body import ClientLeft, decode, read
+from gateway.edge.body import Body, ClientLeft, decode, read
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects.surface import ENDPOINTS
 
 JSON = {b"content-type": b"application/json"}
 MARKER = "never-to-be-quoted"
@@ -267,3 +269,52 @@ def test_a_value_that_means_the_default_is_no_known_field_and_stays_in_the_body(
     body = decode(b'{"model":"m","store":false,"service_tier":"default","cache_salt":"x"}')
     assert body.known == ("cache_salt",)
     assert b'"store":false' in openai.body(body.fields, "real", stream=False, want_usage=False, removed=body.known)
+
+
+def decoded(name: str, **fields: Any) -> Body:
+    return decode(json.dumps({"model": "m", **fields}).encode(), ENDPOINTS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "counted"),
+    [
+        ("responses", {"input": "abc", "instructions": "de", "user": "f" * 50}, '"abc""de"'),
+        ("messages", {"messages": [], "system": "abc", "max_tokens": 1}, '[]"abc"'),
+        ("embeddings", {"input": ["ab", "cd"]}, '["ab", "cd"]'),
+        ("messages/count_tokens", {"messages": ["x" * 50]}, ""),
+    ],
+)
+def test_each_endpoint_says_what_its_model_reads(name: str, fields: dict[str, Any], counted: str) -> None:
+    assert decoded(name, **fields).prompt_bytes == len(counted)
+
+
+@pytest.mark.parametrize(("ids", "tokens"), [([1], 1), ([100_000] * 50, 50), ([[1, 2], [30_000]], 3)])
+@pytest.mark.parametrize(("name", "field"), [("embeddings", "input"), ("completions", "prompt")])
+def test_token_ids_are_counted_not_weighed(name: str, field: str, ids: list[Any], tokens: int) -> None:
+    assert decoded(name, **{field: ids}).prompt_bytes == round(tokens * BYTES_PER_TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "most"),
+    [
+        ("responses", {"max_output_tokens": 7, "max_tokens": 9}, 7),
+        ("responses", {}, None),
+        ("messages", {"max_tokens": 7}, 7),
+        ("embeddings", {"max_tokens": 7}, 0),
+        ("messages/count_tokens", {}, 0),
+    ],
+)
+def test_each_endpoint_has_its_own_cap_or_writes_nothing(name: str, fields: dict[str, Any], most: int | None) -> None:
+    assert decoded(name, **fields).max_tokens == most
+
+
+def test_where_nothing_is_streamed_stream_says_nothing() -> None:
+    assert decoded("responses", stream=True).stream
+    assert not decoded("embeddings", stream=True).stream
+
+
+@pytest.mark.parametrize("fields", [{}, {"max_tokens": None}, {"max_tokens": 0}])
+def test_a_message_needs_its_cap(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decoded("messages", **fields)
+    assert refused.value.param == "max_tokens"

@@ -14,7 +14,7 @@ import pytest
 from gateway.edge.account import Account
 from gateway.edge.relay import read_some, relay
 from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
-from gateway.model import Timeouts
+from gateway.model import Timeouts, Usage
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 from gateway.upstreams.sse import MAX_FRAME_BYTES
 from tests.worlds import request
@@ -225,3 +225,58 @@ async def test_a_success_that_is_not_plain_json_or_events_is_no_answer(head: byt
     async with answered(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 2\r\n\r\n{}") as exchange:
         with pytest.raises(BadAnswer):
             await relay(exchange, Account(request(), "v1"), lambda: FRONT, Down().send, MOST)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "first", "last"),
+    [
+        ("chat/completions", FRAME, DONE),
+        ("responses", FRAME, b'event: response.completed\ndata: {"type":"response.completed","response":{}}\n\n'),
+        ("messages", FRAME, b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+    ],
+)
+async def test_a_connection_that_breaks_after_the_streams_own_end_takes_nothing_away(
+    endpoint: str, first: bytes, last: bytes
+) -> None:
+    async with answered(*chunked(first, last), reset=True) as exchange:
+        down, account, broke = await relayed(exchange, stream=True, endpoint=endpoint)
+    assert (broke, account.error, down.body) == (None, None, first + last)
+    assert account.last_byte is not None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "begins"),
+    [
+        ("chat/completions", b'data: {"error":'),
+        ("responses", b'event: error\ndata: {"type":"error","code":"upstream_error",'),
+        ("messages", b'event: error\ndata: {"type":"error","error":{"type":"api_error",'),
+    ],
+)
+async def test_a_stream_that_breaks_off_says_so_in_the_words_of_its_endpoint(endpoint: str, begins: bytes) -> None:
+    async with answered(*chunked(FRAME), reset=True) as exchange:
+        down, account, broke = await relayed(exchange, stream=True, endpoint=endpoint)
+    assert isinstance(broke, Reset)
+    assert down.body.removeprefix(FRAME).startswith(begins)
+    assert account.error == "upstream_error"
+
+
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":1}}}\n\n'
+)
+DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a"}}\n\n'
+
+
+async def test_usage_told_at_the_start_is_no_usage_of_what_came_after_it() -> None:
+    async with answered(*chunked(START, DELTA, DELTA, DELTA), reset=True) as exchange:
+        _, account, _ = await relayed(exchange, stream=True, endpoint="messages")
+    assert account.usage == Usage(7, 3, estimated=True)
+    async with answered(*chunked(START), reset=True) as exchange:
+        _, account, _ = await relayed(exchange, stream=True, endpoint="messages")
+    assert account.usage == Usage(7, 1)
+
+
+async def test_embeddings_have_no_output_to_guess() -> None:
+    async with answered(whole(200, b'{"data":[{"embedding":[0.1,0.2,0.3]}]}')) as exchange:
+        _, account, _ = await relayed(exchange, endpoint="embeddings", max_tokens=0)
+    assert account.usage is not None
+    assert (account.usage.output_tokens, account.usage.estimated) == (0, True)

@@ -10,7 +10,20 @@ from typing import get_args
 import pytest
 
 from gateway.errors import PolicyFault
-from gateway.model import Demand, Match, Model, Price, Served, Slo, Speed, Spill, Tenant, Threshold, Timeouts
+from gateway.model import (
+    Demand,
+    EndpointName,
+    Match,
+    Model,
+    Price,
+    Served,
+    Slo,
+    Speed,
+    Spill,
+    Tenant,
+    Threshold,
+    Timeouts,
+)
 from gateway.policy.compile import compile_folder
 from gateway.policy.words import KnownField
 from gateway.routing.fields import NEUTRAL
@@ -47,6 +60,21 @@ def test_a_managed_account_is_counted_in_requests() -> None:
     assert policy.upstreams["gmi"] is account
     assert not policy.simulated
     assert SECRET not in repr(policy)
+
+
+def test_what_a_backend_speaks_is_its_own_word_or_that_of_its_kind() -> None:
+    said = compiled(
+        changed(B, "    gpu: {kind: H100", "    endpoints: [chat/completions, messages]\n    gpu: {kind: H100")
+    )
+    assert [one.endpoints for one in said.backends["h100"]] == [frozenset({"chat/completions", "messages"})] * 2
+    assert said.backends["gmi"][0].endpoints is None
+
+
+@pytest.mark.parametrize("endpoint", get_args(EndpointName))
+def test_a_rule_may_match_any_endpoint(endpoint: str) -> None:
+    match = 'match: {model: "llama-*", tenant: acme'
+    policy = compiled(changed(R, match, f"{match}, endpoint: {endpoint}"))
+    assert policy.rules[1].match.endpoint == endpoint
 
 
 def test_rules_take_from_defaults_what_they_do_not_say() -> None:

@@ -34,6 +34,7 @@ def test_tokens_are_guessed_from_bytes_and_capped_by_the_caller() -> None:
     assert output_tokens(request(max_tokens=50)) == 50
     assert output_tokens(request(max_tokens=100_000)) == output_tokens(request(max_tokens=None)) == 211
     assert output_tokens(request(max_tokens=50, n=3)) == 150
+    assert output_tokens(request(max_tokens=0)) == 0, "embeddings write nothing"
 
 
 def test_work_is_that_of_the_healthy_batch() -> None:
@@ -68,6 +69,12 @@ def test_the_amortised_price_is_work_at_the_workers_hourly_rate() -> None:
 )
 def test_standing_filters(changes: dict[str, Any], reason: str | None) -> None:
     assert standing_drop(Standing(request().residency, ZONES, request().endpoint), state(WORKER, **changes)) == reason
+
+
+def test_who_does_not_speak_an_endpoint_is_dropped_up_or_down() -> None:
+    standing = Standing(request().residency, ZONES, "messages")
+    assert standing_drop(standing, state(API)) == standing_drop(standing, state(API, out="down")) == "capability"
+    assert standing_drop(standing, state(WORKER)) is None
 
 
 def test_residency_is_the_first_filter() -> None:

@@ -92,6 +92,17 @@ def test_usage_is_not_asked_for_where_it_comes_anyway(stream: bool, want: bool) 
     assert "stream_options" not in made
 
 
+@pytest.mark.parametrize(
+    ("given", "removed", "stored"),
+    [({}, (), False), ({"store": None}, (), False), ({"store": True}, (), True), ({"store": True}, ("store",), False)],
+)
+def test_defaults_fill_in_for_what_is_left_out(given: dict[str, Any], removed: tuple[str, ...], stored: bool) -> None:
+    made = openai.body(
+        fields(**given), "n", stream=False, want_usage=False, removed=removed, defaults={"store": Raw(b"false")}
+    )
+    assert json.loads(made)["store"] is stored
+
+
 def test_nothing_that_the_caller_gave_is_changed() -> None:
     given = fields(stream=True, store=True)
     before = {name: bytes(value) for name, value in given.items()}

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.model import Usage
-from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.sse import Events, Note, Reader
 
 ERROR_TYPES: Mapping[int, str] = {
@@ -117,7 +117,7 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
 MESSAGES = Endpoint(
     name="messages",
     prompt=("messages", "system", "tools"),
-    media=(b'"image"', b'"document"', b'"file"', b'"container_upload"'),
+    media=words("image", "document", "file", "container_upload"),
     caps=("max_tokens",),
     needs=("max_tokens",),
     headers=(b"anthropic-version", b"anthropic-beta"),

@@ -14,12 +14,11 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
-from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
 """What comes down. The upstream's account, rate-limit and routing headers are ours to know, not the caller's."""
-MEDIA = (b'"image_url"', b'"input_audio"', b'"file"', b'"video_url"', b'"input_image"', b'"image"')
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
 _DONE = b"[DONE]"
 _ERROR = (b'{"error"', b'{ "error"')
@@ -150,11 +149,11 @@ def _usage(found: _Usage | None) -> Usage | None:
     return Usage(found.prompt_tokens, found.completion_tokens or 0, cached)
 
 
-EVENTS = Events(reader, marks=(_DONE, *_ERROR), token=b"data:")
+EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:")
 CHAT = Endpoint(
     name="chat/completions",
     prompt=("messages", "prompt", "tools", "response_format"),
-    media=MEDIA,
+    media=words("image_url", "input_audio", "file", "video_url", "input_image", "image"),
     caps=("max_completion_tokens", "max_tokens"),
     asks_usage=True,
     usage_of=usage_of,

@@ -10,7 +10,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.model import Usage
 from gateway.upstreams.dialects import openai
-from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.sse import Events, Note, Reader
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -89,7 +89,7 @@ def _usage(found: _Usage | None) -> Usage | None:
 RESPONSES = Endpoint(
     name="responses",
     prompt=("input", "instructions", "tools", "text"),
-    media=(b'"input_image"', b'"input_file"', b'"input_audio"', b'"image_url"', b'"image_generation"'),
+    media=words("input_image", "input_file", "input_audio", "image_url", "image_generation"),
     caps=("max_output_tokens",),
     # The API keeps every response unless told not to, and what it keeps could not be asked for here.
     defaults={"store": Raw(b"false")},

@@ -1,0 +1,1 @@
+"""`make bench`: what the gateway costs, beside nginx as plain reverse proxy, in one run on one machine."""

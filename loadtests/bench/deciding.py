@@ -1,0 +1,61 @@
+"""`decide()` alone, timed in a process of its own: prints one JSON object, name -> CPU microseconds
+per call, one for each round."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.model import Decision, GenRequest, Snapshot, Tenant, UpstreamState
+from gateway.policy.live import LivePolicy
+from gateway.routing.board import Board
+from gateway.routing.decide import decide
+from loadtests.bench.policy import many_rules
+from loadtests.bench.wire import MODEL
+
+RULES = 20
+FLEETS = (10, 100, 1_000)
+CALLS, ROUNDS = 500, 15
+CANDIDATES = 16
+PER_BACKEND = 8
+"""At most as many of one backend become candidates, so 16 take two backends."""
+_US = 1e6
+
+
+def board(backends: int, upstreams: int) -> Board:
+    with tempfile.TemporaryDirectory() as name:
+        many_rules(Path(name), backends, upstreams, RULES)
+        policy = LivePolicy(Path(name)).current
+    now = time.time()
+    return Board(policy, Snapshot(now, {name: UpstreamState(one) for name, one in policy.upstreams.items()}))
+
+
+def call(chosen: Board, candidates: int) -> Callable[[], Decision]:
+    """One call on a board that has been used before, as all but the first after a refresh are."""
+    rng = random.Random(1)
+    asked = GenRequest("r1", "chat/completions", MODEL, Tenant("t"), b"", prompt_bytes=2_000, max_tokens=64)
+    made = sum(len(group.candidates) for group in decide(asked, chosen, rng).primary)
+    if made != candidates:
+        raise SystemExit(f"decide() gave {made} candidates where {candidates} were to be timed")
+    return lambda: decide(asked, chosen, rng)
+
+
+def main() -> None:
+    calls = {f"fleet_{size}": call(board(1, size), PER_BACKEND) for size in FLEETS}
+    calls["candidates_16"] = call(board(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, one in calls.items():
+            took = timeit.timeit(one, number=CALLS, timer=time.process_time)  # CPU: others share the machine
+            found[name].append(took / CALLS * _US)
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Policy folders of the bench, as files: what a user would write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gateway.money.keys import hash_key
+from loadtests.bench.wire import KEY, MODEL
+
+PEPPER = "bench-pepper"
+WORKERS = 4
+SEATS = 1024
+"""Room for every request of the bench: a spill would measure something else."""
+
+
+def whole_policy(folder: Path, upstream: int) -> None:
+    """Everything on: keys, residency rule, SLO, spill, four workers and one managed API at port `upstream`."""
+    local = [_worker(f"w{number}", upstream) for number in range(WORKERS)]
+    managed = [{"name": "api", "url": f"http://127.0.0.1:{upstream}/v1", "key": "upstream-key"}]
+    write(
+        folder,
+        backends={
+            "zones": {"onprem": {"within": ["eu"]}, "us": {}},
+            "backends": [
+                _local("gpu", local),
+                {"name": "api", "kind": "managed", "zone": "us", "simulated": True, "upstreams": managed},
+            ],
+        },
+        models={"models": [_model(["gpu"], api=True)]},
+        routing={
+            "rules": [
+                {"name": "flagged", "match": {"residency": "any"}, "route": {"backends": ["gpu"], "max_wait": "20s"}},
+                {
+                    "name": "chat",
+                    "match": {"model": f"{MODEL}*"},
+                    "route": {
+                        "backends": ["gpu"],
+                        "slo": {"ttft_ms": 1000, "tpot_ms": 40, "target": 0.99},
+                        "spill": {"backends": ["api"], "budget_usd_per_hour": 40},
+                    },
+                },
+            ]
+        },
+        tenants={"tenants": [{"name": "bench", "keys": [hash_key(PEPPER, KEY)]}]},
+    )
+
+
+def many_rules(folder: Path, backends: int, upstreams: int, rules: int) -> None:
+    """`upstreams` workers in each of `backends`; only the last of the `rules` matches MODEL."""
+    names = [f"b{number}" for number in range(backends)]
+    made = [_local(name, [_worker(f"{name}-{number}", 9) for number in range(upstreams)]) for name in names]
+    others = [
+        {"name": f"r{number}", "match": {"model": f"other-{number}-*"}, "route": {"backends": names}}
+        for number in range(rules - 1)
+    ]
+    last = {"name": "last", "match": {"model": f"{MODEL}*"}, "route": {"backends": names, "slo": {"ttft_ms": 1000}}}
+    write(
+        folder,
+        backends={"zones": {"onprem": {}}, "backends": made},
+        models={"models": [_model(names), *(_model(names, f"other-{number}-8b") for number in range(rules - 1))]},
+        routing={"rules": [*others, last]},
+    )
+
+
+def write(folder: Path, **files: object) -> None:
+    """JSON is YAML too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(json.dumps(content, indent=1))
+
+
+def _local(name: str, upstreams: list[dict[str, object]]) -> dict[str, object]:
+    gpu = {"kind": "H100", "usd_per_hour": 2.0}
+    return {"name": name, "kind": "local", "zone": "onprem", "gpu": gpu, "upstreams": upstreams}
+
+
+def _worker(name: str, port: int) -> dict[str, object]:
+    return {"name": name, "url": f"http://127.0.0.1:{port}", "engine": "vllm", "max_num_seqs": SEATS}
+
+
+def _model(backends: list[str], name: str = MODEL, *, api: bool = False) -> dict[str, object]:
+    served: list[dict[str, object]] = [{"backend": backend, "as": "org/bench-8b"} for backend in backends]
+    if api:
+        price = {"input_per_1m": 0.25, "output_per_1m": 0.75}
+        served.append({"backend": "api", "as": "org/bench-8b", "price": price})
+    return {"name": name, "modality": "text", "served_by": served}

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import Slo
+from gateway.routing.priors import DEFAULT_SPEED
+from gateway.routing.votes import Alone, Timings, alone, vote
+
+CHAT = Slo(1.0, 0.030)
+IDLE = Alone(0.05, 0.008)
+DONE = Timings(age=3.5, first=0.5, last=3.5, tokens=101, ending="done")
+"""Exactly 30 ms per later token."""
+WHOLE = Timings(age=3.9, tokens=100, ending="done", stream=False)
+
+TABLE = [
+    ("met", DONE, True),
+    ("late first token", replace(DONE, first=1.01, last=3.0), False),
+    ("slow tokens", replace(DONE, age=3.6, last=3.6), False),
+    ("bytes after the last token do not count", replace(DONE, age=9.0), True),
+    ("one token has no gaps", Timings(0.5, 0.5, 0.5, 1, "done"), True),
+    ("under way, in time", Timings(0.9), None),
+    ("the first token's time has passed", Timings(1.01), False),
+    ("late first token, under way", Timings(2.0, 1.5, 2.0, 3), False),
+    ("tokens so far prove nothing", Timings(3.0, 0.5, 3.0, 10), None),
+    ("upstream timeout", Timings(0.2, ending="timeout"), False),
+    ("upstream timeout after the first token", replace(DONE, ending="timeout"), False),
+    ("the upstream broke", replace(DONE, first=2.0, ending="failed"), None),
+    ("the client left early", Timings(0.9, ending="left"), None),
+    ("the client left after the first token's time", Timings(1.5, ending="left"), False),
+    ("the client left a good stream", Timings(2.0, 0.5, 2.0, 51, "left"), None),
+    ("the client left a slow stream", Timings(4.0, 0.5, 4.0, 51, "left"), False),
+    ("the client left a silent stream", Timings(4.0, 0.5, 0.6, 4, "left"), False),
+    ("its own reader paused it", replace(DONE, last=60.0, age=60.0, paused=True), None),
+    ("no tokens counted: the first one decides", Timings(5.0, 0.5, 5.0, None, "done"), True),
+    ("whole, met", WHOLE, True),
+    ("whole, late", replace(WHOLE, age=4.1), False),
+    ("whole, usage unknown", replace(WHOLE, tokens=None), None),
+    ("whole, under way within the longest it may be", replace(WHOLE, ending="open"), None),
+    ("whole, under way beyond it", replace(WHOLE, age=4.1, ending="open"), False),
+    ("whole, left early", replace(WHOLE, ending="left"), None),
+    ("whole, left late", replace(WHOLE, age=4.1, ending="left"), False),
+    ("whole, upstream timeout", replace(WHOLE, tokens=None, ending="timeout"), False),
+]
+
+
+@pytest.mark.parametrize(("seen", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_what_an_answer_says(seen: Timings, expected: bool | None) -> None:
+    assert vote(CHAT, seen, IDLE) is expected
+
+
+@pytest.mark.parametrize(
+    ("slo", "seen", "expected"),
+    [
+        (Slo(), DONE, None),  # nothing was promised
+        (Slo(1.0, None), replace(DONE, last=100.0, age=100.0), True),
+        (Slo(None, 0.030), replace(DONE, first=50.0, last=53.0, age=53.0), True),
+        (Slo(None, 0.030), Timings(60.0), None),
+        (Slo(1.0, None), WHOLE, None),  # a whole answer needs both parts
+    ],
+)
+def test_an_slo_with_one_part(slo: Slo, seen: Timings, expected: bool | None) -> None:
+    assert vote(slo, seen, IDLE) is expected
+
+
+@pytest.mark.parametrize("idle", [Alone(1.1, 0.008), Alone(0.05, 0.031)])
+def test_a_request_that_would_miss_alone_does_not_vote(idle: Alone) -> None:
+    assert vote(CHAT, DONE, idle) is None
+    assert vote(CHAT, Timings(5.0), idle) is None
+
+
+def test_alone_is_what_the_speed_says() -> None:
+    idle = alone(DEFAULT_SPEED, 1000)
+    assert idle.first == pytest.approx(0.048)
+    assert idle.each == pytest.approx(0.00806)
+
+
+timings = st.builds(
+    Timings,
+    age=st.floats(0, 100),
+    first=st.none() | st.floats(0, 100),
+    last=st.none() | st.floats(0, 100),
+    tokens=st.none() | st.integers(0, 1000),
+    ending=st.sampled_from(["open", "done", "timeout", "left", "failed"]),
+    stream=st.booleans(),
+    paused=st.booleans(),
+)
+
+
+@given(timings)
+def test_only_a_complete_answer_is_met_and_a_paused_one_is_silent(seen: Timings) -> None:
+    said = vote(CHAT, seen, IDLE)
+    if said:
+        assert seen.ending == "done"
+    if seen.paused or seen.ending == "failed":
+        assert said is None
+
+
+@given(st.floats(0, 5), st.floats(0, 10), st.integers(1, 500), st.floats(0, 5))
+def test_being_slower_never_turns_a_miss_into_met(first: float, rest: float, tokens: int, slower: float) -> None:
+    quick = Timings(first + rest, first, first + rest, tokens, "done")
+    slow = replace(quick, age=quick.age + slower, last=first + rest + slower)
+    if vote(CHAT, quick, IDLE) is False:
+        assert vote(CHAT, slow, IDLE) is False
