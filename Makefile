@@ -45,7 +45,7 @@ fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side for SECONDS
 bench: $(VENV)/.dev ## cost beside nginx as plain reverse proxy (needs nginx); a table and a verdict
 	@exec $(BIN)/python -m loadtests.bench
 
-limit-model: $(VENV)/.dev ## judge the learned limit on a fleet in simulated time (about 20 minutes); TRACES=folder for real lengths
+limit-model: $(VENV)/.run ## judge the learned limit in simulated time (about 20 minutes); TRACES=folder of the Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
 lock: ## write requirements/*.txt anew (needs uv)

@@ -123,7 +123,11 @@ BY_US = {
     "RTSP": b"OPTIONS /get RTSP/1.0\r\n" + HOST + b"\r\n",
     "two blanks": b"GET  /get HTTP/1.1\r\n" + HOST + b"\r\n",
     "target without a path": b"GET http://h HTTP/1.1\r\n" + HOST + b"\r\n",
+    "LF in the authority": b"GET http://h\nX:/ HTTP/1.0\r\n" + HOST + b"\r\n",
+    "two ports": b"GET http://h:1:2/ HTTP/1.1\r\n" + HOST + b"\r\n",
     "target of the server": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CR first": b"\r" + GET + b"\r\n",
+    "LF first": b"\n" + GET + b"\r\n",
     "no host": b"GET /get HTTP/1.1\r\n\r\n",
     "two hosts": GET + HOST + b"\r\n",
     "two hosts in HTTP/1.0": b"GET /get HTTP/1.0\r\n" + HOST + HOST + b"\r\n",
@@ -157,7 +161,8 @@ def test_llhttp_lets_through_what_we_refuse(name: str) -> None:
 
 
 def test_a_refusal_does_not_repeat_what_it_refuses(server: Server) -> None:
-    for raw in (b"GET /secret HTTP/1.1\r\n" + HOST + HOST + b"\r\n", GET + b"X: secret\0\r\n\r\n"):
+    two_ports = b"GET http://secret:1:2/ HTTP/1.1\r\n" + HOST + b"\r\n"
+    for raw in (b"GET /secret HTTP/1.1\r\n" + HOST + HOST + b"\r\n", GET + b"X: secret\0\r\n\r\n", two_ports):
         answers = server.ask(raw)
         assert b"secret" not in answers[0].body
 
