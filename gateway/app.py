@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -37,6 +38,7 @@ from gateway.upstreams.scrapes import Scrapes
 
 _log = logging.getLogger("gateway")
 RESTART_SECONDS = 0.5
+MIND_SECONDS = 2.0
 
 
 def create_app(settings: Settings) -> Front:
@@ -73,6 +75,8 @@ def create_app(settings: Settings) -> Front:
             await view.refresh()
             runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
+            if embedded is not None:
+                tasks.append(asyncio.create_task(keep_running(lambda: mind(embedded, settings.data_dir))))
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
             yield
@@ -91,6 +95,15 @@ async def check_store(url: str) -> None:
         await store.check()
     finally:
         await store.aclose()
+
+
+async def mind(embedded: Embedded, folder: Path) -> None:
+    """Starts the embedded store again where it was killed; meanwhile the gateway is degraded."""
+    while True:
+        await asyncio.sleep(MIND_SECONDS)
+        if embedded.ended:
+            _log.error("the embedded store ended; starting it again", extra={"fields": {"folder": str(folder)}})
+            embedded.revive(folder)
 
 
 async def keep_running(run: Callable[[], Awaitable[None]]) -> None:

@@ -35,7 +35,7 @@ Messages name what was wrong, where, and what would be right. They never hold a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -54,6 +54,9 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.retry = retry
+        self.rule: str | None = None
+        """The rule that refused, and why each upstream was dropped: for the receipt."""
+        self.drops: Mapping[str, int] = {}
         """Sent as `x-should-retry` when not None: False where a paid attempt of unknown outcome must not be
         repeated."""
 

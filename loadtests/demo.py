@@ -103,6 +103,8 @@ def show(console: Console, url: str, fleet: SimFleet, data: Path) -> None:
                 page = read(client)
             except httpx.HTTPError:
                 raise StackFault(f"the gateway has ended; see {data / 'gateway.log'}") from None
+            if fleet.ended:
+                raise StackFault("the simulated fleet has ended; run `make run` again")
             shares.add(page)
             if live is not None:
                 live.update(status(page, shares), refresh=True)
@@ -156,10 +158,16 @@ def status(page: FleetPage, shares: Shares) -> Group:
             Text("up", "green") if row.get("up") else Text("out", "red"),
         )
     money = "   ".join(f"{backend} ${usd:.4f} ({basis})" for (backend, basis), usd in sorted(page.cost.items()))
-    note = (
-        Text("the store does not answer: degraded", "red") if page.degraded else Text("Ctrl-C ends everything", "dim")
-    )
-    return Group(table, Text(f"{shares.text()}   {money}"), note)
+    return Group(table, Text(f"{shares.text()}   {money}"), note(page))
+
+
+def note(page: FleetPage) -> Text:
+    """The last line: what is wrong, or how to end."""
+    if page.policy_fault:
+        return Text("policies/demo does not compile, the last good one is in force; see .gateway/gateway.log", "red")
+    if page.degraded:
+        return Text("the store does not answer: degraded", "red")
+    return Text("edit policies/demo/routing.yaml and watch; log: .gateway/gateway.log; Ctrl-C ends everything", "dim")
 
 
 def number(value: float | None) -> str:

@@ -18,6 +18,7 @@ class FleetPage:
     outcomes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     cost: dict[tuple[str, str], float] = field(default_factory=dict)
     degraded: bool = False
+    policy_fault: bool = False
     in_flight: float = 0.0
 
 
@@ -38,6 +39,8 @@ def parse(text: str) -> FleetPage:
                 page.cost[labels["backend"], labels["basis"]] = value
             elif name == "gateway_degraded":
                 page.degraded = bool(value)
+            elif name == "gateway_policy_fault":
+                page.policy_fault = bool(value)
             elif name == "gateway_requests_in_flight":
                 page.in_flight = value
     return page

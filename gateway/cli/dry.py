@@ -51,7 +51,8 @@ def dry_run(policy: Policy, request: RequestIn, fleet: Mapping[str, WorkerState]
         endpoint = endpoint_of(request)
         decision = decision_for(policy, request, endpoint, board)
     except GatewayError as error:
-        return Story(refusal(error))
+        dropped = tuple(f"dropped {count} by {reason}" for reason, count in error.drops.items())
+        return Story(refusal(error), error.rule, notes=dropped)
     demand = decision.demand
     told = (*(("local",) if demand.local else ()), *sorted(demand.zones))
     return Story(

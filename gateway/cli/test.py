@@ -27,6 +27,8 @@ def test(folder: Path) -> None:
             click.echo(f"FAIL {case.name}")
             for key, value in wrong.items():
                 click.echo(f"  - {key}: {value}\n  + {key}: {found.get(key)}")
+    if not cases:
+        click.echo(f"{folder} has no cases: put some into {folder / 'cases'}", err=True)
     click.echo(f"{len(cases) - failed} passed, {failed} failed")
     if failed:
         click.get_current_context().exit(1)

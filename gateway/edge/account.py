@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +75,7 @@ class Account:
     usage: Usage | None = None
     cost: Cost | None = None
     error: str | None = None
+    refusal: GatewayError | None = None
     removed: tuple[str, ...] = ()
     left: bool = False
 
@@ -87,7 +89,20 @@ class Account:
         return self.lease.group.outcome if self.lease is not None else "refused"
 
     def fail(self, error: GatewayError) -> None:
-        self.error = error.code
+        self.error, self.refusal = error.code, error
+
+    @property
+    def rule(self) -> str | None:
+        """The rule that decided, or that refused."""
+        if self.decision is not None:
+            return self.decision.rule.name
+        return self.refusal.rule if self.refusal is not None else None
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        if self.decision is not None:
+            return self.decision.drops
+        return self.refusal.drops if self.refusal is not None else {}
 
     def overhead(self) -> float:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
@@ -115,8 +130,8 @@ class Account:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The contract's `X-Gateway-*` headers, as far as they are known."""
         made = [(b"x-gateway-policy", self.policy.encode())]
-        if self.decision is not None:
-            made.append((b"x-gateway-rule", self.decision.rule.name.encode()))
+        if self.rule is not None:
+            made.append((b"x-gateway-rule", self.rule.encode()))
         if self.lease is not None:
             group = self.lease.group
             made += [
@@ -141,10 +156,10 @@ class Account:
             "tenant": request.tenant.name,
             "model": request.model[:MAX_MODEL_NAME],
             "policy": self.policy,
-            "rule": decision.rule.name if decision else None,
+            "rule": self.rule,
             "residency": _residency(decision, request),
             "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
-            "drops": dict(decision.drops) if decision else {},
+            "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
             "outcome": self.outcome,

@@ -82,7 +82,9 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     else:  # nothing at home may or can serve it at all, up or down
         overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
     if not primary and not overflow:
-        raise nobody(request, rule, permitted, drops, bool(demand))
+        refusal = nobody(request, rule, permitted, drops, bool(demand))
+        refusal.rule, refusal.drops = rule.name, dict(drops)
+        raise refusal
     permit = Permit(request.id, board.policy.version, permitted)
     return Decision(rule, permit, demand, primary, overflow, drops, max_wait(request, rule), spill_word(rule, board))
 

@@ -59,6 +59,7 @@ class Embedded:
     def __init__(self, process: subprocess.Popen[bytes], path: Path, *, fresh: bool, notice: str | None) -> None:
         self._process = process
         self._socket = path
+        self._stopped = False
         self.fresh = fresh
         self.notice = notice
 
@@ -96,8 +97,19 @@ class Embedded:
             raise
         return server
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server is gone although nobody stopped it."""
+        return not self._stopped and self._process.poll() is not None
+
+    def revive(self, folder: Path) -> None:
+        """Start a server on `folder` again after this one ended. Raises StartupFault. Blocks for about 0.1 s."""
+        again = type(self).start(folder)
+        self._process, self._socket, self.fresh = again._process, again._socket, again.fresh
+
     def stop(self) -> None:
         """End the server and wait for it. Calling it again does nothing."""
+        self._stopped = True
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -149,7 +161,7 @@ def _lock(folder: Path) -> int:
                 os.close(lock)
                 raise StartupFault(
                     f"another gateway is using the embedded store in {folder} (server process {pid}); "
-                    "stop it, or give this one its own folder or GATEWAY_REDIS_URL"
+                    "stop it, or give this one its own folder (GATEWAY_DATA_DIR) or GATEWAY_REDIS_URL"
                 ) from None
             time.sleep(POLL)
         else:

@@ -58,6 +58,11 @@ class SimFleet:
         self._process = process
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{self.dcgm[0].port}", trust_env=False, timeout=START_S)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the simulator is gone by itself."""
+        return self._process.poll() is not None
+
     def config(self, worker: str | None = None, /, **faults: Any) -> None:
         """Set faults on one server, or on every GPU worker (None): the keys of `faults.Change`."""
         self._call("POST", "/sim/config", json={"worker": worker, **faults})

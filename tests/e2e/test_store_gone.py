@@ -48,5 +48,10 @@ def test_a_store_that_stands_still_and_comes_back(site: Site) -> None:
 
 def test_a_store_that_dies(site: Site) -> None:
     os.kill(store_pid(site), signal.SIGKILL)
-    served_without_the_store(site)
+    eventually(lambda: site.metric("gateway_degraded") == 1, "degraded mode")
+    flagged = [site.chat("chat", LOCAL) for _ in range(5)]
+    assert {(answer.status_code, answer.headers["x-gateway-outcome"]) for answer in flagged} == {(200, "local")}
+    eventually(lambda: site.metric("gateway_degraded") == 0, "the store is started again", within=10)
+    assert site.receipt(flagged[-1])["outcome"] == "local", "receipts made meanwhile are filed afterwards"
+    eventually(lambda: site.leases("chat") == 0, "the store knows the truth again")
     site.quiet()

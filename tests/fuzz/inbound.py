@@ -172,6 +172,8 @@ def second_opinion(raw: bytes) -> tuple[list[Request], str]:
         while (event := peer.next_event()) not in (h11.NEED_DATA, h11.PAUSED, h11.ConnectionClosed()):
             if isinstance(event, h11.Request):
                 request, body = event, b""
+                if event.method == b"CONNECT":
+                    return seen, "tunnel"
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage) and request is not None:

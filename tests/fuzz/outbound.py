@@ -34,6 +34,9 @@ TOKENS = (
     b"0\r\n\r\n", b"5\r\nhello\r\n", b"0005\r\n", b"ffffffffffffffff\r\n", b'1;a="b"\r\nx\r\n', b" folded\r\n",
 )  # fmt: skip
 
+CODING = "Only Transfer-Encoding: chunked is supported"
+"""What h11 says of trailers and of 1xx heads too, which are nothing to us."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -63,8 +66,8 @@ def run(pieces: Sequence[bytes], *, bodyless: bool = False) -> Outcome:
     return Outcome(response.status, tuple(response.headers), body, response.complete, refused, reusable)
 
 
-def second_opinion(raw: bytes, *, bodyless: bool) -> tuple[int, bytes, bool] | None:
-    """Status, body and whether the connection may be used again; None where h11 sees no whole answer."""
+def second_opinion(raw: bytes, *, bodyless: bool) -> tuple[int, bytes, bool] | str:
+    """Status, body and whether the connection may be used again; where h11 sees no whole answer, why."""
     peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 16)
     peer.send(h11.Request(method="HEAD" if bodyless else "GET", target="/", headers=[("host", "h")]))
     peer.send(h11.EndOfMessage())
@@ -78,11 +81,11 @@ def second_opinion(raw: bytes, *, bodyless: bool) -> tuple[int, bytes, bool] | N
                 body += event.data
             elif event in (h11.NEED_DATA, h11.PAUSED, h11.ConnectionClosed()):
                 if ended:
-                    return None
+                    return "unfinished"
                 peer.receive_data(b"")
                 ended = True
-    except h11.RemoteProtocolError:
-        return None
+    except h11.RemoteProtocolError as fault:
+        return str(fault)
     return status, body, not ended and peer.their_state is h11.DONE and not peer.trailing_data[0]
 
 
@@ -97,9 +100,13 @@ def check(raw: bytes, cuts: Sequence[int]) -> frozenset[str]:
         assert bool(whole.refused) == bool(split.refused)
         assert whole.reusable or not split.reusable, "a cut must not make a connection more trustworthy"
         other = second_opinion(raw, bodyless=bodyless)
-        if whole.complete and other is not None:
+        if isinstance(other, str):
+            codings = [value.strip().lower() for name, value in whole.headers if name == b"transfer-encoding"]
+            elsewhere = other == CODING and codings in ([], [b"chunked"])
+            assert elsewhere or not whole.reusable, (whole, other)
+        elif whole.complete:
             assert (whole.status, whole.body) == other[:2], (whole, other)
             assert other[2] or not whole.reusable, (whole, other)
-        features.add(f"{bodyless} {whole.status // 100} {whole.complete} {whole.reusable} {other is not None}")
+        features.add(f"{bodyless} {whole.status // 100} {whole.complete} {whole.reusable} {isinstance(other, str)}")
         features.add(f"reason {whole.refused}")
     return frozenset(features)

@@ -22,6 +22,7 @@ MAX_INFORMATIONAL = 8
 """Heads with a 1xx status before the final one."""
 
 _PREFIX = b"HTTP/1."
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
 _FIRST_FINAL, _LAST_STATUS = 200, 599
@@ -176,6 +177,8 @@ class Response:
     def _parse_head(self, head: bytes) -> None:
         if head.count(b"\n") > MAX_HEADERS + 2:  # the status line and the blank line
             raise BadAnswer(f"more than {MAX_HEADERS} response headers")
+        if not _STATUS_LINE.match(head):  # llhttp lets control characters pass in the reason phrase
+            raise BadAnswer("response head: malformed status line")
         try:
             self._parser.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:

@@ -135,6 +135,7 @@ def test_an_end_before_the_end_is_none(raw: bytes) -> None:
 
 
 BY_LLHTTP = [
+    b"HTTP/1.9 200 OK\r\n\r\n",
     OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
     OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n",
     OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n",
@@ -174,6 +175,8 @@ BY_US = [
     OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.1 099 Odd\r\n\r\n",
     b"HTTP/1.1 600 Odd\r\n\r\n",
+    b"HTTP/1.1 200 O\0K\r\n\r\n",
+    b"HTTP/1.1 200 O\x0cK\r\n\r\n",
     b"HTTP/2.0 200 OK\r\n\r\n",
     b"HTTP/0.9 200 OK\r\n\r\n",
     b"\r\nHTTP/1.1 200 OK\r\n\r\n",
