@@ -60,7 +60,7 @@ class Protocol(HttpToolsProtocol):
     its turn comes, so that an answer is never written into another.
 
     One timer serves all deadlines: it is moved only when a deadline comes before it, and looks again when it fires
-    too early. A request whose head comes in one piece costs two assignments.
+    too early. A request whose head comes in one piece arms none.
     """
 
     patience = Patience()
