@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -40,24 +41,28 @@ def store_server(request: pytest.FixtureRequest) -> Embedded:
     return server
 
 
-@pytest.fixture
-async def store(store_server: Embedded) -> AsyncIterator[Store]:
-    """A connected client of an empty store."""
-    client = Store(store_server.url, timeout=PATIENT)
+@asynccontextmanager
+async def connected(server: Embedded) -> AsyncIterator[Store]:
+    """A client of the server, emptied first."""
+    client = Store(server.url, timeout=PATIENT)
     await client.check()
     await client.call("FLUSHALL")
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def store(store_server: Embedded) -> AsyncIterator[Store]:
+    """A connected client of an empty store."""
+    async with connected(store_server) as client:
+        yield client
 
 
 @pytest.fixture
 async def valkey(embedded: Embedded) -> AsyncIterator[Store]:
     """The same on the embedded store alone, for what does not depend on the kind of store."""
-    client = Store(embedded.url, timeout=PATIENT)
-    await client.check()
-    await client.call("FLUSHALL")
-    yield client
-    await client.aclose()
+    async with connected(embedded) as client:
+        yield client
 
 
 @pytest.fixture
