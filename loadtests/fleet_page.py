@@ -19,7 +19,6 @@ class FleetPage:
     cost: dict[tuple[str, str], float] = field(default_factory=dict)
     degraded: bool = False
     policy_fault: bool = False
-    in_flight: float = 0.0
 
 
 def read(client: httpx.Client) -> FleetPage:
@@ -41,6 +40,4 @@ def parse(text: str) -> FleetPage:
                 page.degraded = bool(value)
             elif name == "gateway_policy_fault":
                 page.policy_fault = bool(value)
-            elif name == "gateway_requests_in_flight":
-                page.in_flight = value
     return page

@@ -55,7 +55,6 @@ class Forward:
         self._endpoint = ENDPOINTS[request.endpoint]
         self._board = board
         self._account = Account(request, self._board.policy.version)
-        self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -66,7 +65,7 @@ class Forward:
             with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
                 await self._serve(send)
         except asyncio.CancelledError:
-            if not self._left:
+            if not self._account.left:
                 raise
             task.uncancel()
         except GatewayError as error:
@@ -85,7 +84,7 @@ class Forward:
         """A client that leaves cancels the wait for capacity as well as the stream."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._left = self._account.left = True
+        self._account.left = True
         task.cancel()
 
     async def _serve(self, send: Send) -> None:
@@ -165,7 +164,7 @@ class Forward:
             self._book_fault(name, fault)
             raise
         except asyncio.CancelledError:
-            attempt.result = "client_left" if self._left else "cancelled"
+            attempt.result = "client_left" if account.left else "cancelled"
             raise
         finally:
             attempt.ended = time.monotonic()

@@ -3,7 +3,6 @@ the generation paths before FastAPI."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -34,8 +33,6 @@ class Front:
         started = Started(send)
         try:
             await self._answer(call, scope, receive, started)
-        except asyncio.CancelledError:
-            raise
         except Exception:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)

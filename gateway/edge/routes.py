@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +18,7 @@ from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
 from gateway.money.keys import authenticate
+from gateway.routing.decide import may_use
 from gateway.routing.residency import parse_demand
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -31,14 +31,16 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
+    policy = services.policy
     tenant = caller(services, call)  # before the body: a stranger's is not read
     try:
-        parse_demand(call.residency, services.policy.zones)
+        residency = parse_demand(call.residency, policy.zones)
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
         board = services.board()
-        # The body came at the client's pace: who may do what is read from the policy that also decides.
-        tenant = caller(services, call, board.policy)
-        residency = parse_demand(call.residency, board.policy.zones)
+        if board.policy is not policy:
+            # The body came at the client's pace: who may do what is read from the policy that also decides.
+            tenant = caller(services, call, board.policy)
+            residency = parse_demand(call.residency, board.policy.zones)
         request, fields = build(call, tenant, endpoint, bodies.decode(raw, endpoint), residency)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
@@ -135,8 +137,7 @@ def router(services: Services) -> APIRouter:
 
 
 def visible(services: Services, tenant: Tenant) -> list[str]:
-    allowed = tenant.models
-    return [m for m in services.policy.models if allowed is None or any(fnmatchcase(m, glob) for glob in allowed)]
+    return [name for name in services.policy.models if may_use(tenant, name)]
 
 
 def model_row(name: str) -> Mapping[str, Any]:

@@ -33,9 +33,8 @@ async def write(store: Store, upstream: str, scrape: Scrape) -> None:
 async def read(store: Store) -> Mapping[str, Reading]:
     """All readings; `at` and `gpu_at` are in seconds of the store's clock."""
     raw = await store.call("HGETALL", READINGS_KEY)
-    pairs = raw.items() if isinstance(raw, dict) else zip(raw[::2], raw[1::2], strict=True)
     found: dict[str, Reading] = {}
-    for name, value in pairs:
+    for name, value in zip(raw[::2], raw[1::2], strict=True):
         with suppress(ValueError, msgspec.MsgspecError):  # what another version wrote is unknown, not fatal
             found[name.decode()] = parse(value)
     return found

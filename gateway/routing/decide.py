@@ -29,6 +29,7 @@ from gateway.model import (
     Reason,
     Rule,
     Served,
+    Tenant,
     UpstreamState,
 )
 from gateway.routing.board import Board, holds
@@ -93,10 +94,14 @@ def find_model(request: GenRequest, board: Board) -> Model:
     model = board.policy.models.get(request.model)
     if model is None:
         raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
-    allowed = request.tenant.models
-    if allowed is not None and not any(fnmatchcase(model.name, glob) for glob in allowed):
+    if not may_use(request.tenant, model.name):
         raise ModelNotAllowed("this key may not use this model", param="model")
     return model
+
+
+def may_use(tenant: Tenant, model: str) -> bool:
+    """Whether the tenant's allow-list holds this model; no list allows all."""
+    return tenant.models is None or any(fnmatchcase(model, glob) for glob in tenant.models)
 
 
 def find_rule(request: GenRequest, demand: Demand, board: Board) -> Rule:
