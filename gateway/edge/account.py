@@ -29,6 +29,12 @@ class Attempt:
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
+    first: float | None = None
+    last: float | None = None
+    tokens: int = 0
+    """Frames with output so far, and when the first and the newest of them arrived from the upstream (monotonic)."""
+    paused: bool = False
+    """Its own reader did not take the stream as fast as it came."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -158,7 +164,7 @@ class Account:
             "policy": self.policy,
             "rule": self.rule,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
+            "candidates": [_candidate(seen) for seen in self.visit.seen],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],

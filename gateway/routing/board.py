@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from gateway.model import Demand, Model, Policy, Rule, Served, Snapshot, Threshold, UpstreamState
+from gateway.model import Demand, Learned, Model, Policy, Rule, Served, Slo, Snapshot, Threshold, UpstreamState
 from gateway.routing.filters import Standing, standing_drop
-from gateway.routing.learn import PRIOR, Learned
+from gateway.routing.guard import guard, limit_on
+from gateway.routing.learn import PRIOR
 from gateway.routing.residency import allows
 
 FRESH_SECONDS = 10.0
@@ -33,21 +34,37 @@ class Board:
 
     policy: Policy
     snapshot: Snapshot
-    learned: Mapping[str, Learned] = field(default_factory=dict)
-    """Model name -> what its finished requests taught; a model without an entry has the prior."""
-    _pools: dict[tuple[str, str, Demand, str], Pool | None] = field(default_factory=dict)
+    _pools: dict[tuple[str, str, Demand, str, bool], Pool | None] = field(default_factory=dict)
+    _guards: dict[tuple[str, str], Slo | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
-    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
-        """None where `backend` does not serve `model` at all."""
-        key = (model.name, backend, demand, endpoint)
+    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, *, learned: bool = True) -> Pool | None:
+        """None where `backend` does not serve `model` at all. `learned`: whether the learned limits hold."""
+        key = (model.name, backend, demand, endpoint, learned)
         if key not in self._pools:
-            self._pools[key] = build_pool(self, model, backend, demand, endpoint)
+            self._pools[key] = build_pool(self, model, backend, demand, endpoint, learned)
         return self._pools[key]
 
     def known(self, model: str) -> Learned:
-        return self.learned.get(model, PRIOR)
+        return self.snapshot.learned.get(model, PRIOR)
+
+    def guard(self, backend: str, model: str) -> Slo | None:
+        """What the learned limits of this backend's workers keep for this model; None where nothing is learned."""
+        key = (backend, model)
+        if key not in self._guards:
+            self._guards[key] = guard(self.policy, backend, model, self.snapshot.rules.get(key, ()))
+        return self._guards[key]
+
+    def limit(self, state: UpstreamState, model: str) -> int | None:
+        """The learned limit of a worker for a model, GPU-us; None where nothing is learned."""
+        upstream = state.upstream
+        slo = self.guard(upstream.backend, model) if upstream.kind == "local" else None
+        if slo is None:
+            return None
+        scale = self.snapshot.scales.get((upstream.backend, model), 1.0)
+        kv_tokens = None if state.reading is None else state.reading.kv_tokens
+        return limit_on(upstream, slo, self.known(model), scale, kv_tokens)
 
     def permitted(self, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
         """Names of all upstreams that the rule names and residency allows, up or down: the ground of the permit."""
@@ -71,7 +88,7 @@ class Board:
         return self._signals[backends]
 
 
-def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
+def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, learned: bool) -> Pool | None:
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return None
@@ -83,7 +100,8 @@ def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoin
             state = replace(state, upstream=upstream)
         reason = standing_drop(ctx, state)
         if reason is None:
-            states.append(state)
+            limit = board.limit(state, model.name) if learned else None
+            states.append(state if limit is None else replace(state, limit=limit))
         else:
             drops[reason] += 1
     return Pool(served, tuple(states), drops)

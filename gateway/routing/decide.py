@@ -21,6 +21,7 @@ from gateway.model import (
     Demand,
     GenRequest,
     Group,
+    Learned,
     Match,
     Model,
     Outcome,
@@ -35,7 +36,6 @@ from gateway.model import (
 from gateway.routing.board import Board, holds
 from gateway.routing.estimate import expected_price, price_ceiling, work_on
 from gateway.routing.filters import call_drop
-from gateway.routing.learn import Learned
 from gateway.routing.pickers import sample
 from gateway.routing.residency import strictest
 from gateway.routing.scorers import score
@@ -137,7 +137,7 @@ def build_group(
     drops: Counter[str],
 ) -> Group | None:
     """The sampled candidates of one backend; what was dropped is added to `drops`."""
-    pool = board.pool(model, backend, demand, request.endpoint)
+    pool = board.pool(model, backend, demand, request.endpoint, learned=rule.learned)
     if pool is None:
         drops["capability"] += len(board.policy.backends[backend])
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.model import GenRequest, Price, Speed, Upstream, Usage
-from gateway.routing.learn import PRIOR, Learned
+from gateway.model import GenRequest, Learned, Price, Speed, Upstream, Usage
+from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
 MANAGED_UNIT = 1

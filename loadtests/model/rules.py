@@ -9,6 +9,7 @@ from random import Random
 from gateway.model import (
     Demand,
     GenRequest,
+    Learned,
     Match,
     Model,
     Policy,
@@ -25,7 +26,7 @@ from gateway.model import (
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import work_left
-from gateway.routing.learn import PRIOR, Learned, learn
+from gateway.routing.learn import PRIOR, learn
 from gateway.routing.limit import Admitted, bounds, clamp, expected_limit_us, factor
 from gateway.routing.pickers import pick, sample
 from gateway.routing.priors import DEFAULT_SPEED, prior_limit_us, work_us

@@ -5,8 +5,10 @@ from dataclasses import replace
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View, mean_work
 from gateway.model import Policy, Scrape
+from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
@@ -15,7 +17,8 @@ from tests.worlds import policy, state, upstream
 
 def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
     leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
-    return View(store, leases, lambda: made, Circuits()), leases
+    lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
+    return View(store, leases, lessons, lambda: made, Circuits()), leases
 
 
 async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -135,10 +136,11 @@ def test_known_fields_have_a_default_action() -> None:
 
 def test_why_the_fleet_was_full() -> None:
     full = state(WORKER, leased=WORKER.limit, reading=reading(kv=0.5))
-    assert why_full([full], waited=False) == "slo_limit"
-    assert why_full([full], waited=True) == "queue_wait"
-    assert why_full([state(WORKER, reading=reading(kv=0.95))], waited=False) == "kv_pressure"
-    assert why_full([state(WORKER, outside=WORKER.limit)], waited=False) == "outside_load"
+    one = decide(request(), board(), Random(1)).primary[0].candidates[0]
+    assert why_full([(one, full)], waited=False) == "slo_limit"
+    assert why_full([(one, full)], waited=True) == "queue_wait"
+    assert why_full([(one, state(WORKER, reading=reading(kv=0.95)))], waited=False) == "kv_pressure"
+    assert why_full([(replace(one, outside=one.limit), state(WORKER))], waited=False) == "outside_load"
     assert why_full([], waited=False) == "slo_limit"
 
 
