@@ -48,16 +48,19 @@ class Front:
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
             return
-        with self._services.telemetry.inflight.track_inprogress():
-            try:
-                forward = await generation(self._services, call, endpoint, scope["method"], receive)
-            except GatewayError as error:
-                self._services.telemetry.count_error(error.code)
-                await reply_error(send, call, error)
-            except ClientLeft:
-                return
-            else:
-                await forward(scope, receive, send)
+        telemetry = self._services.telemetry
+        telemetry.inflight.add(1)
+        try:
+            forward = await generation(self._services, call, endpoint, scope["method"], receive)
+        except GatewayError as error:
+            telemetry.count_error(error.code)
+            await reply_error(send, call, error)
+        except ClientLeft:
+            return
+        else:
+            await forward(scope, receive, send)
+        finally:
+            telemetry.inflight.add(-1)
 
 
 class Started:
