@@ -1,5 +1,7 @@
 """The vocabulary: what the rooms of the gateway say to each other, as frozen, slotted dataclasses.
 
+`Candidate` alone is a NamedTuple: a request makes many of them, and a tuple costs a quarter of a frozen dataclass.
+
 Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes,
 work in GPU-microseconds
 (an integer, so that sums in Lua and in Python are exact), shares and utilisations 0..1. None means unknown, never zero.
@@ -7,10 +9,10 @@ work in GPU-microseconds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
@@ -288,8 +290,7 @@ class GenRequest:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
 
     upstream: Upstream
@@ -313,7 +314,8 @@ class Group:
     backend: str
     outcome: Outcome
     reason: Reason
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
+    """At least one. `decide` works them out when somebody first looks: most requests never see their overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,12 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so."""
+    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so.
+
+    `drops` counts, by the first reason that holds, the upstreams that may not serve this request: those of the backends
+    at home, and of the backends it would overflow to, whether or not anybody looks at `overflow`. Who was merely not
+    sampled is not counted.
+    """
 
     rule: Rule
     permit: Permit
