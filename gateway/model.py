@@ -1,5 +1,7 @@
 """The vocabulary: what the rooms of the gateway say to each other, as frozen, slotted dataclasses.
 
+`Candidate` alone is a NamedTuple: a request makes many of them, and a tuple costs a quarter of a frozen dataclass.
+
 Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes,
 work in GPU-microseconds
 (an integer, so that sums in Lua and in Python are exact), shares and utilisations 0..1. None means unknown, never zero.
@@ -7,10 +9,10 @@ work in GPU-microseconds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
@@ -255,7 +257,7 @@ class Reading:
     started: float | None = None
 
 
-Pool = tuple[str, str]
+PoolKey = tuple[str, str]
 """(backend, model): what a learned limit is about."""
 
 
@@ -283,9 +285,9 @@ class Snapshot:
     states: Mapping[str, UpstreamState]
     degraded: bool = False
     replicas: int = 1
-    scales: Mapping[Pool, float] = field(default_factory=dict)
+    scales: Mapping[PoolKey, float] = field(default_factory=dict)
     """The learned part of each limit; 1 where a pool has none yet."""
-    rules: Mapping[Pool, tuple[str, ...]] = field(default_factory=dict)
+    rules: Mapping[PoolKey, tuple[str, ...]] = field(default_factory=dict)
     """Names of the rules under which requests came to the pool in the last minutes, from all replicas."""
     learned: Mapping[str, Learned] = field(default_factory=dict)
     """Model -> what its finished requests taught; a model without an entry has the prior."""
@@ -323,8 +325,7 @@ class GenRequest:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
 
     upstream: Upstream
@@ -348,7 +349,8 @@ class Group:
     backend: str
     outcome: Outcome
     reason: Reason
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
+    """At least one. `decide` works them out when somebody first looks: most requests never see their overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +364,12 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so."""
+    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so.
+
+    `drops` counts, by the first reason that holds, the upstreams that may not serve this request: those of the backends
+    at home, and of the backends it would overflow to, whether or not anybody looks at `overflow`. Who was merely not
+    sampled is not counted.
+    """
 
     rule: Rule
     permit: Permit

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.errors import StoreFault
-from gateway.model import Learned, Pool
+from gateway.model import Learned, PoolKey
 from gateway.store.connection import Store, Value
 from gateway.store.scripts import load
 
@@ -68,24 +68,24 @@ class Lessons:
     store: Store
     forgetting: Forgetting
     store_ms: Callable[[], int] = lambda: 0
-    scales: dict[Pool, float] = field(default_factory=dict)
-    rules: Mapping[Pool, tuple[str, ...]] = field(default_factory=dict)
+    scales: dict[PoolKey, float] = field(default_factory=dict)
+    rules: Mapping[PoolKey, tuple[str, ...]] = field(default_factory=dict)
     lengths: Mapping[str, Learned] = field(default_factory=dict)
-    _votes: dict[Pool, Votes] = field(default_factory=dict)
-    _met: set[tuple[Pool, str]] = field(default_factory=set)
+    _votes: dict[PoolKey, Votes] = field(default_factory=dict)
+    _met: set[tuple[PoolKey, str]] = field(default_factory=set)
     _sums: dict[str, Sums] = field(default_factory=dict)
 
-    def scale(self, pool: Pool) -> float:
+    def scale(self, pool: PoolKey) -> float:
         return self.scales.get(pool, 1.0)
 
-    def vote(self, pool: Pool, factor: float, within: tuple[float, float]) -> None:
+    def vote(self, pool: PoolKey, factor: float, within: tuple[float, float]) -> None:
         """Moves the pool's scale; it stays `within` (lowest, highest)."""
         votes = self._votes.setdefault(pool, Votes())
         votes.factor *= factor
         votes.lowest, votes.highest = within
         self.scales[pool] = min(within[1], max(within[0], self.scale(pool) * factor))
 
-    def met(self, pool: Pool, rule: str) -> None:
+    def met(self, pool: PoolKey, rule: str) -> None:
         """A request came to the pool under this rule."""
         self._met.add((pool, rule))
 
@@ -122,7 +122,9 @@ class Lessons:
         self._hear_rules(backend, [member.decode() for member in rules])
 
     def _hear_rules(self, backend: str, members: Sequence[str]) -> None:
-        heard: dict[Pool, tuple[str, ...]] = {pool: names for pool, names in self.rules.items() if pool[0] != backend}
+        heard: dict[PoolKey, tuple[str, ...]] = {
+            pool: names for pool, names in self.rules.items() if pool[0] != backend
+        }
         for member in members:
             rule, _, model = member.partition(" ")
             heard[backend, model] = (*heard.get((backend, model), ()), rule)

@@ -55,7 +55,7 @@ def test_an_answer_of_our_own_costs_its_gpu_time() -> None:
 
 def test_a_worker_without_a_price_costs_an_unknown_amount_not_nothing() -> None:
     lease = served(account())
-    candidate = replace(lease.candidate, upstream=upstream("w1", "gpu", usd_per_hour=None))
+    candidate = lease.candidate._replace(upstream=upstream("w1", "gpu", usd_per_hour=None))
     assert cost_of(replace(lease, candidate=candidate), USAGE).usd is None
 
 

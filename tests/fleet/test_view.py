@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
@@ -24,7 +22,7 @@ def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
 async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:
     made = policy((upstream("a", "h100"), upstream("a1", "api")))
     view, leases = view_of(valkey, made)
-    await leases.acquire("h100", leases.new_id(), [replace(candidate("a"), upstream=made.upstreams["a"])])
+    await leases.acquire("h100", leases.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
     await readings.write(valkey, "a", Scrape(running=4, waiting=3, kv=0.5, gpu=0.9, gpu_age=0.2))
     await view.refresh()
     seen = view.current.states["a"]
@@ -64,7 +62,7 @@ async def test_leases_of_an_old_life_do_not_weigh_on_the_new(valkey: Store) -> N
     made = policy((upstream("a", "h100"),))
     view, leases = view_of(valkey, made)
     old = leases.new_id()
-    await leases.acquire("h100", old, [replace(candidate("a"), upstream=made.upstreams["a"])])
+    await leases.acquire("h100", old, [candidate("a")._replace(upstream=made.upstreams["a"])])
     for started in (100.0, 200.0):
         await readings.write(valkey, "a", Scrape(running=0, started=started))
     await view.refresh()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.model import Match, Policy, Reading, Slo, Snapshot, UpstreamState
 from gateway.routing.board import Board
-from gateway.routing.decide import CLASS_SHARE, decide
+from gateway.routing.candidates import CLASS_SHARE
+from gateway.routing.decide import decide
 from gateway.routing.guard import base_us, guard, limit_on, scale_bounds
 from gateway.routing.learn import PRIOR
 from gateway.routing.limit import expected_limit_us
