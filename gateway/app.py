@@ -172,7 +172,7 @@ def watch(services: Services, store: Store) -> None:
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
-    telemetry.watch_fleet(lambda: fleet_rows(services.board()))
+    telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -21,6 +21,9 @@ _MS = 1000.0
 
 @dataclass(slots=True)
 class Attempt:
+    """One upstream, asked once. `began`, `ended`, `first`, `last` and `paused` are moments (monotonic seconds), the
+    last three taken where the upstream's bytes arrive. A whole answer has no `first`; its `tokens` are its usage's."""
+
     upstream: str
     id: str
     began: float
@@ -30,11 +33,13 @@ class Attempt:
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
     first: float | None = None
+    """The first token came."""
     last: float | None = None
+    """The newest token came, or the end of a whole answer."""
     tokens: int = 0
-    """Frames with output so far, and when the first and the newest of them arrived from the upstream (monotonic)."""
-    paused: bool = False
-    """Its own reader did not take the stream as fast as it came."""
+    """Output so far, a frame of a stream counting as one."""
+    paused: float | None = None
+    """The client first took the stream more slowly than it came, and the upstream was held back."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
