@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, MutableMapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Generator, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import Raw
@@ -104,11 +104,32 @@ async def _rest(message: MutableMapping[str, Any], receive: Receive, most: int, 
 
 
 async def receive_within(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
+    """The next message, within so many seconds. One that is already there costs no timer, which costs more than it."""
+    asked = receive().__await__()
+    try:
+        waits_for = next(asked)
+    except StopIteration as answered:
+        return cast(MutableMapping[str, Any], answered.value)
     try:
         async with asyncio.timeout(seconds):
-            return await receive()
+            return await _Begun(asked, waits_for)
     except TimeoutError:
         raise InvalidRequest(f"the body did not arrive within {seconds:g} s") from None
+
+
+class _Begun:
+    """Goes on with an awaitable that has run up to its first wait: what it waits for is handed to the task now."""
+
+    def __init__(self, asked: Generator[Any, Any, MutableMapping[str, Any]], waits_for: Any) -> None:
+        self._asked, self._waits_for = asked, waits_for
+
+    def __await__(self) -> Generator[Any, Any, MutableMapping[str, Any]]:
+        try:
+            yield self._waits_for
+        except BaseException:
+            self._asked.close()  # cancelled while it waits: `receive` ends as it does when its task is cancelled
+            raise
+        return (yield from self._asked)
 
 
 def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:

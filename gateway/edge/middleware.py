@@ -69,9 +69,9 @@ class Started:
     def __init__(self, send: Send) -> None:
         self._send, self.yes = send, False
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         self.yes = True
-        await self._send(message)
+        return self._send(message)
 
 
 class WithIdentity:
@@ -80,7 +80,7 @@ class WithIdentity:
     def __init__(self, call: Call, send: Send) -> None:
         self._call, self._send = call, send
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *identity(self._call)]
-        await self._send(message)
+        return self._send(message)
