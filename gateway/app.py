@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> Front:
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry)
+    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, Calibration(telemetry))
     watch(services, store)
 
     @asynccontextmanager
