@@ -3,6 +3,7 @@ codes from errors.py."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -100,6 +101,7 @@ class Telemetry:
             "1 while the folder on disk does not compile; the last good one is in force.",
             **made,
         )
+        Gauge("gateway_tasks", "asyncio tasks of the process.", **made).set_function(count_tasks)
         self._children: dict[tuple[str, ...], Any] = {}
         self._ratio = trace_ratio
         self._tracer = _tracer() if trace_ratio > 0 else None
@@ -146,6 +148,14 @@ class Telemetry:
         assert self._tracer is not None  # noqa: S101 - step() has looked
         with self._tracer.start_as_current_span(name, attributes=attributes) as span:
             yield span
+
+
+def count_tasks() -> float:
+    """Those of the running loop, counted when the page is read; 0 outside of one."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0.0
 
 
 def _tracer() -> trace.Tracer:

@@ -77,3 +77,8 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def pss_bytes(pids: Sequence[int]) -> int:
     return sum(parse_pss((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)
+
+
+def descriptors(pids: Iterable[int]) -> int:
+    """Open descriptors of these processes together."""
+    return sum(len(list((PROC / str(pid) / "fd").iterdir())) for pid in pids)
