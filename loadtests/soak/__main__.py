@@ -34,8 +34,9 @@ POLL_SECONDS = 0.25
 NOTE = (
     "Written by `make soak`. `leases` is what the store holds, `shown` what /metrics says, `true` what the simulated "
     "servers were busy with, read one after the other while requests come and go. Memory is PSS of the gateway's "
-    "processes; receipts lie in the store, up to GATEWAY_RECEIPTS_BYTES. Flat means: the median of the run's last "
-    "tenth over the median of its second tenth (of 600 s: the last minute over the second)."
+    "processes; `heap` is that without mapped files, whose share moves when other programs that map them start or "
+    "end. Receipts lie in the store, up to GATEWAY_RECEIPTS_BYTES. Flat means: the median heap of the run's last tenth "
+    "over that of its second tenth (of 600 s: the last minute over the second)."
 )
 
 

@@ -37,9 +37,9 @@ class Run:
     own_seconds: float
 
     def window(self, number: int) -> list[float]:
-        """Memory in MB of the samples in one tenth of the run, counted from 0."""
+        """Heap in MB of the samples in one tenth of the run, counted from 0."""
         low, high = (self.seconds * edge / WINDOWS for edge in (number, number + 1))
-        return [one.memory / _MB for one in self.samples if low <= one.at < high]
+        return [one.heap / _MB for one in self.samples if low <= one.at < high]
 
 
 def growth_mb(run: Run) -> list[float]:
@@ -56,7 +56,7 @@ def judge(run: Run) -> list[Line]:
     drifts = [abs(one.leased - one.held) for one in run.samples]
     shown = [abs(one.shown - one.held) for one in run.samples]
     return [
-        Line("memory, last minute over the second", spread(growth_mb(run)), MOST_GROWTH_MB, "MB PSS"),
+        Line("heap, last minute over the second", spread(growth_mb(run)), MOST_GROWTH_MB, "MB PSS"),
         Line("memory of a worker process", spread([max(s.worst for s in run.samples) / _MB]), MOST_MB, "MB PSS"),
         Line(
             "descriptors over those before",
@@ -85,11 +85,25 @@ def expected_errors(tally: Tally) -> int:
     return sum(count for (_, what), count in tally.answers.items() if what == "model_not_found")
 
 
-HEADINGS = ("s", "sent", "active", "PSS MB", "store MB", "fds", "tasks", "leases", "shown", "true", "dropped", "errors")
+HEADINGS = (
+    "s",
+    "sent",
+    "active",
+    "PSS MB",
+    "heap MB",
+    "store MB",
+    "fds",
+    "tasks",
+    "leases",
+    "shown",
+    "true",
+    "dropped",
+    "errors",
+)
 
 
 def row(one: Sample) -> tuple[str, ...]:
-    sizes = (f"{one.memory / _MB:.1f}", f"{one.store_memory / _MB:.1f}")
+    sizes = [f"{size / _MB:.1f}" for size in (one.memory, one.heap, one.store_memory)]
     counts = (one.descriptors, one.tasks, one.leased, one.shown, one.held, one.dropped, one.loud)
     return (f"{one.at:.0f}", str(one.sent), str(one.active), *sizes, *map(str, counts))
 

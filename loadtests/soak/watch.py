@@ -18,7 +18,8 @@ BANNER = "gateway on "
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`at`: seconds since the load began. Memory in bytes of PSS; `worst`: of the largest gateway process.
+    """`at`: seconds since the load began. Memory in bytes of PSS; `worst`: of the largest gateway process; `heap`:
+    without mapped files, of which a process has a smaller share the more others map them.
 
     `leased` is the store's own truth, `shown` what /metrics says, `held` what the simulated servers are busy with.
     """
@@ -28,6 +29,7 @@ class Sample:
     active: int
     memory: int
     worst: int
+    heap: int
     store_memory: int
     descriptors: int
     tasks: int
@@ -65,6 +67,7 @@ class Watch:
             active=active,
             memory=sum(sizes),
             worst=max(sizes),
+            heap=proc.pss_bytes(own, "Pss_Anon"),
             store_memory=proc.pss_bytes(stores),
             descriptors=proc.descriptors(own),
             tasks=int(page.process["gateway_tasks"]),
