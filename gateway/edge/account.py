@@ -23,6 +23,9 @@ _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 
 @dataclass(slots=True)
 class Attempt:
+    """One upstream, asked once. `began`, `ended`, `first`, `last` and `paused` are moments (monotonic seconds), the
+    last three taken where the upstream's bytes arrive. A whole answer has no `first`; its `tokens` are its usage's."""
+
     upstream: str
     id: str
     began: float
@@ -31,6 +34,14 @@ class Attempt:
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
+    first: float | None = None
+    """The first token came."""
+    last: float | None = None
+    """The newest token came, or the end of a whole answer."""
+    tokens: int = 0
+    """Output so far, a frame of a stream counting as one."""
+    paused: float | None = None
+    """The client first took the stream more slowly than it came, and the upstream was held back."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
+from gateway.edge.cycle import WIRE
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
@@ -37,7 +38,7 @@ class Front:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)
             _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})
-            if not started.yes:
+            if not (started.yes or scope["extensions"][WIRE].response_started):
                 await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
             else:
                 raise
