@@ -94,7 +94,7 @@ class Forward:
                 return
             except UpstreamFault as fault:
                 name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
-                faults.append((name, fault))
+                faults.append((name, fault.with_traceback(None)))  # the traceback leads back to this list
                 if not self._may_retry(decision, kind, faults):
                     raise verdict(faults, kind, self._request.deadline) from fault
             finally:
