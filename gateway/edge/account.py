@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.model import Decision, GenRequest, Lease, Seen, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
+from gateway.routing.forecast import Forecast
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
@@ -42,6 +43,8 @@ class Attempt:
     """Output so far, a frame of a stream counting as one."""
     paused: float | None = None
     """The client first took the stream more slowly than it came, and the upstream was held back."""
+    on_first: Callable[[], None] | None = None
+    """Called as the first token comes."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -87,6 +90,8 @@ class Account:
     last_byte: float | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+    forecast: Forecast | None = None
+    """Of the upstream that was chosen, as its lease was taken."""
     error: str | None = None
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)
@@ -174,7 +179,7 @@ class Account:
             "policy": self.policy,
             "rule": self.rule,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
+            "candidates": [_candidate(seen) for seen in self.visit.seen],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -185,6 +190,7 @@ class Account:
             "error": "client_left" if self.left else self.error,
             "usage": _usage(self.usage),
             "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "forecast": _forecast(self.forecast),
             "times": {
                 "queue_ms": _ms(self.visit.waited),
                 "overhead_ms": _ms(self.overhead()),
@@ -210,6 +216,12 @@ def _candidate(seen: Seen) -> dict[str, Any]:
         "gpu": seen.gpu,
         "age_ms": None if seen.age is None else _ms(seen.age),
     }
+
+
+def _forecast(said: Forecast | None) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    return {"first_ms": _ms(said.first), "total_ms": _ms(said.total), "output_tokens": said.output, "usd": said.price}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:

@@ -149,6 +149,8 @@ class Stream:
             attempt.last = time.monotonic()
             if attempt.first is None:
                 attempt.first = attempt.last
+                if attempt.on_first is not None:
+                    attempt.on_first()
             attempt.tokens = tap.frames
         if tap.failed and not self._begun:
             raise BadAnswer("answered with an error event")

@@ -17,7 +17,7 @@ from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
-from gateway.routing.decide import may_use
+from gateway.routing.plan import may_use
 from gateway.routing.residency import parse_demand
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint

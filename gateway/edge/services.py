@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
 from gateway.fleet.view import View
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
@@ -51,6 +52,7 @@ class Services:
     receipts: Receipts
     budgets: Budgets
     telemetry: Telemetry
+    calibration: Calibration
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     keys: Keys = field(init=False)
