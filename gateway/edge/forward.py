@@ -181,6 +181,7 @@ class Forward:
             raise
         finally:
             attempt.ended = time.monotonic()
+            attempt.on_first = None  # it refers to us, and we to it
             self._s.telemetry.count_attempt(name, attempt.result)
             self._settle(lease)
             if ballot is not None:
