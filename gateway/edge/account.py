@@ -93,7 +93,8 @@ class Account:
     forecast: Forecast | None = None
     """Of the upstream that was chosen, as its lease was taken."""
     error: str | None = None
-    refusal: GatewayError | None = None
+    refused_by: str | None = None
+    refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     left: bool = False
 
@@ -107,20 +108,22 @@ class Account:
         return self.lease.group.outcome if self.lease is not None else "refused"
 
     def fail(self, error: GatewayError) -> None:
-        self.error, self.refusal = error.code, error
+        """Keeps what the receipt tells, not the error: its traceback leads back here, and the two would hold the
+        request's body until the garbage collector comes by."""
+        self.error, self.refused_by, self.refused_drops = error.code, error.rule, error.drops
 
     @property
     def rule(self) -> str | None:
         """The rule that decided, or that refused."""
         if self.decision is not None:
             return self.decision.rule.name
-        return self.refusal.rule if self.refusal is not None else None
+        return self.refused_by
 
     @property
     def drops(self) -> Mapping[str, int]:
         if self.decision is not None:
             return self.decision.drops
-        return self.refusal.drops if self.refusal is not None else {}
+        return self.refused_drops
 
     def overhead(self) -> float:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for

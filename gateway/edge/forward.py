@@ -97,7 +97,7 @@ class Forward:
                 return
             except UpstreamFault as fault:
                 name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
-                faults.append((name, fault))
+                faults.append((name, fault.with_traceback(None)))  # the traceback leads back to this list
                 if not self._may_retry(decision, kind, faults):
                     raise verdict(faults, kind, self._request.deadline) from fault
             finally:
@@ -181,6 +181,7 @@ class Forward:
             raise
         finally:
             attempt.ended = time.monotonic()
+            attempt.on_first = None  # it refers to us, and we to it
             self._s.telemetry.count_attempt(name, attempt.result)
             self._settle(lease)
             if ballot is not None:

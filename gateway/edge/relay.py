@@ -130,7 +130,7 @@ class Stream:
             if not self._begun:
                 raise
             if tap.failed or not tap.done:  # else it was all there: what broke is only the connection
-                broke = fault
+                broke = fault.with_traceback(None)  # it leads back to this frame
                 await self._break_off(fault)
         finally:
             wire.on_room = None
