@@ -88,6 +88,7 @@ class Telemetry:
             "1 while the folder on disk does not compile; the last good one is in force.",
             join=max,
         )
+        self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
         self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._fleet: Callable[[], Iterator[Row]] | None = None
         self._ratio = trace_ratio

@@ -13,6 +13,7 @@ from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 
@@ -50,6 +51,7 @@ class Services:
     receipts: Receipts
     budgets: Budgets
     telemetry: Telemetry
+    siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     _board: Board | None = None
