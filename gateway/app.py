@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
@@ -19,18 +20,20 @@ from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import View
-from gateway.model import Policy, UpstreamState
+from gateway.model import Policy
 from gateway.money.budgets import Budgets
 from gateway.receipts import Receipts
+from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, load_policy
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Row, Telemetry
+from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
@@ -56,7 +59,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
     leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
     client = Client()
-    view = View(store, leases, lambda: live.current, Circuits())
+    lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
+    view = View(store, leases, lessons, lambda: live.current, Circuits())
     scrapes = Scrapes(client)
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     budgets = Budgets(store)
@@ -128,30 +132,7 @@ def watch(services: Services, store: Store) -> None:
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
-    telemetry.watch_fleet(lambda: fleet_rows(services))
-
-
-def fleet_rows(services: Services) -> Iterator[Row]:
-    snapshot = services.view.current
-    for state in snapshot.states.values():
-        yield (state.upstream.backend, state.upstream.name), gauges(state, snapshot.at)
-
-
-def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
-    """One upstream's row of the fleet metrics; None where nothing was published."""
-    reading, limit, seats = state.reading, state.upstream.limit, state.upstream.seats
-    return {
-        "gateway_upstream_queue_depth": reading.waiting if reading else None,
-        "gateway_upstream_running": reading.running if reading else None,
-        "gateway_upstream_kv_utilisation": reading.kv if reading else None,
-        "gateway_upstream_gpu_utilisation": reading.gpu if reading else None,
-        "gateway_upstream_reading_age_seconds": max(0.0, now - reading.at) if reading else None,
-        "gateway_upstream_gpu_age_seconds": max(0.0, now - reading.gpu_at) if reading and reading.gpu_at else None,
-        "gateway_upstream_leased_share": max(state.leased / limit, state.inflight / seats),
-        "gateway_upstream_leases": state.inflight,
-        "gateway_upstream_outside_share": state.outside / limit,
-        "gateway_upstream_up": float(state.out is None),
-    }
+    telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

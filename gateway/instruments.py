@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import inf
 
@@ -97,17 +97,35 @@ class Level(Instrument):
 class Histogram(Instrument):
     """`buckets` are upper bounds, rising; a value on a bound belongs below it. Processes add up."""
 
-    def __init__(self, name: str, text: str, buckets: tuple[float, ...]) -> None:
-        super().__init__(name, text, width=len(buckets) + 2)
-        self.buckets, self._row = buckets, self.rows[()]
+    def __init__(self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> None:
+        super().__init__(name, text, labels, width=len(buckets) + 2)
+        self.buckets = buckets
 
-    def observe(self, value: float) -> None:
-        self._row[bisect_left(self.buckets, value)] += 1
-        self._row[-1] += value
+    def observe(self, value: float, *labels: str) -> None:
+        row = self.rows.get(labels)
+        if row is None:
+            row = self.rows[labels] = [0.0] * (len(self.buckets) + 2)
+        row[bisect_left(self.buckets, value)] += 1
+        row[-1] += value
+
+    def quantile(self, row: Sequence[float], share: float) -> float | None:
+        """Below what this share of the values lies, as far as the buckets tell it (inside one: in proportion; above
+        all: the highest bound); None where nothing was observed."""
+        *counts, _ = row
+        wanted = share * sum(counts)
+        if not wanted:
+            return None
+        lower = 0.0
+        for count, upper in zip(counts, self.buckets, strict=False):
+            if count and wanted <= count:
+                return lower + (upper - lower) * wanted / count
+            wanted -= count
+            lower = upper
+        return lower
 
     def family(self, rows: Rows) -> Metric:
-        *counts, total = rows[()]
-        bounds = map(floatToGoString, (*self.buckets, inf))
-        family = HistogramMetricFamily(self.name, self.text)
-        family.add_metric((), list(zip(bounds, accumulate(counts), strict=True)), total)
+        bounds = list(map(floatToGoString, (*self.buckets, inf)))
+        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, (*counts, total) in rows.items():
+            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return family

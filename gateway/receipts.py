@@ -29,8 +29,10 @@ Receipt = dict[str, Any]
 
 def encode(receipt: Receipt) -> bytes:
     """JSON of at most MAX_BYTES: past that the candidates that were not chosen go first, then attempts but the last."""
+    value = msgspec.json.encode(receipt)
+    if len(value) <= MAX_BYTES:
+        return value
     shown = dict(receipt)
-    value = msgspec.json.encode(shown)
     while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
         if shown.get("candidates"):
             shown["candidates"] = _without_one(shown["candidates"], shown.get("chosen"))
@@ -72,7 +74,7 @@ class Receipts:
         kind = "plain" if is_plain(receipt) else "kept"
         value = receipt["tenant"].encode() + b"\n" + encode(receipt)
         self._queues[kind].append((receipt["id"], value))
-        if sum(map(len, self._queues.values())) > MAX_QUEUED:
+        if len(self._queues["plain"]) + len(self._queues["kept"]) > MAX_QUEUED:
             (self._queues["plain"] or self._queues["kept"]).popleft()
             self.dropped += 1
             self._on_drop()

@@ -8,7 +8,7 @@ import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -27,7 +27,10 @@ from gateway.instruments import Counter, Histogram, Instrument, Level, Rows
 TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Both as in the OpenTelemetry GenAI conventions."""
+ERROR_BUCKETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+ERROR_QUANTILES = (0.5, 0.9)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
+LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
 FLEET_LABELS = ("backend", "upstream")
 
 Row = tuple[tuple[str, str], dict[str, float | None]]
@@ -40,6 +43,7 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_gpu_utilisation": "Utilisation of the worker's GPUs, 0..1 (SM activity where published).",
     "gateway_upstream_reading_age_seconds": "Age of the worker's reading.",
     "gateway_upstream_gpu_age_seconds": "Age of the GPU reading.",
+    "gateway_upstream_limit_seconds": "Leased work that the worker may hold now, in GPU-seconds.",
     "gateway_upstream_leased_share": "All replicas' leases as a share of the worker's limit or seats, the fuller one.",
     "gateway_upstream_leases": "Leases of all replicas on the upstream.",
     "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
@@ -78,6 +82,13 @@ class Telemetry:
         )
         self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"))
         self._slo = Counter("gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"))
+        self.estimate_error = Histogram(
+            "gateway_estimate_error_ratio",
+            "Error of an estimate as a share of what came, by what was estimated.",
+            ERROR_BUCKETS,
+            ("what",),
+        )
+        self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))
         self.inflight = Level("gateway_requests_in_flight", "Generations inside the gateway.")
         self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
         self.receipts_dropped = Counter(
@@ -91,6 +102,7 @@ class Telemetry:
         self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
         self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._fleet: Callable[[], Iterator[Row]] | None = None
+        self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None
         self._ratio = trace_ratio
         self._tracer = _tracer() if trace_ratio > 0 else None
 
@@ -106,14 +118,20 @@ class Telemetry:
     def count_slo(self, rule: str, met: bool) -> None:
         self._slo.inc(rule, "yes" if met else "no")
 
+    def count_vote(self, backend: str, model: str, met: bool) -> None:
+        self._votes.inc(backend, model, "yes" if met else "no")
+
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
         self._cost.inc(backend, basis, by=usd)
         self._tokens.inc(backend, "input", by=input_tokens)
         self._tokens.inc(backend, "output", by=output_tokens)
 
-    def watch_fleet(self, rows: Callable[[], Iterator[Row]]) -> None:
-        """Where the fleet's gauges come from whenever a page is made: the snapshot, which all processes share."""
-        self._fleet = rows
+    def watch_fleet(
+        self, rows: Callable[[], Iterator[Row]], scales: Callable[[], Mapping[tuple[str, str], float]]
+    ) -> None:
+        """Where the fleet's gauges and the scales of learned limits, by backend and model, come from whenever a page is
+        made: the snapshot, which all processes share."""
+        self._fleet, self._scales = rows, scales
 
     def dump(self) -> bytes:
         """All instruments of this process for `page` of another one; the fleet is not among them."""
@@ -138,9 +156,29 @@ class Telemetry:
         """The families of the page, in its order."""
         states = [_state(dump) for dump in others]
         for each in self._instruments:
-            yield each.family(each.joined([each.rows, *(state.get(each.name, {}) for state in states)]))
+            rows = each.joined([each.rows, *(state.get(each.name, {}) for state in states)])
+            yield each.family(rows)
+            if each is self.estimate_error:
+                yield self._error_quantiles(rows)
         if self._fleet is not None:
             yield from _fleet_families(list(self._fleet()))
+        if self._scales is not None:
+            family = GaugeMetricFamily("gateway_limit_scale", LIMIT_SCALE_TEXT, labels=("backend", "model"))
+            for labels, scale in self._scales().items():
+                family.add_metric(labels, scale)
+            yield family
+
+    def _error_quantiles(self, rows: Rows) -> Metric:
+        family = GaugeMetricFamily(
+            "gateway_estimate_error_quantile",
+            "The same, below which half and nine tenths of the errors lie since the start.",
+            labels=("what", "quantile"),
+        )
+        for (what,), row in rows.items():
+            for share in ERROR_QUANTILES:
+                if (value := self.estimate_error.quantile(row, share)) is not None:
+                    family.add_metric((what, f"{share:g}"), value)
+        return family
 
     def step(self, name: str, **attributes: str) -> AbstractContextManager[Any]:
         """A span for the share of requests that is traced; the draw comes first, so the rest pays next to nothing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -131,8 +133,8 @@ def test_the_fleet_is_that_of_the_process_that_answers() -> None:
         )
 
     made, other = Telemetry(), Telemetry()
-    made.watch_fleet(rows(3.0))
-    other.watch_fleet(rows(4.0))
+    made.watch_fleet(rows(3.0), dict)
+    other.watch_fleet(rows(4.0), dict)
     told = samples(made.page([other.dump()]))
     assert told["gateway_upstream_queue_depth", (("backend", "gpu"), ("upstream", "w1"))] == 3.0
     assert not any(name == "gateway_upstream_running" for name, _ in told)
@@ -157,3 +159,17 @@ WELL_FORMED = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
 )
 def test_only_a_well_formed_trace_context_is_continued(header: bytes | None, kept: bool) -> None:
     assert traceparent(header) == (WELL_FORMED.decode() if kept else None)
+
+
+@given(st.lists(st.floats(1e-6, 80), min_size=1, max_size=60), st.sampled_from([0.1, 0.5, 0.9, 1.0]))
+def test_a_quantile_lies_in_the_bucket_of_the_value(seen: list[float], share: float) -> None:
+    histogram = Histogram("h", "Text.", DURATION_BUCKETS, ("what",))
+    for value in seen:
+        histogram.observe(value, "x")
+    found = histogram.quantile(histogram.rows[("x",)], share)
+    exact = sorted(seen)[math.ceil(share * len(seen)) - 1]
+    place = bisect_left(DURATION_BUCKETS, exact)
+    lower, upper = (0.0, *DURATION_BUCKETS)[place], DURATION_BUCKETS[place]
+    assert found is not None
+    assert lower - 1e-9 <= found <= upper + 1e-9
+    assert Histogram("h", "Text.", DURATION_BUCKETS, ("what",)).quantile([0.0] * 16, share) is None

@@ -17,10 +17,15 @@ from gateway.routing.estimate import amortised_price, price_of
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
 _MS = 1000.0
+_TIME_STEPS, _SHARE_STEPS = 100, 10_000
+"""A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
 
 
 @dataclass(slots=True)
 class Attempt:
+    """One upstream, asked once. `began`, `ended`, `first`, `last` and `paused` are moments (monotonic seconds), the
+    last three taken where the upstream's bytes arrive. A whole answer has no `first`; its `tokens` are its usage's."""
+
     upstream: str
     id: str
     began: float
@@ -29,6 +34,14 @@ class Attempt:
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
+    first: float | None = None
+    """The first token came."""
+    last: float | None = None
+    """The newest token came, or the end of a whole answer."""
+    tokens: int = 0
+    """Output so far, a frame of a stream counting as one."""
+    paused: float | None = None
+    """The client first took the stream more slowly than it came, and the upstream was held back."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -158,7 +171,7 @@ class Account:
             "policy": self.policy,
             "rule": self.rule,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
+            "candidates": [_candidate(seen) for seen in self.visit.seen],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -186,9 +199,9 @@ def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
 def _candidate(seen: Seen) -> dict[str, Any]:
     return {
         "upstream": seen.upstream,
-        "score": round(seen.score, 4),
+        "score": round(seen.score * _SHARE_STEPS) / _SHARE_STEPS,
         "work": seen.work,
-        "load": round(seen.load, 4),
+        "load": round(seen.load * _SHARE_STEPS) / _SHARE_STEPS,
         "limit": seen.limit,
         "queue_depth": seen.queue_depth,
         "gpu": seen.gpu,
@@ -208,7 +221,8 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * _MS, 2)
+    # A fourth of what round(..., 2) takes, and a receipt has a dozen of them.
+    return round(seconds * (_MS * _TIME_STEPS)) / _TIME_STEPS
 
 
 def refused(call: Call, tenant: Tenant, policy: str, error: GatewayError) -> Receipt:

@@ -12,6 +12,7 @@ from msgspec import Raw
 from gateway.edge import relay
 from gateway.edge.account import Account, Attempt, cost_of
 from gateway.edge.calls import Call, Scope
+from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
@@ -34,14 +35,6 @@ from gateway.routing.fields import action
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.surface import ENDPOINTS
-from gateway.upstreams.http1 import Exchange
-
-LAST_WORDS_SECONDS = 1.0
-"""How long the error event of a stream that ran out of time may take to reach its reader."""
-
-
-class Stalled(Exception):
-    """The client stopped reading and its time is over."""
 
 
 class Forward:
@@ -57,13 +50,17 @@ class Forward:
         self._account = Account(request, self._board.policy.version)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`send` is for errors; an upstream's answer takes the short way."""
+        wire: Cycle = scope["extensions"][WIRE]
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI server runs applications in tasks
-        watcher = asyncio.create_task(self._watch(receive, task))
+        wire.on_left = lambda: self._leave(task)
         try:
+            if wire.disconnected:
+                self._leave(task)
             model = self._request.model if self._request.model in self._board.policy.models else "unknown"
             with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
-                await self._serve(send)
+                await self._serve(wire)
         except asyncio.CancelledError:
             if not self._account.left:
                 raise
@@ -71,23 +68,21 @@ class Forward:
         except GatewayError as error:
             self._account.fail(error)
             await reply_error(send, self._call, error, self._account.headers())
-        except Stalled:
+        except relay.Stalled:
             self._account.error = "client_stalled"  # no more words fit: returning unfinished cuts the connection
         except Exception:
             self._account.fail(GatewayError("unhandled"))
             raise
         finally:
-            watcher.cancel()
+            wire.on_left = None
             self._close_account()
 
-    async def _watch(self, receive: Receive, task: asyncio.Task[None]) -> None:
+    def _leave(self, task: asyncio.Task[None]) -> None:
         """A client that leaves cancels the wait for capacity as well as the stream."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
         self._account.left = True
         task.cancel()
 
-    async def _serve(self, send: Send) -> None:
+    async def _serve(self, wire: Cycle) -> None:
         """Decide, admit, send; after a fault that allows it once more without that upstream."""
         self._s.retries.request()
         faults: list[tuple[str, UpstreamFault]] = []
@@ -95,7 +90,7 @@ class Forward:
             decision = self._decide(faults)
             lease = await self._admit(decision, faults)
             try:
-                await self._attempt(decision, lease, send)
+                await self._attempt(decision, lease, wire)
                 return
             except UpstreamFault as fault:
                 name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
@@ -143,7 +138,7 @@ class Forward:
             and self._s.retries.take()
         )
 
-    async def _attempt(self, decision: Decision, lease: Lease, send: Send) -> None:
+    async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
         """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""
         account, name = self._account, lease.candidate.upstream.name
         attempt = Attempt(name, token_hex(16), time.monotonic())
@@ -151,7 +146,7 @@ class Forward:
         if account.asked is None:
             account.asked = attempt.began
         try:
-            broke = await self._exchange(decision, lease, attempt, send)
+            broke = await self._exchange(decision, lease, attempt, wire)
             if broke is None:
                 self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
             else:
@@ -171,7 +166,7 @@ class Forward:
             self._s.telemetry.count_attempt(name, attempt.result)
             self._settle(lease)
 
-    async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, send: Send) -> UpstreamFault | None:
+    async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
         removed = tuple(name for name in request.fields if action(decision.rule, upstream.kind, name) == "remove")
@@ -205,18 +200,18 @@ class Forward:
             attempt.status = exchange.status
             if answers.meaning(exchange.status) != "answer":
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
-            broke = await self._relay(exchange, timeouts.total, send)
+            broke = await relay.relay(
+                exchange,
+                self._account,
+                attempt,
+                self._front,
+                wire,
+                most=self._s.settings.answer_bytes,
+                seconds=timeouts.total,
+            )
         attempt.result = "broke_off" if broke else "answered" if exchange.status < 400 else "passed_on"
         attempt.free = attempt.result == "passed_on"
         return broke
-
-    async def _relay(self, exchange: Exchange, total: float, send: Send) -> UpstreamFault | None:
-        """The way back, bounded also while the client does not read: a lease must not outlive its request's time."""
-        try:
-            async with asyncio.timeout(total + LAST_WORDS_SECONDS):
-                return await relay.relay(exchange, self._account, self._front, send, self._s.settings.answer_bytes)
-        except TimeoutError:
-            raise Stalled(f"the client did not read within {total:g} s") from None
 
     def _front(self) -> list[tuple[bytes, bytes]]:
         """Our response headers, made when the first byte is about to leave."""

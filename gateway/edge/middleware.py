@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
+from gateway.edge.cycle import WIRE
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
@@ -37,7 +38,7 @@ class Front:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)
             _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})
-            if not started.yes:
+            if not (started.yes or scope["extensions"][WIRE].response_started):
                 await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
             else:
                 raise
@@ -69,9 +70,9 @@ class Started:
     def __init__(self, send: Send) -> None:
         self._send, self.yes = send, False
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         self.yes = True
-        await self._send(message)
+        return self._send(message)
 
 
 class WithIdentity:
@@ -80,7 +81,7 @@ class WithIdentity:
     def __init__(self, call: Call, send: Send) -> None:
         self._call, self._send = call, send
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *identity(self._call)]
-        await self._send(message)
+        return self._send(message)

@@ -14,10 +14,13 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.edge.cycle import Cycle
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 8 * 1024
@@ -64,6 +67,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     patience = Patience()
+    cycle: Cycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -83,8 +87,12 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        super().connection_lost(exc)
-        del self._uploading  # it refers back to us
+        self.connections.discard(self)
+        if self.cycle is not None:
+            self.cycle.leave()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]  # it refers back to us, as does the other
+        del self._uploading
 
     # Reading.
 
@@ -160,12 +168,36 @@ class Protocol(HttpToolsProtocol):
             raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request line, or not HTTP/1.1 or HTTP/1.0")
         self._phase = self._framing(http11=line[1] == b"1")
         self._deadline = math.inf
-        try:
-            super().on_headers_complete()
-        except httptools.HttpParserInvalidURLError:  # its text quotes the target
-            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request target") from None
+        self._start()
         if self._whole:
             self._complete()
+
+    def _start(self) -> None:
+        try:
+            url = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:  # its text quotes the target
+            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request target") from None
+        scope, version = self.scope, self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        self._start_asgi_task(self.cycle, self.app)
 
     def _framing(self, *, http11: bool) -> int:
         """The phase that reads the body. llhttp has refused contradicting and malformed lengths before."""
@@ -218,11 +250,13 @@ class Protocol(HttpToolsProtocol):
 
     def _complete(self) -> None:
         self._phase = _ANSWERING
-        super().on_message_complete()
-        self.cycle.waiting_for_100_continue = False
-        self.cycle.transport = self.transport
-        if not self.cycle.response_started:
-            self.cycle.keep_alive = self._keep
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.whole()
+        cycle.waiting_for_100_continue = False
+        cycle.transport = self.transport
+        if not cycle.response_started:
+            cycle.keep_alive = self._keep
 
     # What the parser reports.
 
@@ -244,7 +278,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._barren = 0
-        super().on_body(body)
+        if not self.cycle.response_complete:
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         self._whole = True
@@ -270,8 +305,7 @@ class Protocol(HttpToolsProtocol):
         """Answers plainly, unless an answer has begun: that one can only be cut."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.leave()
             if cycle.response_started:
                 self._phase = _DONE
                 self.transport.close()
@@ -304,6 +338,8 @@ class Protocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self.cycle is not None and self.cycle.on_room is not None:
+            self.cycle.on_room()
         if self._phase in (_SIZED, _CHUNKED, _ANSWERING):
             self._deadline = math.inf
 

@@ -1,13 +1,15 @@
-"""The way back: an upstream's answer to the client, chunk by chunk where it is a stream, whole where it is not."""
+"""The way back: an upstream's answer to the client, piece by piece where it is a stream, whole where it is not."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from gateway.edge.account import Account, cost_of
-from gateway.edge.replies import Headers, Send
+from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.replies import Headers
 from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
@@ -21,7 +23,26 @@ from gateway.upstreams.sse import Tap
 
 ERROR_BODY_BYTES = 64 << 10
 EVENTS, JSON_TYPE = b"text/event-stream", b"application/json"
-_END = {"type": "http.response.body", "body": b"", "more_body": False}
+LAST_WORDS_SECONDS = 1.0
+"""How long the error event of a stream that broke off may wait for a reader that takes nothing."""
+
+
+class Stalled(Exception):
+    """The client stopped reading and its time is over."""
+
+
+class Wire(Protocol):
+    """The client's end, as `edge/cycle.py` has it."""
+
+    on_room: Callable[[], None] | None
+
+    @property
+    def paused(self) -> bool: ...
+    async def room(self) -> None: ...
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
+    def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None: ...
+    def write(self, piece: bytes) -> None: ...
+    def finish(self) -> None: ...
 
 
 async def read_some(exchange: Exchange) -> bytes:
@@ -33,97 +54,139 @@ async def read_some(exchange: Exchange) -> bytes:
 
 
 async def relay(
-    exchange: Exchange, account: Account, front: Callable[[], Headers], send: Send, most: int
+    exchange: Exchange,
+    account: Account,
+    attempt: Attempt,
+    front: Callable[[], Headers],
+    wire: Wire,
+    *,
+    most: int,
+    seconds: float,
 ) -> UpstreamFault | None:
-    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing; gives back a later one."""
+    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing; gives back a later one.
+
+    `seconds` is how long a client that has not taken its earlier answers is waited for; Stalled if it does not.
+    """
     down = [(name, value) for name, value in exchange.headers if name in openai.RESPONSE_HEADERS]
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
     if exchange.status < 300 and (kind not in (EVENTS, JSON_TYPE) or b"content-encoding" in dict(exchange.headers)):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
-    endpoint = ENDPOINTS[account.request.endpoint]
+    if wire.paused:
+        await _room(wire, seconds)
     if exchange.status == 200 and kind == EVENTS:
-        return await _stream(endpoint, exchange, account, down, front, send)
-    await _whole(endpoint, exchange, account, down, front, send, most)
+        return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire).run()
+    body = await _whole(exchange, account, attempt, most)
+    wire.answer(exchange.status, [*down, *front()], body)
     return None
 
 
-async def _whole(
-    endpoint: Endpoint,
-    exchange: Exchange,
-    account: Account,
-    down: Headers,
-    front: Callable[[], Headers],
-    send: Send,
-    most: int,
-) -> None:
+async def _room(wire: Wire, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wire.room()
+    except TimeoutError:
+        raise Stalled(f"the client did not read within {seconds:g} s") from None
+
+
+async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: int) -> bytes:
     """Held back until complete: so it can still be retried, and its cost is in its headers."""
     try:
         body = await read_all(exchange, most)
     except TooLong:  # the request's doing, not the upstream's: another would write as much
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
-    account.first_byte = account.last_byte = time.monotonic()
+    account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        account.usage = endpoint.usage_of(body) or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
+        usage = ENDPOINTS[account.request.endpoint].usage_of(body)
+        account.usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
         account.cost = cost_of(account.lease, account.usage) if account.lease is not None else None
-    length = (b"content-length", b"%d" % len(body))
-    headers = [*down, length, *front()]
-    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        attempt.tokens = account.usage.output_tokens
+    return body
 
 
-async def _stream(
-    endpoint: Endpoint,
-    exchange: Exchange,
-    account: Account,
-    down: Headers,
-    front: Callable[[], Headers],
-    send: Send,
-) -> UpstreamFault | None:
-    """Frames leave as they come. The head waits for the first of them: until then another upstream can be asked."""
-    tap = Tap(endpoint.events, drop_usage=endpoint.asks_usage and not account.request.include_usage)
-    piece = tap.feed(await exchange.read())
-    while not piece and (raw := await exchange.read()):
-        piece = tap.feed(raw)
-    if tap.failed:
-        raise BadAnswer("answered with an error event")
-    account.first_byte = time.monotonic()
-    await send({"type": "http.response.start", "status": exchange.status, "headers": [*down, *front()]})
-    broke: UpstreamFault | None = None
-    try:
-        while True:
+class Stream:
+    """Frames leave as they come, within the call that brings them. The head waits for the first of them: until then
+    another upstream can be asked."""
+
+    def __init__(
+        self, exchange: Exchange, account: Account, attempt: Attempt, front: Callable[[], Headers], wire: Wire
+    ) -> None:
+        self._exchange, self._account, self._attempt, self._wire = exchange, account, attempt, wire
+        self._endpoint: Endpoint = ENDPOINTS[account.request.endpoint]
+        drop_usage = self._endpoint.asks_usage and not account.request.include_usage
+        self._tap = Tap(self._endpoint.events, drop_usage=drop_usage)
+        self._front = front
+        self._begun = False
+
+    async def run(self) -> UpstreamFault | None:
+        tap, wire = self._tap, self._wire
+        wire.on_room = self._exchange.go_on
+        broke: UpstreamFault | None = None
+        try:
+            await self._exchange.pour(self._push)
+            if not tap.done and _ends_by_closing(self._exchange):
+                raise Reset("the connection closed before the stream said its end")
+            self._write(tap.rest())
+        except UpstreamFault as fault:
+            if not self._begun:
+                raise
+            if tap.failed or not tap.done:  # else it was all there: what broke is only the connection
+                broke = fault
+                await self._break_off(fault)
+        finally:
+            wire.on_room = None
+            if self._begun:
+                self._account.usage = _told(self._account, tap)
+        if broke is None:
+            self._account.last_byte = time.monotonic()
+        wire.finish()
+        return broke
+
+    def _push(self, data: bytes) -> None:
+        """Runs while the upstream's bytes are read (a Sink). Raises BadAnswer after an error event."""
+        tap, attempt = self._tap, self._attempt
+        piece = tap.feed(data)
+        if tap.frames != attempt.tokens:
+            attempt.last = time.monotonic()
+            if attempt.first is None:
+                attempt.first = attempt.last
+            attempt.tokens = tap.frames
+        if tap.failed and not self._begun:
+            raise BadAnswer("answered with an error event")
+        if piece:
+            self._write(piece)
+            if self._wire.paused:
+                self._hold()
+        if tap.failed:
+            raise BadAnswer("an error event in the stream")
+
+    def _write(self, piece: bytes) -> None:
+        if self._begun:
             if piece:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            if tap.failed:
-                account.fail(UpstreamFailed("the upstream ended the stream with an error event"))
-                broke = BadAnswer("an error event in the stream")
-                break
-            raw = await exchange.read()
-            if not raw:
-                if not tap.done and _ends_by_closing(exchange):
-                    raise Reset("the connection closed before the stream said its end")
-                account.last_byte = time.monotonic()
-                break
-            piece = tap.feed(raw)
-        if rest := tap.rest():
-            await send({"type": "http.response.body", "body": rest, "more_body": True})
-    except UpstreamFault as fault:
-        if tap.done:  # it was all there: what broke is only the connection
-            account.last_byte = time.monotonic()
-        else:
-            broke = fault
-            await _break_off(endpoint, fault, account, tap, send)
-    finally:
-        account.usage = _told(account, tap)
-    await send(dict(_END))
-    return broke
+                self._wire.write(piece)
+            return
+        self._account.first_byte = time.monotonic()
+        self._wire.begin(self._exchange.status, self._front(), piece)
+        self._begun = True
 
+    def _hold(self) -> None:
+        """The client is the slower one: the upstream waits for it."""
+        if self._attempt.paused is None:
+            self._attempt.paused = time.monotonic()
+        self._exchange.hold()
 
-async def _break_off(endpoint: Endpoint, fault: UpstreamFault, account: Account, tap: Tap, send: Send) -> None:
-    """A stream that fails after its first byte ends with an error event at a frame boundary, not with its own end."""
-    error = UpstreamFailed(f"the answer broke off: {fault.message}")
-    account.fail(error)
-    event = endpoint.error_event(error, account.request.id, tap.last)
-    await send({"type": "http.response.body", "body": (b"\n\n" if tap.torn else b"") + event, "more_body": True})
+    async def _break_off(self, fault: UpstreamFault) -> None:
+        """A stream that fails after its first byte ends with an error event at a frame boundary, not with its own end.
+        Where the upstream sent one itself, that was it."""
+        account, tap = self._account, self._tap
+        if tap.failed:
+            account.fail(UpstreamFailed("the upstream ended the stream with an error event"))
+            return
+        error = UpstreamFailed(f"the answer broke off: {fault.message}")
+        account.fail(error)
+        if self._wire.paused:
+            await _room(self._wire, LAST_WORDS_SECONDS)
+        event = self._endpoint.error_event(error, account.request.id, tap.last)
+        self._wire.write((b"\n\n" if tap.torn else b"") + event)
 
 
 def _told(account: Account, tap: Tap) -> Usage:

@@ -9,6 +9,7 @@ from gateway.admission import Admission
 from gateway.fleet.view import View
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
+from gateway.money.keys import Keys
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
@@ -54,7 +55,11 @@ class Services:
     siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    keys: Keys = field(init=False)
     _board: Board | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.settings.key_pepper.get_secret_value())
 
     @property
     def policy(self) -> Policy:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from gateway.errors import StoreFault
 from gateway.model import Candidate
 from gateway.store.connection import Store, Value
-from gateway.store.scripts import load
+from gateway.store.scripts import Script, load
 
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
@@ -25,8 +25,8 @@ SPACING_SECONDS = 0.05
 ABSENCE_SECONDS = 4.0
 """EXPIRY_MS of lib.lua: a replica that has not come back by then is dead."""
 AT_ONCE = 0.0
-_ACQUIRE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
-    load("gateway.fleet", "lib", name) for name in ("acquire", "release", "beat", "look", "reconcile")
+_ACQUIRE, _RESIZE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
+    load("gateway.fleet", "lib", name) for name in ("acquire", "resize", "release", "beat", "look", "reconcile")
 )
 _KEYS = ("leases", "load", "count", "beats", "epoch")
 
@@ -96,6 +96,8 @@ class _Book:
     """Lease id -> (slot, work)."""
     unsettled: set[str] = field(default_factory=set)
     """Ids being acquired: the store may have them, `live` does not yet."""
+    resized: dict[str, int] = field(default_factory=dict)
+    """Id -> new work, to tell with this turn's batch."""
     leaving: list[str] = field(default_factory=list)
     """Ids to release with this turn's batch."""
     write_back_at: float = AT_ONCE
@@ -111,6 +113,16 @@ class _Book:
     def hold(self, lease_id: str, slot: str, work: int) -> None:
         self.live[lease_id] = (slot, work)
         self._moved(slot, work, 1)
+
+    def resize(self, lease_id: str, work: int) -> bool:
+        held = self.live.get(lease_id)
+        if held is None or held[1] == work:
+            return False
+        slot, old = held
+        self.live[lease_id] = (slot, work)
+        before, count = self.admitted.get(slot, (0, 0))
+        self.admitted[slot] = (before + work - old, count)
+        return True
 
     def free(self, lease_id: str) -> bool:
         held = self.live.pop(lease_id, None)
@@ -151,7 +163,7 @@ class Leases:
         self._store_ms = store_ms
         self._made = 0
         self._books: dict[str, _Book] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         store.listen(self._store_changed)
 
@@ -212,6 +224,15 @@ class Leases:
         if book.free(lease_id):
             self._leave(book, lease_id)
 
+    def resize(self, backend: str, lease_id: str, work: int) -> None:
+        """Hold `work` from now on: known here at once, in the store with this turn's batch. Never waits; an id that
+        is not held changes nothing."""
+        book = self._book(backend)
+        if book.resize(lease_id, work):
+            if not book.resized:
+                asyncio.get_running_loop().call_soon(self._send_resizes, book)
+            book.resized[lease_id] = work
+
     async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
         books = [self._book(backend) for backend in backends]
@@ -255,9 +276,9 @@ class Leases:
         await asyncio.gather(*(self._renew(book, moment) for book in list(self._books.values())))
 
     async def drain(self) -> None:
-        """Wait until every release so far has been sent and answered, or has failed."""
+        """Wait until every release and resize so far has been sent and answered, or has failed."""
         await asyncio.sleep(0)
-        await asyncio.gather(*self._releasing)
+        await asyncio.gather(*self._telling)
 
     def _book(self, backend: str) -> _Book:
         book = self._books.get(backend)
@@ -328,13 +349,20 @@ class Leases:
 
     def _send_releases(self, book: _Book) -> None:
         ids, book.leaving = book.leaving, []
-        task = asyncio.get_running_loop().create_task(self._give_back(book, ids))
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
+        self._tell(book, _RELEASE, ids)
 
-    async def _give_back(self, book: _Book, ids: Sequence[str]) -> None:
+    def _send_resizes(self, book: _Book) -> None:
+        resized, book.resized = book.resized, {}
+        self._tell(book, _RESIZE, [value for pair in resized.items() for value in pair])
+
+    def _tell(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
+        task = asyncio.get_running_loop().create_task(self._told(book, script, args))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _told(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
         try:
-            await self._store.eval(_RELEASE, book.keys, ids)
+            await self._store.eval(script, book.keys, args)
         except StoreFault:
             book.write_back_at = AT_ONCE
 

@@ -142,6 +142,7 @@ def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None) -> Up
         hostname=worker.hostname,
         gpus=worker.gpu_index,
         usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
+        limit_stated=worker.limit_work_s is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
     )
 
@@ -191,6 +192,7 @@ def _rule(rule: RuleIn, route: RouteIn, zones: frozenset[str]) -> Rule:
         timeouts=Timeouts(**timeouts),
         residency=_demand(route.residency, zones),
         on_fields=MappingProxyType({str(name): action for name, action in route.fields.items()}),
+        learned=route.limit == "learned",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.model import EndpointName, Outcome, Priority, Reason
 from gateway.policy.words import (
@@ -92,7 +92,7 @@ class LocalUpstream(UpstreamIn):
     max_num_seqs: Count = 256
     """The engine's own bound on sequences in one batch."""
     limit_work_s: Positive | None = None
-    """Leased work in GPU-seconds that it may hold; replaces the prior."""
+    """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
 
 
 class ManagedUpstream(UpstreamIn):
@@ -270,20 +270,15 @@ class TimeoutsIn(Strict):
         return self
 
 
-def _fixed_only(value: Any) -> Any:
-    if value == "learned":
-        raise ValueError("`learned` is not available yet: write `fixed`, or leave it out")
-    return value
-
-
 class RouteIn(Strict):
     """Where matching requests go. What is not written comes from `defaults`, key by key; `null` means none."""
 
     backends: Names | None = None
     """Tried in this order."""
     slo: SloIn | None = None
-    limit: Annotated[Literal["fixed"], BeforeValidator(_fixed_only)] = "fixed"
-    """How much a worker may hold: its `limit_work_s`, or the documented prior."""
+    limit: Literal["learned", "fixed"] = "learned"
+    """How much a worker may hold. `learned`: what the strictest SLO of its traffic allows, found out from its answers.
+    `fixed`: its `limit_work_s`, or the documented prior; so too where no rule has an `slo`."""
     max_wait: Duration | None = None
     """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
     spill: SpillIn | None = None

@@ -13,7 +13,7 @@ MAX_FRAME_BYTES = 1 << 20
 """A frame that grows past this is passed on as it comes: nothing of ours is worth holding more."""
 _DATA = b"data:"
 _USAGE = b'"usage"'
-_NULL_USAGE = (b'"usage":null', b'"usage": null')
+_TELLING = re.compile(rb'"usage"(?!: ?null)')
 _FRAME = re.compile(rb".*?\n(?:\r?\n)+", re.DOTALL)
 """Up to its blank line, and any further blank lines. A line ends with LF or CR LF, in any mixture."""
 
@@ -76,7 +76,9 @@ class Tap:
         if self._held:
             data = self._held + data
             self._held = b""
-        end = _frames_end(data)
+        end = len(data)
+        if not data.endswith(b"\n\n"):
+            end = _frames_end(data, end)
         if end < len(data):
             if len(data) - end > MAX_FRAME_BYTES:
                 self.torn = True
@@ -86,29 +88,38 @@ class Tap:
         if data:
             self.torn = False
             self.last = data
-        if self._is_plain(data):
-            self.frames += data.count(self._token)
-            return data
-        return b"".join(frame for frame in _split(data) if self._keep(frame))
-
-    def _is_plain(self, data: bytes) -> bool:
-        """The common case, told without cutting: no usage but null, no end or error mark."""
         if self.failed:
-            return False
+            return b""
+        end = self._first_telling(data)
+        if end < len(data):
+            return self._examine(data, _frames_end(data, end))
+        self.frames += data.count(self._token)
+        return data
+
+    def _first_telling(self, data: bytes) -> int:
+        """Where something stands that may have to be read: usage other than null, an end, an error. Else the length."""
+        at = len(data)
         for mark in self._marks:
-            if mark in data:
-                return False
-        mentions = data.count(_USAGE)
-        return mentions == 0 or mentions == sum(data.count(null) for null in _NULL_USAGE)
+            found = data.find(mark, 0, at)
+            if found >= 0:
+                at = found
+        if _USAGE in data and (told := _TELLING.search(data)):
+            return min(at, told.start())
+        return at
+
+    def _examine(self, data: bytes, plain: int) -> bytes:
+        """The first `plain` bytes, whole frames, pass as they are; the frames after them one by one."""
+        self.frames += data.count(self._token, 0, plain)
+        kept = [frame for frame in _split(data[plain:]) if self._keep(frame)]
+        return b"".join([data[:plain], *kept])
 
     def _keep(self, frame: bytes) -> bool:
         if self.failed:
             return False
         self.frames += frame.count(self._token)
-        data = _data_of(frame)
-        if _USAGE not in data and not any(mark in data for mark in self._marks):
+        if self._first_telling(frame) == len(frame):
             return True
-        note = self._read(data)
+        note = self._read(_data_of(frame))
         if note.usage is not None:
             self.usage, self._told = note.usage, self.frames
         self.done = self.done or note.end
@@ -129,11 +140,10 @@ def _data_of(frame: bytes) -> bytes:
     return b"\n".join(line[len(_DATA) :].strip() for line in text.splitlines() if line.startswith(_DATA))
 
 
-def _frames_end(data: bytes) -> int:
-    """Index after the last blank line, whatever line ends the upstream uses; 0 where no frame is complete."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    unix, dos = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+def _frames_end(data: bytes, before: int) -> int:
+    """Index after the last blank line that ends at or before `before`, whatever line ends the upstream uses; 0 where
+    there is none."""
+    unix, dos = data.rfind(b"\n\n", 0, before), data.rfind(b"\n\r\n", 0, before)
     return max(unix + 2 if unix >= 0 else 0, dos + 3 if dos >= 0 else 0)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from gateway.edge.account import Account
+from gateway.edge.account import Account, Attempt
 from gateway.edge.relay import read_some, relay
 from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
 from gateway.model import Timeouts, Usage
@@ -21,6 +21,7 @@ from tests.worlds import request
 
 FRONT = [(b"x-gateway-outcome", b"local")]
 MOST = 1 << 20
+SOON = 0.05
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-RateLimit-Remaining: 3\r\n\r\n"
 FRAME = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":1}}\n\n'
@@ -67,26 +68,62 @@ async def serving(
 
 
 class Down:
-    """What the ASGI server was given."""
+    """The client's end: what was written to it, and whether it has room for more."""
 
     def __init__(self) -> None:
-        self.messages: list[MutableMapping[str, Any]] = []
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.pieces: list[bytes] = []
+        self.finished = self.paused = False
+        self.on_room: Callable[[], None] | None = None
+        self.has_room = asyncio.Event()
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        self.messages.append(message)
+    async def room(self) -> None:
+        await self.has_room.wait()
+
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        self.begin(status, headers, body)
+        self.finish()
+
+    def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None:
+        assert not self.status
+        self.status, self.headers = status, dict(headers)
+        self.write(piece)
+
+    def write(self, piece: bytes) -> None:
+        assert self.status
+        assert not self.finished
+        self.pieces.append(piece)
+
+    def finish(self) -> None:
+        assert self.status
+        assert not self.finished
+        self.finished = True
 
     @property
     def body(self) -> bytes:
-        return b"".join(message["body"] for message in self.messages[1:])
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return dict(self.messages[0]["headers"])
+        return b"".join(self.pieces)
 
 
-async def relayed(exchange: Exchange, **asked: Any) -> tuple[Down, Account, UpstreamFault | None]:
-    down, account = Down(), Account(request(arrived=time.monotonic(), **asked), "v1")
-    return down, account, await relay(exchange, account, lambda: FRONT, down.send, MOST)
+def attempted() -> Attempt:
+    return Attempt("local-1", "1", time.monotonic())
+
+
+async def relayed(
+    exchange: Exchange, down: Down | None = None, attempt: Attempt | None = None, **asked: Any
+) -> tuple[Down, Account, UpstreamFault | None]:
+    down, account = down or Down(), Account(request(arrived=time.monotonic(), **asked), "v1")
+    attempt = attempt or attempted()
+    return down, account, await relay(exchange, account, attempt, lambda: FRONT, down, most=MOST, seconds=SOON)
+
+
+async def refused(exchange: Exchange, fault: type[BaseException], **asked: Any) -> BaseException:
+    """The fault that is raised while the client has seen nothing."""
+    down, account = Down(), Account(request(**asked), "v1")
+    with pytest.raises(fault) as caught:
+        await relay(exchange, account, attempted(), lambda: FRONT, down, most=MOST, seconds=SOON)
+    assert (down.status, down.pieces, account.first_byte, account.usage) == (0, [], None, None)
+    return caught.value
 
 
 def chunked(*pieces: bytes) -> tuple[bytes, ...]:
@@ -124,7 +161,7 @@ async def test_a_stream_cut_inside_a_frame_ends_at_the_last_whole_one() -> None:
     first, event, rest = down.body.split(b"\n\n")
     assert (first + b"\n\n", rest) == (FRAME, b"")
     assert json.loads(event.removeprefix(b"data: "))["error"]["code"] == "upstream_error"
-    assert down.messages[-1]["more_body"] is False
+    assert down.finished
 
 
 async def test_where_part_of_a_frame_went_out_a_blank_line_comes_first() -> None:
@@ -141,11 +178,7 @@ async def test_where_part_of_a_frame_went_out_a_blank_line_comes_first() -> None
 @pytest.mark.parametrize("pieces", [(), (FRAME[:20],)], ids=["nothing", "half a frame"])
 async def test_before_the_first_frame_the_client_has_seen_nothing(pieces: tuple[bytes, ...]) -> None:
     async with answered(*chunked(*pieces), reset=True) as exchange:
-        down, account = Down(), Account(request(stream=True), "v1")
-        with pytest.raises(Reset):
-            await relay(exchange, account, lambda: FRONT, down.send, MOST)
-    assert down.messages == []
-    assert account.first_byte is None
+        await refused(exchange, Reset, stream=True)
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 422])
@@ -153,19 +186,16 @@ async def test_a_whole_answer_passes_with_its_status_and_body(status: int) -> No
     body = b'{"usage":{"prompt_tokens":2,"completion_tokens":1}}'
     async with answered(whole(status, body, b"X-RateLimit-Limit: 3", b"Set-Cookie: a=b")) as exchange:
         down, account, _ = await relayed(exchange)
-    assert (down.messages[0]["status"], down.body) == (status, body)
-    expected = {b"content-type": b"application/json", b"content-length": b"%d" % len(body), **dict(FRONT)}
-    assert down.headers == expected
+    assert (down.status, down.body, down.finished) == (status, body, True)
+    assert down.headers == {b"content-type": b"application/json", **dict(FRONT)}
     assert (account.usage is not None) is (status == 200)
 
 
 async def test_an_answer_too_large_to_hold_is_refused_before_a_byte_of_it_leaves() -> None:
     async with answered(whole(200, b"x" * (MOST + 1))) as exchange:
-        down, account = Down(), Account(request(), "v1")
-        with pytest.raises(UpstreamFailed) as caught:
-            await relay(exchange, account, lambda: FRONT, down.send, MOST)
-    assert down.messages == []
-    assert caught.value.retry is False, "another upstream would write as much"
+        fault = await refused(exchange, UpstreamFailed)
+    assert isinstance(fault, UpstreamFailed)
+    assert fault.retry is False, "another upstream would write as much"
 
 
 async def test_of_a_long_refusal_enough_is_read_to_tell_its_code() -> None:
@@ -178,10 +208,7 @@ ERROR = b'data: {"error":{"message":"engine died","code":500}}\n\n'
 
 async def test_an_error_event_before_anything_else_is_a_fault_that_another_upstream_may_mend() -> None:
     async with answered(*chunked(ERROR, DONE), END) as exchange:
-        down, account = Down(), Account(request(stream=True), "v1")
-        with pytest.raises(BadAnswer):
-            await relay(exchange, account, lambda: FRONT, down.send, MOST)
-    assert down.messages == []
+        await refused(exchange, BadAnswer, stream=True)
 
 
 async def test_an_error_event_later_ends_the_stream_without_its_end_mark() -> None:
@@ -194,13 +221,12 @@ async def test_an_error_event_later_ends_the_stream_without_its_end_mark() -> No
         writer.close()
 
     class Seeing(Down):
-        async def send(self, message: MutableMapping[str, Any]) -> None:
-            await super().send(message)
+        def write(self, piece: bytes) -> None:
+            super().write(piece)
             seen.set()
 
     async with serving(serve) as exchange:
-        down, account = Seeing(), Account(request(arrived=time.monotonic(), stream=True), "v1")
-        broke = await relay(exchange, account, lambda: FRONT, down.send, MOST)
+        down, account, broke = await relayed(exchange, Seeing(), stream=True)
     assert isinstance(broke, BadAnswer)
     assert account.error == "upstream_error"
     assert down.body == FRAME + ERROR
@@ -214,6 +240,8 @@ async def test_a_stream_that_ends_only_by_closing_must_have_said_its_end() -> No
         down, _, broke = await relayed(exchange, stream=True)
     assert isinstance(broke, Reset)
     assert b"[DONE]" not in down.body
+    async with answered(STREAM_HEAD) as exchange:
+        await refused(exchange, Reset, stream=True)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +251,7 @@ async def test_a_stream_that_ends_only_by_closing_must_have_said_its_end() -> No
 )
 async def test_a_success_that_is_not_plain_json_or_events_is_no_answer(head: bytes) -> None:
     async with answered(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 2\r\n\r\n{}") as exchange:
-        with pytest.raises(BadAnswer):
-            await relay(exchange, Account(request(), "v1"), lambda: FRONT, Down().send, MOST)
+        await refused(exchange, BadAnswer)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
-from gateway.errors import BadAnswer, Reset, UpstreamFault, UpstreamTimeout
+from gateway.errors import BadAnswer, Reset, UpstreamTimeout
 from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Connection
 from gateway.upstreams.http1.wire import Response
@@ -17,6 +17,8 @@ HIGH_WATER = 64 * 1024
 SLICE = 64 * 1024
 """A larger request body is handed to the transport in slices of this size, as the upstream takes them."""
 
+Sink = Callable[[bytes], None]
+"""Takes a piece of the body as it comes. What it raises ends the exchange, and `pour` with it."""
 Release = Callable[[Connection, bool], None]
 """Called once, with whether the connection may carry another exchange."""
 _Phase = Literal["first_byte", "idle"]
@@ -26,7 +28,7 @@ class Exchange:
     """`status`, `headers` (names in lower case) and the body in pieces. Must be closed; `async with` does it."""
 
     __slots__ = (
-        "_closed", "_connection", "_error", "_keep", "_loop", "_paused", "_phase", "_release", "_response",
+        "_closed", "_connection", "_error", "_keep", "_loop", "_paused", "_phase", "_release", "_response", "_sink",
         "_timeouts", "_total_at", "_waiter", "connect_seconds", "headers", "peer", "reused", "status",
     )  # fmt: skip
 
@@ -54,7 +56,8 @@ class Exchange:
         self._release = release
         self._waiter: asyncio.Future[None] | None = None
         self._phase: _Phase = "first_byte"
-        self._error: UpstreamFault | None = None
+        self._error: Exception | None = None
+        self._sink: Sink | None = None
         self._closed = self._paused = False
         self._keep = False
         """The request is written in full, and nothing on our side speaks against using the connection again."""
@@ -124,6 +127,36 @@ class Exchange:
             raise self._error
         return None
 
+    async def pour(self, sink: Sink) -> None:
+        """Hands every piece of the body to `sink`, which runs as its bytes arrive, until the clean end.
+
+        Raises as `read` does, after the bytes that came before the fault, and what `sink` raises.
+        """
+        if data := self.read_nowait():
+            sink(data)
+        self._sink = sink
+        while self._error is None and not self._response.complete:
+            await self._wait("idle", self._idle_at())
+        if self._error is not None:
+            raise self._error
+
+    def _idle_at(self) -> float:
+        """Nothing is waited for while the reader holds the upstream back: then only the total counts."""
+        return self._total_at if self._paused else self._loop.time() + self._timeouts.idle
+
+    def hold(self) -> None:
+        """Take no more from the upstream until `go_on`: the reader of a sink is slower than it."""
+        if not self._paused and not self._closed and not self._response.complete:
+            self._paused = True
+            self._connection.deadline = self._total_at
+            self._connection.transport.pause_reading()
+
+    def go_on(self) -> None:
+        if self._paused and not self._closed and self._error is None:
+            self._paused = False
+            self._connection.watch(min(self._idle_at(), self._total_at))
+            self._connection.transport.resume_reading()
+
     async def _wait(self, phase: _Phase, deadline: float) -> None:
         """Until anything happens. A wait that is cancelled ends the exchange: its connection is never used again."""
         if self._waiter is not None:
@@ -147,8 +180,8 @@ class Exchange:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, error: UpstreamFault) -> None:
-        if self._error is None:
+    def _fail(self, error: Exception) -> None:
+        if self._error is None and not self._response.complete:  # what comes after the end takes nothing away
             self._error = error
         self._keep = False
         self._connection.close()
@@ -162,7 +195,7 @@ class Exchange:
         response, connection = self._response, self._connection
         clean = self._keep and response.complete and response.reusable and not self._paused
         response.drop()
-        self._error = None
+        self._error = self._sink = None
         connection.owner = None
         self._release(connection, clean)
         self._wake()
@@ -181,18 +214,32 @@ class Exchange:
     # What the connection reports (connection.Owner).
 
     def received(self, data: bytes) -> None:
-        response = self._response
+        response, sink = self._response, self._sink
         try:
             response.feed(data)
         except BadAnswer as fault:
+            if sink is not None:
+                self._hand_over(sink)
             self._fail(fault)
             return
-        if response.buffered > HIGH_WATER and not self._paused:
-            self._paused = True
-            self._connection.transport.pause_reading()
+        if sink is not None:
+            self._hand_over(sink)
+        elif response.buffered > HIGH_WATER:
+            self.hold()
         if response.complete and not response.reusable:
             self._connection.close()
-        self._wake()
+        if sink is None or response.complete:
+            self._wake()
+
+    def _hand_over(self, sink: Sink) -> None:
+        connection = self._connection
+        connection.deadline = min(self._loop.time() + self._timeouts.idle, self._total_at)
+        try:
+            if data := self._response.take():
+                sink(data)
+        except Exception as fault:
+            self._error = fault
+            self._fail(fault)
 
     def ended(self) -> None:
         if self._response.eof():
