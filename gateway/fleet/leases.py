@@ -21,7 +21,7 @@ from gateway.store.scripts import Script, load
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
 SPACING_SECONDS = 0.05
-"""Least time between two beats: what is admitted without the store comes in bursts, and one write-back tells them all."""
+"""Least time between two beats: what is admitted without the store comes in bursts, and one write-back tells it all."""
 ABSENCE_SECONDS = 4.0
 """EXPIRY_MS of lib.lua: a replica that has not come back by then is dead."""
 AT_ONCE = 0.0
@@ -120,8 +120,7 @@ class _Book:
             return False
         slot, old = held
         self.live[lease_id] = (slot, work)
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before + work - old, count)
+        self._moved(slot, work - old, 0)
         return True
 
     def free(self, lease_id: str) -> bool:
