@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -18,11 +18,13 @@ from gateway.fleet.readings import CLAIM_MS
 from tests.gateways import KEY, Lane, Site, chat_body, eventually, serve
 from tests.processes import children, connected_to, gone, serving
 
-LANES = [Lane("chat", seats=16, cloud=False, route={"max_wait": 0}), Lane("idle", cloud=False)]
+SEATS, MANY = 8, 16
+"""MANY: connections after which it would be a wonder if one process had got them all."""
+AMPLE = {"limit_work_s": 1e6}
+"""Only the seats are a limit."""
+LANES = [Lane("chat", seats=SEATS, cloud=False, route={"max_wait": 0}, worker=AMPLE), Lane("idle", cloud=False)]
 PROCESSES = 3
 ENV = {"GATEWAY_WORKERS": str(PROCESSES)}
-MANY = 16
-"""Connections after which it would be a wonder if one process had got them all."""
 RELOAD_SECONDS = 2.0
 SLACK_SECONDS = 0.5
 """For a busy machine, where a promise is about time."""
@@ -58,12 +60,14 @@ def test_every_page_is_the_sum_of_all_processes(site: Site, anybody: httpx.Clien
 
 
 def test_limits_are_shared(site: Site, anybody: httpx.Client) -> None:
-    with site.occupied("chat", 16):
-        assert site.fleet.state("chat-1")["running"] == 16
+    with ExitStack() as stack:
+        opened = [stack.enter_context(site.stream("chat", max_tokens=600, ignore_eos=True)) for _ in range(SEATS)]
+        assert {answer.status_code for answer, _ in opened} == {200}
+        site.fleet.wait("chat-1", lambda state: state["running"] == SEATS)
         assert {chat(anybody).status_code for _ in range(MANY)} == {429}
         with redis.Redis(unix_socket_path=str(site.data / "store.sock")) as store:
             leases: dict[bytes, bytes] = store.hgetall("gw:{chat}:leases")  # type: ignore[assignment]
-        assert len(leases) == 16
+        assert len(leases) == SEATS
         assert len({name.partition(b":")[0] for name in leases}) > 1, "of several processes"
     site.quiet("chat")
 
