@@ -12,7 +12,7 @@ import httpx
 
 from gateway.fleet.circuits import LONGEST_PAUSE_SECONDS
 from loadtests.engine.ledger import Ledger
-from loadtests.engine.stand import LOCAL, PATIENCE_SECONDS, Stand, until
+from loadtests.engine.stand import LOCAL, Stand, until
 from loadtests.engine.waits import fate, idle, is_up, reached, served
 
 STREAMS = ("chat/completions", "chat/completions", "completions", "responses", "messages")
@@ -20,6 +20,7 @@ PLAIN = 2
 """One that must stay, one that may be bought."""
 FRAMES = 3
 """Each stream has delivered so many before the engine dies."""
+STARTED_SECONDS = 20.0
 NOTICED_SECONDS = 5.0
 ENDED_SECONDS = 20.0
 BACK_SECONDS = LONGEST_PAUSE_SECONDS + 10.0
@@ -67,8 +68,11 @@ async def killed(stand: Stand, ledger: Ledger) -> None:
         asyncio.create_task(stand.http.post("/v1/chat/completions", json=stand.long(), headers=headers))
         for headers in (LOCAL, {})
     )
-    await until(lambda: _flowing(stand, streams), PATIENCE_SECONDS)
-    ledger.add("running in the engine before the kill", len(STREAMS) + PLAIN, await stand.running())
+    ready, _ = await until(lambda: _flowing(stand, streams), STARTED_SECONDS)
+    early = [_ended(task) for task in (*reading, stays, may_leave) if task.done()]
+    seen = f"{await stand.running()} running, frames {[len(stream.frames) for stream in streams]}, ended {early}"
+    said = f"{len(STREAMS) + PLAIN} running, each stream under way"
+    ledger.add("before the kill", said, seen, bool(ready))
     stand.engine.kill()
     began = time.monotonic()
     _, late = await asyncio.wait([*reading, stays, may_leave], timeout=ENDED_SECONDS)
@@ -131,6 +135,14 @@ async def _flowing(stand: Stand, streams: list[Cut]) -> bool:
 
 async def _no_lease(stand: Stand) -> bool:
     return await stand.leases() == 0
+
+
+def _ended(task: asyncio.Task[httpx.Response] | asyncio.Task[None]) -> str:
+    """How a request ended that should not have."""
+    if fault := task.exception():
+        return f"{type(fault).__name__}: {fault}"
+    answer = task.result()
+    return "a stream at its end" if answer is None else str(answer.status_code)
 
 
 def _is_down(answer: httpx.Response) -> bool:

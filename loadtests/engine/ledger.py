@@ -35,7 +35,7 @@ class Ledger:
     def add(self, what: str, expected: object, seen: object, ok: bool | None = None) -> bool:
         """Books one check; without `ok` it holds where both are equal."""
         holds = expected == seen if ok is None else ok
-        finding = Finding(self._section, what, _shown(expected), _shown(seen), holds)
+        finding = Finding(self._section, _shown(what), _shown(expected), _shown(seen), holds)
         self.findings.append(finding)
         print(finding.text(), flush=True)
         return holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from gateway.fleet.outside import LAG_SECONDS
 from gateway.fleet.probes import INTERVAL_SECONDS
@@ -14,6 +15,7 @@ from loadtests.engine.streams import flowing, leave
 from loadtests.engine.waits import (
     all_taken,
     fate,
+    holds,
     idle,
     is_idle,
     no_outside,
@@ -26,6 +28,7 @@ from loadtests.engine.waits import (
 FREED_SECONDS = 5.0
 """Until an engine has dropped a request whose client left, and says so."""
 STARTED_SECONDS = 30.0
+WARM_SECONDS = 5.0
 FRESH_SECONDS = 10.0
 WATCHED_SECONDS = 3.0
 LOADED = 4
@@ -40,6 +43,7 @@ async def warm_up(stand: Stand, ledger: Ledger) -> None:
     """A cold engine stands still for seconds when its batch first grows; none of what follows is about that."""
     async with flowing(stand.direct, stand, policy.SEATS):
         count, took = await until(lambda: reached(stand, policy.SEATS), STARTED_SECONDS)
+        await asyncio.sleep(WARM_SECONDS)
     await idle(stand)
     ledger.add(f"{policy.SEATS} streams straight to the engine: running", policy.SEATS, count)
     print(f"      after {took:.1f} s", flush=True)
@@ -50,9 +54,8 @@ async def aborts(stand: Stand, ledger: Ledger) -> None:
     for what, stream in (("a long stream", True), ("a long plain answer", False)):
         body = stand.long(stream=stream)
         task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
-        started, _ = await until(lambda: reached(stand, 1), STARTED_SECONDS)
-        held = await stand.leases()
-        ledger.add(f"{what}: engine's running, leases", (1, 1), (started, held))
+        await until(lambda: holds(stand, 1), STARTED_SECONDS)
+        ledger.add(f"{what}: engine's running, leases", (1, 1), (await stand.running(), await stand.leases()))
         await leave(task)
         freed, took = await until(lambda: is_idle(stand), FREED_SECONDS)
         seen = "both 0" if freed else f"running {await stand.running()}, leases {await stand.leases()}"
@@ -64,7 +67,8 @@ async def aborts(stand: Stand, ledger: Ledger) -> None:
 async def gauges(stand: Stand, ledger: Ledger) -> None:
     """The engine's gauges, in the store and on our page, while it is loaded."""
     async with flowing(stand.http, stand, LOADED, LOCAL):
-        await until(lambda: reading_says(stand, running=LOADED), SEEN_SECONDS)
+        await until(lambda: holds(stand, LOADED), STARTED_SECONDS)
+        await until(lambda: reading_says(stand, running=LOADED, waiting=0), SEEN_SECONDS)
         reading, shown = await stand.reading(), await stand.shown()
         seen = (reading.running, reading.waiting, (reading.kv or 0) > 0)
         ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, True), seen)
@@ -84,6 +88,7 @@ async def gauges(stand: Stand, ledger: Ledger) -> None:
 async def outside(stand: Stand, ledger: Ledger) -> None:
     """Load that holds no lease of ours."""
     window = 2 * LAG_SECONDS + INTERVAL_SECONDS + CAUGHT_UP_SECONDS
+    began = time.monotonic()
     async with flowing(stand.direct, stand, policy.SEATS + QUEUED):
         waiting, _ = await until(lambda: reading_says(stand, running=policy.SEATS, waiting=QUEUED), SEEN_SECONDS)
         reading = await stand.reading()
@@ -93,9 +98,10 @@ async def outside(stand: Stand, ledger: Ledger) -> None:
             (reading.running, reading.waiting),
             bool(waiting),
         )
-        share, took = await until(lambda: outside_share(stand), window)
+        share, _ = await until(lambda: outside_share(stand), window)
+        took = time.monotonic() - began
         said = f"above 0 within 2 x {LAG_SECONDS:g} s and a scrape"
-        ledger.add("outside share", said, f"{share or 0:.2f} after {took:.1f} s", bool(share))
+        ledger.add("outside share", said, f"{share or 0:.2f} after {took:.1f} s", bool(share) and took <= window)
         await until(lambda: all_taken(stand), SEEN_SECONDS)
         answer = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4))
         ledger.add("a request meanwhile: outcome, reason", ("spilled", "outside_load"), fate(answer.headers))
@@ -111,7 +117,8 @@ async def spill(stand: Stand, ledger: Ledger) -> None:
     while fates[-1][0] == "local" and len(held) <= policy.SEATS:
         head: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         held.append(asyncio.create_task(_hold(stand, head)))
-        fates.append(await head)
+        await until(partial(_placed, stand, head, len(held)), STARTED_SECONDS)
+        fates.append(head.result() if head.done() else ("local", "no head yet"))
     local = len(held) - 1
     ledger.add(f"stream {len(held)}, after {local} that stayed", ("spilled", "slo_limit"), fates[-1])
     ledger.add("streams that stayed", f"1 to {policy.SEATS}", local, 1 <= local <= policy.SEATS)
@@ -125,6 +132,11 @@ async def spill(stand: Stand, ledger: Ledger) -> None:
         "once they have left, the next request", "local", f"{back or 'not local'} after {took:.1f} s", bool(back)
     )
     await idle(stand)
+
+
+async def _placed(stand: Stand, head: asyncio.Future[tuple[str, str]], count: int) -> bool:
+    """A stream that waits in the engine's queue has a lease and no head."""
+    return head.done() or await stand.leases() == count
 
 
 async def _hold(stand: Stand, head: asyncio.Future[tuple[str, str]]) -> None:

@@ -40,7 +40,9 @@ class Engine:
 
     def __init__(self, command: str, port: int, seats: int, log: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._command = command.replace("{port}", str(port)).replace("{seqs}", str(seats))
+        filled = command.replace("{port}", str(port)).replace("{seqs}", str(seats))
+        self._script = f"trap 'trap - TERM; kill 0' TERM\n{{\n{filled}\n}} &\nwait $!"
+        """A shell that waits for the command itself would not hear the signal that it is to pass on."""
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -48,7 +50,7 @@ class Engine:
         """From the main thread: the child ends with the thread that started it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                self._script,
                 shell=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -56,6 +58,11 @@ class Engine:
                 start_new_session=True,
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
+
+    @property
+    def group(self) -> int | None:
+        """Its process group, once started."""
+        return None if self._process is None else self._process.pid
 
     async def ready(self) -> About:
         """Waits until it answers /health. Raises EngineFault where it ends first, or takes too long."""

@@ -23,6 +23,11 @@ async def reached(stand: Stand, count: int) -> int | None:
     return running if running == count else None
 
 
+async def holds(stand: Stand, count: int) -> bool:
+    """So many running and so many leases. A lease that was taken while the store was late is known a little later."""
+    return await reached(stand, count) == count == await stand.leases()
+
+
 async def is_idle(stand: Stand) -> bool:
     """Neither the engine nor a lease knows of any request."""
     gauges = await stand.gauges()
