@@ -32,7 +32,8 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
     "gauges": ("The engine's gauges", load.gauges),
     "outside": ("Load that is not ours", load.outside),
     "spill": ("More than fits", load.spill),
-    "kill": ("kill -9 under load", kill.killed),
+    "kill": ("kill -9 under load", kill.whole),
+    "core": ("kill -9 of its largest process under load", kill.largest),
 }
 MISSING = """\
 make engine-test: ENGINE_CMD is not set. It is the shell command that serves your engine in the foreground on loopback;

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from typing import Any
 
 import httpx
 
 from gateway.fleet.circuits import LONGEST_PAUSE_SECONDS
+from loadtests.engine.cuts import ENDED_BEFORE, ENGINES_OWN, KINDS, Cut
 from loadtests.engine.ledger import Ledger
 from loadtests.engine.stand import LOCAL, Stand, until
-from loadtests.engine.waits import fate, idle, is_up, reached, served
+from loadtests.engine.streams import leave
+from loadtests.engine.waits import fate, holds, idle, is_up, served
 
-STREAMS = ("chat/completions", "chat/completions", "completions", "responses", "messages")
 PLAIN = 2
-"""One that must stay, one that may be bought."""
+"""Answers that are not streams: one must stay, one may be bought."""
 FRAMES = 3
 """Each stream has delivered so many before the engine dies."""
 STARTED_SECONDS = 20.0
@@ -26,71 +26,70 @@ ENDED_SECONDS = 20.0
 BACK_SECONDS = LONGEST_PAUSE_SECONDS + 10.0
 
 
-@dataclass(slots=True)
-class Cut:
-    """One stream, as it came."""
-
-    path: str
-    frames: list[str] = field(default_factory=list)
-
-    async def read(self, stand: Stand) -> None:
-        async with stand.http.stream(
-            "POST", f"/v1/{self.path}", json=_endless(stand, self.path), headers=LOCAL
-        ) as answer:
-            answer.raise_for_status()
-            frame: list[str] = []
-            async for line in answer.aiter_lines():
-                if line:
-                    frame.append(line)
-                elif frame:
-                    self.frames.append("\n".join(frame))
-                    frame = []
-
-    def ending(self) -> tuple[str, bool]:
-        """The code in its last frame if that has the shape of its API, and whether a [DONE] came."""
-        if not self.frames:
-            return "no frame came", False
-        data = json.loads(self.frames[-1].rpartition("data: ")[2])
-        error = data.get("error") or {}
-        if self.path == "messages":
-            error = {"code": error.get("details", {}).get("error_code")} if data.get("type") == "error" else {}
-        named = self.path in ("responses", "messages")
-        code = error.get("code") if self.frames[-1].startswith("event: error") is named else "in the wrong shape"
-        return str(code), any("[DONE]" in frame for frame in self.frames)
+async def whole(stand: Stand, ledger: Ledger) -> None:
+    """SIGKILL to every process at once."""
+    await _outage(stand, ledger, stand.engine.kill, ("upstream_error",))
 
 
-async def killed(stand: Stand, ledger: Ledger) -> None:
-    """SIGKILL under load; what then; and how traffic returns."""
+async def largest(stand: Stand, ledger: Ledger) -> None:
+    """SIGKILL to the largest process, as a kernel out of memory does: what is left may find words of its own."""
+    await _outage(stand, ledger, stand.engine.kill_largest, ("upstream_error", ENGINES_OWN))
+
+
+async def _outage(stand: Stand, ledger: Ledger, strike: Callable[[], None], words: Collection[str]) -> None:
     life = (await stand.reading()).life
-    streams = [Cut(path) for path in STREAMS]
-    reading = [asyncio.create_task(stream.read(stand)) for stream in streams]
+    streams = [Cut(path) for path in KINDS]
+    struck = asyncio.Event()
+    reading = [asyncio.create_task(stream.read(stand, struck)) for stream in streams]
     stays, may_leave = (
         asyncio.create_task(stand.http.post("/v1/chat/completions", json=stand.long(), headers=headers))
         for headers in (LOCAL, {})
     )
-    ready, _ = await until(lambda: _flowing(stand, streams), STARTED_SECONDS)
-    early = [_ended(task) for task in (*reading, stays, may_leave) if task.done()]
-    seen = f"{await stand.running()} running, frames {[len(stream.frames) for stream in streams]}, ended {early}"
-    said = f"{len(STREAMS) + PLAIN} running, each stream under way"
-    ledger.add("before the kill", said, seen, bool(ready))
-    stand.engine.kill()
-    began = time.monotonic()
-    _, late = await asyncio.wait([*reading, stays, may_leave], timeout=ENDED_SECONDS)
-    took = time.monotonic() - began
-    ledger.add("requests that hang", "0", f"{len(late)}; all had ended after {took:.1f} s", not late)
+    tasks = [*reading, stays, may_leave]
+    try:
+        await _under_way(stand, ledger, streams, tasks)
+        struck.set()
+        strike()
+        began = time.monotonic()
+        _, late = await asyncio.wait(tasks, timeout=ENDED_SECONDS)
+        took = time.monotonic() - began
+    finally:
+        await leave(*tasks)
+    ledger.add("requests that hang", "0", f"{len(late)}; the last had ended after {took:.1f} s", not late)
     if late:
         return
-    for stream in streams:
-        ledger.add(
-            f"a {stream.path} stream: error in its last frame, [DONE]", ("upstream_error", False), stream.ending()
-        )
-    ledger.add(
-        "a plain request that must stay: status", "502 or 503", stays.result().status_code, _is_down(stays.result())
-    )
-    saved = (may_leave.result().status_code, fate(may_leave.result().headers)[0])
-    ledger.add("a plain request that may be bought: status, outcome", (200, "fallback"), saved)
+    _judge_streams(ledger, streams, reading, words)
+    _judge_answers(ledger, stays.result(), may_leave.result())
     await _while_down(stand, ledger)
     await _comes_back(stand, ledger, life)
+
+
+def _judge_streams(
+    ledger: Ledger, streams: list[Cut], reading: list[asyncio.Task[None]], words: Collection[str]
+) -> None:
+    for stream, task in zip(streams, reading, strict=True):
+        seen = stream.failure() if task.exception() is None else _ended(task)
+        ok = seen == ENDED_BEFORE or (seen in words and not stream.done)
+        what = f"a {stream.path} stream: error in its last frame, [DONE]"
+        ledger.add(what, (" or ".join(words), False), (seen, stream.done), ok)
+
+
+def _judge_answers(ledger: Ledger, stays: httpx.Response, may_leave: httpx.Response) -> None:
+    refusal = _refusal(stays)
+    expected = ((502, "upstream_error"), (503, "no_capacity"))
+    ledger.add("a plain request that must stay: status, code", expected, refusal, refusal in expected)
+    saved = (may_leave.status_code, fate(may_leave.headers)[0])
+    ledger.add("a plain request that may be bought: status, outcome", (200, "fallback"), saved)
+
+
+async def _under_way(stand: Stand, ledger: Ledger, streams: list[Cut], tasks: list[asyncio.Task[Any]]) -> None:
+    async def all_of_them() -> bool:
+        return all(len(stream.frames) >= FRAMES for stream in streams) and await holds(stand, len(tasks))
+
+    ready, _ = await until(all_of_them, STARTED_SECONDS)
+    early = [_ended(task) for task in tasks if task.done()]
+    seen = f"{await stand.running()} running, frames {[len(stream.frames) for stream in streams]}, ended {early}"
+    ledger.add("before the kill", f"{len(tasks)} running, each stream under way", seen, bool(ready))
 
 
 async def _while_down(stand: Stand, ledger: Ledger) -> None:
@@ -100,13 +99,14 @@ async def _while_down(stand: Stand, ledger: Ledger) -> None:
     seen = (bought.status_code, *fate(bought.headers))
     ledger.add("the next request: status, outcome, reason", (200, "fallback", "no_healthy_worker"), seen)
     flagged = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4), headers=LOCAL)
-    refused = (flagged.status_code, flagged.json()["error"]["code"], "retry-after" in flagged.headers)
+    refused = (*_refusal(flagged), "retry-after" in flagged.headers)
     ledger.add("a flagged request: status, code, Retry-After", (503, "no_capacity", True), refused)
     free, took = await until(lambda: _no_lease(stand), NOTICED_SECONDS)
     ledger.add("leases on the dead engine", "0", f"{await stand.leases()} after {took:.1f} s", bool(free))
 
 
 async def _comes_back(stand: Stand, ledger: Ledger, life: int) -> None:
+    stand.engine.kill()
     stand.engine.start()
     await stand.engine.ready()
     back, took = await until(lambda: served(stand, "local"), BACK_SECONDS)
@@ -118,26 +118,11 @@ async def _comes_back(stand: Stand, ledger: Ledger, life: int) -> None:
     ledger.add("leases at the end", 0, await stand.leases())
 
 
-def _endless(stand: Stand, path: str) -> dict[str, Any]:
-    """A body for `path` that writes until the context is full."""
-    body = stand.long(stream=True)
-    if path == "completions":
-        return {**body, "prompt": "hello", "messages": None}
-    if path == "responses":
-        cap = body["max_tokens"]
-        return {"model": body["model"], "input": "hello", "max_output_tokens": cap, "stream": True, "ignore_eos": True}
-    return body
-
-
-async def _flowing(stand: Stand, streams: list[Cut]) -> bool:
-    return all(len(stream.frames) >= FRAMES for stream in streams) and bool(await reached(stand, len(STREAMS) + PLAIN))
-
-
 async def _no_lease(stand: Stand) -> bool:
     return await stand.leases() == 0
 
 
-def _ended(task: asyncio.Task[httpx.Response] | asyncio.Task[None]) -> str:
+def _ended(task: asyncio.Task[Any]) -> str:
     """How a request ended that should not have."""
     if fault := task.exception():
         return f"{type(fault).__name__}: {fault}"
@@ -145,5 +130,5 @@ def _ended(task: asyncio.Task[httpx.Response] | asyncio.Task[None]) -> str:
     return "a stream at its end" if answer is None else str(answer.status_code)
 
 
-def _is_down(answer: httpx.Response) -> bool:
-    return (answer.status_code, answer.json()["error"]["code"]) in ((502, "upstream_error"), (503, "no_capacity"))
+def _refusal(answer: httpx.Response) -> tuple[int, str | None]:
+    return answer.status_code, answer.json().get("error", {}).get("code")

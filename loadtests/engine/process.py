@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from loadtests.bench import proc
 from loadtests.stack import die_with_parent
 
 READY_SECONDS = 300.0
@@ -82,6 +83,21 @@ class Engine:
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
+
+    def kill_largest(self) -> None:
+        """SIGKILL to the process of the group that holds the most memory; needs Linux's /proc."""
+        sizes = {pid: proc.pss_bytes([pid]) for pid in self.members()}
+        os.kill(max(sizes, key=lambda pid: sizes[pid]), signal.SIGKILL)
+
+    def members(self) -> list[int]:
+        """The living processes of its group; needs Linux's /proc."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # gone since
+                state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+                if int(group) == self.group and state != "Z":
+                    found.append(int(stat.parent.name))
+        return found
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for what is left of the group."""

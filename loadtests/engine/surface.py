@@ -84,7 +84,7 @@ async def _messages(stand: Stand, ledger: Ledger, claude: anthropic.AsyncAnthrop
         "model": stand.about.model,
         "messages": HELLO,
         "max_tokens": TOKENS,
-        "extra_body": EXACT,
+        "extra_body": {**EXACT, "temperature": 0},
     }
     message = await claude.messages.create(**asked)
     told = (message.stop_reason, message.usage.output_tokens)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loadtests.engine.__main__ import main
+from loadtests.engine.cuts import ENDED_BEFORE, ENGINES_OWN, Cut
 from loadtests.engine.ledger import Finding, Ledger
 from loadtests.engine.process import Engine, EngineFault
 from loadtests.engine.report import page
@@ -80,36 +82,70 @@ def test_what_is_missing_is_said(
 
 
 async def test_an_engine_ends_whole_when_it_is_asked_to(tmp_path: Path) -> None:
-    """Its shell passes the signal on: also one that comes because the test itself was killed."""
-    engine = Engine(
-        f"true && sleep 300 & {sys.executable} -c 'import time; time.sleep(300)'", free_port(), 8, log(tmp_path)
-    )
-    engine.start()
-    group = engine.group
-    assert group is not None
-    eventually(lambda: len(members(group)) >= 3, "the group has started")
-    os.kill(group, signal.SIGTERM)
-    eventually(lambda: not members(group) or None, "the group has ended")
-    with pytest.raises(EngineFault):
-        await engine.ready()
-    engine.stop()
+    """Its shell passes the signal on, which also comes when the test itself is killed."""
+    with engine(tmp_path, "true && sleep 300 & sleep 300") as made:
+        eventually(lambda: len(made.members()) >= 3, "the group has started")
+        assert made.group is not None
+        os.kill(made.group, signal.SIGTERM)
+        eventually(lambda: not made.members(), "the group has ended")
+        with pytest.raises(EngineFault):
+            await made.ready()
 
 
-def log(place: Path) -> Path:
-    return place / "engine.log"
+def test_the_largest_process_is_killed(tmp_path: Path) -> None:
+    with engine(tmp_path, f"sleep 300 & exec {sys.executable} -c 'import time; time.sleep(300)'") as made:
+        eventually(lambda: len(made.members()) >= 3 and largest(made) is not None, "the group has started")
+        victim = largest(made)
+        made.kill_largest()
+        eventually(lambda: victim not in made.members(), "it is gone")
+        assert made.members()
 
 
-def members(group: int) -> list[int]:
-    """The living processes of a group."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields: Any = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+@contextlib.contextmanager
+def engine(place: Path, command: str) -> Iterator[Engine]:
+    made = Engine(command, free_port(), 8, place / "engine.log")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def largest(made: Engine) -> int | None:
+    """The one that runs Python, once its shell has become it."""
+    for pid in made.members():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(sys.executable)):
+                return pid
+    return None
+
+
+STREAM = ['data: {"id": "1", "choices": []}']
+OURS = '{"error": {"message": "m", "type": "api_error", "param": null, "code": "upstream_error"}}'
+CLAUDE = (
+    '{"type": "error", "error": {"type": "api_error", "message": "m", "details": {"error_code": "upstream_error"}}}'
+)
+NOT_ONE = "no error event but "
+
+
+@pytest.mark.parametrize(
+    ("path", "frames", "failure"),
+    [
+        ("chat/completions", [*STREAM, f"data: {OURS}"], "upstream_error"),
+        ("chat/completions", [*STREAM, 'data: {"error": {"message": "m", "code": 500}}'], ENGINES_OWN),
+        ("chat/completions", [*STREAM, "data: [DONE]"], ENDED_BEFORE),
+        ("chat/completions", [*STREAM, f"data: {OURS}", "data: [DONE]"], NOT_ONE),
+        ("chat/completions", [*STREAM, f"event: error\ndata: {OURS}"], NOT_ONE),
+        ("chat/completions", STREAM, NOT_ONE),
+        ("chat/completions", [], NOT_ONE),
+        ("responses", [f"event: error\ndata: {OURS}"], "upstream_error"),
+        ("responses", [f"data: {OURS}"], NOT_ONE),
+        ("messages", [f"event: error\ndata: {CLAUDE}"], "upstream_error"),
+        ("messages", ['event: message_stop\ndata: {"type": "message_stop"}'], ENDED_BEFORE),
+    ],
+)
+def test_how_a_stream_failed(path: str, frames: list[str], failure: str) -> None:
+    assert Cut(path, frames).failure().startswith(failure)
 
 
 def test_the_ledger_counts_and_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
