@@ -41,7 +41,7 @@ def run(app: Any, settings: Settings) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol(patience),
+        http=protocol(patience, app.on_refused),
         ws="none",
         lifespan="on",
         log_config=None,
