@@ -17,6 +17,8 @@ from gateway.store.scripts import load
 MAX_BYTES = 2048
 BATCH = 64
 LINGER_SECONDS = 0.1
+ELSEWHERE_SECONDS = LINGER_SECONDS + 0.05
+"""How long a receipt may still be with the replica that made it: what is not in the store is looked for once more."""
 MAX_QUEUED = 10_000
 """About 20 MB of receipts while the store is away; past it the oldest plain ones are dropped, then the oldest."""
 _KEYS = ["gw:{receipts}:data", "gw:{receipts}:plain", "gw:{receipts}:kept", "gw:{receipts}:bytes"]
@@ -84,6 +86,9 @@ class Receipts:
             if queued_id == receipt_id:
                 return _for(tenant, value)
         value = await self._store.call("HGET", _KEYS[0], receipt_id)
+        if value is None:
+            await asyncio.sleep(ELSEWHERE_SECONDS)
+            value = await self._store.call("HGET", _KEYS[0], receipt_id)
         return None if value is None else _for(tenant, value)
 
     async def run(self) -> None:

@@ -102,6 +102,7 @@ class Telemetry:
             join=max,
         )
         self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
+        self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
         self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._fleet: Callable[[], Iterator[Row]] | None = None
         self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None

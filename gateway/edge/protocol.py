@@ -226,10 +226,12 @@ class Protocol(HttpToolsProtocol):
         return _CHUNKED if codings else _SIZED
 
     def _read_sized(self, data: bytes) -> bytes:
+        """Counts: there is nothing to parse, and llhttp would copy each piece. It goes on with the next request."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
-        self.parser.feed_data(piece)
-        if self._whole:
+        self.on_body(piece)
+        if not self._left:
+            self.parser = httptools.HttpRequestParser(self)  # the old one still waits for this body
             self._complete()
         return rest
 

@@ -102,8 +102,8 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/metrics", tags=["operations"])
     async def metrics() -> Response:
-        """Prometheus text format."""
-        return Response(services.telemetry.page(), media_type="text/plain; version=0.0.4")
+        """Prometheus text format; of all processes that share this port."""
+        return Response(await services.siblings.page(), media_type="text/plain; version=0.0.4")
 
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 
@@ -53,6 +54,7 @@ class Services:
     budgets: Budgets
     telemetry: Telemetry
     calibration: Calibration
+    siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     keys: Keys = field(init=False)

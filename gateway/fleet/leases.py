@@ -20,6 +20,10 @@ from gateway.store.scripts import Script, load
 
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
+SPACING_SECONDS = 0.05
+"""Least time between two beats: what is admitted without the store comes in bursts, and one write-back tells it all."""
+ABSENCE_SECONDS = 4.0
+"""EXPIRY_MS of lib.lua: a replica that has not come back by then is dead."""
 AT_ONCE = 0.0
 _ACQUIRE, _RESIZE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
     load("gateway.fleet", "lib", name) for name in ("acquire", "resize", "release", "beat", "look", "reconcile")
@@ -61,6 +65,27 @@ class Grant:
 
 
 @dataclass(slots=True)
+class _View:
+    """The sums of one look at the store, and what this replica has taken and given back since."""
+
+    seen: Mapping[str, tuple[int, int]]
+    """Slot -> (leased work, leases), of all replicas."""
+    since: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Slot -> (work, leases) admitted here less those freed here."""
+
+    def add(self, slot: str, work: int, count: int) -> None:
+        before, counted = self.since.get(slot, (0, 0))
+        self.since[slot] = (before + work, counted + count)
+
+    def room(self, candidate: Candidate, slot: str, replicas: int) -> int:
+        leased, count = self.seen.get(slot, (0, 0))
+        work, admitted = self.since.get(slot, (0, 0))
+        if degraded_room(candidate.seats, count, replicas, admitted) <= 0:
+            return 0
+        return degraded_room(candidate.limit, leased + candidate.outside, replicas, work)
+
+
+@dataclass(slots=True)
 class _Book:
     """What this replica knows of one backend."""
 
@@ -78,15 +103,16 @@ class _Book:
     write_back_at: float = AT_ONCE
     recovering: bool = False
     replicas: int = 1
-    baseline: Mapping[str, tuple[int, int]] | None = None
-    """Slot -> (leased work, leases) in the last complete view of the store."""
-    admitted: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Slot -> (work, leases) admitted here less those freed here, since the baseline."""
+    returned_at: float | None = None
+    """When this replica was back at a store that it had lost, until all the others are back too."""
+    whole: _View | None = None
+    """The last complete view of the store."""
+    partial: _View | None = None
+    """The last view, where it may lack what other replicas have yet to write back."""
 
     def hold(self, lease_id: str, slot: str, work: int) -> None:
         self.live[lease_id] = (slot, work)
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before + work, count + 1)
+        self._moved(slot, work, 1)
 
     def resize(self, lease_id: str, work: int) -> bool:
         held = self.live.get(lease_id)
@@ -94,8 +120,7 @@ class _Book:
             return False
         slot, old = held
         self.live[lease_id] = (slot, work)
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before + work - old, count)
+        self._moved(slot, work - old, 0)
         return True
 
     def free(self, lease_id: str) -> bool:
@@ -103,9 +128,13 @@ class _Book:
         if held is None:
             return False
         slot, work = held
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before - work, count - 1)
+        self._moved(slot, -work, -1)
         return True
+
+    def _moved(self, slot: str, work: int, count: int) -> None:
+        for view in (self.whole, self.partial):
+            if view is not None:
+                view.add(slot, work, count)
 
 
 class Leases:
@@ -153,6 +182,8 @@ class Leases:
         Raises StoreFault; then, and when cancelled, a lease that the store may have granted all the same is released.
         """
         book = self._book(backend)
+        if book.returned_at is not None:
+            return Grant(None, (), (), recovering=True)
         book.unsettled.add(lease_id)
         try:
             reply = await self._store.eval(_ACQUIRE, book.keys, self._request(book, lease_id, candidates))
@@ -169,24 +200,22 @@ class Leases:
         return Grant(index - 1 if index else None, tuple(reply[3::2]), tuple(reply[4::2]), bool(recovering))
 
     def adopt(self, backend: str, lease_id: str, candidate: Candidate) -> None:
-        """Hold a lease that was admitted without the store; the next write-back makes it known."""
-        slot = slot_name(candidate.upstream.name, candidate.life)
-        self._book(backend).hold(lease_id, slot, min(candidate.work, candidate.limit))
+        """Hold a lease that was admitted without the store, which is told as soon as it can be."""
+        book, slot = self._book(backend), slot_name(candidate.upstream.name, candidate.life)
+        book.hold(lease_id, slot, min(candidate.work, candidate.limit))
+        self._write_back_soon(book)
 
     def room(self, backend: str, candidate: Candidate) -> int:
         """`degraded_room` of this candidate, its outside work counted; none without a free seat, found in the same way.
 
-        0 until there has been a complete view of the store.
+        0 until there has been a complete view of the store. Where the last one is not complete, both must leave room:
+        the older keeps this replica to its share, the newer tells what the others have taken since.
         """
-        book = self._book(backend)
-        if book.baseline is None:
+        book, slot = self._book(backend), slot_name(candidate.upstream.name, candidate.life)
+        if book.whole is None:
             return 0
-        slot = slot_name(candidate.upstream.name, candidate.life)
-        leased, count = book.baseline.get(slot, (0, 0))
-        work, admitted = book.admitted.get(slot, (0, 0))
-        if degraded_room(candidate.seats, count, book.replicas, admitted) <= 0:
-            return 0
-        return degraded_room(candidate.limit, leased + candidate.outside, book.replicas, work)
+        views = (book.whole,) if book.partial is None else (book.whole, book.partial)
+        return min(view.room(candidate, slot, book.replicas) for view in views)
 
     def release(self, backend: str, lease_id: str) -> None:
         """Give a lease back: known here at once, in the store with this turn's batch. Never waits; twice is once."""
@@ -206,9 +235,15 @@ class Leases:
     async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
         books = [self._book(backend) for backend in backends]
-        answers = await asyncio.gather(*(self._store.eval(_LOOK, book.keys, self._head(book)) for book in books))
+        now = self._clock()
+        asked = [(book, book.returned_at) for book in books]
+        answers = await asyncio.gather(
+            *(self._store.eval(_LOOK, book.keys, [*self._head(book), _ms(now, since)]) for book, since in asked)
+        )
         loads: dict[str, tuple[int, int]] = {}
-        for book, (known, recovering, replicas, work, count) in zip(books, answers, strict=True):
+        for (book, since), (known, recovering, replicas, back, work, count) in zip(asked, answers, strict=True):
+            if since is not None and since == book.returned_at:
+                self._count_returned(book, now - since, back)
             self._heard(book, known=known, recovering=recovering, replicas=replicas)
             counts = dict(_pairs(count))
             seen = {slot: (amount, counts[slot]) for slot, amount in _pairs(work)}
@@ -227,8 +262,9 @@ class Leases:
         while True:
             self._wake.clear()
             await self.tick()
+            await asyncio.sleep(SPACING_SECONDS)
             try:
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(BEAT_SECONDS - SPACING_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -286,15 +322,24 @@ class Leases:
         book.recovering = bool(recovering)
         if replicas is not None:
             # While the others have yet to come back, their number is what it was.
-            book.replicas = max(replicas, book.replicas) if recovering else replicas
+            book.replicas = max(replicas, book.replicas) if recovering or book.returned_at is not None else replicas
         if not known:
             self._write_back_soon(book)
 
     def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]]) -> None:
         """Measure degraded admission from this view on, unless it lacks leases that are yet to be written back."""
-        if not book.recovering and book.write_back_at != AT_ONCE:
-            book.baseline = seen
-            book.admitted.clear()
+        if book.recovering or book.returned_at is not None or book.write_back_at == AT_ONCE:
+            book.partial = _View(seen)
+        else:
+            book.whole, book.partial = _View(seen), None
+
+    def _count_returned(self, book: _Book, seconds: float, back: int) -> None:
+        """Trust the store again once as many replicas as there were have beaten since this one came back to it.
+
+        Its sums lack what the others admitted alone until they are back, and all that they hold where they were swept.
+        """
+        if back >= book.replicas or seconds >= ABSENCE_SECONDS:
+            book.returned_at = None
 
     def _leave(self, book: _Book, lease_id: str) -> None:
         if not book.leaving:
@@ -327,7 +372,12 @@ class Leases:
     def _store_changed(self, degraded: bool, _reason: str) -> None:
         if not degraded:
             for book in self._books.values():
+                book.returned_at = self._clock()
                 self._write_back_soon(book)
+
+
+def _ms(now: float, since: float | None) -> int:
+    return 0 if since is None else int((now - since) * 1000)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, int]]:
