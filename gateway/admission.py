@@ -25,14 +25,45 @@ class Reserver(Protocol):
     async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A candidate as the pick saw it: the work leased on it, and the snapshot of that moment."""
+
+    candidate: Candidate
+    leased: int
+    snapshot: Snapshot
+
+    def seen(self) -> Seen:
+        one = self.candidate
+        state = self.snapshot.states.get(one.upstream.name)
+        reading = None if state is None else state.reading
+        return Seen(
+            upstream=one.upstream.name,
+            score=one.score,
+            work=one.work,
+            load=(self.leased + one.outside) / one.limit,
+            limit=one.limit,
+            queue_depth=reading.waiting if reading else None,
+            gpu=reading.gpu if reading else None,
+            age=max(0.0, self.snapshot.at - reading.at) if reading else None,
+        )
+
+
 @dataclass(slots=True)
 class Visit:
     """What one admission saw and did, kept also where it ends in a refusal: the receipt tells it."""
 
-    seen: dict[str, Seen] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
+    """Upstream -> the last look at it."""
     waited: float = 0.0
+    expected: float | None = None
+    """Seconds that it was to expect when it first had to wait."""
     unpaid: bool = False
     """True where there was room to buy but the rule's budget was spent."""
+
+    @property
+    def seen(self) -> list[Seen]:
+        return [look.seen() for look in self.looks.values()]
 
 
 class Admission:
@@ -70,6 +101,12 @@ class Admission:
                 return lease
         raise self._shed(request, decision, visit)
 
+    def shrink(self, lease: Lease, work: int) -> None:
+        """Part of it is done: the lease holds at most `work` from now on, and who waits may use the rest."""
+        if work < lease.candidate.work:
+            self._leases.resize(lease.group.backend, lease.id, work)
+            self.line(lease.group.backend).wake()
+
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once; safe to call from a `finally` under cancellation."""
         self._leases.release(lease.group.backend, lease.id)
@@ -95,6 +132,7 @@ class Admission:
             until = min(until, request.deadline)
         if until <= began:
             return None
+        visit.expected = line.expected(began)
         try:
             return await self._wait(line, rank, until, visit, again)
         finally:
@@ -122,11 +160,12 @@ class Admission:
 
     async def _overflow(self, decision: Decision, visit: Visit) -> Lease | None:
         """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
-        states = self._snapshot().states
+        snapshot = self._snapshot()
+        states = snapshot.states
         home = [one for group in decision.primary for one in group.candidates if one.upstream.name in states]
-        full = why_full((states[one.upstream.name] for one in home), waited=visit.waited >= POLL_SECONDS)
+        full = why_full([(one, states[one.upstream.name]) for one in home], waited=visit.waited >= POLL_SECONDS)
         for one in home:
-            visit.seen.setdefault(one.upstream.name, self._seen(one, states[one.upstream.name].leased))
+            visit.looks.setdefault(one.upstream.name, Look(one, states[one.upstream.name].leased, snapshot))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
             lease = await self._first((told,), visit)
@@ -159,11 +198,13 @@ class Admission:
         for group in groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
+            snapshot = self._snapshot()
             for one, leased in zip(group.candidates, grant.leased, strict=False):
-                visit.seen[one.upstream.name] = self._seen(one, leased)
+                visit.looks[one.upstream.name] = Look(one, leased, snapshot)
             if grant.index is not None:
-                candidate = group.candidates[grant.index]
-                return Lease(lease_id, candidate, group, _slot(candidate))
+                chosen = group.candidates[grant.index]
+                full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit
+                return Lease(lease_id, chosen, group, _slot(chosen), full)
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
@@ -187,16 +228,6 @@ class Admission:
         if index is not None:
             self._leases.adopt(group.backend, lease_id, group.candidates[index])
         return Grant(index, tuple(leased), tuple(counts))
-
-    def _seen(self, candidate: Candidate, leased: int) -> Seen:
-        snapshot = self._snapshot()
-        load = (leased + candidate.outside) / candidate.limit
-        seen = Seen(candidate.upstream.name, candidate.score, candidate.work, load, candidate.limit)
-        state = snapshot.states.get(candidate.upstream.name)
-        if state is None or state.reading is None:
-            return seen
-        reading = state.reading
-        return replace(seen, queue_depth=reading.waiting, gpu=reading.gpu, age=max(0.0, snapshot.at - reading.at))
 
     def _shed(self, request: GenRequest, decision: Decision, visit: Visit) -> GatewayError:
         now = self._clock()

@@ -4,45 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
+from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupFault
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import View
-from gateway.model import Policy, UpstreamState
+from gateway.model import Policy
 from gateway.money.budgets import Budgets
-from gateway.money.keys import DEMO_KEY
-from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
+from gateway.siblings import Place, Siblings
+from gateway.startup import check_store, load_policy
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Row, Telemetry
+from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
 
 _log = logging.getLogger("gateway")
 RESTART_SECONDS = 0.5
-MIND_SECONDS = 2.0
 
 
-def create_app(settings: Settings) -> Front:
-    """The ASGI application. Raises StartupFault or PolicyFault where it could only fail later."""
+def create_app(settings: Settings, place: Place | None = None) -> Front:
+    """The ASGI application; `place` is given where it is one of several processes, whose parent keeps the store.
+
+    Raises StartupFault or PolicyFault where it could only fail later.
+    """
     live = load_policy(settings)
     embedded = Embedded.start(settings.data_dir) if settings.redis_url is None else None
     url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
@@ -52,15 +57,18 @@ def create_app(settings: Settings) -> Front:
     store = Store(url)
     telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
-    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=embedded is not None and embedded.fresh)
+    fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
+    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
     client = Client()
-    view = View(store, leases, lambda: live.current, Circuits())
+    lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
+    view = View(store, leases, lessons, lambda: live.current, Circuits())
     scrapes = Scrapes(client)
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry)
+    siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
+    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
     watch(services, store)
 
     @asynccontextmanager
@@ -73,10 +81,10 @@ def create_app(settings: Settings) -> Front:
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch)
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch, siblings.run)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
-                tasks.append(asyncio.create_task(keep_running(lambda: mind(embedded, settings.data_dir))))
+                tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
             yield
@@ -88,24 +96,6 @@ def create_app(settings: Settings) -> Front:
     return Front(services, api)
 
 
-async def check_store(url: str) -> None:
-    """Raises StartupFault for a store that cannot be used, before anything is served."""
-    store = Store(url)
-    try:
-        await store.check()
-    finally:
-        await store.aclose()
-
-
-async def mind(embedded: Embedded, folder: Path) -> None:
-    """Starts the embedded store again where it was killed; meanwhile the gateway is degraded."""
-    while True:
-        await asyncio.sleep(MIND_SECONDS)
-        if embedded.ended:
-            _log.error("the embedded store ended; starting it again", extra={"fields": {"folder": str(folder)}})
-            embedded.revive(folder)
-
-
 async def keep_running(run: Callable[[], Awaitable[None]]) -> None:
     """A background task that fails is logged and begins anew: none of them may end in silence."""
     while True:
@@ -114,31 +104,6 @@ async def keep_running(run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             _log.exception("background task failed", extra={"fields": {"task": getattr(run, "__qualname__", "?")}})
         await asyncio.sleep(RESTART_SECONDS)
-
-
-def load_policy(settings: Settings) -> LivePolicy:
-    """The folder, with what keys need around them. Raises PolicyFault or StartupFault."""
-    if not settings.policies.is_dir():
-        raise StartupFault(f"no policy folder at {settings.policies}; give one with --policies or GATEWAY_POLICIES")
-    pepper = settings.key_pepper.get_secret_value()
-    live = LivePolicy(settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old))
-    if (refusal := keys_refused(live.current, pepper)) is not None:
-        raise StartupFault(refusal)
-    if not live.current.keys:
-        _log.warning("no key is configured: only loopback callers are answered")
-    return live
-
-
-def keys_refused(policy: Policy, pepper: str, before: Policy | None = None) -> str | None:
-    """Why the keys of this policy must not take effect: hashes without their pepper, or keys that are suddenly gone.
-
-    A file that is missing for a moment must not open the gateway to everybody on this host.
-    """
-    if any(key != DEMO_KEY for key in policy.keys) and not pepper:
-        return "tenants.yaml holds keyed hashes: set GATEWAY_KEY_PEPPER to the pepper they were made with"
-    if before is not None and before.keys and not policy.keys:
-        return "tenants.yaml: its keys are gone; put it back, or restart the gateway to run without keys"
-    return None
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
@@ -168,30 +133,7 @@ def watch(services: Services, store: Store) -> None:
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
-    telemetry.watch_fleet(lambda: fleet_rows(services))
-
-
-def fleet_rows(services: Services) -> Iterator[Row]:
-    snapshot = services.view.current
-    for state in snapshot.states.values():
-        yield (state.upstream.backend, state.upstream.name), gauges(state, snapshot.at)
-
-
-def gauges(state: UpstreamState, now: float) -> dict[str, float | None]:
-    """One upstream's row of the fleet metrics; None where nothing was published."""
-    reading, limit, seats = state.reading, state.upstream.limit, state.upstream.seats
-    return {
-        "gateway_upstream_queue_depth": reading.waiting if reading else None,
-        "gateway_upstream_running": reading.running if reading else None,
-        "gateway_upstream_kv_utilisation": reading.kv if reading else None,
-        "gateway_upstream_gpu_utilisation": reading.gpu if reading else None,
-        "gateway_upstream_reading_age_seconds": max(0.0, now - reading.at) if reading else None,
-        "gateway_upstream_gpu_age_seconds": max(0.0, now - reading.gpu_at) if reading and reading.gpu_at else None,
-        "gateway_upstream_leased_share": max(state.leased / limit, state.inflight / seats),
-        "gateway_upstream_leases": state.inflight,
-        "gateway_upstream_outside_share": state.outside / limit,
-        "gateway_upstream_up": float(state.out is None),
-    }
+    telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

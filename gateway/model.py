@@ -1,5 +1,7 @@
 """The vocabulary: what the rooms of the gateway say to each other, as frozen, slotted dataclasses.
 
+`Candidate` alone is a NamedTuple: a request makes many of them, and a tuple costs a quarter of a frozen dataclass.
+
 Units: durations in seconds, wall times in seconds since the epoch, money in USD, sizes in bytes,
 work in GPU-microseconds
 (an integer, so that sums in Lua and in Python are exact), shares and utilisations 0..1. None means unknown, never zero.
@@ -7,10 +9,11 @@ work in GPU-microseconds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
@@ -68,6 +71,14 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How connections to a backend are secured; equal where the files it was made from hold the same (`digest`)."""
+
+    digest: bytes = field(repr=False)
+    context: ssl.SSLContext = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One address to send to. `limit` is leased work (GPU-us) and `seats` the requests in flight that it may hold."""
 
@@ -90,8 +101,12 @@ class Upstream:
     """Of the whole worker: the price of one GPU times its GPUs."""
     private_in: frozenset[str] = frozenset()
     simulated: bool = False
+    limit_stated: bool = False
+    """True where `limit` was written down as `limit_work_s`: learning then starts from it."""
     endpoints: frozenset[EndpointName] | None = None
     """What it speaks; None: what its engine or dialect is known to speak."""
+    tls: Tls | None = field(default=None, repr=False)
+    """None: https addresses are verified against the system's authorities, and no certificate is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,24 @@ class Slo:
     ttft: float | None = None
     tpot: float | None = None
     target: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Means over the finished requests of one model: prompt tokens, prompt bytes, output tokens; `seen` counts them.
+
+    Means, not quantiles, because work adds up: a worker's load is a sum over its requests. Splitting the output by the
+    size of the prompt was tried and cost more (docs/limit.md).
+    """
+
+    prompt: float
+    text: float
+    output: float
+    seen: int = 0
+
+    @property
+    def bytes_per_token(self) -> float:
+        return self.text / self.prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +203,8 @@ class Rule:
     timeouts: Timeouts
     residency: Demand
     on_fields: Mapping[str, Literal["remove", "pass", "refuse"]]
+    learned: bool = True
+    """Whether the learned limit of a worker holds for it, or the fixed one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +243,8 @@ class Scrape:
     running: int | None = None
     waiting: int | None = None
     kv: float | None = None
+    kv_tokens: int | None = None
+    """Room for so many tokens in its KV cache."""
     gpu: float | None = None
     gpu_age: float | None = None
     started: float | None = None
@@ -224,10 +261,15 @@ class Reading:
     running: int | None = None
     waiting: int | None = None
     kv: float | None = None
+    kv_tokens: int | None = None
     gpu: float | None = None
     gpu_at: float | None = None
     reason: str | None = None
     started: float | None = None
+
+
+PoolKey = tuple[str, str]
+"""(backend, model): what a learned limit is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +283,7 @@ class UpstreamState:
     reading: Reading | None = None
     outside: int = 0
     limit: int | None = None
-    """The learned limit (GPU-us); None where nothing is learned, and its upstream's own limit holds."""
+    """The learned limit (GPU-us) for the model at hand; None: the upstream's own fixed limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
 
@@ -254,6 +296,12 @@ class Snapshot:
     states: Mapping[str, UpstreamState]
     degraded: bool = False
     replicas: int = 1
+    scales: Mapping[PoolKey, float] = field(default_factory=dict)
+    """The learned part of each limit; 1 where a pool has none yet."""
+    rules: Mapping[PoolKey, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the rules under which requests came to the pool in the last minutes, from all replicas."""
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    """Model -> what its finished requests taught; a model without an entry has the prior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +336,7 @@ class GenRequest:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
 
     upstream: Upstream
@@ -313,7 +360,8 @@ class Group:
     backend: str
     outcome: Outcome
     reason: Reason
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
+    """At least one. `decide` works them out when somebody first looks: most requests never see their overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +375,12 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so."""
+    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so.
+
+    `drops` counts, by the first reason that holds, the upstreams that may not serve this request: those of the backends
+    at home, and of the backends it would overflow to, whether or not anybody looks at `overflow`. Who was merely not
+    sampled is not counted.
+    """
 
     rule: Rule
     permit: Permit
@@ -379,4 +432,6 @@ class Lease:
     candidate: Candidate
     group: Group
     slot: str
+    full: float = 0.0
+    """How full its upstream was with it on board, as a share of the candidate's limit."""
     reservation: Reservation | None = None

@@ -6,30 +6,34 @@
 -- ARGV[1] byte cap   ARGV[2] longest life in seconds   then (id, "plain" or "kept", value) for each receipt
 -- Returns how many were removed.
 local EXPIRED_PER_CALL = 1000
+local AT_ONCE = 1000  -- arguments of one command; unpack() takes a few thousand
 
 local now = tonumber(redis.call('TIME')[1])
 local cap, life = tonumber(ARGV[1]), tonumber(ARGV[2])
 local held = tonumber(redis.call('GET', KEYS[4]) or '0')
-local removed = 0
 
+local gone = {}
 local function drop_oldest(list)
   local head = redis.call('LPOP', list)
   if not head then return false end
   local id, size = string.match(head, '^(%S+) (%d+)')
-  redis.call('HDEL', KEYS[1], id)
+  gone[#gone + 1] = id
   held = held - tonumber(size)
-  removed = removed + 1
   return true
 end
 
+local data, filed = {}, {plain = {}, kept = {}}
 for i = 3, #ARGV, 3 do
-  local list = KEYS[2]
-  if ARGV[i + 1] == 'kept' then list = KEYS[3] end
-  local size = #ARGV[i] + #ARGV[i + 2]
-  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
-  redis.call('RPUSH', list, ARGV[i] .. ' ' .. size .. ' ' .. now)
+  local id, kind, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local size = #id + #value
+  data[#data + 1] = id
+  data[#data + 1] = value
+  table.insert(filed[kind], id .. ' ' .. size .. ' ' .. now)
   held = held + size
 end
+if #data > 0 then redis.call('HSET', KEYS[1], unpack(data)) end
+if #filed.plain > 0 then redis.call('RPUSH', KEYS[2], unpack(filed.plain)) end
+if #filed.kept > 0 then redis.call('RPUSH', KEYS[3], unpack(filed.kept)) end
 
 for _, list in ipairs({KEYS[2], KEYS[3]}) do
   for _ = 1, EXPIRED_PER_CALL do
@@ -41,7 +45,10 @@ end
 while held > cap do
   if not drop_oldest(KEYS[2]) and not drop_oldest(KEYS[3]) then break end
 end
+for i = 1, #gone, AT_ONCE do
+  redis.call('HDEL', KEYS[1], unpack(gone, i, math.min(i + AT_ONCE - 1, #gone)))
+end
 redis.call('SET', KEYS[4], string.format('%d', math.max(0, held)))
 -- Where traffic stops, nothing files any more: the keys themselves end the last ones.
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, math.max(1, life)) end
-return removed
+return #gone

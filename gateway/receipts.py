@@ -17,6 +17,8 @@ from gateway.store.scripts import load
 MAX_BYTES = 2048
 BATCH = 64
 LINGER_SECONDS = 0.1
+ELSEWHERE_SECONDS = LINGER_SECONDS + 0.05
+"""How long a receipt may still be with the replica that made it: what is not in the store is looked for once more."""
 MAX_QUEUED = 10_000
 """About 20 MB of receipts while the store is away; past it the oldest plain ones are dropped, then the oldest."""
 _KEYS = ["gw:{receipts}:data", "gw:{receipts}:plain", "gw:{receipts}:kept", "gw:{receipts}:bytes"]
@@ -27,8 +29,10 @@ Receipt = dict[str, Any]
 
 def encode(receipt: Receipt) -> bytes:
     """JSON of at most MAX_BYTES: past that the candidates that were not chosen go first, then attempts but the last."""
+    value = msgspec.json.encode(receipt)
+    if len(value) <= MAX_BYTES:
+        return value
     shown = dict(receipt)
-    value = msgspec.json.encode(shown)
     while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
         if shown.get("candidates"):
             shown["candidates"] = _without_one(shown["candidates"], shown.get("chosen"))
@@ -70,7 +74,7 @@ class Receipts:
         kind = "plain" if is_plain(receipt) else "kept"
         value = receipt["tenant"].encode() + b"\n" + encode(receipt)
         self._queues[kind].append((receipt["id"], value))
-        if sum(map(len, self._queues.values())) > MAX_QUEUED:
+        if len(self._queues["plain"]) + len(self._queues["kept"]) > MAX_QUEUED:
             (self._queues["plain"] or self._queues["kept"]).popleft()
             self.dropped += 1
             self._on_drop()
@@ -82,6 +86,9 @@ class Receipts:
             if queued_id == receipt_id:
                 return _for(tenant, value)
         value = await self._store.call("HGET", _KEYS[0], receipt_id)
+        if value is None:
+            await asyncio.sleep(ELSEWHERE_SECONDS)
+            value = await self._store.call("HGET", _KEYS[0], receipt_id)
         return None if value is None else _for(tenant, value)
 
     async def run(self) -> None:

@@ -3,27 +3,35 @@ codes from errors.py."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from gateway.instruments import Counter, Histogram, Instrument, Level, Rows
 
 TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)
 DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Both as in the OpenTelemetry GenAI conventions."""
+ERROR_BUCKETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+ERROR_QUANTILES = (0.5, 0.9)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
+LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
 FLEET_LABELS = ("backend", "upstream")
 
 Row = tuple[tuple[str, str], dict[str, float | None]]
@@ -36,109 +44,150 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_gpu_utilisation": "Utilisation of the worker's GPUs, 0..1 (SM activity where published).",
     "gateway_upstream_reading_age_seconds": "Age of the worker's reading.",
     "gateway_upstream_gpu_age_seconds": "Age of the GPU reading.",
+    "gateway_upstream_limit_seconds": "Leased work that the worker may hold now, in GPU-seconds.",
     "gateway_upstream_leased_share": "All replicas' leases as a share of the worker's limit or seats, the fuller one.",
     "gateway_upstream_leases": "Leases of all replicas on the upstream.",
     "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
     "gateway_upstream_up": "1 if the upstream takes traffic.",
 }
 
+_dumps = msgspec.json.Decoder(dict[str, list[tuple[tuple[str, ...], list[float]]]])
+_NO_SPAN = nullcontext(None)
 
-class _Fleet(Collector):
-    """Reads the snapshot when Prometheus asks, instead of setting gauges all the time."""
 
-    def __init__(self, rows: Callable[[], Iterator[Row]]) -> None:
-        self._rows = rows
+class _Page(Collector):
+    """Families that are already made, for prometheus_client's text writer."""
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        rows = list(self._rows())
-        for name, text in FLEET_GAUGES.items():
-            family = GaugeMetricFamily(name, text, labels=FLEET_LABELS)
-            for labels, values in rows:
-                if (value := values.get(name)) is not None:
-                    family.add_metric(labels, value)
-            yield family
+    def __init__(self, families: Iterator[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return self._families
 
 
 class Telemetry:
-    """The instruments of one process. Children of labelled instruments are kept:
-    `labels()` costs more than the count."""
+    """The instruments of one process, and the page of one or of several."""
 
     def __init__(self, trace_ratio: float = 0.0) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # a third of the page, and nobody reads them
-        self.registry = CollectorRegistry()
-        made: dict[str, Any] = {"registry": self.registry}
-        self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"), **made)
-        self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",), **made)
-        self._attempts = Counter("gateway_attempts", "Attempts on upstreams.", ("upstream", "result"), **made)
-        self.ttft = Histogram(
-            "gateway_ttft_seconds", "Arrival to the first byte of the answer.", buckets=TTFT_BUCKETS, **made
-        )
-        self.duration = Histogram(
-            "gateway_duration_seconds", "Arrival to the last byte.", buckets=DURATION_BUCKETS, **made
-        )
+        self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"))
+        self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",))
+        self._attempts = Counter("gateway_attempts", "Attempts on upstreams.", ("upstream", "result"))
+        self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of the answer.", TTFT_BUCKETS)
+        self.duration = Histogram("gateway_duration_seconds", "Arrival to the last byte.", DURATION_BUCKETS)
         self.overhead = Histogram(
-            "gateway_overhead_seconds",
-            "The gateway's own time before the upstream was asked.",
-            buckets=OVERHEAD_BUCKETS,
-            **made,
+            "gateway_overhead_seconds", "The gateway's own time before the upstream was asked.", OVERHEAD_BUCKETS
         )
-        self.queue = Histogram("gateway_queue_seconds", "Waited for capacity.", buckets=TTFT_BUCKETS, **made)
+        self.queue = Histogram("gateway_queue_seconds", "Waited for capacity.", TTFT_BUCKETS)
         self._cost = Counter(
-            "gateway_cost_usd", "Money, by basis: list (bought) or amortised (own GPUs).", ("backend", "basis"), **made
+            "gateway_cost_usd", "Money, by basis: list (bought) or amortised (own GPUs).", ("backend", "basis")
         )
-        self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"), **made)
-        self._slo = Counter(
-            "gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"), **made
+        self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"))
+        self._slo = Counter("gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"))
+        self.estimate_error = Histogram(
+            "gateway_estimate_error_ratio",
+            "Error of an estimate as a share of what came, by what was estimated.",
+            ERROR_BUCKETS,
+            ("what",),
         )
-        self.inflight = Gauge("gateway_requests_in_flight", "Generations inside the gateway.", **made)
-        self.degraded = Gauge("gateway_degraded", "1 while the store does not answer.", **made)
+        self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))
+        self.inflight = Level("gateway_requests_in_flight", "Generations inside the gateway.")
+        self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
         self.receipts_dropped = Counter(
-            "gateway_receipts_dropped", "Receipts that found no room while the store was away.", **made
+            "gateway_receipts_dropped", "Receipts that found no room while the store was away."
         )
-        self.policy_fault = Gauge(
+        self.policy_fault = Level(
             "gateway_policy_fault",
             "1 while the folder on disk does not compile; the last good one is in force.",
-            **made,
+            join=max,
         )
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
+        self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
+        self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
+        self._fleet: Callable[[], Iterator[Row]] | None = None
+        self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None
         self._ratio = trace_ratio
         self._tracer = _tracer() if trace_ratio > 0 else None
 
     def count_request(self, backend: str, outcome: str, reason: str) -> None:
-        self._child(self._requests, backend, outcome, reason).inc()
+        self._requests.inc(backend, outcome, reason)
 
     def count_error(self, code: str) -> None:
-        self._child(self._errors, code).inc()
+        self._errors.inc(code)
 
     def count_attempt(self, upstream: str, result: str) -> None:
-        self._child(self._attempts, upstream, result).inc()
+        self._attempts.inc(upstream, result)
 
     def count_slo(self, rule: str, met: bool) -> None:
-        self._child(self._slo, rule, "yes" if met else "no").inc()
+        self._slo.inc(rule, "yes" if met else "no")
+
+    def count_vote(self, backend: str, model: str, met: bool) -> None:
+        self._votes.inc(backend, model, "yes" if met else "no")
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
-        self._child(self._cost, backend, basis).inc(usd)
-        self._child(self._tokens, backend, "input").inc(input_tokens)
-        self._child(self._tokens, backend, "output").inc(output_tokens)
+        self._cost.inc(backend, basis, by=usd)
+        self._tokens.inc(backend, "input", by=input_tokens)
+        self._tokens.inc(backend, "output", by=output_tokens)
 
-    def _child(self, family: Any, *labels: str) -> Any:
-        key = (family._name, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = family.labels(*labels)
-        return child
+    def watch_fleet(
+        self, rows: Callable[[], Iterator[Row]], scales: Callable[[], Mapping[tuple[str, str], float]]
+    ) -> None:
+        """Where the fleet's gauges and the scales of learned limits, by backend and model, come from whenever a page is
+        made: the snapshot, which all processes share."""
+        self._fleet, self._scales = rows, scales
 
-    def watch_fleet(self, rows: Callable[[], Iterator[Row]]) -> None:
-        self.registry.register(_Fleet(rows))
+    def dump(self) -> bytes:
+        """All instruments of this process for `page` of another one; the fleet is not among them."""
+        self._tasks.set(count_tasks())
+        return msgspec.json.encode({each.name: list(each.rows.items()) for each in self._instruments})
 
-    def page(self) -> bytes:
-        """The Prometheus text page."""
-        return generate_latest(self.registry)
+    def absorb(self, dump: bytes) -> None:
+        """Takes over the counts of a process that has ended, by its last dump. Without them the sums would fall, which
+        Prometheus takes for a restart of all and counts what is left once more."""
+        state = _state(dump)
+        for each in self._instruments:
+            each.absorb(state.get(each.name, {}))
+
+    def page(self, others: Iterable[bytes] = ()) -> bytes:
+        """The Prometheus text page of this process and the `others`, given by their dumps.
+
+        Counts and histograms add up, and so do requests in flight; degraded and policy fault hold if they do anywhere;
+        the fleet is as this process sees it. Raises msgspec.DecodeError for what is no dump.
+        """
+        return generate_latest(_Page(self.collect(others)))
+
+    def collect(self, others: Iterable[bytes] = ()) -> Iterator[Metric]:
+        """The families of the page, in its order."""
+        self._tasks.set(count_tasks())
+        states = [_state(dump) for dump in others]
+        for each in self._instruments:
+            rows = each.joined([each.rows, *(state.get(each.name, {}) for state in states)])
+            yield each.family(rows)
+            if each is self.estimate_error:
+                yield self._error_quantiles(rows)
+        if self._fleet is not None:
+            yield from _fleet_families(list(self._fleet()))
+        if self._scales is not None:
+            family = GaugeMetricFamily("gateway_limit_scale", LIMIT_SCALE_TEXT, labels=("backend", "model"))
+            for labels, scale in self._scales().items():
+                family.add_metric(labels, scale)
+            yield family
+
+    def _error_quantiles(self, rows: Rows) -> Metric:
+        family = GaugeMetricFamily(
+            "gateway_estimate_error_quantile",
+            "The same, below which half and nine tenths of the errors lie since the start.",
+            labels=("what", "quantile"),
+        )
+        for (what,), row in rows.items():
+            for share in ERROR_QUANTILES:
+                if (value := self.estimate_error.quantile(row, share)) is not None:
+                    family.add_metric((what, f"{share:g}"), value)
+        return family
 
     def step(self, name: str, **attributes: str) -> AbstractContextManager[Any]:
         """A span for the share of requests that is traced; the draw comes first, so the rest pays next to nothing."""
         if self._tracer is None or random.random() >= self._ratio:
-            return nullcontext()
+            return _NO_SPAN
         return self._span(name, attributes)
 
     @contextmanager
@@ -146,6 +195,27 @@ class Telemetry:
         assert self._tracer is not None  # noqa: S101 - step() has looked
         with self._tracer.start_as_current_span(name, attributes=attributes) as span:
             yield span
+
+
+def count_tasks() -> float:
+    """Those of the running loop, counted when the page is read; 0 outside of one."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0.0
+
+
+def _state(dump: bytes) -> dict[str, Rows]:
+    return {name: dict(rows) for name, rows in _dumps.decode(dump).items()}
+
+
+def _fleet_families(rows: list[Row]) -> Iterator[Metric]:
+    for name, text in FLEET_GAUGES.items():
+        family = GaugeMetricFamily(name, text, labels=FLEET_LABELS)
+        for labels, values in rows:
+            if (value := values.get(name)) is not None:
+                family.add_metric(labels, value)
+        yield family
 
 
 def _tracer() -> trace.Tracer:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.listen import bind
+from gateway.cli.port import bind
 from gateway.errors import StartupFault
 from gateway.settings import load_settings
 from loadtests.fleet_page import FleetPage, read

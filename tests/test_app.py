@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gateway import app
-from gateway.app import keep_running, keys_refused
+from gateway.app import keep_running
+from gateway.startup import keys_refused
 from tests.worlds import policy
 
 

@@ -75,6 +75,18 @@ async def test_a_receipt_dies_of_age(store: Store) -> None:
     assert await old.find("acme", "r1") is None
 
 
+async def test_many_that_die_at_once_leave_nothing_behind(store: Store) -> None:
+    old, ageless = Receipts(store, 1 << 20, 24), Receipts(store, 1 << 20, 0)
+    for index in range(900):
+        old.add(receipt(f"plain{index}"))
+        old.add(receipt(f"kept{index}", "spilled"))
+    await old.flush()
+    ageless.add(receipt("last"))
+    await ageless.flush()
+    assert await store.call("HLEN", "gw:{receipts}:data") == 0
+    assert await store.call("GET", "gw:{receipts}:bytes") == b"0"
+
+
 async def test_while_the_store_is_away_receipts_wait_and_the_plain_ones_are_dropped_first(store: Store) -> None:
     receipts = Receipts(store, 1 << 20, 24)
     await store.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -50,6 +50,10 @@ def dry_run(policy: Policy, request: RequestIn, fleet: Mapping[str, WorkerState]
     try:
         endpoint = endpoint_of(request)
         decision = decision_for(policy, request, endpoint, board)
+        if fleet:  # loads are shares of a limit, which is the model's and the rule's
+            states = loaded(board, decision, str(request.body.get("model")), fleet)
+            board = Board(policy, Snapshot(NOW, states))
+            decision = decision_for(policy, request, endpoint, board)
     except GatewayError as error:
         dropped = tuple(f"dropped {count} by {reason}" for reason, count in error.drops.items())
         return Story(refusal(error), error.rule, notes=dropped)
@@ -80,6 +84,16 @@ def tenant_of(policy: Policy, request: RequestIn) -> Tenant:
     return policy.tenants[request.tenant] if request.tenant is not None else ANYBODY
 
 
+def loaded(board: Board, decision: Decision, model: str, fleet: Mapping[str, WorkerState]) -> dict[str, UpstreamState]:
+    """The states of `board` with the work leased on them that `fleet` says."""
+    made = dict(board.snapshot.states)
+    for name, given in fleet.items():
+        state = made[name]
+        learned = board.limit(state, model) if decision.rule.learned else None
+        made[name] = replace(state, leased=round((given.load or 0.0) * (learned or state.upstream.limit)))
+    return made
+
+
 def state_of(policy: Policy, name: str, given: WorkerState) -> UpstreamState:
     upstream = policy.upstreams[name]
     reading = Reading(
@@ -92,7 +106,6 @@ def state_of(policy: Policy, name: str, given: WorkerState) -> UpstreamState:
     )
     return UpstreamState(
         upstream,
-        leased=round((given.load or 0.0) * upstream.limit),
         reading=reading if upstream.kind == "local" else None,
         out=None if given.healthy else "unhealthy",
     )
@@ -100,7 +113,8 @@ def state_of(policy: Policy, name: str, given: WorkerState) -> UpstreamState:
 
 def outcome_of(decision: Decision, states: Mapping[str, UpstreamState]) -> dict[str, Any]:
     """What admission would do with these loads, without waiting."""
-    full = why_full((states[c.upstream.name] for g in decision.primary for c in g.candidates), waited=False)
+    home = [(c, states[c.upstream.name]) for g in decision.primary for c in g.candidates]
+    full = why_full(home, waited=False)
     for groups in order(decision):
         for group in groups:
             index = pick(group.candidates, *loads(group, states))

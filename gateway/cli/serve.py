@@ -1,11 +1,16 @@
-"""`gateway serve`: the gateway process."""
+"""`gateway serve`: the gateway process, or the parent of several."""
 
 from __future__ import annotations
 
 import gc
+import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 GC_THRESHOLD = 50_000
 """Allocations between collections: the path makes little that cycles, and the default 700 shows in the p99."""
@@ -15,17 +20,36 @@ GC_THRESHOLD = 50_000
 @click.option("--policies", type=click.Path(path_type=Path), help="Policy folder [GATEWAY_POLICIES].")
 @click.option("--host", help="Address to listen on [GATEWAY_HOST].")
 @click.option("--port", type=int, help="Port to listen on [GATEWAY_PORT].")
-def serve(policies: Path | None, host: str | None, port: int | None) -> None:
+@click.option("--workers", type=int, help="Processes that serve the port [GATEWAY_WORKERS].")
+@click.option("--place", hidden=True, help="Given by the parent to each of several processes.")
+def serve(policies: Path | None, host: str | None, port: int | None, workers: int | None, place: str | None) -> None:
     """Serve the policy folder: OpenAI paths under /v1, /metrics, /healthz, /readyz, /docs."""
-    from gateway.app import create_app
-    from gateway.cli.listen import run
     from gateway.settings import load_settings
     from gateway.telemetry import set_up_logs
 
-    settings = load_settings(policies=policies, host=host, port=port)
+    settings = load_settings(policies=policies, host=host, port=port, workers=workers)
     set_up_logs(settings.log_level)
-    app = create_app(settings)
+    if settings.workers > 1 and place is None:
+        from gateway.cli.workers import supervise
+
+        supervise(settings)
+    else:
+        serve_here(settings, place)
+
+
+def serve_here(settings: Settings, given: str | None) -> None:
+    """This process serves, on a socket of its own or on the one that the parent opened."""
+    from gateway.app import create_app
+    from gateway.cli.listen import run
+    from gateway.cli.port import announce, bind
+    from gateway.siblings import Place
+
+    place = None if given is None else Place.parse(given)
+    app = create_app(settings, place)
+    sock = bind(settings.host, settings.port) if place is None else socket.socket(fileno=place.listen)
+    if place is None:
+        announce(sock, settings)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    run(app, settings)
+    run(app, settings, sock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,13 @@ from gateway.errors import GatewayError
 from gateway.model import Decision, GenRequest, Lease, Seen, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
+from gateway.routing.forecast import Forecast
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
 _MS = 1000.0
+_TIME_STEPS, _SHARE_STEPS = 100, 10_000
+"""A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Attempt:
     """Output so far, a frame of a stream counting as one."""
     paused: float | None = None
     """The client first took the stream more slowly than it came, and the upstream was held back."""
+    on_first: Callable[[], None] | None = None
+    """Called as the first token comes."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -85,8 +90,11 @@ class Account:
     last_byte: float | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+    forecast: Forecast | None = None
+    """Of the upstream that was chosen, as its lease was taken."""
     error: str | None = None
-    refusal: GatewayError | None = None
+    refused_by: str | None = None
+    refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     left: bool = False
 
@@ -100,20 +108,22 @@ class Account:
         return self.lease.group.outcome if self.lease is not None else "refused"
 
     def fail(self, error: GatewayError) -> None:
-        self.error, self.refusal = error.code, error
+        """Keeps what the receipt tells, not the error: its traceback leads back here, and the two would hold the
+        request's body until the garbage collector comes by."""
+        self.error, self.refused_by, self.refused_drops = error.code, error.rule, error.drops
 
     @property
     def rule(self) -> str | None:
         """The rule that decided, or that refused."""
         if self.decision is not None:
             return self.decision.rule.name
-        return self.refusal.rule if self.refusal is not None else None
+        return self.refused_by
 
     @property
     def drops(self) -> Mapping[str, int]:
         if self.decision is not None:
             return self.decision.drops
-        return self.refusal.drops if self.refusal is not None else {}
+        return self.refused_drops
 
     def overhead(self) -> float:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
@@ -169,7 +179,7 @@ class Account:
             "policy": self.policy,
             "rule": self.rule,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.visit.seen.values()],
+            "candidates": [_candidate(seen) for seen in self.visit.seen],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -180,6 +190,7 @@ class Account:
             "error": "client_left" if self.left else self.error,
             "usage": _usage(self.usage),
             "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "forecast": _forecast(self.forecast),
             "times": {
                 "queue_ms": _ms(self.visit.waited),
                 "overhead_ms": _ms(self.overhead()),
@@ -197,14 +208,20 @@ def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
 def _candidate(seen: Seen) -> dict[str, Any]:
     return {
         "upstream": seen.upstream,
-        "score": round(seen.score, 4),
+        "score": round(seen.score * _SHARE_STEPS) / _SHARE_STEPS,
         "work": seen.work,
-        "load": round(seen.load, 4),
+        "load": round(seen.load * _SHARE_STEPS) / _SHARE_STEPS,
         "limit": seen.limit,
         "queue_depth": seen.queue_depth,
         "gpu": seen.gpu,
         "age_ms": None if seen.age is None else _ms(seen.age),
     }
+
+
+def _forecast(said: Forecast | None) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    return {"first_ms": _ms(said.first), "total_ms": _ms(said.total), "output_tokens": said.output, "usd": said.price}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
@@ -219,7 +236,8 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * _MS, 2)
+    # A fourth of what round(..., 2) takes, and a receipt has a dozen of them.
+    return round(seconds * (_MS * _TIME_STEPS)) / _TIME_STEPS
 
 
 def refused(call: Call, tenant: Tenant, policy: str, error: GatewayError) -> Receipt:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from math import inf
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.errors import InvalidRequest
 from gateway.model import Priority
 
 Scope = MutableMapping[str, Any]
 MAX_CLIENT_ID = 128
-_PRIORITIES: dict[str, Priority] = {"interactive": "interactive", "standard": "standard", "batch": "batch"}
+_PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"standard": "standard", b"batch": "batch"}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """`headers` keeps the first value of each name, lower-cased;
     `residency` joins all its values (they all must hold)."""
 
@@ -28,49 +27,52 @@ class Call:
     residency: str | None
     peer: str | None
 
+    def __repr__(self) -> str:
+        return f"Call({self.id})"
+
     @property
     def client_id(self) -> str | None:
         """The caller's own `X-Request-Id`, if it is short and printable enough to be sent back."""
-        raw = self.headers.get(b"x-request-id", b"").decode("latin-1")
-        return raw if 0 < len(raw) <= MAX_CLIENT_ID and raw.isascii() and raw.isprintable() else None
+        given = self.headers.get(b"x-request-id")
+        if given is None or not 0 < len(given) <= MAX_CLIENT_ID or not given.isascii():
+            return None
+        text = given.decode("ascii")
+        return text if text.isprintable() else None
 
-    def milliseconds(self, name: str) -> float | None:
+    def milliseconds(self, name: bytes) -> float | None:
         """A header of milliseconds, in seconds. Raises InvalidRequest for anything but a number >= 0."""
         value = self.number(name)
         return None if value is None else value / 1000
 
-    def number(self, name: str) -> float | None:
-        raw = self.headers.get(name.lower().encode())
+    def number(self, name: bytes) -> float | None:
+        """`name` is lower-cased, as it is in `headers`."""
+        raw = self.headers.get(name)
         if raw is None:
             return None
         try:
             value = float(raw)
         except ValueError:
             value = -1.0
-        if not 0 <= value < float("inf"):
-            raise InvalidRequest(f"{name}: give a number of 0 or more", param=name)
+        if not 0 <= value < inf:
+            shown = name.decode().title()
+            raise InvalidRequest(f"{shown}: give a number of 0 or more", param=shown)
         return value
 
     def priority(self) -> Priority:
-        raw = self.headers.get(b"x-gateway-priority", b"standard").decode("latin-1").strip().lower()
-        if raw not in _PRIORITIES:
+        raw = self.headers.get(b"x-gateway-priority")
+        if raw is None:
+            return "standard"
+        priority = _PRIORITIES.get(raw.strip().lower())
+        if priority is None:
             raise InvalidRequest("X-Gateway-Priority: give interactive, standard or batch", param="X-Gateway-Priority")
-        return _PRIORITIES[raw]
+        return priority
 
 
 def new_call(scope: Scope) -> Call:
-    headers: dict[bytes, bytes] = {}
-    residency: list[str] = []
-    for name, value in scope["headers"]:
-        if name == b"x-data-residency":
-            residency.append(value.decode("latin-1"))
-        headers.setdefault(name, value)
+    given = scope["headers"]
+    headers = dict(reversed(given))  # of several values of a name the first one stays
+    residency: str | None = None
+    if b"x-data-residency" in headers:
+        residency = ",".join(value.decode("latin-1") for name, value in given if name == b"x-data-residency")
     client = scope.get("client")
-    return Call(
-        id=token_hex(16),
-        started=time.monotonic(),
-        path=scope["path"],
-        headers=headers,
-        residency=",".join(residency) if residency else None,
-        peer=client[0] if client else None,
-    )
+    return Call(token_hex(16), time.monotonic(), scope["path"], headers, residency, client[0] if client else None)

@@ -49,16 +49,19 @@ class Front:
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
             return
-        with self._services.telemetry.inflight.track_inprogress():
-            try:
-                forward = await generation(self._services, call, endpoint, scope["method"], receive)
-            except GatewayError as error:
-                self._services.telemetry.count_error(error.code)
-                await reply_error(send, call, error)
-            except ClientLeft:
-                return
-            else:
-                await forward(scope, receive, send)
+        telemetry = self._services.telemetry
+        telemetry.inflight.add(1)
+        try:
+            forward = await generation(self._services, call, endpoint, scope["method"], receive)
+        except GatewayError as error:
+            telemetry.count_error(error.code)
+            await reply_error(send, call, error)
+        except ClientLeft:
+            return
+        else:
+            await forward(scope, receive, send)
+        finally:
+            telemetry.inflight.add(-1)
 
 
 class Started:
@@ -67,9 +70,9 @@ class Started:
     def __init__(self, send: Send) -> None:
         self._send, self.yes = send, False
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         self.yes = True
-        await self._send(message)
+        return self._send(message)
 
 
 class WithIdentity:
@@ -78,7 +81,7 @@ class WithIdentity:
     def __init__(self, call: Call, send: Send) -> None:
         self._call, self._send = call, send
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *identity(self._call)]
-        await self._send(message)
+        return self._send(message)

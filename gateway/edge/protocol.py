@@ -89,6 +89,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
         self.connections.discard(self)
         if self.cycle is not None:
+            self.cycle.transport = self.transport  # `_uploading` refers to us, and we to what came of the body
             self.cycle.leave()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]  # it refers back to us, as does the other

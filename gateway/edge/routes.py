@@ -17,14 +17,13 @@ from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
-from gateway.money.keys import authenticate
-from gateway.routing.decide import may_use
+from gateway.routing.plan import may_use
 from gateway.routing.residency import parse_demand
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 STORE_RETRY_AFTER_SECONDS = 2
-_ORDER: tuple[Priority, ...] = ("batch", "standard", "interactive")
+_RANK: Mapping[Priority, int] = {"batch": 0, "standard": 1, "interactive": 2}
 
 
 async def generation(services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive) -> Forward:
@@ -49,14 +48,14 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
 
 
 def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:
-    pepper = services.settings.key_pepper.get_secret_value()
-    return authenticate(policy or services.policy, pepper, call.headers, call.peer)
+    return services.keys.tenant(policy or services.policy, call.headers, call.peer)
 
 
 def build(
     call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
-    deadline = call.milliseconds("X-Gateway-Deadline-Ms")
+    asked = call.priority()
+    deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
         id=call.id,
         endpoint=endpoint.name,
@@ -69,13 +68,13 @@ def build(
         stream=body.stream,
         include_usage=body.include_usage,
         residency=residency,
-        priority=min(call.priority(), tenant.priority, key=_ORDER.index),
+        priority=asked if _RANK[asked] < _RANK[tenant.priority] else tenant.priority,
         arrived=call.started,
         ready=time.monotonic(),
         text_only=body.text_only,
         deadline=None if deadline is None else call.started + deadline,
-        max_wait=call.milliseconds("X-Gateway-Max-Wait-Ms"),
-        max_cost=call.number("X-Gateway-Max-Cost-Usd"),
+        max_wait=call.milliseconds(b"x-gateway-max-wait-ms"),
+        max_cost=call.number(b"x-gateway-max-cost-usd"),
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
@@ -103,8 +102,8 @@ def router(services: Services) -> APIRouter:
 
     @api.get("/metrics", tags=["operations"])
     async def metrics() -> Response:
-        """Prometheus text format."""
-        return Response(services.telemetry.page(), media_type="text/plain; version=0.0.4")
+        """Prometheus text format; of all processes that share this port."""
+        return Response(await services.siblings.page(), media_type="text/plain; version=0.0.4")
 
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
 from gateway.fleet.view import View
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
+from gateway.money.keys import Keys
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
 from gateway.settings import Settings
+from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 
@@ -50,9 +53,15 @@ class Services:
     receipts: Receipts
     budgets: Budgets
     telemetry: Telemetry
+    calibration: Calibration
+    siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    keys: Keys = field(init=False)
     _board: Board | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = Keys(self.settings.key_pepper.get_secret_value())
 
     @property
     def policy(self) -> Policy:

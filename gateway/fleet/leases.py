@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from gateway.errors import StoreFault
 from gateway.model import Candidate
 from gateway.store.connection import Store, Value
-from gateway.store.scripts import load
+from gateway.store.scripts import Script, load
 
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
+SPACING_SECONDS = 0.05
+"""Least time between two beats: what is admitted without the store comes in bursts, and one write-back tells it all."""
+ABSENCE_SECONDS = 4.0
+"""EXPIRY_MS of lib.lua: a replica that has not come back by then is dead."""
 AT_ONCE = 0.0
-_ACQUIRE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
-    load("gateway.fleet", "lib", name) for name in ("acquire", "release", "beat", "look", "reconcile")
+_ACQUIRE, _RESIZE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
+    load("gateway.fleet", "lib", name) for name in ("acquire", "resize", "release", "beat", "look", "reconcile")
 )
 _KEYS = ("leases", "load", "count", "beats", "epoch")
 
@@ -61,6 +65,27 @@ class Grant:
 
 
 @dataclass(slots=True)
+class _View:
+    """The sums of one look at the store, and what this replica has taken and given back since."""
+
+    seen: Mapping[str, tuple[int, int]]
+    """Slot -> (leased work, leases), of all replicas."""
+    since: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Slot -> (work, leases) admitted here less those freed here."""
+
+    def add(self, slot: str, work: int, count: int) -> None:
+        before, counted = self.since.get(slot, (0, 0))
+        self.since[slot] = (before + work, counted + count)
+
+    def room(self, candidate: Candidate, slot: str, replicas: int) -> int:
+        leased, count = self.seen.get(slot, (0, 0))
+        work, admitted = self.since.get(slot, (0, 0))
+        if degraded_room(candidate.seats, count, replicas, admitted) <= 0:
+            return 0
+        return degraded_room(candidate.limit, leased + candidate.outside, replicas, work)
+
+
+@dataclass(slots=True)
 class _Book:
     """What this replica knows of one backend."""
 
@@ -71,29 +96,45 @@ class _Book:
     """Lease id -> (slot, work)."""
     unsettled: set[str] = field(default_factory=set)
     """Ids being acquired: the store may have them, `live` does not yet."""
+    resized: dict[str, int] = field(default_factory=dict)
+    """Id -> new work, to tell with this turn's batch."""
     leaving: list[str] = field(default_factory=list)
     """Ids to release with this turn's batch."""
     write_back_at: float = AT_ONCE
     recovering: bool = False
     replicas: int = 1
-    baseline: Mapping[str, tuple[int, int]] | None = None
-    """Slot -> (leased work, leases) in the last complete view of the store."""
-    admitted: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Slot -> (work, leases) admitted here less those freed here, since the baseline."""
+    returned_at: float | None = None
+    """When this replica was back at a store that it had lost, until all the others are back too."""
+    whole: _View | None = None
+    """The last complete view of the store."""
+    partial: _View | None = None
+    """The last view, where it may lack what other replicas have yet to write back."""
 
     def hold(self, lease_id: str, slot: str, work: int) -> None:
         self.live[lease_id] = (slot, work)
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before + work, count + 1)
+        self._moved(slot, work, 1)
+
+    def resize(self, lease_id: str, work: int) -> bool:
+        held = self.live.get(lease_id)
+        if held is None or held[1] == work:
+            return False
+        slot, old = held
+        self.live[lease_id] = (slot, work)
+        self._moved(slot, work - old, 0)
+        return True
 
     def free(self, lease_id: str) -> bool:
         held = self.live.pop(lease_id, None)
         if held is None:
             return False
         slot, work = held
-        before, count = self.admitted.get(slot, (0, 0))
-        self.admitted[slot] = (before - work, count - 1)
+        self._moved(slot, -work, -1)
         return True
+
+    def _moved(self, slot: str, work: int, count: int) -> None:
+        for view in (self.whole, self.partial):
+            if view is not None:
+                view.add(slot, work, count)
 
 
 class Leases:
@@ -121,7 +162,7 @@ class Leases:
         self._store_ms = store_ms
         self._made = 0
         self._books: dict[str, _Book] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         store.listen(self._store_changed)
 
@@ -141,6 +182,8 @@ class Leases:
         Raises StoreFault; then, and when cancelled, a lease that the store may have granted all the same is released.
         """
         book = self._book(backend)
+        if book.returned_at is not None:
+            return Grant(None, (), (), recovering=True)
         book.unsettled.add(lease_id)
         try:
             reply = await self._store.eval(_ACQUIRE, book.keys, self._request(book, lease_id, candidates))
@@ -157,24 +200,22 @@ class Leases:
         return Grant(index - 1 if index else None, tuple(reply[3::2]), tuple(reply[4::2]), bool(recovering))
 
     def adopt(self, backend: str, lease_id: str, candidate: Candidate) -> None:
-        """Hold a lease that was admitted without the store; the next write-back makes it known."""
-        slot = slot_name(candidate.upstream.name, candidate.life)
-        self._book(backend).hold(lease_id, slot, min(candidate.work, candidate.limit))
+        """Hold a lease that was admitted without the store, which is told as soon as it can be."""
+        book, slot = self._book(backend), slot_name(candidate.upstream.name, candidate.life)
+        book.hold(lease_id, slot, min(candidate.work, candidate.limit))
+        self._write_back_soon(book)
 
     def room(self, backend: str, candidate: Candidate) -> int:
         """`degraded_room` of this candidate, its outside work counted; none without a free seat, found in the same way.
 
-        0 until there has been a complete view of the store.
+        0 until there has been a complete view of the store. Where the last one is not complete, both must leave room:
+        the older keeps this replica to its share, the newer tells what the others have taken since.
         """
-        book = self._book(backend)
-        if book.baseline is None:
+        book, slot = self._book(backend), slot_name(candidate.upstream.name, candidate.life)
+        if book.whole is None:
             return 0
-        slot = slot_name(candidate.upstream.name, candidate.life)
-        leased, count = book.baseline.get(slot, (0, 0))
-        work, admitted = book.admitted.get(slot, (0, 0))
-        if degraded_room(candidate.seats, count, book.replicas, admitted) <= 0:
-            return 0
-        return degraded_room(candidate.limit, leased + candidate.outside, book.replicas, work)
+        views = (book.whole,) if book.partial is None else (book.whole, book.partial)
+        return min(view.room(candidate, slot, book.replicas) for view in views)
 
     def release(self, backend: str, lease_id: str) -> None:
         """Give a lease back: known here at once, in the store with this turn's batch. Never waits; twice is once."""
@@ -182,12 +223,27 @@ class Leases:
         if book.free(lease_id):
             self._leave(book, lease_id)
 
+    def resize(self, backend: str, lease_id: str, work: int) -> None:
+        """Hold `work` from now on: known here at once, in the store with this turn's batch. Never waits; an id that
+        is not held changes nothing."""
+        book = self._book(backend)
+        if book.resize(lease_id, work):
+            if not book.resized:
+                asyncio.get_running_loop().call_soon(self._send_resizes, book)
+            book.resized[lease_id] = work
+
     async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
         books = [self._book(backend) for backend in backends]
-        answers = await asyncio.gather(*(self._store.eval(_LOOK, book.keys, self._head(book)) for book in books))
+        now = self._clock()
+        asked = [(book, book.returned_at) for book in books]
+        answers = await asyncio.gather(
+            *(self._store.eval(_LOOK, book.keys, [*self._head(book), _ms(now, since)]) for book, since in asked)
+        )
         loads: dict[str, tuple[int, int]] = {}
-        for book, (known, recovering, replicas, work, count) in zip(books, answers, strict=True):
+        for (book, since), (known, recovering, replicas, back, work, count) in zip(asked, answers, strict=True):
+            if since is not None and since == book.returned_at:
+                self._count_returned(book, now - since, back)
             self._heard(book, known=known, recovering=recovering, replicas=replicas)
             counts = dict(_pairs(count))
             seen = {slot: (amount, counts[slot]) for slot, amount in _pairs(work)}
@@ -206,8 +262,9 @@ class Leases:
         while True:
             self._wake.clear()
             await self.tick()
+            await asyncio.sleep(SPACING_SECONDS)
             try:
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(BEAT_SECONDS - SPACING_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -218,9 +275,9 @@ class Leases:
         await asyncio.gather(*(self._renew(book, moment) for book in list(self._books.values())))
 
     async def drain(self) -> None:
-        """Wait until every release so far has been sent and answered, or has failed."""
+        """Wait until every release and resize so far has been sent and answered, or has failed."""
         await asyncio.sleep(0)
-        await asyncio.gather(*self._releasing)
+        await asyncio.gather(*self._telling)
 
     def _book(self, backend: str) -> _Book:
         book = self._books.get(backend)
@@ -265,15 +322,24 @@ class Leases:
         book.recovering = bool(recovering)
         if replicas is not None:
             # While the others have yet to come back, their number is what it was.
-            book.replicas = max(replicas, book.replicas) if recovering else replicas
+            book.replicas = max(replicas, book.replicas) if recovering or book.returned_at is not None else replicas
         if not known:
             self._write_back_soon(book)
 
     def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]]) -> None:
         """Measure degraded admission from this view on, unless it lacks leases that are yet to be written back."""
-        if not book.recovering and book.write_back_at != AT_ONCE:
-            book.baseline = seen
-            book.admitted.clear()
+        if book.recovering or book.returned_at is not None or book.write_back_at == AT_ONCE:
+            book.partial = _View(seen)
+        else:
+            book.whole, book.partial = _View(seen), None
+
+    def _count_returned(self, book: _Book, seconds: float, back: int) -> None:
+        """Trust the store again once as many replicas as there were have beaten since this one came back to it.
+
+        Its sums lack what the others admitted alone until they are back, and all that they hold where they were swept.
+        """
+        if back >= book.replicas or seconds >= ABSENCE_SECONDS:
+            book.returned_at = None
 
     def _leave(self, book: _Book, lease_id: str) -> None:
         if not book.leaving:
@@ -282,13 +348,20 @@ class Leases:
 
     def _send_releases(self, book: _Book) -> None:
         ids, book.leaving = book.leaving, []
-        task = asyncio.get_running_loop().create_task(self._give_back(book, ids))
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
+        self._tell(book, _RELEASE, ids)
 
-    async def _give_back(self, book: _Book, ids: Sequence[str]) -> None:
+    def _send_resizes(self, book: _Book) -> None:
+        resized, book.resized = book.resized, {}
+        self._tell(book, _RESIZE, [value for pair in resized.items() for value in pair])
+
+    def _tell(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
+        task = asyncio.get_running_loop().create_task(self._told(book, script, args))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _told(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
         try:
-            await self._store.eval(_RELEASE, book.keys, ids)
+            await self._store.eval(script, book.keys, args)
         except StoreFault:
             book.write_back_at = AT_ONCE
 
@@ -299,7 +372,12 @@ class Leases:
     def _store_changed(self, degraded: bool, _reason: str) -> None:
         if not degraded:
             for book in self._books.values():
+                book.returned_at = self._clock()
                 self._write_back_soon(book)
+
+
+def _ms(now: float, since: float | None) -> int:
+    return 0 if since is None else int((now - since) * 1000)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, int]]:

@@ -51,6 +51,7 @@ def parse(value: bytes) -> Reading:
         running=scrape.running,
         waiting=scrape.waiting,
         kv=scrape.kv,
+        kv_tokens=scrape.kv_tokens,
         gpu=scrape.gpu,
         gpu_at=None if scrape.gpu_age is None else at - scrape.gpu_age,
         reason=scrape.reason,

@@ -11,6 +11,7 @@ from gateway.errors import StoreFault
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, slot_name
+from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
 from gateway.model import Policy, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
@@ -26,8 +27,11 @@ class View:
     `current` is replaced whole, never changed. Times are seconds of the store's clock as last seen.
     """
 
-    def __init__(self, store: Store, leases: Leases, policy: Callable[[], Policy], circuits: Circuits) -> None:
+    def __init__(
+        self, store: Store, leases: Leases, lessons: Lessons, policy: Callable[[], Policy], circuits: Circuits
+    ) -> None:
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
+        self.lessons = lessons
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
@@ -47,8 +51,10 @@ class View:
     async def refresh(self) -> None:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
+        local = [name for name, upstreams in self._policy().backends.items() if upstreams[0].kind == "local"]
         try:
-            clock, found, loads, owners = await asyncio.gather(
+            _, clock, found, loads, owners = await asyncio.gather(
+                self.lessons.exchange(local),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),
@@ -76,7 +82,16 @@ class View:
         """The snapshot from what is known; also called when a circuit opens, so that the next request knows."""
         now = self.now()
         states = {name: self._state(upstream, now) for name, upstream in self._policy().upstreams.items()}
-        self.current = Snapshot(now, states, degraded=self._store.degraded, replicas=self._replicas)
+        lessons = self.lessons
+        self.current = Snapshot(
+            now,
+            states,
+            degraded=self._store.degraded,
+            replicas=self._replicas,
+            scales=dict(lessons.scales),
+            rules=lessons.rules,
+            learned=lessons.lengths,
+        )
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
         reading = self._readings.get(upstream.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from hashlib import sha256
 from ipaddress import ip_address
 
 from gateway.errors import InvalidKey
@@ -29,25 +30,48 @@ def credential(headers: dict[bytes, bytes]) -> str | None:
     return other.strip().decode("latin-1") if other else None
 
 
-def authenticate(policy: Policy, pepper: str, headers: dict[bytes, bytes], peer: str | None) -> Tenant:
-    """The tenant of this caller. Raises InvalidKey.
+class Keys:
+    """Tells a caller's tenant by the policy of the moment.
 
-    `policy.keys` maps keyed hashes to tenants; the literal `demo` in it (only in a folder whose managed backends are
-    all simulated) admits the key `demo`. No key configured at all: loopback peers only.
+    A keyed hash costs more than a look-up, so that of a key that was admitted is remembered until the policy changes:
+    what stays in memory is the plain SHA-256 of each such key, beside the tenant it led to. Never the key itself, and
+    nothing of callers that were refused; so there are never more of them than keys in the policy.
     """
-    key = credential(headers)
-    if not policy.keys:
-        if _is_loopback(peer):
-            return ANYBODY
-        raise InvalidKey("no key is configured on this gateway, so it answers loopback callers only")
-    if key is None:
-        raise InvalidKey("send your gateway key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
-    if key == DEMO_KEY and policy.simulated and DEMO_KEY in policy.keys:
-        return policy.tenants[policy.keys[DEMO_KEY]]
-    tenant = policy.keys.get(hash_key(pepper, key)) if key != DEMO_KEY else None
-    if tenant is None:
-        raise InvalidKey("this key is not known here")
-    return policy.tenants[tenant]
+
+    def __init__(self, pepper: str) -> None:
+        self._pepper = pepper
+        self._policy: Policy | None = None
+        self._admitted: dict[bytes, Tenant] = {}
+
+    def tenant(self, policy: Policy, headers: dict[bytes, bytes], peer: str | None) -> Tenant:
+        """The tenant of this caller. Raises InvalidKey.
+
+        `policy.keys` maps keyed hashes to tenants; the literal `demo` in it (only in a folder whose managed backends
+        are all simulated) admits the key `demo`. No key configured at all: loopback peers only.
+        """
+        if not policy.keys:
+            if _is_loopback(peer):
+                return ANYBODY
+            raise InvalidKey("no key is configured on this gateway, so it answers loopback callers only")
+        key = credential(headers)
+        if key is None:
+            raise InvalidKey("send your gateway key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
+        if policy is not self._policy:
+            self._policy, self._admitted = policy, {}
+        digest = sha256(key.encode()).digest()
+        tenant = self._admitted.get(digest)
+        if tenant is None:
+            tenant = self._admitted[digest] = self._look_up(policy, key)
+        return tenant
+
+    def _look_up(self, policy: Policy, key: str) -> Tenant:
+        if key == DEMO_KEY:
+            name = policy.keys.get(DEMO_KEY) if policy.simulated else None
+        else:
+            name = policy.keys.get(hash_key(self._pepper, key))
+        if name is None:
+            raise InvalidKey("this key is not known here")
+        return policy.tenants[name]
 
 
 def _is_loopback(peer: str | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.model import EndpointName, Outcome, Priority, Reason
 from gateway.policy.words import (
@@ -92,7 +92,7 @@ class LocalUpstream(UpstreamIn):
     max_num_seqs: Count = 256
     """The engine's own bound on sequences in one batch."""
     limit_work_s: Positive | None = None
-    """Leased work in GPU-seconds that it may hold; replaces the prior."""
+    """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
 
 
 class ManagedUpstream(UpstreamIn):
@@ -105,6 +105,28 @@ class ManagedUpstream(UpstreamIn):
 Endpoints = Annotated[tuple[EndpointName, ...], Field(min_length=1)]
 
 
+PemFile = Annotated[str, Field(min_length=1)]
+
+
+class TlsIn(Strict):
+    """How the https addresses of a backend are secured. PEM files; paths are relative to the policy folder."""
+
+    ca: PemFile | None = None
+    """The authorities that are trusted instead of the system's."""
+    cert: PemFile | None = None
+    """The certificate that we show, with its chain."""
+    key: PemFile | None = None
+    """Its private key, without a passphrase."""
+
+    @model_validator(mode="after")
+    def says_something(self) -> TlsIn:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("must set both `cert` and `key`, or neither")
+        if self.ca is None and self.cert is None:
+            raise ValueError("must set `ca`, or `cert` and `key`, or all three")
+        return self
+
+
 class LocalBackend(Strict):
     """Our own GPU workers."""
 
@@ -115,6 +137,7 @@ class LocalBackend(Strict):
     """A connected peer outside them is refused. Required unless every address is a loopback one."""
     endpoints: Endpoints | None = None
     """What its workers speak; default: by their engine. Other requests never go there."""
+    tls: TlsIn | None = None
     gpu: Gpu | None = None
     speed: SpeedIn | None = None
     upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
@@ -131,6 +154,7 @@ class ManagedBackend(Strict):
     dialect: Literal["openai"] = "openai"
     endpoints: Endpoints | None = None
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
+    tls: TlsIn | None = None
     private_endpoint_in: tuple[ZoneName, ...] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False
@@ -270,20 +294,15 @@ class TimeoutsIn(Strict):
         return self
 
 
-def _fixed_only(value: Any) -> Any:
-    if value == "learned":
-        raise ValueError("`learned` is not available yet: write `fixed`, or leave it out")
-    return value
-
-
 class RouteIn(Strict):
     """Where matching requests go. What is not written comes from `defaults`, key by key; `null` means none."""
 
     backends: Names | None = None
     """Tried in this order."""
     slo: SloIn | None = None
-    limit: Annotated[Literal["fixed"], BeforeValidator(_fixed_only)] = "fixed"
-    """How much a worker may hold: its `limit_work_s`, or the documented prior."""
+    limit: Literal["learned", "fixed"] = "learned"
+    """How much a worker may hold. `learned`: what the strictest SLO of its traffic allows, found out from its answers.
+    `fixed`: its `limit_work_s`, or the documented prior; so too where no rule has an `slo`."""
     max_wait: Duration | None = None
     """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
     spill: SpillIn | None = None

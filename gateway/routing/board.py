@@ -1,5 +1,4 @@
-"""The candidate lists of one (policy, snapshot): worked out once,
-so that a request's cost does not grow with the fleet."""
+"""What (policy, snapshot) alone say, worked out once, so that a request's cost does not grow with fleet or policy."""
 
 from __future__ import annotations
 
@@ -7,86 +6,169 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import NamedTuple, TypeVar
 
-from gateway.model import Demand, Model, Policy, Rule, Served, Snapshot, Threshold, UpstreamState
+from gateway.model import (
+    Demand,
+    Kind,
+    Learned,
+    Model,
+    Policy,
+    PoolKey,
+    Priority,
+    Rule,
+    Served,
+    Slo,
+    Snapshot,
+    Tenant,
+    Threshold,
+    UpstreamState,
+)
 from gateway.routing.filters import Standing, standing_drop
-from gateway.routing.learn import PRIOR, Learned
+from gateway.routing.guard import guard, limit_on
+from gateway.routing.learn import PRIOR
 from gateway.routing.residency import allows
 
 FRESH_SECONDS = 10.0
 """A reading older than this says nothing about now: vLLM's gauges lag 3 to 6 s, up to 18 s after a cold start."""
+MAX_REMEMBERED = 4096
+"""Answers kept of one kind. A policy asks for far fewer; callers who combine zones at will cost time, not memory."""
 _SIGNALS = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """What of one backend may serve one model at one endpoint under one demand. `drops` counts the rest by reason."""
 
+    backend: str
+    kind: Kind
     served: Served
     states: tuple[UpstreamState, ...]
     drops: Mapping[str, int]
 
 
+class Asked(NamedTuple):
+    """All that a plan may depend on of a request: names out of the policy and enumerations, never a caller's text."""
+
+    model: str
+    endpoint: str
+    tenant: Tenant
+    residency: Demand
+    priority: Priority
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The part of a decision that is the same for all requests that ask alike on one board."""
+
+    rule: Rule
+    model: Model
+    demand: Demand
+    permitted: frozenset[str]
+    home: tuple[Pool, ...]
+    """Of the rule's own backends, in its order; `spill` and `fallback` are where it may go beyond them."""
+    spill: tuple[Pool, ...]
+    fallback: tuple[Pool, ...]
+    spill_now: str | None
+    """As in Decision."""
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Immutable in meaning; the private dicts only remember what the pure functions below gave."""
+    """Immutable in meaning; the dicts only remember what the pure functions of this module and of `plan` gave."""
 
     policy: Policy
     snapshot: Snapshot
-    learned: Mapping[str, Learned] = field(default_factory=dict)
-    """Model name -> what its finished requests taught; a model without an entry has the prior."""
-    _pools: dict[tuple[str, str, Demand, str], Pool | None] = field(default_factory=dict)
+    plans: dict[Asked, Plan] = field(default_factory=dict)
+    _pools: dict[tuple[str, str, Demand, str, bool], Pool] = field(default_factory=dict)
+    _guards: dict[PoolKey, Slo | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
-    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
-        """None where `backend` does not serve `model` at all."""
-        key = (model.name, backend, demand, endpoint)
-        if key not in self._pools:
-            self._pools[key] = build_pool(self, model, backend, demand, endpoint)
-        return self._pools[key]
+    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, *, learned: bool) -> Pool:
+        """`learned`: whether the learned limits of its workers hold, or the fixed ones."""
+        key = (model.name, backend, demand, endpoint, learned)
+        found = self._pools.get(key)
+        if found is None:
+            found = remember(self._pools, key, build_pool(self, model, backend, demand, endpoint, learned))
+        return found
 
     def known(self, model: str) -> Learned:
-        return self.learned.get(model, PRIOR)
+        return self.snapshot.learned.get(model, PRIOR)
+
+    def guard(self, backend: str, model: str) -> Slo | None:
+        """What the learned limits of this backend's workers keep for this model; None where nothing is learned."""
+        key = (backend, model)
+        if key not in self._guards:
+            self._guards[key] = guard(self.policy, backend, model, self.snapshot.rules.get(key, ()))
+        return self._guards[key]
+
+    def limit(self, state: UpstreamState, model: str) -> int | None:
+        """The learned limit of a worker for a model, GPU-us; None where nothing is learned."""
+        upstream = state.upstream
+        slo = self.guard(upstream.backend, model) if upstream.kind == "local" else None
+        if slo is None:
+            return None
+        scale = self.snapshot.scales.get((upstream.backend, model), 1.0)
+        kv_tokens = None if state.reading is None else state.reading.kv_tokens
+        return limit_on(upstream, slo, self.known(model), scale, kv_tokens)
 
     def permitted(self, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
         """Names of all upstreams that the rule names and residency allows, up or down: the ground of the permit."""
         key = (rule.name, model.name, demand)
-        if key not in self._permits:
-            serving = {served.backend for served in model.served_by}
-            named = (*rule.backends, *(rule.spill.backends if rule.spill else ()), *rule.fallback)
-            self._permits[key] = frozenset(
-                upstream.name
-                for backend in named
-                if backend in serving
-                for upstream in self.policy.backends[backend]
-                if allows(demand, upstream, self.policy.zones)
-            )
-        return self._permits[key]
+        found = self._permits.get(key)
+        return remember(self._permits, key, build_permit(self, rule, model, demand)) if found is None else found
 
     def signals(self, backends: tuple[str, ...]) -> Mapping[str, float]:
         """The live readings that `spill.when` speaks of; a signal nobody published lately is absent."""
-        if backends not in self._signals:
-            self._signals[backends] = read_signals(self, backends)
-        return self._signals[backends]
+        found = self._signals.get(backends)
+        return remember(self._signals, backends, read_signals(self, backends)) if found is None else found
 
 
-def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str) -> Pool | None:
+def remember(memo: dict[K, V], key: K, value: V) -> V:
+    """`value`, kept under `key`; a full memo starts afresh, because what it holds can be worked out again."""
+    if len(memo) >= MAX_REMEMBERED:
+        memo.clear()
+    memo[key] = value
+    return value
+
+
+def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, learned: bool) -> Pool:
+    """A backend that does not serve the model has an empty pool: all of it is dropped by `capability`."""
+    upstreams = board.policy.backends[backend]
+    kind = upstreams[0].kind
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
-        return None
+        return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
     ctx = Standing(demand, board.policy.zones, endpoint)
     states, drops = [], Counter[str]()
-    for upstream in board.policy.backends[backend]:
+    for upstream in upstreams:
         state = board.snapshot.states.get(upstream.name) or UpstreamState(upstream)
         if state.upstream is not upstream:  # the snapshot is older or newer than the policy: its readings still hold
             state = replace(state, upstream=upstream)
         reason = standing_drop(ctx, state)
         if reason is None:
-            states.append(state)
+            limit = board.limit(state, model.name) if learned else None
+            states.append(state if limit is None else replace(state, limit=limit))
         else:
             drops[reason] += 1
-    return Pool(served, tuple(states), drops)
+    return Pool(backend, kind, served, tuple(states), drops)
+
+
+def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
+    serving = {served.backend for served in model.served_by}
+    named = (*rule.backends, *(rule.spill.backends if rule.spill else ()), *rule.fallback)
+    return frozenset(
+        upstream.name
+        for backend in named
+        if backend in serving
+        for upstream in board.policy.backends[backend]
+        if allows(demand, upstream, board.policy.zones)
+    )
 
 
 def read_signals(board: Board, backends: tuple[str, ...]) -> Mapping[str, float]:

@@ -1,47 +1,23 @@
-"""Step 5: which upstreams may serve this request, in which order, and why the others may not. Pure."""
+"""Step 5: which upstreams may serve this request, in which order, and why the others may not. Pure.
+
+`plan.py` finds model, rule and pools (standing filters) once per board; here each request narrows the pools (call
+filters) and samples them; `candidates.py` estimates and scores those sampled.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
-from gateway.errors import (
-    GatewayError,
-    InvalidRequest,
-    MaxCostExceeded,
-    ModelNotAllowed,
-    ModelNotFound,
-    NoCapacity,
-    ResidencyRefused,
-)
-from gateway.model import (
-    Candidate,
-    Decision,
-    Demand,
-    GenRequest,
-    Group,
-    Match,
-    Model,
-    Outcome,
-    Permit,
-    Priority,
-    Reason,
-    Rule,
-    Served,
-    Tenant,
-    UpstreamState,
-)
-from gateway.routing.board import Board, holds
-from gateway.routing.estimate import expected_price, price_ceiling, work_on
+from gateway.errors import GatewayError, InvalidRequest, MaxCostExceeded, ModelNotFound, NoCapacity, ResidencyRefused
+from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, Rule, UpstreamState
+from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.candidates import Candidates
 from gateway.routing.filters import call_drop
-from gateway.routing.learn import Learned
 from gateway.routing.pickers import sample
-from gateway.routing.residency import strictest
-from gateway.routing.scorers import score
+from gateway.routing.plan import plan_of
 
-CLASS_SHARE: dict[Priority, float] = {"interactive": 1.0, "standard": 0.9, "batch": 0.7}
-"""Share of a worker's limit that each class may fill, so that the higher classes always find some room."""
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
 
@@ -52,127 +28,66 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest or NoCapacity where
     nothing may, or can, serve it.
     """
-    model = find_model(request, board)
-    asked = strictest(request.residency, request.tenant.residency, model.residency)
-    rule = find_rule(request, asked, board)
-    demand = strictest(asked, rule.residency)
-    permitted = board.permitted(rule, model, demand)
-    drops = Counter[str]()
+    plan = plan_of(request, board)
+    learned = board.known(plan.model.name)
 
-    def groups(backends: tuple[str, ...], outcome: Outcome, reason: Reason) -> tuple[Group, ...]:
-        made = (
-            build_group(request, rule, model, demand, board, b, outcome, reason, excluded, rng, drops) for b in backends
-        )
-        return tuple(group for group in made if group is not None and group.candidates)
+    def group(pool: Pool, outcome: Outcome, reason: Reason) -> Group:
+        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned)
+        return Group(pool.backend, outcome, reason, candidates)
 
-    home: Reason = "residency" if demand else "local_has_room"
-    primary = tuple(
-        group
-        for backend in rule.backends
-        for group in (
-            groups((backend,), "local", home)
-            if board.policy.backends[backend][0].kind == "local"
-            else groups((backend,), "managed", "rule")
-        )
-    )
-    spill = rule.spill.backends if rule.spill else ()
-    if primary:
-        overflow = groups(spill, "spilled", "slo_limit")
-    elif drops["health"] or drops["failed_before"]:
-        overflow = groups(rule.fallback, "fallback", "no_healthy_worker")
-    else:  # nothing at home may or can serve it at all, up or down
-        overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
+    home = [narrow(pool, plan.rule, request, excluded) for pool in plan.home]
+    pools, outcome, reason = beyond(plan, home)
+    away = [narrow(pool, plan.rule, request, excluded) for pool in pools]
+    drops = tally((*home, *away))
+    primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
+    overflow = tuple([group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        refusal = nobody(request, rule, permitted, drops, bool(demand))
-        refusal.rule, refusal.drops = rule.name, dict(drops)
+        refusal = nobody(request, plan, drops)
+        refusal.rule, refusal.drops = plan.rule.name, drops
         raise refusal
-    permit = Permit(request.id, board.policy.version, permitted)
-    return Decision(rule, permit, demand, primary, overflow, drops, max_wait(request, rule), spill_word(rule, board))
+    permit = Permit(request.id, board.policy.version, plan.permitted)
+    wait = max_wait(request, plan.rule)
+    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)
 
 
-def find_model(request: GenRequest, board: Board) -> Model:
-    model = board.policy.models.get(request.model)
-    if model is None:
-        raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
-    if not may_use(request.tenant, model.name):
-        raise ModelNotAllowed("this key may not use this model", param="model")
-    return model
+def narrow(pool: Pool, rule: Rule, request: GenRequest, excluded: frozenset[str]) -> Pool:
+    """What is left of `pool` for this very request: without those that failed it before, and empty where a call filter
+    drops the backend. Who leaves is counted in its drops."""
+    if excluded:
+        fresh = tuple(state for state in pool.states if state.upstream.name not in excluded)
+        pool = without(pool, fresh, "failed_before")
+    why = call_drop(rule, request, pool.kind, pool.served)
+    return pool if why is None else without(pool, (), why)
 
 
-def may_use(tenant: Tenant, model: str) -> bool:
-    """Whether the tenant's allow-list holds this model; no list allows all."""
-    return tenant.models is None or any(fnmatchcase(model, glob) for glob in tenant.models)
+def without(pool: Pool, left: tuple[UpstreamState, ...], why: str) -> Pool:
+    gone = len(pool.states) - len(left)
+    return replace(pool, states=left, drops={**pool.drops, why: pool.drops.get(why, 0) + gone}) if gone else pool
 
 
-def find_rule(request: GenRequest, demand: Demand, board: Board) -> Rule:
-    """First match wins."""
-    for rule in board.policy.rules:
-        if matches(rule.match, request, demand):
-            return rule
-    raise ModelNotFound("no rule of the policy matches this request", param="model")
+def at_home(pool: Pool, plan: Plan) -> tuple[Outcome, Reason]:
+    if pool.kind == "managed":
+        return "managed", "rule"
+    return "local", "residency" if plan.demand else "local_has_room"
 
 
-def matches(match: Match, request: GenRequest, demand: Demand) -> bool:
-    return (
-        (match.model is None or fnmatchcase(request.model, match.model))
-        and (match.endpoint is None or match.endpoint == request.endpoint)
-        and (match.tenant is None or match.tenant == request.tenant.name)
-        and (match.residency is None or (match.residency == "any") is bool(demand))
-        and (match.priority is None or match.priority == request.priority)
-        and (match.stream is None or match.stream is request.stream)
-    )
+def beyond(plan: Plan, home: Sequence[Pool]) -> tuple[tuple[Pool, ...], Outcome, Reason]:
+    """Where it may go when `home` is full, or because nothing there is left for it."""
+    if any(pool.states for pool in home):
+        return plan.spill, "spilled", "slo_limit"
+    drops = tally(home)
+    if "health" in drops or "failed_before" in drops:
+        return plan.fallback, "fallback", "no_healthy_worker"
+    return plan.spill, "spilled", "residency" if "residency" in drops else "capability"  # up or down, none ever could
 
 
-def build_group(
-    request: GenRequest,
-    rule: Rule,
-    model: Model,
-    demand: Demand,
-    board: Board,
-    backend: str,
-    outcome: Outcome,
-    reason: Reason,
-    excluded: frozenset[str],
-    rng: Random,
-    drops: Counter[str],
-) -> Group | None:
-    """The sampled candidates of one backend; what was dropped is added to `drops`."""
-    pool = board.pool(model, backend, demand, request.endpoint)
-    if pool is None:
-        drops["capability"] += len(board.policy.backends[backend])
-        return None
-    drops.update(pool.drops)
-    fresh = [s for s in pool.states if s.upstream.name not in excluded] if excluded else pool.states
-    if len(fresh) < len(pool.states):
-        drops["failed_before"] += len(pool.states) - len(fresh)
-    candidates, learned = [], board.known(model.name)
-    for state in sample(fresh, rng):
-        why = call_drop(rule, request, state, pool.served)
-        if why is None:
-            candidates.append(candidate(request, state, pool.served, learned))
-        else:
-            drops[why] += 1
-    return Group(backend, outcome, reason, tuple(candidates))
-
-
-def candidate(request: GenRequest, state: UpstreamState, served: Served, learned: Learned) -> Candidate:
-    upstream = state.upstream
-    share = CLASS_SHARE[request.priority] if upstream.kind == "local" else 1.0
-    limit = max(1, int((upstream.limit if state.limit is None else state.limit) * share))
-    price = None if served.price is None else expected_price(served.price, request, learned)
-    most = None if served.price is None else price_ceiling(served.price, request)
-    return Candidate(
-        upstream=upstream,
-        served=served,
-        score=score(request, state, served),
-        work=min(work_on(upstream, request, learned), limit),
-        limit=limit,
-        seats=upstream.seats,
-        outside=state.outside,
-        life=state.life,
-        price=price,
-        price_most=price if most is None else most,
-    )
+def tally(pools: Iterable[Pool]) -> dict[str, int]:
+    """The drops of all pools together, by reason; a reason that dropped nobody is absent."""
+    drops: dict[str, int] = {}
+    for pool in pools:
+        for why, count in pool.drops.items():
+            drops[why] = drops.get(why, 0) + count
+    return drops
 
 
 def max_wait(request: GenRequest, rule: Rule) -> float:
@@ -180,36 +95,23 @@ def max_wait(request: GenRequest, rule: Rule) -> float:
     return rule.max_wait if request.max_wait is None else min(rule.max_wait, request.max_wait)
 
 
-def spill_word(rule: Rule, board: Board) -> str | None:
-    """The first threshold of `spill.when` that holds now, in the user's words."""
-    if rule.spill is None or not rule.spill.when:
-        return None
-    signals = board.signals(rule.backends)
-    for threshold in rule.spill.when:
-        if holds(threshold, signals):
-            sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
-            return f"{threshold.signal} {sign} {threshold.value:g}"
-    return None
-
-
-def nobody(
-    request: GenRequest, rule: Rule, permitted: frozenset[str], drops: Counter[str], flagged: bool
-) -> GatewayError:
+def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:
     """Why there is no candidate at all: the caller's demand, the caller's limits, or nothing is up."""
-    if not permitted:
-        if flagged:
+    rule = plan.rule
+    if not plan.permitted:
+        if plan.demand:
             return ResidencyRefused(f"rule `{rule.name}` has no upstream where this request's data may go")
         return ModelNotFound(f"rule `{rule.name}` names no backend that serves this model", param="model")
-    if drops["health"] or drops["failed_before"]:
+    if "health" in drops or "failed_before" in drops:
         tried = "every upstream that may serve it is down"
         return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
-    if drops["max_cost"]:
+    if "max_cost" in drops:
         return MaxCostExceeded("no upstream is sure to stay under X-Gateway-Max-Cost-Usd; set max_tokens or raise it")
-    if drops["capability"] and not drops["fields"]:
+    if "capability" in drops and "fields" not in drops:
         return ModelNotFound(
             f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
         )
-    if not drops["fields"]:
+    if "fields" not in drops:
         return NoCapacity(f"rule `{rule.name}` has no upstream for it", retry_after=RETRY_AFTER_DOWN_SECONDS)
     names = ", ".join(request.fields)
     return InvalidRequest(

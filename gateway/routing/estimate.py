@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.model import GenRequest, Price, Speed, Upstream, Usage
-from gateway.routing.learn import PRIOR, Learned
+from typing import NamedTuple
+
+from gateway.model import GenRequest, Learned, Price, Served, Speed, Upstream, Usage
+from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
 MANAGED_UNIT = 1
@@ -22,19 +24,22 @@ def output_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
     return each * request.n
 
 
+def work_of(upstream: Upstream, input_tokens: int, output: int) -> int:
+    """The work in GPU-us of so many tokens there, before any clamping to a limit."""
+    if upstream.kind == "managed":
+        return MANAGED_UNIT
+    return work_us(upstream.speed, upstream.seats, input_tokens, output)
+
+
 def work_on(upstream: Upstream, request: GenRequest, learned: Learned = PRIOR) -> int:
     """The work in GPU-us that `request` is expected to take there; the pick clamps it to the limit,
     so that an idle worker takes it."""
-    if upstream.kind == "managed":
-        return MANAGED_UNIT
-    return work_us(upstream.speed, upstream.seats, prompt_tokens(request, learned), output_tokens(request, learned))
+    return work_of(upstream, prompt_tokens(request, learned), output_tokens(request, learned))
 
 
 def work_left(upstream: Upstream, request: GenRequest, learned: Learned = PRIOR) -> int:
     """What of `work_on` is still to do once the first token is out: the lease gives back the rest."""
-    if upstream.kind == "managed":
-        return MANAGED_UNIT
-    return work_us(upstream.speed, upstream.seats, 0, output_tokens(request, learned))
+    return work_of(upstream, 0, output_tokens(request, learned))
 
 
 def price_of(price: Price, input_tokens: int, output: int) -> float:
@@ -54,6 +59,25 @@ def price_ceiling(price: Price, request: GenRequest) -> float | None:
     if request.max_tokens is None or not request.text_only:
         return None
     return price_of(price, len(request.body), request.max_tokens * request.n)
+
+
+class Estimate(NamedTuple):
+    """What one request would ask of any upstream of one backend, and what it would cost there."""
+
+    input_tokens: int
+    output_tokens: int
+    price: float | None
+    """Expected, in USD; None for our own workers."""
+    price_most: float | None
+    """The most it can cost where that is bounded, else the expected price."""
+
+
+def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:
+    prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
+    if served.price is None:
+        return Estimate(prompt, output, None, None)
+    price, most = price_of(served.price, prompt, output), price_ceiling(served.price, request)
+    return Estimate(prompt, output, price, price if most is None else most)
 
 
 def amortised_price(upstream: Upstream, speed: Speed, usage: Usage) -> float | None:

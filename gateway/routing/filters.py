@@ -1,7 +1,8 @@
 """Filters: each drops an upstream with a reason, or lets it pass.
 
-STANDING filters depend on policy and snapshot alone and are worked out once per snapshot; CALL filters look at the
-request and run on the few sampled candidates. A new filter is a function, a row here, and a row in its table test.
+STANDING filters judge one upstream by policy and snapshot alone and are worked out once per snapshot. CALL filters
+look at the request and judge a whole backend, which has one kind and one price, once per request. A new filter is a
+function, a row in one of the two tables, and a row in its table test.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.model import Demand, GenRequest, Rule, Served, UpstreamState
+from gateway.model import Demand, GenRequest, Kind, Rule, Served, UpstreamState
 from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
@@ -37,17 +38,17 @@ def health(_: Standing, state: UpstreamState) -> bool:
     return state.out is None
 
 
-def max_cost(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> bool:
+def max_cost(_: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
     """Money that leaves: only managed upstreams can break a caller's `X-Gateway-Max-Cost-Usd`."""
-    if request.max_cost is None or state.upstream.kind == "local" or served.price is None:
+    if request.max_cost is None or kind == "local" or served.price is None:
         return True
     ceiling = price_ceiling(served.price, request)
     return ceiling is not None and ceiling <= request.max_cost
 
 
-def fields(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> bool:
+def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:
     """Fields that change price, scheduling or retention, where rule or default refuses them towards this kind."""
-    return all(action(rule, state.upstream.kind, name) != "refuse" for name in request.fields)
+    return all(action(rule, kind, name) != "refuse" for name in request.fields)
 
 
 STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
@@ -55,15 +56,21 @@ STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
     ("capability", capability),
     ("health", health),
 )
-CALL: tuple[tuple[str, Callable[[Rule, GenRequest, UpstreamState, Served], bool]], ...] = (
+CALL: tuple[tuple[str, Callable[[Rule, GenRequest, Kind, Served], bool]], ...] = (
     ("max_cost", max_cost),
     ("fields", fields),
 )
 
 
 def standing_drop(ctx: Standing, state: UpstreamState) -> str | None:
-    return next((name for name, passes in STANDING if not passes(ctx, state)), None)
+    for name, passes in STANDING:
+        if not passes(ctx, state):
+            return name
+    return None
 
 
-def call_drop(rule: Rule, request: GenRequest, state: UpstreamState, served: Served) -> str | None:
-    return next((name for name, passes in CALL if not passes(rule, request, state, served)), None)
+def call_drop(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> str | None:
+    for name, passes in CALL:
+        if not passes(rule, request, kind, served):
+            return name
+    return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from gateway.model import Learned
 from gateway.routing.priors import TYPICAL_OUTPUT_TOKENS, TYPICAL_PROMPT_TOKENS
 
 BYTES_PER_TOKEN = 4.2
@@ -14,25 +13,7 @@ PRIOR_WEIGHT = 20
 """How many observations the prior is worth."""
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """Means over the finished requests of one model: prompt tokens, prompt bytes, output tokens; `seen` counts them.
-
-    Means, not quantiles, because work adds up: a worker's load is a sum over its requests. Splitting the output by the
-    size of the prompt was tried and cost more (docs/limit.md).
-    """
-
-    prompt: float = TYPICAL_PROMPT_TOKENS
-    text: float = TYPICAL_PROMPT_TOKENS * BYTES_PER_TOKEN
-    output: float = TYPICAL_OUTPUT_TOKENS
-    seen: int = 0
-
-    @property
-    def bytes_per_token(self) -> float:
-        return self.text / self.prompt
-
-
-PRIOR = Learned()
+PRIOR = Learned(TYPICAL_PROMPT_TOKENS, TYPICAL_PROMPT_TOKENS * BYTES_PER_TOKEN, TYPICAL_OUTPUT_TOKENS)
 
 
 def learn(before: Learned, prompt_bytes: int, prompt_tokens: int, output_tokens: int) -> Learned:

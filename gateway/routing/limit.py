@@ -16,8 +16,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.model import Slo, Speed
-from gateway.routing.learn import Learned
+from gateway.model import Learned, Slo, Speed
 from gateway.routing.priors import work_us
 
 RATE = 0.03

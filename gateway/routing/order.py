@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from gateway.model import Decision, Group, Reason, UpstreamState
+from gateway.model import Candidate, Decision, Group, Reason, UpstreamState
 
 KV_PRESSURE = 0.9
 """KV use from which a full worker is called full of memory rather than of work."""
@@ -19,12 +19,11 @@ def order(decision: Decision) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
     return decision.primary, decision.overflow
 
 
-def why_full(states: Iterable[UpstreamState], *, waited: bool) -> Reason:
+def why_full(home: Sequence[tuple[Candidate, UpstreamState]], *, waited: bool) -> Reason:
     """Why no local worker had room, for the header and the receipt."""
-    seen = list(states)
-    if seen and all(state.outside > OUTSIDE_SHARE * state.upstream.limit for state in seen):
+    if home and all(one.outside > OUTSIDE_SHARE * one.limit for one, _ in home):
         return "outside_load"
-    kv = [state.reading.kv for state in seen if state.reading is not None and state.reading.kv is not None]
+    kv = [state.reading.kv for _, state in home if state.reading is not None and state.reading.kv is not None]
     if kv and min(kv) >= KV_PRESSURE:
         return "kv_pressure"
     return "queue_wait" if waited else "slo_limit"

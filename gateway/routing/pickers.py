@@ -49,6 +49,10 @@ def sample(candidates: Sequence[T], rng: Random, k: int = MAX_SAMPLED) -> list[T
     The order matters as much as the choice: ties go to the first, and replicas that see equal loads must not all send
     to the same worker.
     """
-    if len(candidates) <= k:
-        return sorted(candidates, key=lambda _: rng.random())  # a third of what Random.sample takes for all of a list
-    return rng.sample(candidates, k)
+    count, draw = len(candidates), rng.random
+    if count <= k:  # by random keys: a third of what Random.sample takes for all of a list
+        return sorted(candidates, key=lambda _: draw()) if count > 1 else list(candidates)
+    chosen: dict[int, None] = {}  # in the order of their first draw
+    while len(chosen) < k:
+        chosen[int(draw() * count)] = None
+    return [candidates[index] for index in chosen]

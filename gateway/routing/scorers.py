@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.model import GenRequest, Served, UpstreamState
-from gateway.routing.estimate import expected_price
+from gateway.model import UpstreamState
+from gateway.routing.estimate import Estimate
 
 _PRICE_SCALE_USD = 0.001
 """The price at which an upstream scores one half: about a 1,000-token chat at $1 per million."""
 
 
-def cheapness(request: GenRequest, state: UpstreamState, served: Served) -> float:
+def cheapness(ask: Estimate, _: UpstreamState) -> float:
     """1 for free, 0.5 at a tenth of a cent, towards 0. Local upstreams are all alike here."""
-    if served.price is None:
+    if ask.price is None:
         return 1.0
-    return _PRICE_SCALE_USD / (_PRICE_SCALE_USD + expected_price(served.price, request))
+    return _PRICE_SCALE_USD / (_PRICE_SCALE_USD + ask.price)
 
 
-SCORERS: tuple[tuple[str, float, Callable[[GenRequest, UpstreamState, Served], float]], ...] = (
-    ("cheapness", 1.0, cheapness),
-)
+SCORERS: tuple[tuple[str, float, Callable[[Estimate, UpstreamState], float]], ...] = (("cheapness", 1.0, cheapness),)
+"""A new scorer is a function, a row here (name, weight, function), and a row in its table test. It sees the request
+through its estimate, which is made once for all candidates of a backend."""
 
 
-def score(request: GenRequest, state: UpstreamState, served: Served) -> float:
-    return sum(weight * scorer(request, state, served) for _, weight, scorer in SCORERS)
+def score(ask: Estimate, state: UpstreamState) -> float:
+    total = 0.0
+    for _, weight, scorer in SCORERS:
+        total += weight * scorer(ask, state)
+    return total

@@ -14,9 +14,11 @@ loses at most the last second (`appendfsync everysec`).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -39,6 +41,7 @@ SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 LOCK_WAIT, READY_WAIT, STOP_WAIT = 1.0, 10.0, 5.0
 """Seconds: for the server of a run that was just killed to end; for the append-only file to load; for a clean stop."""
 POLL = 0.005
+MIND_SECONDS = 2.0
 PR_SET_PDEATHSIG = 1
 SOCKET, TEMPORARY = "store.sock", "gateway-store-"
 OPTIONS = {
@@ -51,6 +54,8 @@ OPTIONS = {
     "maxmemory-policy": "noeviction",
     "logfile": "store.log",
 }
+
+_log = logging.getLogger("gateway")
 
 
 class Embedded:
@@ -72,10 +77,11 @@ class Embedded:
         return self._process.pid
 
     @classmethod
-    def start(cls, folder: Path, *, binary: Path | None = None) -> Self:
+    def start(cls, folder: Path, *, binary: Path | None = None, socket_path: Path | None = None) -> Self:
         """Start a server on `folder` and wait until it answers (about 0.1 s). Raises StartupFault.
 
-        `binary`: another valkey-server or redis-server than the bundled one. Blocks: call it before the loop runs.
+        `binary`: another valkey-server or redis-server than the bundled one. `socket_path`: where the socket was before
+        and clients look for it. Blocks: call it before the loop runs.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded store is tied to the thread that starts it: start it from the main thread")
@@ -83,7 +89,7 @@ class Embedded:
         folder = _private(folder)
         lock = _lock(folder)
         try:
-            path, notice = _socket_path(folder, lock)
+            path, notice = _socket_path(folder, lock, socket_path)
             fresh = not any((folder / "appendonlydir").glob("*"))
             process = _spawn(program, folder, path, lock)
             os.pwrite(lock, f"{process.pid}\n{path}\n".encode(), 0)
@@ -103,9 +109,21 @@ class Embedded:
         return not self._stopped and self._process.poll() is not None
 
     def revive(self, folder: Path) -> None:
-        """Start a server on `folder` again after this one ended. Raises StartupFault. Blocks for about 0.1 s."""
-        again = type(self).start(folder)
-        self._process, self._socket, self.fresh = again._process, again._socket, again.fresh
+        """Start a server on `folder` and on the same socket again after this one ended. Raises StartupFault. Blocks for
+        about 0.1 s."""
+        again = type(self).start(folder, socket_path=self._socket)
+        self._process, self.fresh = again._process, again.fresh
+
+    async def mind(self, folder: Path) -> None:
+        """Revive the server whenever it was killed, until cancelled; meanwhile the gateway is degraded."""
+        while True:
+            await asyncio.sleep(MIND_SECONDS)
+            if self.ended:
+                _log.error("the embedded store ended; starting it again", extra={"fields": {"folder": str(folder)}})
+                try:
+                    self.revive(folder)
+                except (StartupFault, OSError) as fault:
+                    _log.error("the embedded store did not start", extra={"fields": {"fault": str(fault)}})
 
     def stop(self) -> None:
         """End the server and wait for it. Calling it again does nothing."""
@@ -168,12 +186,16 @@ def _lock(folder: Path) -> int:
             return lock
 
 
-def _socket_path(folder: Path, lock: int) -> tuple[Path, str | None]:
+def _socket_path(folder: Path, lock: int, before: Path | None) -> tuple[Path, str | None]:
     """Where the socket goes, and a notice where the folder's path is too long; what a killed run left is removed."""
     leftover = os.pread(lock, 4096, 0).decode().split("\n")
     if len(leftover) > 1:
         _remove_socket(Path(leftover[1]))
     os.ftruncate(lock, 0)
+    if before is not None:
+        before.parent.mkdir(mode=0o700, exist_ok=before.parent == folder)
+        before.unlink(missing_ok=True)
+        return before, None
     path = folder / SOCKET
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
         path.unlink(missing_ok=True)

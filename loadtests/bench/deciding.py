@@ -12,11 +12,11 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.model import Decision, GenRequest, Snapshot, Tenant, UpstreamState
+from gateway.model import GenRequest, Snapshot, Tenant, UpstreamState
 from gateway.policy.live import LivePolicy
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from loadtests.bench.policy import many_rules
+from loadtests.bench.policy import WORKERS, many_rules, whole_policy
 from loadtests.bench.wire import MODEL
 
 RULES = 20
@@ -25,30 +25,45 @@ CALLS, ROUNDS = 500, 15
 CANDIDATES = 16
 PER_BACKEND = 8
 """At most as many of one backend become candidates, so 16 take two backends."""
+_NO_PORT = 9
+"""Where the upstreams would be: nothing is sent."""
 _US = 1e6
 
 
-def board(backends: int, upstreams: int) -> Board:
+def board(write: Callable[[Path], None]) -> Board:
+    """Everything up and idle under the policy that `write` puts into a folder."""
     with tempfile.TemporaryDirectory() as name:
-        many_rules(Path(name), backends, upstreams, RULES)
+        write(Path(name))
         policy = LivePolicy(Path(name)).current
     now = time.time()
     return Board(policy, Snapshot(now, {name: UpstreamState(one) for name, one in policy.upstreams.items()}))
 
 
-def call(chosen: Board, candidates: int) -> Callable[[], Decision]:
-    """One call on a board that has been used before, as all but the first after a refresh are."""
+def fleet(backends: int, upstreams: int) -> Board:
+    return board(lambda folder: many_rules(folder, backends, upstreams, RULES))
+
+
+def call(chosen: Board, candidates: int) -> Callable[[], int]:
+    """One call on a board that has been used before, as all but the first after a refresh are.
+
+    It looks at every candidate at home, which are only then worked out, and at no overflow: that is looked at when the
+    fleet is full.
+    """
     rng = random.Random(1)
     asked = GenRequest("r1", "chat/completions", MODEL, Tenant("t"), b"", prompt_bytes=2_000, max_tokens=64)
-    made = sum(len(group.candidates) for group in decide(asked, chosen, rng).primary)
-    if made != candidates:
+
+    def one() -> int:
+        return sum([len(tuple(group.candidates)) for group in decide(asked, chosen, rng).primary])
+
+    if (made := one()) != candidates:
         raise SystemExit(f"decide() gave {made} candidates where {candidates} were to be timed")
-    return lambda: decide(asked, chosen, rng)
+    return one
 
 
 def main() -> None:
-    calls = {f"fleet_{size}": call(board(1, size), PER_BACKEND) for size in FLEETS}
-    calls["candidates_16"] = call(board(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
+    calls = {f"fleet_{size}": call(fleet(1, size), PER_BACKEND) for size in FLEETS}
+    calls["candidates_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
+    calls["whole_policy"] = call(board(lambda folder: whole_policy(folder, _NO_PORT)), WORKERS)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, one in calls.items():

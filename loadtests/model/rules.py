@@ -9,6 +9,7 @@ from random import Random
 from gateway.model import (
     Demand,
     GenRequest,
+    Learned,
     Match,
     Model,
     Policy,
@@ -25,7 +26,7 @@ from gateway.model import (
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import work_left
-from gateway.routing.learn import PRIOR, Learned, learn
+from gateway.routing.learn import PRIOR, learn
 from gateway.routing.limit import Admitted, bounds, clamp, expected_limit_us, factor
 from gateway.routing.pickers import pick, sample
 from gateway.routing.priors import DEFAULT_SPEED, prior_limit_us, work_us
@@ -77,12 +78,12 @@ class LearnedLimit:
         worker = self.worker
         self._expected = expected_limit_us(worker.speed, worker.seats, fleet.slo, self.learned)
         self._scale_seen = self.scale
-        limit = max(1, round(self.scale * self._expected))
         states = {
-            one.name: UpstreamState(one, outside=outside, limit=limit)
+            one.name: UpstreamState(one, outside=outside)
             for one, outside in zip(self.policy.backends["gpu"], fleet.outside, strict=True)
         }
-        self._board = Board(self.policy, Snapshot(now, states), {"m": self.learned})
+        snapshot = Snapshot(now, states, scales={("gpu", "m"): self.scale}, learned={"m": self.learned})
+        self._board = Board(self.policy, snapshot)
 
     def place(self, fleet: Fleet, ask: Ask, now: float) -> Held | None:
         request = GenRequest(

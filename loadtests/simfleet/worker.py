@@ -43,6 +43,8 @@ class Worker(Service):
         self._owners: dict[Sequence, tuple[Answer, int]] = {}
         self._sequences: dict[Answer, list[Sequence]] = {}
         self._frozen: bytes | None = None
+        self.scrapes = 0
+        """How often its page was asked for, over all its lives."""
         self.revive()
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -90,6 +92,7 @@ class Worker(Service):
             "preemptions": engine.preemptions,
             "generation_tokens": self.driver.stats.generation_tokens,
             "started": self.started,
+            "scrapes": self.scrapes,
         }
 
     def gpu(self) -> GpuReading:
@@ -105,6 +108,7 @@ class Worker(Service):
         if self.faults.hang and not await exchange.wait(self.generation):
             return
         if exchange.path == "/metrics":
+            self.scrapes += 1
             await exchange.reply(200, self._frozen or self._render(), content_type=_TEXT)
         elif exchange.path == "/version":
             await exchange.reply(200, {"version": VERSION})

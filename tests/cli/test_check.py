@@ -49,7 +49,7 @@ def test_unless_strict(folder: Path) -> None:
 
 def test_faults_of_policy_and_cases_one_a_line(folder: Path) -> None:
     for file, old, new in (
-        ("routing.yaml", "limit: fixed", "limit: learned"),
+        ("routing.yaml", "limit: learned", "limit: 8"),
         ("cases/spill.yaml", "load: 0.2", "load: -1"),
     ):
         text = (folder / file).read_text()
@@ -58,7 +58,7 @@ def test_faults_of_policy_and_cases_one_a_line(folder: Path) -> None:
     result = run(folder)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "routing.yaml:24:14: rules[1].route.limit: `learned` is not available yet: write `fixed`, or leave it out",
+        "routing.yaml:24:14: rules[1].route.limit: must be one of `learned`, `fixed`",
         "cases/spill.yaml:10:72: cases[1].fleet.h100-3.load: must be at least 0",
     ]
 

@@ -10,23 +10,32 @@ from typing import Any
 
 import pytest
 
+from gateway.admission import Look
 from gateway.edge.account import Account, Attempt, cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
-from gateway.model import Demand, Lease, Seen, Usage
+from gateway.model import Candidate, Demand, Lease, Served, Snapshot, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
-from tests.worlds import board, request, rule, upstream
+from tests.worlds import board, reading, request, rule, state, upstream
 from tests.worlds import policy as policy_of
 
 USAGE = Usage(input_tokens=1_000_000, output_tokens=100_000, cached_tokens=10)
 KEYS = {
     *("id", "client_id", "time", "tenant", "model", "policy", "rule", "residency", "candidates", "drops", "chosen"),
-    *("attempts", "outcome", "reason", "spill_when", "removed", "error", "usage", "cost", "times"),
+    *("attempts", "outcome", "reason", "spill_when", "removed", "error", "usage", "cost", "forecast", "times"),
 }
 
 
 def account(**asked: Any) -> Account:
     return Account(request(arrived=time.monotonic(), ready=time.monotonic(), **asked), "v1")
+
+
+def look(name: str, leased: int = 0, limit: int = 1000) -> Look:
+    """At a worker that holds so much work, with a reading that is a quarter of a second old."""
+    worker = upstream(name, "gpu")
+    seen = state(worker, reading=reading(at=99.75, waiting=3, gpu=0.9))
+    candidate = Candidate(worker, Served("gpu", "m"), 1.0, 10, limit, 8, 0, 0)
+    return Look(candidate, leased, Snapshot(100.0, {name: seen}))
 
 
 def served(made: Account, overflow: bool = False) -> Lease:
@@ -35,7 +44,7 @@ def served(made: Account, overflow: bool = False) -> Lease:
     group = (decision.overflow if overflow else decision.primary)[0]
     candidate = group.candidates[0]
     made.decision = decision
-    made.visit.seen["w1"] = Seen("w1", 1.0, 10, 0.95, 1000, queue_depth=3, gpu=0.9, age=0.25)
+    made.visit.looks["w1"] = look("w1", leased=950)
     made.lease = Lease("id", candidate, group, f"{candidate.upstream.name}@0")
     return made.lease
 
@@ -55,7 +64,7 @@ def test_an_answer_of_our_own_costs_its_gpu_time() -> None:
 
 def test_a_worker_without_a_price_costs_an_unknown_amount_not_nothing() -> None:
     lease = served(account())
-    candidate = replace(lease.candidate, upstream=upstream("w1", "gpu", usd_per_hour=None))
+    candidate = lease.candidate._replace(upstream=upstream("w1", "gpu", usd_per_hour=None))
     assert cost_of(replace(lease, candidate=candidate), USAGE).usd is None
 
 
@@ -134,11 +143,9 @@ def test_a_name_that_no_policy_could_give_is_cut() -> None:
 def test_past_two_kilobytes_the_chosen_candidate_is_the_last_to_go() -> None:
     made = account()
     lease = served(made, overflow=True)
-    made.visit.seen.clear()
-    for number in range(30):
-        made.visit.seen[f"w{number}"] = Seen(f"w{number}", 1.0, 10**6, 0.95, 10**7, 3, 0.9, 0.25)
     name = lease.candidate.upstream.name
-    made.visit.seen[name] = Seen(name, 0.9, 1, 0.0, 1000)
+    made.visit.looks = {f"w{number}": look(f"w{number}", 9_500_000, 10_000_000) for number in range(30)}
+    made.visit.looks[name] = look(name)
     kept = json.loads(encode(made.receipt()))
     assert kept["cut"] is True
     assert len(kept["candidates"]) > 1

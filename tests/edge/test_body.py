@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.body import Body, ClientLeft, decode, read
+from gateway.edge.body import Body, ClientLeft, decode, holds, read, receive_within
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
@@ -141,6 +141,38 @@ def test_any_bytes_are_a_body_or_a_contract_error(raw: bytes) -> None:
         assert decode(raw).model is not None
 
 
+@given(st.binary(max_size=30).map(lambda raw: bytes(byte for byte in raw if byte >= 0x20 and byte not in b'"\\\\')))
+def test_a_body_is_utf_8_also_where_nothing_of_it_is_read(inner: bytes) -> None:
+    try:
+        inner.decode()
+    except UnicodeDecodeError as fault:
+        with pytest.raises(InvalidRequest, match=rf"UTF-8 \(byte {18 + fault.start}\)"):
+            decode(b'{"model":"m","x":"' + inner + b'"}')
+    else:
+        assert decode(b'{"model":"m","x":"' + inner + b'"}').model == "m"
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        (b"\\ud83d\\ude00", True),
+        ("\U0001f600".encode(), True),
+        (b"\\ud800", False),
+        (b"\\ude00\\ud83d", False),
+        (b"\xed\xa0\x80", False),  # a surrogate as if it were a character
+        (b"\xc0\xaf", False),  # a slash, longer than need be
+    ],
+)
+@pytest.mark.parametrize("field", [b"model", b"x"])
+def test_surrogates_come_in_pairs_and_escaped(text: bytes, fine: bool, field: bytes) -> None:
+    raw = b'{"model":"m","' + field + b'":"' + text + b'"}'
+    if fine:
+        assert bytes(decode(raw).fields[field.decode()]) == b'"' + text + b'"'
+    else:
+        with pytest.raises(InvalidRequest):
+            decode(raw)
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -237,6 +269,49 @@ async def test_a_caller_that_dawdles(first: list[bytes]) -> None:
         await read(call(JSON), receive, 10, 0.01)
 
 
+async def test_a_message_for_which_the_server_waits_several_times() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def receive() -> MutableMapping[str, Any]:
+        for _ in range(3):
+            waiting: asyncio.Future[None] = loop.create_future()
+            loop.call_soon(waiting.set_result, None)
+            await waiting
+            await asyncio.sleep(0)
+        return {"type": "http.request"}
+
+    assert await receive_within(receive, 1.0) == {"type": "http.request"}
+
+
+async def test_a_reader_that_is_cancelled_ends_what_it_waited_for() -> None:
+    ended = asyncio.Event()
+
+    async def receive() -> MutableMapping[str, Any]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return {}
+
+    reader = asyncio.create_task(receive_within(receive, 10.0))
+    await asyncio.sleep(0)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_fault_of_the_server_is_not_hidden(at_once: bool) -> None:
+    async def receive() -> MutableMapping[str, Any]:
+        if not at_once:
+            await asyncio.sleep(0)
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        await receive_within(receive, 10.0)
+
+
 @pytest.mark.parametrize(
     ("more", "prompts"),
     [
@@ -262,6 +337,28 @@ def test_the_larger_cap_counts_and_pictures_are_told() -> None:
     assert decode(b'{"model":"m","max_tokens":100000,"max_completion_tokens":1}').max_tokens == 100000
     assert decode(b'{"model":"m","messages":[]}').text_only
     assert not decode(b'{"model":"m","messages":[{"content":[{"type":"image_url","image_url":{}}]}]}').text_only
+
+
+@given(
+    st.lists(st.sampled_from([b'"', b'\\"', b'"image"', b'"file', b'_url"', b'"image_url"', b"x" * 999]), max_size=30),
+    st.sampled_from(sorted(ENDPOINTS)),
+)
+def test_where_media_stand_in_a_body_makes_no_difference(pieces: list[bytes], name: str) -> None:
+    raw, words = b"".join(pieces), ENDPOINTS[name].media
+    assert holds(raw, words) is (words.search(raw) is not None)
+
+
+@pytest.mark.parametrize("place", [0, 4095, 4096, 50_000, 99_000])
+@pytest.mark.parametrize("filler", [b"x", b'"'])
+def test_a_picture_is_found_anywhere_in_a_large_body(place: int, filler: bytes) -> None:
+    words = ENDPOINTS["chat/completions"].media
+    raw = filler * 100_000
+    assert not holds(raw, words)
+    assert holds(raw[:place] + b'"image_url"' + raw[place:], words)
+
+
+def test_a_body_shows_nothing_of_itself_in_its_repr() -> None:
+    assert MARKER not in repr(decode(body()))
 
 
 def test_a_value_that_means_the_default_is_no_known_field_and_stays_in_the_body() -> None:

@@ -30,7 +30,7 @@ def test_only_a_short_printable_client_id_is_kept(raw: bytes) -> None:
 def test_without_headers() -> None:
     made = call()
     assert (made.client_id, made.residency, made.priority()) == (None, None, "standard")
-    assert made.milliseconds("X-Gateway-Max-Wait-Ms") is None
+    assert made.milliseconds(b"x-gateway-max-wait-ms") is None
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_without_headers() -> None:
 )
 def test_milliseconds_become_seconds(raw: bytes, seconds: float) -> None:
     made = call((b"x-gateway-max-wait-ms", raw))
-    assert made.milliseconds("X-Gateway-Max-Wait-Ms") == pytest.approx(seconds)
+    assert made.milliseconds(b"x-gateway-max-wait-ms") == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("raw", [b"", b"-1", b"soon", b"nan", b"inf", b"-inf", b"1e999", b"1,5", b"0x10", b"\xff"])
 def test_what_is_no_number_of_0_or_more_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        call((b"x-gateway-max-cost-usd", raw)).number("X-Gateway-Max-Cost-Usd")
+        call((b"x-gateway-max-cost-usd", raw)).number(b"x-gateway-max-cost-usd")
     assert refused.value.param == "X-Gateway-Max-Cost-Usd"
 
 
@@ -72,3 +72,7 @@ def test_the_first_header_of_a_name_counts_but_every_residency_does() -> None:
 
 def test_an_empty_residency_is_a_demand_not_none() -> None:
     assert call((b"x-data-residency", b"")).residency == ""
+
+
+def test_a_call_shows_no_header_in_its_repr() -> None:
+    assert "secret" not in repr(call((b"authorization", b"Bearer secret"), (b"x-request-id", b"secret")))

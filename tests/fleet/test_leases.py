@@ -54,6 +54,38 @@ async def test_acquire_and_release(store: Store) -> None:
     assert await books(store) == Books({}, {}, {})
 
 
+async def test_a_lease_gives_back_part_of_its_work(store: Store) -> None:
+    leases = await settled(store, Clock())
+    first, second = await take(leases, 60), await take(leases, 20)
+    leases.resize(BACKEND, first, 15)
+    leases.resize(BACKEND, "nobody:1", 15)
+    await leases.drain()
+    assert leases.live[BACKEND][first] == ("a@0", 15)
+    assert (await books(store)).leases[first] == ("a@0", 15, leases.owner)
+    assert await leases.loads([BACKEND]) == {"a@0": (35, 2)}
+    leases.resize(BACKEND, second, 5)
+    leases.release(BACKEND, second)
+    leases.release(BACKEND, first)
+    await leases.drain()
+    assert await books(store) == Books({}, {}, {})
+
+
+async def test_a_resize_that_the_store_missed_is_written_back(own_server: Embedded) -> None:
+    clock, store = Clock(), Store(own_server.url)
+    await store.check()
+    leases = await settled(store, clock)
+    lease = await take(leases, 60)
+    await store.aclose()
+    leases.resize(BACKEND, lease, 15)
+    await leases.drain()
+    again = Store(own_server.url)
+    await again.check()
+    leases._store = again
+    await leases.tick()
+    assert (await books(again)).leases[lease] == ("a@0", 15, leases.owner)
+    await again.aclose()
+
+
 async def test_a_grant_tells_what_was_there(store: Store) -> None:
     leases = await settled(store, Clock())
     await take(leases, 70, "a")

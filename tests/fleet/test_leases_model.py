@@ -22,6 +22,7 @@ STEP = st.one_of(
     st.tuples(st.just("acquire"), WHO, st.integers(1, 2 * LIMIT)),
     st.tuples(st.just("acquire"), WHO, st.integers(1, LIMIT // 4)),
     st.tuples(st.just("release"), WHO, st.integers(0, 9)),
+    st.tuples(st.just("shrink"), WHO, st.integers(0, 9)),
     st.tuples(st.just("beat"), WHO, st.just(0)),
     st.tuples(st.just("pass"), st.just(0), st.integers(1, 6000)),
     st.tuples(st.just("crash"), WHO, st.just(0)),
@@ -60,6 +61,10 @@ class World:
             await who.acquire(BACKEND, who.new_id(), ways)
         elif name == "release" and (held := list(who.live[BACKEND])):
             who.release(BACKEND, held[amount % len(held)])
+            await who.drain()
+        elif name == "shrink" and (held := list(who.live[BACKEND].items())):
+            lease, (_, work) = held[amount % len(held)]
+            who.resize(BACKEND, lease, max(1, work // 2))
             await who.drain()
         elif name == "beat":
             await self.beat(who)

@@ -43,7 +43,7 @@ def situations(draw: st.DrawFn) -> list[tuple[Candidate, int, int]]:
 
 
 def candidate_like(one: Candidate, name: str) -> Candidate:
-    return replace(one, upstream=replace(one.upstream, name=name))
+    return one._replace(upstream=replace(one.upstream, name=name))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

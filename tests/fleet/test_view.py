@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View, mean_work
 from gateway.model import Policy, Scrape
+from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
@@ -15,13 +15,14 @@ from tests.worlds import policy, state, upstream
 
 def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
     leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
-    return View(store, leases, lambda: made, Circuits()), leases
+    lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
+    return View(store, leases, lessons, lambda: made, Circuits()), leases
 
 
 async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:
     made = policy((upstream("a", "h100"), upstream("a1", "api")))
     view, leases = view_of(valkey, made)
-    await leases.acquire("h100", leases.new_id(), [replace(candidate("a"), upstream=made.upstreams["a"])])
+    await leases.acquire("h100", leases.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
     await readings.write(valkey, "a", Scrape(running=4, waiting=3, kv=0.5, gpu=0.9, gpu_age=0.2))
     await view.refresh()
     seen = view.current.states["a"]
@@ -61,7 +62,7 @@ async def test_leases_of_an_old_life_do_not_weigh_on_the_new(valkey: Store) -> N
     made = policy((upstream("a", "h100"),))
     view, leases = view_of(valkey, made)
     old = leases.new_id()
-    await leases.acquire("h100", old, [replace(candidate("a"), upstream=made.upstreams["a"])])
+    await leases.acquire("h100", old, [candidate("a")._replace(upstream=made.upstreams["a"])])
     for started in (100.0, 200.0):
         await readings.write(valkey, "a", Scrape(running=0, started=started))
     await view.refresh()

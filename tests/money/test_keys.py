@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import InvalidKey
 from gateway.model import Tenant
-from gateway.money.keys import ANYBODY, authenticate, credential, hash_key
+from gateway.money.keys import ANYBODY, Keys, credential, hash_key
 from tests.worlds import policy
 
 PEPPER, KEY = "pepper", "hrg-abc"
@@ -33,26 +33,26 @@ def test_where_a_key_may_stand(headers: dict[bytes, bytes], key: str | None) -> 
 
 
 def test_a_key_is_its_tenant() -> None:
-    assert authenticate(KEYED, PEPPER, {b"x-api-key": KEY.encode()}, "203.0.113.7") is TENANT
+    assert Keys(PEPPER).tenant(KEYED, {b"x-api-key": KEY.encode()}, "203.0.113.7") is TENANT
 
 
 @pytest.mark.parametrize("key", [b"", b"wrong", b"demo", b"hrg-ab", hash_key(PEPPER, KEY).encode(), b"\xff\xfe"])
 def test_anything_else_is_refused_without_being_quoted(key: bytes) -> None:
     with pytest.raises(InvalidKey) as caught:
-        authenticate(KEYED, PEPPER, {b"x-api-key": key}, "127.0.0.1")
+        Keys(PEPPER).tenant(KEYED, {b"x-api-key": key}, "127.0.0.1")
     assert not key or key.decode("latin-1") not in caught.value.message
 
 
 def test_another_pepper_opens_nothing() -> None:
     with pytest.raises(InvalidKey):
-        authenticate(KEYED, "other", {b"x-api-key": KEY.encode()}, "127.0.0.1")
+        Keys("other").tenant(KEYED, {b"x-api-key": KEY.encode()}, "127.0.0.1")
 
 
 def test_the_demo_key_needs_a_simulated_folder() -> None:
     headers = {b"authorization": b"Bearer demo"}
-    assert authenticate(DEMO, "", headers, "203.0.113.7") is TENANT
+    assert Keys("").tenant(DEMO, headers, "203.0.113.7") is TENANT
     with pytest.raises(InvalidKey):
-        authenticate(replace(DEMO, simulated=False), "", headers, "127.0.0.1")
+        Keys("").tenant(replace(DEMO, simulated=False), headers, "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,58 @@ def test_the_demo_key_needs_a_simulated_folder() -> None:
 )
 def test_without_keys_only_loopback_is_answered(peer: str | None, admitted: bool) -> None:
     if admitted:
-        assert authenticate(policy(), "", {}, peer) is ANYBODY
+        assert Keys("").tenant(policy(), {}, peer) is ANYBODY
     else:
         with pytest.raises(InvalidKey):
-            authenticate(policy(), "", {}, peer)
+            Keys("").tenant(policy(), {}, peer)
+
+
+# What is remembered of admitted keys.
+
+
+def sent(key: str) -> dict[bytes, bytes]:
+    return {b"x-api-key": key.encode()}
+
+
+def test_a_key_that_left_the_policy_is_refused_at_once_and_a_moved_one_leads_to_its_new_tenant() -> None:
+    keys, other = Keys(PEPPER), Tenant("other")
+    assert keys.tenant(KEYED, sent(KEY), None) is TENANT
+    moved = replace(KEYED, tenants={"other": other}, keys={hash_key(PEPPER, KEY): "other"})
+    assert keys.tenant(moved, sent(KEY), None) is other
+    rotated = replace(KEYED, keys={hash_key(PEPPER, "new"): "acme"})
+    with pytest.raises(InvalidKey):
+        keys.tenant(rotated, sent(KEY), None)
+    assert keys.tenant(rotated, sent("new"), None) is TENANT
+
+
+def test_of_two_policies_in_turn_each_has_its_own_answer() -> None:
+    """While the folder is replaced, a request whose body is still coming asks under both."""
+    keys, without = Keys(PEPPER), replace(KEYED, keys={hash_key(PEPPER, "new"): "acme"})
+    for _ in range(3):
+        assert keys.tenant(KEYED, sent(KEY), None) is TENANT
+        with pytest.raises(InvalidKey):
+            keys.tenant(without, sent(KEY), None)
+
+
+def test_a_tenant_that_changes_is_the_one_of_the_policy_in_force() -> None:
+    keys, narrowed = Keys(PEPPER), Tenant("acme", models=("m",))
+    assert keys.tenant(KEYED, sent(KEY), None) is TENANT
+    assert keys.tenant(replace(KEYED, tenants={"acme": narrowed}), sent(KEY), None) is narrowed
+
+
+def test_a_demo_key_that_was_admitted_dies_with_the_simulated_folder() -> None:
+    keys = Keys("")
+    assert keys.tenant(DEMO, sent("demo"), None) is TENANT
+    with pytest.raises(InvalidKey):
+        keys.tenant(replace(DEMO, simulated=False), sent("demo"), None)
+
+
+def test_nothing_is_remembered_of_strangers_and_no_key_as_it_was_sent() -> None:
+    keys = Keys(PEPPER)
+    for number in range(100):
+        with pytest.raises(InvalidKey):
+            keys.tenant(KEYED, sent(f"stranger-{number}"), None)
+    assert not keys._admitted
+    keys.tenant(KEYED, sent(KEY), None)
+    assert len(keys._admitted) == 1
+    assert KEY not in repr(vars(keys)["_admitted"])

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Snapshot
+from gateway.model import Learned, Snapshot
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import expected_price, output_tokens, prompt_tokens, work_left, work_on
-from gateway.routing.learn import BYTES_PER_TOKEN, PRIOR, PRIOR_WEIGHT, Learned, learn
+from gateway.routing.learn import BYTES_PER_TOKEN, PRIOR, PRIOR_WEIGHT, learn
 from gateway.routing.priors import TYPICAL_OUTPUT_TOKENS
 from tests.worlds import PRICE, board, policy, request, upstream
 
@@ -72,7 +72,7 @@ def test_estimates_use_what_is_learned() -> None:
 def test_decide_takes_the_learned_limit_and_lengths_from_the_board() -> None:
     made, asked = policy(), request(prompt_bytes=3000, max_tokens=None, priority="batch")
     states = board(made, w1={"limit": 200_000}, w2={}).snapshot.states
-    decision = decide(asked, Board(made, Snapshot(100.0, states), {"m": LONG}), Random(1))
+    decision = decide(asked, Board(made, Snapshot(100.0, states, learned={"m": LONG})), Random(1))
     limits = {one.upstream.name: one.limit for one in decision.primary[0].candidates}
     assert limits == {"w1": 140_000, "w2": 700_000}, "the learned limit where there is one, both under the class share"
     work = {one.upstream.name: one.work for one in decision.primary[0].candidates}

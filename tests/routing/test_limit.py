@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Slo, Speed
-from gateway.routing.learn import PRIOR, Learned
+from gateway.model import Learned, Slo, Speed
+from gateway.routing.learn import PRIOR
 from gateway.routing.limit import (
     CAUTION,
     DEEPEST,

@@ -11,6 +11,7 @@ from gateway.model import Price, Rule, Speed, Usage
 from gateway.routing.decide import decide
 from gateway.routing.estimate import (
     amortised_price,
+    estimate,
     expected_price,
     output_tokens,
     price_ceiling,
@@ -55,6 +56,15 @@ def test_prices() -> None:
     assert price_ceiling(price, request(max_tokens=None)) is None
 
 
+def test_an_estimate_is_all_of_these_at_once() -> None:
+    local, managed = SERVED
+    assert estimate(request(prompt_bytes=4200, max_tokens=50), local) == (1000, 50, None, None)
+    bounded = estimate(asked := request(max_tokens=50), managed)
+    assert bounded.price == expected_price(PRICE, asked)
+    assert bounded.price_most == price_ceiling(PRICE, asked)
+    assert estimate(asked := request(max_tokens=None), managed).price_most == expected_price(PRICE, asked)
+
+
 def test_the_amortised_price_is_work_at_the_workers_hourly_rate() -> None:
     usage = Usage(input_tokens=1000, output_tokens=100)
     speed = Speed(8.0, 0.06, 0.04)
@@ -96,16 +106,20 @@ def test_residency_is_the_first_filter() -> None:
 )
 def test_call_filters(asked: dict[str, Any], told: dict[str, Any], target: Any, reason: str | None) -> None:
     served = next(s for s in SERVED if s.backend == target.backend)
-    assert call_drop(rule(**told), request(**asked), state(target), served) == reason
+    assert call_drop(rule(**told), request(**asked), target.kind, served) == reason
 
 
 def test_every_scorer_stays_between_0_and_1() -> None:
     for served in SERVED:
         for _, _, scorer in SCORERS:
-            assert 0 <= scorer(request(), state(WORKER), served) <= 1
+            assert 0 <= scorer(estimate(request(), served), state(WORKER)) <= 1
+
+
+def test_the_cheaper_scores_better_and_our_own_best() -> None:
     local, managed = SERVED
-    assert cheapness(request(), state(WORKER), local) == 1
-    assert score(request(max_tokens=10), state(API), managed) > score(request(max_tokens=200), state(API), managed)
+    short, long = (estimate(request(max_tokens=tokens), managed) for tokens in (10, 200))
+    assert cheapness(estimate(request(), local), state(WORKER)) == 1
+    assert 1 > score(short, state(API)) > score(long, state(API))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +149,11 @@ def test_known_fields_have_a_default_action() -> None:
 
 def test_why_the_fleet_was_full() -> None:
     full = state(WORKER, leased=WORKER.limit, reading=reading(kv=0.5))
-    assert why_full([full], waited=False) == "slo_limit"
-    assert why_full([full], waited=True) == "queue_wait"
-    assert why_full([state(WORKER, reading=reading(kv=0.95))], waited=False) == "kv_pressure"
-    assert why_full([state(WORKER, outside=WORKER.limit)], waited=False) == "outside_load"
+    one = decide(request(), board(), Random(1)).primary[0].candidates[0]
+    assert why_full([(one, full)], waited=False) == "slo_limit"
+    assert why_full([(one, full)], waited=True) == "queue_wait"
+    assert why_full([(one, state(WORKER, reading=reading(kv=0.95)))], waited=False) == "kv_pressure"
+    assert why_full([(one._replace(outside=one.limit), state(WORKER))], waited=False) == "outside_load"
     assert why_full([], waited=False) == "slo_limit"
 
 

@@ -68,8 +68,10 @@ def test_it_agrees_with_the_official_parser() -> None:
 
 
 def test_a_page_of_the_simulated_worker() -> None:
-    assert parse_metrics(vllm_page(Load(3, 14, 0.625))) == Scrape(running=3, waiting=14, kv=0.625, started=STARTED)
-    assert parse_metrics(vllm_page(Load())) == Scrape(running=0, waiting=0, kv=0.0, started=STARTED)
+    assert parse_metrics(vllm_page(Load(3, 14, 0.625))) == Scrape(
+        running=3, waiting=14, kv=0.625, kv_tokens=32_000, started=STARTED
+    )
+    assert parse_metrics(vllm_page(Load())) == Scrape(running=0, waiting=0, kv=0.0, kv_tokens=32_000, started=STARTED)
 
 
 def test_an_older_name_is_understood_and_the_newer_one_preferred() -> None:
@@ -89,6 +91,19 @@ def test_engines_of_one_server_are_added_and_the_fullest_cache_counts() -> None:
         )
     ]
     assert parse_metrics("\n".join(lines)) == Scrape(running=5, waiting=1, kv=0.7)
+
+
+@pytest.mark.parametrize(
+    ("labels", "tokens"),
+    [
+        ('kv_cache_size_tokens="2097152",block_size="128",num_gpu_blocks="16384"', 2_097_152),  # vLLM 0.32
+        ('block_size="16",num_gpu_blocks="2000"', 32_000),  # before it was told in tokens
+        ('block_size="16",num_gpu_blocks="None"', None),
+        ('kv_cache_size_tokens="None",block_size="16"', None),
+    ],
+)
+def test_room_in_the_cache(labels: str, tokens: int | None) -> None:
+    assert parse_metrics(f"vllm:cache_config_info{{{labels}}} 1.0").kv_tokens == tokens
 
 
 @pytest.mark.parametrize("page", ["", "# HELP x y\n", "<html>404</html>", 'vllm:num_requests_runing{engine="0"} 7\n'])

@@ -1,0 +1,264 @@
+"""`gateway serve --workers N`: a parent that serves nothing itself and keeps N processes which do.
+
+Each child is this same command with `--place`, started anew rather than forked, so that it inherits no thread, loop or
+open connection. The parent owns what must exist once: the embedded store, the port, and the counts of those that died.
+
+The port is one listening socket per child (docs/adr/0008-several-processes.md says why). The parent holds them too, so
+connections that wait for a child that died are taken by the next one in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.cli.port import announce, bind
+from gateway.settings import Settings
+from gateway.siblings import ASK, DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
+from gateway.startup import load_policy
+from gateway.store.embedded import Embedded
+from gateway.telemetry import Telemetry
+
+ANSWER_SECONDS = 0.25
+"""A child that does not answer in this time is left out of the page but for what it had counted before."""
+PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
+SOUND_SECONDS = 10.0
+"""A child that lived so long is replaced at once; before one that lived less there is a pause, twice the last one."""
+END_SECONDS = 5.0
+"""After `grace_seconds`: for a child to give back its leases and file its receipts."""
+POLL_SECONDS = 0.01
+FAULTS = frozenset({1, 2})
+"""Exit codes of `gateway` for a PolicyFault and a StartupFault."""
+
+_log = logging.getLogger("gateway")
+
+
+def supervise(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises PolicyFault or StartupFault; exits as a child that cannot start does."""
+    load_policy(settings)
+    with sockets(settings) as opened, store_of(settings) as embedded:
+        end = asyncio.run(Workers(settings, embedded, opened).run())
+    if isinstance(end, signal.Signals):
+        signal.signal(end, signal.SIG_DFL)
+        signal.raise_signal(end)
+    sys.exit(end)
+
+
+@contextmanager
+def sockets(settings: Settings) -> Iterator[list[socket.socket]]:
+    """A listening socket for each child, all on one port."""
+    with bind(settings.host, settings.port) as alone:
+        port = alone.getsockname()[1]
+    opened: list[socket.socket] = []
+    try:
+        opened += (bind(settings.host, port, shared=True) for _ in range(settings.workers))
+        yield opened
+    finally:
+        for sock in opened:
+            sock.close()
+
+
+@contextmanager
+def store_of(settings: Settings) -> Iterator[Embedded | None]:
+    """The embedded store where no other is given: owned, minded and ended by this process alone."""
+    if settings.redis_url is not None:
+        yield None
+        return
+    embedded = Embedded.start(settings.data_dir)
+    _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
+    try:
+        yield embedded
+    finally:
+        embedded.stop()
+
+
+@dataclass(slots=True)
+class Child:
+    """A running process and the parent's end of the line to it (`siblings.py` describes what is said)."""
+
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    ready: bool = False
+    last: bytes | None = None
+    """The latest figures it gave."""
+    writer: asyncio.StreamWriter | None = None
+    waiting: list[asyncio.Future[bytes]] = field(default_factory=list)
+
+    async def figures(self) -> bytes | None:
+        """Its figures of now; None where it does not answer in time."""
+        if self.writer is None:
+            return None
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.waiting.append(answer)
+        self.say(ASK)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await answer
+        return None
+
+    def told(self, dump: bytes) -> None:
+        self.last = dump
+        for answer in self.waiting:
+            if not answer.done():
+                answer.set_result(dump)
+        self.waiting.clear()
+
+    def say(self, kind: bytes, rest: bytes = b"") -> None:
+        if self.writer is not None:
+            self.writer.write(b"%b %b\n" % (kind, rest))
+
+
+class Workers:
+    """The children by number; None while one is between two lives."""
+
+    def __init__(self, settings: Settings, embedded: Embedded | None, opened: list[socket.socket]) -> None:
+        self._settings, self._embedded, self._sockets = settings, embedded, opened
+        self._address: tuple[str, int] = opened[0].getsockname()[:2]
+        self._children: list[Child | None] = [None] * settings.workers
+        self._past = Telemetry()
+        """What children that ended had counted."""
+        self._announced = False
+        self._end: asyncio.Future[signal.Signals | int]
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> signal.Signals | int:
+        """Until a signal, which is passed on and returned, or until a child cannot start: then its exit code."""
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._pass_on, number)
+        keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
+        for keeper in keepers:
+            keeper.add_done_callback(self._failed)
+        minder = loop.create_task(self._embedded.mind(self._settings.data_dir)) if self._embedded else None
+        try:
+            return await self._end
+        finally:
+            await self._finish(keepers)
+            if minder is not None:
+                minder.cancel()
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        if not self._end.done():
+            self._end.set_result(number)
+        self._signal(number)
+
+    def _failed(self, keeper: asyncio.Task[None]) -> None:
+        """A keeper ends only with the whole, or because its port is lost."""
+        fault = keeper.exception()
+        if fault is not None and not self._end.done():
+            self._end.set_exception(fault)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self._children:
+            if child is not None and child.process.poll() is None:
+                child.process.send_signal(number)
+
+    async def _finish(self, keepers: list[asyncio.Task[None]]) -> None:
+        """Children get their grace; nothing is left behind."""
+        for sock in self._sockets:
+            sock.close()
+        self._signal(signal.SIGTERM)
+        _, late = await asyncio.wait(keepers, timeout=self._settings.grace_seconds + END_SECONDS)
+        self._signal(signal.SIGKILL)
+        if late:
+            await asyncio.wait(late)
+
+    async def _keep(self, number: int) -> None:
+        """One child after another in one place, until the end."""
+        loop = asyncio.get_running_loop()
+        pause, first = 0.0, True
+        while not self._end.done():
+            if self._sockets[number].fileno() < 0:
+                self._sockets[number] = bind(*self._address, shared=True)
+            began = loop.time()
+            child = self._children[number] = self._start(number, fresh=first)
+            code = await self._live(child)
+            self._children[number] = None
+            if child.last is not None:
+                self._past.absorb(child.last)
+            if self._end.done():
+                return
+            if not self._announced and not child.ready and code in FAULTS:
+                self._end.set_result(code)
+                return
+            pause, first = next_pause(pause, loop.time() - began), False
+            _log.error("a process ended; starting it again", extra={"fields": {"code": code, "pause": pause}})
+            await self._rest(number, pause)
+
+    async def _rest(self, number: int, pause: float) -> None:
+        """While a place is empty for long, its socket must not collect connections that nobody takes."""
+        if pause > 0:
+            self._sockets[number].close()
+            await asyncio.wait([self._end], timeout=pause)
+
+    def _start(self, number: int, *, fresh: bool) -> Child:
+        ours, theirs = socket.socketpair()
+        given = self._sockets[number].fileno()
+        place = Place(given, theirs.fileno(), fresh and self._embedded is not None and self._embedded.fresh)
+        env = dict(os.environ)
+        if self._embedded is not None:
+            env["GATEWAY_REDIS_URL"] = self._embedded.url
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own command line
+                [sys.executable, *sys.orig_argv[1:], "--place", str(place)],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(given, theirs.fileno()),
+                start_new_session=True,  # Ctrl-C is for the parent, which passes it on once
+            )
+        return Child(process, ours)
+
+    async def _live(self, child: Child) -> int:
+        """From the first word to the exit code. The line ends with the process, however it ended."""
+        reader, child.writer = await asyncio.open_unix_connection(sock=child.line, limit=LINE_BYTES)
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                self._heard(child, line)
+        child.writer.close()
+        child.writer = None
+        while (code := child.process.poll()) is None:  # noqa: ASYNC110 - a process has no event
+            await asyncio.sleep(POLL_SECONDS)
+        return code
+
+    def _heard(self, child: Child, line: bytes) -> None:
+        kind, _, rest = line.rstrip().partition(b" ")
+        if kind == READY:
+            child.ready = True
+            if not self._announced and all(each is not None and each.ready for each in self._children):
+                self._announced = True
+                announce(self._sockets[0], self._settings)
+        elif kind == DUMP:
+            child.told(rest)
+        elif kind == GATHER:
+            asked, _, child.last = rest.partition(b" ")
+            task = asyncio.get_running_loop().create_task(self._answer(child, asked))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, child: Child, asked: bytes) -> None:
+        """The figures of all others. Of one that is silent only its counts, or else the sums would fall."""
+        others = [each for each in self._children if each is not None and each is not child]
+        dumps = await asyncio.gather(*(each.figures() for each in others))
+        past = Telemetry()
+        past.absorb(self._past.dump())
+        for each, dump in zip(others, dumps, strict=True):
+            if dump is None and each.last is not None:
+                past.absorb(each.last)
+        found = [msgspec.Raw(dump) for dump in (past.dump(), *dumps) if dump is not None]
+        child.say(PAGE, b"%b %b" % (asked, msgspec.json.encode(found)))
+
+
+def next_pause(pause: float, lived: float) -> float:
+    """Seconds before the next child, after one that lived for `lived` seconds and had waited `pause` before."""
+    return 0.0 if lived >= SOUND_SECONDS else min(max(2 * pause, PAUSE_FIRST), PAUSE_MOST)

@@ -1,0 +1,99 @@
+"""One attempt's vote on the learned limit of its worker: as soon as it is known to have missed, else at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway.edge.account import Attempt
+from gateway.edge.verdict import passed
+from gateway.errors import UpstreamFault, UpstreamTimeout
+from gateway.fleet.lessons import Lessons
+from gateway.model import GenRequest, Lease, Slo, Usage
+from gateway.routing.board import Board
+from gateway.routing.estimate import prompt_tokens
+from gateway.routing.guard import scale_bounds
+from gateway.routing.limit import Admitted, factor
+from gateway.routing.votes import Ending, Timings, alone, vote
+from gateway.telemetry import Telemetry
+
+TICK_SECONDS = 0.002
+"""The event loop's timers are up to a millisecond early."""
+
+
+class Ballot:
+    """Casts at most one vote. `close` must be called once, whatever became of the attempt."""
+
+    __slots__ = (
+        "_admitted", "_attempt", "_board", "_lease", "_lessons", "_pool", "_request", "_slo", "_telemetry", "_timer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lessons: Lessons,
+        telemetry: Telemetry,
+        board: Board,
+        request: GenRequest,
+        lease: Lease,
+        attempt: Attempt,
+        slo: Slo,
+    ) -> None:
+        """`slo` is what guards the pool (`Board.guard`); `board` is the one that decided."""
+        self._lessons, self._telemetry, self._board = lessons, telemetry, board
+        self._request, self._lease, self._attempt = request, lease, attempt
+        self._pool = (lease.candidate.upstream.backend, request.model)
+        self._slo: Slo | None = slo
+        self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
+        self._timer: asyncio.TimerHandle | None = None
+        if request.stream and slo.ttft is not None:
+            self._timer = asyncio.get_running_loop().call_later(slo.ttft + TICK_SECONDS, self.late)
+
+    def late(self) -> None:
+        """The time for the first token is over."""
+        if self._attempt.first is None:
+            self._cast("open", None)
+
+    def close(self, ending: Ending, usage: Usage | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._cast(ending, usage)
+
+    def _cast(self, ending: Ending, usage: Usage | None) -> None:
+        slo = self._slo
+        if slo is None:
+            return
+        known, upstream = self._board.known(self._request.model), self._lease.candidate.upstream
+        seen = timings(self._attempt, self._request, usage, ending, time.monotonic())
+        met = vote(slo, seen, alone(upstream.speed, prompt_tokens(self._request, known)))
+        if met is None:
+            return
+        self._slo = None
+        moved = factor(met, slo.target, self._admitted, self._lessons.scale(self._pool))
+        workers = self._board.policy.backends[upstream.backend]
+        self._lessons.vote(self._pool, moved, scale_bounds(workers, slo, known))
+        self._telemetry.count_vote(*self._pool, met)
+
+
+def ending_of(fault: UpstreamFault | None, deadline: float | None) -> Ending:
+    """What a fault says of the load: only that an upstream was too slow, and not if the caller's own time was up."""
+    if isinstance(fault, UpstreamTimeout) and fault.processed:
+        return "left" if passed(deadline) else "timeout"
+    return "done" if fault is None else "failed"
+
+
+def timings(attempt: Attempt, request: GenRequest, usage: Usage | None, ending: Ending, now: float) -> Timings:
+    """What is known of the attempt at `now` (monotonic). Choices are written side by side: their tokens take the time
+    of one."""
+    told = None if usage is None or usage.estimated else usage.output_tokens
+    tokens = attempt.tokens if told is None and request.stream else told
+    if tokens is None and request.max_tokens is not None:
+        tokens = request.max_tokens * request.n
+    return Timings(
+        age=(attempt.ended or now) - attempt.began,
+        first=None if attempt.first is None else attempt.first - attempt.began,
+        last=None if attempt.last is None else attempt.last - attempt.began,
+        tokens=None if tokens is None else tokens // request.n,
+        ending=ending,
+        stream=request.stream and not (ending == "done" and attempt.first is None),
+        paused=attempt.paused is not None,
+    )

@@ -1,0 +1,83 @@
+"""The first half of a decision: model, rule, demand and pools. The same for all requests that ask alike."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from gateway.errors import ModelNotAllowed, ModelNotFound
+from gateway.model import Demand, GenRequest, Match, Model, Policy, Rule, Tenant
+from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
+from gateway.routing.residency import strictest
+
+
+def plan_of(request: GenRequest, board: Board) -> Plan:
+    """The plan of `request`, remembered on `board`. Raises ModelNotFound or ModelNotAllowed, which are not."""
+    asked = Asked(request.model, request.endpoint, request.tenant, request.residency, request.priority, request.stream)
+    plan = board.plans.get(asked)
+    return remember(board.plans, asked, make_plan(asked, board)) if plan is None else plan
+
+
+def make_plan(asked: Asked, board: Board) -> Plan:
+    model = find_model(asked, board.policy)
+    wanted = strictest(asked.residency, asked.tenant.residency, model.residency)
+    rule = find_rule(asked, wanted, board.policy)
+    demand = strictest(wanted, rule.residency)
+
+    def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
+        return tuple(board.pool(model, backend, demand, asked.endpoint, learned=rule.learned) for backend in backends)
+
+    return Plan(
+        rule=rule,
+        model=model,
+        demand=demand,
+        permitted=board.permitted(rule, model, demand),
+        home=pools(rule.backends),
+        spill=pools(rule.spill.backends if rule.spill else ()),
+        fallback=pools(rule.fallback),
+        spill_now=spill_word(rule, board),
+    )
+
+
+def find_model(asked: Asked, policy: Policy) -> Model:
+    model = policy.models.get(asked.model)
+    if model is None:
+        raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
+    if not may_use(asked.tenant, model.name):
+        raise ModelNotAllowed("this key may not use this model", param="model")
+    return model
+
+
+def may_use(tenant: Tenant, model: str) -> bool:
+    """Whether the tenant's allow-list holds this model; no list allows all."""
+    return tenant.models is None or any(fnmatchcase(model, glob) for glob in tenant.models)
+
+
+def find_rule(asked: Asked, demand: Demand, policy: Policy) -> Rule:
+    """First match wins."""
+    for rule in policy.rules:
+        if matches(rule.match, asked, demand):
+            return rule
+    raise ModelNotFound("no rule of the policy matches this request", param="model")
+
+
+def matches(match: Match, asked: Asked, demand: Demand) -> bool:
+    return (
+        (match.model is None or fnmatchcase(asked.model, match.model))
+        and (match.endpoint is None or match.endpoint == asked.endpoint)
+        and (match.tenant is None or match.tenant == asked.tenant.name)
+        and (match.residency is None or (match.residency == "any") is bool(demand))
+        and (match.priority is None or match.priority == asked.priority)
+        and (match.stream is None or match.stream is asked.stream)
+    )
+
+
+def spill_word(rule: Rule, board: Board) -> str | None:
+    """The first threshold of `spill.when` that holds now, in the user's words."""
+    if rule.spill is None or not rule.spill.when:
+        return None
+    signals = board.signals(rule.backends)
+    for threshold in rule.spill.when:
+        if holds(threshold, signals):
+            sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
+            return f"{threshold.signal} {sign} {threshold.value:g}"
+    return None
