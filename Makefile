@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz bench limit-model lock clean
+.PHONY: help run install test lint format load fuzz bench soak engine-test limit-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,12 @@ fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side for SECONDS
 
 bench: $(VENV)/.dev ## cost beside nginx as plain reverse proxy (needs nginx); a table and a verdict
 	@exec $(BIN)/python -m loadtests.bench
+
+soak: $(VENV)/.run ## mixed load with clients that leave and workers that fail for SECONDS (default 600); what stays behind
+	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600)
+
+engine-test: $(VENV)/.test ## the gateway before a real engine: ENGINE_CMD='command with {port} and {seqs}'; OUT=page.md
+	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (about 20 minutes); TRACES=folder of the Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))

@@ -56,6 +56,8 @@ class Visit:
     looks: dict[str, Look] = field(default_factory=dict)
     """Upstream -> the last look at it."""
     waited: float = 0.0
+    expected: float | None = None
+    """Seconds that it was to expect when it first had to wait."""
     unpaid: bool = False
     """True where there was room to buy but the rule's budget was spent."""
 
@@ -130,6 +132,7 @@ class Admission:
             until = min(until, request.deadline)
         if until <= began:
             return None
+        visit.expected = line.expected(began)
         try:
             return await self._wait(line, rank, until, visit, again)
         finally:

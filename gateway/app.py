@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
@@ -66,8 +67,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
-    siblings = Siblings(telemetry, place)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, siblings)
+    siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
+    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
     watch(services, store)
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ work in GPU-microseconds
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -70,6 +71,14 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How connections to a backend are secured; equal where the files it was made from hold the same (`digest`)."""
+
+    digest: bytes = field(repr=False)
+    context: ssl.SSLContext = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One address to send to. `limit` is leased work (GPU-us) and `seats` the requests in flight that it may hold."""
 
@@ -96,6 +105,8 @@ class Upstream:
     """True where `limit` was written down as `limit_work_s`: learning then starts from it."""
     endpoints: frozenset[EndpointName] | None = None
     """What it speaks; None: what its engine or dialect is known to speak."""
+    tls: Tls | None = field(default=None, repr=False)
+    """None: https addresses are verified against the system's authorities, and no certificate is shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ codes from errors.py."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -99,6 +100,7 @@ class Telemetry:
             "1 while the folder on disk does not compile; the last good one is in force.",
             join=max,
         )
+        self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
         self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
         self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._fleet: Callable[[], Iterator[Row]] | None = None
@@ -135,6 +137,7 @@ class Telemetry:
 
     def dump(self) -> bytes:
         """All instruments of this process for `page` of another one; the fleet is not among them."""
+        self._tasks.set(count_tasks())
         return msgspec.json.encode({each.name: list(each.rows.items()) for each in self._instruments})
 
     def absorb(self, dump: bytes) -> None:
@@ -154,6 +157,7 @@ class Telemetry:
 
     def collect(self, others: Iterable[bytes] = ()) -> Iterator[Metric]:
         """The families of the page, in its order."""
+        self._tasks.set(count_tasks())
         states = [_state(dump) for dump in others]
         for each in self._instruments:
             rows = each.joined([each.rows, *(state.get(each.name, {}) for state in states)])
@@ -191,6 +195,14 @@ class Telemetry:
         assert self._tracer is not None  # noqa: S101 - step() has looked
         with self._tracer.start_as_current_span(name, attributes=attributes) as span:
             yield span
+
+
+def count_tasks() -> float:
+    """Those of the running loop, counted when the page is read; 0 outside of one."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0.0
 
 
 def _state(dump: bytes) -> dict[str, Rows]:

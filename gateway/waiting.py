@@ -75,10 +75,16 @@ class Line:
             self.rate += weight * (1 / gap - self.rate)
         self.last = now
 
-    def retry_after(self, now: float) -> int:
-        """Seconds until a newcomer is likely to find room: those before it, at the rate at which leases come free."""
-        low, high = RETRY_AFTER_SECONDS
+    def expected(self, now: float) -> float | None:
+        """Seconds until a newcomer is likely to find room: those before it, at the rate at which leases come free; None
+        while no rate is known."""
         if not self.rate:
-            return RETRY_AFTER_UNKNOWN_SECONDS
+            return None
         rate = min(self.rate, 1 / max(now - self.last, 1e-6))  # a line that stopped moving promises nothing
-        return min(high, max(low, math.ceil((self.size + 1) / rate)))
+        return (self.size + 1) / rate
+
+    def retry_after(self, now: float) -> int:
+        """The same in whole seconds, within what a client can be told."""
+        low, high = RETRY_AFTER_SECONDS
+        seconds = self.expected(now)
+        return RETRY_AFTER_UNKNOWN_SECONDS if seconds is None else min(high, max(low, math.ceil(seconds)))

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+PROCESS = {"gateway_requests_in_flight", "gateway_tasks", "gateway_receipts_dropped_total"}
+
 
 @dataclass(slots=True)
 class FleetPage:
     """`upstreams`: (backend, upstream) -> reading name without prefix -> value; missing is unknown.
-    `outcomes`: outcome -> requests so far. `cost`: (backend, basis) -> USD so far."""
+    `outcomes`: outcome -> requests so far. `cost`: (backend, basis) -> USD so far.
+    `process`: what the process says of itself, by full name."""
 
     upstreams: dict[tuple[str, str], dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     outcomes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     cost: dict[tuple[str, str], float] = field(default_factory=dict)
+    process: dict[str, float] = field(default_factory=dict)
     degraded: bool = False
     policy_fault: bool = False
 
@@ -36,6 +40,8 @@ def parse(text: str) -> FleetPage:
                 page.outcomes[labels["outcome"]] += value
             elif name == "gateway_cost_usd_total":
                 page.cost[labels["backend"], labels["basis"]] = value
+            elif name in PROCESS:
+                page.process[name] = value
             elif name == "gateway_degraded":
                 page.degraded = bool(value)
             elif name == "gateway_policy_fault":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.model import Decision, GenRequest, Lease, Seen, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
+from gateway.routing.forecast import Forecast
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
@@ -42,6 +43,8 @@ class Attempt:
     """Output so far, a frame of a stream counting as one."""
     paused: float | None = None
     """The client first took the stream more slowly than it came, and the upstream was held back."""
+    on_first: Callable[[], None] | None = None
+    """Called as the first token comes."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {
@@ -87,8 +90,11 @@ class Account:
     last_byte: float | None = None
     usage: Usage | None = None
     cost: Cost | None = None
+    forecast: Forecast | None = None
+    """Of the upstream that was chosen, as its lease was taken."""
     error: str | None = None
-    refusal: GatewayError | None = None
+    refused_by: str | None = None
+    refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     left: bool = False
 
@@ -102,20 +108,22 @@ class Account:
         return self.lease.group.outcome if self.lease is not None else "refused"
 
     def fail(self, error: GatewayError) -> None:
-        self.error, self.refusal = error.code, error
+        """Keeps what the receipt tells, not the error: its traceback leads back here, and the two would hold the
+        request's body until the garbage collector comes by."""
+        self.error, self.refused_by, self.refused_drops = error.code, error.rule, error.drops
 
     @property
     def rule(self) -> str | None:
         """The rule that decided, or that refused."""
         if self.decision is not None:
             return self.decision.rule.name
-        return self.refusal.rule if self.refusal is not None else None
+        return self.refused_by
 
     @property
     def drops(self) -> Mapping[str, int]:
         if self.decision is not None:
             return self.decision.drops
-        return self.refusal.drops if self.refusal is not None else {}
+        return self.refused_drops
 
     def overhead(self) -> float:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
@@ -182,6 +190,7 @@ class Account:
             "error": "client_left" if self.left else self.error,
             "usage": _usage(self.usage),
             "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "forecast": _forecast(self.forecast),
             "times": {
                 "queue_ms": _ms(self.visit.waited),
                 "overhead_ms": _ms(self.overhead()),
@@ -207,6 +216,12 @@ def _candidate(seen: Seen) -> dict[str, Any]:
         "gpu": seen.gpu,
         "age_ms": None if seen.age is None else _ms(seen.age),
     }
+
+
+def _forecast(said: Forecast | None) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    return {"first_ms": _ms(said.first), "total_ms": _ms(said.total), "output_tokens": said.output, "usd": said.price}
 
 
 def _usage(usage: Usage | None) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from gateway.edge import relay
 from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
@@ -31,7 +32,9 @@ from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
 from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
+from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
+from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.surface import ENDPOINTS
@@ -94,7 +97,7 @@ class Forward:
                 return
             except UpstreamFault as fault:
                 name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
-                faults.append((name, fault))
+                faults.append((name, fault.with_traceback(None)))  # the traceback leads back to this list
                 if not self._may_retry(decision, kind, faults):
                     raise verdict(faults, kind, self._request.deadline) from fault
             finally:
@@ -107,8 +110,17 @@ class Forward:
             if faults:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
+        if not faults:
+            self._meet(decision)
         self._account.decision = decision
         return decision
+
+    def _meet(self, decision: Decision) -> None:
+        """Its rule's SLO guards the workers that it came to, whether or not it finds room there."""
+        if decision.rule.learned:
+            for group in decision.primary:
+                if group.outcome == "local":
+                    self._s.view.lessons.met((group.backend, self._request.model), decision.rule.name)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""
@@ -127,6 +139,7 @@ class Forward:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         self._account.lease = lease
+        self._account.forecast = self._s.calibration.forecast(self._board, self._request, lease)
         return lease
 
     def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
@@ -145,8 +158,12 @@ class Forward:
         account.attempts.append(attempt)
         if account.asked is None:
             account.asked = attempt.began
+        attempt.on_first = lambda: self._first_token(lease)
+        ballot = self._ballot(decision, lease, attempt)
+        ending: Ending = "failed"
         try:
             broke = await self._exchange(decision, lease, attempt, wire)
+            ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
             if broke is None:
                 self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
             else:
@@ -156,15 +173,49 @@ class Forward:
             attempt.free = answers.retryable("managed", fault)
             if isinstance(fault, Refused):
                 attempt.status = fault.status
+            ending = ending_of(fault, self._request.deadline)
             self._book_fault(name, fault)
             raise
         except asyncio.CancelledError:
-            attempt.result = "client_left" if account.left else "cancelled"
+            attempt.result, ending = ("client_left", "left") if account.left else ("cancelled", "failed")
             raise
         finally:
             attempt.ended = time.monotonic()
+            attempt.on_first = None  # it refers to us, and we to it
             self._s.telemetry.count_attempt(name, attempt.result)
             self._settle(lease)
+            if ballot is not None:
+                ballot.close(ending, account.usage)
+            if attempt.result == "answered":
+                self._teach(lease, attempt)
+
+    def _ballot(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
+        """The attempt's vote on the limit of its worker; None where no limit is learned."""
+        services, upstream = self._s, lease.candidate.upstream
+        if upstream.kind != "local" or not decision.rule.learned:
+            return None
+        slo = self._board.guard(upstream.backend, self._request.model)
+        if slo is None:
+            return None
+        return Ballot(services.view.lessons, services.telemetry, self._board, self._request, lease, attempt, slo)
+
+    def _first_token(self, lease: Lease) -> None:
+        """From now on its worker only decodes for it: the lease gives back the work of the prompt."""
+        known = self._board.known(self._request.model)
+        self._s.admission.shrink(lease, work_left(lease.candidate.upstream, self._request, known))
+
+    def _teach(self, lease: Lease, attempt: Attempt) -> None:
+        """What a complete answer says about the next ones."""
+        request, account = self._request, self._account
+        usage, said = account.usage, account.forecast
+        if usage is None or usage.estimated or request.max_tokens == 0:
+            return
+        if lease.candidate.upstream.kind == "local" and request.text_only:
+            each = usage.output_tokens // request.n
+            self._s.view.lessons.finished(request.model, request.prompt_bytes, usage.input_tokens, each)
+        if said is not None:
+            usd = account.cost.usd if account.cost is not None else None
+            self._s.calibration.heard(said, request, lease, attempt, usage, usd)
 
     async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
@@ -268,6 +319,8 @@ class Forward:
         if account.asked is not None:
             telemetry.overhead.observe(account.overhead())
         telemetry.queue.observe(account.visit.waited)
+        if account.visit.expected is not None and account.lease is not None:
+            self._s.calibration.waited(account.visit.expected, account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
         if account.decision is not None and (met := account.met_slo()) is not None:

@@ -89,6 +89,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
         self.connections.discard(self)
         if self.cycle is not None:
+            self.cycle.transport = self.transport  # `_uploading` refers to us, and we to what came of the body
             self.cycle.leave()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]  # it refers back to us, as does the other
@@ -220,10 +221,12 @@ class Protocol(HttpToolsProtocol):
         return _CHUNKED if codings else _SIZED
 
     def _read_sized(self, data: bytes) -> bytes:
+        """Counts: there is nothing to parse, and llhttp would copy each piece. It goes on with the next request."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
-        self.parser.feed_data(piece)
-        if self._whole:
+        self.on_body(piece)
+        if not self._left:
+            self.parser = httptools.HttpRequestParser(self)  # the old one still waits for this body
             self._complete()
         return rest
 

@@ -130,7 +130,7 @@ class Stream:
             if not self._begun:
                 raise
             if tap.failed or not tap.done:  # else it was all there: what broke is only the connection
-                broke = fault
+                broke = fault.with_traceback(None)  # it leads back to this frame
                 await self._break_off(fault)
         finally:
             wire.on_room = None
@@ -149,6 +149,8 @@ class Stream:
             attempt.last = time.monotonic()
             if attempt.first is None:
                 attempt.first = attempt.last
+                if attempt.on_first is not None:
+                    attempt.on_first()
             attempt.tokens = tap.frames
         if tap.failed and not self._begun:
             raise BadAnswer("answered with an error event")

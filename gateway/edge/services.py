@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.admission import Admission
+from gateway.edge.calibration import Calibration
 from gateway.fleet.view import View
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
@@ -52,6 +53,7 @@ class Services:
     receipts: Receipts
     budgets: Budgets
     telemetry: Telemetry
+    calibration: Calibration
     siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)

@@ -29,6 +29,7 @@ def backend_faults(sources: Sources) -> Iterator[Fault]:
         yield from unknown(document, (*path, "zone"), "zone", backend.zone, sources.zone_names)
         yield from _address_faults(document, path, backend)
         yield from _network_faults(document, path, backend)
+        yield from _tls_faults(document, path, backend)
         if isinstance(backend, ManagedBackend):
             for j, zone in enumerate(backend.private_endpoint_in):
                 yield from unknown(document, (*path, "private_endpoint_in", j), "zone", zone, sources.zone_names)
@@ -93,6 +94,13 @@ def _network_faults(document: Document, path: Path, backend: LocalBackend | Mana
     elif backend.private_endpoint_in:
         said = "is required with `private_endpoint_in`: the networks of the private endpoint, such as [10.30.0.0/16]"
         yield document.fault((*path, "networks"), said, key=True)
+
+
+def _tls_faults(document: Document, path: Path, backend: LocalBackend | ManagedBackend) -> Iterator[Fault]:
+    for index, upstream in enumerate(backend.upstreams if backend.tls is not None else ()):
+        if not upstream.url.startswith("https://") and address_fault(upstream.url) is None:
+            said = "must begin with https://: this backend has `tls`"
+            yield document.fault((*path, "upstreams", index, "url"), said)
 
 
 def _gpu_faults(document: Document, path: Path, worker: LocalUpstream) -> Iterator[Fault]:

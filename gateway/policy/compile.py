@@ -21,8 +21,10 @@ from gateway.model import (
     Spill,
     Tenant,
     Timeouts,
+    Tls,
     Upstream,
 )
+from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
@@ -71,9 +73,10 @@ def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     for check in (backend_faults, model_faults, rule_faults, tenant_faults):
         faults += check(sources)
     keys = _secrets(sources, folder.root, env, faults)
+    secured = {} if env is None else _secured(sources, folder, faults)
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
-    return _policy(sources, folder.version, keys)
+    return _policy(sources, folder.version, keys, secured)
 
 
 def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults: list[Fault]) -> dict[str, str | None]:
@@ -92,11 +95,24 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
     return keys
 
 
-def _policy(sources: Sources, version: str, keys: Mapping[str, str | None]) -> Policy:
+def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str, Tls]:
+    """Backend name -> what its connections are opened with; files that are no good are added to `faults`."""
+    made: dict[str, Tls] = {}
+    for index, backend in sources.backends.sound.items():
+        if backend.tls is None:
+            continue
+        try:
+            made[backend.name] = tls.material(folder.root, backend.tls, folder.digests)
+        except tls.BadFile as bad:
+            faults.append(sources.backends.document.fault(("backends", index, "tls", bad.key), str(bad)))
+    return made
+
+
+def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secured: Mapping[str, Tls]) -> Policy:
     declared = dict(sources.zones or {})
     names = sources.zone_names or frozenset()
     sound = sources.backends.sound.values()
-    backends = {backend.name: _upstreams(backend, keys) for backend in sound}
+    backends = {backend.name: _upstreams(backend, keys, secured.get(backend.name)) for backend in sound}
     tenants = sources.tenants.sound.values()
     return Policy(
         version=version,
@@ -111,13 +127,15 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None]) -> P
     )
 
 
-def _upstreams(backend: LocalBackend | ManagedBackend, keys: Mapping[str, str | None]) -> tuple[Upstream, ...]:
+def _upstreams(
+    backend: LocalBackend | ManagedBackend, keys: Mapping[str, str | None], secured: Tls | None
+) -> tuple[Upstream, ...]:
     if isinstance(backend, ManagedBackend):
-        return tuple(_account(backend, upstream, keys.get(upstream.name)) for upstream in backend.upstreams)
-    return tuple(_worker(backend, upstream, keys.get(upstream.name)) for upstream in backend.upstreams)
+        return tuple(_account(backend, upstream, keys.get(upstream.name), secured) for upstream in backend.upstreams)
+    return tuple(_worker(backend, upstream, keys.get(upstream.name), secured) for upstream in backend.upstreams)
 
 
-def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None) -> Upstream:
+def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secured: Tls | None) -> Upstream:
     gpu = backend.gpu
     speed = speed_of(gpu.kind if gpu else None)
     if backend.speed is not None:
@@ -144,10 +162,11 @@ def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None) -> Up
         usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
         limit_stated=worker.limit_work_s is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
+        tls=secured,
     )
 
 
-def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None) -> Upstream:
+def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None, secured: Tls | None) -> Upstream:
     return Upstream(
         name=account.name,
         backend=backend.name,
@@ -163,6 +182,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None)
         private_in=frozenset(backend.private_endpoint_in),
         simulated=backend.simulated,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
+        tls=secured,
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.policy.schema import FILES, REQUIRED
 from gateway.policy.source import MAX_BYTES, START, Document, Fault, parse
+from gateway.policy.tls import Digests, digests
 from gateway.policy.validate import nearest
 
 SUFFIXES = frozenset({".yaml", ".yml"})
-CASES = "cases"
+BACKENDS, CASES = "backends.yaml", "cases"
 _VERSION_DIGITS = 12
 _NS = 1e9
 
@@ -23,6 +24,13 @@ class Folder:
 
     root: Path
     files: Mapping[str, bytes | None]
+    digests: Digests = field(default_factory=dict)
+    """Of the files that `tls` names; they are not part of the version."""
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Files that matter although they are not YAML."""
+        return tuple(self.root / name for name in self.digests)
 
     @property
     def version(self) -> str:
@@ -47,7 +55,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Name, inode, size, and times of change (ns) of each file: enough to tell that nothing has changed."""
+    """Path, inode, size, and times of change (ns) of each file: enough to tell that nothing has changed."""
 
     files: tuple[tuple[str, int, int, int, int], ...]
 
@@ -58,7 +66,8 @@ class Stamp:
 
 def read_folder(root: Path) -> Folder:
     """All YAML files directly in `root`. Never raises: a folder that is not there has no files."""
-    return Folder(root, read_files(root, root))
+    files = read_files(root, root)
+    return Folder(root, files, digests(root, files.get(BACKENDS)))
 
 
 def read_files(root: Path, where: Path) -> dict[str, bytes | None]:
@@ -66,15 +75,15 @@ def read_files(root: Path, where: Path) -> dict[str, bytes | None]:
     return {path.relative_to(root).as_posix(): _read(path) for path in _yaml_files(where)}
 
 
-def stamp(root: Path) -> Stamp:
-    """What `stat` says of all YAML files directly in `root`, following links. Never raises."""
+def stamp(root: Path, beside: Iterable[Path] = ()) -> Stamp:
+    """What `stat` says of all YAML files directly in `root` and of those `beside`, following links. Never raises."""
     entries = []
-    for path in _yaml_files(root):
+    for path in (*_yaml_files(root), *beside):
         try:
             seen = path.stat()
-            entries.append((path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
-        except OSError:  # gone since it was listed: the next stamp will differ
-            entries.append((path.name, 0, 0, 0, 0))
+            entries.append((str(path), seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+        except (OSError, ValueError):  # gone since it was listed: the next stamp will differ
+            entries.append((str(path), 0, 0, 0, 0))
     return Stamp(tuple(entries))
 
 

@@ -42,36 +42,34 @@ class LivePolicy:
         self._refuse = refuse
         self._path = path
         self._env = env
-        self._stamp = stamp(path)
         self._read_at = time.time()
-        folder = read_folder(path)
-        self._seen = folder.files
-        self.current: Policy = compile_files(folder, env)
+        self._seen = read_folder(path)
+        self._stamp = stamp(path, self._seen.beside)
+        self.current: Policy = compile_files(self._seen, env)
         self.fault: tuple[str, ...] | None = None
         self.on_reload: list[Callable[[Policy], None]] = []
         self.on_fault: list[Callable[[tuple[str, ...] | None], None]] = []
 
     def poll(self) -> bool:
         """Looks at the folder once; True where a new policy took effect. A few `stat` calls while nothing changes."""
-        before = stamp(self._path)
+        before = stamp(self._path, self._seen.beside)
         now = time.time()
         if before == self._stamp and not before.younger_than(self._read_at, RACY_SECONDS):
             return False
         folder = read_folder(self._path)
-        if stamp(self._path) != before:
+        if stamp(self._path, self._seen.beside) != before:
             return False  # somebody is writing: the next poll sees all of it
         self._stamp, self._read_at = before, now
-        if folder.files == self._seen:
+        if folder == self._seen:
             return False
-        self._seen = folder.files
+        self._seen = folder
         return self._take(folder)
 
     def reload(self) -> bool:
         """Compiles the folder again whether or not its files changed, as after a change of a secret."""
-        self._stamp, self._read_at = stamp(self._path), time.time()
-        folder = read_folder(self._path)
-        self._seen = folder.files
-        return self._take(folder)
+        self._stamp, self._read_at = stamp(self._path, self._seen.beside), time.time()
+        self._seen = read_folder(self._path)
+        return self._take(self._seen)
 
     async def watch(self, interval: float = 0.5) -> None:
         """Polls every `interval` seconds until cancelled."""

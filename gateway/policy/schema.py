@@ -105,6 +105,28 @@ class ManagedUpstream(UpstreamIn):
 Endpoints = Annotated[tuple[EndpointName, ...], Field(min_length=1)]
 
 
+PemFile = Annotated[str, Field(min_length=1)]
+
+
+class TlsIn(Strict):
+    """How the https addresses of a backend are secured. PEM files; paths are relative to the policy folder."""
+
+    ca: PemFile | None = None
+    """The authorities that are trusted instead of the system's."""
+    cert: PemFile | None = None
+    """The certificate that we show, with its chain."""
+    key: PemFile | None = None
+    """Its private key, without a passphrase."""
+
+    @model_validator(mode="after")
+    def says_something(self) -> TlsIn:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("must set both `cert` and `key`, or neither")
+        if self.ca is None and self.cert is None:
+            raise ValueError("must set `ca`, or `cert` and `key`, or all three")
+        return self
+
+
 class LocalBackend(Strict):
     """Our own GPU workers."""
 
@@ -115,6 +137,7 @@ class LocalBackend(Strict):
     """A connected peer outside them is refused. Required unless every address is a loopback one."""
     endpoints: Endpoints | None = None
     """What its workers speak; default: by their engine. Other requests never go there."""
+    tls: TlsIn | None = None
     gpu: Gpu | None = None
     speed: SpeedIn | None = None
     upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
@@ -131,6 +154,7 @@ class ManagedBackend(Strict):
     dialect: Literal["openai"] = "openai"
     endpoints: Endpoints | None = None
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
+    tls: TlsIn | None = None
     private_endpoint_in: tuple[ZoneName, ...] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False

@@ -70,9 +70,11 @@ class Plan:
     demand: Demand
     permitted: frozenset[str]
     home: tuple[Pool, ...]
+    """Of the rule's own backends, in its order; `spill` and `fallback` are where it may go beyond them."""
     spill: tuple[Pool, ...]
     fallback: tuple[Pool, ...]
     spill_now: str | None
+    """As in Decision."""
 
 
 @dataclass(frozen=True, slots=True)

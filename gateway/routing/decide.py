@@ -1,6 +1,7 @@
 """Step 5: which upstreams may serve this request, in which order, and why the others may not. Pure.
 
-plan (model, rule, pools; remembered per board) -> narrow (call filters) -> sample -> candidates (estimate, scores).
+`plan.py` finds model, rule and pools (standing filters) once per board; here each request narrows the pools (call
+filters) and samples them; `candidates.py` estimates and scores those sampled.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
     overflow = tuple([group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        raise nobody(request, plan, drops)
+        refusal = nobody(request, plan, drops)
+        refusal.rule, refusal.drops = plan.rule.name, drops
+        raise refusal
     permit = Permit(request.id, board.policy.version, plan.permitted)
     wait = max_wait(request, plan.rule)
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)
@@ -93,12 +96,6 @@ def max_wait(request: GenRequest, rule: Rule) -> float:
 
 
 def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:
-    refusal = why_nobody(request, plan, drops)
-    refusal.rule, refusal.drops = plan.rule.name, drops
-    return refusal
-
-
-def why_nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:
     """Why there is no candidate at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
     if not plan.permitted:

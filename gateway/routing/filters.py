@@ -48,7 +48,7 @@ def max_cost(_: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
 
 def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:
     """Fields that change price, scheduling or retention, where rule or default refuses them towards this kind."""
-    return not request.fields or all(action(rule, kind, name) != "refuse" for name in request.fields)
+    return all(action(rule, kind, name) != "refuse" for name in request.fields)
 
 
 STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
@@ -63,7 +63,10 @@ CALL: tuple[tuple[str, Callable[[Rule, GenRequest, Kind, Served], bool]], ...] =
 
 
 def standing_drop(ctx: Standing, state: UpstreamState) -> str | None:
-    return next((name for name, passes in STANDING if not passes(ctx, state)), None)
+    for name, passes in STANDING:
+        if not passes(ctx, state):
+            return name
+    return None
 
 
 def call_drop(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> str | None:

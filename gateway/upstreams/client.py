@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitRefused
-from gateway.model import Network, Permit, Policy, Timeouts, Upstream
+from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
 PROBE_PAGE_BYTES = 4 << 20
-_Key = tuple[str, tuple[Network, ...]]
+_Key = tuple[str, tuple[Network, ...], Tls | None]
 
 
 class Client:
-    """Keep-alive pools, one per address and declared networks. Follows no redirect, reads no proxy variable."""
+    """Keep-alive pools, one per address, networks and TLS files. Follows no redirect, reads no proxy variable."""
 
     def __init__(self) -> None:
         self._pools: dict[_Key, Pool] = {}
         self._known: dict[str, tuple[Upstream, Pool, str]] = {}
+        self._retired: list[Pool] = []
         self._tls: ssl.SSLContext | None = None
 
     async def send(
@@ -46,9 +47,9 @@ class Client:
         pool, host = self._pool_of(upstream)
         return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
 
-    async def page(self, url: str, networks: tuple[Network, ...] = ()) -> str:
+    async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> str:
         """A monitoring page (no client data): its text. Raises UpstreamFault, also for a status other than 200."""
-        pool, host = self._pool(url, networks)
+        pool, host = self._pool(url, networks, tls)
         head = request_head("GET", urlsplit(url).path or "/", host, (), 0)
         async with await pool.send(head, b"", PROBE_TIMEOUTS) as exchange:
             body = await read_all(exchange, PROBE_PAGE_BYTES)
@@ -60,25 +61,36 @@ class Client:
         """The upstream's pool and Host header, worked out once for as long as the policy describes the same one."""
         known = self._known.get(upstream.name)
         if known is None or known[0] is not upstream:
-            known = self._known[upstream.name] = (upstream, *self._pool(upstream.url, upstream.networks))
+            before = known
+            known = self._known[upstream.name] = (upstream, *self._pool(upstream.url, upstream.networks, upstream.tls))
+            if before is not None and before[1] is not known[1]:
+                self._retire(before[1])
         return known[1], known[2]
 
-    def _pool(self, url: str, networks: tuple[Network, ...]) -> tuple[Pool, str]:
+    def _retire(self, old: Pool) -> None:
+        """Of an address or TLS files that the policy no longer names. What is open there ends by itself."""
+        if all(pool is not old for _, pool, _ in self._known.values()):
+            self._pools = {key: pool for key, pool in self._pools.items() if pool is not old}
+            self._retired = [pool for pool in (*self._retired, old) if pool.idle or pool.in_use]
+
+    def _pool(self, url: str, networks: tuple[Network, ...], tls: Tls | None) -> tuple[Pool, str]:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        key = (f"{parts.scheme}://{host}:{port}", networks)
+        key = (f"{parts.scheme}://{host}:{port}", networks, tls)
         if key not in self._pools:
-            tls = self._context() if parts.scheme == "https" else None
-            self._pools[key] = Pool(Address(host, port, tls, host if tls else None, networks))
+            context = self._context(tls) if parts.scheme == "https" else None
+            self._pools[key] = Pool(Address(host, port, context, host if context else None, networks))
         return self._pools[key], parts.netloc.rpartition("@")[2]
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, tls: Tls | None) -> ssl.SSLContext:
+        if tls is not None:
+            return tls.context
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
 
     async def aclose(self) -> None:
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             await pool.aclose()
         self._pools.clear()
         self._known.clear()

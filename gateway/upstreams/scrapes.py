@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.errors import BadAnswer, UpstreamFault
-from gateway.model import Scrape, Upstream
+from gateway.model import Scrape, Tls, Upstream
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects import dcgm, vllm
 
@@ -30,7 +30,7 @@ class Scrapes:
     async def worker(self, upstream: Upstream) -> Scrape:
         """The worker's own metrics page. Raises UpstreamFault."""
         scrape = vllm.parse_metrics(
-            await self._client.page(upstream.url.rstrip("/") + vllm.METRICS_PATH, upstream.networks)
+            await self._client.page(upstream.url.rstrip("/") + vllm.METRICS_PATH, upstream.networks, upstream.tls)
         )
         if scrape.running is None and scrape.waiting is None:
             raise BadAnswer("the metrics page holds none of this engine's gauges")
@@ -43,13 +43,13 @@ class Scrapes:
         page = self._pages.setdefault(upstream.dcgm, GpuPage())
         async with page.lock:
             if time.monotonic() - page.at > GPU_PAGE_SECONDS:
-                await self._read(upstream.dcgm, page)
+                await self._read(upstream.dcgm, upstream.tls, page)
         return dcgm.utilisation(page.use, upstream.hostname, upstream.gpus), time.monotonic() - page.at
 
-    async def _read(self, url: str, page: GpuPage) -> None:
+    async def _read(self, url: str, tls: Tls | None, page: GpuPage) -> None:
         """A page that fails leaves the last one standing, with its age."""
         try:
-            page.use = dcgm.parse_gpus(await self._client.page(url))
+            page.use = dcgm.parse_gpus(await self._client.page(url, tls=tls))
         except UpstreamFault:
             if page.at == float("-inf"):
                 raise

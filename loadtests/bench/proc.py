@@ -30,12 +30,12 @@ def parse_stat(line: str, ticks: int) -> Stat:
     return Stat(head.partition("(")[2], int(fields[_PPID]), (int(fields[_UTIME]) + int(fields[_STIME])) / ticks)
 
 
-def parse_pss(text: str) -> int:
-    """Bytes of proportional memory from /proc/PID/smaps_rollup."""
+def parse_pss(text: str, field: str = "Pss") -> int:
+    """Bytes of proportional memory from /proc/PID/smaps_rollup; `Pss_Anon` is without the share of mapped files."""
     for line in text.splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise ValueError("no Pss line")
+    raise ValueError(f"no {field} line")
 
 
 def stat(pid: int) -> Stat:
@@ -75,5 +75,10 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(stat(pid).seconds for pid in pids)
 
 
-def pss_bytes(pids: Sequence[int]) -> int:
-    return sum(parse_pss((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)
+def pss_bytes(pids: Sequence[int], field: str = "Pss") -> int:
+    return sum(parse_pss((PROC / str(pid) / "smaps_rollup").read_text(), field) for pid in pids)
+
+
+def descriptors(pids: Iterable[int]) -> int:
+    """Open descriptors of these processes together."""
+    return sum(len(list((PROC / str(pid) / "fd").iterdir())) for pid in pids)

@@ -71,6 +71,10 @@ class SimFleet:
         """The live truth of one server."""
         return self._call("GET", "/sim/state", params={"name": name})
 
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The live truth of every server, by name."""
+        return self._call("GET", "/sim/state")
+
     def requests(self, name: str, since: int = 0) -> list[dict[str, Any]]:
         """What one server received, oldest first, probes left out."""
         found: list[dict[str, Any]] = self._call("GET", "/sim/requests", params={"name": name, "since": since})[

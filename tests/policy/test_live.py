@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import PolicyFault
 from gateway.model import Policy
+from gateway.policy.folder import Folder
 from gateway.policy.live import RACY_SECONDS, LivePolicy
 
 from .good import ENV, GOOD
@@ -123,9 +124,9 @@ def test_a_quiet_folder_is_not_read_again(folder: Path) -> None:
     """Once time stamps are old enough to be trusted, a poll asks for them alone."""
     live = LivePolicy(folder, ENV)
     live._read_at += RACY_SECONDS + 1  # read long after they were written
-    live._seen = {}
+    live._seen = nothing = Folder(folder, {})
     assert not live.poll()
-    assert live._seen == {}
+    assert live._seen is nothing
 
 
 def test_a_changed_secret_needs_a_reload(folder: Path) -> None:

@@ -216,6 +216,14 @@ def test_a_thousand_workers_cost_eight_candidates() -> None:
     assert len(decided(made).primary[0].candidates) == 8
 
 
+def test_drops_count_upstreams_and_not_the_sample() -> None:
+    many = tuple(upstream(f"{backend}{i}", backend) for backend in ("gpu", "api") for i in range(20))
+    asked = {"fields": ("store",), "max_cost": 0.0}
+    assert decided(policy(many), **asked).drops == {"max_cost": 20}, "by the first reason that holds"
+    decision = decide(request(fields=("store",)), board(policy(many), gpu0={"out": "down"}), Random(1))
+    assert decision.drops == {"health": 1, "fields": 20}
+
+
 def test_an_older_snapshot_never_hands_out_an_older_upstream() -> None:
     """A policy reload changed the worker's address; the snapshot still knows the old one."""
     old, new = (

@@ -1,0 +1,147 @@
+"""Checks 2 to 4: who leaves frees the engine; what the engine says is known everywhere; what does not fit is bought."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+from gateway.fleet.outside import LAG_SECONDS
+from gateway.fleet.probes import INTERVAL_SECONDS
+from loadtests.engine import policy
+from loadtests.engine.ledger import Ledger
+from loadtests.engine.stand import LOCAL, POLL_SECONDS, WAITING, Stand, until
+from loadtests.engine.streams import flowing, leave
+from loadtests.engine.waits import (
+    all_taken,
+    fate,
+    holds,
+    idle,
+    is_idle,
+    no_outside,
+    outside_share,
+    reached,
+    reading_says,
+    served,
+)
+
+FREED_SECONDS = 5.0
+"""Until an engine has dropped a request whose client left, and says so."""
+STARTED_SECONDS = 30.0
+WARM_SECONDS = 5.0
+FRESH_SECONDS = 10.0
+WATCHED_SECONDS = 3.0
+LOADED = 4
+QUEUED = 3
+"""Requests more than the engine has seats."""
+SEEN_SECONDS = 10.0
+CAUGHT_UP_SECONDS = 2.0
+"""For one scrape and one look at the store after a whole window."""
+
+
+async def warm_up(stand: Stand, ledger: Ledger) -> None:
+    """A cold engine stands still for seconds when its batch first grows; none of what follows is about that."""
+    async with flowing(stand.direct, stand, policy.SEATS):
+        count, took = await until(lambda: reached(stand, policy.SEATS), STARTED_SECONDS)
+        await asyncio.sleep(WARM_SECONDS)
+    await idle(stand)
+    ledger.add(f"{policy.SEATS} streams straight to the engine: running", policy.SEATS, count)
+    print(f"      after {took:.1f} s", flush=True)
+
+
+async def aborts(stand: Stand, ledger: Ledger) -> None:
+    """A client that leaves: the engine stops writing for it, and the lease is gone."""
+    for what, stream in (("a long stream", True), ("a long plain answer", False)):
+        body = stand.long(stream=stream)
+        task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
+        await until(lambda: holds(stand, 1), STARTED_SECONDS)
+        ledger.add(f"{what}: engine's running, leases", (1, 1), (await stand.running(), await stand.leases()))
+        await leave(task)
+        freed, took = await until(lambda: is_idle(stand), FREED_SECONDS)
+        seen = "both 0" if freed else f"running {await stand.running()}, leases {await stand.leases()}"
+        ledger.add(
+            f"{what}, its client gone: both 0", f"within {FREED_SECONDS:g} s", f"{seen} after {took:.1f} s", freed
+        )
+
+
+async def gauges(stand: Stand, ledger: Ledger) -> None:
+    """The engine's gauges, in the store and on our page, while it is loaded."""
+    async with flowing(stand.http, stand, LOADED, LOCAL):
+        await until(lambda: holds(stand, LOADED), STARTED_SECONDS)
+        await until(lambda: reading_says(stand, running=LOADED, waiting=0), SEEN_SECONDS)
+        reading, shown = await stand.reading(), await stand.shown()
+        seen = (reading.running, reading.waiting, (reading.kv or 0) > 0)
+        ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, True), seen)
+        told = (shown.get("running"), shown.get("queue_depth"), shown.get("kv_utilisation", 0) > 0)
+        ledger.add("our /metrics: running, queue depth, kv above 0", (LOADED, 0, True), told)
+        ledger.add("our /metrics: leases", LOADED, shown.get("leases"))
+        oldest, end = 0.0, time.monotonic() + WATCHED_SECONDS
+        while time.monotonic() < end:
+            oldest = max(oldest, (await stand.shown())["reading_age_seconds"])
+            await asyncio.sleep(POLL_SECONDS)
+        said = f"under {FRESH_SECONDS:g} s"
+        ledger.add("oldest reading seen under load", said, f"{oldest:.2f} s", oldest < FRESH_SECONDS)
+        ledger.add("our own load, taken for outside load", 0, (await stand.shown()).get("outside_share", 0))
+    await idle(stand)
+
+
+async def outside(stand: Stand, ledger: Ledger) -> None:
+    """Load that holds no lease of ours."""
+    window = 2 * LAG_SECONDS + INTERVAL_SECONDS + CAUGHT_UP_SECONDS
+    began = time.monotonic()
+    async with flowing(stand.direct, stand, policy.SEATS + QUEUED):
+        waiting, _ = await until(lambda: reading_says(stand, running=policy.SEATS, waiting=QUEUED), SEEN_SECONDS)
+        reading = await stand.reading()
+        ledger.add(
+            "a queue in the engine: running, waiting in the store",
+            (policy.SEATS, QUEUED),
+            (reading.running, reading.waiting),
+            bool(waiting),
+        )
+        share, _ = await until(lambda: outside_share(stand), window)
+        took = time.monotonic() - began
+        said = f"above 0 within 2 x {LAG_SECONDS:g} s and a scrape"
+        ledger.add("outside share", said, f"{share or 0:.2f} after {took:.1f} s", bool(share) and took <= window)
+        await until(lambda: all_taken(stand), SEEN_SECONDS)
+        answer = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4))
+        ledger.add("a request meanwhile: outcome, reason", ("spilled", "outside_load"), fate(answer.headers))
+    await idle(stand)
+    gone, took = await until(lambda: no_outside(stand), SEEN_SECONDS)
+    ledger.add("outside share once it is gone", "0", f"{'0' if gone else 'more'} after {took:.1f} s", bool(gone))
+
+
+async def spill(stand: Stand, ledger: Ledger) -> None:
+    """More long streams than fit: the gateway's own admission buys the rest before the engine queues."""
+    held: list[asyncio.Task[None]] = []
+    fates = [("local", "")]
+    while fates[-1][0] == "local" and len(held) <= policy.SEATS:
+        head: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        held.append(asyncio.create_task(_hold(stand, head)))
+        await until(partial(_placed, stand, head, len(held)), STARTED_SECONDS)
+        fates.append(head.result() if head.done() else ("local", "no head yet"))
+    local = len(held) - 1
+    ledger.add(f"stream {len(held)}, after {local} that stayed", ("spilled", "slo_limit"), fates[-1])
+    ledger.add("streams that stayed", f"1 to {policy.SEATS}", local, 1 <= local <= policy.SEATS)
+    ledger.add("the engine's own queue meanwhile", 0, int((await stand.gauges())[WAITING]))
+    flagged = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4), headers=LOCAL)
+    refused = (flagged.status_code, flagged.json()["error"]["code"], "retry-after" in flagged.headers)
+    ledger.add("a flagged request meanwhile: status, code, Retry-After", (429, "fleet_saturated", True), refused)
+    await leave(*held)
+    back, took = await until(lambda: served(stand, "local"), SEEN_SECONDS)
+    ledger.add(
+        "once they have left, the next request", "local", f"{back or 'not local'} after {took:.1f} s", bool(back)
+    )
+    await idle(stand)
+
+
+async def _placed(stand: Stand, head: asyncio.Future[tuple[str, str]], count: int) -> bool:
+    """A stream that waits in the engine's queue has a lease and no head."""
+    return head.done() or await stand.leases() == count
+
+
+async def _hold(stand: Stand, head: asyncio.Future[tuple[str, str]]) -> None:
+    """One long stream; tells its fate as soon as its head is there."""
+    async with stand.http.stream("POST", "/v1/chat/completions", json=stand.long(stream=True)) as answer:
+        head.set_result(fate(answer.headers))
+        async for _ in answer.aiter_raw():
+            pass

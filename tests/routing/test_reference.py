@@ -1,0 +1,227 @@
+"""decide(), with all that it remembers and puts off, against the same thing written down plainly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Any, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError
+from gateway.model import Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
+from gateway.routing.board import Board
+from gateway.routing.candidates import CLASS_SHARE
+from gateway.routing.capability import spoken
+from gateway.routing.decide import decide
+from gateway.routing.estimate import expected_price, price_ceiling, work_on
+from gateway.routing.fields import action
+from gateway.routing.learn import Learned
+from gateway.routing.residency import allows, strictest
+from tests.worlds import demands, fleets, request, rule, state
+
+_NO_DEMAND = st.just(Demand())
+KEYED: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.sampled_from(["m", "m2", "nope"]),
+    "endpoint": st.sampled_from(["chat/completions", "responses", "messages"]),
+    "tenant": st.sampled_from(
+        [
+            Tenant("t"),
+            Tenant("u", models=("m*",)),
+            Tenant("t", models=("m2",)),  # as it was before a change of the policy: the name alone tells nothing
+            Tenant("t", residency=Demand(local=True)),
+        ]
+    ),
+    "residency": _NO_DEMAND | demands,
+    "priority": st.sampled_from(["interactive", "standard", "batch"]),
+    "stream": st.booleans(),
+}
+"""What a decision remembers by."""
+SIZES: dict[str, st.SearchStrategy[Any]] = {
+    "prompt_bytes": st.integers(0, 10_000),
+    "max_tokens": st.none() | st.integers(0, 1000),
+    "n": st.integers(1, 3),
+    "max_cost": st.none() | st.sampled_from([0.0, 1e-4, 1.0]),
+    "fields": st.sampled_from([(), ("store",), ("n", "speed")]),
+}
+
+
+@st.composite
+def much_alike(draw: st.DrawFn) -> list[GenRequest]:
+    """A request, and others that differ from it in size and in one thing that a memo must tell apart."""
+    first = request(**draw(st.fixed_dictionaries({}, optional=KEYED | SIZES)))
+    changes = [st.fixed_dictionaries({name: kind}, optional=SIZES) for name, kind in KEYED.items()]
+    return [first, *(replace(first, **draw(change)) for change in draw(st.permutations(changes)))]
+
+
+matchings = st.builds(
+    Match,
+    model=st.none() | st.sampled_from(["m", "m*", "x*"]),
+    endpoint=st.none() | st.just("chat/completions"),
+    tenant=st.none() | st.sampled_from(["t", "u"]),
+    residency=st.none() | st.sampled_from(["any", "none"]),
+    priority=st.none() | st.sampled_from(["standard", "batch"]),
+    stream=st.none() | st.booleans(),
+)
+conditions = st.fixed_dictionaries(
+    {},
+    optional={
+        "out": st.just("down"),
+        "limit": st.integers(1, 10**6),
+        "outside": st.integers(0, 1000),
+        "life": st.integers(0, 9),
+    },
+)
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> Board:
+    """Two models, several rules, upstreams of all conditions."""
+    made = draw(fleets())
+    backends = st.lists(st.sampled_from(sorted(made.backends)), unique=True, min_size=1, max_size=2).map(tuple)
+    told = st.builds(
+        rule,
+        match=matchings,
+        backends=backends,
+        spill=st.none() | st.builds(Spill, backends),
+        fallback=st.just(()) | backends,
+        residency=_NO_DEMAND | demands,
+        on_fields=st.sampled_from([{}, {"store": "pass"}, {"store": "refuse", "n": "refuse"}]),
+    )
+    rules = [replace(one, name=f"r{number}") for number, one in enumerate(draw(st.lists(told, max_size=4)))]
+    model = made.models["m"]
+    other = replace(model, name="m2", served_by=model.served_by[:1], residency=draw(_NO_DEMAND | demands))
+    made = replace(made, rules=(*rules, *made.rules), models={"m": model, "m2": other})
+    states = {name: state(one, **draw(conditions)) for name, one in made.upstreams.items()}
+    return Board(made, Snapshot(100.0, states), draw(st.sampled_from([{}, {"m": Learned(1000, 3000, 400, 100)}])))
+
+
+class Told(NamedTuple):
+    """A decision as far as chance has no part in it; groups are (backend, outcome, reason, name -> candidate)."""
+
+    rule: str
+    demand: Demand
+    permitted: frozenset[str]
+    primary: list[Any]
+    overflow: list[Any]
+
+
+def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[Told | None, dict[str, int]]:
+    """What must be decided, or None for a refusal; and the drops."""
+    policy, model, tenant, drops = board.policy, board.policy.models.get(asked.model), asked.tenant, Counter[str]()
+    if model is None or (tenant.models is not None and not any(fnmatchcase(model.name, g) for g in tenant.models)):
+        return None, drops
+    wanted = strictest(asked.residency, tenant.residency, model.residency)
+    chosen = next(one for one in policy.rules if fits(one.match, asked, bool(wanted)))
+    demand = strictest(wanted, chosen.residency)
+    served_by = {served.backend: served for served in model.served_by}
+
+    def groups(backends: tuple[str, ...], outcome: str | None, reason: str) -> list[Any]:
+        made = []
+        for backend in backends:
+            rows = {}
+            for one in policy.backends[backend]:
+                why = dropped(one, asked, board, chosen, demand, failed) if backend in served_by else "capability"
+                if why is None:
+                    rows[one.name] = row(one, asked, board)
+                else:
+                    drops[why] += 1
+            ours = policy.backends[backend][0].kind == "local"
+            words = (outcome, reason) if outcome else ("local", reason) if ours else ("managed", "rule")
+            made += [(backend, *words, rows)] if rows else []
+        return made
+
+    spill = chosen.spill.backends if chosen.spill else ()
+    primary = groups(chosen.backends, None, "residency" if demand else "local_has_room")
+    if primary:
+        overflow = groups(spill, "spilled", "slo_limit")
+    elif drops["health"] or drops["failed_before"]:
+        overflow = groups(chosen.fallback, "fallback", "no_healthy_worker")
+    else:
+        overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
+    permitted = frozenset(
+        one.name
+        for backend in {*chosen.backends, *spill, *chosen.fallback} & set(served_by)
+        for one in policy.backends[backend]
+        if allows(demand, one, policy.zones)
+    )
+    found = {why: count for why, count in drops.items() if count}
+    return (Told(chosen.name, demand, permitted, primary, overflow) if primary or overflow else None), found
+
+
+def fits(match: Match, asked: GenRequest, flagged: bool) -> bool:
+    return (
+        (match.model is None or fnmatchcase(asked.model, match.model))
+        and match.endpoint in (None, asked.endpoint)
+        and match.tenant in (None, asked.tenant.name)
+        and match.residency in (None, "any" if flagged else "none")
+        and match.priority in (None, asked.priority)
+        and match.stream in (None, asked.stream)
+    )
+
+
+def dropped(
+    one: Upstream, asked: GenRequest, board: Board, chosen: Rule, demand: Demand, failed: frozenset[str]
+) -> str | None:
+    price = board.policy.models[asked.model].served_by
+    ceiling = next((price_ceiling(s.price, asked) for s in price if s.backend == one.backend and s.price), 0.0)
+    if not allows(demand, one, board.policy.zones):
+        return "residency"
+    if asked.endpoint not in spoken(one):
+        return "capability"
+    if board.snapshot.states[one.name].out:
+        return "health"
+    if one.name in failed:
+        return "failed_before"
+    if one.kind == "managed" and asked.max_cost is not None and (ceiling is None or ceiling > asked.max_cost):
+        return "max_cost"
+    if any(action(chosen, one.kind, name) == "refuse" for name in asked.fields):
+        return "fields"
+    return None
+
+
+def row(one: Upstream, asked: GenRequest, board: Board) -> Candidate:
+    model, now = board.policy.models[asked.model], board.snapshot.states[one.name]
+    served = next(served for served in model.served_by if served.backend == one.backend)
+    learned = board.known(model.name)
+    limit = now.limit or one.limit
+    if one.kind == "local":
+        limit = max(1, int(limit * CLASS_SHARE[asked.priority]))
+    price = served.price and expected_price(served.price, asked, learned)
+    most = served.price and price_ceiling(served.price, asked)
+    work = min(limit, work_on(one, asked, learned))
+    score = 1.0 if price is None else 0.001 / (0.001 + price)
+    most = price if most is None else most
+    return Candidate(one, served, score, work, limit, one.seats, now.outside, now.life, price, most)
+
+
+def actually(
+    asked: GenRequest, board: Board, failed: frozenset[str], *, overflow_first: bool
+) -> tuple[Told | None, dict[str, int]]:
+    """The same of `decide`; whoever looks at the overflow may do so before or after looking at home."""
+    try:
+        made = decide(asked, board, Random(1), excluded=failed)
+    except GatewayError as refusal:
+        return None, dict(refusal.drops)
+    overflow = groups_of(made.overflow) if overflow_first else None
+    primary = groups_of(made.primary)
+    overflow = groups_of(made.overflow) if overflow is None else overflow
+    return Told(made.rule.name, made.demand, made.permit.upstreams, primary, overflow), dict(made.drops)
+
+
+def groups_of(made: tuple[Group, ...]) -> list[Any]:
+    rows = [{candidate.upstream.name: candidate for candidate in group.candidates} for group in made]
+    return [(group.backend, group.outcome, group.reason, row) for group, row in zip(made, rows, strict=True)]
+
+
+@settings(max_examples=120)
+@given(boards(), much_alike(), st.data(), st.booleans())
+def test_what_is_remembered_or_put_off_changes_nothing(
+    board: Board, asked: list[GenRequest], data: st.DataObject, overflow_first: bool
+) -> None:
+    failed = data.draw(st.frozensets(st.sampled_from(sorted(board.policy.upstreams)), max_size=2))
+    for one in (*asked, *asked):
+        assert actually(one, board, failed, overflow_first=overflow_first) == plainly(one, board, failed)
