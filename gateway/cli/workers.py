@@ -3,7 +3,7 @@
 Each child is this same command with `--place`, started anew rather than forked, so that it inherits no thread, loop or
 open connection. The parent owns what must exist once: the embedded store, the port, and the counts of those that died.
 
-The port is one listening socket per child (docs/adr/0008-several-processes.md says why). The parent holds them too, so
+The port is one listening socket per child (docs/adr/0009-several-processes.md says why). The parent holds them too, so
 connections that wait for a child that died are taken by the next one in its place.
 """
 
@@ -95,8 +95,8 @@ class Child:
     waiting: list[asyncio.Future[bytes]] = field(default_factory=list)
 
     async def figures(self) -> bytes | None:
-        """Its figures of now; None where it does not answer in time."""
-        if self.writer is None:
+        """Its figures of now; None where it does not answer in time, or is still starting."""
+        if not self.ready:
             return None
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.waiting.append(answer)

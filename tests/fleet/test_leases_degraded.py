@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import StoreFault
-from gateway.fleet.leases import degraded_room
+from gateway.fleet.leases import ABSENCE_SECONDS, degraded_room
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 
@@ -70,6 +71,16 @@ async def until_up(store: Store) -> None:
             await asyncio.sleep(0.005)
 
 
+async def lose(admin: Store, stores: Sequence[Store]) -> None:
+    """Their connections break; returns when all are back."""
+    back = [asyncio.Event() for _ in stores]
+    for store, event in zip(stores, back, strict=True):
+        store.listen(lambda degraded, _, event=event: None if degraded else event.set())  # type: ignore[misc]
+    await admin.call("CLIENT", "KILL", "TYPE", "normal")
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(event.wait() for event in back))
+
+
 async def test_room_counts_from_the_last_complete_view(store: Store) -> None:
     clock = Clock()
     mine, other = replica(store, clock, fresh=True), replica(store, clock, fresh=True)
@@ -108,6 +119,53 @@ async def test_seats_are_shared_like_work(store: Store) -> None:
         assert leases.room(BACKEND, way) > 0
         leases.adopt(BACKEND, leases.new_id(), way)
     assert leases.room(BACKEND, way) == 0
+
+
+async def test_a_replica_that_is_back_at_the_store_waits_for_the_others(own_server: Embedded) -> None:
+    """Until then the sums lack what they admitted alone."""
+    clock, stores = Clock(), [Store(own_server.url, timeout=5.0) for _ in range(3)]
+    for each in stores:
+        await each.check()
+    mine, other = (replica(each, clock, fresh=True) for each in stores[:2])
+    for one in (mine, other, mine):
+        await one.loads([BACKEND])
+        await one.tick()
+    clock.ms += 10
+    await lose(stores[2], stores[:2])
+    other.adopt(BACKEND, other.new_id(), candidate(work=60))
+    clock.ms += 100
+    await mine.tick()
+    await mine.loads([BACKEND])
+    assert (await mine.acquire(BACKEND, mine.new_id(), [candidate(work=50)])).recovering
+    assert mine.room(BACKEND, candidate()) == 100 // 2, "its share of the last complete view"
+    clock.ms += 100
+    await other.tick()
+    await mine.loads([BACKEND])
+    grant = await mine.acquire(BACKEND, mine.new_id(), [candidate(work=50)])
+    assert (grant.index, grant.leased, grant.recovering) == (None, (60,), False)
+    for each in stores:
+        await each.aclose()
+
+
+async def test_a_replica_that_does_not_come_back_is_not_waited_for_for_ever(own_server: Embedded) -> None:
+    clock, store, admin = Clock(), Store(own_server.url, timeout=5.0), Store(own_server.url, timeout=5.0)
+    await store.check()
+    await admin.check()
+    mine, gone = replica(store, clock, fresh=True), replica(admin, clock, fresh=True)
+    for one in (mine, gone, mine):
+        await one.loads([BACKEND])
+        await one.tick()
+    clock.ms += 10
+    await lose(admin, [store])
+    for expected in (True, False):
+        await mine.tick()
+        await mine.loads([BACKEND])
+        assert (await mine.acquire(BACKEND, mine.new_id(), [candidate()])).recovering is expected
+        clock.ms += int(ABSENCE_SECONDS * 1000)
+        await mine.tick()
+        await mine.loads([BACKEND])
+    await store.aclose()
+    await admin.aclose()
 
 
 async def test_what_was_admitted_and_freed_alone_is_true_in_the_store_again(

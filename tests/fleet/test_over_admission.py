@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+
+import pytest
 
 from gateway.admission import Admission
 from gateway.errors import FleetSaturated
@@ -36,6 +38,7 @@ from tests.worlds import policy, request, rule, upstream
 from .gates import Gate
 from .leasing import books
 
+Server = tuple[Embedded, Embedded | None, Path]
 REPLICAS, SEATS, HELD = 3, 30, 12
 POLICY = policy((upstream("w1", "gpu", seats=SEATS, limit=10**9),), (rule(spill=None),))
 TIMEOUT = 0.2
@@ -78,9 +81,9 @@ class World:
 
     folder: Path
     server: Embedded
-    replicas: list[Replica]
-    second: Embedded | None = None
+    second: Embedded | None
     """Where it fails over to."""
+    replicas: list[Replica]
     most: int = 0
     degraded: set[int] = field(default_factory=set)
     """Replicas that were degraded at some time."""
@@ -117,11 +120,9 @@ def socket_of(server: Embedded) -> Path:
 
 
 @asynccontextmanager
-async def world_in(folder: Path) -> AsyncIterator[World]:
-    server = Embedded.start(folder / "store")
+async def world_on(server: Embedded, second: Embedded | None, folder: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        stack.callback(server.stop)
-        made = World(folder, server, [])
+        made = World(folder, server, second, [])
         for number in range(REPLICAS):
             gate = await stack.enter_async_context(Gate(folder / f"gate{number}", socket_of(server)))
             store = Store(gate.url, timeout=TIMEOUT)
@@ -218,15 +219,11 @@ async def tell(server: Embedded, *command: str) -> str:
     return answer.decode().strip()
 
 
-async def story(name: str, folder: Path) -> int:
+async def story(name: str, server: Embedded, second: Embedded | None, folder: Path) -> int:
     """Requests above the limit at the worst moment of one outage."""
-    async with world_in(folder) as world, AsyncExitStack() as stack:
-        if "failed_over" in name:
-            second = Embedded.start(folder / "second")
-            stack.callback(second.stop)
-            world.second = second
-            if "replica" in name:
-                await follow(world.server, second)
+    async with world_on(server, second, folder) as world:
+        if second is not None and "replica" in name:
+            await follow(server, second)
         await until(lambda: all(one.view.current.replicas == REPLICAS for one in world.replicas))
         for number in range(HELD):
             assert await world.replicas[number % 2].admit()
@@ -275,12 +272,23 @@ async def settled(world: World) -> None:
     assert emptied.leases == {}
 
 
-async def test_at_most_one_request_for_each_replica_above_the_limit(tmp_path: Path) -> None:
-    over = dict(
-        zip(
-            OUTAGES,
-            await asyncio.gather(*(story(name, tmp_path / str(number)) for number, name in enumerate(OUTAGES))),
-            strict=True,
-        )
-    )
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[Server]]:
+    """For each outage a store, and where it fails over to. Starting one blocks, so it is done before the stories."""
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> Embedded:
+            server = Embedded.start(folder)
+            stack.callback(server.stop)
+            return server
+
+        yield [
+            (start(folder / "store"), start(folder / "second") if "failed_over" in name else None, folder)
+            for name, folder in ((name, tmp_path / str(number)) for number, name in enumerate(OUTAGES))
+        ]
+
+
+async def test_at_most_one_request_for_each_replica_above_the_limit(servers: list[Server]) -> None:
+    stories = (story(name, *each) for name, each in zip(OUTAGES, servers, strict=True))
+    over = dict(zip(OUTAGES, await asyncio.gather(*stories), strict=True))
     assert {name: excess for name, excess in over.items() if excess > REPLICAS} == {}
