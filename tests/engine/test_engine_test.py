@@ -24,6 +24,8 @@ WORKER = (
     ' "managed": 0}'
 )
 SIMULATED = f"cd {ROOT} && echo '{WORKER}' | {sys.executable} -m loadtests.simfleet --config -"
+NO_VLLM = f"cd {ROOT} && {sys.executable} -m loadtests.bench.upstream {{port}}"
+"""Answers anything with 200."""
 QUICK = "sdks,refusals,tools,aborts,spill,kill"
 """All but what takes whole windows of time; those are tested where they are made (tests/fleet/test_outside.py)."""
 
@@ -64,6 +66,7 @@ def test_an_engine_that_differs_is_told(
         ([], None, "ENGINE_CMD='vllm serve"),
         ([], "  ", "ENGINE_CMD is not set"),
         (["--only", "sdks,nonesuch"], SIMULATED, "no such check: nonesuch; there are sdks, "),
+        ([], NO_VLLM, "the engine does not show its model and version as vLLM does"),
         ([], "echo out of memory; exit 3", "the engine ended before it was ready: out of memory"),
     ],
 )
