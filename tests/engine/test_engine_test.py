@@ -162,7 +162,9 @@ def test_the_ledger_counts_and_the_page_shows(capsys: pytest.CaptureFixture[str]
     assert ledger.failed == [Finding("Second", "a / b", "x", "y" * 197 + "...", False)]
     assert ledger.verdict() == "engine-test: FAIL, 1 of 2 checks do not hold"
     assert capsys.readouterr().out.splitlines()[:2] == ["-- First", "ok    equal: expected 1; saw 1"]
+    ledger.add("a tuple", (200, "fallback", True), (200, "fallback", False))
+    assert capsys.readouterr().out == "FAIL  a tuple: expected 200, fallback, yes; saw 200, fallback, no\n"
     text = page({"date": "today"}, ledger)
     assert "- date: today" in text
     assert "| FAIL | a / b | x | " in text
-    assert text.endswith("**engine-test: FAIL, 1 of 2 checks do not hold**\n")
+    assert text.endswith("**engine-test: FAIL, 2 of 3 checks do not hold**\n")
