@@ -9,10 +9,10 @@ from gateway.edge.account import Attempt
 from gateway.edge.verdict import passed
 from gateway.errors import UpstreamFault, UpstreamTimeout
 from gateway.fleet.lessons import Lessons
-from gateway.model import GenRequest, Lease, Slo, Usage
+from gateway.model import GenRequest, Lease, Usage
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
-from gateway.routing.guard import scale_bounds
+from gateway.routing.guard import Guard
 from gateway.routing.limit import Admitted, factor
 from gateway.routing.votes import Ending, Timings, alone, vote
 from gateway.telemetry import Telemetry
@@ -25,7 +25,7 @@ class Ballot:
     """Casts at most one vote. `close` must be called once, whatever became of the attempt."""
 
     __slots__ = (
-        "_admitted", "_attempt", "_board", "_lease", "_lessons", "_pool", "_request", "_slo", "_telemetry", "_timer",
+        "_admitted", "_attempt", "_board", "_guard", "_lease", "_lessons", "_pool", "_request", "_telemetry", "_timer",
     )  # fmt: skip
 
     def __init__(
@@ -36,17 +36,18 @@ class Ballot:
         request: GenRequest,
         lease: Lease,
         attempt: Attempt,
-        slo: Slo,
+        guard: Guard,
     ) -> None:
-        """`slo` is what guards the pool (`Board.guard`); `board` is the one that decided."""
+        """`guard` is that of the pool on `board`, which decided."""
         self._lessons, self._telemetry, self._board = lessons, telemetry, board
         self._request, self._lease, self._attempt = request, lease, attempt
         self._pool = (lease.candidate.upstream.backend, request.model)
-        self._slo: Slo | None = slo
+        self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
         self._timer: asyncio.TimerHandle | None = None
-        if request.stream and slo.ttft is not None:
-            self._timer = asyncio.get_running_loop().call_later(slo.ttft + TICK_SECONDS, self.late)
+        ttft = guard.slo.ttft
+        if request.stream and ttft is not None:
+            self._timer = asyncio.get_running_loop().call_later(ttft + TICK_SECONDS, self.late)
 
     def late(self) -> None:
         """The time for the first token is over."""
@@ -59,18 +60,17 @@ class Ballot:
         self._cast(ending, usage)
 
     def _cast(self, ending: Ending, usage: Usage | None) -> None:
-        slo = self._slo
-        if slo is None:
+        guard = self._guard
+        if guard is None:
             return
         known, upstream = self._board.known(self._request.model), self._lease.candidate.upstream
         seen = timings(self._attempt, self._request, usage, ending, time.monotonic())
-        met = vote(slo, seen, alone(upstream.speed, prompt_tokens(self._request, known)))
+        met = vote(guard.slo, seen, alone(upstream.speed, prompt_tokens(self._request, known)))
         if met is None:
             return
-        self._slo = None
-        moved = factor(met, slo.target, self._admitted, self._lessons.scale(self._pool))
-        workers = self._board.policy.backends[upstream.backend]
-        self._lessons.vote(self._pool, moved, scale_bounds(workers, slo, known))
+        self._guard = None
+        moved = factor(met, guard.slo.target, self._admitted, self._lessons.scale(self._pool))
+        self._lessons.vote(self._pool, moved, guard.within)
         self._telemetry.count_vote(*self._pool, met)
 
 

@@ -194,10 +194,10 @@ class Forward:
         services, upstream = self._s, lease.candidate.upstream
         if upstream.kind != "local" or not decision.rule.learned:
             return None
-        slo = self._board.guard(upstream.backend, self._request.model)
-        if slo is None:
+        guard = self._board.guard(upstream.backend, self._request.model)
+        if guard is None:
             return None
-        return Ballot(services.view.lessons, services.telemetry, self._board, self._request, lease, attempt, slo)
+        return Ballot(services.view.lessons, services.telemetry, self._board, self._request, lease, attempt, guard)
 
     def _first_token(self, lease: Lease) -> None:
         """From now on its worker only decodes for it: the lease gives back the work of the prompt."""

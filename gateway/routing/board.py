@@ -18,14 +18,13 @@ from gateway.model import (
     Priority,
     Rule,
     Served,
-    Slo,
     Snapshot,
     Tenant,
     Threshold,
     UpstreamState,
 )
 from gateway.routing.filters import Standing, standing_drop
-from gateway.routing.guard import guard, limit_on
+from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
 from gateway.routing.residency import allows
 
@@ -85,7 +84,7 @@ class Board:
     snapshot: Snapshot
     plans: dict[Asked, Plan] = field(default_factory=dict)
     _pools: dict[tuple[str, str, Demand, str, bool], Pool] = field(default_factory=dict)
-    _guards: dict[PoolKey, Slo | None] = field(default_factory=dict)
+    _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
 
@@ -100,22 +99,22 @@ class Board:
     def known(self, model: str) -> Learned:
         return self.snapshot.learned.get(model, PRIOR)
 
-    def guard(self, backend: str, model: str) -> Slo | None:
+    def guard(self, backend: str, model: str) -> Guard | None:
         """What the learned limits of this backend's workers keep for this model; None where nothing is learned."""
         key = (backend, model)
         if key not in self._guards:
-            self._guards[key] = guard(self.policy, backend, model, self.snapshot.rules.get(key, ()))
+            self._guards[key] = guard(self.policy, backend, model, self.snapshot.rules.get(key, ()), self.known(model))
         return self._guards[key]
 
     def limit(self, state: UpstreamState, model: str) -> int | None:
         """The learned limit of a worker for a model, GPU-us; None where nothing is learned."""
         upstream = state.upstream
-        slo = self.guard(upstream.backend, model) if upstream.kind == "local" else None
-        if slo is None:
+        found = self.guard(upstream.backend, model) if upstream.kind == "local" else None
+        if found is None:
             return None
         scale = self.snapshot.scales.get((upstream.backend, model), 1.0)
         kv_tokens = None if state.reading is None else state.reading.kv_tokens
-        return limit_on(upstream, slo, self.known(model), scale, kv_tokens)
+        return limit_on(upstream, found.slo, self.known(model), scale, kv_tokens)
 
     def permitted(self, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
         """Names of all upstreams that the rule names and residency allows, up or down: the ground of the permit."""

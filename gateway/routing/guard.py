@@ -6,20 +6,32 @@ A pool is one backend for one model. `limit.py` has the rule itself; this is whe
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gateway.model import Learned, Policy, Rule, Slo, Upstream
 from gateway.routing.limit import bounds, clamp, expected_limit_us, guarding
 
 
-def guard(policy: Policy, backend: str, model: str, lately: Collection[str]) -> Slo | None:
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What the limits of a pool's workers keep, and within what their shared scale moves: lowest and highest."""
+
+    slo: Slo
+    within: tuple[float, float]
+
+
+def guard(policy: Policy, backend: str, model: str, lately: Collection[str], learned: Learned) -> Guard | None:
     """The strictest SLO among the rules named in `lately`, under which requests came to the pool in the last minutes.
 
     Before any came: among all rules that may send some. None where no such rule has an SLO: nothing can be learned.
     """
     about = [rule for rule in policy.rules if sends(rule, backend, model)]
     slos = [rule.slo for rule in about if rule.name in lately] or [rule.slo for rule in about]
-    return guarding(slos) if slos else None
+    if not slos:
+        return None
+    slo = guarding(slos)
+    return Guard(slo, scale_bounds(policy.backends[backend], slo, learned))
 
 
 def sends(rule: Rule, backend: str, model: str) -> bool:

@@ -18,6 +18,7 @@ from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.model import GenRequest, Lease, Slo, Snapshot, UpstreamState, Usage
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
+from gateway.routing.guard import Guard
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.limit import FULL, RATE
 from gateway.routing.votes import Ending
@@ -42,7 +43,7 @@ class Desk:
         self.telemetry = Telemetry()
         self.attempt = Attempt("w1", "x", time.monotonic())
         lease = Lease("id", group.candidates[0], group, "w1@0", full)
-        self.ballot = Ballot(self.lessons, self.telemetry, board, asked, lease, self.attempt, slo)
+        self.ballot = Ballot(self.lessons, self.telemetry, board, asked, lease, self.attempt, Guard(slo, (0.01, 100.0)))
 
     @property
     def moved(self) -> float:

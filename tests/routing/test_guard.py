@@ -33,12 +33,17 @@ def two_rules(**chat: object) -> Policy:
     )
 
 
+def slo_of(made: Policy, lately: tuple[str, ...]) -> Slo | None:
+    found = guard(made, "gpu", "m", lately, PRIOR)
+    return None if found is None else found.slo
+
+
 def test_the_strictest_slo_seen_lately_guards_the_pool() -> None:
     made = two_rules()
-    assert guard(made, "gpu", "m", ()) == CHAT, "before anybody came: as if all did"
-    assert guard(made, "gpu", "m", ("batch",)) == BATCH
-    assert guard(made, "gpu", "m", ("batch", "chat")) == CHAT
-    assert guard(made, "gpu", "m", ("flagged", "gone")) == CHAT, "rules without an SLO, or without a rule, say nothing"
+    assert slo_of(made, ()) == CHAT, "before anybody came: as if all did"
+    assert slo_of(made, ("batch",)) == BATCH
+    assert slo_of(made, ("batch", "chat")) == CHAT
+    assert slo_of(made, ("flagged", "gone")) == CHAT, "rules without an SLO, or without a rule, say nothing"
 
 
 @pytest.mark.parametrize(
@@ -51,15 +56,13 @@ def test_the_strictest_slo_seen_lately_guards_the_pool() -> None:
     ],
 )
 def test_only_rules_that_bring_an_slo_to_the_pool_count(change: dict[str, object]) -> None:
-    assert guard(two_rules(**change), "gpu", "m", ("chat",)) == BATCH
-    assert guard(
-        policy(GPU, (rule(slo=CHAT, **change) if "slo" not in change else rule(**change),)), "gpu", "m", ()
-    ) is (None)
+    assert slo_of(two_rules(**change), ("chat",)) == BATCH
+    assert slo_of(policy(GPU, (rule(**{"slo": CHAT, **change}),)), ()) is None
 
 
 def test_a_rule_that_falls_back_to_a_pool_guards_it_too() -> None:
     made = policy(GPU, (rule(slo=CHAT, backends=("gpu2",), fallback=("gpu",)),))
-    assert guard(made, "gpu", "m", ()) == CHAT
+    assert slo_of(made, ()) == CHAT
 
 
 def test_the_limit_is_scale_times_what_the_slo_allows() -> None:
