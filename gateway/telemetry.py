@@ -71,6 +71,7 @@ class Telemetry:
     def __init__(self, trace_ratio: float = 0.0) -> None:
         self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"))
         self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",))
+        self._refused = Counter("gateway_refused", "Answered in plain text: no request was read.", ("status",))
         self._attempts = Counter("gateway_attempts", "Attempts on upstreams.", ("upstream", "result"))
         self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of the answer.", TTFT_BUCKETS)
         self.duration = Histogram("gateway_duration_seconds", "Arrival to the last byte.", DURATION_BUCKETS)
@@ -113,6 +114,9 @@ class Telemetry:
 
     def count_error(self, code: str) -> None:
         self._errors.inc(code)
+
+    def count_refused(self, status: int) -> None:
+        self._refused.inc(str(int(status)))
 
     def count_attempt(self, upstream: str, result: str) -> None:
         self._attempts.inc(upstream, result)

@@ -17,7 +17,7 @@ def run(app: Any, settings: Settings, sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol(patience),
+        http=protocol(patience, app.on_refused),
         ws="none",
         lifespan="on",
         log_config=None,

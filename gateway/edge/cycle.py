@@ -110,11 +110,13 @@ class Cycle(RequestResponseCycle):
             return
         self._chunked = self.scope["http_version"] == "1.1"
         head = self._head(status, headers, b"transfer-encoding: chunked\r\n" if self._chunked else b"")
-        self.transport.write(head + self._framed(piece))
+        self.transport.write(head)
+        if piece:
+            self.write(piece)
 
     def write(self, piece: bytes) -> None:
         if not self.disconnected:
-            self.transport.write(self._framed(piece))
+            self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if piece and self._chunked else piece)
 
     def finish(self) -> None:
         if self.disconnected:
@@ -122,9 +124,6 @@ class Cycle(RequestResponseCycle):
         if self._chunked:
             self.transport.write(_LAST_CHUNK)
         self._complete()
-
-    def _framed(self, piece: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(piece), piece) if piece and self._chunked else piece
 
     def _head(self, status: int, headers: Headers, framing: bytes) -> bytes:
         """Raises RuntimeError where a header would break its line."""

@@ -25,6 +25,8 @@ class Front:
 
     def __init__(self, services: Services, rest: App) -> None:
         self._services, self._rest = services, rest
+        self.on_refused = services.telemetry.count_refused
+        """For the protocol: what it refuses never comes here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

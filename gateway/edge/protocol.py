@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
@@ -68,6 +69,10 @@ class Protocol(HttpToolsProtocol):
 
     patience = Patience()
     cycle: Cycle
+
+    @staticmethod
+    def on_refused(status: int) -> None:
+        """Called with the status of each refusal."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -306,6 +311,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers plainly, unless an answer has begun: that one can only be cut."""
+        self.on_refused(refusal.status)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.leave()
@@ -401,6 +407,7 @@ def _check_size(head: bytes) -> None:
         raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head has more than {MAX_HEAD_BYTES} bytes")
 
 
-def protocol(patience: Patience) -> type[Protocol]:
+def protocol(patience: Patience, on_refused: Callable[[int], None] = Protocol.on_refused) -> type[Protocol]:
     """The protocol with these deadlines, for uvicorn's `Config(http=...)`."""
-    return cast(type[Protocol], type("Protocol", (Protocol,), {"patience": patience}))
+    given = {"patience": patience, "on_refused": staticmethod(on_refused)}
+    return cast(type[Protocol], type("Protocol", (Protocol,), given))

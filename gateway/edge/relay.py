@@ -125,7 +125,11 @@ class Stream:
             await self._exchange.pour(self._push)
             if not tap.done and _ends_by_closing(self._exchange):
                 raise Reset("the connection closed before the stream said its end")
-            self._write(tap.rest())
+            rest = tap.rest()
+            if not self._begun:
+                self._begin(rest)
+            elif rest:
+                wire.write(rest)
         except UpstreamFault as fault:
             if not self._begun:
                 raise
@@ -155,17 +159,16 @@ class Stream:
         if tap.failed and not self._begun:
             raise BadAnswer("answered with an error event")
         if piece:
-            self._write(piece)
+            if self._begun:
+                self._wire.write(piece)
+            else:
+                self._begin(piece)
             if self._wire.paused:
                 self._hold()
         if tap.failed:
             raise BadAnswer("an error event in the stream")
 
-    def _write(self, piece: bytes) -> None:
-        if self._begun:
-            if piece:
-                self._wire.write(piece)
-            return
+    def _begin(self, piece: bytes) -> None:
         self._account.first_byte = time.monotonic()
         self._wire.begin(self._exchange.status, self._front(), piece)
         self._begun = True

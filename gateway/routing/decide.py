@@ -44,7 +44,10 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     if not primary and not overflow:
         refusal = nobody(request, plan, drops)
         refusal.rule, refusal.drops = plan.rule.name, drops
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback has this frame, which holds the request
     permit = Permit(request.id, board.policy.version, plan.permitted)
     wait = max_wait(request, plan.rule)
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from loadtests.bench.machine import cpu_name, said
-from loadtests.engine import kill, load, refusals, surface
+from loadtests.engine import kill, load, refusals, spill, surface
 from loadtests.engine.ledger import Ledger
 from loadtests.engine.process import EngineFault
 from loadtests.engine.report import page
@@ -31,7 +31,7 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
     "aborts": ("A client that leaves", load.aborts),
     "gauges": ("The engine's gauges", load.gauges),
     "outside": ("Load that is not ours", load.outside),
-    "spill": ("More than fits", load.spill),
+    "spill": ("More than fits", spill.spill),
     "kill": ("kill -9 under load", kill.whole),
     "core": ("kill -9 of its largest process under load", kill.largest),
 }

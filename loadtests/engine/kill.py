@@ -75,9 +75,9 @@ def _judge_streams(
 
 
 def _judge_answers(ledger: Ledger, stays: httpx.Response, may_leave: httpx.Response) -> None:
-    refusal = _refusal(stays)
-    expected = ((502, "upstream_error"), (503, "no_capacity"))
-    ledger.add("a plain request that must stay: status, code", expected, refusal, refusal in expected)
+    refusal, ok = _refusal(stays), ((502, "upstream_error"), (503, "no_capacity"))
+    said = "502, upstream_error or 503, no_capacity"
+    ledger.add("a plain request that must stay: status, code", said, refusal, refusal in ok)
     saved = (may_leave.status_code, fate(may_leave.headers)[0])
     ledger.add("a plain request that may be bought: status, outcome", (200, "fallback"), saved)
 

@@ -54,5 +54,9 @@ class Ledger:
 
 def _shown(value: object) -> str:
     """Short, on one line, and fit for a cell of a table."""
+    if isinstance(value, tuple):
+        return ", ".join(_shown(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = " ".join(str(value).split()).replace("|", "/")
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

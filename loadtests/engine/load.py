@@ -1,16 +1,15 @@
-"""Checks 2 to 4: who leaves frees the engine; what the engine says is known everywhere; what does not fit is bought."""
+"""Checks 2 and 3: who leaves frees the engine; what the engine says of its load is known everywhere."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 
 from gateway.fleet.outside import LAG_SECONDS
 from gateway.fleet.probes import INTERVAL_SECONDS
 from loadtests.engine import policy
 from loadtests.engine.ledger import Ledger
-from loadtests.engine.stand import LOCAL, POLL_SECONDS, WAITING, Stand, until
+from loadtests.engine.stand import LOCAL, POLL_SECONDS, Stand, until
 from loadtests.engine.streams import flowing, leave
 from loadtests.engine.waits import (
     all_taken,
@@ -22,7 +21,6 @@ from loadtests.engine.waits import (
     outside_share,
     reached,
     reading_says,
-    served,
 )
 
 FREED_SECONDS = 5.0
@@ -45,8 +43,8 @@ async def warm_up(stand: Stand, ledger: Ledger) -> None:
         count, took = await until(lambda: reached(stand, policy.SEATS), STARTED_SECONDS)
         await asyncio.sleep(WARM_SECONDS)
     await idle(stand)
-    ledger.add(f"{policy.SEATS} streams straight to the engine: running", policy.SEATS, count)
-    print(f"      after {took:.1f} s", flush=True)
+    seen = f"{count or 'never so many'} after {took:.1f} s"
+    ledger.add(f"{policy.SEATS} streams straight to the engine: running", policy.SEATS, seen, bool(count))
 
 
 async def aborts(stand: Stand, ledger: Ledger) -> None:
@@ -108,40 +106,3 @@ async def outside(stand: Stand, ledger: Ledger) -> None:
     await idle(stand)
     gone, took = await until(lambda: no_outside(stand), SEEN_SECONDS)
     ledger.add("outside share once it is gone", "0", f"{'0' if gone else 'more'} after {took:.1f} s", bool(gone))
-
-
-async def spill(stand: Stand, ledger: Ledger) -> None:
-    """More long streams than fit: the gateway's own admission buys the rest before the engine queues."""
-    held: list[asyncio.Task[None]] = []
-    fates = [("local", "")]
-    while fates[-1][0] == "local" and len(held) <= policy.SEATS:
-        head: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-        held.append(asyncio.create_task(_hold(stand, head)))
-        await until(partial(_placed, stand, head, len(held)), STARTED_SECONDS)
-        fates.append(head.result() if head.done() else ("local", "no head yet"))
-    local = len(held) - 1
-    ledger.add(f"stream {len(held)}, after {local} that stayed", ("spilled", "slo_limit"), fates[-1])
-    ledger.add("streams that stayed", f"1 to {policy.SEATS}", local, 1 <= local <= policy.SEATS)
-    ledger.add("the engine's own queue meanwhile", 0, int((await stand.gauges())[WAITING]))
-    flagged = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4), headers=LOCAL)
-    refused = (flagged.status_code, flagged.json()["error"]["code"], "retry-after" in flagged.headers)
-    ledger.add("a flagged request meanwhile: status, code, Retry-After", (429, "fleet_saturated", True), refused)
-    await leave(*held)
-    back, took = await until(lambda: served(stand, "local"), SEEN_SECONDS)
-    ledger.add(
-        "once they have left, the next request", "local", f"{back or 'not local'} after {took:.1f} s", bool(back)
-    )
-    await idle(stand)
-
-
-async def _placed(stand: Stand, head: asyncio.Future[tuple[str, str]], count: int) -> bool:
-    """A stream that waits in the engine's queue has a lease and no head."""
-    return head.done() or await stand.leases() == count
-
-
-async def _hold(stand: Stand, head: asyncio.Future[tuple[str, str]]) -> None:
-    """One long stream; tells its fate as soon as its head is there."""
-    async with stand.http.stream("POST", "/v1/chat/completions", json=stand.long(stream=True)) as answer:
-        head.set_result(fate(answer.headers))
-        async for _ in answer.aiter_raw():
-            pass

@@ -72,9 +72,8 @@ class Engine:
             while time.monotonic() < deadline:
                 if self._process is None or self._process.poll() is not None:
                     raise EngineFault(f"the engine ended before it was ready: {self._last_lines()}")
-                with contextlib.suppress(httpx.HTTPError):
-                    if (await client.get("/health")).status_code == httpx.codes.OK:
-                        return await _about(client)
+                if await _healthy(client):
+                    return await _about(client)
                 await asyncio.sleep(POLL_SECONDS)
         raise EngineFault(f"the engine was not ready within {READY_SECONDS:g} s: {self._last_lines()}")
 
@@ -116,7 +115,19 @@ class Engine:
         return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
 
 
+async def _healthy(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health")).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
 async def _about(client: httpx.AsyncClient) -> About:
-    card = (await client.get("/v1/models")).raise_for_status().json()["data"][0]
-    said = (await client.get("/version")).raise_for_status().json()
-    return About(card["id"], card["max_model_len"], said["version"])
+    try:
+        card = (await client.get("/v1/models")).raise_for_status().json()["data"][0]
+        said = (await client.get("/version")).raise_for_status().json()
+        return About(card["id"], card["max_model_len"], said["version"])
+    except (httpx.HTTPError, LookupError, TypeError, ValueError) as fault:
+        raise EngineFault(
+            f"the engine does not show its model and version as vLLM does ({type(fault).__name__})"
+        ) from None

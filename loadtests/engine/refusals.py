@@ -17,8 +17,8 @@ BEYOND_TOKENS = 1_000_000
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "weather", "description": "The weather of a city.", "parameters": SCHEMA}
 CHAT_TOOLS = [{"type": "function", "function": FUNCTION}]
-STABLE = ("usage", "tools", "tool_choice", "input_tokens")
-"""Of a success: what must be the same for the same request, asked twice."""
+TOOL_TOKENS = 60
+"""Room for a whole call."""
 
 
 async def refusals(stand: Stand, ledger: Ledger) -> None:
@@ -46,14 +46,17 @@ async def refusals(stand: Stand, ledger: Ledger) -> None:
 
 async def tools(stand: Stand, ledger: Ledger) -> None:
     """Whether the engine takes tools is its own affair; what it says of them arrives."""
-    chat = stand.body(max_tokens=4, tools=CHAT_TOOLS)
+    chat = stand.body(max_tokens=TOOL_TOKENS, temperature=0, tools=CHAT_TOOLS)
     flat = {"type": "function", **FUNCTION}
-    response = {"model": stand.about.model, "input": "hello", "max_output_tokens": 4, "tools": [flat]}
-    message = stand.body(max_tokens=4, tools=[{"name": "weather", "input_schema": SCHEMA}])
+    asked = {"model": stand.about.model, "max_output_tokens": TOOL_TOKENS, "temperature": 0}
+    response = {**asked, "input": "hello", "tools": [flat]}
+    message = stand.body(max_tokens=TOOL_TOKENS, temperature=0, tools=[{"name": "weather", "input_schema": SCHEMA}])
     await same(stand, ledger, "chat with tools", "chat/completions", chat)
     await same(stand, ledger, "chat that must call one", "chat/completions", {**chat, "tool_choice": "required"})
     await same(stand, ledger, "responses with tools", "responses", response)
     await same(stand, ledger, "messages with tools", "messages", message)
+    forced = {**message, "tool_choice": {"type": "any"}}
+    await same(stand, ledger, "messages that must call one", "messages", forced)
 
 
 async def same(
@@ -73,7 +76,17 @@ def _compared(answer: httpx.Response) -> str:
     if answer.is_error:
         return f"{answer.status_code} {answer.text}"
     told = answer.json()
-    return f"{answer.status_code} { {name: told[name] for name in STABLE if name in told} }"
+    usage = told.get("usage", told)
+    kept = {name: told[name] for name in ("tools", "tool_choice") if name in told}
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    return f"{answer.status_code}, prompt of {prompt} tokens, a tool called: {_calls(told)}, {kept}"
+
+
+def _calls(told: Mapping[str, Any]) -> bool:
+    """Whether an answer of any of the endpoints calls a tool."""
+    parts = [choice.get("message", {}).get("tool_calls") for choice in told.get("choices", [])]
+    parts += [part["type"] in ("function_call", "tool_use") for part in told.get("output", told.get("content", []))]
+    return any(parts)
 
 
 async def _classes(stand: Stand, ledger: Ledger) -> None:

@@ -11,18 +11,15 @@ import httpx
 
 from loadtests.engine.stand import Stand
 
-Seen = asyncio.Queue[httpx.Response]
-
 
 @asynccontextmanager
 async def flowing(
     client: httpx.AsyncClient, stand: Stand, count: int, headers: Mapping[str, str] | None = None
-) -> AsyncIterator[Seen]:
-    """`count` long streams; one that ends begins anew. Gives the heads as they come; leaving closes all."""
-    seen: Seen = asyncio.Queue()
-    tasks = [asyncio.create_task(_flow(client, stand.long(stream=True), headers, seen)) for _ in range(count)]
+) -> AsyncIterator[None]:
+    """`count` long streams; one that ends begins anew. Leaving closes all."""
+    tasks = [asyncio.create_task(_flow(client, stand.long(stream=True), headers)) for _ in range(count)]
     try:
-        yield seen
+        yield
     finally:
         await leave(*tasks)
 
@@ -36,11 +33,9 @@ async def leave(*tasks: asyncio.Task[Any]) -> None:
             await task
 
 
-async def _flow(client: httpx.AsyncClient, body: dict[str, Any], headers: Mapping[str, str] | None, seen: Seen) -> None:
+async def _flow(client: httpx.AsyncClient, body: dict[str, Any], headers: Mapping[str, str] | None) -> None:
     while True:
         async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
-            seen.put_nowait(answer)
+            answer.raise_for_status()
             async for _ in answer.aiter_raw():
                 pass
-            if answer.is_error:
-                return

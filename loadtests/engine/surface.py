@@ -40,7 +40,11 @@ async def _chat(stand: Stand, ledger: Ledger, client: openai.AsyncOpenAI) -> Non
     ledger.add("openai SDK, chat: outcome", "local", raw.headers["x-gateway-outcome"])
     ledger.add("openai SDK, chat: finish, output tokens", ("length", TOKENS), _finish(answer))
     usage = (answer.usage.prompt_tokens, TOKENS, False)
-    ledger.add("chat: usage on the receipt", usage, await on_receipt(stand, raw.headers["x-request-id"]))
+    ledger.add(
+        "chat: usage on the receipt: input, output, estimated",
+        usage,
+        await on_receipt(stand, raw.headers["x-request-id"]),
+    )
     stream = await client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
     chunks = [chunk async for chunk in stream]
     ledger.add("openai SDK, streamed chat: usage in the last chunk", TOKENS, chunks[-1].usage.completion_tokens)
@@ -66,7 +70,11 @@ async def _responses(stand: Stand, ledger: Ledger, client: openai.AsyncOpenAI) -
     told = (response.status, response.usage.output_tokens)
     ledger.add("openai SDK, responses: status, output tokens", ("incomplete", TOKENS), told)
     usage = (response.usage.input_tokens, TOKENS, False)
-    ledger.add("responses: usage on the receipt", usage, await on_receipt(stand, raw.headers["x-request-id"]))
+    ledger.add(
+        "responses: usage on the receipt: input, output, estimated",
+        usage,
+        await on_receipt(stand, raw.headers["x-request-id"]),
+    )
     async with client.responses.with_streaming_response.create(**asked, stream=True) as streamed:
         events = [event async for event in await streamed.parse()]
         request_id = streamed.headers["x-request-id"]
@@ -76,7 +84,9 @@ async def _responses(stand: Stand, ledger: Ledger, client: openai.AsyncOpenAI) -
     ledger.add(
         "openai SDK, streamed responses: last event", " or ".join(ends), events[-1].type, events[-1].type in ends
     )
-    ledger.add("streamed responses: usage on the receipt", usage, await on_receipt(stand, request_id))
+    ledger.add(
+        "streamed responses: usage on the receipt: input, output, estimated", usage, await on_receipt(stand, request_id)
+    )
 
 
 async def _messages(stand: Stand, ledger: Ledger, claude: anthropic.AsyncAnthropic) -> None:
@@ -90,12 +100,18 @@ async def _messages(stand: Stand, ledger: Ledger, claude: anthropic.AsyncAnthrop
     told = (message.stop_reason, message.usage.output_tokens)
     ledger.add("anthropic SDK, messages: stop, output tokens", ("max_tokens", TOKENS), told)
     usage = (message.usage.input_tokens, TOKENS, False)
-    ledger.add("messages: usage on the receipt", usage, await on_receipt(stand, str(message._request_id)))
+    ledger.add(
+        "messages: usage on the receipt: input, output, estimated",
+        usage,
+        await on_receipt(stand, str(message._request_id)),
+    )
     async with claude.messages.stream(**asked) as stream:
         final, request_id = await stream.get_final_message(), str(stream.request_id)
     told = (final.stop_reason, final.usage.output_tokens)
     ledger.add("anthropic SDK, streamed messages: stop, output tokens", ("max_tokens", TOKENS), told)
-    ledger.add("streamed messages: usage on the receipt", usage, await on_receipt(stand, request_id))
+    ledger.add(
+        "streamed messages: usage on the receipt: input, output, estimated", usage, await on_receipt(stand, request_id)
+    )
     counted = await claude.messages.count_tokens(model=stand.about.model, messages=HELLO)
     ledger.add(
         "anthropic SDK, count_tokens: the prompt of that message", message.usage.input_tokens, counted.input_tokens
@@ -112,7 +128,7 @@ async def _frames(stand: Stand, ledger: Ledger) -> None:
     shown = sum(bool(json.loads(frame).get("usage")) for frame in frames[:-1])
     ledger.add("streamed chat that asked for no usage: frames with usage", 0, shown)
     receipt = await on_receipt(stand, answer.headers["x-request-id"])
-    ledger.add("streamed chat that asked for no usage: output tokens on the receipt", (TOKENS, False), receipt[1:])
+    ledger.add("streamed chat that asked for no usage: receipt: output tokens, estimated", (TOKENS, False), receipt[1:])
 
 
 def _finish(answer: Any) -> tuple[str, int]:

@@ -232,3 +232,13 @@ def test_what_is_not_http_gets_a_plain_400(site: Site, raw: bytes) -> None:
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(raw)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+
+
+def test_what_is_no_request_is_counted_by_its_status(site: Site) -> None:
+    before = site.metric("gateway_refused_total", status="400") or 0
+    address = urlsplit(site.gateway.url)
+    for _ in range(2):
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert site.metric("gateway_refused_total", status="400") == before + 2

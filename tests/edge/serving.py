@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.protocol import Patience, protocol
 
 WAIT_SECONDS = 10.0
@@ -32,7 +34,9 @@ class Server:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Of the last request."""
     left: threading.Event = field(default_factory=threading.Event)
-    """Set when the caller of /hang has gone, and when /big or /huge has nothing more to say."""
+    """Set when the caller of a hanging path has gone, /big or /huge has nothing more to say, or /wire/flood pauses."""
+    paused_after: int = 0
+    """How many pieces /wire/flood wrote before it paused last."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.headers = scope["headers"]
@@ -51,12 +55,58 @@ class Server:
                 return
             body, more = body + message["body"], message["more_body"]
         self.seen.append((scope["method"], scope["path"], body))
-        if scope["path"] == "/big":
+        wire: Cycle = scope["extensions"][WIRE]
+        if scope["path"].startswith("/wire"):
+            await self._wire(wire, scope["path"])
+        elif scope["path"] == "/big":
             await self._big(send, [BIG_PIECE] * BIG_PIECES)
         elif scope["path"] == "/huge":
             await self._big(send, [BIG_PIECE * BIG_PIECES])
         else:
             await answer(send, 200, json.dumps([scope["method"], scope["path"], body.decode()]).encode())
+
+    async def _wire(self, wire: Cycle, path: str) -> None:
+        """The short way to answer, in its different uses."""
+        if path == "/wire/whole":
+            wire.answer(200, [(b"x-a", b"b")], b"hello")
+        elif path == "/wire/stream":
+            wire.begin(200, [(b"x-a", b"b")], b"he")
+            wire.write(b"")
+            wire.write(b"llo")
+            wire.finish()
+        elif path == "/wire/empty":
+            wire.begin(200, [], b"")
+            wire.finish()
+        elif path == "/wire/broken":
+            wire.answer(200, [(b"x-a", b"b\r\nx-c: d")], b"hello")
+        elif path == "/wire/hang":
+            left = asyncio.Event()
+            wire.on_left = left.set
+            await left.wait()
+            wire.begin(200, [], b"nobody")
+            wire.write(b"hears")
+            wire.finish()
+            wire.answer(200, [], b"this")
+            self.left.set()
+        elif path == "/wire/flood":
+            await self._flood(wire)
+
+    async def _flood(self, wire: Cycle) -> None:
+        """Writes until the client is the slower one, and again once there is room."""
+        room = asyncio.Event()
+        wire.on_room = room.set
+        wire.begin(200, [], b"")
+        for _ in range(2):
+            self.paused_after = 0
+            while not wire.paused:
+                wire.write(BIG_PIECE)
+                self.paused_after += 1
+                await asyncio.sleep(0)
+            self.left.set()
+            await room.wait()
+            await wire.room()
+            room.clear()
+        wire.finish()
 
     async def _big(self, send: Send, pieces: list[bytes]) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

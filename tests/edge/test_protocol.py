@@ -390,6 +390,80 @@ def test_http_1_0_is_not_told_to_continue(server: Server) -> None:
         assert [answer.status for answer in listen(connection)] == [200]
 
 
+# The short way to answer (gateway.edge.cycle).
+
+
+def exchange(server: Server, raw: bytes) -> tuple[list[str], bytes]:
+    """Head lines in lower case, and all that follows them until the server ends the connection."""
+    with server.connect() as connection:
+        connection.sendall(raw)
+        got = b""
+        while more := connection.recv(1 << 16):
+            got += more
+    head, _, rest = got.partition(b"\r\n\r\n")
+    return head.decode().lower().split("\r\n"), rest
+
+
+CLOSE = HOST + b"Connection: close\r\n\r\n"
+CHUNKS = b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+OUTRIGHT = {
+    "whole": (b"GET /wire/whole HTTP/1.1\r\n" + CLOSE, "content-length: 5", b"hello"),
+    "whole, HEAD": (b"HEAD /wire/whole HTTP/1.1\r\n" + CLOSE, "content-length: 5", b""),
+    "whole, HTTP/1.0": (b"GET /wire/whole HTTP/1.0\r\n\r\n", "content-length: 5", b"hello"),
+    "stream": (b"GET /wire/stream HTTP/1.1\r\n" + CLOSE, "transfer-encoding: chunked", CHUNKS),
+    "stream, HTTP/1.0": (b"GET /wire/stream HTTP/1.0\r\n\r\n", None, b"hello"),
+    "empty stream": (b"GET /wire/empty HTTP/1.1\r\n" + CLOSE, "transfer-encoding: chunked", b"0\r\n\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTRIGHT)
+def test_an_answer_by_the_short_way_is_framed_for_its_request(server: Server, name: str) -> None:
+    raw, framing, body = OUTRIGHT[name]
+    lines, rest = exchange(server, raw)
+    assert lines[0] == "http/1.1 200 ok"
+    assert rest == body
+    assert [line for line in lines if line.startswith(("content-length", "transfer-"))] == (
+        [framing] if framing else []
+    )
+    assert lines.count("connection: close") == 1
+    assert sum(line.startswith("date: ") for line in lines) == 1
+
+
+def test_the_short_way_keeps_the_connection(server: Server) -> None:
+    whole = b"GET /wire/whole HTTP/1.1\r\n" + HOST + b"\r\n"
+    answers = server.ask(whole + NEXT + whole + LAST)
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [answer.body for answer in answers][::2] == [b"hello"] * 2
+    assert "connection" not in answers[0].headers
+    assert answers[0].headers["x-a"] == "b"
+
+
+def test_a_header_that_breaks_its_line_is_never_written(server: Server) -> None:
+    lines, _ = exchange(server, b"GET /wire/broken HTTP/1.1\r\n" + CLOSE)
+    assert lines[0].startswith("http/1.1 500")
+    assert "x-c: d" not in lines
+
+
+def test_who_waits_for_nobody_is_called(server: Server) -> None:
+    """And what is written after that goes nowhere, without a fault."""
+    server.left.clear()
+    with server.connect() as connection:
+        connection.sendall(b"GET /wire/hang HTTP/1.1\r\n" + CLOSE)
+    assert server.left.wait(WAIT_SECONDS)
+
+
+def test_a_slow_reader_is_told_of_and_waited_for(server: Server) -> None:
+    server.left.clear()
+    with server.connect() as connection:
+        connection.sendall(b"GET /wire/flood HTTP/1.1\r\n" + CLOSE)
+        assert server.left.wait(WAIT_SECONDS), "it pauses although nobody has read"
+        size = 0
+        while more := connection.recv(1 << 20):
+            size += len(more)
+    assert size > len(BIG_PIECE)
+    assert server.paused_after > 0, "there was room again"
+
+
 # Sending ahead, and leaving.
 
 

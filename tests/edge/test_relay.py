@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.edge.account import Account, Attempt
-from gateway.edge.relay import read_some, relay
+from gateway.edge.relay import Stalled, read_some, relay
 from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
 from gateway.model import Timeouts, Usage
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
@@ -54,12 +54,15 @@ async def answered(*pieces: bytes, reset: bool = False) -> AsyncIterator[Exchang
 @asynccontextmanager
 async def serving(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    body: bytes = b"",
+    total: float = 5.0,
 ) -> AsyncIterator[Exchange]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     pool = Pool(Address(host, port))
     try:
-        async with await pool.send(request_head("POST", "/", host, (), 0), b"", Timeouts(total=5.0)) as exchange:
+        head = request_head("POST", "/", host, (), 0)
+        async with await pool.send(head, b"", Timeouts(total=total)) as exchange:
             yield exchange
     finally:
         await pool.aclose()
@@ -307,3 +310,87 @@ async def test_embeddings_have_no_output_to_guess() -> None:
         _, account, _ = await relayed(exchange, endpoint="embeddings", max_tokens=0)
     assert account.usage is not None
     assert (account.usage.output_tokens, account.usage.estimated) == (0, True)
+
+
+async def test_what_is_known_of_an_attempt() -> None:
+    """For the votes of the limit: moments are taken where the upstream's bytes arrive."""
+    before = time.monotonic()
+    async with answered(*chunked(FRAME, FRAME, USAGE, DONE), END) as exchange:
+        await relayed(exchange, attempt=(stream := attempted()), stream=True)
+    assert stream.first is not None
+    assert stream.last is not None
+    assert before <= stream.first <= stream.last <= time.monotonic()
+    assert stream.paused is None
+    async with answered(whole(200, b'{"usage":{"prompt_tokens":2,"completion_tokens":7}}')) as exchange:
+        await relayed(exchange, attempt=(answer := attempted()))
+    assert (answer.first, answer.paused, answer.tokens) == (None, None, 7)
+    assert answer.last is not None
+
+
+class Slow(Down):
+    """Has no room for more than one piece at a time."""
+
+    def write(self, piece: bytes) -> None:
+        super().write(piece)
+        self.paused = True
+
+
+async def test_a_slow_reader_holds_the_stream_back() -> None:
+    rest_sent = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, first, *rest = chunked(FRAME, FRAME, DONE)
+        writer.write(head + first)
+        await had_first.wait()
+        writer.write(b"".join(rest) + END)
+        await writer.drain()
+        rest_sent.set()
+        writer.close()
+
+    class Noting(Slow):
+        def write(self, piece: bytes) -> None:
+            super().write(piece)
+            had_first.set()
+
+    had_first, down, attempt = asyncio.Event(), Noting(), attempted()
+    async with serving(serve) as exchange:
+        task = asyncio.create_task(relayed(exchange, down, attempt, stream=True))
+        await rest_sent.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (down.body, attempt.tokens) == (FRAME, 1), "it stays in the kernel"
+        assert attempt.paused is not None
+        down.paused = False
+        assert down.on_room is not None
+        down.on_room()
+        _, account, broke = await task
+    assert (broke, account.error, down.body, down.finished) == (None, None, FRAME + FRAME + DONE, True)
+    assert down.on_room is None
+
+
+async def test_who_never_reads_again_is_cut_off_when_its_time_is_over() -> None:
+    """The upstream's total ends first; its error event is waited for a moment, then nothing more is said."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(chunked(FRAME)))
+        await reader.read()
+        writer.close()
+
+    down, account = Slow(), Account(request(arrived=time.monotonic(), stream=True), "v1")
+    async with serving(serve, total=SOON) as exchange:
+        with pytest.raises(Stalled):
+            await relay(exchange, account, attempted(), lambda: FRONT, down, most=MOST, seconds=5.0)
+    assert (down.body, down.finished) == (FRAME, False)
+    assert account.usage is not None, "what it was given counts"
+
+
+async def test_an_answer_waits_until_the_ones_before_it_are_taken() -> None:
+    async with answered(whole(200, b"{}")) as exchange:
+        down = Down()
+        down.paused = True
+        with pytest.raises(Stalled):
+            await relayed(exchange, down)
+        assert not down.status
+        down.has_room.set()
+        await relayed(exchange, down)
+    assert (down.status, down.body) == (200, b"{}")

@@ -24,6 +24,8 @@ WORKER = (
     ' "managed": 0}'
 )
 SIMULATED = f"cd {ROOT} && echo '{WORKER}' | {sys.executable} -m loadtests.simfleet --config -"
+NO_VLLM = f"cd {ROOT} && {sys.executable} -m loadtests.bench.upstream {{port}}"
+"""Answers anything with 200."""
 QUICK = "sdks,refusals,tools,aborts,spill,kill"
 """All but what takes whole windows of time; those are tested where they are made (tests/fleet/test_outside.py)."""
 
@@ -64,6 +66,7 @@ def test_an_engine_that_differs_is_told(
         ([], None, "ENGINE_CMD='vllm serve"),
         ([], "  ", "ENGINE_CMD is not set"),
         (["--only", "sdks,nonesuch"], SIMULATED, "no such check: nonesuch; there are sdks, "),
+        ([], NO_VLLM, "the engine does not show its model and version as vLLM does"),
         ([], "echo out of memory; exit 3", "the engine ended before it was ready: out of memory"),
     ],
 )
@@ -159,7 +162,9 @@ def test_the_ledger_counts_and_the_page_shows(capsys: pytest.CaptureFixture[str]
     assert ledger.failed == [Finding("Second", "a / b", "x", "y" * 197 + "...", False)]
     assert ledger.verdict() == "engine-test: FAIL, 1 of 2 checks do not hold"
     assert capsys.readouterr().out.splitlines()[:2] == ["-- First", "ok    equal: expected 1; saw 1"]
+    ledger.add("a tuple", (200, "fallback", True), (200, "fallback", False))
+    assert capsys.readouterr().out == "FAIL  a tuple: expected 200, fallback, yes; saw 200, fallback, no\n"
     text = page({"date": "today"}, ledger)
     assert "- date: today" in text
     assert "| FAIL | a / b | x | " in text
-    assert text.endswith("**engine-test: FAIL, 1 of 2 checks do not hold**\n")
+    assert text.endswith("**engine-test: FAIL, 2 of 3 checks do not hold**\n")

@@ -41,6 +41,8 @@ class Plan:
     """Turns of the loop after which the client's task is cancelled."""
     leave_after: int | None
     """Bytes of body after which the client closes the exchange."""
+    pushed: bool
+    """The client has the body handed over instead of reading it."""
 
 
 plans = st.builds(
@@ -54,8 +56,13 @@ plans = st.builds(
     pause=st.sampled_from([0, 0, 1, 5]),
     cancel_after=st.none() | st.integers(0, 25),
     leave_after=st.none() | st.integers(0, 300_000),
+    pushed=st.booleans(),
 )
 schedules = st.lists(st.lists(plans, min_size=1, max_size=5), min_size=1, max_size=4)
+
+
+class Left(Exception):
+    """The client wants no more."""
 
 
 class Upstream:
@@ -143,7 +150,7 @@ class Clients:
         try:
             async with await self.pool.send(head, body, TIMEOUTS) as exchange:
                 assert dict(exchange.headers)[b"x-number"] == b"%08d" % number
-                got = await self.read(exchange, plan, whole)
+                got = await (self.pour if plan.pushed else self.read)(exchange, plan, whole)
         except Reset:
             # A server that closes with bytes unread resets, and its kernel forgets what it had not yet sent.
             unread = plan.early and plan.upload > 0 and (plan.ending != "keep" or plan.framing == "until close")
@@ -162,6 +169,26 @@ class Clients:
                 return None
             for _ in range(plan.pause):
                 await asyncio.sleep(0)
+        return got
+
+    async def pour(self, exchange: Exchange, plan: Plan, whole: bytes) -> int | None:
+        """As `read`; between two pieces the upstream is held back."""
+        got = 0
+
+        def sink(piece: bytes) -> None:
+            nonlocal got
+            assert whole[got : got + len(piece)] == piece
+            got += len(piece)
+            if plan.leave_after is not None and got >= plan.leave_after:
+                raise Left
+            if plan.pause:
+                exchange.hold()
+                asyncio.get_running_loop().call_soon(exchange.go_on)
+
+        try:
+            await exchange.pour(sink)
+        except Left:
+            return None
         return got
 
 
