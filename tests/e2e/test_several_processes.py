@@ -15,6 +15,7 @@ import redis
 
 from gateway.fleet.probes import INTERVAL_SECONDS
 from gateway.fleet.readings import CLAIM_MS
+from loadtests.stack import DEMO_POLICIES, start_gateway
 from tests.gateways import KEY, Lane, Site, chat_body, eventually, serve
 from tests.processes import children, connected_to, gone, serving
 
@@ -141,7 +142,7 @@ def test_the_one_that_scrapes_is_killed(site: Site) -> None:
     with httpx.Client(base_url=site.gateway.url, trust_env=False, timeout=20) as client:
         page = client.get("/metrics").text
         assert figure(page, "gateway_requests_total") == counted
-        eventually(lambda: figure(client.get("/metrics").text, "gateway_processes ") == PROCESSES, "a new one", 10)
+        eventually(lambda: figure(client.get("/metrics").text, "gateway_processes ") == PROCESSES, "a new one", 20)
         assert figure(client.get("/metrics").text, "gateway_requests_total") == counted
     assert "a process ended; starting it again" in site.logged()
 
@@ -160,9 +161,10 @@ def test_sigterm_lets_running_requests_finish_and_leaves_nothing(tmp_path: Path)
 
 
 def test_nothing_stays_behind_a_parent_that_was_killed(tmp_path: Path) -> None:
-    with serve(tmp_path, [Lane("chat", cloud=False)], {"GATEWAY_WORKERS": "2"}) as site:
-        all_of_them = children(site.gateway.pid)
-        site.gateway.kill()
+    with start_gateway(DEMO_POLICIES, tmp_path / "data", env={"GATEWAY_WORKERS": "2"}) as gateway:
+        all_of_them = children(gateway.pid)
+        assert len(all_of_them) == 3
+        gateway.kill()
         eventually(lambda: all(gone(pid) for pid in all_of_them), "all have ended")
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{site.gateway.url}/healthz", trust_env=False)
+            httpx.get(f"{gateway.url}/healthz", trust_env=False)

@@ -46,9 +46,9 @@ TIMEOUT = 0.2
 TRY_SECONDS = 0.03
 SKEW_SECONDS = 0.4
 """Between one replica's way back to the store and the next one's: pauses of the probe grow up to a second."""
-AWAY_SECONDS, LONG_SECONDS = 0.8, 4.5
+AWAY_SECONDS, LONG_SECONDS = 0.8, 4.2
 """LONG: every beat has run out, and whoever comes back first sweeps all others."""
-AFTER_SECONDS = 3.0
+AFTER_SECONDS = 2.5
 """Of load once all are back: longer than the two seconds in which nothing is granted."""
 
 
