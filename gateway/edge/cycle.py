@@ -57,8 +57,9 @@ class Cycle(RequestResponseCycle):
             self.message_event.set()
 
     def whole(self) -> None:
-        """The body has ended."""
+        """The body has ended. Reading goes on: a client that leaves must be heard."""
         self.more_body = False
+        self.flow.resume_reading()
         self.message_event.set()
 
     def leave(self) -> None:

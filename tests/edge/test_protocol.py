@@ -452,6 +452,21 @@ def test_who_waits_for_nobody_is_called(server: Server) -> None:
     assert server.left.wait(WAIT_SECONDS)
 
 
+def test_who_leaves_after_a_large_upload_is_missed_too(server: Server) -> None:
+    """Reading stops while so much of a body waits for the application, and must go on when it has taken all of it."""
+    server.left.clear()
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /wire/hang HTTP/1.1\r\n" + HOST + b"Content-Length: 8000000\r\n\r\n" + bytes(8_000_000)
+        )
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not server.seen:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert server.left.wait(WAIT_SECONDS)
+    assert len(server.seen[0][2]) == 8_000_000
+
+
 def test_a_slow_reader_is_told_of_and_waited_for(server: Server) -> None:
     server.left.clear()
     with server.connect() as connection:
