@@ -52,8 +52,9 @@ async def aborts(stand: Stand, ledger: Ledger) -> None:
     for what, stream in (("a long stream", True), ("a long plain answer", False)):
         body = stand.long(stream=stream)
         task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
-        await until(lambda: holds(stand, 1), STARTED_SECONDS)
-        ledger.add(f"{what}: engine's running, leases", (1, 1), (await stand.running(), await stand.leases()))
+        held, _ = await until(lambda: holds(stand, 1), STARTED_SECONDS)
+        seen = "both 1" if held else f"running {await stand.running()}, leases {await stand.leases()}"
+        ledger.add(f"{what}: engine's running, leases", "both 1", seen, held)
         await leave(task)
         freed, took = await until(lambda: is_idle(stand), FREED_SECONDS)
         seen = "both 0" if freed else f"running {await stand.running()}, leases {await stand.leases()}"
