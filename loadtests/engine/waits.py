@@ -48,6 +48,12 @@ async def reading_says(stand: Stand, **wanted: Any) -> bool:
     )
 
 
+async def queueing(stand: Stand) -> tuple[int, int] | None:
+    """Running and waiting in the store, once the seats are taken and somebody waits."""
+    reading = await stand.reading()
+    return (reading.running, reading.waiting) if reading.running == policy.SEATS and reading.waiting else None
+
+
 async def outside_share(stand: Stand) -> float:
     return (await stand.shown()).get("outside_share", 0.0)
 
