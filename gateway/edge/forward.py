@@ -10,29 +10,25 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import Account, Attempt, cost_of
-from gateway.edge.ballot import Ballot, ending_of
+from gateway.edge.account import Account, Attempt
+from gateway.edge.ballot import ending_of
+from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
 from gateway.errors import (
-    ConnectFailed,
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
     NoCapacity,
-    PermitRefused,
     Refused,
     UpstreamFault,
-    UpstreamTimeout,
 )
-from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
 from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
@@ -51,6 +47,7 @@ class Forward:
         self._endpoint = ENDPOINTS[request.endpoint]
         self._board = board
         self._account = Account(request, self._board.policy.version)
+        self._books = Books(services, self._account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`send` is for errors; an upstream's answer takes the short way."""
@@ -78,7 +75,7 @@ class Forward:
             raise
         finally:
             wire.on_left = None
-            self._close_account()
+            self._books.close()
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         """A client that leaves cancels the wait for capacity as well as the stream."""
@@ -111,16 +108,9 @@ class Forward:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
-            self._meet(decision)
+            self._books.meet(decision)
         self._account.decision = decision
         return decision
-
-    def _meet(self, decision: Decision) -> None:
-        """Its rule's SLO guards the workers that it came to, whether or not it finds room there."""
-        if decision.rule.learned:
-            for group in decision.primary:
-                if group.outcome == "local":
-                    self._s.view.lessons.met((group.backend, self._request.model), decision.rule.name)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""
@@ -158,8 +148,8 @@ class Forward:
         account.attempts.append(attempt)
         if account.asked is None:
             account.asked = attempt.began
-        attempt.on_first = lambda: self._first_token(lease)
-        ballot = self._ballot(decision, lease, attempt)
+        attempt.on_first = lambda: self._books.first_token(self._board, lease)
+        ballot = self._books.ballot(self._board, decision, lease, attempt)
         ending: Ending = "failed"
         try:
             broke = await self._exchange(decision, lease, attempt, wire)
@@ -167,14 +157,14 @@ class Forward:
             if broke is None:
                 self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
             else:
-                self._book_fault(name, broke)
+                self._books.fault(name, broke)
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
             attempt.free = answers.retryable("managed", fault)
             if isinstance(fault, Refused):
                 attempt.status = fault.status
             ending = ending_of(fault, self._request.deadline)
-            self._book_fault(name, fault)
+            self._books.fault(name, fault)
             raise
         except asyncio.CancelledError:
             attempt.result, ending = ("client_left", "left") if account.left else ("cancelled", "failed")
@@ -183,39 +173,11 @@ class Forward:
             attempt.ended = time.monotonic()
             attempt.on_first = None  # it refers to us, and we to it
             self._s.telemetry.count_attempt(name, attempt.result)
-            self._settle(lease)
+            self._books.settle(lease)
             if ballot is not None:
                 ballot.close(ending, account.usage)
             if attempt.result == "answered":
-                self._teach(lease, attempt)
-
-    def _ballot(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
-        """The attempt's vote on the limit of its worker; None where no limit is learned."""
-        services, upstream = self._s, lease.candidate.upstream
-        if upstream.kind != "local" or not decision.rule.learned:
-            return None
-        guard = self._board.guard(upstream.backend, self._request.model)
-        if guard is None:
-            return None
-        return Ballot(services.view.lessons, services.telemetry, self._board, self._request, lease, attempt, guard)
-
-    def _first_token(self, lease: Lease) -> None:
-        """From now on its worker only decodes for it: the lease gives back the work of the prompt."""
-        known = self._board.known(self._request.model)
-        self._s.admission.shrink(lease, work_left(lease.candidate.upstream, self._request, known))
-
-    def _teach(self, lease: Lease, attempt: Attempt) -> None:
-        """What a complete answer says about the next ones."""
-        request, account = self._request, self._account
-        usage, said = account.usage, account.forecast
-        if usage is None or usage.estimated or request.max_tokens == 0:
-            return
-        if lease.candidate.upstream.kind == "local" and request.text_only:
-            each = usage.output_tokens // request.n
-            self._s.view.lessons.finished(request.model, request.prompt_bytes, usage.input_tokens, each)
-        if said is not None:
-            usd = account.cost.usd if account.cost is not None else None
-            self._s.calibration.heard(said, request, lease, attempt, usage, usd)
+                self._books.teach(lease, attempt)
 
     async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
@@ -276,56 +238,3 @@ class Forward:
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
         return Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, min(timeouts.total, left))
-
-    def _book_fault(self, name: str, fault: UpstreamFault) -> None:
-        """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
-        if isinstance(fault, UpstreamTimeout) and passed(self._request.deadline):
-            return  # the caller's own limit: nobody's failure
-        circuits, now = self._s.view.circuits, self._s.view.now()
-        if isinstance(fault, PermitRefused):
-            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
-        elif isinstance(fault, Refused) and fault.account:
-            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
-        elif isinstance(fault, Refused) and fault.retry_after:
-            circuits.pause(name, now, fault.retry_after, "asked_to_wait")
-        elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
-            return
-        self._s.view.rebuild()
-
-    def _settle(self, lease: Lease) -> None:
-        """Usage becomes cost; money set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
-        account = self._account
-        if account.usage is not None:
-            account.cost = account.cost or cost_of(lease, account.usage)
-        if lease.reservation is None:
-            return
-        if account.usage is not None and account.cost is not None:
-            spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
-            # A guess never gives money back: the API may have charged all that was set aside.
-            self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
-        elif account.attempts[-1].free:
-            self._s.budgets.settle_later(lease.reservation, 0.0)
-
-    def _close_account(self) -> None:
-        """Step 12: off the client's path, the receipt is queued and the counters move."""
-        account, telemetry = self._account, self._s.telemetry
-        group = account.lease.group if account.lease is not None else None
-        reason = group.reason if group is not None else account.error or "none"
-        telemetry.count_request(group.backend if group else "none", account.outcome, reason)
-        if account.error is not None and account.error != GatewayError.code:  # those are counted where they are logged
-            telemetry.count_error(account.error)
-        now = time.monotonic()
-        telemetry.duration.observe(now - self._request.arrived)
-        if account.asked is not None:
-            telemetry.overhead.observe(account.overhead())
-        telemetry.queue.observe(account.visit.waited)
-        if account.visit.expected is not None and account.lease is not None:
-            self._s.calibration.waited(account.visit.expected, account.visit.waited)
-        if account.first_byte is not None:
-            telemetry.ttft.observe(account.first_byte - self._request.arrived)
-        if account.decision is not None and (met := account.met_slo()) is not None:
-            telemetry.count_slo(account.decision.rule.name, met)
-        if account.usage is not None and account.cost is not None and group is not None:
-            usage, cost = account.usage, account.cost
-            telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)
-        self._s.receipts.add(account.receipt())

@@ -1,0 +1,111 @@
+"""What a request leaves behind: circuits, votes, lessons, money, counters, its receipt. Nothing here waits."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.ballot import Ballot
+from gateway.edge.services import Services
+from gateway.edge.verdict import passed
+from gateway.errors import ConnectFailed, GatewayError, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
+from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
+from gateway.model import Decision, Lease
+from gateway.routing.board import Board
+from gateway.routing.estimate import work_left
+
+
+class Books:
+    """Of one request; `Forward` says when."""
+
+    __slots__ = ("_account", "_request", "_s")
+
+    def __init__(self, services: Services, account: Account) -> None:
+        self._s, self._account, self._request = services, account, account.request
+
+    def meet(self, decision: Decision) -> None:
+        """Its rule's SLO guards the workers that it came to, whether or not it finds room there."""
+        if decision.rule.learned:
+            for group in decision.primary:
+                if group.outcome == "local":
+                    self._s.view.lessons.met((group.backend, self._request.model), decision.rule.name)
+
+    def ballot(self, board: Board, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
+        """The attempt's vote on the limit of its worker; None where no limit is learned."""
+        services, upstream = self._s, lease.candidate.upstream
+        if upstream.kind != "local" or not decision.rule.learned:
+            return None
+        guard = board.guard(upstream.backend, self._request.model)
+        if guard is None:
+            return None
+        return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
+
+    def first_token(self, board: Board, lease: Lease) -> None:
+        """From now on its worker only decodes for it: the lease gives back the work of the prompt."""
+        known = board.known(self._request.model)
+        self._s.admission.shrink(lease, work_left(lease.candidate.upstream, self._request, known))
+
+    def fault(self, name: str, fault: UpstreamFault) -> None:
+        """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
+        if isinstance(fault, UpstreamTimeout) and passed(self._request.deadline):
+            return  # the caller's own limit: nobody's failure
+        circuits, now = self._s.view.circuits, self._s.view.now()
+        if isinstance(fault, PermitRefused):
+            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
+        elif isinstance(fault, Refused) and fault.account:
+            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
+        elif isinstance(fault, Refused) and fault.retry_after:
+            circuits.pause(name, now, fault.retry_after, "asked_to_wait")
+        elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
+            return
+        self._s.view.rebuild()
+
+    def settle(self, lease: Lease) -> None:
+        """Usage becomes cost; money set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
+        account = self._account
+        if account.usage is not None:
+            account.cost = account.cost or cost_of(lease, account.usage)
+        if lease.reservation is None:
+            return
+        if account.usage is not None and account.cost is not None:
+            spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
+            # A guess never gives money back: the API may have charged all that was set aside.
+            self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
+        elif account.attempts[-1].free:
+            self._s.budgets.settle_later(lease.reservation, 0.0)
+
+    def teach(self, lease: Lease, attempt: Attempt) -> None:
+        """What a complete answer says about the next ones."""
+        request, account = self._request, self._account
+        usage, said = account.usage, account.forecast
+        if usage is None or usage.estimated or request.max_tokens == 0:
+            return
+        if lease.candidate.upstream.kind == "local" and request.text_only:
+            each = usage.output_tokens // request.n
+            self._s.view.lessons.finished(request.model, request.prompt_bytes, usage.input_tokens, each)
+        if said is not None:
+            usd = account.cost.usd if account.cost is not None else None
+            self._s.calibration.heard(said, request, lease, attempt, usage, usd)
+
+    def close(self) -> None:
+        """Step 12: off the client's path, the counters move and the receipt is queued."""
+        account, telemetry = self._account, self._s.telemetry
+        group = account.lease.group if account.lease is not None else None
+        reason = group.reason if group is not None else account.error or "none"
+        telemetry.count_request(group.backend if group else "none", account.outcome, reason)
+        if account.error is not None and account.error != GatewayError.code:  # those are counted where they are logged
+            telemetry.count_error(account.error)
+        telemetry.duration.observe(time.monotonic() - self._request.arrived)
+        if account.asked is not None:
+            telemetry.overhead.observe(account.overhead())
+        telemetry.queue.observe(account.visit.waited)
+        if account.visit.expected is not None and account.lease is not None:
+            self._s.calibration.waited(account.visit.expected, account.visit.waited)
+        if account.first_byte is not None:
+            telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        if account.decision is not None and (met := account.met_slo()) is not None:
+            telemetry.count_slo(account.decision.rule.name, met)
+        if account.usage is not None and account.cost is not None and group is not None:
+            usage, cost = account.usage, account.cost
+            telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)
+        self._s.receipts.add(account.receipt())
