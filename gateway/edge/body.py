@@ -28,6 +28,7 @@ _IDS = re.compile(rb"\[\s*(\[\s*)?[0-9]")
 _WALKED_PER_QUOTE = 4096
 """Bytes of body for each quote that is looked at alone. memchr leaps over text without quotes 10 times as fast as a
 pattern is searched; a quote looked at alone costs as much as searching 1 KB, so at most a quarter is lost."""
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 T = TypeVar("T")
 
 
@@ -154,7 +155,7 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         max_tokens=max_tokens(fields, endpoint.caps),
         choices=choices(fields),
         prompts=prompts(fields),
-        text_only=not holds(raw, endpoint.media),
+        text_only=not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
         known=() if _KNOWN.isdisjoint(fields) else known(fields),
     )
@@ -198,6 +199,13 @@ def holds(raw: bytes, words: re.Pattern[bytes]) -> bool:
         if words.match(raw, at) is not None:
             return True
     return words.search(raw, at + 1) is not None
+
+
+def unescaped(raw: bytes) -> bytes:
+    """With the printable ASCII that is written as `\\u00..` as itself: a word may be spelt so, and means the same."""
+    if b"\\u00" not in raw:
+        return raw
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
 
 
 def prompt_bytes(fields: Mapping[str, Raw], endpoint: Endpoint) -> int:

@@ -357,6 +357,17 @@ def test_a_picture_is_found_anywhere_in_a_large_body(place: int, filler: bytes) 
     assert holds(raw[:place] + b'"image_url"' + raw[place:], words)
 
 
+@pytest.mark.parametrize(
+    "word", [b"image_url", b"image\\u005furl", b"\\u0069mage_url", b"im\\u0061ge\\u005Furl", b"\\u0066ile"]
+)
+def test_a_picture_spelt_with_escapes_is_a_picture(word: bytes) -> None:
+    assert not decode(b'{"model":"m","messages":[{"content":[{"type":"' + word + b'"}]}]}').text_only
+
+
+def test_escapes_alone_are_text() -> None:
+    assert decode(b'{"model":"m","messages":[{"content":"caf\\u00e9 \\u003cb\\u003e image_url"}]}').text_only
+
+
 def test_a_body_shows_nothing_of_itself_in_its_repr() -> None:
     assert MARKER not in repr(decode(body()))
 
