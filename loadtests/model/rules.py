@@ -79,9 +79,10 @@ class LearnedLimit:
         return self.policy.backends["gpu"][0]
 
     def refresh(self, fleet: Fleet, now: float) -> None:
+        self._seen = [self.scale] * self.replicas
         worker = self.worker
         self._expected = expected_limit_us(worker.speed, worker.seats, fleet.slo, self.learned)
-        self._scale_seen, self._seen = self.scale, [self.scale] * self.replicas
+        self._scale_seen = self.scale
         limit = max(1, round(self.scale * self._expected))
         states = {
             one.name: UpstreamState(one, outside=outside, limit=limit)
