@@ -4,7 +4,8 @@
 traffic, and so moves at once when these do. *Scale*, a plain number that starts at 1, corrects what the assumptions
 miss: one per (worker class, model), shared by all replicas. A vote multiplies it by `factor`; factors commute, so
 replicas need no order among them; whoever multiplies then clamps to `bounds`. At rest the share of misses is
-`1 - target`: a miss moves the logarithm by `-RATE * target`, an answer that met its SLO by `RATE * (1 - target)`.
+`1 - target`: a miss moves the logarithm by `-RATE * target`, an answer that met its SLO by `RATE * (1 - target)`, and
+by more where the scale has fallen since it was admitted.
 
 The limit is judged with leases that give back the work of the prompt once its first token is out (`work_left`).
 docs/limit.md has the table that chose the constants, and what each guard is worth.
@@ -25,9 +26,15 @@ FULL = 0.7
 """An answer raises the limit only if its worker was this full when it was admitted: light hours prove nothing."""
 DEEPEST = 0.5
 """No miss pushes the scale below this share of what it was when its request was admitted: one burst, one halving."""
-HIGHEST = 1.25
+HIGHEST = 1.1
 """No answer raises the scale above this multiple of what it was when its request was admitted."""
-CAUTION = 0.4
+STEEP = 6
+"""The share of misses is taken to grow with this power of the scale. A burst's answers end together, long after they
+were admitted; with this they agree on where their own share of misses would have been `1 - target`."""
+MOST_STEPS = 10.0
+"""No answer counts for more than this many at rest: replicas vote by the scale as they last saw it, and together they
+would overshoot."""
+CAUTION = 0.38
 """Share of what the SLO allows on average that may be filled at first: the 99th percentile needs the rest."""
 DEFAULT_TTFT_SECONDS = 1.0
 """For an SLO that names only the time per token."""
@@ -45,14 +52,18 @@ class Admitted:
 
 
 def factor(met: bool, target: float, admitted: Admitted, scale: float) -> float:
-    """What to multiply the scale by after one vote; `scale` is what it is now, as last seen."""
+    """What to multiply the scale by after one vote; `scale` is what it is now, as last seen.
+
+    Of answers admitted at scale `s`, a share `p` of which missed, the votes balance where
+    `p / (1 - p) = (1 - target) / target * (s / scale) ** STEEP`: the more of them missed, the deeper they take it.
+    """
+    since = admitted.scale / scale
     if not met:
-        lowest = min(1.0, DEEPEST * admitted.scale / scale)
-        return max(lowest, math.exp(-RATE * target))
+        return max(min(1.0, DEEPEST * since), math.exp(-RATE * target))
     if admitted.full < FULL:
         return 1.0
-    highest = max(1.0, HIGHEST * admitted.scale / scale)
-    return min(highest, math.exp(RATE * (1 - target)))
+    steps = min(MOST_STEPS, max(1.0, since) ** STEEP)
+    return min(max(1.0, HIGHEST * since), math.exp(RATE * (1 - target) * steps))
 
 
 def expected_limit_us(speed: Speed, seats: int, slo: Slo, learned: Learned) -> float:

@@ -35,6 +35,8 @@ def best(play: Play, limits: Sequence[float], attained: Mapping[int, float]) -> 
         return fmean(run.attained for run in runs), fmean(run.cost for run in runs)
 
     low = crossing([tally.attained for tally in first], attained[seeds[0]])
+    if first[low].attained < attained[seeds[0]]:
+        return at_equal([point(i) for i in range(max(0, low - 1), min(len(limits), low + 2))], wanted)
     points = [point(low)]
     while points[0][0] < wanted and low > 0:
         low -= 1
@@ -45,8 +47,9 @@ def best(play: Play, limits: Sequence[float], attained: Mapping[int, float]) -> 
 
 
 def crossing(attained: Sequence[float], wanted: float) -> int:
-    """The index of the highest limit that attains enough; 0 if none does."""
-    return max((i for i, share in enumerate(attained) if share >= wanted), default=0)
+    """The index of the highest limit that attains enough; where none does, of the one that attains most."""
+    enough = [i for i, share in enumerate(attained) if share >= wanted]
+    return enough[-1] if enough else attained.index(max(attained))
 
 
 def at_equal(points: Sequence[Point], wanted: float) -> Point:

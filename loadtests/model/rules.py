@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
+from itertools import count
 from random import Random
 
 from gateway.model import (
@@ -66,6 +67,10 @@ class LearnedLimit:
     learned: Learned = PRIOR
     shrinking: bool = True
     """Whether a lease gives back the work of its prompt when the first token is out."""
+    replicas: int = 1
+    """They vote in turn, each by the scale of the last snapshot and its own votes since; the store has all votes."""
+    _seen: list[float] = field(default_factory=list)
+    _turns: count[int] = field(default_factory=count)
     _board: Board | None = None
     _expected: float = 0.0
     _scale_seen: float = 1.0
@@ -75,6 +80,7 @@ class LearnedLimit:
         return self.policy.backends["gpu"][0]
 
     def refresh(self, fleet: Fleet, now: float) -> None:
+        self._seen = [self.scale] * self.replicas
         worker = self.worker
         self._expected = expected_limit_us(worker.speed, worker.seats, fleet.slo, self.learned)
         self._scale_seen = self.scale
@@ -119,8 +125,11 @@ class LearnedLimit:
         if met is None:
             return
         held.voted = True
-        self.scale *= factor(met, fleet.slo.target, Admitted(held.scale, held.full), self.scale)
-        self.scale = clamp(self.scale, bounds(self._expected, worker.speed, worker.seats, self.learned))
+        replica = next(self._turns) % self.replicas
+        moved = factor(met, fleet.slo.target, Admitted(held.scale, held.full), self._seen[replica])
+        within = bounds(self._expected, worker.speed, worker.seats, self.learned)
+        self._seen[replica] = clamp(self._seen[replica] * moved, within)
+        self.scale = clamp(self.scale * moved, within)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,13 @@ def test_a_square_wave_is_held_and_its_light_phases_stay_at_home() -> None:
     assert got.light_spill < 0.02
 
 
+def test_replicas_that_see_each_others_votes_late_hold_it_too() -> None:
+    policy = make_policy(WAVE.workers, WAVE.slo)
+    got = play(WAVE, LearnedLimit(policy, Random(1), replicas=8))
+    assert got.attained >= 0.975
+    assert got.light_spill < 0.02
+
+
 def test_light_load_never_spills_whatever_came_before() -> None:
     got = play(replace(WAVE, phases=((20.0, 1.8), (60.0, 0.3))))
     assert got.light_spill < 0.02

@@ -84,6 +84,7 @@ def test_cost_at_equal_attainment(wanted: float, expected: tuple[float, float]) 
 def test_the_crossing_is_the_highest_limit_that_attains_enough() -> None:
     assert crossing([0.999, 0.99, 0.95], 0.98) == 1
     assert crossing([0.9, 0.8], 0.98) == 0
+    assert crossing([0.9, 0.95, 0.8], 0.98) == 1, "none does: the one that attains most"
 
 
 def test_the_best_limit_is_found_though_seeds_differ() -> None:
@@ -96,3 +97,12 @@ def test_the_best_limit_is_found_though_seeds_differ() -> None:
     attained, cost = best(play, [float(n) for n in range(1, 10)], {1: 0.94, 2: 0.9})
     assert attained == pytest.approx(0.92)
     assert cost == pytest.approx(0.7)
+
+
+def test_where_no_limit_attains_as_much_the_best_one_is_the_measure() -> None:
+    """Not the lowest limit: it sends nearly all of it to the API, which attains less than a worker with room."""
+
+    def play(limit: float, seed: int) -> Tally:
+        return Tally(asked=1000, met=990 - round(abs(limit - 4) * 5), paid=10 - limit, all_sent_out=10)
+
+    assert best(play, [float(n) for n in range(1, 10)], {1: 0.999, 2: 0.999}) == pytest.approx((0.99, 0.6))
