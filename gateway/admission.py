@@ -108,11 +108,11 @@ class Admission:
             self.line(lease.group.backend).wake()
 
     def release(self, lease: Lease) -> None:
-        """Gives back exactly what was taken, once; safe to call from a `finally` under cancellation."""
-        self._leases.release(lease.group.backend, lease.id)
-        line = self.line(lease.group.backend)
-        line.released(self._clock())
-        line.wake()
+        """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""
+        if self._leases.release(lease.group.backend, lease.id):
+            line = self.line(lease.group.backend)
+            line.released(self._clock())
+            line.wake()
 
     def line(self, backend: str) -> Line:
         return self._lines.setdefault(backend, Line())

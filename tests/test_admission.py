@@ -156,6 +156,17 @@ async def test_two_replicas_together_keep_the_limit(valkey: Store) -> None:
     assert all(isinstance(result, Lease | FleetSaturated) for result in results)
 
 
+async def test_a_lease_given_back_twice_is_given_back_once(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats())
+    first, _ = await desk.admit(), await desk.admit()
+    desk.admission.release(first)
+    last = desk.admission.line("gpu").last
+    desk.admission.release(first)
+    await desk.leases.drain()
+    assert (await desk.leases.loads(["gpu"]))["w1@0"][1] == 1
+    assert desk.admission.line("gpu").last == last, "the rate at which leases come free is not counted twice"
+
+
 async def test_a_cancelled_admission_leaves_no_lease(valkey: Store) -> None:
     desk = desk_on(valkey, two_seats())
     for turns in range(6):

@@ -45,6 +45,8 @@ class Attempt:
     """The client first took the stream more slowly than it came, and the upstream was held back."""
     on_first: Callable[[], None] | None = None
     """Called as the first token comes."""
+    on_end: Callable[[], None] | None = None
+    """Called when the upstream has said all, before the client is given the end of it."""
 
     def row(self, origin: float) -> dict[str, Any]:
         return {

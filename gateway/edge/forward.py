@@ -149,6 +149,8 @@ class Forward:
         if account.asked is None:
             account.asked = attempt.began
         attempt.on_first = lambda: self._books.first_token(self._board, lease)
+        # Before its client has the answer: one that asks again at once finds its place free.
+        attempt.on_end = lambda: self._s.admission.release(lease)
         ballot = self._books.ballot(self._board, decision, lease, attempt)
         ending: Ending = "failed"
         try:
@@ -171,7 +173,7 @@ class Forward:
             raise
         finally:
             attempt.ended = time.monotonic()
-            attempt.on_first = None  # it refers to us, and we to it
+            attempt.on_first = attempt.on_end = None  # they refer to us, and we to them
             self._s.telemetry.count_attempt(name, attempt.result)
             self._books.settle(lease)
             if ballot is not None:

@@ -76,6 +76,8 @@ async def relay(
     if exchange.status == 200 and kind == EVENTS:
         return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire).run()
     body = await _whole(exchange, account, attempt, most)
+    if attempt.on_end is not None:
+        attempt.on_end()
     wire.answer(exchange.status, [*down, *front()], body)
     return None
 
@@ -142,6 +144,8 @@ class Stream:
                 self._account.usage = _told(self._account, tap)
         if broke is None:
             self._account.last_byte = time.monotonic()
+        if self._attempt.on_end is not None:
+            self._attempt.on_end()
         wire.finish()
         return broke
 

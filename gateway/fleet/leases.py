@@ -162,7 +162,7 @@ class Leases:
         self._store_ms = store_ms
         self._made = 0
         self._books: dict[str, _Book] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
         store.listen(self._store_changed)
 
@@ -217,11 +217,14 @@ class Leases:
         views = (book.whole,) if book.partial is None else (book.whole, book.partial)
         return min(view.room(candidate, slot, book.replicas) for view in views)
 
-    def release(self, backend: str, lease_id: str) -> None:
-        """Give a lease back: known here at once, in the store with this turn's batch. Never waits; twice is once."""
+    def release(self, backend: str, lease_id: str) -> bool:
+        """Give a lease back: known here at once, in the store with this turn's batch. Never waits. False where it was
+        given back before."""
         book = self._book(backend)
-        if book.free(lease_id):
+        held = book.free(lease_id)
+        if held:
             self._leave(book, lease_id)
+        return held
 
     def resize(self, backend: str, lease_id: str, work: int) -> None:
         """Hold `work` from now on: known here at once, in the store with this turn's batch. Never waits; an id that
@@ -355,15 +358,12 @@ class Leases:
         self._tell(book, _RESIZE, [value for pair in resized.items() for value in pair])
 
     def _tell(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
-        task = asyncio.get_running_loop().create_task(self._told(book, script, args))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _told(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
-        try:
-            await self._store.eval(script, book.keys, args)
-        except StoreFault:
+        def failed() -> None:
             book.write_back_at = AT_ONCE
+
+        told = self._store.post(script, book.keys, args, failed)
+        self._telling.add(told)
+        told.add_done_callback(self._telling.discard)
 
     def _write_back_soon(self, book: _Book) -> None:
         book.write_back_at = AT_ONCE

@@ -49,6 +49,8 @@ class Store:
         self._batch: list[tuple[bytes, asyncio.Future[Any]]] = []
         self._recovery: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[bool, str], None]] = []
+        self._sent: set[str] = set()
+        """SHA-1 of the scripts whose text this connection has sent."""
 
     def __repr__(self) -> str:
         return f"Store({self.where})"
@@ -93,13 +95,40 @@ class Store:
         return future
 
     async def eval(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> Any:
-        """Run a script by its SHA-1; a store that does not know it yet is sent the text, once."""
+        """Run a script: by its text where this connection has not sent it yet, then by its SHA-1; by its text again
+        where the store has forgotten it."""
         try:
-            return await self.call("EVALSHA", script.sha1, len(keys), *keys, *args)
+            return await self._run(script, (len(keys), *keys, *args))
         except ReplyFault as fault:
             if fault.code != "NOSCRIPT":
                 raise
         return await self.call("EVAL", script.text, len(keys), *keys, *args)
+
+    def _run(self, script: Script, rest: tuple[Value, ...]) -> asyncio.Future[Any]:
+        if script.sha1 in self._sent:
+            return self.call("EVALSHA", script.sha1, *rest)
+        self._sent.add(script.sha1)
+        return self.call("EVAL", script.text, *rest)
+
+    def post(
+        self, script: Script, keys: Sequence[str], args: Sequence[Value], failed: Callable[[], None]
+    ) -> asyncio.Future[None]:
+        """`eval` from plain code, with this turn's pipeline: nobody waits for its answer, `failed` is called where it
+        has none. The future is done when that is known; it never fails."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        rest = (len(keys), *keys, *args)
+
+        def answered(future: asyncio.Future[Any]) -> None:
+            fault = future.exception()
+            if isinstance(fault, ReplyFault) and fault.code == "NOSCRIPT":
+                self.call("EVAL", script.text, *rest).add_done_callback(answered)
+                return
+            if fault is not None:
+                failed()
+            done.set_result(None)
+
+        self._run(script, rest).add_done_callback(answered)
+        return done
 
     async def aclose(self) -> None:
         """Stop the recovery and drop the connection; listeners hear nothing of it."""
@@ -135,6 +164,7 @@ class Store:
                 raise
         if wire.over:
             raise StoreFault("the store closed the connection")
+        self._sent.clear()
         return wire
 
     def _lost(self, wire: Wire, reason: str) -> None:

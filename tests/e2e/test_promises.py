@@ -19,6 +19,7 @@ from tests.gateways import KEY, LOCAL, Lane, Site, chat_body, eventually
 LANES = [
     Lane("slow", seats=4, route={"timeouts": {"total": "1s"}, "spill": None}),
     Lane("held", seats=8),
+    Lane("single", seats=1, cloud=False, flagged={"max_wait": 0}, route={"max_wait": 0}),
     Lane("spent", seats=1, route={"spill": {"backends": ["spent-api"], "budget_usd_per_hour": 5}}),
 ]
 
@@ -133,3 +134,11 @@ def test_a_gateway_that_cannot_start_says_why_in_one_line(tmp_path: Path, env: d
     assert said in last
     assert "Traceback" not in run.stderr
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_has_its_answer_finds_its_place_free(site: Site, stream: bool) -> None:
+    """One seat, no wait, one request after the other: each answer's lease is back before its client can ask again."""
+    for _ in range(30):
+        answer = site.chat("single", stream=stream)
+        assert answer.status_code == 200, answer.text

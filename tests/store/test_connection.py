@@ -94,6 +94,36 @@ async def test_unknown_scripts_are_loaded_within_a_batch(store: Store) -> None:
         assert answers == [[b"k", str(n).encode()] for n in range(20)] + [b"OK", b"PONG"]
 
 
+async def test_a_script_is_posted_by_text_by_hash_and_by_text_again_where_it_is_forgotten(store: Store) -> None:
+    count, failures = scripted("return redis.call('INCR', KEYS[1])"), []
+    for forgotten in (False, False, True):
+        if forgotten:
+            await store.call("SCRIPT", "FLUSH")
+        await store.post(count, ["runs"], [], lambda: failures.append(1))
+    assert await store.call("GET", "runs") == b"3"
+    assert not failures
+
+
+async def test_what_is_posted_before_a_call_is_run_before_it(store: Store) -> None:
+    """Also the first time, when its text has to be sent."""
+    count = scripted("return redis.call('INCR', KEYS[1])")
+    for runs in range(1, 4):
+        posted = store.post(count, ["runs"], [], lambda: None)
+        assert await store.call("GET", "runs") == str(runs).encode()
+        await posted
+
+
+async def test_a_post_that_cannot_be_run_says_so_and_raises_nothing(own_server: Embedded) -> None:
+    failures: list[int] = []
+    away = Store(own_server.url)
+    await away.post(scripted("return 1"), [], [], lambda: failures.append(1))
+    store = Store(own_server.url)
+    await store.check()
+    await store.post(scripted("return redis.error_reply('NOPE')"), [], [], lambda: failures.append(2))
+    await store.aclose()
+    assert failures == [1, 2]
+
+
 async def test_a_failing_script_is_not_run_twice(store: Store) -> None:
     script = scripted("redis.call('INCR', KEYS[1]) return redis.error_reply('NOPE not today')")
     assert isinstance(await fault(store.eval(script, ["runs"], [])), ReplyFault)
