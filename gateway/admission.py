@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
 from gateway.fleet.leases import Grant, Leases, slot_name
-from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reservation, Seen, Snapshot
+from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reading, Reservation, Seen, Snapshot
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.waiting import Line
@@ -27,16 +27,15 @@ class Reserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A candidate as the pick saw it: the work leased on it, and the snapshot of that moment."""
+    """A candidate as the pick saw it: the work leased on it and its last reading, at `at` (the store's clock)."""
 
     candidate: Candidate
     leased: int
-    snapshot: Snapshot
+    reading: Reading | None
+    at: float
 
     def seen(self) -> Seen:
-        one = self.candidate
-        state = self.snapshot.states.get(one.upstream.name)
-        reading = None if state is None else state.reading
+        one, reading = self.candidate, self.reading
         return Seen(
             upstream=one.upstream.name,
             score=one.score,
@@ -45,7 +44,7 @@ class Look:
             limit=one.limit,
             queue_depth=reading.waiting if reading else None,
             gpu=reading.gpu if reading else None,
-            age=max(0.0, self.snapshot.at - reading.at) if reading else None,
+            age=max(0.0, self.at - reading.at) if reading else None,
         )
 
 
@@ -132,7 +131,8 @@ class Admission:
             until = min(until, request.deadline)
         if until <= began:
             return None
-        visit.expected = line.expected(began)
+        if visit.expected is None:
+            visit.expected = line.expected(began)
         try:
             return await self._wait(line, rank, until, visit, again)
         finally:
@@ -165,7 +165,8 @@ class Admission:
         home = [one for group in decision.primary for one in group.candidates if one.upstream.name in states]
         full = why_full([(one, states[one.upstream.name]) for one in home], waited=visit.waited >= POLL_SECONDS)
         for one in home:
-            visit.looks.setdefault(one.upstream.name, Look(one, states[one.upstream.name].leased, snapshot))
+            state = states[one.upstream.name]
+            visit.looks.setdefault(one.upstream.name, Look(one, state.leased, state.reading, snapshot.at))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
             lease = await self._first((told,), visit)
@@ -200,11 +201,12 @@ class Admission:
             grant = await self._acquire(group, lease_id)
             snapshot = self._snapshot()
             for one, leased in zip(group.candidates, grant.leased, strict=False):
-                visit.looks[one.upstream.name] = Look(one, leased, snapshot)
+                state = snapshot.states.get(one.upstream.name)
+                visit.looks[one.upstream.name] = Look(one, leased, state.reading if state else None, snapshot.at)
             if grant.index is not None:
                 chosen = group.candidates[grant.index]
                 full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit
-                return Lease(lease_id, chosen, group, _slot(chosen), full)
+                return Lease(lease_id, chosen, group, _slot(chosen), 0.0 if grant.alone else full)
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
@@ -217,17 +219,17 @@ class Admission:
     def _acquire_alone(self, group: Group, lease_id: str) -> Grant:
         """Without the store: this replica's share of what was free when it last saw it, by the script's own formula."""
         states = self._snapshot().states
-        leased, counts = [], []
+        seen = [states.get(one.upstream.name) for one in group.candidates]
+        counts = [state.inflight if state else 0 for state in seen]
+        taken = []
         for one in group.candidates:
-            room = self._leases.room(group.backend, one)
+            room, free = self._leases.room(group.backend, one), one.limit - one.outside
             # A share may be smaller than any request: while some of it is left, one more request may use it.
-            leased.append(one.limit if room <= 0 else max(0, min(one.limit - room, one.limit - one.outside - one.work)))
-            state = states.get(one.upstream.name)
-            counts.append(state.inflight if state is not None else 0)
-        index = pick(group.candidates, leased, counts)
+            taken.append(one.limit if room <= 0 else max(0, min(free - room, free - one.work)))
+        index = pick(group.candidates, taken, counts)
         if index is not None:
             self._leases.adopt(group.backend, lease_id, group.candidates[index])
-        return Grant(index, tuple(leased), tuple(counts))
+        return Grant(index, tuple(state.leased if state else 0 for state in seen), tuple(counts), alone=True)
 
     def _shed(self, request: GenRequest, decision: Decision, visit: Visit) -> GatewayError:
         now = self._clock()

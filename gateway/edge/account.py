@@ -43,6 +43,8 @@ class Attempt:
     """Output so far, a frame of a stream counting as one."""
     paused: float | None = None
     """The client first took the stream more slowly than it came, and the upstream was held back."""
+    streamed: bool = False
+    """Its answer is a stream of events, as far as is known: what was asked for, until the head tells."""
     on_first: Callable[[], None] | None = None
     """Called as the first token comes."""
     on_end: Callable[[], None] | None = None
@@ -131,24 +133,6 @@ class Account:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
         capacity; 0 where nobody was asked."""
         return 0.0 if self.asked is None else max(0.0, self.asked - self.request.ready - self.visit.waited)
-
-    def met_slo(self) -> bool | None:
-        """Whether a local answer kept its rule's SLO; None where it has none, or the answer says nothing about it.
-
-        A stream by its first token and its mean time per later token, another answer by its total against
-        `ttft + tpot x output tokens`.
-        """
-        if self.decision is None or self.first_byte is None or self.last_byte is None or self.usage is None:
-            return None
-        slo, attempt, tokens = self.decision.rule.slo, self.attempts[-1], self.usage.output_tokens
-        if (slo.ttft is None and slo.tpot is None) or self.outcome != "local" or self.error is not None:
-            return None
-        if not self.request.stream:
-            allowed = (slo.ttft or 0.0) + (slo.tpot or 0.0) * tokens
-            return slo.ttft is None or slo.tpot is None or self.last_byte - attempt.began <= allowed
-        first = slo.ttft is None or self.first_byte - attempt.began <= slo.ttft
-        later = slo.tpot is None or tokens < 2 or (self.last_byte - self.first_byte) / (tokens - 1) <= slo.tpot
-        return first and later
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The contract's `X-Gateway-*` headers, as far as they are known."""

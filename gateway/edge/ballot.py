@@ -8,12 +8,12 @@ import time
 from gateway.edge.account import Attempt
 from gateway.edge.verdict import passed
 from gateway.errors import UpstreamFault, UpstreamTimeout
-from gateway.fleet.lessons import Lessons
+from gateway.fleet.lessons import Bounds, Lessons
 from gateway.model import GenRequest, Lease, Usage
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.guard import Guard
-from gateway.routing.limit import Admitted, factor
+from gateway.routing.limit import Admitted, factor, reach
 from gateway.routing.votes import Ending, Timings, alone, vote
 from gateway.telemetry import Telemetry
 
@@ -25,7 +25,7 @@ class Ballot:
     """Casts at most one vote. `close` must be called once, whatever became of the attempt."""
 
     __slots__ = (
-        "_admitted", "_attempt", "_board", "_guard", "_lease", "_lessons", "_pool", "_request", "_telemetry", "_timer",
+        "_admitted", "_attempt", "_guard", "_idle", "_lessons", "_pool", "_request", "_telemetry", "_timer",
     )  # fmt: skip
 
     def __init__(
@@ -38,12 +38,13 @@ class Ballot:
         attempt: Attempt,
         guard: Guard,
     ) -> None:
-        """`guard` is that of the pool on `board`, which decided."""
-        self._lessons, self._telemetry, self._board = lessons, telemetry, board
-        self._request, self._lease, self._attempt = request, lease, attempt
-        self._pool = (lease.candidate.upstream.backend, request.model)
+        """`guard` is that of the pool on `board`, which decided; neither is kept longer than this call but the guard."""
+        upstream = lease.candidate.upstream
+        self._lessons, self._telemetry, self._request, self._attempt = lessons, telemetry, request, attempt
+        self._pool = (upstream.backend, request.model)
         self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
+        self._idle = alone(upstream.speed, prompt_tokens(request, board.known(request.model)))
         self._timer: asyncio.TimerHandle | None = None
         ttft = guard.slo.ttft
         if request.stream and ttft is not None:
@@ -51,7 +52,7 @@ class Ballot:
 
     def late(self) -> None:
         """The time for the first token is over."""
-        if self._attempt.first is None:
+        if self._attempt.first is None and self._attempt.streamed:
             self._cast("open", None)
 
     def close(self, ending: Ending, usage: Usage | None) -> None:
@@ -63,14 +64,13 @@ class Ballot:
         guard = self._guard
         if guard is None:
             return
-        known, upstream = self._board.known(self._request.model), self._lease.candidate.upstream
         seen = timings(self._attempt, self._request, usage, ending, time.monotonic())
-        met = vote(guard.slo, seen, alone(upstream.speed, prompt_tokens(self._request, known)))
+        met = vote(guard.slo, seen, self._idle)
         if met is None:
             return
         self._guard = None
         moved = factor(met, guard.slo.target, self._admitted, self._lessons.scale(self._pool))
-        self._lessons.vote(self._pool, moved, guard.within)
+        self._lessons.vote(self._pool, moved, Bounds(*reach(self._admitted), *guard.within))
         self._telemetry.count_vote(*self._pool, met)
 
 
@@ -83,10 +83,10 @@ def ending_of(fault: UpstreamFault | None, deadline: float | None) -> Ending:
 
 def timings(attempt: Attempt, request: GenRequest, usage: Usage | None, ending: Ending, now: float) -> Timings:
     """What is known of the attempt at `now` (monotonic). Choices are written side by side: their tokens take the time
-    of one."""
+    of one. The caller's cap stands for the tokens of an answer that has not ended: it can prove a miss alone."""
     told = None if usage is None or usage.estimated else usage.output_tokens
-    tokens = attempt.tokens if told is None and request.stream else told
-    if tokens is None and request.max_tokens is not None:
+    tokens: int | None = attempt.tokens if told is None and attempt.streamed else told
+    if tokens is None and request.max_tokens is not None and ending != "done":
         tokens = request.max_tokens * request.n
     return Timings(
         age=(attempt.ended or now) - attempt.began,
@@ -94,6 +94,6 @@ def timings(attempt: Attempt, request: GenRequest, usage: Usage | None, ending: 
         last=None if attempt.last is None else attempt.last - attempt.began,
         tokens=None if tokens is None else tokens // request.n,
         ending=ending,
-        stream=request.stream and not (ending == "done" and attempt.first is None),
+        stream=attempt.streamed,
         paused=attempt.paused is not None,
     )

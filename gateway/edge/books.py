@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 
 from gateway.edge.account import Account, Attempt, cost_of
-from gateway.edge.ballot import Ballot
+from gateway.edge.ballot import Ballot, timings
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import ConnectFailed, GatewayError, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import Decision, Lease
+from gateway.model import Decision, Lease, Policy
 from gateway.routing.board import Board
-from gateway.routing.estimate import work_left
+from gateway.routing.votes import Alone, Ending, vote
+
+NEVER_HOPELESS = Alone(0.0, 0.0)
+"""A promise is kept or not, whether or not any worker could have kept it."""
 
 
 class Books:
@@ -23,27 +26,32 @@ class Books:
     def __init__(self, services: Services, account: Account) -> None:
         self._s, self._account, self._request = services, account, account.request
 
-    def meet(self, decision: Decision) -> None:
+    def came(self, policy: Policy, decision: Decision) -> None:
         """Its rule's SLO guards the workers that it came to, whether or not it finds room there."""
         if decision.rule.learned:
-            for group in decision.primary:
-                if group.outcome == "local":
-                    self._s.view.lessons.met((group.backend, self._request.model), decision.rule.name)
+            for group in decision.primary or decision.overflow:
+                if policy.backends[group.backend][0].kind == "local":
+                    self._s.view.lessons.came((group.backend, self._request.model), decision.rule.name)
 
     def ballot(self, board: Board, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
-        """The attempt's vote on the limit of its worker; None where no limit is learned."""
+        """The attempt's vote on the limit of its worker; None where no limit is learned, and for what writes nothing:
+        it keeps no SLO of tokens."""
         services, upstream = self._s, lease.candidate.upstream
-        if upstream.kind != "local" or not decision.rule.learned:
+        if upstream.kind != "local" or not decision.rule.learned or self._request.max_tokens == 0:
             return None
         guard = board.guard(upstream.backend, self._request.model)
         if guard is None:
             return None
         return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
 
-    def first_token(self, board: Board, lease: Lease) -> None:
-        """From now on its worker only decodes for it: the lease gives back the work of the prompt."""
-        known = board.known(self._request.model)
-        self._s.admission.shrink(lease, work_left(lease.candidate.upstream, self._request, known))
+    def slo(self, decision: Decision, lease: Lease, attempt: Attempt, ending: Ending) -> None:
+        """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are."""
+        if lease.group.outcome != "local":
+            return
+        seen = timings(attempt, self._request, self._account.usage, ending, attempt.ended)
+        met = vote(decision.rule.slo, seen, NEVER_HOPELESS)
+        if met is not None:
+            self._s.telemetry.count_slo(decision.rule.name, met)
 
     def fault(self, name: str, fault: UpstreamFault) -> None:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
@@ -99,12 +107,10 @@ class Books:
         if account.asked is not None:
             telemetry.overhead.observe(account.overhead())
         telemetry.queue.observe(account.visit.waited)
-        if account.visit.expected is not None and account.lease is not None:
+        if account.visit.expected is not None and account.outcome == "local" and len(account.attempts) == 1:
             self._s.calibration.waited(account.visit.expected, account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
-        if account.decision is not None and (met := account.met_slo()) is not None:
-            telemetry.count_slo(account.decision.rule.name, met)
         if account.usage is not None and account.cost is not None and group is not None:
             usage, cost = account.usage, account.cost
             telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)

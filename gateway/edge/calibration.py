@@ -31,12 +31,15 @@ class Calibration:
     ) -> None:
         """A complete answer, with the usage that its upstream told."""
         first, each = paces_of(attempt, usage.output_tokens // request.n)
+        total: float | None = attempt.ended - attempt.began
+        if attempt.paused is not None:  # its own reader took the time
+            each = total = None
         pool = (lease.candidate.upstream.backend, request.model)
         self.paces[pool] = correct(self.paces.get(pool, AS_ASSUMED), said, first, each)
         self._note("prompt_tokens", said.prompt, usage.input_tokens)
         self._note("output_tokens", said.output, usage.output_tokens)
         self._note("first_token", said.first, first)
-        self._note("total", said.total, attempt.ended - attempt.began)
+        self._note("total", said.total, total)
         self._note("price", said.price, usd)
 
     def waited(self, said: float, was: float) -> None:

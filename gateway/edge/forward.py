@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from gateway.edge import relay
 from gateway.edge.account import Account, Attempt
-from gateway.edge.ballot import ending_of
+from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
@@ -29,6 +29,7 @@ from gateway.errors import (
 from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
+from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
@@ -45,8 +46,8 @@ class Forward:
     ) -> None:
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._endpoint = ENDPOINTS[request.endpoint]
-        self._board = board
-        self._account = Account(request, self._board.policy.version)
+        self._policy = board.policy
+        self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +59,7 @@ class Forward:
         try:
             if wire.disconnected:
                 self._leave(task)
-            model = self._request.model if self._request.model in self._board.policy.models else "unknown"
+            model = self._request.model if self._request.model in self._policy.models else "unknown"
             with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
                 await self._serve(wire)
         except asyncio.CancelledError:
@@ -108,16 +109,14 @@ class Forward:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
-            self._books.meet(decision)
+            self._books.came(self._policy, decision)
         self._account.decision = decision
         return decision
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""
-        snapshot = self._s.view.current
-        if snapshot is not self._board.snapshot:
-            self._board = self._s.board_of(self._board.policy)
-        return decide(self._request, self._board, self._s.rng, excluded=frozenset(name for name, _ in faults))
+        excluded = frozenset(name for name, _ in faults)
+        return decide(self._request, self._s.board_of(self._policy), self._s.rng, excluded=excluded)
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
@@ -129,7 +128,7 @@ class Forward:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         self._account.lease = lease
-        self._account.forecast = self._s.calibration.forecast(self._board, self._request, lease)
+        self._account.forecast = self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
         return lease
 
     def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
@@ -144,14 +143,11 @@ class Forward:
     async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
         """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""
         account, name = self._account, lease.candidate.upstream.name
-        attempt = Attempt(name, token_hex(16), time.monotonic())
+        attempt = Attempt(name, token_hex(16), time.monotonic(), streamed=self._request.stream)
         account.attempts.append(attempt)
         if account.asked is None:
             account.asked = attempt.began
-        attempt.on_first = lambda: self._books.first_token(self._board, lease)
-        # Before its client has the answer: one that asks again at once finds its place free.
-        attempt.on_end = lambda: self._s.admission.release(lease)
-        ballot = self._books.ballot(self._board, decision, lease, attempt)
+        ballot = self._watch(decision, lease, attempt)
         ending: Ending = "failed"
         try:
             broke = await self._exchange(decision, lease, attempt, wire)
@@ -176,10 +172,21 @@ class Forward:
             attempt.on_first = attempt.on_end = None  # they refer to us, and we to them
             self._s.telemetry.count_attempt(name, attempt.result)
             self._books.settle(lease)
+            self._books.slo(decision, lease, attempt, ending)
             if ballot is not None:
                 ballot.close(ending, account.usage)
             if attempt.result == "answered":
                 self._books.teach(lease, attempt)
+
+    def _watch(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
+        """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
+        board = self._s.board_of(self._policy)
+        left = work_left(lease.candidate.upstream, self._request, board.known(self._request.model))
+        # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
+        attempt.on_first = lambda: self._s.admission.shrink(lease, left)
+        # Before its client has the answer: one that asks again at once finds its place free.
+        attempt.on_end = lambda: self._s.admission.release(lease)
+        return self._books.ballot(board, decision, lease, attempt)
 
     async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
@@ -190,7 +197,7 @@ class Forward:
         attempt.free = False
         exchange = await self._s.client.send(
             decision.permit,
-            self._board.policy,
+            self._policy,
             request.id,
             upstream,
             openai.target(upstream, request.endpoint),

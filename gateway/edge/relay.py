@@ -75,6 +75,7 @@ async def relay(
         await _room(wire, seconds)
     if exchange.status == 200 and kind == EVENTS:
         return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire).run()
+    attempt.streamed = False
     body = await _whole(exchange, account, attempt, most)
     if attempt.on_end is not None:
         attempt.on_end()

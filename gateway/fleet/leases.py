@@ -62,6 +62,8 @@ class Grant:
     leased: tuple[int, ...]
     counts: tuple[int, ...]
     recovering: bool = False
+    alone: bool = False
+    """Decided without the store: `leased` is as old as the last snapshot, and says nothing about how full it was."""
 
 
 @dataclass(slots=True)

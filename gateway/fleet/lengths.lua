@@ -4,7 +4,7 @@
 -- then for each model: model, requests, their means (prompt tokens, prompt bytes, output tokens), the means before any
 -- The n requests count as if each had been folded in alone (routing/learn.py:learn; a test holds the two together).
 local WIDTH = 8
-local KEEP_MS = 604800000 -- lengths nobody has asked for in a week are forgotten
+local KEEP_MS = 604800000 -- kept while any replica asks, and for a week after
 
 for i = 3, #ARGV, WIDTH do
   local n = tonumber(ARGV[i + 1])

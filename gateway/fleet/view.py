@@ -13,7 +13,7 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
-from gateway.model import Policy, Reading, Snapshot, Upstream, UpstreamState
+from gateway.model import Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
@@ -51,10 +51,9 @@ class View:
     async def refresh(self) -> None:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
-        local = [name for name, upstreams in self._policy().backends.items() if upstreams[0].kind == "local"]
         try:
             _, clock, found, loads, owners = await asyncio.gather(
-                self.lessons.exchange(local),
+                self.lessons.exchange(pools_of(self._policy())),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),
@@ -116,6 +115,16 @@ class View:
         while True:
             await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+def pools_of(policy: Policy) -> frozenset[PoolKey]:
+    """Those whose limits can be learned."""
+    return frozenset(
+        (served.backend, model.name)
+        for model in policy.models.values()
+        for served in model.served_by
+        if policy.backends[served.backend][0].kind == "local"
+    )
 
 
 async def _one() -> int:

@@ -103,8 +103,15 @@ class Board:
         """What the learned limits of this backend's workers keep for this model; None where nothing is learned."""
         key = (backend, model)
         if key not in self._guards:
-            self._guards[key] = guard(self.policy, backend, model, self.snapshot.rules.get(key, ()), self.known(model))
+            lately, kv_tokens = self.snapshot.rules.get(key, ()), self._most_kv(backend)
+            self._guards[key] = guard(self.policy, backend, model, lately, self.known(model), kv_tokens)
         return self._guards[key]
+
+    def _most_kv(self, backend: str) -> int | None:
+        states = [self.snapshot.states.get(upstream.name) for upstream in self.policy.backends[backend]]
+        told = [state.reading.kv_tokens if state and state.reading else None for state in states]
+        known = [tokens for tokens in told if tokens is not None]
+        return max(known) if known and len(known) == len(told) else None
 
     def limit(self, state: UpstreamState, model: str) -> int | None:
         """The learned limit of a worker for a model, GPU-us; None where nothing is learned."""

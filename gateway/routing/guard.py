@@ -21,17 +21,20 @@ class Guard:
     within: tuple[float, float]
 
 
-def guard(policy: Policy, backend: str, model: str, lately: Collection[str], learned: Learned) -> Guard | None:
+def guard(
+    policy: Policy, backend: str, model: str, lately: Collection[str], learned: Learned, kv_tokens: int | None = None
+) -> Guard | None:
     """The strictest SLO among the rules named in `lately`, under which requests came to the pool in the last minutes.
 
     Before any came: among all rules that may send some. None where no such rule has an SLO: nothing can be learned.
+    `kv_tokens` is the most that any of its workers has room for; None where one does not tell.
     """
     about = [rule for rule in policy.rules if sends(rule, backend, model)]
     slos = [rule.slo for rule in about if rule.name in lately] or [rule.slo for rule in about]
     if not slos:
         return None
     slo = guarding(slos)
-    return Guard(slo, scale_bounds(policy.backends[backend], slo, learned))
+    return Guard(slo, scale_bounds(policy.backends[backend], slo, learned, kv_tokens))
 
 
 def sends(rule: Rule, backend: str, model: str) -> bool:
@@ -58,7 +61,9 @@ def limit_on(upstream: Upstream, slo: Slo, learned: Learned, scale: float, kv_to
     return max(1, round(base * clamp(scale, within)))
 
 
-def scale_bounds(upstreams: Sequence[Upstream], slo: Slo, learned: Learned) -> tuple[float, float]:
+def scale_bounds(
+    upstreams: Sequence[Upstream], slo: Slo, learned: Learned, kv_tokens: int | None = None
+) -> tuple[float, float]:
     """Within what the pool's shared scale moves: as far as the bounds of any of its workers reach."""
-    within = [bounds(base_us(one, slo, learned), one.speed, one.seats, learned) for one in upstreams]
+    within = [bounds(base_us(one, slo, learned), one.speed, one.seats, learned, kv_tokens) for one in upstreams]
     return min(low for low, _ in within), max(high for _, high in within)

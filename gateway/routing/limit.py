@@ -66,6 +66,11 @@ def factor(met: bool, target: float, admitted: Admitted, scale: float) -> float:
     return min(max(1.0, HIGHEST * since), math.exp(RATE * (1 - target) * steps))
 
 
+def reach(admitted: Admitted) -> tuple[float, float]:
+    """Below and above what no vote of an answer admitted then may push the scale, whoever else votes meanwhile."""
+    return DEEPEST * admitted.scale, HIGHEST * admitted.scale
+
+
 def expected_limit_us(speed: Speed, seats: int, slo: Slo, learned: Learned) -> float:
     """CAUTION of the GPU-us that a worker can hold: the answers of the largest batch whose steps keep `tpot`, and the
     prompts that are computed within `ttft`.

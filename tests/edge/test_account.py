@@ -13,10 +13,10 @@ import pytest
 from gateway.admission import Look
 from gateway.edge.account import Account, Attempt, cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
-from gateway.model import Candidate, Demand, Lease, Served, Snapshot, Usage
+from gateway.model import Candidate, Demand, Lease, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
-from tests.worlds import board, reading, request, rule, state, upstream
+from tests.worlds import board, reading, request, rule, upstream
 from tests.worlds import policy as policy_of
 
 USAGE = Usage(input_tokens=1_000_000, output_tokens=100_000, cached_tokens=10)
@@ -33,9 +33,8 @@ def account(**asked: Any) -> Account:
 def look(name: str, leased: int = 0, limit: int = 1000) -> Look:
     """At a worker that holds so much work, with a reading that is a quarter of a second old."""
     worker = upstream(name, "gpu")
-    seen = state(worker, reading=reading(at=99.75, waiting=3, gpu=0.9))
     candidate = Candidate(worker, Served("gpu", "m"), 1.0, 10, limit, 8, 0, 0)
-    return Look(candidate, leased, Snapshot(100.0, {name: seen}))
+    return Look(candidate, leased, reading(at=99.75, waiting=3, gpu=0.9), 100.0)
 
 
 def served(made: Account, overflow: bool = False) -> Lease:

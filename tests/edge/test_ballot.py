@@ -41,7 +41,7 @@ class Desk:
         self.lessons = Lessons(Store("redis://127.0.0.1:1"), Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
         self.lessons.scales[POOL] = scale
         self.telemetry = Telemetry()
-        self.attempt = Attempt("w1", "x", time.monotonic())
+        self.attempt = Attempt("w1", "x", time.monotonic(), streamed=asked.stream)
         lease = Lease("id", group.candidates[0], group, "w1@0", full)
         self.ballot = Ballot(self.lessons, self.telemetry, board, asked, lease, self.attempt, Guard(slo, (0.01, 100.0)))
 
@@ -111,7 +111,7 @@ async def test_endings(ending: Ending, answered: dict[str, Any], vote: str | Non
 
 async def test_told_tokens_count_before_counted_frames_and_choices_are_side_by_side() -> None:
     asked = replace(STREAM, n=4)
-    attempt = Attempt("w1", "x", 10.0, ended=11.0, first=10.1, last=11.0, tokens=77)
+    attempt = Attempt("w1", "x", 10.0, ended=11.0, first=10.1, last=11.0, tokens=77, streamed=True)
     assert timings(attempt, asked, Usage(1, 40), "done", 99.0).tokens == 10
     assert timings(attempt, asked, Usage(1, 40, estimated=True), "done", 99.0).tokens == 19
     assert timings(attempt, asked, None, "left", 99.0).age == 1.0
@@ -137,3 +137,28 @@ async def test_an_answer_that_is_not_streamed_is_held_to_its_total() -> None:
 )
 def test_only_slowness_speaks_of_load(fault: UpstreamFault | None, deadline: float | None, ending: Ending) -> None:
     assert ending_of(fault, deadline) == ending
+
+
+def test_the_cap_proves_a_miss_and_never_that_an_answer_was_in_time() -> None:
+    """A whole answer whose usage nobody told may have been short: 30 s within `max_tokens` x tpot say nothing."""
+    asked, attempt = request(max_tokens=4000), Attempt("w1", "x", 10.0, ended=40.0)
+    assert timings(attempt, asked, None, "done", 99.0).tokens is None
+    assert timings(attempt, asked, Usage(1, 100, estimated=True), "done", 99.0).tokens is None
+    assert timings(attempt, asked, None, "left", 99.0).tokens == 4000
+
+
+async def test_a_stream_that_is_answered_whole_is_judged_as_a_whole() -> None:
+    desk = Desk()
+    desk.attempt.streamed = False
+    desk.ballot.late()
+    assert desk.moved == 1.0
+    desk.attempt.ended = desk.attempt.began + 0.2
+    assert desk.close("done", Usage(10, 10)) > 1.0
+
+
+async def test_the_vote_is_held_against_what_the_scale_was_when_it_was_admitted() -> None:
+    """Admitted at 2, the scale has been halved since: a miss goes no further."""
+    desk = Desk(scale=2.0)
+    desk.lessons.scales[POOL] = 1.0
+    desk.answered(3.0, 9.0, 10)
+    assert desk.close() == 1.0

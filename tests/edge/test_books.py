@@ -1,0 +1,179 @@
+"""What a request leaves behind, with the real objects around it and a store that is away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.admission import Admission
+from gateway.edge.account import Account, Attempt
+from gateway.edge.books import Books
+from gateway.edge.calibration import Calibration
+from gateway.edge.services import Services
+from gateway.fleet.circuits import Circuits
+from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.lessons import Forgetting, Lessons
+from gateway.fleet.view import View
+from gateway.model import Lease, Match, Policy, Slo, Usage
+from gateway.money.budgets import Budgets
+from gateway.policy.live import LivePolicy
+from gateway.receipts import Receipts
+from gateway.routing.board import Board
+from gateway.routing.decide import decide
+from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.pickers import LOAD_WEIGHT
+from gateway.settings import Settings
+from gateway.siblings import Siblings
+from gateway.store.connection import Store
+from gateway.telemetry import Telemetry
+from gateway.upstreams.client import Client
+from tests.worlds import board, policy, request, rule, upstream
+
+ROOT = Path(__file__).resolve().parents[2]
+SLO = Slo(ttft=1.0, tpot=0.02)
+
+
+def services_of(made: Policy) -> Services:
+    store, telemetry = Store("redis://127.0.0.1:1"), Telemetry()
+    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT)
+    view = View(store, leases, Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY)), lambda: made, Circuits())
+    return Services(
+        Settings(),
+        LivePolicy(ROOT / "policies" / "demo"),
+        view,
+        Admission(leases, Budgets(store), lambda: view.current),
+        Client(),
+        Receipts(store, 1 << 20, 1.0),
+        Budgets(store),
+        telemetry,
+        Calibration(telemetry),
+        Siblings(telemetry, None),
+    )
+
+
+class Desk:
+    """One request that was admitted to `w1`, and its attempt."""
+
+    def __init__(self, made: Policy, seen: Board | None = None, **asked: Any) -> None:
+        self.services, self.policy = services_of(made), made
+        self.board = seen or board(made)
+        self.account = Account(request(arrived=time.monotonic(), **asked), "v1")
+        self.decision = decide(self.account.request, self.board, Random(1))
+        group = (self.decision.primary or self.decision.overflow)[0]
+        self.lease = Lease("id", group.candidates[0], group, "w1@0", 0.9)
+        self.account.decision, self.account.lease = self.decision, self.lease
+        self.attempt = Attempt("w1", "x", 10.0, ended=11.0, result="answered")
+        self.account.attempts.append(self.attempt)
+        self.books = Books(self.services, self.account)
+
+    @property
+    def lessons(self) -> Lessons:
+        return self.services.view.lessons
+
+    def counted(self, name: str) -> dict[tuple[str, ...], float]:
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in self.services.telemetry.collect()
+            for sample in family.samples
+            if sample.name == name
+        }
+
+
+async def test_a_request_brings_its_rule_to_the_workers_it_came_to() -> None:
+    desk = Desk(policy(rules=(rule("chat", slo=SLO),)))
+    desk.books.came(desk.policy, desk.decision)
+    assert desk.lessons._came == {(("gpu", "m"), "chat")}, "at home; the API that it may spill to learns nothing"
+
+
+async def test_so_does_one_that_falls_back_to_other_workers() -> None:
+    two = (upstream("w1", "gpu"), upstream("v1", "gpu2"))
+    made = policy(two, (rule("chat", slo=SLO, spill=None, fallback=("gpu2",)),))
+    desk = Desk(made, board(made, w1={"out": "down"}))
+    assert desk.lease.group.outcome == "fallback"
+    desk.books.came(made, desk.decision)
+    assert desk.lessons._came == {(("gpu2", "m"), "chat")}
+
+
+async def test_a_rule_with_a_fixed_limit_brings_none() -> None:
+    desk = Desk(policy(rules=(rule("own", slo=SLO, learned=False),)))
+    desk.books.came(desk.policy, desk.decision)
+    assert not desk.lessons._came
+    assert desk.books.ballot(desk.board, desk.decision, desk.lease, desk.attempt) is None
+
+
+@pytest.mark.parametrize(("max_tokens", "votes"), [(100, True), (None, True), (0, False)])
+async def test_what_writes_nothing_does_not_vote(max_tokens: int | None, votes: bool) -> None:
+    """Counting tokens takes no GPU: its quick answers would raise the limit for everybody."""
+    desk = Desk(policy(rules=(rule(slo=SLO),)), max_tokens=max_tokens)
+    ballot = desk.books.ballot(desk.board, desk.decision, desk.lease, desk.attempt)
+    assert (ballot is not None) is votes
+    if ballot is not None:
+        ballot.close("failed", None)
+
+
+async def test_lengths_are_those_of_one_choice() -> None:
+    desk = Desk(policy(), n=4, prompt_bytes=4200)
+    desk.account.usage = Usage(1000, 400)
+    desk.books.teach(desk.lease, desk.attempt)
+    sums = desk.lessons._sums["m"]
+    assert (sums.count, sums.prompt, sums.text, sums.output) == (1, 1000, 4200, 100)
+
+
+@pytest.mark.parametrize(
+    ("asked", "usage"),
+    [
+        ({"max_tokens": 0}, Usage(1000, 0)),
+        ({"text_only": False}, Usage(1000, 100)),
+        ({}, Usage(1000, 100, estimated=True)),
+        ({}, None),
+    ],
+)
+async def test_what_is_guessed_or_no_text_teaches_no_lengths(asked: dict[str, Any], usage: Usage | None) -> None:
+    desk = Desk(policy(), **asked)
+    desk.account.usage = usage
+    desk.books.teach(desk.lease, desk.attempt)
+    assert desk.lessons._sums == {}
+
+
+@pytest.mark.parametrize(
+    ("n", "took", "met"),
+    [(1, 2.9, "yes"), (1, 3.1, "no"), (4, 1.4, "yes"), (4, 2.9, "no")],
+)
+async def test_the_slo_is_counted_as_votes_are_judged(n: int, took: float, met: str) -> None:
+    """100 tokens of one choice, or 25 of each of four that are written side by side, at 20 ms each after 1 s."""
+    desk = Desk(policy(rules=(rule("chat", slo=SLO),)), n=n)
+    desk.account.usage = Usage(10, 100)
+    desk.attempt.ended = 10.0 + took
+    desk.books.slo(desk.decision, desk.lease, desk.attempt, "done")
+    assert desk.counted("gateway_slo_total") == {("chat", met): 1.0}
+
+
+@pytest.mark.parametrize(("ending", "counted"), [("timeout", {("chat", "no"): 1.0}), ("failed", {}), ("left", {})])
+async def test_endings_of_the_slo(ending: Any, counted: dict[tuple[str, ...], float]) -> None:
+    desk = Desk(policy(rules=(rule("chat", slo=SLO, match=Match()),)))
+    desk.attempt.ended = 10.5
+    desk.books.slo(desk.decision, desk.lease, desk.attempt, ending)
+    assert desk.counted("gateway_slo_total") == counted
+
+
+async def test_an_answer_of_a_bought_api_is_no_matter_of_the_slo() -> None:
+    desk = Desk(policy(rules=(rule("chat", slo=SLO),)))
+    away = desk.decision.overflow[0]
+    desk.account.usage = Usage(10, 100)
+    desk.books.slo(desk.decision, replace(desk.lease, group=away), desk.attempt, "done")
+    assert desk.counted("gateway_slo_total") == {}
+
+
+@pytest.mark.parametrize(("attempts", "counted"), [(1, 1.0), (2, None)])
+async def test_the_wait_is_compared_where_the_first_try_ended_it(attempts: int, counted: float | None) -> None:
+    desk = Desk(policy())
+    desk.account.visit.expected, desk.account.visit.waited = 1.0, 2.0
+    desk.account.first_byte = time.monotonic()
+    desk.account.attempts *= attempts
+    desk.books.close()
+    assert desk.counted("gateway_estimate_error_ratio_count").get(("wait",)) == counted

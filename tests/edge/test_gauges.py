@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from gateway.edge.gauges import fleet_rows
+from gateway.model import Match, Model, Served, Slo, Snapshot
+from gateway.routing.board import Board
+from tests.worlds import PRICE, board, policy, rule
+
+STRICT, LOOSE = Slo(0.5, 0.02), Slo(5.0, 0.1)
+
+
+def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
+    served = (Served("gpu", "real"), Served("api", "real", PRICE))
+    made = policy(
+        rules=(rule("a", match=Match(model="a"), slo=STRICT), rule("b", match=Match(model="b"), slo=LOOSE)),
+        models={name: Model(name, "text", served) for name in ("a", "b")},
+    )
+    seen = board(made, w1={"leased": 1_000_000})
+    rows = dict(fleet_rows(seen))
+    limits = [seen.limit(seen.snapshot.states["w1"], name) for name in ("a", "b")]
+    assert limits[0] is not None
+    assert limits[1] is not None
+    assert limits[0] < limits[1]
+    assert rows["gpu", "w1"]["gateway_upstream_limit_seconds"] == limits[0] / 1e6
+    assert rows["gpu", "w1"]["gateway_upstream_leased_share"] == 1_000_000 / limits[0]
+    assert rows["api", "a1"]["gateway_upstream_limit_seconds"] is None, "counted in requests, not in seconds"
+
+
+def test_without_an_slo_the_fixed_limit_is_shown() -> None:
+    seen = board()
+    limit = seen.policy.upstreams["w1"].limit
+    assert dict(fleet_rows(seen))["gpu", "w1"]["gateway_upstream_limit_seconds"] == limit / 1e6
+
+
+def test_the_scale_moves_what_is_shown() -> None:
+    made = policy(rules=(rule(slo=STRICT),))
+    before, states = dict(fleet_rows(board(made))), board(made).snapshot.states
+    after = dict(fleet_rows(Board(made, Snapshot(100.0, states, scales={("gpu", "m"): 0.5}))))
+    shown = [rows["gpu", "w1"]["gateway_upstream_limit_seconds"] for rows in (before, after)]
+    assert shown[0] is not None
+    assert shown[1] is not None
+    assert abs(shown[1] - shown[0] / 2) < 1e-5
