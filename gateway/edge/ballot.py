@@ -38,7 +38,7 @@ class Ballot:
         attempt: Attempt,
         guard: Guard,
     ) -> None:
-        """`guard` is that of the pool on `board`, which decided; neither is kept longer than this call but the guard."""
+        """`guard` is that of the pool on `board`, which decided and is not kept."""
         upstream = lease.candidate.upstream
         self._lessons, self._telemetry, self._request, self._attempt = lessons, telemetry, request, attempt
         self._pool = (upstream.backend, request.model)

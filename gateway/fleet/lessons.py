@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.errors import StoreFault
 from gateway.model import Learned, PoolKey
@@ -32,8 +33,7 @@ class Forgetting:
     memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Of one vote: it pushes the scale neither below `floor` nor above `ceiling`, and the scale stays between `lowest`
     and `highest`."""
 

@@ -6,7 +6,7 @@ they miss, learned online per (backend, model) from what did happen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.model import Candidate, GenRequest, Learned, Usage
 from gateway.routing.estimate import amortised_price, output_tokens, prompt_tokens
@@ -21,16 +21,14 @@ PACE_MOST = 100.0
 _MS = 1000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How many times slower than assumed: the first token, and each later one."""
 
     first: float = 1.0
     each: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(NamedTuple):
     """Seconds from when it is sent, tokens, and USD (None: no price is known)."""
 
     prompt: int

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.model import Learned, Slo, Speed
 from gateway.routing.priors import work_us
@@ -42,8 +42,7 @@ _US_PER_SECOND = 1e6
 _MS = 1000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """What held when the request was admitted: the scale, and how full its worker was with it on board, as a share of
     the limit of its class (`Candidate.limit`)."""
 

@@ -5,8 +5,7 @@ Times are seconds since the request was sent to the upstream, measured where the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.model import Slo, Speed
 
@@ -15,8 +14,7 @@ Ending = Literal["open", "done", "timeout", "left", "failed"]
 _MS = 1000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(NamedTuple):
     """One local attempt so far. `age` is now, or when it ended; `first` and `last` are the first and newest token.
 
     `tokens` is the output so far. Of an answer that is not streamed only the whole is known: its usage, or before that
@@ -33,8 +31,7 @@ class Timings:
     """Its own reader did not take the bytes as fast as they came."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
+class Alone(NamedTuple):
     """What the request would take on an idle worker: first token, and each later one, in seconds."""
 
     first: float

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,32 +16,32 @@ WHOLE = Timings(age=3.9, tokens=100, ending="done", stream=False)
 
 TABLE = [
     ("met", DONE, True),
-    ("late first token", replace(DONE, first=1.01, last=3.0), False),
-    ("slow tokens", replace(DONE, age=3.6, last=3.6), False),
-    ("bytes after the last token do not count", replace(DONE, age=9.0), True),
+    ("late first token", DONE._replace(first=1.01, last=3.0), False),
+    ("slow tokens", DONE._replace(age=3.6, last=3.6), False),
+    ("bytes after the last token do not count", DONE._replace(age=9.0), True),
     ("one token has no gaps", Timings(0.5, 0.5, 0.5, 1, "done"), True),
     ("under way, in time", Timings(0.9), None),
     ("the first token's time has passed", Timings(1.01), False),
     ("late first token, under way", Timings(2.0, 1.5, 2.0, 3), False),
     ("tokens so far prove nothing", Timings(3.0, 0.5, 3.0, 10), None),
     ("upstream timeout", Timings(0.2, ending="timeout"), False),
-    ("upstream timeout after the first token", replace(DONE, ending="timeout"), False),
-    ("the upstream broke", replace(DONE, first=2.0, ending="failed"), None),
+    ("upstream timeout after the first token", DONE._replace(ending="timeout"), False),
+    ("the upstream broke", DONE._replace(first=2.0, ending="failed"), None),
     ("the client left early", Timings(0.9, ending="left"), None),
     ("the client left after the first token's time", Timings(1.5, ending="left"), False),
     ("the client left a good stream", Timings(2.0, 0.5, 2.0, 51, "left"), None),
     ("the client left a slow stream", Timings(4.0, 0.5, 4.0, 51, "left"), False),
     ("the client left a silent stream", Timings(4.0, 0.5, 0.6, 4, "left"), False),
-    ("its own reader paused it", replace(DONE, last=60.0, age=60.0, paused=True), None),
+    ("its own reader paused it", DONE._replace(last=60.0, age=60.0, paused=True), None),
     ("no tokens counted: the first one decides", Timings(5.0, 0.5, 5.0, None, "done"), True),
     ("whole, met", WHOLE, True),
-    ("whole, late", replace(WHOLE, age=4.1), False),
-    ("whole, usage unknown", replace(WHOLE, tokens=None), None),
-    ("whole, under way within the longest it may be", replace(WHOLE, ending="open"), None),
-    ("whole, under way beyond it", replace(WHOLE, age=4.1, ending="open"), False),
-    ("whole, left early", replace(WHOLE, ending="left"), None),
-    ("whole, left late", replace(WHOLE, age=4.1, ending="left"), False),
-    ("whole, upstream timeout", replace(WHOLE, tokens=None, ending="timeout"), False),
+    ("whole, late", WHOLE._replace(age=4.1), False),
+    ("whole, usage unknown", WHOLE._replace(tokens=None), None),
+    ("whole, under way within the longest it may be", WHOLE._replace(ending="open"), None),
+    ("whole, under way beyond it", WHOLE._replace(age=4.1, ending="open"), False),
+    ("whole, left early", WHOLE._replace(ending="left"), None),
+    ("whole, left late", WHOLE._replace(age=4.1, ending="left"), False),
+    ("whole, upstream timeout", WHOLE._replace(tokens=None, ending="timeout"), False),
 ]
 
 
@@ -56,8 +54,8 @@ def test_what_an_answer_says(seen: Timings, expected: bool | None) -> None:
     ("slo", "seen", "expected"),
     [
         (Slo(), DONE, None),  # nothing was promised
-        (Slo(1.0, None), replace(DONE, last=100.0, age=100.0), True),
-        (Slo(None, 0.030), replace(DONE, first=50.0, last=53.0, age=53.0), True),
+        (Slo(1.0, None), DONE._replace(last=100.0, age=100.0), True),
+        (Slo(None, 0.030), DONE._replace(first=50.0, last=53.0, age=53.0), True),
         (Slo(None, 0.030), Timings(60.0), None),
         (Slo(1.0, None), WHOLE, None),  # a whole answer needs both parts
     ],
@@ -102,6 +100,6 @@ def test_only_a_complete_answer_is_met_and_a_paused_one_is_silent(seen: Timings)
 @given(st.floats(0, 5), st.floats(0, 10), st.integers(1, 500), st.floats(0, 5))
 def test_being_slower_never_turns_a_miss_into_met(first: float, rest: float, tokens: int, slower: float) -> None:
     quick = Timings(first + rest, first, first + rest, tokens, "done")
-    slow = replace(quick, age=quick.age + slower, last=first + rest + slower)
+    slow = quick._replace(age=quick.age + slower, last=first + rest + slower)
     if vote(CHAT, quick, IDLE) is False:
         assert vote(CHAT, slow, IDLE) is False
