@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
 from gateway.fleet.leases import Grant, Leases, slot_name
-from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reading, Reservation, Seen, Snapshot
+from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reading, Reservation, Snapshot
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.waiting import Line
@@ -25,27 +25,13 @@ class Reserver(Protocol):
     async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A candidate as the pick saw it: the work leased on it and its last reading, at `at` (the store's clock)."""
 
     candidate: Candidate
     leased: int
     reading: Reading | None
     at: float
-
-    def seen(self) -> Seen:
-        one, reading = self.candidate, self.reading
-        return Seen(
-            upstream=one.upstream.name,
-            score=one.score,
-            work=one.work,
-            load=(self.leased + one.outside) / one.limit,
-            limit=one.limit,
-            queue_depth=reading.waiting if reading else None,
-            gpu=reading.gpu if reading else None,
-            age=max(0.0, self.at - reading.at) if reading else None,
-        )
 
 
 @dataclass(slots=True)
@@ -59,10 +45,6 @@ class Visit:
     """Seconds that it was to expect when it first had to wait."""
     unpaid: bool = False
     """True where there was room to buy but the rule's budget was spent."""
-
-    @property
-    def seen(self) -> list[Seen]:
-        return [look.seen() for look in self.looks.values()]
 
 
 class Admission:

@@ -402,20 +402,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the pick saw of one candidate, for the receipt."""
-
-    upstream: str
-    score: float
-    work: int
-    load: float
-    limit: int
-    queue_depth: int | None = None
-    gpu: float | None = None
-    age: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Reservation:
     """Money set aside from a rule's hourly budget, booked in `minute` (minutes since the epoch)."""
 

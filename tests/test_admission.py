@@ -227,4 +227,4 @@ async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> N
     with pytest.raises(FleetSaturated):
         await desk.admission.admit(request(), desk.decided(), visit)
     assert visit.waited >= SOON
-    assert [seen.upstream for seen in visit.seen] == ["w1"]
+    assert list(visit.looks) == ["w1"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.admission import Visit
+from gateway.admission import Look, Visit
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
-from gateway.model import Decision, GenRequest, Lease, Seen, Tenant, Usage
+from gateway.model import Decision, GenRequest, Lease, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
 from gateway.routing.forecast import Forecast
@@ -165,7 +165,7 @@ class Account:
             "policy": self.policy,
             "rule": self.rule,
             "residency": _residency(decision, request),
-            "candidates": [_candidate(seen) for seen in self.visit.seen],
+            "candidates": [_candidate(look) for look in self.visit.looks.values()],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
             "attempts": [attempt.row(origin) for attempt in self.attempts],
@@ -191,16 +191,17 @@ def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     return [*(["local"] if demand.local else []), *sorted(demand.zones)]
 
 
-def _candidate(seen: Seen) -> dict[str, Any]:
+def _candidate(look: Look) -> dict[str, Any]:
+    one, reading = look.candidate, look.reading
     return {
-        "upstream": seen.upstream,
-        "score": round(seen.score * _SHARE_STEPS) / _SHARE_STEPS,
-        "work": seen.work,
-        "load": round(seen.load * _SHARE_STEPS) / _SHARE_STEPS,
-        "limit": seen.limit,
-        "queue_depth": seen.queue_depth,
-        "gpu": seen.gpu,
-        "age_ms": None if seen.age is None else _ms(seen.age),
+        "upstream": one.upstream.name,
+        "score": round(one.score * _SHARE_STEPS) / _SHARE_STEPS,
+        "work": one.work,
+        "load": round((look.leased + one.outside) / one.limit * _SHARE_STEPS) / _SHARE_STEPS,
+        "limit": one.limit,
+        "queue_depth": None if reading is None else reading.waiting,
+        "gpu": None if reading is None else reading.gpu,
+        "age_ms": None if reading is None else _ms(max(0.0, look.at - reading.at)),
     }
 
 
