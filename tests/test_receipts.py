@@ -87,6 +87,20 @@ async def test_many_that_die_at_once_leave_nothing_behind(store: Store) -> None:
     assert await store.call("GET", "gw:{receipts}:bytes") == b"0"
 
 
+async def test_a_batch_that_is_filed_again_is_there_once(store: Store) -> None:
+    """As after a late answer: the store has filed it, the gateway takes it for lost and files it once more."""
+    batch = [receipt(f"{kind}{index}", kind, filler="x" * 900) for index in range(30) for kind in ("local", "spilled")]
+    receipts = Receipts(store, 100_000, 24)
+    for _ in range(3):
+        for one in batch:
+            receipts.add(one)
+        await receipts.flush()
+    flat = await store.call("HGETALL", "gw:{receipts}:data")
+    assert set(flat[0::2]) == {one["id"].encode() for one in batch}
+    assert int(await store.call("GET", "gw:{receipts}:bytes")) == sum(map(len, flat))
+    assert [await store.call("LLEN", f"gw:{{receipts}}:{kind}") for kind in ("plain", "kept")] == [30, 30]
+
+
 async def test_while_the_store_is_away_receipts_wait_and_the_plain_ones_are_dropped_first(store: Store) -> None:
     receipts = Receipts(store, 1 << 20, 24)
     await store.aclose()
