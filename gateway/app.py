@@ -63,6 +63,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     view = View(store, leases, lessons, lambda: live.current, Circuits())
     scrapes = Scrapes(client)
+    live.on_reload += [client.keep, scrapes.keep]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)

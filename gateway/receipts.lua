@@ -4,6 +4,7 @@
 -- KEYS[3] gw:{receipts}:kept    list of "id size second": refused, spilled, failed and flagged ones
 -- KEYS[4] gw:{receipts}:bytes   integer: bytes held
 -- ARGV[1] byte cap   ARGV[2] longest life in seconds   then (id, "plain" or "kept", value) for each receipt
+-- A receipt that is here already is left alone: a batch comes again where the answer to its first filing was lost.
 -- Returns how many were removed.
 local EXPIRED_PER_CALL = 1000
 local AT_ONCE = 1000  -- arguments of one command; unpack() takes a few thousand
@@ -22,16 +23,15 @@ local function drop_oldest(list)
   return true
 end
 
-local data, filed = {}, {plain = {}, kept = {}}
+local filed = {plain = {}, kept = {}}
 for i = 3, #ARGV, 3 do
   local id, kind, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local size = #id + #value
-  data[#data + 1] = id
-  data[#data + 1] = value
-  table.insert(filed[kind], id .. ' ' .. size .. ' ' .. now)
-  held = held + size
+  if redis.call('HSETNX', KEYS[1], id, value) == 1 then
+    local size = #id + #value
+    table.insert(filed[kind], id .. ' ' .. size .. ' ' .. now)
+    held = held + size
+  end
 end
-if #data > 0 then redis.call('HSET', KEYS[1], unpack(data)) end
 if #filed.plain > 0 then redis.call('RPUSH', KEYS[2], unpack(filed.plain)) end
 if #filed.kept > 0 then redis.call('RPUSH', KEYS[3], unpack(filed.kept)) end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,9 @@ from gateway.store.connection import Store
 from gateway.store.scripts import load
 
 MAX_BYTES = 2048
+LAST_TO_GO = ("forecast", "drops", "residency", "client_id", "removed", "model")
+"""What a receipt can be without, first to last. Of a policy's names it keeps four of at most 64 characters, and the
+rest are numbers and words of ours: without these it fits."""
 BATCH = 64
 LINGER_SECONDS = 0.1
 ELSEWHERE_SECONDS = LINGER_SECONDS + 0.05
@@ -28,19 +31,31 @@ Receipt = dict[str, Any]
 
 
 def encode(receipt: Receipt) -> bytes:
-    """JSON of at most MAX_BYTES: past that the candidates that were not chosen go first, then attempts but the last."""
+    """JSON of at most MAX_BYTES. Past that there go, each only as far as it must, and `cut` says so: the candidates
+    (the chosen one last), the attempts but the last, then the fields of LAST_TO_GO, which are left out whole.
+    """
     value = msgspec.json.encode(receipt)
     if len(value) <= MAX_BYTES:
         return value
-    shown = dict(receipt)
-    while len(value) > MAX_BYTES and (shown.get("candidates") or len(shown.get("attempts", ())) > 1):
-        if shown.get("candidates"):
-            shown["candidates"] = _without_one(shown["candidates"], shown.get("chosen"))
-        else:
-            shown["attempts"] = shown["attempts"][1:]
-        shown["cut"] = True
+    shown = {**receipt, "cut": True}
+    for _ in _cuts(shown):
         value = msgspec.json.encode(shown)
+        if len(value) <= MAX_BYTES:
+            break
     return value
+
+
+def _cuts(shown: Receipt) -> Iterator[None]:
+    """Takes one thing more out of `shown` at each step, the least missed first."""
+    while shown.get("candidates"):
+        shown["candidates"] = _without_one(shown["candidates"], shown.get("chosen"))
+        yield
+    while len(shown.get("attempts", ())) > 1:
+        shown["attempts"] = shown["attempts"][1:]
+        yield
+    for name in LAST_TO_GO:
+        if shown.pop(name, None):
+            yield
 
 
 def _without_one(candidates: list[dict[str, Any]], chosen: str | None) -> list[dict[str, Any]]:

@@ -3,12 +3,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.receipts import MAX_BYTES, MAX_QUEUED, Receipts, encode, is_plain
+from gateway.edge.account import Account
+from gateway.receipts import LAST_TO_GO, MAX_BYTES, MAX_QUEUED, Receipts, encode, is_plain
+from gateway.routing.fields import NEUTRAL
 from gateway.store.connection import Store
+from tests.worlds import request
 
 
 def receipt(name: str, outcome: str = "local", **changes: Any) -> dict[str, Any]:
@@ -16,12 +20,70 @@ def receipt(name: str, outcome: str = "local", **changes: Any) -> dict[str, Any]
     return base | changes
 
 
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_a_receipt_is_at_most_two_kilobytes(candidates: int, attempts: int) -> None:
-    row = {"upstream": "a-worker-with-a-long-name", "score": 0.5, "load": 0.5, "limit": 10**7, "age_ms": 100.0}
-    made = encode(receipt("x", candidates=[row] * candidates, attempts=[row] * attempts))
+NAMES = st.text("abcXYZ019._-", min_size=1, max_size=64) | st.just("u" * 64)
+WORDS = st.sampled_from(["answered", "circuit", "local_has_room", "structured_output_not_supported"])
+NUMBERS = st.floats(0, 1e12) | st.integers(0, 10**12)
+
+
+def rows(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(values)
+
+
+ATTEMPTS = rows(upstream=NAMES, result=WORDS, status=st.none() | st.just(200), at_ms=NUMBERS, took_ms=NUMBERS)
+SEEN = rows(
+    upstream=NAMES, **dict.fromkeys(("score", "work", "load", "limit", "queue_depth", "gpu", "age_ms"), NUMBERS)
+)
+COUNTS = rows(input_tokens=NUMBERS, output_tokens=NUMBERS, cached_tokens=NUMBERS, estimated=st.booleans())
+FORECASTS = rows(**dict.fromkeys(("first_ms", "total_ms", "output_tokens", "usd"), NUMBERS))
+WHOLE = rows(
+    id=st.just("a" * 32),
+    client_id=st.none() | st.text('a"\\', max_size=128) | st.just('"' * 128),
+    time=NUMBERS,
+    tenant=NAMES,
+    model=st.none() | st.text(max_size=128) | st.just("\x01" * 128),
+    policy=st.just("a" * 12),
+    rule=st.none() | NAMES,
+    residency=st.lists(NAMES, max_size=40),
+    candidates=st.lists(SEEN, max_size=12),
+    drops=st.dictionaries(st.text("abcde", max_size=12), NUMBERS, max_size=20),
+    chosen=st.none() | NAMES,
+    attempts=st.lists(ATTEMPTS, max_size=10),
+    outcome=st.sampled_from(["local", "spilled", "refused"]),
+    reason=st.none() | WORDS,
+    spill_when=st.none() | WORDS,
+    removed=st.sets(st.sampled_from(sorted(NEUTRAL))).map(sorted),
+    error=st.none() | WORDS,
+    usage=st.none() | COUNTS,
+    cost=st.none() | rows(usd=st.none() | NUMBERS, basis=st.just("amortised")),
+    forecast=st.none() | FORECASTS,
+    times=rows(**dict.fromkeys(("queue_ms", "overhead_ms", "ttft_ms", "total_ms"), NUMBERS)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(WHOLE)
+def test_a_receipt_is_at_most_two_kilobytes(whole: dict[str, Any]) -> None:
+    assert whole.keys() == Account(request(), "v1").receipt().keys()
+    made = encode(whole)
     assert len(made) <= MAX_BYTES
-    assert json.loads(made)["attempts"]
+    shown = json.loads(made)
+    assert shown.pop("cut", False) is (len(msgspec.json.encode(whole)) > MAX_BYTES)
+    assert shown["attempts"][-1:] == whole["attempts"][-1:]
+    assert whole.keys() - shown.keys() <= set(LAST_TO_GO)
+    untouched = shown.keys() - {"candidates", "attempts"}
+    assert {name: shown[name] for name in untouched} == {name: whole[name] for name in untouched}
+
+
+def test_what_goes_first_and_what_last() -> None:
+    """Each part is 500 bytes: three of them fit."""
+    filler = "x" * 500
+    whole = receipt("r1", chosen="w1", candidates=[{"upstream": "w1", "rest": filler}, {"upstream": filler}])
+    whole |= {"attempts": [{"result": filler}, {"result": "answered"}]}
+    for many in range(len(LAST_TO_GO) + 1):
+        shown = json.loads(encode(whole | dict.fromkeys(LAST_TO_GO[:many], filler)))
+        assert [one["upstream"] for one in shown["candidates"]] == ["w1", filler][: max(0, 2 - many)]
+        assert len(shown["attempts"]) == (2 if many < 3 else 1)
+        assert [name for name in LAST_TO_GO if shown.get(name)] == list(LAST_TO_GO[:many][-3:])
 
 
 @pytest.mark.parametrize(
@@ -85,6 +147,20 @@ async def test_many_that_die_at_once_leave_nothing_behind(store: Store) -> None:
     await ageless.flush()
     assert await store.call("HLEN", "gw:{receipts}:data") == 0
     assert await store.call("GET", "gw:{receipts}:bytes") == b"0"
+
+
+async def test_a_batch_that_is_filed_again_is_there_once(store: Store) -> None:
+    """As after a late answer: the store has filed it, the gateway takes it for lost and files it once more."""
+    batch = [receipt(f"{kind}{index}", kind, filler="x" * 900) for index in range(30) for kind in ("local", "spilled")]
+    receipts = Receipts(store, 100_000, 24)
+    for _ in range(3):
+        for one in batch:
+            receipts.add(one)
+        await receipts.flush()
+    flat = await store.call("HGETALL", "gw:{receipts}:data")
+    assert set(flat[0::2]) == {one["id"].encode() for one in batch}
+    assert int(await store.call("GET", "gw:{receipts}:bytes")) == sum(map(len, flat))
+    assert [await store.call("LLEN", f"gw:{{receipts}}:{kind}") for kind in ("plain", "kept")] == [30, 30]
 
 
 async def test_while_the_store_is_away_receipts_wait_and_the_plain_ones_are_dropped_first(store: Store) -> None:

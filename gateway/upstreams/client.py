@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitRefused
@@ -12,7 +13,14 @@ from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
 PROBE_PAGE_BYTES = 4 << 20
-_Key = tuple[str, tuple[Network, ...], Tls | None]
+
+
+class _Key(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    networks: tuple[Network, ...]
+    tls: Tls | None
 
 
 class Client:
@@ -20,8 +28,7 @@ class Client:
 
     def __init__(self) -> None:
         self._pools: dict[_Key, Pool] = {}
-        self._known: dict[str, tuple[Upstream, Pool, str]] = {}
-        self._retired: list[Pool] = []
+        self._known: dict[int, tuple[Upstream, Pool, str]] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def send(
@@ -57,30 +64,34 @@ class Client:
                 raise BadAnswer(f"answered {exchange.status}")
             return body.decode("utf-8", "replace")
 
+    def keep(self, policy: Policy) -> None:
+        """Gives up every pool that `policy`, now in force, does not name. What is open there ends by itself.
+
+        A request that still holds an older policy may open such a pool once more; that one goes with the next call.
+        """
+        self._known.clear()
+        named: set[_Key] = set()
+        for upstream in policy.upstreams.values():
+            named.add(_key(upstream.url, upstream.networks, upstream.tls))
+            if upstream.dcgm is not None:
+                named.add(_key(upstream.dcgm, (), upstream.tls))
+        for key in self._pools.keys() - named:
+            self._pools.pop(key).close()
+
     def _pool_of(self, upstream: Upstream) -> tuple[Pool, str]:
-        """The upstream's pool and Host header, worked out once for as long as the policy describes the same one."""
-        known = self._known.get(upstream.name)
-        if known is None or known[0] is not upstream:
-            before = known
-            known = self._known[upstream.name] = (upstream, *self._pool(upstream.url, upstream.networks, upstream.tls))
-            if before is not None and before[1] is not known[1]:
-                self._retire(before[1])
+        """The upstream's pool and Host header, worked out once for each object: hashing a key takes longer."""
+        known = self._known.get(id(upstream))  # the entry holds the upstream: no other one can have its id
+        if known is None:
+            known = (upstream, *self._pool(upstream.url, upstream.networks, upstream.tls))
+            self._known[id(upstream)] = known
         return known[1], known[2]
 
-    def _retire(self, old: Pool) -> None:
-        """Of an address or TLS files that the policy no longer names. What is open there ends by itself."""
-        if all(pool is not old for _, pool, _ in self._known.values()):
-            self._pools = {key: pool for key, pool in self._pools.items() if pool is not old}
-            self._retired = [pool for pool in (*self._retired, old) if pool.idle or pool.in_use]
-
     def _pool(self, url: str, networks: tuple[Network, ...], tls: Tls | None) -> tuple[Pool, str]:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        key = (f"{parts.scheme}://{host}:{port}", networks, tls)
+        key = _key(url, networks, tls)
         if key not in self._pools:
-            context = self._context(tls) if parts.scheme == "https" else None
-            self._pools[key] = Pool(Address(host, port, context, host if context else None, networks))
-        return self._pools[key], parts.netloc.rpartition("@")[2]
+            context = self._context(tls) if key.scheme == "https" else None
+            self._pools[key] = Pool(Address(key.host, key.port, context, key.host if context else None, networks))
+        return self._pools[key], urlsplit(url).netloc.rpartition("@")[2]
 
     def _context(self, tls: Tls | None) -> ssl.SSLContext:
         if tls is not None:
@@ -90,10 +101,17 @@ class Client:
         return self._tls
 
     async def aclose(self) -> None:
-        for pool in (*self._pools.values(), *self._retired):
+        for pool in self._pools.values():
             await pool.aclose()
         self._pools.clear()
         self._known.clear()
+
+
+def _key(url: str, networks: tuple[Network, ...], tls: Tls | None) -> _Key:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    return _Key(parts.scheme, parts.hostname or "", port, networks, tls if secure else None)
 
 
 class TooLong(BadAnswer):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.errors import BadAnswer, UpstreamFault
-from gateway.model import Scrape, Tls, Upstream
+from gateway.model import Policy, Scrape, Tls, Upstream
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects import dcgm, vllm
 
@@ -26,6 +26,11 @@ class Scrapes:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._pages: dict[str, GpuPage] = {}
+
+    def keep(self, policy: Policy) -> None:
+        """Forgets the GPU pages that `policy`, now in force, does not name."""
+        named = {upstream.dcgm for upstream in policy.upstreams.values()}
+        self._pages = {url: page for url, page in self._pages.items() if url in named}
 
     async def worker(self, upstream: Upstream) -> Scrape:
         """The worker's own metrics page. Raises UpstreamFault."""

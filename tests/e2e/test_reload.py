@@ -7,13 +7,14 @@ import re
 import httpx
 
 from tests.gateways import Lane, Site, eventually
+from tests.processes import connected_to
 
 LANES = [Lane("chat", seats=1)]
 RELOAD_SECONDS = 2.0
 
 
-def edit(site: Site, old: str, new: str) -> None:
-    path = site.folder / "routing.yaml"
+def edit(site: Site, old: str, new: str, file: str = "routing.yaml") -> None:
+    path = site.folder / file
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
@@ -52,4 +53,14 @@ def test_a_good_change_takes_effect_within_two_seconds_and_streams_go_on(site: S
         eventually(lambda: site.chat("chat").headers["x-gateway-policy"] != before, "the new policy", RELOAD_SECONDS)
         assert list(lines)[-1] == "[DONE]"
     assert "policy in force" in site.logged()
+    site.quiet("chat")
+
+
+def test_connections_to_an_address_that_is_no_longer_named_are_closed(site: Site) -> None:
+    with site.occupied("chat"):
+        assert site.chat("chat").headers["x-gateway-outcome"] == "spilled"
+    (api,) = site.fleet.managed
+    assert connected_to(api.port, [site.gateway.pid])
+    edit(site, api.url, api.url.replace("127.0.0.1", "localhost"), "backends.yaml")
+    eventually(lambda: not connected_to(api.port, [site.gateway.pid]), "it is closed", RELOAD_SECONDS)
     site.quiet("chat")

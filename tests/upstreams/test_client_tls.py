@@ -6,6 +6,7 @@ import json
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.errors import ConnectFailed, UpstreamFault
 from gateway.model import Permit, Policy
 from gateway.policy.compile import compile_folder
 from gateway.upstreams.client import Client, read_all
+from gateway.upstreams.scrapes import Scrapes
 from tests.certificates import Authority, Pair
 from tests.upstreams.http1.rawserver import HI, TIMEOUTS, RawServer, always
 
@@ -139,4 +141,23 @@ async def test_a_new_certificate_is_shown_on_new_connections(
         after = policy_for(tmp_path, server.port, ca=authority.own.cert, cert=cert, key=key)
         assert await ask(client, after) == b"hi"
         assert after.version == before.version
+        client.keep(after)
         assert len(client._pools) == 1, "the old one is given up"
+
+
+async def test_rotation_leaves_no_pools_behind(
+    client: Client, authority: Authority, served: Pair, ours: Pair, tmp_path: Path
+) -> None:
+    """Those of GPU pages too, which are on another address than any worker."""
+    cert = tmp_path / "shown.pem"
+    async with serving(served, clients=authority) as server, serving(served, clients=authority) as node:
+        for number in range(3):
+            cert.write_bytes(ours.cert.read_bytes() + b"# %d\n" % number)
+            policy = policy_for(tmp_path, server.port, ca=authority.own.cert, cert=cert, key=ours.key)
+            worker = replace(policy.upstreams["w1"], dcgm=f"https://localhost:{node.port}/metrics")
+            policy = replace(policy, upstreams={"w1": worker})
+            client.keep(policy)
+            assert await ask(client, policy) == b"hi"
+            await Scrapes(client).gpus(worker)
+            assert len(client._pools) == 2
+        assert (server.accepted, node.accepted) == (3, 3)

@@ -77,15 +77,19 @@ class Pool:
         await exchange.start(head, body)
         return exchange
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the idle connections; those in use close when their exchange ends. No `send` succeeds any more."""
         self._closed = True
+        for connection in self._idle:
+            connection.close()
+
+    async def aclose(self) -> None:
+        """As `close`, and returns when the idle connections are gone."""
+        self.close()
         if not self._idle:
             return
         if self._emptied is None:
             self._emptied = asyncio.get_running_loop().create_future()
-        for connection in self._idle:
-            connection.close()
         await asyncio.shield(self._emptied)
 
     def _take(self) -> Connection | None:
