@@ -71,17 +71,17 @@ def reach(admitted: Admitted) -> tuple[float, float]:
 
 
 def expected_limit_us(speed: Speed, seats: int, slo: Slo, learned: Learned) -> float:
-    """CAUTION of the GPU-us that a worker can hold: the answers of the largest batch whose steps keep `tpot`, and the
-    prompts that are computed within `ttft`.
+    """GPU-us: the answers of CAUTION of the largest batch whose steps keep `tpot`, and CAUTION of the prompts that are
+    computed within `ttft`. Where that batch has more than `seats` it is the seats that bound it: they need no caution.
 
     At rest each step of a batch brings `batch / output` new prompts, so it takes
     `step_ms + batch x (per_seq_ms + per_prompt_token_ms x prompt / output)`.
     """
     each = speed.per_seq_ms + speed.per_prompt_token_ms * learned.prompt / learned.output
-    batch = float(seats) if slo.tpot is None else min(seats, max(1.0, (slo.tpot * _MS - speed.step_ms) / each))
-    answers = batch * work_us(speed, seats, 0, round(learned.output))
+    batch = math.inf if slo.tpot is None else (slo.tpot * _MS - speed.step_ms) / each
+    answers = min(seats, max(1.0, CAUTION * batch)) * work_us(speed, seats, 0, round(learned.output))
     prompts = (DEFAULT_TTFT_SECONDS if slo.ttft is None else slo.ttft) * _US_PER_SECOND
-    return CAUTION * (answers + prompts)
+    return answers + CAUTION * prompts
 
 
 def bounds(

@@ -138,6 +138,13 @@ def test_a_stricter_slo_expects_less(stricter: Slo, looser: Slo) -> None:
     assert expected_limit_us(DEFAULT_SPEED, 128, stricter, PRIOR) < expected_limit_us(DEFAULT_SPEED, 128, looser, PRIOR)
 
 
+@pytest.mark.parametrize("slo", [Slo(1.0, 0.100), Slo(1.0, None)])
+def test_where_the_seats_bound_the_batch_all_of_them_may_be_taken(slo: Slo) -> None:
+    """16 seats under an SLO that 126 sequences would keep: the engine's own bound needs no caution."""
+    answers = 16 * work_us(DEFAULT_SPEED, 16, 0, 211)
+    assert expected_limit_us(DEFAULT_SPEED, 16, slo, PRIOR) == pytest.approx(answers + CAUTION * 1e6)
+
+
 def test_long_prompts_with_short_answers_expect_less() -> None:
     code = expected_limit_us(DEFAULT_SPEED, 128, Slo(1.0, 0.100), CODE)
     assert code < expected_limit_us(DEFAULT_SPEED, 128, Slo(1.0, 0.100), PRIOR) / 3
