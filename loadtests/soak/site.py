@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from gateway.money.keys import hash_key
-from loadtests.bench.policy import write
+from loadtests.policy_folder import write
 from loadtests.simfleet.harness import SimFleet, start
 from loadtests.stack import Gateway, start_gateway
 
