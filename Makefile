@@ -48,7 +48,7 @@ bench: $(VENV)/.dev ## cost beside nginx as plain reverse proxy (needs nginx); a
 soak: $(VENV)/.run ## mixed load with clients that leave and workers that fail for SECONDS (default 600); what stays behind
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600)
 
-engine-test: $(VENV)/.test ## the gateway before a real engine: ENGINE_CMD='command with {port} and {seqs}'; OUT=page.md
+engine-test: $(VENV)/.test ## a real engine: ENGINE_CMD='serve {port} {seqs}' make engine-test; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (about 20 minutes); TRACES=folder of the Azure CSVs
