@@ -45,13 +45,13 @@ fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side, for SECOND
 bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy (needs nginx)
 	@exec $(BIN)/python -m loadtests.bench
 
-soak: $(VENV)/.run ## clients that leave, workers that fail, for SECONDS (600), WORKERS (1): what stays behind
+soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
 
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
-limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of the Azure CSVs
+limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
 lock: ## write requirements/*.txt anew (needs uv)
