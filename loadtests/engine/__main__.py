@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def run(command: str, place: Path, logs: Path, chosen: Sequence[str], ledger: Ledger) -> dict[str, str]:
     """The chosen checks, in the order of CHECKS; gives what the page says of the run. One that breaks is a finding."""
+    code = said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])  # now: files may change meanwhile
     async with build(command, place, logs) as stand:
         for name, (title, check) in CHECKS.items():
             if name not in chosen:
@@ -89,7 +90,7 @@ async def run(command: str, place: Path, logs: Path, chosen: Sequence[str], ledg
                 await check(stand, ledger)
             except Exception as fault:  # the others still say something
                 ledger.add(f"the check `{name}`", "ran to its end", f"{type(fault).__name__}: {fault}", False)
-        return describe(stand)
+        return describe(stand) | {"gateway": code}
 
 
 def describe(stand: Stand) -> dict[str, str]:
@@ -97,7 +98,6 @@ def describe(stand: Stand) -> dict[str, str]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} x {cpu_name()}",
         "python": platform.python_version(),
-        "gateway": said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
         "engine": f"version {stand.about.version}, model {stand.about.model}, context {stand.about.longest} tokens",
         "SDKs": ", ".join(f"{name} {version(name)}" for name in ("openai", "anthropic")),
     }

@@ -88,12 +88,12 @@ def judge(run: Run) -> list[Line]:
     ]
 
 
-def transit(run: Run, seconds: float) -> float:
+def transit(run: Run, seconds: float) -> int:
     """How far apart two counts of the same requests may be that were taken `seconds` after each other.
 
     What came and what went between them are each of Poisson's kind with the mean `rate x seconds`; their difference has
     the standard deviation sqrt(2 x rate x seconds). Beyond DEVIATIONS of these are 0.3 % of honest samples."""
-    return DEVIATIONS * math.sqrt(2.0 * run.rate * seconds)
+    return math.ceil(DEVIATIONS * math.sqrt(2.0 * run.rate * seconds))
 
 
 def high(values: Sequence[float]) -> list[float]:
