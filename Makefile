@@ -36,22 +36,22 @@ format: $(VENV)/.dev ## let ruff format and fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-load: $(VENV)/.load ## ramp the demo past its capacity and down again; writes loadtests/out/spillover.png
+load: $(VENV)/.load ## ramp the demo past its capacity and down again; draws loadtests/out/spillover.png
 	@exec $(BIN)/python -m loadtests.spillover
 
-fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side for SECONDS (default 60)
+fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side, for SECONDS (60)
 	@exec $(BIN)/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60)
 
-bench: $(VENV)/.dev ## cost beside nginx as plain reverse proxy (needs nginx); a table and a verdict
+bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy (needs nginx)
 	@exec $(BIN)/python -m loadtests.bench
 
-soak: $(VENV)/.run ## mixed load with clients that leave and workers that fail for SECONDS (default 600); what stays behind
-	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600)
+soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
+	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
 
-engine-test: $(VENV)/.test ## the gateway before a real engine: ENGINE_CMD='command with {port} and {seqs}'; OUT=page.md
+engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
-limit-model: $(VENV)/.run ## judge the learned limit in simulated time (about 20 minutes); TRACES=folder of the Azure CSVs
+limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
 lock: ## write requirements/*.txt anew (needs uv)

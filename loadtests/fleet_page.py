@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-PROCESS = {"gateway_requests_in_flight", "gateway_tasks", "gateway_receipts_dropped_total"}
+PROCESS = {
+    "gateway_processes",
+    "gateway_requests_in_flight",
+    "gateway_tasks",
+    "gateway_receipts_dropped_total",
+}
 
 
 @dataclass(slots=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.policy.compile import compile_folder
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
+DOCS, README = ROOT / "docs", ROOT / "README.md"
 
 
 def tree(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
@@ -51,13 +54,43 @@ def test_store_keys(path: Path) -> None:
         assert f"| `{key}` |" in text, key
 
 
-@pytest.mark.parametrize("page", sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]), ids=str)
+@pytest.mark.parametrize("page", sorted([*DOCS.rglob("*.md"), README, ROOT / "CONTRIBUTING.md"]), ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
 
 
-def test_the_readme_shows_the_policy_that_is_there() -> None:
-    version = compile_folder(ROOT / "policies" / "local-first", env=None).version
-    assert f"version {version}" in (ROOT / "README.md").read_text()
+def console_lines() -> list[tuple[str, str]]:
+    """What the README types and what it says is printed then, of the block that checks, tests and explains a policy."""
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.S)
+    shown = next(block for block in blocks if "gateway check" in block)
+    return [(typed, printed) for typed, printed in re.findall(r"^\$ (.*)\n((?:[^$].*\n|\n)*)", shown, re.M)]
+
+
+def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
+    typed = console_lines()
+    assert len(typed) == 5
+    for command, printed in typed:
+        line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == printed, command
+
+
+def test_the_readme_tells_of_the_limit_what_its_page_says() -> None:
+    rows = re.findall(r"\*\*(0\.\d+) / \S+\*\* \| \S+ \| (\S+) \|", (DOCS / "limit.md").read_text())
+    met, costs = [100 * float(row[0]) for row in rows], [float(row[1]) for row in rows]
+    text = " ".join(README.read_text().split())
+    assert f"on {len(rows)} mixes of fleet and traffic, {min(met):.1f} to {max(met):.1f} % of" in text
+    assert f"for {min(costs):.2f} to {max(costs):.2f} times what the best fixed limit" in text

@@ -46,7 +46,7 @@ def degraded_room(limit: int, leased: int, replicas: int, admitted: int) -> int:
 
     `leased` is from its last snapshot, `admitted` what it admitted since then less what its own leases freed (negative
     where they freed more). All replicas together then exceed the limit by at most what was leased since the snapshot
-    and one request each (decision.md, "Store slow or gone").
+    and one request each (docs/store.md, "Slow or gone").
     """
     return max(0, limit - leased) // max(1, replicas) - admitted
 

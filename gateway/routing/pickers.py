@@ -20,7 +20,7 @@ LOAD_WEIGHT = 1.0
 The lease script gets it as an argument, so this is the only definition.
 """
 MAX_SAMPLED = 8
-"""decision.md, "What is true now" 2: the cost of a request must not grow with the fleet."""
+"""The cost of a request must not grow with the fleet: a sample of it is asked (docs/architecture.md, step 5)."""
 
 
 def pick(candidates: Sequence[Candidate], leased: Sequence[int], counts: Sequence[int]) -> int | None:

@@ -15,6 +15,7 @@ from loadtests.bench import machine, proc, table
 from loadtests.bench.cases import CASES, Sample, measure
 from loadtests.bench.peers import PEERS, MissingProgram, Running, launch
 from loadtests.bench.table import Process, Results
+from loadtests.options import names
 from loadtests.stack import ROOT, StackFault, free_port
 
 ROUNDS, SECONDS = 5, 3.0
@@ -28,17 +29,13 @@ NOTE = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    chosen = options.peers.split(",")
-    if unknown := set(chosen) - set(PEERS):
-        print(f"make bench: no such peer: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}", file=sys.stderr)
-        return 2
     about = machine.describe()
     try:
-        results = run(chosen, options.rounds, options.seconds)
+        results = run(options.peers, options.rounds, options.seconds)
     except (MissingProgram, StackFault) as fault:
         print(f"make bench: {fault}", file=sys.stderr)
         return 2
-    report(results, chosen, about, options.out)
+    report(results, options.peers, about, options.out)
     return verdict(results)
 
 
@@ -46,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each case on each peer ({ROUNDS})")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of one round ({SECONDS:g})")
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"comma-separated ({','.join(PEERS)})")
+    every = ",".join(PEERS)
+    parser.add_argument("--peers", type=names(PEERS), default=every, help=f"comma-separated ({every})")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="a markdown page; FILE.json beside it has every sample"
     )

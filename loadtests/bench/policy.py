@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from gateway.money.keys import hash_key
 from loadtests.bench.wire import KEY, MODEL
+from loadtests.policy_folder import write
 
 PEPPER = "bench-pepper"
 WORKERS = 4
@@ -61,13 +61,6 @@ def many_rules(folder: Path, backends: int, upstreams: int, rules: int) -> None:
         models={"models": [_model(names), *(_model(names, f"other-{number}-8b") for number in range(rules - 1))]},
         routing={"rules": [*others, last]},
     )
-
-
-def write(folder: Path, **files: object) -> None:
-    """JSON is YAML too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / f"{name}.yaml").write_text(json.dumps(content, indent=1))
 
 
 def _local(name: str, upstreams: list[dict[str, object]]) -> dict[str, object]:

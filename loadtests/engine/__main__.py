@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from loadtests.engine.ledger import Ledger
 from loadtests.engine.process import EngineFault
 from loadtests.engine.report import page
 from loadtests.engine.stand import Stand, build
+from loadtests.options import names
 from loadtests.simfleet.harness import SimFault
 from loadtests.stack import ROOT, StackFault
 
@@ -38,47 +40,48 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
 MISSING = """\
 make engine-test: ENGINE_CMD is not set. It is the shell command that serves your engine in the foreground on loopback;
 {port} and {seqs} in it are replaced (the port, and the most sequences in one batch). Such as:
-  make engine-test ENGINE_CMD='vllm serve MODEL --host 127.0.0.1 --port {port} --max-num-seqs {seqs}'"""
+  ENGINE_CMD='vllm serve MODEL --host 127.0.0.1 --port {port} --max-num-seqs {seqs}' make engine-test"""
+
+KEPT = "what the engine and the gateway printed is kept in "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    chosen = options.only.split(",")
-    if unknown := set(chosen) - set(CHECKS):
-        print(
-            f"make engine-test: no such check: {', '.join(sorted(unknown))}; there are {', '.join(CHECKS)}",
-            file=sys.stderr,
-        )
-        return 2
     command = os.environ.get("ENGINE_CMD", "").strip()
     if not command:
         print(MISSING, file=sys.stderr)
         return 2
-    ledger = Ledger()
+    ledger, logs = Ledger(), Path(tempfile.mkdtemp(prefix="gateway-engine-logs-"))
     try:
         with tempfile.TemporaryDirectory(prefix="gateway-engine-") as place:
-            about = asyncio.run(run(command, Path(place), chosen, ledger))
+            about = asyncio.run(run(command, Path(place), logs, options.only, ledger))
     except (EngineFault, SimFault, StackFault) as fault:
-        print(f"make engine-test: {fault}", file=sys.stderr)
+        print(f"make engine-test: {fault}\n{KEPT}{logs}", file=sys.stderr)
         return 2
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(page(about, ledger))
         print(f"written: {options.out}")
     print(ledger.verdict())
-    return 1 if ledger.failed or not ledger.findings else 0
+    if ledger.failed or not ledger.findings:
+        print(f"{KEPT}{logs}")
+        return 1
+    shutil.rmtree(logs)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.engine", description=__doc__)
-    parser.add_argument("--only", default=",".join(CHECKS), help=f"comma-separated ({','.join(CHECKS)})")
+    every = ",".join(CHECKS)
+    parser.add_argument("--only", type=names(CHECKS), default=every, help=f"comma-separated ({every})")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the findings as a markdown page")
     return parser
 
 
-async def run(command: str, place: Path, chosen: Sequence[str], ledger: Ledger) -> dict[str, str]:
+async def run(command: str, place: Path, logs: Path, chosen: Sequence[str], ledger: Ledger) -> dict[str, str]:
     """The chosen checks, in the order of CHECKS; gives what the page says of the run. One that breaks is a finding."""
-    async with build(command, place) as stand:
+    code = said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"])  # now: files may change meanwhile
+    async with build(command, place, logs) as stand:
         for name, (title, check) in CHECKS.items():
             if name not in chosen:
                 continue
@@ -87,7 +90,7 @@ async def run(command: str, place: Path, chosen: Sequence[str], ledger: Ledger) 
                 await check(stand, ledger)
             except Exception as fault:  # the others still say something
                 ledger.add(f"the check `{name}`", "ran to its end", f"{type(fault).__name__}: {fault}", False)
-        return describe(stand)
+        return describe(stand) | {"gateway": code}
 
 
 def describe(stand: Stand) -> dict[str, str]:
@@ -95,7 +98,6 @@ def describe(stand: Stand) -> dict[str, str]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} x {cpu_name()}",
         "python": platform.python_version(),
-        "gateway": said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
         "engine": f"version {stand.about.version}, model {stand.about.model}, context {stand.about.longest} tokens",
         "SDKs": ", ".join(f"{name} {version(name)}" for name in ("openai", "anthropic")),
     }

@@ -58,20 +58,23 @@ async def _outage(stand: Stand, ledger: Ledger, strike: Callable[[], None], word
     ledger.add("requests that hang", "0", f"{len(late)}; the last had ended after {took:.1f} s", not late)
     if late:
         return
-    _judge_streams(ledger, streams, reading, words)
+    judge_streams(ledger, streams, reading, words)
     _judge_answers(ledger, stays.result(), may_leave.result())
     await _while_down(stand, ledger)
     await _comes_back(stand, ledger, life)
 
 
-def _judge_streams(
+def judge_streams(
     ledger: Ledger, streams: list[Cut], reading: list[asyncio.Task[None]], words: Collection[str]
 ) -> None:
+    """`reading` has ended; `words`: what may be said of the cut."""
     for stream, task in zip(streams, reading, strict=True):
         seen = stream.failure() if task.exception() is None else _ended(task)
         ok = seen == ENDED_BEFORE or (seen in words and not stream.done)
         what = f"a {stream.path} stream: error in its last frame, [DONE]"
         ledger.add(what, (" or ".join(words), False), (seen, stream.done), ok)
+    cut = sum(not stream.whole for stream in streams)
+    ledger.add("streams that were cut off at all", "1 or more", cut, cut > 0)
 
 
 def _judge_answers(ledger: Ledger, stays: httpx.Response, may_leave: httpx.Response) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from loadtests import policy_folder
 
 BACKEND, WORKER, API = "engine", "engine-1", "api"
 SEATS = 8
@@ -17,8 +18,9 @@ def write(folder: Path, engine_url: str, model: str, api_url: str, api_model: st
     byte. The simulated API makes the public key `demo` acceptable."""
     worker = {"name": WORKER, "url": engine_url, "engine": "vllm", "max_num_seqs": SEATS, "limit_work_s": LIMIT_WORK_S}
     price = {"input_per_1m": 0.25, "output_per_1m": 0.75}
-    files = {
-        "backends": {
+    policy_folder.write(
+        folder,
+        backends={
             "zones": {"onprem": {"within": ["eu"]}, "us": {}},
             "backends": [
                 {"name": BACKEND, "kind": "local", "zone": "onprem", "upstreams": [worker]},
@@ -31,7 +33,7 @@ def write(folder: Path, engine_url: str, model: str, api_url: str, api_model: st
                 },
             ],
         },
-        "models": {
+        models={
             "models": [
                 {
                     "name": model,
@@ -39,17 +41,14 @@ def write(folder: Path, engine_url: str, model: str, api_url: str, api_model: st
                 }
             ]
         },
-        "routing": {
+        routing={
             "rules": [
                 {"name": "flagged", "match": {"residency": "any"}, "route": _route(max_wait=0)},
                 {"name": "open", "route": _route(max_wait=0, spill={"backends": [API]}, fallback=[API])},
             ]
         },
-        "tenants": {"tenants": [{"name": "demo", "demo": True}]},
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / f"{name}.yaml").write_text(json.dumps(content, indent=1))  # JSON is YAML too
+        tenants={"tenants": [{"name": "demo", "demo": True}]},
+    )
 
 
 def _route(**more: object) -> dict[str, object]:

@@ -71,7 +71,7 @@ class Engine:
         async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=5.0) as client:
             while time.monotonic() < deadline:
                 if self._process is None or self._process.poll() is not None:
-                    raise EngineFault(f"the engine ended before it was ready: {self._last_lines()}")
+                    raise EngineFault(f"the engine ended before it was ready ({self._end()}): {self._last_lines()}")
                 if await _healthy(client):
                     return await _about(client)
                 await asyncio.sleep(POLL_SECONDS)
@@ -112,7 +112,12 @@ class Engine:
                 os.killpg(self._process.pid, number)
 
     def _last_lines(self) -> str:
-        return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        return " / ".join(lines) or "it printed nothing"
+
+    def _end(self) -> str:
+        """The exit code of its shell: 127 where there is no such command, 128 + N after signal N."""
+        return "not started" if self._process is None else f"exit code {self._process.returncode}"
 
 
 async def _healthy(client: httpx.AsyncClient) -> bool:

@@ -101,8 +101,8 @@ class Stand:
         return readings.parse(row)
 
     async def leases(self) -> int:
-        counts = await self.store.hgetall(f"gw:{{{policy.BACKEND}}}:count")
-        return sum(int(count) for count in counts.values())
+        """Those on the worker's backend, from the store itself."""
+        return int(await self.store.hlen(f"gw:{{{policy.BACKEND}}}:leases"))
 
     async def receipt(self, request_id: str) -> dict[str, Any]:
         """A receipt, once it is there; empty where it never comes."""
@@ -125,9 +125,11 @@ async def until(condition: Callable[[], Awaitable[T | None]], within: float) -> 
 
 
 @asynccontextmanager
-async def build(command: str, place: Path) -> AsyncIterator[Stand]:
-    """Starts engine, simulated API and gateway in `place`. Raises EngineFault, SimFault or StackFault."""
-    engine = Engine(command, free_port(), policy.SEATS, place / "engine.log")
+async def build(command: str, place: Path, logs: Path) -> AsyncIterator[Stand]:
+    """Starts engine, simulated API and gateway in `place`; what engine and gateway print goes to `logs`.
+
+    Raises EngineFault, SimFault or StackFault."""
+    engine = Engine(command, free_port(), policy.SEATS, logs / "engine.log")
     with ExitStack() as stack:
         stack.callback(engine.stop)
         engine.start()
@@ -136,7 +138,7 @@ async def build(command: str, place: Path) -> AsyncIterator[Stand]:
         fleet = stack.enter_context(start_fleet(workers=0, managed=1, api=api))
         folder, data = place / "policies", place / "data"
         policy.write(folder, engine.url, about.model, fleet.managed[0].url, DEFAULT_MODEL, DEFAULT_MANAGED_KEY)
-        gateway = stack.enter_context(start_gateway(folder, data, log=place / "gateway.log"))
+        gateway = stack.enter_context(start_gateway(folder, data, log=logs / "gateway.log"))
         asking: dict[str, Any] = {"trust_env": False, "timeout": PATIENCE_SECONDS}
         async with (
             httpx.AsyncClient(base_url=gateway.url, headers={"Authorization": f"Bearer {KEY}"}, **asking) as http,

@@ -7,12 +7,13 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import redis
 import uvloop
 
 from loadtests.bench import machine, proc, table
@@ -26,6 +27,9 @@ from loadtests.stack import StackFault
 
 SECONDS, RATE = 600.0, 30.0
 SAMPLES = 60
+FAULTS = (SimFault, StackFault, httpx.HTTPError, redis.RedisError, OSError)
+UNDER_LOAD = (*FAULTS, ValueError)
+"""A process that has just ended leaves empty files in /proc: ValueError."""
 KEEP_ALIVE_SECONDS = 5
 """Of the simulated servers: vLLM's default."""
 REST_SECONDS = 45.0
@@ -34,9 +38,9 @@ POLL_SECONDS = 0.25
 NOTE = (
     "Written by `make soak`. `leases` is what the store holds, `shown` what /metrics says, `true` what the simulated "
     "servers were busy with, read one after the other while requests come and go. Memory is PSS of the gateway's "
-    "processes; `heap` is that without mapped files, whose share moves when other programs that map them start or "
-    "end. Receipts lie in the store, up to GATEWAY_RECEIPTS_BYTES. Flat means: the median heap of the run's last tenth "
-    "over that of its second tenth (of 600 s: the last minute over the second)."
+    "processes (of several, with their parent); `heap` is that without mapped files, whose share moves when other "
+    "programs that map them start or end. Receipts lie in the store, up to GATEWAY_RECEIPTS_BYTES. Flat means: the "
+    "median heap of the run's last tenth over that of its second tenth (of 600 s: the last minute over the second)."
 )
 
 
@@ -45,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = machine.describe()
     try:
         with tempfile.TemporaryDirectory(prefix="gateway-soak-") as place:
-            run = soak(Path(place), options.seconds, options.rate)
-    except (SimFault, StackFault, httpx.HTTPError, OSError) as fault:
+            run = soak(Path(place), options.seconds, options.rate, options.workers)
+    except FAULTS as fault:
         print(f"make soak: {type(fault).__name__}: {fault}", file=sys.stderr)
         return 2
     report(run, about, options.out)
-    lines = judge.judge(run)
-    print(*[f"wrong: {told}" for told in (*run.tally.wrong, *run.loud)], *[line.text() for line in lines], sep="\n")
-    code = table.exit_code(lines, run.tally.wrong)
+    lines, wrong = judge.judge(run), [*run.tally.wrong, *run.loud, *run.ended]
+    print(*[f"wrong: {told}" for told in wrong], *[line.text() for line in lines], sep="\n")
+    code = table.exit_code(lines, wrong)
     print(f"soak: {('every line holds', 'not every line holds', 'not every line could be measured')[code]}")
     return code
 
@@ -61,19 +65,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of load ({SECONDS:g})")
     parser.add_argument("--rate", type=float, default=RATE, help=f"requests a second ({RATE:g})")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the gateway (1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a markdown page")
     return parser
 
 
-def soak(place: Path, seconds: float, rate: float, keep_alive_s: int = KEEP_ALIVE_SECONDS) -> Run:
-    """One run with its files in `place`. Raises SimFault, StackFault, or HTTPError where the gateway ends."""
-    with running(place, keep_alive_s) as site, closing(Watch(site)) as watch:
-        return uvloop.run(_soak(site, watch, seconds, rate))
+def soak(place: Path, seconds: float, rate: float, workers: int = 1, keep_alive_s: int = KEEP_ALIVE_SECONDS) -> Run:
+    """One run with its files in `place`. Raises one of FAULTS where it cannot begin; a later one is in `Run.ended`."""
+    with running(place, workers, keep_alive_s) as site, closing(Watch(site)) as watch:
+        return uvloop.run(_soak(site, watch, seconds, rate, workers))
 
 
-async def _soak(site: Site, watch: Watch, seconds: float, rate: float) -> Run:
+async def _soak(site: Site, watch: Watch, seconds: float, rate: float, workers: int) -> Run:
     loop, fleet_pid = asyncio.get_running_loop(), site.fleet.pid
-    before = await _rest(watch, 0.0, None)
+    before = await _rest(watch, 0.0, lambda sample: sample.processes == workers)
     load = Load(urlsplit(site.gateway.url).port or 0, rate)
     own = proc.cpu_seconds([os.getpid(), fleet_pid])
     await asyncio.to_thread(trouble.begin, site.fleet)
@@ -88,21 +93,31 @@ async def _soak(site: Site, watch: Watch, seconds: float, rate: float) -> Run:
             samples.append(await asyncio.to_thread(watch.sample, loop.time() - start, tally.sent, tally.active))
             print(*judge.row(samples[-1]), sep="\t", flush=True)
 
-    async with asyncio.TaskGroup() as together:
-        for part in (load.run(seconds), look(), trouble.kill_now_and_then(site.fleet, seconds)):
-            together.create_task(part)
-    own = proc.cpu_seconds([os.getpid(), fleet_pid]) - own
-    after = await _rest(watch, loop.time() - start, before)
+    after, ended = None, []
+    try:
+        async with asyncio.TaskGroup() as together:
+            for part in (load.run(seconds), look(), trouble.kill_now_and_then(site.fleet, seconds)):
+                together.create_task(part)
+        own = proc.cpu_seconds([os.getpid(), fleet_pid]) - own
+        after = await _rest(watch, loop.time() - start, lambda sample: not _more(sample, before))
+    except* UNDER_LOAD as faults:
+        ended = [site.ended() or f"the run broke off: {_first(faults)}"]
     loud = loud_lines(site.log.read_text())
-    return Run(seconds, rate, before, samples, after, load.tally, loud, own)
+    return Run(seconds, rate, workers, before, samples, after, load.tally, loud, own, ended)
 
 
-async def _rest(watch: Watch, at: float, before: Sample | None) -> Sample:
-    """The first sample with nothing under way and not more open than `before`; in the end, whatever there is."""
+def _first(faults: BaseException) -> str:
+    while isinstance(faults, BaseExceptionGroup):
+        faults = faults.exceptions[0]
+    return f"{type(faults).__name__}: {faults}"
+
+
+async def _rest(watch: Watch, at: float, good: Callable[[Sample], bool]) -> Sample:
+    """The first sample with nothing under way that is good; in the end, whatever there is."""
     deadline = asyncio.get_running_loop().time() + REST_SECONDS
     while True:
         sample = await asyncio.to_thread(watch.sample, at)
-        if sample.quiet and (before is None or not _more(sample, before)):
+        if sample.quiet and good(sample):
             return sample
         if asyncio.get_running_loop().time() > deadline:
             return sample

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import redis
 
 from gateway.money.keys import hash_key
-from loadtests.bench.policy import write
+from loadtests.policy_folder import write
 from loadtests.simfleet.harness import SimFleet, start
 from loadtests.stack import Gateway, start_gateway
 
@@ -20,6 +21,8 @@ MODEL, NARROW = "soak", "narrow"
 WORKERS, SEATS, NARROW_SEATS = 4, 8, 2
 GPU, API = "gpu", "api"
 BACKENDS = (GPU, NARROW, API)
+LAST_BREATH_SECONDS = 0.5
+"""Between the end of its connections and the end of the process."""
 WEIGHTS = "meta-llama/Llama-3.3-70B-Instruct"
 """The simulated servers' own name of the model."""
 SPEED = {"step_ms": 40.0, "per_seq_ms": 0.5, "per_prompt_token_ms": 0.001}
@@ -42,6 +45,15 @@ class Site:
     store: Path
     """The embedded store's socket."""
 
+    def ended(self) -> str:
+        """How the gateway ended, with the last line of its log; empty while it lives."""
+        try:
+            code = self.gateway.process.wait(LAST_BREATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ""
+        last = self.log.read_text().splitlines()[-1:] or ["it printed nothing"]
+        return f"the gateway ended (code {code}, {last[0]})"
+
     def leases(self) -> int:
         """Leases on all backends, from the store itself."""
         with redis.Redis(unix_socket_path=str(self.store)) as client:
@@ -49,8 +61,11 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(place: Path, keep_alive_s: int) -> Iterator[Site]:
-    """`keep_alive_s`: how long the simulated servers keep idle connections. Raises SimFault or StackFault."""
+def running(place: Path, processes: int, keep_alive_s: int) -> Iterator[Site]:
+    """`processes` of the gateway serve; `keep_alive_s`: how long the simulated servers keep idle connections.
+
+    Raises SimFault or StackFault.
+    """
     workers: list[dict[str, object]] = [{"name": f"w{number}"} for number in range(WORKERS)]
     workers.append({"name": NARROW, "max_num_seqs": NARROW_SEATS})
     with start(
@@ -58,7 +73,8 @@ def running(place: Path, keep_alive_s: int) -> Iterator[Site]:
     ) as fleet:
         write_policy(place / "policy", fleet)
         data, log = place / "data", place / "gateway.log"
-        with start_gateway(place / "policy", data, env={"GATEWAY_KEY_PEPPER": PEPPER}, log=log) as gateway:
+        env = {"GATEWAY_KEY_PEPPER": PEPPER, "GATEWAY_WORKERS": str(processes)}
+        with start_gateway(place / "policy", data, env=env, log=log) as gateway:
             yield Site(gateway, fleet, log, data / "store.sock")
 
 

@@ -21,12 +21,14 @@ class Sample:
     """`at`: seconds since the load began. Memory in bytes of PSS; `worst`: of the largest gateway process; `heap`:
     without mapped files, of which a process has a smaller share the more others map them.
 
-    `leased` is the store's own truth, `shown` what /metrics says, `held` what the simulated servers are busy with.
+    `processes` serve, as /metrics says. `leased` is the store's own truth, `shown` what /metrics says, `held` what the
+    simulated servers are busy with.
     """
 
     at: float
     sent: int
     active: int
+    processes: int
     memory: int
     worst: int
     heap: int
@@ -65,6 +67,7 @@ class Watch:
             at=at,
             sent=sent,
             active=active,
+            processes=int(page.process["gateway_processes"]),
             memory=sum(sizes),
             worst=max(sizes),
             heap=proc.pss_bytes(own, "Pss_Anon"),

@@ -88,8 +88,10 @@ def test_a_missing_program_is_named_and_exits_2(
 
 
 def test_an_unknown_peer_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.main(["--peers", "direct,other"]) == 2
-    assert "no such peer: other" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        bench.main(["--peers", "direct,other"])
+    assert ended.value.code == 2
+    assert "unknown: other; there are direct, " in capsys.readouterr().err
 
 
 def test_a_child_that_ends_at_once_says_why(tmp_path: Path) -> None:

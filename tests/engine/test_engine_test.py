@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ import pytest
 
 from loadtests.engine.__main__ import main
 from loadtests.engine.cuts import ENDED_BEFORE, ENGINES_OWN, Cut
+from loadtests.engine.kill import judge_streams
 from loadtests.engine.ledger import Finding, Ledger
 from loadtests.engine.process import Engine, EngineFault
 from loadtests.engine.report import page
@@ -26,7 +30,7 @@ WORKER = (
 SIMULATED = f"cd {ROOT} && echo '{WORKER}' | {sys.executable} -m loadtests.simfleet --config -"
 NO_VLLM = f"cd {ROOT} && {sys.executable} -m loadtests.bench.upstream {{port}}"
 """Answers anything with 200."""
-QUICK = "sdks,refusals,tools,aborts,spill,kill"
+QUICK = "sdks,refusals,tools,aborts,spill,kill,core"
 """All but what takes whole windows of time; those are tested where they are made (tests/fleet/test_outside.py)."""
 
 
@@ -57,17 +61,18 @@ def test_an_engine_that_differs_is_told(
     said = capsys.readouterr().out
     assert code == 1
     assert "FAIL  the engine's own queue meanwhile: expected 0; saw 6" in said
-    assert said.splitlines()[-1] == "engine-test: FAIL, 1 of 5 checks do not hold"
+    assert said.splitlines()[-2] == "engine-test: FAIL, 1 of 5 checks do not hold"
+    kept(said)
 
 
 @pytest.mark.parametrize(
     ("options", "command", "said"),
     [
-        ([], None, "ENGINE_CMD='vllm serve"),
+        ([], None, "--max-num-seqs {seqs}' make engine-test"),
         ([], "  ", "ENGINE_CMD is not set"),
-        (["--only", "sdks,nonesuch"], SIMULATED, "no such check: nonesuch; there are sdks, "),
         ([], NO_VLLM, "the engine does not show its model and version as vLLM does"),
-        ([], "echo out of memory; exit 3", "the engine ended before it was ready: out of memory"),
+        ([], "echo out of memory; exit 3", "the engine ended before it was ready (exit code 3): out of memory"),
+        ([], "exit 9", "the engine ended before it was ready (exit code 9): it printed nothing"),
     ],
 )
 def test_what_is_missing_is_said(
@@ -81,7 +86,26 @@ def test_what_is_missing_is_said(
     if command is not None:
         monkeypatch.setenv("ENGINE_CMD", command)
     assert main(options) == 2
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert said in told
+    if command is not None and command.strip():
+        assert ("out of memory" in said) == ("out of memory" in kept(told))
+
+
+def kept(said: str) -> str:
+    """What the engine printed, from where the test says it is; ends what was kept for the user."""
+    found = re.search(r"is kept in (\S+)$", said, re.M)
+    assert found is not None, said
+    text = Path(found[1], "engine.log").read_text()
+    shutil.rmtree(found[1])
+    return text
+
+
+def test_a_check_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--only", "sdks,nonesuch"])
+    assert ended.value.code == 2
+    assert "unknown: nonesuch; there are sdks, " in capsys.readouterr().err
 
 
 async def test_an_engine_ends_whole_when_it_is_asked_to(tmp_path: Path) -> None:
@@ -149,6 +173,17 @@ NOT_ONE = "no error event but "
 )
 def test_how_a_stream_failed(path: str, frames: list[str], failure: str) -> None:
     assert Cut(path, frames).failure().startswith(failure)
+
+
+@pytest.mark.parametrize(("last", "ok"), [("data: [DONE]", False), (f"data: {OURS}", True)])
+async def test_somebody_must_have_been_cut_off(last: str, ok: bool) -> None:
+    """Streams that all came to their ends just before the engine died would prove nothing."""
+    streams = [Cut("chat/completions", [*STREAM, "data: [DONE]"]), Cut("chat/completions", [*STREAM, last])]
+    reading = [asyncio.create_task(asyncio.sleep(0)) for _ in streams]
+    await asyncio.wait(reading)
+    ledger = Ledger()
+    judge_streams(ledger, streams, reading, ("upstream_error",))
+    assert [finding.ok for finding in ledger.findings] == [True, True, ok]
 
 
 def test_the_ledger_counts_and_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:

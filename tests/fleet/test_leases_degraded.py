@@ -17,6 +17,7 @@ from gateway.errors import StoreFault
 from gateway.fleet.leases import ABSENCE_SECONDS, degraded_room
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from tests.polling import until
 
 from .leasing import BACKEND, Clock, books, candidate, replica
 
@@ -63,12 +64,6 @@ def test_over_admission_is_bounded(limit: int, snapshot: list[int], since: list[
             admitted[who] += work
         in_use = sum(map(sum, held))
         assert in_use <= max(limit, leased) + sum(since) + replicas * largest
-
-
-async def until_up(store: Store) -> None:
-    async with asyncio.timeout(5):
-        while store.degraded:  # noqa: ASYNC110  # what it waits for has no event
-            await asyncio.sleep(0.005)
 
 
 async def lose(admin: Store, stores: Sequence[Store]) -> None:
@@ -187,7 +182,7 @@ async def test_what_was_admitted_and_freed_alone_is_true_in_the_store_again(
     own_server.stop()
     again = Embedded.start(tmp_path / "store")
     try:
-        await until_up(store)
+        await until(lambda: not store.degraded)
         expected = {ids[1]: ("a@0", 20), ids[2]: ("a@0", 30)}
         async with asyncio.timeout(1):
             while (await books(store)).of(leases.owner) != expected:  # noqa: ASYNC110

@@ -33,6 +33,7 @@ from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from loadtests.stack import free_port
+from tests.polling import until
 from tests.worlds import policy, request, rule, upstream
 
 from .gates import Gate
@@ -48,6 +49,8 @@ SKEW_SECONDS = 0.4
 """Between one replica's way back to the store and the next one's: pauses of the probe grow up to a second."""
 AWAY_SECONDS, LONG_SECONDS = 0.8, 4.2
 """LONG: every beat has run out, and whoever comes back first sweeps all others."""
+BACK_SECONDS = 10.0
+"""For three replicas on a busy machine to see or to reach what they wait for."""
 AFTER_SECONDS = 2.5
 """Of load once all are back: longer than the two seconds in which nothing is granted."""
 
@@ -138,12 +141,6 @@ async def world_on(server: Embedded, second: Embedded | None, folder: Path) -> A
         yield made
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def slowed(world: World) -> None:
     for one in world.replicas:
         one.gate.delay = 2 * TIMEOUT
@@ -170,7 +167,7 @@ async def stopped_for_long(world: World) -> None:
 async def killed(world: World) -> None:
     os.kill(world.server.pid, signal.SIGKILL)
     await world.shut()
-    await until(lambda: world.server.ended)
+    await until(lambda: world.server.ended, BACK_SECONDS)
     world.server.revive(world.folder / "store")
     await world.open()
 
@@ -224,15 +221,15 @@ async def story(name: str, server: Embedded, second: Embedded | None, folder: Pa
     async with world_on(server, second, folder) as world:
         if second is not None and "replica" in name:
             await follow(server, second)
-        await until(lambda: all(one.view.current.replicas == REPLICAS for one in world.replicas))
+        await until(lambda: all(one.view.current.replicas == REPLICAS for one in world.replicas), BACK_SECONDS)
         for number in range(HELD):
             assert await world.replicas[number % 2].admit()
-        await until(lambda: all(one.view.current.states["w1"].inflight == HELD for one in world.replicas))
+        await until(lambda: all(one.view.current.states["w1"].inflight == HELD for one in world.replicas), BACK_SECONDS)
         outage = asyncio.create_task(OUTAGES[name](world))
         await asyncio.sleep(0)
         load = [asyncio.create_task(world.want_more(one)) for one in world.replicas for _ in range(2)]
         await outage
-        await until(lambda: not any(one.store.degraded for one in world.replicas))
+        await until(lambda: not any(one.store.degraded for one in world.replicas), BACK_SECONDS)
         await asyncio.sleep(AFTER_SECONDS)
         for task in load:
             task.cancel()

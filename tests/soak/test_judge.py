@@ -13,7 +13,7 @@ from loadtests.soak.load import Tally
 from loadtests.soak.watch import Sample, loud_lines
 
 MB = 1_000_000
-REST = Sample(0, 0, 0, 60 * MB, 60 * MB, 40 * MB, 5 * MB, 20, 9, 0, 0, 0, 0, 0, 1.0)
+REST = Sample(0, 0, 0, 1, 60 * MB, 60 * MB, 40 * MB, 5 * MB, 20, 9, 0, 0, 0, 0, 0, 1.0)
 
 
 def run(**changed: object) -> Run:
@@ -21,7 +21,7 @@ def run(**changed: object) -> Run:
     tally = Tally(sent=600)
     tally.answers.update({("chat", "local"): 500, ("chat", "fleet_saturated"): 10, ("messages", "spilled"): 40})
     tally.left["by reset"] = 30
-    made = Run(600.0, 30.0, REST, samples, replace(REST, at=610.0, cpu_seconds=61.0), tally, [], 60.0)
+    made = Run(600.0, 30.0, 1, REST, samples, replace(REST, at=610.0, cpu_seconds=61.0), tally, [], 60.0)
     return replace(made, **changed)  # type: ignore[arg-type]
 
 
@@ -46,16 +46,17 @@ def test_growth_is_the_last_tenth_over_the_second(first: float, size: int, found
 
 def test_each_line_fails() -> None:
     good = run()
-    many = [replace(one, held=one.leased + 20) for one in good.samples]
-    late = [replace(one, shown=one.shown + 20) for one in good.samples]
+    many = [replace(one, held=one.leased + 20) if one.at > 540 else one for one in good.samples]
+    late = [replace(one, shown=one.shown + 20) if one.at > 540 else one for one in good.samples]
     fat = [replace(good.samples[0], worst=121 * MB), *good.samples[1:]]
     bad = Tally(sent=9, wrong_count=1)
     refused = Tally(sent=9)
     refused.answers.update({("chat", "local"): 90, ("chat", "fleet_saturated"): 10})
     after = good.after
+    assert after is not None
     table_of = {
         "heap": grown(good, 540, 6),
-        "memory of a worker": replace(good, samples=fat),
+        "memory of the largest": replace(good, samples=fat),
         "descriptors": replace(good, after=replace(after, descriptors=25)),
         "tasks": replace(good, after=replace(after, tasks=12)),
         "leases in the store": replace(good, samples=many),
@@ -71,6 +72,31 @@ def test_each_line_fails() -> None:
     for what, made in table_of.items():
         assert any(told.startswith(what) for told in failing(made)), what
     assert len(table_of) == len(judge(good))
+
+
+@pytest.mark.parametrize(("bad", "holds"), [(0, True), (3, True), (4, False)])
+def test_a_few_bad_samples_fail_the_line(bad: int, holds: bool) -> None:
+    """3 of 60 are a twentieth: the machine may stand still between two readings."""
+    good = run()
+    samples = [replace(one, leased=one.held + 9) for one in good.samples[:bad]] + list(good.samples[bad:])
+    made = replace(good, samples=samples)
+    assert (failing(made) == []) == holds
+
+
+def test_what_several_processes_may_take_together() -> None:
+    made = grown(run(), 540, 6)
+    assert failing(made) == ["heap, last minute over the second"]
+    assert failing(replace(made, workers=2)) == []
+    big = [replace(one, memory=180 * MB, worst=90 * MB) for one in made.samples]
+    assert failing(replace(run(workers=2), samples=big)) == []
+
+
+def test_a_run_that_broke_off_has_a_verdict() -> None:
+    made = run(after=None, ended=["the gateway ended (code -9, ?)"], samples=[])
+    assert table.exit_code(judge(made), made.ended) == 1
+    assert table.exit_code(judge(made), []) == 2, "what could not be measured does not hold"
+    assert len(rows(made)) == 1
+    assert len(sentences(made)) == 2
 
 
 def test_expected_errors_are_no_refusals() -> None:

@@ -25,6 +25,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.store.scripts import Script, load
 from gateway.store.wire import LATE_LIMIT, ReplyFault, Wire
+from tests.polling import until
 
 REDIS = shutil.which("redis-server")
 TIMEOUT = 0.050
@@ -34,12 +35,6 @@ SLACK = 0.100
 
 def scripted(text: str) -> Script:
     return Script("test", text, sha1(text.encode()).hexdigest())
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # what it waits for has no event
-            await asyncio.sleep(0.002)
 
 
 async def fault(call: Awaitable[object]) -> StoreFault:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import hiredis
@@ -18,6 +17,8 @@ import pytest
 
 from gateway.errors import StartupFault
 from gateway.store.embedded import Embedded
+from tests.gateways import eventually
+from tests.processes import gone
 
 READY_SECONDS = 1.0
 """About 0.05 s on an idle machine."""
@@ -32,21 +33,6 @@ def ask(server: Embedded, *command: str) -> object:
         while (answer := reader.gets()) is False:
             reader.feed(raw.recv(1 << 16))
         return answer
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def gone(pid: int) -> bool:
-    """No such process, or one that only waits to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_it_is_private_durable_and_never_evicts(tmp_path: Path) -> None:
@@ -83,7 +69,7 @@ def test_it_is_private_durable_and_never_evicts(tmp_path: Path) -> None:
 def test_a_killed_server_and_its_leftover_socket(tmp_path: Path) -> None:
     first = Embedded.start(tmp_path)
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: gone(first.pid))
+    eventually(lambda: gone(first.pid), "the first has ended")
     assert (tmp_path / "store.sock").exists()
     second = Embedded.start(tmp_path)
     try:
@@ -104,7 +90,7 @@ def test_it_dies_with_a_killed_parent_and_the_next_run_starts_at_once(tmp_path: 
     parent.kill()
     server = Embedded.start(tmp_path)  # without waiting: the old server may still be ending
     try:
-        until(lambda: gone(pid))
+        eventually(lambda: gone(pid), "it has ended")
         assert ask(server, "PING") == b"PONG"
     finally:
         server.stop()
@@ -135,7 +121,7 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
         assert (folder / "appendonlydir").exists()
     finally:
         os.kill(server.pid, signal.SIGKILL)
-    until(lambda: gone(server.pid))
+    eventually(lambda: gone(server.pid), "it has ended")
     again = Embedded.start(folder)
     assert not place.exists()
     server.stop()
