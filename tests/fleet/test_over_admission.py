@@ -179,7 +179,7 @@ async def killed(world: World) -> None:
     os.kill(world.server.pid, signal.SIGKILL)
     await world.shut()
     await until(lambda: world.server.ended)
-    world.server.revive(world.folder / "store")
+    await world.server.revive(world.folder / "store")
     await world.open()
 
 
