@@ -61,19 +61,23 @@ def counting(tmp_path: Path) -> Iterator[Counting]:
         yield made
 
 
-def test_a_process_that_dies_while_it_is_asked_counts_once(counting: Counting) -> None:
+def test_processes_that_die_while_a_page_is_made_count_once(counting: Counting) -> None:
+    """One after it has answered, another instead of answering."""
     expected, seen = counting.counted(), list[float]()
-    silent = serving(counting.gateway.pid)[0]
+    silent, talking, _ = serving(counting.gateway.pid)
     os.kill(silent, signal.SIGSTOP)
 
     def scrape_on() -> None:
-        for _ in range(5):
+        for _ in range(8):
             with suppress(httpx.TransportError):  # it was the silent one that was to answer
                 seen.append(counting.counted(SHORT))
 
     with ThreadPoolExecutor(SCRAPERS) as threads:
         done = [threads.submit(scrape_on) for _ in range(SCRAPERS)]
         eventually(lambda: seen, "the first page, and the next ones are asked for")
+        os.kill(talking, signal.SIGKILL)
+        enough = len(seen) + SCRAPERS
+        eventually(lambda: len(seen) >= enough, "and once more")
         os.kill(silent, signal.SIGKILL)
     assert [each.exception() for each in done] == [None] * SCRAPERS
     assert set(seen) == {expected}
