@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.background import keep_running
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -40,7 +41,6 @@ from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
 
 _log = logging.getLogger("gateway")
-RESTART_SECONDS = 0.5
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Front:
@@ -95,16 +95,6 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
-
-
-async def keep_running(run: Callable[[], Awaitable[None]]) -> None:
-    """A background task that fails is logged and begins anew: none of them may end in silence."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            _log.exception("background task failed", extra={"fields": {"task": getattr(run, "__qualname__", "?")}})
-        await asyncio.sleep(RESTART_SECONDS)
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import app
-from gateway.app import keep_running
+from gateway import background
+from gateway.background import keep_running
 from gateway.startup import keys_refused
 from tests.worlds import policy
 
 
 async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(background, "RESTART_SECONDS", 0.0)
     runs: list[int] = []
     third = asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.settings import Settings
 
 
 def run(app: Any, settings: Settings, sock: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`."""
+    """Serves until SIGTERM, SIGINT or SIGHUP; running requests get `grace_seconds`."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     config = uvicorn.Config(
         app,
@@ -27,4 +28,6 @@ def run(app: Any, settings: Settings, sock: socket.socket) -> None:
         date_header=True,
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     uvicorn.Server(config).run(sockets=[sock])

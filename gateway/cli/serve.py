@@ -50,10 +50,14 @@ def serve_here(settings: Settings, given: str | None) -> None:
     from gateway.cli.port import announce, bind
     from gateway.siblings import Place
 
-    place = None if given is None else Place.parse(given)
+    try:
+        place = None if given is None else Place.parse(given)
+        inherited = None if place is None else socket.socket(fileno=place.listen)
+    except (ValueError, OSError) as fault:
+        raise click.UsageError("--place is for the parent of several processes; give --workers") from fault
     app = create_app(settings, place)
-    sock = bind(settings.host, settings.port) if place is None else socket.socket(fileno=place.listen)
-    if place is None:
+    sock = inherited or bind(settings.host, settings.port)
+    if inherited is None:
         announce(sock, settings)
     gc.collect()
     gc.freeze()

@@ -18,33 +18,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 import msgspec
 
+from gateway.background import keep_running
+from gateway.cli.child import Child
 from gateway.cli.port import announce, bind
+from gateway.errors import StartupFault
 from gateway.settings import Settings
-from gateway.siblings import ASK, DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
+from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
 from gateway.startup import load_policy
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 
-ANSWER_SECONDS = 0.25
-"""A child that does not answer in this time is left out of the page but for what it had counted before."""
+ASK_SECONDS = 1.0
+"""How often each child is asked for its figures though nobody wants the page: what it counted since goes with it if it
+is killed."""
 PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
 SOUND_SECONDS = 10.0
 """A child that lived so long is replaced at once; before one that lived less there is a pause, twice the last one."""
 END_SECONDS = 5.0
 """After `grace_seconds`: for a child to give back its leases and file its receipts."""
 POLL_SECONDS = 0.01
-FAULTS = frozenset({1, 2})
-"""Exit codes of `gateway` for a PolicyFault and a StartupFault."""
+STARTUP_FAULT, FAILURE = 2, 1
+"""Exit codes of `gateway`: a StartupFault, and whatever else."""
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger("gateway")
 
 
 def supervise(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises PolicyFault or StartupFault; exits as a child that cannot start does."""
+    """Serves until one of ENDS. Raises PolicyFault or StartupFault; exits as a child that cannot start does."""
     load_policy(settings)
     with sockets(settings) as opened, store_of(settings) as embedded:
         end = asyncio.run(Workers(settings, embedded, opened).run())
@@ -82,42 +86,6 @@ def store_of(settings: Settings) -> Iterator[Embedded | None]:
         embedded.stop()
 
 
-@dataclass(slots=True)
-class Child:
-    """A running process and the parent's end of the line to it (`siblings.py` describes what is said)."""
-
-    process: subprocess.Popen[bytes]
-    line: socket.socket
-    ready: bool = False
-    last: bytes | None = None
-    """The latest figures it gave."""
-    writer: asyncio.StreamWriter | None = None
-    waiting: list[asyncio.Future[bytes]] = field(default_factory=list)
-
-    async def figures(self) -> bytes | None:
-        """Its figures of now; None where it does not answer in time, or is still starting."""
-        if not self.ready:
-            return None
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.waiting.append(answer)
-        self.say(ASK)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answer
-        return None
-
-    def told(self, dump: bytes) -> None:
-        self.last = dump
-        for answer in self.waiting:
-            if not answer.done():
-                answer.set_result(dump)
-        self.waiting.clear()
-
-    def say(self, kind: bytes, rest: bytes = b"") -> None:
-        if self.writer is not None:
-            self.writer.write(b"%b %b\n" % (kind, rest))
-
-
 class Workers:
     """The children by number; None while one is between two lives."""
 
@@ -135,26 +103,37 @@ class Workers:
         """Until a signal, which is passed on and returned, or until a child cannot start: then its exit code."""
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._pass_on, number)
+        for number in ENDS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+                loop.add_signal_handler(number, self._pass_on, number)
         keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
         for keeper in keepers:
             keeper.add_done_callback(self._failed)
-        minder = loop.create_task(self._embedded.mind(self._settings.data_dir)) if self._embedded else None
+        others = [loop.create_task(keep_running(self._ask_around))]
+        if (embedded := self._embedded) is not None:
+            others.append(loop.create_task(keep_running(lambda: embedded.mind(self._settings.data_dir))))
         try:
             return await self._end
         finally:
             await self._finish(keepers)
-            if minder is not None:
-                minder.cancel()
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     def _pass_on(self, number: signal.Signals) -> None:
         if not self._end.done():
             self._end.set_result(number)
-        self._signal(number)
+        self._signal(signal.SIGTERM)
+
+    async def _ask_around(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            for child in self._children:
+                if child is not None:
+                    child.ask()
 
     def _failed(self, keeper: asyncio.Task[None]) -> None:
-        """A keeper ends only with the whole, or because its port is lost."""
+        """A keeper ends only with the whole, or by a mistake of ours."""
         fault = keeper.exception()
         if fault is not None and not self._end.done():
             self._end.set_exception(fault)
@@ -179,8 +158,10 @@ class Workers:
         loop = asyncio.get_running_loop()
         pause, first = 0.0, True
         while not self._end.done():
-            if self._sockets[number].fileno() < 0:
-                self._sockets[number] = bind(*self._address, shared=True)
+            if not self._open(number):
+                pause = next_pause(pause, 0.0)
+                await asyncio.wait([self._end], timeout=pause)
+                continue
             began = loop.time()
             child = self._children[number] = self._start(number, fresh=first)
             code = await self._live(child)
@@ -189,18 +170,30 @@ class Workers:
                 self._past.absorb(child.last)
             if self._end.done():
                 return
-            if not self._announced and not child.ready and code in FAULTS:
-                self._end.set_result(code)
+            if not self._announced and code > 0:
+                self._end.set_result(code if code == STARTUP_FAULT else FAILURE)
                 return
             pause, first = next_pause(pause, loop.time() - began), False
             _log.error("a process ended; starting it again", extra={"fields": {"code": code, "pause": pause}})
             await self._rest(number, pause)
 
     async def _rest(self, number: int, pause: float) -> None:
-        """While a place is empty for long, its socket must not collect connections that nobody takes."""
+        """While a place is empty for long, its socket must not collect connections that somebody else would take. Where
+        nobody would, they wait."""
         if pause > 0:
-            self._sockets[number].close()
+            if any(child is not None and child.ready for child in self._children):
+                self._sockets[number].close()
             await asyncio.wait([self._end], timeout=pause)
+
+    def _open(self, number: int) -> bool:
+        """Whether this place has its socket, which is opened again after `_rest` closed it."""
+        if self._sockets[number].fileno() < 0:
+            try:
+                self._sockets[number] = bind(*self._address, shared=True)
+            except StartupFault as fault:
+                _log.error("the port is lost; trying again", extra={"fields": {"fault": str(fault)}})
+                return False
+        return True
 
     def _start(self, number: int, *, fresh: bool) -> Child:
         ours, theirs = socket.socketpair()
@@ -225,8 +218,7 @@ class Workers:
         with suppress(ConnectionError):
             while line := await reader.readline():
                 self._heard(child, line)
-        child.writer.close()
-        child.writer = None
+        child.hang_up()
         while (code := child.process.poll()) is None:  # noqa: ASYNC110 - a process has no event
             await asyncio.sleep(POLL_SECONDS)
         return code
@@ -249,9 +241,9 @@ class Workers:
     async def _answer(self, child: Child, asked: bytes) -> None:
         """The figures of all others. Of one that is silent only its counts, or else the sums would fall."""
         others = [each for each in self._children if each is not None and each is not child]
-        dumps = await asyncio.gather(*(each.figures() for each in others))
         past = Telemetry()
-        past.absorb(self._past.dump())
+        past.absorb(self._past.dump())  # of this very moment: one of the others may end while we wait
+        dumps = await asyncio.gather(*(each.figures() for each in others))
         for each, dump in zip(others, dumps, strict=True):
             if dump is None and each.last is not None:
                 past.absorb(each.last)

@@ -103,7 +103,10 @@ def router(services: Services) -> APIRouter:
     @api.get("/metrics", tags=["operations"])
     async def metrics() -> Response:
         """Prometheus text format; of all processes that share this port."""
-        return Response(await services.siblings.page(), media_type="text/plain; version=0.0.4")
+        page = await services.siblings.page()
+        if page is None:
+            return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")
+        return Response(page, media_type="text/plain; version=0.0.4")
 
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ local owner, id, holds, weight = ARGV[1], ARGV[4], tonumber(ARGV[5]), tonumber(A
 local FIRST, WIDTH = 7, 6
 local now = clock(ARGV[2])
 
-sweep(now)
+sweep(now, owner)
 local known = redis.call('ZSCORE', BEATS, owner)
 if not known then
   redis.call('ZADD', BEATS, int(now), owner)

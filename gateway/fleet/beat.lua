@@ -4,7 +4,7 @@
 local owner = ARGV[1]
 local now = clock(ARGV[2])
 
-sweep(now)
+sweep(now, owner)
 local known = redis.call('ZSCORE', BEATS, owner)
 redis.call('ZADD', BEATS, int(now), owner)
 local waits = recovering(now, ARGV[3])

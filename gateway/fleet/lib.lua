@@ -12,6 +12,7 @@
 local LEASES, LOAD, COUNT, BEATS, EPOCH = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local EXPIRY_MS = 4000 -- an owner without a beat for longer than this is dead, and its leases with it
 local RECOVERY_MS = 2000 -- two beats: the time for every replica to write back after a flush
+local QUIET_MS = 2000 -- two beats: some owner has beaten since, or the clock was set, or the store stood still
 local KEEP_MS = 86400000 -- keys of a backend that nobody beats on any more go after a day
 
 -- Tests pass the time; 0 means the store's own clock.
@@ -59,9 +60,25 @@ local function drop(id)
   end
 end
 
--- Removes the leases of owners that stopped beating.
-local function sweep(now)
-  local owners = redis.call('ZRANGEBYSCORE', BEATS, '-inf', '(' .. int(now - EXPIRY_MS))
+-- Whether the beats are no measure of who lives: all lie ahead of the clock, or nobody has beaten for long although this
+-- owner, who did before, is calling now.
+local function clock_was_set(now, owner)
+  local newest = tonumber(redis.call('ZRANGE', BEATS, -1, -1, 'WITHSCORES')[2])
+  if not newest then
+    return false
+  end
+  return newest > now + QUIET_MS or (newest < now - QUIET_MS and redis.call('ZSCORE', BEATS, owner))
+end
+
+-- Removes owners that stopped beating, and their leases. Where the beats cannot tell, all go as in a flush: who lives
+-- writes back, and nothing is granted meanwhile.
+local function sweep(now, owner)
+  local latest = '(' .. int(now - EXPIRY_MS)
+  if clock_was_set(now, owner) then
+    redis.call('SET', EPOCH, int(now))
+    latest = '+inf'
+  end
+  local owners = redis.call('ZRANGEBYSCORE', BEATS, '-inf', latest)
   if #owners == 0 then
     return
   end
@@ -82,7 +99,7 @@ end
 -- True while replicas may still have leases to write back. `fresh` is '1' where there can be none.
 local function recovering(now, fresh)
   local epoch = tonumber(redis.call('GET', EPOCH))
-  if not epoch then
+  if not epoch or epoch > now then -- ahead of a clock that was set back, it would hold until that has caught up
     epoch = fresh == '1' and now - RECOVERY_MS or now
     redis.call('SET', EPOCH, int(epoch))
   end

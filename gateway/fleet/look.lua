@@ -4,7 +4,7 @@
 --   {slot, leases, ...}}
 local now = clock(ARGV[2])
 
-sweep(now)
+sweep(now, ARGV[1])
 return {
   flag(redis.call('ZSCORE', BEATS, ARGV[1])),
   flag(recovering(now, ARGV[3])),

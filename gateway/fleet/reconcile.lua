@@ -7,7 +7,7 @@ local owner, horizon, unsettled = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST, WIDTH = 6, 3
 local now = clock(ARGV[2])
 
-sweep(now)
+sweep(now, owner)
 local known = redis.call('ZSCORE', BEATS, owner)
 redis.call('ZADD', BEATS, int(now), owner)
 local waits = recovering(now, ARGV[3])

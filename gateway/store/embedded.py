@@ -22,6 +22,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -77,25 +78,14 @@ class Embedded:
         return self._process.pid
 
     @classmethod
-    def start(cls, folder: Path, *, binary: Path | None = None, socket_path: Path | None = None) -> Self:
+    def start(cls, folder: Path, *, binary: Path | None = None) -> Self:
         """Start a server on `folder` and wait until it answers (about 0.1 s). Raises StartupFault.
 
-        `binary`: another valkey-server or redis-server than the bundled one. `socket_path`: where the socket was before
-        and clients look for it. Blocks: call it before the loop runs.
+        `binary`: another valkey-server or redis-server than the bundled one. Blocks: call it before the loop runs.
         """
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("the embedded store is tied to the thread that starts it: start it from the main thread")
         program = binary or _bundled()
         folder = _private(folder)
-        lock = _lock(folder)
-        try:
-            path, notice = _socket_path(folder, lock, socket_path)
-            fresh = not any((folder / "appendonlydir").glob("*"))
-            process = _spawn(program, folder, path, lock)
-            os.pwrite(lock, f"{process.pid}\n{path}\n".encode(), 0)
-        finally:
-            os.close(lock)
-        server = cls(process, path, fresh=fresh, notice=notice)
+        server = cls._launch(folder, _lock(folder), program, None)
         try:
             server._wait(folder)
         except BaseException:
@@ -103,15 +93,41 @@ class Embedded:
             raise
         return server
 
+    @classmethod
+    def _launch(cls, folder: Path, lock: int, program: Path, before: Path | None) -> Self:
+        """A server that has begun to start; takes over the descriptor `lock`. `before`: where the socket was and
+        clients look for it."""
+        try:
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("the embedded store ends with the thread that starts it: use the main thread")
+            path, notice = _socket_path(folder, lock, before)
+            fresh = not any((folder / "appendonlydir").glob("*"))
+            process = _spawn(program, folder, path, lock)
+            os.pwrite(lock, f"{process.pid}\n{path}\n".encode(), 0)
+        finally:
+            os.close(lock)
+        return cls(process, path, fresh=fresh, notice=notice)
+
     @property
     def ended(self) -> bool:
         """Whether the server is gone although nobody stopped it."""
         return not self._stopped and self._process.poll() is not None
 
-    def revive(self, folder: Path) -> None:
-        """Start a server on `folder` and on the same socket again after this one ended. Raises StartupFault. Blocks for
-        about 0.1 s."""
-        again = type(self).start(folder, socket_path=self._socket)
+    async def revive(self, folder: Path) -> None:
+        """Start a server on `folder` and on the same socket again after this one ended. Raises StartupFault.
+
+        Loading gigabytes takes seconds: all waiting is done in a thread. Call it on the main one.
+        """
+        folder = _private(folder)
+        again = self._launch(folder, await asyncio.to_thread(_lock, folder), _bundled(), self._socket)
+        try:
+            await asyncio.to_thread(again._wait, folder)
+        except Exception:
+            await asyncio.to_thread(again.stop)
+            raise
+        except BaseException:  # cancelled; the thread ends with the server
+            again.stop()
+            raise
         self._process, self.fresh = again._process, again.fresh
 
     async def mind(self, folder: Path) -> None:
@@ -121,7 +137,7 @@ class Embedded:
             if self.ended:
                 _log.error("the embedded store ended; starting it again", extra={"fields": {"folder": str(folder)}})
                 try:
-                    self.revive(folder)
+                    await self.revive(folder)
                 except (StartupFault, OSError) as fault:
                     _log.error("the embedded store did not start", extra={"fields": {"fault": str(fault)}})
 
@@ -193,7 +209,8 @@ def _socket_path(folder: Path, lock: int, before: Path | None) -> tuple[Path, st
         _remove_socket(Path(leftover[1]))
     os.ftruncate(lock, 0)
     if before is not None:
-        before.parent.mkdir(mode=0o700, exist_ok=before.parent == folder)
+        if before.parent != folder:
+            _take(before.parent)
         before.unlink(missing_ok=True)
         return before, None
     path = folder / SOCKET
@@ -202,6 +219,15 @@ def _socket_path(folder: Path, lock: int, before: Path | None) -> tuple[Path, st
         return path, None
     path = Path(tempfile.mkdtemp(prefix=TEMPORARY)) / SOCKET
     return path, f"the path of {folder} is too long for a socket, which is at {path} instead"
+
+
+def _take(place: Path) -> None:
+    """Makes the socket's own folder where it is gone; one that is there must be ours alone, because it lies where
+    everybody may write."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    found = place.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise StartupFault(f"{place} must be a folder of this user alone (mode 0700)")
 
 
 def _remove_socket(path: Path) -> None:

@@ -21,7 +21,7 @@ from gateway.store.scripts import load
 
 from .leasing import BACKEND, LIMIT, Books, Clock, books, candidate, replica
 
-EXPIRY_MS, RECOVERY_MS = 4000, 2000
+EXPIRY_MS, RECOVERY_MS, BEAT_MS = 4000, 2000, 1000
 
 
 async def settled(store: Store, clock: Clock) -> Leases:
@@ -37,6 +37,14 @@ async def take(leases: Leases, work: int = 10, name: str = "a", life: int = 0) -
     grant = await leases.acquire(BACKEND, lease_id, [candidate(name, work=work, life=life)])
     assert grant.index == 0
     return lease_id
+
+
+async def lives_on(leases: Leases, clock: Clock, ms: int = EXPIRY_MS + 1) -> None:
+    """This one beats, and no other."""
+    end = clock.ms + ms
+    while clock.ms < end:
+        clock.ms = min(end, clock.ms + 1000)
+        await leases.tick()
 
 
 async def test_acquire_and_release(store: Store) -> None:
@@ -128,8 +136,7 @@ async def test_owners_are_the_living(store: Store) -> None:
     clock = Clock()
     first, second = await settled(store, clock), await settled(store, clock)
     assert await first.owners(BACKEND) == 2
-    clock.ms += EXPIRY_MS + 1
-    await second.tick()
+    await lives_on(second, clock)
     assert await second.owners(BACKEND) == 1
 
 
@@ -139,9 +146,7 @@ async def test_a_dead_owners_leases_go_and_no_others(store: Store, sweeper: str)
     dead, living = await settled(store, clock), await settled(store, clock)
     await take(dead, 60)
     kept = await take(living, 30)
-    for _ in range(EXPIRY_MS // 1000):
-        clock.ms += 1000
-        await living.tick()
+    await lives_on(living, clock, EXPIRY_MS)
     assert (await books(store)).load == {"a@0": 90}  # not a ms too early
     clock.ms += 1
     if sweeper == "acquire":
@@ -157,8 +162,7 @@ async def test_an_owner_that_was_swept_by_mistake_writes_back(store: Store) -> N
     clock = Clock()
     stalled, other = await settled(store, clock), await settled(store, clock)
     lost = await take(stalled, 30)
-    clock.ms += EXPIRY_MS + 1
-    await other.tick()
+    await lives_on(other, clock)
     assert (await books(store)).leases == {}
     # Before it has written back it is granted nothing more: its own leases are missing from the sums.
     grant = await stalled.acquire(BACKEND, stalled.new_id(), [candidate(work=80)])
@@ -183,6 +187,49 @@ async def test_after_a_flush_nothing_is_granted_until_all_have_written_back(stor
     grant = await second.acquire(BACKEND, second.new_id(), [candidate(work=80)])
     assert (grant.index, grant.recovering, grant.leased) == (None, False, (90,))
     assert (await second.acquire(BACKEND, second.new_id(), [candidate(work=10)])).index == 0
+
+
+@pytest.mark.parametrize("step_ms", [3_200, 5_000, 86_400_000, -86_400_000])
+async def test_when_the_clock_is_set_all_write_back_before_anything_is_granted(store: Store, step_ms: int) -> None:
+    """3,200: enough to let one of them run out, who beat earlier, and not the other."""
+    clock = Clock()
+    holder, other = await settled(store, clock), await settled(store, clock)
+    held = await take(holder, 90)
+    clock.ms += 900
+    await other.tick()
+    clock.ms += step_ms
+    grant = await other.acquire(BACKEND, other.new_id(), [candidate(work=80)])
+    assert (grant.index, grant.recovering) == (None, True)
+    clock.ms += BEAT_MS
+    await holder.tick()
+    await other.tick()
+    assert (await books(store)).of(holder.owner) == {held: ("a@0", 90)}
+    clock.ms += RECOVERY_MS - BEAT_MS
+    grant = await other.acquire(BACKEND, other.new_id(), [candidate(work=80)])
+    assert (grant.index, grant.recovering, grant.leased) == (None, False, (90,))
+    assert (await other.acquire(BACKEND, other.new_id(), [candidate(work=10)])).index == 0
+
+
+async def test_an_owner_dead_before_the_clock_was_set_back_does_not_live_on(store: Store) -> None:
+    clock = Clock()
+    dead, living = await settled(store, clock), await settled(store, clock)
+    await take(dead, 90)
+    kept = await take(living, 10)
+    clock.ms -= 3_600_000
+    await lives_on(living, clock, BEAT_MS)
+    assert list((await books(store)).leases) == [kept]
+    assert await living.owners(BACKEND) == 1
+
+
+async def test_a_clock_set_back_while_nobody_beats_delays_grants_once(store: Store) -> None:
+    clock = Clock()
+    await settled(store, clock)
+    await store.call("DEL", f"gw:{{{BACKEND}}}:beats")
+    clock.ms -= 3_600_000
+    new = replica(store, clock)
+    assert (await new.acquire(BACKEND, new.new_id(), [candidate()])).recovering
+    clock.ms += RECOVERY_MS
+    assert (await new.acquire(BACKEND, new.new_id(), [candidate()])).index == 0
 
 
 async def test_only_a_fresh_store_grants_at_once(store: Store) -> None:

@@ -1,4 +1,5 @@
-"""Three replicas and a store that is slowed, stopped, killed, flushed and failed over: how far above the limit they go.
+"""Three replicas and a store that is slowed, stopped, killed, flushed, failed over, or has its clock set: how far above
+the limit they go.
 
 Promised (docs/store.md): at most what was granted since the last view, and one request for each replica. Here nothing
 is granted for so long before the outage that every replica has seen all; that leaves one for each replica, until the
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -87,9 +89,15 @@ class World:
     second: Embedded | None
     """Where it fails over to."""
     replicas: list[Replica]
+    ahead_ms: int = 0
+    """How far the store's clock was set forward (or back, where negative)."""
     most: int = 0
     degraded: set[int] = field(default_factory=set)
     """Replicas that were degraded at some time."""
+
+    def store_ms(self) -> int:
+        """The time to tell the scripts; 0 is the store's own."""
+        return int(time.time() * 1000) + self.ahead_ms if self.ahead_ms else 0
 
     @property
     def in_flight(self) -> int:
@@ -131,7 +139,7 @@ async def world_on(server: Embedded, second: Embedded | None, folder: Path) -> A
             store = Store(gate.url, timeout=TIMEOUT)
             await store.check()
             stack.push_async_callback(store.aclose)
-            leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=server.fresh)
+            leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=server.fresh, store_ms=made.store_ms)
             lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
             view = View(store, leases, lessons, lambda: POLICY, Circuits())
             admission = Admission(leases, Budgets(store), lambda view=view: view.current)  # type: ignore[misc]
@@ -168,12 +176,23 @@ async def killed(world: World) -> None:
     os.kill(world.server.pid, signal.SIGKILL)
     await world.shut()
     await until(lambda: world.server.ended, BACK_SECONDS)
-    world.server.revive(world.folder / "store")
+    await world.server.revive(world.folder / "store")
     await world.open()
 
 
 async def flushed(world: World) -> None:
     await world.replicas[0].store.call("FLUSHALL")
+
+
+async def clock_set_forward(world: World) -> None:
+    """Under load, when there is no room left."""
+    await until(lambda: world.in_flight >= SEATS - 1)
+    world.ahead_ms = 5_000
+
+
+async def clock_set_back(world: World) -> None:
+    await until(lambda: world.in_flight >= SEATS - 1)
+    world.ahead_ms = -3_600_000
 
 
 async def failed_over_to_an_empty_one(world: World) -> None:
@@ -192,6 +211,8 @@ async def failed_over_to_a_replica(world: World) -> None:
     await tell(world.second, "REPLICAOF", "NO", "ONE")
 
 
+WITH_THE_STORE = {flushed.__name__, clock_set_forward.__name__, clock_set_back.__name__}
+"""What goes wrong without it being away for anybody."""
 OUTAGES: dict[str, Callable[[World], Awaitable[None]]] = {
     outage.__name__: outage
     for outage in (
@@ -200,6 +221,8 @@ OUTAGES: dict[str, Callable[[World], Awaitable[None]]] = {
         stopped_for_long,
         killed,
         flushed,
+        clock_set_forward,
+        clock_set_back,
         failed_over_to_an_empty_one,
         failed_over_to_a_replica,
     )
@@ -235,7 +258,7 @@ async def story(name: str, server: Embedded, second: Embedded | None, folder: Pa
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
         assert world.most >= SEATS - REPLICAS, "the load was there"
-        assert name == "flushed" or len(world.degraded) == REPLICAS, "all of them lost the store"
+        assert name in WITH_THE_STORE or len(world.degraded) == REPLICAS, "all of them lost the store"
         await settled(world)
         return world.most - SEATS
 

@@ -55,6 +55,12 @@ async def test_each_worker_is_asked_once_a_round_by_one_of_three_replicas(valkey
     assert (seen.running, seen.waiting, seen.gpu, seen.healthy) == (2, 1, 0.5, True)
 
 
+async def test_a_claim_of_a_dead_replica_made_before_the_clock_was_set_back_holds_no_more(valkey: Store) -> None:
+    seconds, _ = await valkey.call("TIME")
+    await valkey.call("HSET", readings.PROBES_KEY, "w1", f"dead|{(int(seconds) + 3600) * 1000}")
+    assert await readings.claim(valkey, "living", ["w1"]) == {"w1"}
+
+
 async def test_a_refused_connection_is_unhealthy_at_once(valkey: Store) -> None:
     await one_round(probes(valkey, "r", failing(ConnectFailed("refused")), Counter()), 100.0)
     seen = await reading_of(valkey, "w1")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,6 +129,50 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     server.stop()
     again.stop()
     assert not Path(again.url.removeprefix("unix://")).parent.exists()
+
+
+async def test_the_loop_goes_on_while_a_killed_server_starts_again(tmp_path: Path) -> None:
+    server = Embedded.start(tmp_path)
+    lock, before = tmp_path / "store.lock", f"{server.pid}\n"
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: server.ended)
+        reviving = asyncio.create_task(server.revive(tmp_path))
+        async with asyncio.timeout(5):
+            while (said := lock.read_text()).count("\n") != 2 or said.startswith(before):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        pid = int(said.partition("\n")[0])
+        os.kill(pid, signal.SIGSTOP)  # as if it had much to load
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        assert not reviving.done()
+        os.kill(pid, signal.SIGCONT)
+        await reviving
+        assert server.pid == pid
+        assert ask(server, "PING") == b"PONG"
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+async def test_a_socket_folder_that_is_still_there_is_taken_if_it_is_ours_alone(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / ("long-" * 25)
+    server = Embedded.start(folder)
+    place = Path(server.url.removeprefix("unix://")).parent
+    (place / "something").touch()
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: server.ended)
+        place.chmod(mode)
+        if mode == 0o700:
+            await server.revive(folder)
+            assert ask(server, "PING") == b"PONG"
+        else:
+            with pytest.raises(StartupFault, match="mode 0700"):
+                await server.revive(folder)
+    finally:
+        server.stop()
+        shutil.rmtree(place)
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
