@@ -32,6 +32,8 @@ class Cycle(RequestResponseCycle):
         super().__init__(**given)
         self.on_left: Callable[[], None] | None = None
         """Called when the client leaves before its answer is complete."""
+        self.stalled = False
+        """The client left because it took nothing for too long."""
         self.on_room: Callable[[], None] | None = None
         """Called when `paused` ends."""
         self._pieces: list[bytes] = []
