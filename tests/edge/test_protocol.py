@@ -446,6 +446,12 @@ def test_a_header_that_breaks_its_line_is_never_written(server: Server) -> None:
     assert "x-c: d" not in lines
 
 
+def test_an_answer_to_head_cannot_be_a_stream(server: Server) -> None:
+    lines, rest = exchange(server, b"HEAD /wire/stream HTTP/1.1\r\n" + CLOSE)
+    assert lines[0].startswith("http/1.1 500")
+    assert not rest
+
+
 def test_who_waits_for_nobody_is_called(server: Server) -> None:
     """And what is written after that goes nowhere, without a fault."""
     server.left.clear()
