@@ -20,7 +20,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.edge.cycle import Cycle
-from gateway.edge.deadline import Deadline
+from gateway.edge.deadline import Deadline, unsent
 from gateway.edge.head import MAX_HEADERS, OF_FRAMING, Refusal, check_size, framing, is_http11
 
 MAX_BARREN_BYTES = 16 * 1024
@@ -332,16 +332,16 @@ class Protocol(HttpToolsProtocol):
 
     def _watch_unsent(self, seconds: float) -> None:
         """A deadline that any progress of the caller puts off."""
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent(self.transport)
         self._deadline.watch(seconds)
 
     def _expired(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        waiting = unsent(self.transport)
         if self._phase == _HEAD and self._head:
             self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, f"no whole head within {self.patience.head:g} s"))
-        elif not unsent:
+        elif not waiting:
             self.transport.close()
-        elif unsent < self._unsent:
+        elif waiting < self._unsent:
             self._watch_unsent(self.patience.send)
         else:
             if self.cycle is not None:
