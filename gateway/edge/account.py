@@ -17,6 +17,9 @@ from gateway.routing.forecast import Forecast
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
+CLIENT_LEFT, CLIENT_STALLED = "client_left", "client_stalled"
+"""What a client did instead of taking its answer to the end: it went, or it took nothing for so long that its
+connection was cut or the time of its upstream ended. Results of attempts, and errors in receipts."""
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
@@ -24,7 +27,7 @@ _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 
 @dataclass(slots=True)
 class Attempt:
-    """One upstream, asked once. `began`, `ended`, `first`, `last` and `paused` are moments (monotonic seconds), the
+    """One upstream, asked once. `began`, `ended`, `first`, `last` and `held_at` are moments (monotonic seconds), the
     last three taken where the upstream's bytes arrive. A whole answer has no `first`; its `tokens` are its usage's."""
 
     upstream: str
@@ -32,6 +35,7 @@ class Attempt:
     began: float
     ended: float = 0.0
     result: str = "unfinished"
+    """A word or the name of a fault: docs/metrics.md lists them."""
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
@@ -41,7 +45,7 @@ class Attempt:
     """The newest token came, or the end of a whole answer."""
     tokens: int = 0
     """Output so far, a frame of a stream counting as one."""
-    paused: float | None = None
+    held_at: float | None = None
     """The client first took the stream more slowly than it came, and the upstream was held back."""
     streamed: bool = False
     """Its answer is a stream of events, as far as is known: what was asked for, until the head tells."""
@@ -100,7 +104,8 @@ class Account:
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
-    left: bool = False
+    left: str | None = None
+    """How the client left, if it did: CLIENT_LEFT, or CLIENT_STALLED."""
 
     @property
     def outcome(self) -> str:
@@ -173,7 +178,7 @@ class Account:
             "reason": lease.group.reason if lease else None,
             "spill_when": decision.spill_now if decision else None,
             "removed": list(self.removed),
-            "error": "client_left" if self.left else self.error,
+            "error": self.left or self.error,
             "usage": _usage(self.usage),
             "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
             "forecast": _forecast(self.forecast),

@@ -77,7 +77,7 @@ class Ballot:
 def ending_of(fault: UpstreamFault | None, deadline: float | None) -> Ending:
     """What a fault says of the load: only that an upstream was too slow, and not if the caller's own time was up."""
     if isinstance(fault, UpstreamTimeout) and fault.processed:
-        return "left" if passed(deadline) else "timeout"
+        return "left" if fault.held or passed(deadline) else "timeout"
     return "done" if fault is None else "failed"
 
 
@@ -95,5 +95,5 @@ def timings(attempt: Attempt, request: GenRequest, usage: Usage | None, ending: 
         tokens=None if tokens is None else tokens // request.n,
         ending=ending,
         stream=attempt.streamed,
-        paused=attempt.paused is not None,
+        paused=attempt.held_at is not None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Generator, Mapping, MutableMapping
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -78,19 +79,20 @@ async def read(call: Call, receive: Receive, most: int, seconds: float) -> bytes
         raise UnsupportedMedia("compressed request bodies are not supported", param="Content-Encoding")
     if int(call.headers.get(b"content-length", b"0")) > most:
         raise RequestTooLarge(f"the body may have at most {most} bytes")
+    began = time.monotonic()
     first = await receive_within(receive, seconds)
     if not first.get("more_body", False) and first["type"] == "http.request":
         body: bytes = first.get("body", b"")
         if len(body) > most:
             raise RequestTooLarge(f"the body may have at most {most} bytes")
         return body
-    return await _rest(first, receive, most, seconds)
+    return await _rest(first, receive, most, seconds, began)
 
 
-async def _rest(message: MutableMapping[str, Any], receive: Receive, most: int, seconds: float) -> bytes:
+async def _rest(message: MutableMapping[str, Any], receive: Receive, most: int, seconds: float, began: float) -> bytes:
     body = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(began + seconds - time.monotonic()):
             while True:
                 if message["type"] == "http.disconnect":
                     raise ClientLeft

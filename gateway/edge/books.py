@@ -55,8 +55,8 @@ class Books:
 
     def fault(self, name: str, fault: UpstreamFault) -> None:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
-        if isinstance(fault, UpstreamTimeout) and passed(self._request.deadline):
-            return  # the caller's own limit: nobody's failure
+        if isinstance(fault, UpstreamTimeout) and (fault.held or passed(self._request.deadline)):
+            return  # the caller's own slowness or limit: nobody's failure
         circuits, now = self._s.view.circuits, self._s.view.now()
         if isinstance(fault, PermitRefused):
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")

@@ -32,7 +32,7 @@ class Calibration:
         """A complete answer, with the usage that its upstream told."""
         first, each = paces_of(attempt, usage.output_tokens // request.n)
         total: float | None = attempt.ended - attempt.began
-        if attempt.paused is not None:  # its own reader took the time
+        if attempt.held_at is not None:  # its own reader took the time
             each = total = None
         pool = (lease.candidate.upstream.backend, request.model)
         self.paces[pool] = correct(self.paces.get(pool, AS_ASSUMED), said, first, each)

@@ -12,6 +12,8 @@ from typing import Any
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway.upstreams.http1.wire import gather
+
 WIRE = "gateway.wire"
 UPLOAD_WATER = 256 * 1024
 """Bytes of an unfinished request body that wake the application, and past which no more of it is read until then: as
@@ -32,9 +34,11 @@ class Cycle(RequestResponseCycle):
         super().__init__(**given)
         self.on_left: Callable[[], None] | None = None
         """Called when the client leaves before its answer is complete."""
+        self.stalled = False
+        """The client left because it took nothing for too long."""
         self.on_room: Callable[[], None] | None = None
         """Called when `paused` ends."""
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._chunked = False
         self.scope["extensions"] = {WIRE: self}  # type: ignore[dict-item]  # ASGI would have a dict here
@@ -50,7 +54,7 @@ class Cycle(RequestResponseCycle):
 
     def take(self, piece: bytes) -> None:
         """A piece of the request's body."""
-        self._pieces.append(piece)
+        gather(self._pieces, piece)
         self._size += len(piece)
         if self._size >= UPLOAD_WATER:
             self.flow.pause_reading()
@@ -82,8 +86,7 @@ class Cycle(RequestResponseCycle):
             self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = b"".join(self._pieces)  # a single piece is not copied
         self._pieces, self._size = [], 0
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
@@ -91,10 +94,6 @@ class Cycle(RequestResponseCycle):
     def paused(self) -> bool:
         """The client takes bytes more slowly than they come, and enough of them wait for it."""
         return self.flow.write_paused and not self.disconnected
-
-    async def room(self) -> None:
-        """Until `paused` has ended."""
-        await self.flow.drain()
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer. Content-Length, Date and Connection are added; a client that asked by HEAD gets no body."""
@@ -106,7 +105,9 @@ class Cycle(RequestResponseCycle):
 
     def begin(self, status: int, headers: Headers, piece: bytes) -> None:
         """The head of an answer of unknown length, and its first piece. HTTP/1.0 has no chunks: the end of the
-        connection ends it (RFC 9112 section 6.1)."""
+        connection ends it (RFC 9112 section 6.1). Not for HEAD, whose answer has no pieces."""
+        if self.scope["method"] == "HEAD":
+            raise RuntimeError("an answer to HEAD is whole")
         if self.disconnected:
             return
         self._chunked = self.scope["http_version"] == "1.1"

@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import Account, Attempt
+from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Attempt
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
@@ -51,14 +51,14 @@ class Forward:
         self._books = Books(services, self._account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`send` is for errors; an upstream's answer takes the short way."""
+        """Every answer takes the short way, which never waits."""
         wire: Cycle = scope["extensions"][WIRE]
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI server runs applications in tasks
-        wire.on_left = lambda: self._leave(task)
+        wire.on_left = lambda: self._leave(task, wire)
         try:
             if wire.disconnected:
-                self._leave(task)
+                self._leave(task, wire)
             model = self._request.model if self._request.model in self._policy.models else "unknown"
             with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
                 await self._serve(wire)
@@ -68,9 +68,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
-            await reply_error(send, self._call, error, self._account.headers())
-        except relay.Stalled:
-            self._account.error = "client_stalled"  # no more words fit: returning unfinished cuts the connection
+            reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
             raise
@@ -78,9 +76,9 @@ class Forward:
             wire.on_left = None
             self._books.close()
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
+    def _leave(self, task: asyncio.Task[None], wire: Cycle) -> None:
         """A client that leaves cancels the wait for capacity as well as the stream."""
-        self._account.left = True
+        self._account.left = CLIENT_STALLED if wire.stalled else CLIENT_LEFT
         task.cancel()
 
     async def _serve(self, wire: Cycle) -> None:
@@ -165,7 +163,7 @@ class Forward:
             self._books.fault(name, fault)
             raise
         except asyncio.CancelledError:
-            attempt.result, ending = ("client_left", "left") if account.left else ("cancelled", "failed")
+            attempt.result, ending = (account.left, "left") if account.left else ("cancelled", "failed")
             raise
         finally:
             attempt.ended = time.monotonic()
@@ -229,9 +227,10 @@ class Forward:
                 self._front,
                 wire,
                 most=self._s.settings.answer_bytes,
-                seconds=timeouts.total,
             )
-        attempt.result = "broke_off" if broke else "answered" if exchange.status < 400 else "passed_on"
+        attempt.result = "answered" if exchange.status < 400 else "passed_on"
+        if broke:
+            attempt.result = CLIENT_STALLED if self._account.error == CLIENT_STALLED else "broke_off"
         attempt.free = attempt.result == "passed_on"
         return broke
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
-from gateway.edge.cycle import WIRE
+from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
@@ -33,19 +33,19 @@ class Front:
             await self._rest(scope, receive, send)
             return
         call = new_call(scope)
-        started = Started(send)
+        wire: Cycle = scope["extensions"][WIRE]
         try:
-            await self._answer(call, scope, receive, started)
+            await self._answer(call, scope, receive, send, wire)
         except Exception:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)
             _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})
-            if not (started.yes or scope["extensions"][WIRE].response_started):
-                await reply_error(send, call, GatewayError("the gateway failed; the operator's log has the request id"))
+            if not wire.response_started:
+                reply_error(wire, call, GatewayError("the gateway failed; the operator's log has the request id"))
             else:
                 raise
 
-    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send, wire: Cycle) -> None:
         endpoint = PATHS.get(call.path)
         if endpoint is None:
             scope.setdefault("state", {})["call"] = call
@@ -57,24 +57,13 @@ class Front:
             forward = await generation(self._services, call, endpoint, scope["method"], receive)
         except GatewayError as error:
             telemetry.count_error(error.code)
-            await reply_error(send, call, error)
+            reply_error(wire, call, error)
         except ClientLeft:
             return
         else:
             await forward(scope, receive, send)
         finally:
             telemetry.inflight.add(-1)
-
-
-class Started:
-    """Remembers whether an answer has begun: after that an error can only cut it."""
-
-    def __init__(self, send: Send) -> None:
-        self._send, self.yes = send, False
-
-    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
-        self.yes = True
-        return self._send(message)
 
 
 class WithIdentity:

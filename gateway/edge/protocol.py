@@ -9,7 +9,6 @@ Sources: RFC 9112 sections 2.2, 3, 6, 7 and 9; RFC 9110 sections 7.8 and 10.1.1.
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,16 +17,16 @@ from typing import cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.edge.cycle import Cycle
+from gateway.edge.deadline import Deadline, unsent
+from gateway.edge.head import MAX_HEADERS, OF_FRAMING, Refusal, check_size, framing, is_http11
 
-MAX_HEAD_BYTES = 32 * 1024
-MAX_TARGET_BYTES = 8 * 1024
-MAX_HEADERS = 100
 MAX_BARREN_BYTES = 16 * 1024
 """Longest run of chunk framing and trailers without a byte of body, looked at once per read."""
+MAX_AHEAD_BYTES = 256 * 1024
+"""Of what is sent before the answer to an earlier request is complete; as much as one read of uvloop brings."""
 LINGER_SECONDS, LINGER_BYTES = 1.0, 16 << 20
 """How long, and for how much, a caller that is still sending is listened to after its last answer: closing on unread
 bytes makes the kernel send a reset, which can overtake the answer."""
@@ -35,36 +34,23 @@ bytes makes the kernel send a reset, which can overtake the answer."""
 _HEAD, _SIZED, _CHUNKED, _ANSWERING, _DONE = range(5)
 _END = b"\r\n\r\n"
 """Ends every head, and every chunked body: nothing else can (RFC 9112 sections 2.1 and 7.1)."""
-_REQUEST_LINE = re.compile(rb"(?:\r\n)?[A-Z-]+ (?:https?://[^/?#\0-\x20\x7f-\xff]+)?/[!-~]* HTTP/1\.([01])\r\n")
-"""In origin or absolute form; one empty line may stand before it."""
 _UPGRADE_LINE = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
-_OF_FRAMING = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds: for a head to arrive from its first byte, for a connection to stay unused, for a caller to take
-    nothing of what waits for it."""
+    nothing of what waits for it (any progress begins them anew)."""
 
     head: float = 10.0
     idle: float = 75.0
     send: float = 60.0
 
 
-class Refusal(Exception):
-    """The plain answer that ends a connection. The text never quotes the request."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
-
-
 class Protocol(HttpToolsProtocol):
     """One connection. The parser is never fed past the end of a message; what a caller sends ahead is held back until
-    its turn comes, so that an answer is never written into another.
-
-    One timer serves all deadlines: it is moved only when a deadline comes before it, and looks again when it fires
-    too early. A request whose head comes in one piece arms none.
+    its turn comes, so that an answer is never written into another. Nor is a request begun before its caller has taken
+    enough of the answers before it: whatever answers it finds room.
     """
 
     patience = Patience()
@@ -80,18 +66,15 @@ class Protocol(HttpToolsProtocol):
         self._head = self._tail = b""
         self._left = self._barren = self._dropped = 0
         self._headed = self._whole = self._keep = False
-        self._held = bytearray()
+        self._ahead = bytearray()
         self._uploading = _Uploading(self)
-        self._deadline = self._timer_at = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._watch(self.patience.head)
+        self._unsent = 0
+        self._deadline = Deadline(self.loop, self._expired)
+        self._deadline.watch(self.patience.head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = _DONE
-        self._deadline = math.inf
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.close()
         self.connections.discard(self)
         if self.cycle is not None:
             self.cycle.transport = self.transport  # `_uploading` refers to us, and we to what came of the body
@@ -131,9 +114,17 @@ class Protocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
                 self.cycle.transport = cast(asyncio.Transport, self._uploading)
             elif data and self.cycle.keep_alive:
-                self._held += data
-                if len(self._held) > HIGH_WATER_LIMIT:
-                    self.flow.pause_reading()
+                self._hold_back(data)
+
+    def _hold_back(self, data: bytes) -> None:
+        """What is sent ahead. Too much of it is dropped, and the answer at work becomes the last: reading goes on, so
+        that a caller who leaves is heard."""
+        if len(self._ahead) + len(data) <= MAX_AHEAD_BYTES:
+            self._ahead += data
+            return
+        self._ahead.clear()
+        self.cycle.keep_alive = False
+        self.cycle.transport = cast(asyncio.Transport, self._uploading)
 
     def _read_head(self, data: bytes) -> bytes:
         before = len(self._head)
@@ -141,11 +132,11 @@ class Protocol(HttpToolsProtocol):
         end = whole.find(_END, max(0, before - len(_END) + 1)) + len(_END)
         complete = end >= len(_END)
         self._head = whole[:end] if complete else whole
-        _check_size(self._head)
+        check_size(self._head)
         self._feed(self._head[before:])
         if not complete:
             if not before:
-                self._watch(self.patience.head)
+                self._deadline.watch(self.patience.head)
             return b""
         self._begin()
         self._head = b""
@@ -169,11 +160,10 @@ class Protocol(HttpToolsProtocol):
             raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request: more than one empty line before it")
         if len(self.headers) > MAX_HEADERS:
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_HEADERS} headers")
-        line = _REQUEST_LINE.match(self._head)
-        if line is None:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "malformed request line, or not HTTP/1.1 or HTTP/1.0")
-        self._phase = self._framing(http11=line[1] == b"1")
-        self._deadline = math.inf
+        length, self.expect_100_continue = framing(self._framed, http11=is_http11(self._head))
+        self._phase = _CHUNKED if length is None else _SIZED
+        self._left, self._barren, self._tail = length or 0, 0, b""
+        self._deadline.drop()
         self._start()
         if self._whole:
             self._complete()
@@ -204,26 +194,6 @@ class Protocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self._start_asgi_task(self.cycle, self.app)
-
-    def _framing(self, *, http11: bool) -> int:
-        """The phase that reads the body. llhttp has refused contradicting and malformed lengths before."""
-        length, hosts = 0, 0
-        codings = []
-        for name, value in self._framed:
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                length = int(value)
-            elif name == b"transfer-encoding":
-                codings.append(value.lower())
-            elif http11 and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-        if hosts > 1 or (http11 and not hosts):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "exactly one Host header is needed")
-        if codings and not (http11 and codings == [b"chunked"]):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "chunked, once and in HTTP/1.1, is the only transfer coding")
-        self._left, self._barren, self._tail = length, 0, b""
-        return _CHUNKED if codings else _SIZED
 
     def _read_sized(self, data: bytes) -> bytes:
         """Counts: there is nothing to parse, and llhttp would copy each piece. It goes on with the next request."""
@@ -277,7 +247,7 @@ class Protocol(HttpToolsProtocol):
         if self._phase == _HEAD:  # later ones are trailers, which must not become headers
             header = name.lower(), value.rstrip(b" \t")
             self.headers.append(header)
-            if header[0] in _OF_FRAMING:
+            if header[0] in OF_FRAMING:
                 self._framed.append(header)
 
     def on_headers_complete(self) -> None:
@@ -297,17 +267,23 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            if self.transport.get_write_buffer_size():
-                self._watch(self.patience.send)
-            return
-        if self._phase == _DONE:
-            return
+            self._phase = _DONE
+            self._watch_unsent(self.patience.send)
+        elif self.flow.write_paused and self._phase != _DONE:
+            self._phase = _HEAD
+            self.flow.pause_reading()
+            self._watch_unsent(self.patience.send)
+        elif self._phase != _DONE:
+            self._next()
+
+    def _next(self) -> None:
+        """The connection is free for another request, which may be here already."""
         self.flow.resume_reading()
         self._phase = _HEAD
-        self._watch(self.patience.idle)
-        if self._held:
-            held, self._held = bytes(self._held), bytearray()
-            self._read(held)
+        self._watch_unsent(self.patience.idle)
+        if self._ahead:
+            ahead, self._ahead = bytes(self._ahead), bytearray()
+            self._read(ahead)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers plainly, unless an answer has begun: that one can only be cut."""
@@ -328,11 +304,11 @@ class Protocol(HttpToolsProtocol):
     def linger(self) -> None:
         """The last answer is written: drop what still comes for a moment, then close."""
         self._phase = _DONE
-        self._held.clear()
+        self._ahead.clear()
         if not self.transport.is_closing():
             self.transport.write_eof()
             self.flow.resume_reading()
-            self._watch(LINGER_SECONDS)
+            self._watch_unsent(LINGER_SECONDS)
 
     def shutdown(self) -> None:
         self._keep = False
@@ -343,41 +319,34 @@ class Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._phase < _DONE:
-            self._watch(self.patience.send)
+            self._watch_unsent(self.patience.send)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.cycle is not None and self.cycle.on_room is not None:
-            self.cycle.on_room()
-        if self._phase in (_SIZED, _CHUNKED, _ANSWERING):
-            self._deadline = math.inf
+        if self._phase == _HEAD:
+            self._next()
+        elif self._phase < _DONE:
+            self._deadline.drop()
+            if self.cycle.on_room is not None:
+                self.cycle.on_room()
 
-    def _watch(self, seconds: float) -> None:
-        self._deadline = self.loop.time() + seconds
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._deadline < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = self._deadline
-            self._timer = self.loop.call_at(self._deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer, self._timer_at = None, math.inf
-        if self.loop.time() < self._deadline:
-            self._arm()
-        else:
-            self._expired()
+    def _watch_unsent(self, seconds: float) -> None:
+        """A deadline that any progress of the caller puts off."""
+        self._unsent = unsent(self.transport)
+        self._deadline.watch(seconds)
 
     def _expired(self) -> None:
-        self._deadline = math.inf
+        waiting = unsent(self.transport)
         if self._phase == _HEAD and self._head:
             self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, f"no whole head within {self.patience.head:g} s"))
-        elif self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
+        elif not waiting:
             self.transport.close()
+        elif waiting < self._unsent:
+            self._watch_unsent(self.patience.send)
+        else:
+            if self.cycle is not None:
+                self.cycle.stalled = True
+            self.transport.abort()
 
 
 class _Uploading:
@@ -396,15 +365,6 @@ class _Uploading:
 
     def close(self) -> None:
         self._protocol.linger()
-
-
-def _check_size(head: bytes) -> None:
-    """Of a head, or of its beginning."""
-    line = head.find(b"\r\n", 2)  # after the empty line that may stand before it
-    if (line if line >= 0 else len(head)) > MAX_TARGET_BYTES:
-        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"the request line has more than {MAX_TARGET_BYTES} bytes")
-    if len(head) > MAX_HEAD_BYTES:
-        raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head has more than {MAX_HEAD_BYTES} bytes")
 
 
 def protocol(patience: Patience, on_refused: Callable[[int], None] = Protocol.on_refused) -> type[Protocol]:

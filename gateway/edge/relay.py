@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.account import CLIENT_STALLED, Account, Attempt, cost_of
 from gateway.edge.replies import Headers
-from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
+from gateway.errors import BadAnswer, GatewayError, NoCapacity, Reset, UpstreamFailed, UpstreamFault, UpstreamTimeout
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.learn import BYTES_PER_TOKEN
@@ -23,12 +23,6 @@ from gateway.upstreams.sse import Tap
 
 ERROR_BODY_BYTES = 64 << 10
 EVENTS, JSON_TYPE = b"text/event-stream", b"application/json"
-LAST_WORDS_SECONDS = 1.0
-"""How long the error event of a stream that broke off may wait for a reader that takes nothing."""
-
-
-class Stalled(Exception):
-    """The client stopped reading and its time is over."""
 
 
 class Wire(Protocol):
@@ -38,7 +32,6 @@ class Wire(Protocol):
 
     @property
     def paused(self) -> bool: ...
-    async def room(self) -> None: ...
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None: ...
     def write(self, piece: bytes) -> None: ...
@@ -61,18 +54,14 @@ async def relay(
     wire: Wire,
     *,
     most: int,
-    seconds: float,
 ) -> UpstreamFault | None:
-    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing; gives back a later one.
-
-    `seconds` is how long a client that has not taken its earlier answers is waited for; Stalled if it does not.
-    """
+    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing; gives back a later one."""
     down = [(name, value) for name, value in exchange.headers if name in openai.RESPONSE_HEADERS]
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if exchange.status < 300 and (kind not in (EVENTS, JSON_TYPE) or b"content-encoding" in dict(exchange.headers)):
+    if b"content-encoding" in dict(exchange.headers):
+        raise BadAnswer(f"answered {exchange.status} in a content coding that was not asked for")
+    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
-    if wire.paused:
-        await _room(wire, seconds)
     if exchange.status == 200 and kind == EVENTS:
         return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire).run()
     attempt.streamed = False
@@ -83,19 +72,13 @@ async def relay(
     return None
 
 
-async def _room(wire: Wire, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await wire.room()
-    except TimeoutError:
-        raise Stalled(f"the client did not read within {seconds:g} s") from None
-
-
 async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: int) -> bytes:
     """Held back until complete: so it can still be retried, and its cost is in its headers."""
     try:
         body = await read_all(exchange, most)
-    except TooLong:  # the request's doing, not the upstream's: another would write as much
+    except TooLong:
+        attempt.result = TooLong.__name__
+        # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
@@ -138,7 +121,12 @@ class Stream:
                 raise
             if tap.failed or not tap.done:  # else it was all there: what broke is only the connection
                 broke = fault.with_traceback(None)  # it leads back to this frame
-                await self._break_off(fault)
+                self._break_off(fault)
+        except asyncio.CancelledError:
+            if self._begun and self._account.left is None:  # the process ends
+                self._say(NoCapacity("the answer broke off: the gateway is shutting down"))
+                wire.finish()
+            raise
         finally:
             wire.on_room = None
             if self._begun:
@@ -180,21 +168,24 @@ class Stream:
 
     def _hold(self) -> None:
         """The client is the slower one: the upstream waits for it."""
-        if self._attempt.paused is None:
-            self._attempt.paused = time.monotonic()
+        if self._attempt.held_at is None:
+            self._attempt.held_at = time.monotonic()
         self._exchange.hold()
 
-    async def _break_off(self, fault: UpstreamFault) -> None:
+    def _break_off(self, fault: UpstreamFault) -> None:
         """A stream that fails after its first byte ends with an error event at a frame boundary, not with its own end.
         Where the upstream sent one itself, that was it."""
-        account, tap = self._account, self._tap
-        if tap.failed:
-            account.fail(UpstreamFailed("the upstream ended the stream with an error event"))
+        if self._tap.failed:
+            self._account.fail(UpstreamFailed("the upstream ended the stream with an error event"))
             return
-        error = UpstreamFailed(f"the answer broke off: {fault.message}")
+        self._say(UpstreamFailed(f"the answer broke off: {fault.message}"))
+        if isinstance(fault, UpstreamTimeout) and fault.held:
+            self._account.error = CLIENT_STALLED
+
+    def _say(self, error: GatewayError) -> None:
+        """The last words. They wait for no room: they are few, and the connection has a deadline of its own."""
+        tap, account = self._tap, self._account
         account.fail(error)
-        if self._wire.paused:
-            await _room(self._wire, LAST_WORDS_SECONDS)
         event = self._endpoint.error_event(error, account.request.id, tap.last)
         self._wire.write((b"\n\n" if tap.torn else b"") + event)
 

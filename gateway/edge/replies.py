@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from gateway.edge.calls import Call
+from gateway.edge.cycle import Cycle
 from gateway.errors import GatewayError
 from gateway.upstreams.dialects.surface import error_body, is_anthropic
 
@@ -34,17 +35,6 @@ def identity(call: Call) -> Headers:
     return headers
 
 
-async def reply(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, (b"content-length", b"%d" % len(body))],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
-async def reply_error(send: Send, call: Call, error: GatewayError, more: Headers | None = None) -> None:
+def reply_error(wire: Cycle, call: Call, error: GatewayError, more: Headers | None = None) -> None:
     body = error_body(call.path, error, call.id)
-    await reply(send, error.status, [*error_headers(error), *identity(call), *(more or [])], body)
+    wire.answer(error.status, [*error_headers(error), *identity(call), *(more or [])], body)

@@ -11,6 +11,8 @@ from gateway.model import Usage
 
 MAX_FRAME_BYTES = 1 << 20
 """A frame that grows past this is passed on as it comes: nothing of ours is worth holding more."""
+_SEAM = 2
+"""Bytes of a blank line that may stand before the piece that ends it."""
 _DATA = b"data:"
 _USAGE = b'"usage"'
 _TELLING = re.compile(rb'"usage"(?!: ?null)')
@@ -54,7 +56,8 @@ class Tap:
 
     def __init__(self, events: Events, *, drop_usage: bool) -> None:
         self._read, self._marks, self._token, self._drop = events.reader(), events.marks, events.token, drop_usage
-        self._held = b""
+        self._held = bytearray()
+        """The beginning of a frame."""
         self.last = b""
         """What was forwarded last."""
         self.usage: Usage | None = None
@@ -74,16 +77,16 @@ class Tap:
 
     def feed(self, data: bytes) -> bytes:
         if self._held:
-            data = self._held + data
-            self._held = b""
-        end = len(data)
-        if not data.endswith(b"\n\n"):
-            end = _frames_end(data, end)
+            data, end = self._go_on(data)
+        elif data.endswith(b"\n\n"):
+            end = len(data)
+        else:
+            end = _frames_end(data, len(data))
         if end < len(data):
             if len(data) - end > MAX_FRAME_BYTES:
                 self.torn = True
                 return data
-            self._held = data[end:]
+            self._held += data[end:]
             data = data[:end]
         if data:
             self.torn = False
@@ -95,6 +98,18 @@ class Tap:
             return self._examine(data, _frames_end(data, end))
         self.frames += data.count(self._token)
         return data
+
+    def _go_on(self, data: bytes) -> tuple[bytes, int]:
+        """The held beginning with `data` behind it, and where its last whole frame ends. Only the new bytes are
+        searched, and nothing is copied before it can be forwarded: a large frame in small pieces costs no square."""
+        held = self._held
+        before = max(0, len(held) - _SEAM)
+        held += data
+        end = _frames_end(held, len(held), before)
+        if not end and len(held) <= MAX_FRAME_BYTES:
+            return b"", 0
+        self._held = bytearray()
+        return bytes(held), end
 
     def _first_telling(self, data: bytes) -> int:
         """Where something stands that may have to be read: usage other than null, an end, an error. Else the length."""
@@ -128,7 +143,7 @@ class Tap:
 
     def rest(self) -> bytes:
         """What is left of a frame that never ended; nothing of it was forwarded."""
-        held, self._held = self._held, b""
+        held, self._held = bytes(self._held), bytearray()
         return held
 
 
@@ -140,10 +155,10 @@ def _data_of(frame: bytes) -> bytes:
     return b"\n".join(line[len(_DATA) :].strip() for line in text.splitlines() if line.startswith(_DATA))
 
 
-def _frames_end(data: bytes, before: int) -> int:
-    """Index after the last blank line that ends at or before `before`, whatever line ends the upstream uses; 0 where
-    there is none."""
-    unix, dos = data.rfind(b"\n\n", 0, before), data.rfind(b"\n\r\n", 0, before)
+def _frames_end(data: bytes | bytearray, before: int, since: int = 0) -> int:
+    """Index after the last blank line that lies between `since` and `before`, whatever line ends the upstream uses;
+    0 where there is none."""
+    unix, dos = data.rfind(b"\n\n", since, before), data.rfind(b"\n\r\n", since, before)
     return max(unix + 2 if unix >= 0 else 0, dos + 3 if dos >= 0 else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -163,6 +164,15 @@ def test_a_signal_lets_running_requests_finish_and_leaves_nothing(
             assert list(lines)[-1] == "[DONE]"
         assert site.gateway.process.wait(10) in (-number, -signal.SIGTERM)
         assert all(gone(pid) for pid in all_of_them)
+
+
+def test_a_stream_that_outlives_the_grace_of_a_shutdown_ends_with_an_error(tmp_path: Path) -> None:
+    with serve(tmp_path, [Lane("chat", cloud=False)], {"GATEWAY_GRACE_SECONDS": "1"}) as site:
+        with site.stream("chat", max_tokens=4000, ignore_eos=True) as (_, lines):
+            next(lines)
+            site.gateway.process.terminate()
+            assert json.loads(list(lines)[-1])["error"]["code"] == "no_capacity"
+        site.gateway.process.wait(10)
 
 
 def test_nothing_stays_behind_a_parent_that_was_killed(tmp_path: Path) -> None:

@@ -104,7 +104,6 @@ class Server:
                 await asyncio.sleep(0)
             self.left.set()
             await room.wait()
-            await wire.room()
             room.clear()
         wire.finish()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.admission import Look
-from gateway.edge.account import Account, Attempt, cost_of
+from gateway.edge.account import CLIENT_LEFT, Account, Attempt, cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
 from gateway.model import Candidate, Demand, Lease, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
@@ -121,7 +121,7 @@ def test_outcomes() -> None:
     assert made.outcome == "failed"
     made.first_byte = 1.0
     assert made.outcome == "local", "it was served, in part"
-    made.left = True
+    made.left = CLIENT_LEFT
     assert made.receipt()["error"] == "client_left"
 
 

@@ -54,7 +54,7 @@ class Desk:
         attempt = self.attempt
         attempt.first, attempt.last, attempt.ended = (attempt.began + s for s in (first, last, last))
         attempt.tokens = tokens
-        attempt.paused = attempt.began if paused else None
+        attempt.held_at = attempt.began if paused else None
 
     def close(self, ending: Ending = "done", usage: Usage | None = None) -> float:
         self.ballot.close(ending, usage)
@@ -130,6 +130,7 @@ async def test_an_answer_that_is_not_streamed_is_held_to_its_total() -> None:
         (None, None, "done"),
         (UpstreamTimeout("first_byte", 1.0), None, "timeout"),
         (UpstreamTimeout("total", 1.0), 0.0, "left"),
+        (UpstreamTimeout("total", 1.0, held=True), None, "left"),
         (UpstreamTimeout("connect", 1.0, processed=False), None, "failed"),
         (Reset("gone"), None, "failed"),
         (ConnectFailed("refused"), None, "failed"),

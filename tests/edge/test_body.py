@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -267,6 +268,17 @@ async def test_a_caller_that_dawdles(first: list[bytes]) -> None:
 
     with pytest.raises(InvalidRequest, match=r"did not arrive within 0\.01 s"):
         await read(call(JSON), receive, 10, 0.01)
+
+
+async def test_the_first_part_and_the_rest_share_one_deadline() -> None:
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(0.08)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    started = time.monotonic()
+    with pytest.raises(InvalidRequest, match="did not arrive"):
+        await read(call(JSON), receive, 10, 0.1)
+    assert time.monotonic() - started < 0.15
 
 
 async def test_a_message_for_which_the_server_waits_several_times() -> None:

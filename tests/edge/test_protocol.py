@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import httptools
 import pytest
 
-from gateway.edge.protocol import MAX_BARREN_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, Patience
+from gateway.edge.head import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
+from gateway.edge.protocol import MAX_AHEAD_BYTES, MAX_BARREN_BYTES, Patience
 from tests.edge.serving import BIG_PIECE, BIG_PIECES, WAIT_SECONDS, Server, listen, serving
 
 HOST = b"Host: h\r\n"
@@ -26,6 +27,7 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
 HASTE = Patience(head=0.4, idle=0.4, send=0.4)
 SOON = 0.95
 """The event loop's clock counts milliseconds."""
+STEADY_SECONDS = 1.2
 CROWD = 200
 FLOOD = 600_000
 """Bytes; more than one read takes."""
@@ -444,6 +446,12 @@ def test_a_header_that_breaks_its_line_is_never_written(server: Server) -> None:
     assert "x-c: d" not in lines
 
 
+def test_an_answer_to_head_cannot_be_a_stream(server: Server) -> None:
+    lines, rest = exchange(server, b"HEAD /wire/stream HTTP/1.1\r\n" + CLOSE)
+    assert lines[0].startswith("http/1.1 500")
+    assert not rest
+
+
 def test_who_waits_for_nobody_is_called(server: Server) -> None:
     """And what is written after that goes nowhere, without a fault."""
     server.left.clear()
@@ -501,6 +509,28 @@ def test_who_sends_ahead_and_leaves_is_missed(server: Server) -> None:
     assert not server.seen
 
 
+def test_who_sends_too_far_ahead_and_leaves_is_missed_too(server: Server) -> None:
+    server.left.clear()
+    with server.connect() as connection:
+        connection.sendall(b"GET /hang HTTP/1.1\r\n" + HOST + b"\r\n")
+        connection.sendall(SMUGGLED * (10 * MAX_AHEAD_BYTES // len(SMUGGLED)))
+    assert server.left.wait(WAIT_SECONDS)
+    assert not server.seen
+
+
+def test_who_sends_too_far_ahead_gets_the_answer_at_work_and_no_other(server: Server) -> None:
+    server.left.clear()
+    with server.connect() as connection:
+        connection.sendall(b"GET /wire/flood HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert server.left.wait(WAIT_SECONDS), "it is being answered"
+        connection.sendall(SMUGGLED * (10 * MAX_AHEAD_BYTES // len(SMUGGLED)))
+        got = bytearray()
+        while more := connection.recv(1 << 20):
+            got += more
+    assert got.endswith(b"\r\n0\r\n\r\n")
+    assert [path for _, path, _ in server.seen] == ["/wire/flood"]
+
+
 @pytest.mark.parametrize("raw", [GET, POST + b"Content-Length: 5\r\n\r\nhi", POST + CHUNKED + b"\r\n5\r\nhi"])
 def test_half_a_request_is_none(server: Server, raw: bytes) -> None:
     with server.connect() as connection:
@@ -555,13 +585,13 @@ def test_a_request_at_work_has_no_deadline_here(hasty: Server) -> None:
     assert hasty.left.wait(WAIT_SECONDS)
 
 
-@pytest.mark.parametrize("headers", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("ending", [b"\r\n", b"Connection: close\r\n\r\n", b"\r\n" + NEXT], ids=["", "close", "ahead"])
 @pytest.mark.parametrize("path", [b"/big", b"/huge"])
-def test_who_does_not_read_its_answer_is_cut_off(hasty: Server, path: bytes, headers: bytes) -> None:
-    """Whether the application still waits to write or has written all."""
+def test_who_does_not_read_its_answer_is_cut_off(hasty: Server, path: bytes, ending: bytes) -> None:
+    """Whether the application still waits to write or has written all, and whether another request waits behind it."""
     hasty.left.clear()
     with hasty.connect() as connection:
-        connection.sendall(b"GET " + path + b" HTTP/1.1\r\n" + HOST + headers + b"\r\n")
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\n" + HOST + ending)
         assert hasty.left.wait(WAIT_SECONDS)
         time.sleep(3 * HASTE.send if path == b"/huge" else 0)  # nothing tells the outside that the rest is dropped
         got = 0
@@ -569,6 +599,24 @@ def test_who_does_not_read_its_answer_is_cut_off(hasty: Server, path: bytes, hea
             while piece := connection.recv(1 << 20):
                 got += len(piece)
     assert 0 < got < len(BIG_PIECE) * BIG_PIECES
+
+
+@pytest.mark.parametrize("ending", [b"\r\n", b"Connection: close\r\n\r\n", b"\r\n" + LAST], ids=["", "close", "ahead"])
+def test_who_reads_slowly_but_steadily_gets_all(hasty: Server, ending: bytes) -> None:
+    """Also of what was written in one go, and the request behind it has its turn."""
+    wanted, got, started = len(BIG_PIECE) * BIG_PIECES, bytearray(), time.monotonic()
+    with hasty.connect() as connection:
+        connection.sendall(b"GET /huge HTTP/1.1\r\n" + HOST + ending)
+        while len(got) < wanted and (piece := connection.recv(len(BIG_PIECE))):
+            got += piece
+            time.sleep(STEADY_SECONDS / BIG_PIECES)
+        assert time.monotonic() - started > 2 * HASTE.send
+        while not ending.endswith(LAST) or b'"/last"' not in got[-100:]:
+            if not (piece := connection.recv(1 << 16)):
+                break
+            got += piece
+    assert got.count(b"x" * 1024) == wanted // 1024
+    assert got.endswith(b'["GET", "/last", ""]') == ending.endswith(LAST)
 
 
 def test_a_crowd_of_slow_callers_does_not_stop_the_others(hasty: Server) -> None:

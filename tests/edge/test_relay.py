@@ -6,14 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from gateway.edge.account import Account, Attempt
-from gateway.edge.relay import Stalled, read_some, relay
-from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault
+from gateway.edge.account import CLIENT_STALLED, Account, Attempt
+from gateway.edge.relay import read_some, relay
+from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault, UpstreamTimeout
 from gateway.model import Timeouts, Usage
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 from gateway.upstreams.sse import MAX_FRAME_BYTES
@@ -70,6 +70,23 @@ async def serving(
         await server.wait_closed()
 
 
+@asynccontextmanager
+async def silent(*pieces: bytes, total: float = 5.0) -> AsyncIterator[Exchange]:
+    """An exchange with a server that says this and then nothing for as long as the exchange lasts."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(pieces))
+        with suppress(ConnectionResetError):
+            await reader.read()
+        writer.transport.abort()
+        ended.set()
+
+    async with serving(serve, total=total) as exchange:
+        yield exchange
+    await ended.wait()
+
+
 class Down:
     """The client's end: what was written to it, and whether it has room for more."""
 
@@ -79,10 +96,6 @@ class Down:
         self.pieces: list[bytes] = []
         self.finished = self.paused = False
         self.on_room: Callable[[], None] | None = None
-        self.has_room = asyncio.Event()
-
-    async def room(self) -> None:
-        await self.has_room.wait()
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         self.begin(status, headers, body)
@@ -117,14 +130,16 @@ async def relayed(
 ) -> tuple[Down, Account, UpstreamFault | None]:
     down, account = down or Down(), Account(request(arrived=time.monotonic(), **asked), "v1")
     attempt = attempt or attempted()
-    return down, account, await relay(exchange, account, attempt, lambda: FRONT, down, most=MOST, seconds=SOON)
+    return down, account, await relay(exchange, account, attempt, lambda: FRONT, down, most=MOST)
 
 
-async def refused(exchange: Exchange, fault: type[BaseException], **asked: Any) -> BaseException:
+async def refused(
+    exchange: Exchange, fault: type[BaseException], attempt: Attempt | None = None, **asked: Any
+) -> BaseException:
     """The fault that is raised while the client has seen nothing."""
     down, account = Down(), Account(request(**asked), "v1")
     with pytest.raises(fault) as caught:
-        await relay(exchange, account, attempted(), lambda: FRONT, down, most=MOST, seconds=SOON)
+        await relay(exchange, account, attempt or attempted(), lambda: FRONT, down, most=MOST)
     assert (down.status, down.pieces, account.first_byte, account.usage) == (0, [], None, None)
     return caught.value
 
@@ -195,8 +210,10 @@ async def test_a_whole_answer_passes_with_its_status_and_body(status: int) -> No
 
 
 async def test_an_answer_too_large_to_hold_is_refused_before_a_byte_of_it_leaves() -> None:
+    attempt = attempted()
     async with answered(whole(200, b"x" * (MOST + 1))) as exchange:
-        fault = await refused(exchange, UpstreamFailed)
+        fault = await refused(exchange, UpstreamFailed, attempt)
+    assert attempt.result == "TooLong"
     assert isinstance(fault, UpstreamFailed)
     assert fault.retry is False, "another upstream would write as much"
 
@@ -247,10 +264,16 @@ async def test_a_stream_that_ends_only_by_closing_must_have_said_its_end() -> No
         await refused(exchange, Reset, stream=True)
 
 
+@pytest.mark.parametrize("status", [200, 400, 404])
+async def test_an_encoded_answer_is_none_whatever_its_status(status: int) -> None:
+    async with answered(whole(status, b"{}", b"Content-Encoding: gzip")) as exchange:
+        await refused(exchange, BadAnswer)
+
+
 @pytest.mark.parametrize(
     "head",
-    [b"Content-Type: text/html", b"X-None: 1", b"Content-Type: application/json\r\nContent-Encoding: gzip"],
-    ids=["html", "no type", "gzip"],
+    [b"Content-Type: text/html", b"X-None: 1"],
+    ids=["html", "no type"],
 )
 async def test_a_success_that_is_not_plain_json_or_events_is_no_answer(head: bytes) -> None:
     async with answered(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 2\r\n\r\n{}") as exchange:
@@ -320,10 +343,10 @@ async def test_what_is_known_of_an_attempt() -> None:
     assert stream.first is not None
     assert stream.last is not None
     assert before <= stream.first <= stream.last <= time.monotonic()
-    assert stream.paused is None
+    assert stream.held_at is None
     async with answered(whole(200, b'{"usage":{"prompt_tokens":2,"completion_tokens":7}}')) as exchange:
         await relayed(exchange, attempt=(answer := attempted()))
-    assert (answer.first, answer.paused, answer.tokens) == (None, None, 7)
+    assert (answer.first, answer.held_at, answer.tokens) == (None, None, 7)
     assert answer.last is not None
 
 
@@ -359,7 +382,7 @@ async def test_a_slow_reader_holds_the_stream_back() -> None:
         for _ in range(10):
             await asyncio.sleep(0)
         assert (down.body, attempt.tokens) == (FRAME, 1), "it stays in the kernel"
-        assert attempt.paused is not None
+        assert attempt.held_at is not None
         down.paused = False
         assert down.on_room is not None
         down.on_room()
@@ -368,29 +391,66 @@ async def test_a_slow_reader_holds_the_stream_back() -> None:
     assert down.on_room is None
 
 
-async def test_who_never_reads_again_is_cut_off_when_its_time_is_over() -> None:
-    """The upstream's total ends first; its error event is waited for a moment, then nothing more is said."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"".join(chunked(FRAME)))
-        await reader.read()
-        writer.close()
-
-    down, account = Slow(), Account(request(arrived=time.monotonic(), stream=True), "v1")
-    async with serving(serve, total=SOON) as exchange:
-        with pytest.raises(Stalled):
-            await relay(exchange, account, attempted(), lambda: FRONT, down, most=MOST, seconds=5.0)
-    assert (down.body, down.finished) == (FRAME, False)
+async def test_time_that_ends_while_the_client_takes_nothing_is_the_clients() -> None:
+    async with silent(*chunked(FRAME), total=SOON) as exchange:
+        down, account, broke = await relayed(exchange, Slow(), stream=True)
+    assert isinstance(broke, UpstreamTimeout)
+    assert broke.held
+    assert account.error == CLIENT_STALLED
+    assert down.body.startswith(FRAME + b'data: {"error":'), "a reader that is only slow is told"
+    assert down.finished
     assert account.usage is not None, "what it was given counts"
 
 
-async def test_an_answer_waits_until_the_ones_before_it_are_taken() -> None:
-    async with answered(whole(200, b"{}")) as exchange:
-        down = Down()
+async def test_time_that_ends_while_the_client_waits_is_the_upstreams() -> None:
+    async with silent(*chunked(FRAME), total=SOON) as exchange:
+        _, account, broke = await relayed(exchange, stream=True)
+    assert isinstance(broke, UpstreamTimeout)
+    assert not broke.held
+    assert account.error == "upstream_error"
+
+
+async def test_an_upstream_that_breaks_while_the_client_takes_nothing_is_still_told_of() -> None:
+    """Nothing waits for room: whose fault it was is known at once, and the client reads of it when it reads again."""
+    went_out = asyncio.Event()
+
+    class Noting(Down):
+        def write(self, piece: bytes) -> None:
+            super().write(piece)
+            went_out.set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(chunked(FRAME)))
+        await went_out.wait()
         down.paused = True
-        with pytest.raises(Stalled):
-            await relayed(exchange, down)
-        assert not down.status
-        down.has_room.set()
-        await relayed(exchange, down)
-    assert (down.status, down.body) == (200, b"{}")
+        writer.transport.abort()
+
+    down = Noting()
+    async with serving(serve) as exchange:
+        _, account, broke = await relayed(exchange, down, stream=True)
+    assert isinstance(broke, Reset)
+    assert (account.error, down.finished) == ("upstream_error", True)
+
+
+@pytest.mark.parametrize("left", [None, "client_left"])
+async def test_a_stream_that_the_end_of_the_process_cuts_says_so(left: str | None) -> None:
+    begun = asyncio.Event()
+
+    class Noting(Down):
+        def write(self, piece: bytes) -> None:
+            super().write(piece)
+            begun.set()
+
+    down, account = Noting(), Account(request(arrived=time.monotonic(), stream=True), "v1")
+    async with silent(*chunked(FRAME)) as exchange:
+        task = asyncio.create_task(relay(exchange, account, attempted(), lambda: FRONT, down, most=MOST))
+        await begun.wait()
+        account.left = left
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    if left is None:
+        event = json.loads(down.body.removeprefix(FRAME).removeprefix(b"data: "))
+        assert (event["error"]["code"], account.error, down.finished) == ("no_capacity", "no_capacity", True)
+    else:
+        assert (down.body, account.error, down.finished) == (FRAME, None, False)

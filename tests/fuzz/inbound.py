@@ -14,10 +14,10 @@ import h11
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.edge import protocol
+from gateway.edge import head, protocol
 from gateway.edge.protocol import Protocol
 
-TARGETS = (protocol.__file__,)
+TARGETS = (head.__file__, protocol.__file__)
 _GET = b"GET /a HTTP/1.1\r\nHost: h\r\n"
 _POST = b"POST /b HTTP/1.1\r\nHost: h\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

@@ -20,6 +20,7 @@ import pytest
 from gateway.errors import StartupFault
 from gateway.store.embedded import Embedded
 from tests.gateways import eventually
+from tests.polling import until
 from tests.processes import gone
 
 READY_SECONDS = 1.0
@@ -136,7 +137,7 @@ async def test_the_loop_goes_on_while_a_killed_server_starts_again(tmp_path: Pat
     lock, before = tmp_path / "store.lock", f"{server.pid}\n"
     try:
         os.kill(server.pid, signal.SIGKILL)
-        until(lambda: server.ended)
+        await until(lambda: server.ended)
         reviving = asyncio.create_task(server.revive(tmp_path))
         async with asyncio.timeout(5):
             while (said := lock.read_text()).count("\n") != 2 or said.startswith(before):  # noqa: ASYNC110
@@ -162,7 +163,7 @@ async def test_a_socket_folder_that_is_still_there_is_taken_if_it_is_ours_alone(
     (place / "something").touch()
     try:
         os.kill(server.pid, signal.SIGKILL)
-        until(lambda: server.ended)
+        await until(lambda: server.ended)
         place.chmod(mode)
         if mode == 0o700:
             await server.revive(folder)

@@ -135,9 +135,12 @@ class Exchange:
 
         Raises as `read` does, after the bytes that came before the fault, and what `sink` raises.
         """
-        if data := self.read_nowait():
-            sink(data)
+        if self._closed:
+            raise Reset("the exchange is closed")
         self._sink = sink
+        if self._response.buffered:
+            self.go_on()
+            self._hand_over(sink)
         while self._error is None and not self._response.complete:
             await self._wait("idle", self._idle_at())
         if self._error is not None:
@@ -258,7 +261,7 @@ class Exchange:
 
     def expired(self) -> None:
         if self._waiter is None or self._connection.deadline >= self._total_at:
-            self._fail(UpstreamTimeout("total", self._timeouts.total))
+            self._fail(UpstreamTimeout("total", self._timeouts.total, held=self._paused))
         elif self._phase == "first_byte":
             self._fail(UpstreamTimeout("first_byte", self._timeouts.first_byte))
         else:

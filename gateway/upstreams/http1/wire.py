@@ -21,6 +21,8 @@ MAX_HEADERS = 256
 MAX_INFORMATIONAL = 8
 """Heads with a 1xx status before the final one."""
 
+SMALL_BYTES = 1024
+"""Pieces of a chunked body below this are copied behind each other."""
 _PREFIX = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _END_OF_HEAD = b"\r\n\r\n"
@@ -68,6 +70,19 @@ def request_head(
     return joined + _END_OF_HEAD
 
 
+def gather(pieces: list[bytes | bytearray], piece: bytes) -> None:
+    """Adds a piece of a body; small ones are joined. An object for each would take 20 times as much memory as chunks
+    of two bytes are long."""
+    if not pieces or len(piece) >= SMALL_BYTES:
+        pieces.append(piece)
+        return
+    last = pieces[-1]
+    if isinstance(last, bytearray):
+        last += piece
+    else:
+        pieces.append(bytearray(piece))
+
+
 class Response:
     """One response, fed with bytes in pieces of any size. `headed` and `complete` tell how far it has come.
 
@@ -88,7 +103,7 @@ class Response:
         self._bodyless = bodyless
         self._phase = _HEAD
         self._partial: bytearray | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._heads = self._informational = self._left = self._barren = 0
         self._parser = httptools.HttpResponseParser(self)
 
@@ -121,7 +136,7 @@ class Response:
         pieces = self._pieces
         if not pieces:
             return b""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = b"".join(pieces)  # a single piece is not copied
         pieces.clear()
         self.buffered = 0
         return data
@@ -144,7 +159,7 @@ class Response:
 
     def on_body(self, body: bytes) -> None:
         if not self.complete:  # llhttp goes on into whatever follows the message
-            self._pieces.append(body)
+            gather(self._pieces, body)
             self.buffered += len(body)
 
     def on_message_complete(self) -> None:

@@ -89,6 +89,20 @@ async def test_a_sink_that_raises_ends_the_exchange(last: bytes) -> None:
         assert (pool.idle, pool.in_use) == (0, 0)
 
 
+async def test_a_sink_that_raises_at_what_came_before_the_call_ends_it_too() -> None:
+    def full(_: bytes) -> None:
+        raise Full
+
+    async with RawServer(then_end(STREAM + b"2\r\nhi\r\n0\r\n\r\n")) as server:
+        pool = Pool(server.address())
+        async with await pool.send(get(), b"", TIMEOUTS) as exchange:
+            with pytest.raises(Full):
+                await exchange.pour(full)
+            with pytest.raises(Full):
+                await exchange.pour(lambda _: None)
+        assert (pool.idle, pool.in_use) == (0, 0)
+
+
 async def test_nothing_comes_while_it_is_held_and_only_the_total_counts() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

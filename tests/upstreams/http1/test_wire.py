@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import httptools
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadAnswer
 from gateway.upstreams.http1 import request_head
-from gateway.upstreams.http1.wire import MAX_HEAD_BYTES, MAX_HEADERS, MAX_INFORMATIONAL, Response
+from gateway.upstreams.http1.wire import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_INFORMATIONAL,
+    SMALL_BYTES,
+    Response,
+    gather,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 POISON = OK + b"Content-Length: 2\r\n\r\nyo"
@@ -233,3 +241,26 @@ def test_what_was_read_before_a_fault_stays() -> None:
     with pytest.raises(BadAnswer):
         response.feed(b"2\r\nhi\r\nzz\r\n")
     assert response.take() == b"hi"
+
+
+def test_many_small_chunks_take_little_more_memory_than_their_bytes() -> None:
+    response = Response()
+    response.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunks = b"2\r\nhi\r\n" * 50_000
+    tracemalloc.start()
+    try:
+        response.feed(chunks)
+        assert tracemalloc.get_traced_memory()[0] < 3 * response.buffered
+    finally:
+        tracemalloc.stop()
+    assert response.take() == b"hi" * 50_000
+    response.drop()
+
+
+def test_small_and_large_pieces_keep_their_order() -> None:
+    pieces: list[bytes | bytearray] = []
+    wanted = [b"a", b"b" * SMALL_BYTES, b"c", b"d", b"e" * SMALL_BYTES, b"f"]
+    for piece in wanted:
+        gather(pieces, piece)
+    assert b"".join(pieces) == b"".join(wanted)
+    assert wanted == [b"a", b"b" * SMALL_BYTES, b"c", b"d", b"e" * SMALL_BYTES, b"f"]
