@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 
 REDIS = shutil.which("redis-server")
+settings.register_profile("suite", max_examples=50)
+settings.load_profile("suite")
+"""Enough in a suite that runs at every change; what hunts for longer is `make fuzz`."""
 PATIENT = 5.0
 """Seconds. Tests that are not about lateness must not fail because the machine is busy."""
 
