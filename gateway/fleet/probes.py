@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from gateway.errors import StoreFault, UpstreamFault
+from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
 from gateway.model import Policy, Scrape, Upstream
 from gateway.store.connection import Store
@@ -17,8 +17,11 @@ INTERVAL_SECONDS = 0.5
 SLOWEST_SECONDS = 5.0
 SLOW_PAGE_SECONDS = 0.25
 """A page that takes longer is asked for less often: scraping hard can stall an engine."""
+LATE_TO_FAIL = 7
+"""Late pages in a row that make a worker unhealthy. They are asked for less and less often, so this is some 20 s: a
+vLLM that serves has been seen to answer its page after 18 s. Until then its last reading grows old, and is told so."""
 MISSES_TO_FAIL = 3
-"""Late pages in a row that make a worker unhealthy; a refused connection does so at once."""
+"""Wrong pages in a row that do; a refused connection does so at once."""
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
 GpuProbe = Callable[[Upstream], Awaitable[tuple[float | None, float] | None]]
@@ -87,7 +90,8 @@ class Probes:
             scrape, gpu = await asyncio.gather(self._worker(upstream), self._gpu_or_none(upstream))
         except UpstreamFault as fault:
             patience.misses += 1
-            if fault.processed and patience.misses < MISSES_TO_FAIL:
+            enough = LATE_TO_FAIL if isinstance(fault, UpstreamTimeout) else MISSES_TO_FAIL
+            if fault.processed and patience.misses < enough:
                 return None
             return Scrape(healthy=False, reason="unreachable" if not fault.processed else "no_metrics")
         patience.misses = 0

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import BadAnswer, ConnectFailed, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.fleet.probes import INTERVAL_SECONDS, SLOWEST_SECONDS, Patience, Probes
+from gateway.fleet.probes import INTERVAL_SECONDS, LATE_TO_FAIL, MISSES_TO_FAIL, SLOWEST_SECONDS, Patience, Probes
 from gateway.model import Reading, Scrape, Upstream
 from gateway.store.connection import Store
 from tests.worlds import policy
@@ -68,13 +68,17 @@ async def test_a_refused_connection_is_unhealthy_at_once(valkey: Store) -> None:
     assert (seen.healthy, seen.reason) == (False, "unreachable")
 
 
-@pytest.mark.parametrize("fault", [UpstreamTimeout("first_byte", 0.5), BadAnswer("no gauges")])
-async def test_late_pages_prove_nothing_until_the_third_in_a_row(valkey: Store, fault: UpstreamFault) -> None:
+@pytest.mark.parametrize(
+    ("fault", "enough"), [(UpstreamTimeout("first_byte", 0.5), LATE_TO_FAIL), (BadAnswer("no gauges"), MISSES_TO_FAIL)]
+)
+async def test_late_or_wrong_pages_prove_nothing_until_there_are_many_in_a_row(
+    valkey: Store, fault: UpstreamFault, enough: int
+) -> None:
     prober = probes(valkey, "r", failing(fault), Counter())
-    for now in (1e9, 2e9):
-        await one_round(prober, now)
+    for number in range(1, enough):
+        await one_round(prober, number * 1e9)
         assert await reading_of(valkey, "w1") is None
-    await one_round(prober, 3e9)
+    await one_round(prober, enough * 1e9)
     seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.reason) == (False, "no_metrics")
