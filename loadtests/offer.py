@@ -16,7 +16,7 @@ from loadtests.phases import timeline
 from loadtests.plan import Plan, save
 from loadtests.progress import Progress
 from loadtests.sampler import Sampler
-from loadtests.stack import ROOT, die_with_parent
+from loadtests.stack import ROOT, die_with_parent, end
 from loadtests.target import Facts, Target
 
 USERS = ROOT / "loadtests" / "users.py"
@@ -68,12 +68,7 @@ def locust(url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOP_SECONDS)
 
 
 def watch(process: subprocess.Popen[bytes], tail: Tail, sampler: Sampler, plan: Plan) -> None:

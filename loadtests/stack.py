@@ -32,6 +32,16 @@ class StackFault(Exception):
     """A process did not start; the message says why and what to do."""
 
 
+def end(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> int:
+    """SIGTERM, and SIGKILL if it has not ended in time; returns the exit code."""
+    process.terminate()
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 class Gateway:
     """A running `gateway serve`. Close it with `stop`, or leave its `with` block."""
 
@@ -44,11 +54,7 @@ class Gateway:
 
     def stop(self) -> int:
         """SIGTERM, and SIGKILL if that takes too long; returns the exit code."""
-        self.process.terminate()
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            return self.kill()
+        return end(self.process)
 
     def kill(self) -> int:
         self.process.kill()

@@ -18,7 +18,7 @@ import httpx
 
 from loadtests.bench import proc
 from loadtests.bench.policy import PEPPER, whole_policy
-from loadtests.stack import READY_SECONDS, ROOT, STOP_SECONDS, StackFault, die_with_parent, free_port
+from loadtests.stack import READY_SECONDS, ROOT, StackFault, die_with_parent, end, free_port
 
 POLL_SECONDS = 0.005
 LOG_LINES = 3
@@ -171,12 +171,3 @@ def answers(port: int, path: str | None) -> bool:
     with contextlib.suppress(httpx.HTTPError):
         return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=1.0).status_code == httpx.codes.OK
     return False
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
