@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ def serve_here(settings: Settings, given: str | None) -> None:
         inherited = None if place is None else socket.socket(fileno=place.listen)
     except (ValueError, OSError) as fault:
         raise click.UsageError("--place is for the parent of several processes; give --workers") from fault
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
     app = create_app(settings, place)
     sock = inherited or bind(settings.host, settings.port)
     if inherited is None:

@@ -24,10 +24,11 @@ import msgspec
 from gateway.background import keep_running
 from gateway.cli.child import Child
 from gateway.cli.port import announce, bind
+from gateway.cli.terminal import on_hangup
 from gateway.errors import StartupFault
 from gateway.settings import Settings
 from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
-from gateway.startup import load_policy
+from gateway.startup import load_policy, policy_key
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 
@@ -42,7 +43,7 @@ END_SECONDS = 5.0
 POLL_SECONDS = 0.01
 STARTUP_FAULT, FAILURE = 2, 1
 """Exit codes of `gateway`: a StartupFault, and whatever else."""
-ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger("gateway")
 
@@ -96,6 +97,7 @@ class Workers:
         self._past = Telemetry()
         """What children that ended had counted."""
         self._announced = False
+        self._policy_key = policy_key(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -104,8 +106,8 @@ class Workers:
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         for number in ENDS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
-                loop.add_signal_handler(number, self._pass_on, number)
+            loop.add_signal_handler(number, self._pass_on, number)
+        on_hangup(lambda: self._signal(signal.SIGHUP))
         keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
         for keeper in keepers:
             keeper.add_done_callback(self._failed)
@@ -202,6 +204,7 @@ class Workers:
         env = dict(os.environ)
         if self._embedded is not None:
             env["GATEWAY_REDIS_URL"] = self._embedded.url
+            env["GATEWAY_POLICY_KEY"] = (self._policy_key or b"").decode()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, *sys.orig_argv[1:], "--place", str(place)],

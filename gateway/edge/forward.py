@@ -102,14 +102,23 @@ class Forward:
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         try:
             decision = self._again(faults)
-        except NoCapacity:
-            if faults:
+        except GatewayError as error:
+            if not faults:
+                self._shadow(error)
+            elif isinstance(error, NoCapacity):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
             self._books.came(self._policy, decision)
+            self._shadow(decision)
         self._account.decision = decision
         return decision
+
+    def _shadow(self, answer: Decision | GatewayError) -> None:
+        """The first decision of a request is what a candidate in the shadow is compared with."""
+        candidate = self._s.live.candidate
+        if candidate is not None and candidate.trial.mode == "shadow" and self._policy is self._s.policy:
+            self._s.shadow.later(candidate, self._request, answer, self._s.view.current)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""

@@ -27,6 +27,8 @@ class Front:
         self._services, self._rest = services, rest
         self.on_refused = services.telemetry.count_refused
         """For the protocol: what it refuses never comes here."""
+        self.on_hangup = services.live.ask_reload
+        """For SIGHUP."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

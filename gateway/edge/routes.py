@@ -35,9 +35,10 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     try:
         residency = parse_demand(call.residency, policy.zones)
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
-        board = services.board()
+        board = services.board_for(call, tenant)
         if board.policy is not policy:
-            # The body came at the client's pace: who may do what is read from the policy that also decides.
+            # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
+            # that also decides.
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
         request, fields = build(call, tenant, endpoint, bodies.decode(raw, endpoint), residency)

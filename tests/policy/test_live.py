@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -145,22 +144,79 @@ def test_there_must_be_a_first_good_policy(folder: Path) -> None:
         LivePolicy(folder, ENV)
 
 
-async def test_the_watch_sees_changes_and_survives_a_failing_listener(
+def test_a_failing_listener_stops_neither_the_others_nor_the_next_change(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     live = LivePolicy(folder, ENV)
-    arrived = asyncio.Event()
+    told: list[int] = []
 
     def fail(_: Policy) -> None:
         raise RuntimeError("listener")
 
-    live.on_reload += [fail, lambda _: arrived.set()]
-    watch = asyncio.create_task(live.watch(interval=0.01))
-    for attempts in ("5", "6"):
-        arrived.clear()
+    live.on_reload += [fail, lambda policy: told.append(policy.rules[2].attempts)]
+    for attempts in (5, 6):
         write(folder, f"attempts: {live.current.rules[2].attempts}", f"attempts: {attempts}")
-        await asyncio.wait_for(arrived.wait(), timeout=5)
-    watch.cancel()
-    await asyncio.gather(watch, return_exceptions=True)
-    assert live.current.rules[2].attempts == 6
+        assert live.poll()
+    assert told == [5, 6]
     assert [record.message for record in caplog.records] == ["a listener of the policy failed"] * 2
+
+
+def test_what_is_asked_for_in_a_signal_handler_is_done_by_the_next_poll(folder: Path) -> None:
+    env = dict(ENV)
+    live = LivePolicy(folder, env)
+    env["API_KEY"] = "another"
+    live.ask_reload()
+    assert live.poll()
+    assert live.current.upstreams["gmi"].key == "another"
+    assert not live.poll()
+
+
+def files(folder: Path, attempts: int) -> dict[str, bytes]:
+    made = {name: (folder / name).read_bytes() for name in GOOD}
+    return {**made, R: GOOD[R].replace("attempts: 2", f"attempts: {attempts}").encode()}
+
+
+def test_what_is_adopted_holds_until_the_folder_changes_and_that_is_accepted(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    live.adopt(files(folder, 9))
+    assert live.current.rules[2].attempts == 9
+    assert live.current.upstreams["gmi"].key == ENV["API_KEY"], "its secrets are this machine's"
+    assert live.behind
+    assert not live.poll(), "a folder that does not change says nothing"
+    write(folder, "attempts: 2", "attempts: 4")
+    assert not live.poll()
+    assert live.offered
+    assert live.current.rules[2].attempts == 9
+    live.accept()
+    assert live.current.rules[2].attempts == 4
+    assert live.news
+    assert not live.behind
+
+
+def test_a_folder_that_catches_up_is_not_behind_and_may_go_back_at_once(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    live.adopt(files(folder, 9))
+    write(folder, "attempts: 2", "attempts: 9")
+    assert not live.poll()
+    assert not live.behind
+    assert not live.news
+    write(folder, "attempts: 9", "attempts: 2")
+    assert live.poll()
+    assert live.news
+
+
+def test_what_does_not_compile_here_is_not_adopted(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    before = live.current
+    with pytest.raises(PolicyFault, match="attempts"):
+        live.adopt({**files(folder, 9), R: GOOD[R].replace("attempts: 2", "attempts: two").encode()})
+    assert live.current is before
+    assert not live.behind
+
+
+def test_a_reload_puts_a_folder_that_is_behind_in_force(folder: Path) -> None:
+    live = LivePolicy(folder, ENV)
+    live.adopt(files(folder, 9))
+    assert live.reload()
+    assert live.current.rules[2].attempts == 2
+    assert live.news
