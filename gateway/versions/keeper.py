@@ -27,7 +27,7 @@ from gateway.versions.orders import BadSeal, Order, Seal, TooLarge
 
 INTERVAL_SECONDS = 0.5
 """Between looks at folder and store: a change is everywhere after two of them and the time to compile it twice."""
-REPLICA_MS = 5_000
+REPLICA_MS = 2_500
 """A replica that has not told anything for so long is not listed any more."""
 KEEP = 20
 """Versions in the store; older content would count as new again."""
@@ -273,6 +273,8 @@ class Versions:
         try:
             if order.version != live.current.version:
                 live.adopt(await self._files(order.version))
+                fields = {"version": order.version, "by": order.by, "folder": live.folder.version}
+                _log.info("policy of another replica", extra={"fields": fields})
             live.news = False
             await self._try(order.trial)
         except PolicyFault as fault:
