@@ -385,6 +385,12 @@ class UpstreamState:
     """The learned limit (GPU-us) for the model at hand; None: the upstream's own fixed limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
+    headroom: float | None = None
+    """What an API account has left of its rate limit, 0 to 1, as its last answers said; None: it does not tell."""
+    errors: float | None = None
+    """Share of its attempts that failed lately, as this replica saw; None: it had none."""
+    warm: frozenset[str] = frozenset()
+    """Models that it answered for lately, as this replica saw."""
 
 
 @dataclass(frozen=True, slots=True)
