@@ -65,7 +65,7 @@ def forecast(one: Candidate, request: GenRequest, inflight: int, learned: Learne
 
 
 def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:
-    """Seconds until `work` fits under `limit`, all GPU-us: a busy worker does one GPU-second of its leased work a second."""
+    """Seconds until `work` fits under `limit` (GPU-us): a busy worker does a GPU-second of leased work in a second."""
     return max(0, leased + outside + min(work, limit) - limit) / _US
 
 
