@@ -122,6 +122,7 @@ class LivePolicy:
         self._asked = False
         self._stamp, self._read_at = stamp(self._path, self._seen.beside), time.time()
         self._seen = read_folder(self._path)
+        _log.info("policy folder read anew")
         return self._take(self._seen, offer=False)
 
     def compiled(self, files: Mapping[str, bytes]) -> Policy:
