@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -30,6 +31,9 @@ class LivePolicy:
     moment the folder's own content took effect until somebody has told the others and says so. `on_reload` is called
     with each new policy after it took effect, `on_fault` with each new set of fault lines and with None when the folder
     is sound.
+
+    Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
+    call that changes something has to end before the next one begins; `Versions` sees to that.
     """
 
     def __init__(
@@ -84,13 +88,13 @@ class LivePolicy:
         """Has the next poll reload: all that a signal handler may do."""
         self._asked = True
 
-    def poll(self) -> bool:
+    async def poll(self) -> bool:
         """Looks at the folder once; True where a new policy took effect. A few `stat` calls while nothing changes."""
         if self._asked:
-            return self.reload()
-        return self._look() or self._renew()
+            return await self.reload()
+        return await self._look() or await self._renew()
 
-    def _look(self) -> bool:
+    async def _look(self) -> bool:
         before = stamp(self._path, self._seen.beside)
         now = time.time()
         if before == self._stamp and not before.younger_than(self._read_at, RACY_SECONDS):
@@ -102,19 +106,19 @@ class LivePolicy:
         if folder == self._seen:
             return False
         self._seen = folder
-        return self._take(folder, offer=self._adopted)
+        return await self._take(folder, offer=self._adopted)
 
-    def _renew(self) -> bool:
+    async def _renew(self) -> bool:
         """Takes up changed TLS files of a policy that did not come from the folder."""
         if not self._adopted or (fresh := self._with_digests(self._held.files)) == self._held:
             return False
         try:
-            policy = self._compiled(fresh)
+            policy = await self._compiled(fresh)
         except PolicyFault:
             return False  # what it was made from stays in use
         return self._serve(fresh, policy)
 
-    def reload(self) -> bool:
+    async def reload(self) -> bool:
         """Reads and compiles the folder whether or not its files changed, as after a change of a secret.
 
         Its content takes effect although another one may have been adopted since: somebody asks for it.
@@ -123,24 +127,24 @@ class LivePolicy:
         self._stamp, self._read_at = stamp(self._path, self._seen.beside), time.time()
         self._seen = read_folder(self._path)
         _log.info("policy folder read anew")
-        return self._take(self._seen, offer=False)
+        return await self._take(self._seen, offer=False)
 
-    def compiled(self, files: Mapping[str, bytes]) -> Policy:
+    async def compiled(self, files: Mapping[str, bytes]) -> Policy:
         """What these files are on this machine, with its secrets and its TLS files. Raises PolicyFault."""
-        return self._compiled(self._with_digests(files))
+        return await self._compiled(self._with_digests(files))
 
-    def adopt(self, files: Mapping[str, bytes]) -> None:
+    async def adopt(self, files: Mapping[str, bytes]) -> None:
         """These files take effect; the folder is behind until it changes. Raises PolicyFault, and changes nothing."""
         folder = self._with_digests(files)
-        policy = self._compiled(folder)
+        policy = await self._compiled(folder)
         self._adopted, self.news = policy.version != self._seen.version, False
         self._serve(folder, policy)
 
-    def accept(self) -> None:
+    async def accept(self) -> None:
         """What the folder offered takes effect."""
         offered, self._offered = self._offered, None
         if offered is not None:
-            self._take(offered, offer=False)
+            await self._take(offered, offer=False)
 
     def decline(self) -> None:
         self._offered = None
@@ -154,16 +158,16 @@ class LivePolicy:
     def _with_digests(self, files: Mapping[str, bytes | None]) -> Folder:
         return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
 
-    def _compiled(self, folder: Folder) -> Policy:
-        policy = compile_files(folder, self._env)
+    async def _compiled(self, folder: Folder) -> Policy:
+        policy = await asyncio.to_thread(compile_files, folder, self._env)
         if (refusal := self._refuse(self.current, policy)) is not None:
             raise PolicyFault([refusal])
         return policy
 
-    def _take(self, folder: Folder, *, offer: bool) -> bool:
+    async def _take(self, folder: Folder, *, offer: bool) -> bool:
         self._offered = None
         try:
-            policy = self._compiled(folder)
+            policy = await self._compiled(folder)
         except PolicyFault as fault:
             self._note(fault.faults)
             return False

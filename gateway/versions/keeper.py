@@ -69,12 +69,17 @@ class Versions:
     async def run(self) -> None:
         """Watches folder and store until cancelled. While the store is away the folder is followed alone."""
         while True:
-            self._live.poll()
-            try:
-                await self.sync()
-            except StoreFault:
-                self._live.accept()
+            await self.look()
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """One look at folder and store."""
+        async with self._lock:
+            await self._live.poll()
+            try:
+                await self._sync()
+            except StoreFault:
+                await self._live.accept()
 
     async def sync(self) -> None:
         """One look at the store, and what follows from it. Raises StoreFault."""
@@ -86,13 +91,14 @@ class Versions:
 
         A store that is away is told later.
         """
-        changed = self._live.reload()
-        if self._live.fault is not None:
-            raise PolicyFault(self._live.fault)
-        try:
-            await self.sync()
-        except StoreFault:
-            _log.warning("the store is away: the others are told of this policy later")
+        async with self._lock:
+            changed = await self._live.reload()
+            if self._live.fault is not None:
+                raise PolicyFault(self._live.fault)
+            try:
+                await self._sync()
+            except StoreFault:
+                _log.warning("the store is away: the others are told of this policy later")
         return changed
 
     async def roll_out(self, mode: Trial, files: Mapping[str, bytes]) -> Candidate:
@@ -101,7 +107,7 @@ class Versions:
         Raises PolicyFault, PolicyConflict or StoreFault.
         """
         seal = self._need_seal()
-        policy = self._live.compiled(files)
+        policy = await self._live.compiled(files)
         if (why := unfit(self._live.current, policy)) is not None:
             raise PolicyConflict(why)
         trial = Trial(policy.version, mode.mode, mode.share)
@@ -133,9 +139,9 @@ class Versions:
             candidate = self._live.candidate
             if candidate is None:
                 raise PolicyConflict("there is no candidate to promote: begin with `gateway rollout --shadow DIR`")
-            self._live.compiled(self._tried)
+            await self._live.compiled(self._tried)
             await self._give(candidate.policy.version, None, {candidate.policy.version: self._tried})
-            self._live.adopt(self._tried)
+            await self._live.adopt(self._tried)
             return candidate.policy.version
 
     def state(self) -> dict[str, Any]:
@@ -179,7 +185,7 @@ class Versions:
             if await self._known(live.folder.version):
                 live.decline()
             else:
-                live.accept()
+                await live.accept()
         mine = self.order
         newer = theirs is not None and theirs != mine and (mine is None or theirs.number >= mine.number)
         if live.news and not (newer and theirs is not None and theirs.version == live.current.version):
@@ -272,7 +278,7 @@ class Versions:
         live, lines = self._live, None
         try:
             if order.version != live.current.version:
-                live.adopt(await self._files(order.version))
+                await live.adopt(await self._files(order.version))
                 fields = {"version": order.version, "by": order.by, "folder": live.folder.version}
                 _log.info("policy of another replica", extra={"fields": fields})
             live.news = False
@@ -294,7 +300,7 @@ class Versions:
             live.try_out(trial, before.policy)
             return
         files = await self._files(trial.version)
-        live.try_out(trial, live.compiled(files))
+        live.try_out(trial, await live.compiled(files))
         self._tried = files
 
     async def _files(self, version: str) -> dict[str, bytes]:

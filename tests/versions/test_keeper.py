@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import PolicyConflict, PolicyFault, StoreFault
+from gateway.errors import PolicyConflict, PolicyFault
 from gateway.policy.candidate import Trial
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
@@ -42,11 +42,7 @@ class Replica:
         (self.folder / file).write_text(with_attempts(attempts))
 
     async def look(self) -> int:
-        self.live.poll()
-        try:
-            await self.versions.sync()
-        except StoreFault:
-            self.live.accept()
+        await self.versions.look()
         return self.attempts
 
 
