@@ -12,7 +12,7 @@ from gateway.edge.protocol import Patience, protocol
 from gateway.settings import Settings
 
 
-def run(app: Any, settings: Settings, sock: socket.socket) -> None:
+def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. SIGHUP has the policy folder read anew."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     config = uvicorn.Config(
@@ -29,4 +29,4 @@ def run(app: Any, settings: Settings, sock: socket.socket) -> None:
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
     on_hangup(app.on_hangup)
-    uvicorn.Server(config).run(sockets=[sock])
+    uvicorn.Server(config).run(sockets=list(sockets))
