@@ -79,6 +79,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions
     )
     watch(services, store)
+    if key is None:
+        _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
         _log.warning("no admin key is set: /admin answers direct loopback callers only")
 

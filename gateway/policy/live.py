@@ -127,7 +127,9 @@ class LivePolicy:
         self._stamp, self._read_at = stamp(self._path, self._seen.beside), time.time()
         self._seen = read_folder(self._path)
         _log.info("policy folder read anew")
-        return await self._take(self._seen, offer=False)
+        changed = await self._take(self._seen, offer=False)
+        self.news = self.news or self.fault is None
+        return changed
 
     async def compiled(self, files: Mapping[str, bytes]) -> Policy:
         """What these files are on this machine, with its secrets and its TLS files. Raises PolicyFault."""

@@ -33,6 +33,7 @@ KEEP = 20
 """Versions in the store; older content would count as new again."""
 RETRY_SECONDS = 5.0
 """Before an announced version that did not compile here is tried again: a certificate may have come since."""
+DISTRUST = "the announced policy cannot be trusted"
 _TRIES = 5
 _SHOWN_FAULTS, _FAULT_CHARS = 20, 300
 ORDER_KEY, VERSIONS_KEY, AGES_KEY, REPLICAS_KEY = (
@@ -107,17 +108,19 @@ class Versions:
         Raises PolicyFault, PolicyConflict or StoreFault.
         """
         seal = self._need_seal()
-        policy = await self._live.compiled(files)
-        if (why := unfit(self._live.current, policy)) is not None:
-            raise PolicyConflict(why)
-        trial = Trial(policy.version, mode.mode, mode.share)
-        try:
-            seal.content(files)
-        except TooLarge as fault:
-            raise PolicyConflict(str(fault)) from None
         async with self._lock:
+            policy = await self._live.compiled(files)
             await self._sync()
-            await self._give(self._live.current.version, trial, {policy.version: files})
+            if self.fault is not None:
+                raise PolicyConflict("this replica cannot follow the others now; GET /admin/v1/status says why")
+            if (why := unfit(self._live.current, policy)) is not None:
+                raise PolicyConflict(why)
+            trial = Trial(policy.version, mode.mode, mode.share)
+            try:
+                seal.content(files)
+            except TooLarge as fault:
+                raise PolicyConflict(str(fault)) from None
+            await self._give(self._in_force, trial, {policy.version: files})
             self._tried = files
             self._live.try_out(trial, policy)
         return Candidate(trial, policy)
@@ -127,8 +130,8 @@ class Versions:
         self._need_seal()
         async with self._lock:
             await self._sync()
-            if self._live.candidate is not None:
-                await self._give(self._live.current.version, None, {})
+            if self.order is not None and self.order.trial is not None:
+                await self._give(self._in_force, None, {})
                 self._live.candidate = None
 
     async def promote(self) -> str:
@@ -165,7 +168,8 @@ class Versions:
         await self.sync()
         rows: list[bytes] = await self._store.call("HGETALL", REPLICAS_KEY)
         found = zip(rows[0::2], rows[1::2], strict=True)
-        return {owner.decode(): msgspec.json.decode(row.partition(b"|")[2]) for owner, row in found}
+        told = {owner.decode(): msgspec.json.decode(row.partition(b"|")[2]) for owner, row in found}
+        return {owner: row for owner, row in told.items() if row.keys() >= self.state().keys()}  # else another release
 
     async def stored(self) -> list[str]:
         """The versions in the store, the one announced last first. Raises StoreFault."""
@@ -173,6 +177,11 @@ class Versions:
         return [name.decode() for name in names]
 
     # What holds.
+
+    @property
+    def _in_force(self) -> str:
+        """The version that holds for all, which may be one that could not be followed here."""
+        return self.order.version if self.order is not None else self._live.current.version
 
     async def _sync(self) -> None:
         theirs, readable = await self._look()
@@ -188,7 +197,8 @@ class Versions:
                 await live.accept()
         mine = self.order
         newer = theirs is not None and theirs != mine and (mine is None or theirs.number >= mine.number)
-        if live.news and not (newer and theirs is not None and theirs.version == live.current.version):
+        live.news = live.news and (theirs is None or theirs.version != live.current.version)
+        if live.news:
             await self._give_news()
         elif theirs is not None and (newer or self._due(theirs)):
             await self._follow(theirs)
@@ -215,10 +225,14 @@ class Versions:
         if self._seal is None or not self._stored:
             return None, True
         try:
-            return self._seal.read_order(self._stored), True
+            order = self._seal.read_order(self._stored)
         except BadSeal as bad:
-            self._note((f"the announced policy cannot be trusted: {bad}",))
+            if self._begun:  # at the start it is what an earlier life of the embedded store left behind
+                self._note((f"{DISTRUST}: {bad}",))
             return None, False
+        if self.fault is not None and self.fault[0].startswith(DISTRUST):
+            self._note(None)
+        return order, True
 
     async def _known(self, version: str) -> bool:
         return bool(await self._store.call("HEXISTS", VERSIONS_KEY, version))

@@ -137,6 +137,33 @@ async def test_a_reload_puts_an_old_copy_in_force_everywhere(fleet: Fleet) -> No
     assert await looks(a, b) == [2, 2]
 
 
+async def test_a_reload_holds_against_what_cannot_be_followed_here(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    b.live._env = {}
+    a.edit(3)
+    assert await looks(a, b) == [3, 2]
+    b.live._env = ENV
+    await b.versions.reload()
+    assert await looks(a, b) == [2, 2]
+    assert b.versions.fault is None
+
+
+async def test_who_cannot_follow_takes_nobody_back(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    b.live._env = {}
+    a.edit(3)
+    assert await looks(a, b) == [3, 2]
+    await b.versions.end_trial()
+    assert await looks(a, b) == [3, 2]
+    assert a.live.candidate is None
+    with pytest.raises(PolicyFault):
+        await b.versions.roll_out(Trial("", "shadow"), bundle(7))
+    b.live._env = ENV
+    with pytest.raises(PolicyConflict, match="cannot follow"):
+        await b.versions.roll_out(Trial("", "shadow"), bundle(7))
+
+
 async def test_a_bad_folder_is_told_to_nobody(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
     a.edit("two")
@@ -174,10 +201,24 @@ async def test_an_order_that_is_not_sealed_by_us_moves_nobody(fleet: Fleet) -> N
     assert await looks(a, a) == [2, 2]
     assert a.versions.fault is not None
     assert "cannot be trusted" in a.versions.fault[0]
+    with pytest.raises(PolicyConflict):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
     a.edit(3)
     b = await fleet.start("b")
     assert await looks(a, b) == [3, 3], "an edit replaces it"
     assert a.versions.fault is None
+
+
+async def test_what_an_earlier_life_left_behind_is_no_fault(fleet: Fleet) -> None:
+    """The embedded store has a key of its own for each life of the gateway: the folder holds after a restart."""
+    a = await fleet.start("a", key=b"first life")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    await a.versions.promote()
+    told: list[object] = []
+    again = Replica(fleet.place, "a", fleet.store, 2, b"second life")
+    again.versions.on_fault.append(told.append)
+    assert await looks(again) == [2]
+    assert told == []
 
 
 async def test_content_under_another_versions_name_is_not_taken(fleet: Fleet) -> None:
