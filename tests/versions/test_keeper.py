@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -351,12 +352,18 @@ async def test_a_trial_never_changes_where_data_may_go(fleet: Fleet, file: str, 
     assert a.live.candidate is None
 
 
-async def test_two_that_change_at_once_agree_on_the_last(fleet: Fleet) -> None:
+async def test_two_that_change_at_once_agree_and_no_change_is_lost(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
+    assert a.versions.order is not None
+    before = a.versions.order.number
     a.edit(3)
     b.edit(4)
-    await looks(a, b)
-    assert await looks(a, b) == [4, 4]
+    await asyncio.gather(a.look(), b.look())
+    first, second = await looks(a, b)
+    assert first == second
+    assert a.versions.order == b.versions.order
+    assert a.versions.order is not None
+    assert a.versions.order.number == before + 2, "the second one saw the first before it held"
 
 
 def test_a_look_is_often_enough() -> None:
