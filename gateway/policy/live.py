@@ -185,9 +185,11 @@ class LivePolicy:
         if policy == self.current:
             return False
         self.current = policy
-        if self.candidate is not None and (why := unfit(policy, self.candidate.policy)) is not None:
+        tried = self.candidate
+        if tried is not None and (why := unfit(policy, tried.policy)) is not None:
             self.candidate = None
-            _log.warning("the trial of a policy ended", extra={"fields": {"why": why}})
+            if policy.version != tried.policy.version:
+                _log.warning("the trial of a policy ended", extra={"fields": {"why": why}})
         _tell(self.on_reload, policy)
         return True
 

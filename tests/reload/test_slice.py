@@ -14,10 +14,10 @@ VERSIONS = {"1": "a", "2": "b"}
 
 
 def test_a_slice(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["--rate", "150", "--seconds", "3", "--every", "0.4"])
+    code = main(["--rate", "150", "--seconds", "2", "--every", "0.3"])
     told = capsys.readouterr().out
     assert code == 0, told
-    assert told.startswith("450 requests, 0 wrong; ")
+    assert told.startswith("300 requests, 0 wrong; ")
     assert told.endswith("reload: no request failed and none was decided by a mixture\n")
 
 
