@@ -16,6 +16,7 @@ from gateway.store.connection import Store
 
 _POLICY_KEY = b"gateway policy versions"
 _KEY_BYTES = 32
+SHORTEST_KEY = 16
 _log = logging.getLogger("gateway")
 
 
@@ -49,10 +50,13 @@ def policy_key(settings: Settings) -> bytes | None:
 
     `GATEWAY_POLICY_KEY`, else one derived from the pepper, which all replicas hold too. An embedded store serves this
     gateway alone, so a key for its lifetime will do: whatever an earlier life announced means nothing then, and the
-    folder holds after a restart.
+    folder holds after a restart. Raises StartupFault for a key that could be guessed from what it sealed.
     """
     if settings.policy_key is not None:
-        return settings.policy_key.get_secret_value().encode() or None
+        given = settings.policy_key.get_secret_value().encode()
+        if given and len(given) < SHORTEST_KEY:
+            raise StartupFault(f"GATEWAY_POLICY_KEY: give at least {SHORTEST_KEY} characters, or none to share nothing")
+        return given or None
     if settings.redis_url is None:
         return secrets.token_hex(_KEY_BYTES).encode()
     pepper = settings.key_pepper.get_secret_value()
