@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
-from gateway.console.admin import read
 from gateway.console.status import added
 from gateway.edge.shadow import EXAMPLES, Tally
-from gateway.errors import InvalidRequest
 
 
 def tally(same: int, different: int, *times: float) -> dict[str, object]:
@@ -20,22 +16,3 @@ def test_the_tallies_of_replicas_add_up() -> None:
     assert (told["same"], told["different"], told["fields"]) == (4, 6, {"rule": 6})
     assert [example["time"] for example in told["examples"]] == list(range(5, 5 + EXAMPLES))
     assert added([])["same"] == 0
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b'{"mode": "shadow"}',
-        b'{"mode": "all", "files": {}}',
-        b'{"mode": "share", "files": {}}',
-        b'{"mode": "share", "share": 1.1, "files": {}}',
-        b'{"mode": "shadow", "share": 0.1, "files": {}}',
-        b'{"mode": "shadow", "files": {"a": 1}}',
-        b'{"mode": "shadow", "files": {}, "more": 1}',
-    ],
-)
-def test_what_is_no_rollout(body: bytes) -> None:
-    with pytest.raises(InvalidRequest):
-        read(body)

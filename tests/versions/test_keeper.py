@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import PolicyConflict, PolicyFault
+from gateway.errors import PolicyConflict, PolicyFault, StoreFault
 from gateway.policy.candidate import Trial
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
@@ -277,6 +277,12 @@ async def test_files_work_while_the_store_is_away(tmp_path: Path, own_server: Em
     assert await looks(b, a) == [4, 3], "b was behind: nobody can say whether its content is known, so it holds"
     a.edit(5)
     assert await looks(a) == [5]
+    a.edit(6)
+    assert await a.versions.reload()
+    assert a.attempts == 6
+    with pytest.raises(StoreFault):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    assert a.live.candidate is None
     await store.aclose()
 
 
