@@ -119,8 +119,8 @@ class PolicyInvalid(GatewayError):
 
     status, code, type = 422, "policy_invalid", "invalid_request_error"
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("the policy does not compile: " + "; ".join(faults), param="files")
+    def __init__(self, message: str, *, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
         self.faults = tuple(faults)
 
 

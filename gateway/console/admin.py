@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
@@ -29,7 +30,7 @@ def router(services: Services) -> APIRouter:
     """To add routes elsewhere: `api.include_router(...)` here; access is checked for all of them."""
     key = services.settings.admin_key
 
-    def operator(request: Request) -> None:
+    async def operator(request: Request) -> None:
         access.check(request.state.call, None if key is None else key.get_secret_value())
 
     api = APIRouter(prefix="/admin/v1", tags=["admin"], dependencies=[Depends(operator)])
@@ -39,12 +40,13 @@ def router(services: Services) -> APIRouter:
         """The detail of /readyz: policy, faults with their places, store, who is out and why, all replicas."""
         return await status.overview(services)
 
-    api.include_router(policies(services))
+    api.include_router(policies(services), prefix="/policies")
+    api.include_router(rollout(services), prefix="/policies/rollout")
     return api
 
 
 def policies(services: Services) -> APIRouter:
-    api, versions = APIRouter(prefix="/policies"), services.versions
+    api = APIRouter()
 
     @api.get("")
     async def get_policies() -> Mapping[str, Any]:
@@ -54,51 +56,57 @@ def policies(services: Services) -> APIRouter:
     @api.post("/reload")
     async def reload() -> Mapping[str, Any]:
         """Reads the folder now; 422 with every fault where it does not compile, and nothing changes."""
-        try:
-            changed = await versions.reload()
-        except PolicyFault as fault:
-            raise PolicyInvalid(fault.faults) from None
-        return {"changed": changed, **versions.state()}
+        with in_our_words():
+            changed = await services.versions.reload()
+        return {"changed": changed, **services.versions.state()}
 
-    @api.post("/rollout")
-    async def start_rollout(request: Request) -> Mapping[str, Any]:
+    return api
+
+
+def rollout(services: Services) -> APIRouter:
+    api, versions = APIRouter(), services.versions
+
+    @api.get("")
+    async def how_it_goes() -> Mapping[str, Any]:
+        """Over all replicas."""
+        return await status.rollout(services)
+
+    @api.post("")
+    async def start(request: Request) -> Mapping[str, Any]:
         """Puts a folder's files on trial on all replicas: in the shadow, or for a share of the sessions."""
         asked = read(await body(request, services.settings.max_body_bytes))
         files = {name: text.encode() for name, text in asked.files.items()}
-        try:
+        with in_our_words():
             candidate = await versions.roll_out(Trial("", asked.mode, asked.share), files)
-        except PolicyFault as fault:
-            raise PolicyInvalid(fault.faults) from None
-        except StoreFault as fault:
-            raise away(fault) from None
         return {"candidate": candidate.policy.version, "beside": services.policy.version}
 
-    @api.get("/rollout")
-    async def get_rollout() -> Mapping[str, Any]:
-        """How the trial goes, over all replicas."""
-        return await status.rollout(services)
-
-    @api.post("/rollout/stop")
-    async def stop_rollout() -> Mapping[str, Any]:
+    @api.post("/stop")
+    async def stop() -> Mapping[str, Any]:
         """Ends the trial everywhere; the policy in force stays."""
-        try:
+        with in_our_words():
             await versions.end_trial()
-        except StoreFault as fault:
-            raise away(fault) from None
         return {"in_force": services.policy.version}
 
-    @api.post("/rollout/promote")
+    @api.post("/promote")
     async def promote() -> Mapping[str, Any]:
         """The candidate becomes the policy in force everywhere; folders on disk are left as they are."""
-        try:
+        with in_our_words():
             version = await versions.promote()
-        except PolicyFault as fault:
-            raise PolicyInvalid(fault.faults) from None
-        except StoreFault as fault:
-            raise away(fault) from None
         return {"in_force": version, "folder": services.live.folder.version}
 
     return api
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """What goes wrong with policies becomes an answer: PolicyInvalid or NoCapacity."""
+    try:
+        yield
+    except PolicyFault as fault:
+        raise PolicyInvalid(f"the policy does not compile: {fault}", faults=fault.faults) from None
+    except StoreFault as fault:
+        told = f"the replicas share policies through the store: {fault}"
+        raise NoCapacity(told, retry_after=STORE_RETRY_AFTER_SECONDS) from None
 
 
 def read(raw: bytes) -> Rollout:
@@ -125,10 +133,6 @@ async def body(request: Request, most: int) -> bytes:
     except ClientDisconnect:
         raise InvalidRequest("the body ended early") from None
     return bytes(whole)
-
-
-def away(fault: StoreFault) -> NoCapacity:
-    return NoCapacity(f"the replicas share policies through the store: {fault}", retry_after=STORE_RETRY_AFTER_SECONDS)
 
 
 async def answer_invalid(request: Request, error: Exception) -> Response:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from gateway.console.admin import answer_invalid, away, body, read
-from gateway.errors import InvalidRequest, PolicyInvalid, RequestTooLarge, StoreFault
+from gateway.console.admin import answer_invalid, body, in_our_words, read
+from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, RequestTooLarge, StoreFault
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,18 @@ async def test_a_body_that_ends_early() -> None:
 
 async def test_every_fault_is_told() -> None:
     faults = ("routing.yaml:1:1: a: is wrong", "routing.yaml:2:1: b: is wrong")
-    answer = await answer_invalid(request(), PolicyInvalid(faults))
+    answer = await answer_invalid(request(), PolicyInvalid("it does not compile", faults=faults))
     error = json.loads(bytes(answer.body))["error"]
     assert (answer.status_code, error["code"], error["faults"]) == (422, "policy_invalid", list(faults))
 
 
 def test_a_store_that_is_away_is_a_matter_of_time() -> None:
-    error = away(StoreFault("it is degraded"))
-    assert error.status == 503
-    assert error.retry_after
+    with pytest.raises(NoCapacity) as raised, in_our_words():
+        raise StoreFault("it is degraded")
+    assert raised.value.retry_after
+
+
+def test_a_policy_that_does_not_compile_is_told_with_its_faults() -> None:
+    with pytest.raises(PolicyInvalid) as raised, in_our_words():
+        raise PolicyFault(["a", "b"])
+    assert raised.value.faults == ("a", "b")
