@@ -12,8 +12,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
@@ -37,6 +38,9 @@ Reason = Literal[
     "capability",
     "rule",
 ]
+OnStale = Literal["hold", "degrade", "spill"]
+PickerName = Literal["best", "weighted_random", "power_of_two"]
+SpillOrder = Literal["listed", "cheapest", "fastest"]
 Network = IPv4Network | IPv6Network
 
 
@@ -128,11 +132,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """First token within `ttft`, each later one within `tpot` (seconds), for a share `target` of the answers."""
+    """First token within `ttft`, each later one within `tpot`, all of it within `total` (seconds), for a share `target`
+    of the answers."""
 
     ttft: float | None = None
     tpot: float | None = None
     target: float = 0.99
+    total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One of the user's own words in `spill.when`: `signal` compared with `value`."""
+    """One of the user's own words in `spill.when` or `filters`: `signal` compared with `value`."""
 
     signal: str
     above: bool
@@ -168,6 +174,38 @@ class Spill:
     backends: tuple[str, ...]
     budget_usd_per_hour: float | None = None
     when: tuple[Threshold, ...] = ()
+    max_share: float | None = None
+    """The most of the rule's requests that may leave, over SHARE_WINDOW and all replicas."""
+    order: SpillOrder = "listed"
+
+
+@dataclass(frozen=True, slots=True)
+class Damp:
+    """A threshold of `spill.when` holds past `enter` times its value, until it is on the other side of `exit` times its
+    value; either state lasts at least `dwell` seconds."""
+
+    enter: float = 1.0
+    exit: float = 0.9
+    dwell: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityClass:
+    """What one class may do under a rule: fill `share` of a worker's limit, wait so long (None: as the rule says),
+    leave for bought APIs, and, as long as it waits, be turned away for a higher class."""
+
+    share: float
+    max_wait: float | None = None
+    spill: bool = True
+    shed: bool = True
+
+
+CLASSES: Mapping[Priority, PriorityClass] = {
+    "interactive": PriorityClass(1.0, shed=False),
+    "standard": PriorityClass(0.9),
+    "batch": PriorityClass(0.7),
+}
+"""What each class may do where a rule does not say otherwise (shares: decision.md, 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +218,59 @@ class Timeouts:
     total: float = 600.0
 
 
+class Condition(Protocol):
+    """A compiled `when`. Equal where the texts are."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def reads(self) -> frozenset[str]:
+        """What it looks at: `request.prompt_tokens`, `fleet.gpu_util`, ..."""
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """The request headers that it looks at, in lower case."""
+
+    def __call__(self, facts: Mapping[str, Mapping[str, object]]) -> bool:
+        """Whether it holds; what cannot be worked out, because a reading is unknown, does not. Raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Part of the week: `days` (0 is Monday) on which it begins, `begin` and `end` in minutes of the local day. One
+    that ends before it begins lasts over midnight."""
+
+    days: frozenset[int]
+    begin: int
+    end: int
+    timezone: tzinfo
+
+
+TokenBounds = tuple[int | None, int | None]
+"""Lowest and highest, both included; None is no bound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
-    model: str | None = None
-    endpoint: str | None = None
-    tenant: str | None = None
-    residency: Literal["any", "none"] | None = None
-    priority: Priority | None = None
+    """All that is set must hold; of the tuples of alternatives one. An empty tuple, and None, match everything."""
+
+    model: tuple[str, ...] = ()
+    """Globs."""
+    modality: tuple[str, ...] = ()
+    endpoint: tuple[str, ...] = ()
+    tenant: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
+    """The tenant has all of them."""
+    residency: str | None = None
+    """`any`, `none`, `local`, or a zone in which the data must stay."""
+    priority: tuple[Priority, ...] = ()
     stream: bool | None = None
+    prompt_tokens: TokenBounds | None = None
+    output_tokens: TokenBounds | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Name in lower case, and a glob for its value."""
+    time: tuple[Window, ...] = ()
+    when: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,16 +288,28 @@ class Rule:
     on_fields: Mapping[str, Literal["remove", "pass", "refuse"]]
     learned: bool = True
     """Whether the learned limit of a worker holds for it, or the fixed one."""
+    ranked: bool = False
+    """Whether its backends are tried in the order of their scores (`objective`), or as listed."""
+    scorers: tuple[tuple[str, float], ...] = (("load", 1.0),)
+    """Name of the scorer and its weight above 0."""
+    filters: tuple[Threshold, ...] = ()
+    picker: PickerName = "best"
+    damp: Damp = Damp()
+    on_stale: OnStale = "degrade"
+    classes: Mapping[Priority, PriorityClass] = field(default_factory=lambda: CLASSES)
+    max_cost: float | None = None
+    """USD; a request that may cost more is not sent to a bought API."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Who pays. `models` and `backends` are allow-lists; None allows all."""
+    """Who pays. `models` is an allow-list of globs; None allows all."""
 
     name: str
     models: tuple[str, ...] | None = None
     residency: Demand = Demand()
     priority: Priority = "interactive"
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +327,10 @@ class Policy:
     """Keyed hash of a key -> tenant name."""
     simulated: bool
     """True where every managed backend is a simulated one on loopback: only then does the key `demo` work."""
+    headers: frozenset[str] = frozenset()
+    """The request headers that its rules look at, in lower case: no other is kept for routing."""
+    affine: bool = False
+    """Whether any rule scores by the beginning of the prompt: else nobody works it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +385,12 @@ class UpstreamState:
     """The learned limit (GPU-us) for the model at hand; None: the upstream's own fixed limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
+    headroom: float | None = None
+    """What an API account has left of its rate limit, 0 to 1, as its last answers said; None: it does not tell."""
+    errors: float | None = None
+    """Share of its attempts that failed lately, as this replica saw; None: it had none."""
+    warm: frozenset[str] = frozenset()
+    """Models that it answered for lately, as this replica saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +439,12 @@ class GenRequest:
     """The known price-, scheduling- and retention-changing fields that this body carries."""
     client_id: str | None = None
     traceparent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that the policy's rules look at, names in lower case."""
+    session: str | None = None
+    """`X-Gateway-Session`."""
+    prefix: int | None = None
+    """A hash of the prompt's first blocks; None where no rule asks for it."""
 
 
 class Candidate(NamedTuple):

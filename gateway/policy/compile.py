@@ -8,52 +8,23 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.errors import PolicyFault
-from gateway.model import (
-    Demand,
-    Match,
-    Model,
-    Policy,
-    Price,
-    Rule,
-    Served,
-    Slo,
-    Speed,
-    Spill,
-    Tenant,
-    Timeouts,
-    Tls,
-    Upstream,
-)
+from gateway.model import Model, Policy, Price, Served, Speed, Tenant, Tls, Upstream
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
+from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import (
-    LocalBackend,
-    LocalUpstream,
-    ManagedBackend,
-    ManagedUpstream,
-    ModelIn,
-    RouteIn,
-    RuleIn,
-    SloIn,
-    SpillIn,
-    TenantIn,
-)
+from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, ManagedUpstream, ModelIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.sources import Sources, read_sources
-from gateway.policy.words import threshold
 from gateway.routing.estimate import MANAGED_UNIT
 from gateway.routing.priors import prior_limit_us, speed_of
-from gateway.routing.residency import parse_demand
+from gateway.routing.scorers import AFFINE
 
 DEMO_KEY = "demo"
 """Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
-WAIT_WHERE_NOTHING_SPILLS = 20.0
-"""Default `max_wait` in seconds; 0 where spill is allowed: waiting before a spill buys little."""
 _US = 1_000_000
-_MS = 1_000
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 """Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
 
@@ -114,16 +85,19 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
     sound = sources.backends.sound.values()
     backends = {backend.name: _upstreams(backend, keys, secured.get(backend.name)) for backend in sound}
     tenants = sources.tenants.sound.values()
+    rules = tuple(compile_rule(rule, sources.route(rule), names) for rule in sources.rules.sound.values())
     return Policy(
         version=version,
         zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),
         backends=MappingProxyType(backends),
         upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
         models=MappingProxyType({m.name: _model(m, names) for m in sources.models.sound.values()}),
-        rules=tuple(_rule(rule, sources.route(rule), names) for rule in sources.rules.sound.values()),
+        rules=rules,
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
         keys=MappingProxyType({key: tenant.name for tenant in tenants for key in _keys(tenant)}),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
+        headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
+        affine=any(name in AFFINE for rule in rules for name, _ in rule.scorers),
     )
 
 
@@ -186,51 +160,15 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
     )
 
 
-def _demand(text: str | None, zones: frozenset[str]) -> Demand:
-    return parse_demand(text, zones, param="residency")
-
-
 def _model(model: ModelIn, zones: frozenset[str]) -> Model:
     served = tuple(
         Served(s.backend, s.as_, None if s.price is None else Price(**s.price.model_dump())) for s in model.served_by
     )
-    return Model(model.name, model.modality, served, _demand(model.residency, zones))
-
-
-def _rule(rule: RuleIn, route: RouteIn, zones: frozenset[str]) -> Rule:
-    wait = 0.0 if route.spill is not None else WAIT_WHERE_NOTHING_SPILLS
-    timeouts = {} if route.timeouts is None else route.timeouts.model_dump(exclude_none=True)
-    return Rule(
-        name=rule.name,
-        match=Match(**rule.match.model_dump()),
-        backends=route.backends or (),
-        slo=_slo(route.slo),
-        max_wait=wait if route.max_wait is None else route.max_wait,
-        spill=None if route.spill is None else _spill(route.spill),
-        fallback=route.fallback,
-        attempts=route.attempts,
-        timeouts=Timeouts(**timeouts),
-        residency=_demand(route.residency, zones),
-        on_fields=MappingProxyType({str(name): action for name, action in route.fields.items()}),
-        learned=route.limit == "learned",
-    )
-
-
-def _slo(slo: SloIn | None) -> Slo:
-    if slo is None:
-        return Slo()
-    ttft, tpot = (None if ms is None else ms / _MS for ms in (slo.ttft_ms, slo.tpot_ms))
-    return Slo(ttft, tpot, slo.target)
-
-
-def _spill(spill: SpillIn) -> Spill:
-    written = {} if spill.when is None else spill.when.model_dump(exclude_none=True)
-    when = tuple(threshold(signal, comparison) for signal, comparison in written.items())
-    return Spill(spill.backends, spill.budget_usd_per_hour, when)
+    return Model(model.name, model.modality, served, demand(model.residency, zones))
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
-    return Tenant(tenant.name, tenant.models, _demand(tenant.residency, zones), tenant.priority)
+    return Tenant(tenant.name, tenant.models, demand(tenant.residency, zones), tenant.priority, frozenset(tenant.tags))
 
 
 def _keys(tenant: TenantIn) -> tuple[str, ...]:

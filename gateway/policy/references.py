@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.errors import ResidencyUnknown
 from gateway.policy.source import Document, Fault, Path, dotted
 from gateway.policy.validate import nearest
+from gateway.routing.globs import fits
 from gateway.routing.residency import parse_demand
 
 
@@ -35,6 +35,6 @@ def demand_faults(document: Document, path: Path, text: str | None, zones: froze
         yield document.fault(path, error.message.removeprefix("residency: "))
 
 
-def matching(glob: str | None, names: Iterable[str]) -> frozenset[str]:
-    """The names that `glob` stands for; None stands for all."""
-    return frozenset(name for name in names if glob is None or fnmatchcase(name, glob))
+def matching(globs: Sequence[str] | None, names: Iterable[str]) -> frozenset[str]:
+    """The names that one of `globs` stands for; None stands for all."""
+    return frozenset(name for name in names if fits(name, globs or ()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.policy.match_schema import MatchIn
 from gateway.policy.references import demand_faults, matching, repeated, unknown
-from gateway.policy.schema import ManagedBackend, MatchIn, RouteIn
+from gateway.policy.route_schema import RouteIn
+from gateway.policy.schema import ManagedBackend
 from gateway.policy.source import Fault, Path, dotted
 from gateway.policy.sources import Sources
 
@@ -35,14 +37,50 @@ def rule_faults(sources: Sources) -> Iterator[Fault]:
     document = sources.rules.document
     yield from repeated(document, [(("rules", i, "name"), r.name) for i, r in sources.rules.sound.items()])
     yield from _unreachable(sources)
+    yield from _use_faults(sources)
     for index, rule in sources.rules.sound.items():
-        path: Path = ("rules", index, "match")
-        if rule.match.tenant is not None:
-            yield from unknown(document, (*path, "tenant"), "tenant", rule.match.tenant, sources.tenants.names)
-        models = sources.models.names
-        if rule.match.model is not None and models is not None and not matching(rule.match.model, models):
-            yield from unknown(document, (*path, "model"), "model", rule.match.model, models)
+        yield from _match_faults(sources, index, rule.match)
         yield from _route_faults(sources, index)
+
+
+def _match_faults(sources: Sources, index: int, match: MatchIn) -> Iterator[Fault]:
+    """Names in a match that the folder does not have."""
+    document, path = sources.rules.document, ("rules", index, "match")
+    for j, tenant in enumerate(match.tenant or ()):
+        yield from unknown(document, (*path, "tenant", j), "tenant", tenant, sources.tenants.names)
+    for j, tag in enumerate(match.tags or ()):
+        yield from unknown(document, (*path, "tags", j), "tag", tag, sources.tags)
+    models = sources.models.names
+    for j, glob in enumerate(match.model or ()):
+        if models is not None and not matching((glob,), models):
+            yield from unknown(document, (*path, "model", j), "model", glob, models)
+    if match.residency is not None and sources.zone_names is not None:
+        known = sources.zone_names | {"any", "none", "local"}
+        yield from unknown(document, (*path, "residency"), "zone", match.residency, known)
+
+
+def _use_faults(sources: Sources) -> Iterator[Fault]:
+    """Routes that are used and not there, and circles of routes that use each other."""
+    document, named = sources.rules.document, sources.named
+    if named is None:
+        return
+    known = frozenset(named)
+    users: list[tuple[Path, RouteIn]] = [(("named", name), route) for name, route in named.items()]
+    users += [(("rules", index, "route"), rule.route) for index, rule in sources.rules.sound.items()]
+    for path, route in users:
+        if route.use is not None:
+            yield from unknown(document, (*path, "use"), "route", route.use, known)
+    for name in named:
+        seen, after = [name], named[name].use
+        while after is not None and after in named and after not in seen:
+            seen.append(after)
+            after = named[after].use
+        if after == name:
+            said = f"goes round in a circle: {' uses '.join([*seen, name])}"
+            yield document.fault(("named", name, "use"), said)
+    if sources.defaults is not None and sources.defaults.use is not None:
+        said = "has no effect: `defaults` hold for every rule already; write the keys out"
+        yield document.fault(("defaults", "use"), said, key=True)
 
 
 def tenant_faults(sources: Sources) -> Iterator[Fault]:
@@ -55,7 +93,7 @@ def tenant_faults(sources: Sources) -> Iterator[Fault]:
         path: Path = ("tenants", index)
         yield from demand_faults(document, (*path, "residency"), tenant.residency, sources.zone_names)
         for j, glob in enumerate(tenant.models or ()):
-            if sources.models.names is not None and not matching(glob, sources.models.names):
+            if sources.models.names is not None and not matching((glob,), sources.models.names):
                 yield from unknown(document, (*path, "models", j), "model", glob, sources.models.names)
         for j, keyed_hash in enumerate(tenant.keys):
             at: Path = (*path, "keys", j)
@@ -87,9 +125,9 @@ def _route_faults(sources: Sources, index: int) -> Iterator[Fault]:
             if key == "spill" and backend is not None and backend.kind != "managed":
                 yield document.fault(at, f"`{name}` is local; requests spill to backends of `kind: managed`")
             elif backend is not None and not _serves(sources, name, rule.match):
-                glob = rule.match.model or "*"
+                globs = "` or `".join(rule.match.model or ("*",))
                 yield document.fault(
-                    at, f"`{name}` serves no model that matches `{glob}`; see `served_by` in models.yaml"
+                    at, f"`{name}` serves no model that matches `{globs}`; see `served_by` in models.yaml"
                 )
 
 
@@ -124,11 +162,20 @@ def _unreachable(sources: Sources) -> Iterator[Fault]:
 
 
 def _covers(wide: MatchIn, narrow: MatchIn, models: frozenset[str] | None) -> bool:
-    """Whether `wide` matches every request that `narrow` does; models outside the folder are 404 anyway."""
-    for key in ("endpoint", "tenant", "residency", "priority", "stream"):
-        wanted = getattr(wide, key)
-        if wanted is not None and wanted != getattr(narrow, key):
+    """Whether `wide` surely matches every request that `narrow` does; models outside the folder are 404 anyway."""
+    for key in MatchIn.model_fields:
+        wanted, given = getattr(wide, key), getattr(narrow, key)
+        if key == "model" or wanted is None or wanted == given:
+            continue
+        if not isinstance(wanted, tuple) or given is None or not _within(key, wanted, given):
             return False
     if wide.model is None or wide.model == narrow.model:
         return True
     return models is not None and matching(narrow.model, models) <= matching(wide.model, models)
+
+
+def _within(key: str, wide: tuple[object, ...], narrow: tuple[object, ...]) -> bool:
+    """Of alternatives the longer list is the wider one; of tags, which must all be there, the shorter one."""
+    if key == "time":
+        return False
+    return set(wide) <= set(narrow) if key == "tags" else set(narrow) <= set(wide)

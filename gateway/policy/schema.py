@@ -8,39 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Outcome, Priority, Reason
+from gateway.policy.route_schema import RoutingFile
+from gateway.policy.strict import Strict
 from gateway.policy.words import (
     HOST,
     KEYED_HASH,
-    Comparison,
     Count,
     Duration,
     Glob,
-    KnownField,
     ModelName,
     Name,
-    Names,
     Networks,
     NotNegative,
     Positive,
-    Share,
-    ShareComparison,
     ZoneName,
 )
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        serialize_by_alias=True,
-    )
-
 
 # backends.yaml
 
@@ -214,123 +199,6 @@ class ModelsFile(Strict):
     models: Annotated[tuple[ModelIn, ...], Field(min_length=1)]
 
 
-# routing.yaml
-
-
-class MatchIn(Strict):
-    """All of what is written must hold; nothing written matches everything."""
-
-    model: Glob | None = None
-    """A model name, `*` and `?` stand for anything."""
-    endpoint: EndpointName | None = None
-    """The path without its /v1/."""
-    tenant: Name | None = None
-    residency: Literal["any", "none"] | None = None
-    """`any`: requests under some residency demand; `none`: those under none."""
-    priority: Priority | None = None
-    stream: bool | None = None
-
-
-class SloIn(Strict):
-    """What a good answer is."""
-
-    ttft_ms: Positive | None = None
-    """Longest time to the first token."""
-    tpot_ms: Positive | None = None
-    """Longest mean time per later token."""
-    target: Share = 0.99
-    """Share of the answers that must meet both."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> SloIn:
-        if self.ttft_ms is None and self.tpot_ms is None:
-            raise ValueError("must set `ttft_ms`, `tpot_ms` or both")
-        return self
-
-
-class When(Strict):
-    """Thresholds on means over the healthy workers of the route's local backends with a fresh reading.
-
-    A signal that no worker publishes is unknown and never counts.
-    """
-
-    queue_depth: Comparison | None = None
-    """Requests waiting in a worker's own queue."""
-    gpu_util: ShareComparison | None = None
-    """0 to 1."""
-    kv_util: ShareComparison | None = None
-    """0 to 1."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> When:
-        if self.queue_depth is None and self.gpu_util is None and self.kv_util is None:
-            raise ValueError("must set at least one of `queue_depth`, `gpu_util`, `kv_util`")
-        return self
-
-
-class SpillIn(Strict):
-    """Managed backends that take what the local ones have no room for."""
-
-    backends: Names
-    budget_usd_per_hour: NotNegative | None = None
-    """The most this route may spend there in an hour."""
-    when: When | None = None
-    """Spill also while ANY of these holds."""
-
-
-class TimeoutsIn(Strict):
-    """Each has a default: connect 2s, first_byte 5m, idle 60s, total 10m."""
-
-    connect: Duration | None = None
-    first_byte: Duration | None = None
-    idle: Duration | None = None
-    """The longest silence between two pieces of an answer."""
-    total: Duration | None = None
-
-    @model_validator(mode="after")
-    def above_zero(self) -> TimeoutsIn:
-        if any(getattr(self, name) == 0 for name in self.model_fields_set):
-            raise ValueError("must be longer than 0 each; leave one out for its default")
-        return self
-
-
-class RouteIn(Strict):
-    """Where matching requests go. What is not written comes from `defaults`, key by key; `null` means none."""
-
-    backends: Names | None = None
-    """Tried in this order."""
-    slo: SloIn | None = None
-    limit: Literal["learned", "fixed"] = "learned"
-    """How much a worker may hold. `learned`: what the strictest SLO of its traffic allows, found out from its answers.
-    `fixed`: its `limit_work_s`, or the documented prior; so too where no rule has an `slo`."""
-    max_wait: Duration | None = None
-    """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
-    spill: SpillIn | None = None
-    fallback: tuple[Name, ...] = ()
-    """Backends to try where no worker of `backends` is up; default: none."""
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    """Upstreams tried per request, the first one included."""
-    timeouts: TimeoutsIn | None = None
-    residency: str | None = None
-    """Where the data of every matching request must stay: `local`, a zone, or several separated by commas."""
-    fields: dict[KnownField, Literal["pass", "remove", "refuse"]] = {}
-    """What to do with body fields that change price, scheduling or retention."""
-
-
-class RuleIn(Strict):
-    name: Name
-    match: MatchIn = MatchIn()
-    route: RouteIn = RouteIn()
-
-
-class RoutingFile(Strict):
-    """routing.yaml: ordered rules; the first that matches decides."""
-
-    defaults: RouteIn = RouteIn()
-    """For every rule that does not say otherwise."""
-    rules: Annotated[tuple[RuleIn, ...], Field(min_length=1)]
-
-
 # tenants.yaml
 
 
@@ -346,6 +214,8 @@ class TenantIn(Strict):
     """Where its data must stay: `local`, a zone, or several separated by commas."""
     priority: Priority = "interactive"
     """The highest it may ask for."""
+    tags: tuple[Name, ...] = ()
+    """What rules may match it by."""
 
     @model_validator(mode="after")
     def has_a_key(self) -> TenantIn:

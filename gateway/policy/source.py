@@ -68,7 +68,16 @@ class Document:
             path = path[:-1]
         return self.values.get(path, START)
 
+    def _written(self, path: Path) -> Path:
+        """`path` without the places in lists that are none: one value may stand where a list may."""
+        made: Path = ()
+        for part in path:
+            if part != 0 or (*made, part) in self.values or made not in self.values:
+                made = (*made, part)
+        return made
+
     def fault(self, path: Path, text: str, *, key: bool = False) -> Fault:
+        path = self._written(path)
         return Fault(self.file, self.at(path, key=key), dotted(path), text)
 
 

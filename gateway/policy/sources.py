@@ -10,20 +10,11 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.policy.folder import Folder
-from gateway.policy.schema import (
-    FILES,
-    Backend,
-    LocalBackend,
-    ManagedBackend,
-    ModelIn,
-    RouteIn,
-    RuleIn,
-    TenantIn,
-    Zone,
-)
+from gateway.policy.route_schema import RouteIn, RuleIn
+from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
 from gateway.policy.source import Document, Fault, Path
 from gateway.policy.validate import Items, read, shape_faults
-from gateway.policy.words import ZoneName
+from gateway.policy.words import Name, ZoneName
 
 _BACKEND: TypeAdapter[LocalBackend | ManagedBackend] = TypeAdapter(Backend)
 _MODEL = TypeAdapter(ModelIn)
@@ -31,6 +22,7 @@ _RULE = TypeAdapter(RuleIn)
 _TENANT = TypeAdapter(TenantIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
 _ROUTE = TypeAdapter(RouteIn)
+_NAMED: TypeAdapter[dict[str, RouteIn]] = TypeAdapter(dict[Name, RouteIn])
 T = TypeVar("T")
 
 
@@ -44,6 +36,8 @@ class Sources:
     """None where they cannot be read: then a zone's name cannot be judged."""
     defaults: RouteIn | None
     """None where they cannot be read: then what a rule inherits cannot be judged."""
+    named: Mapping[str, RouteIn] | None
+    """None where they cannot be read."""
 
     @property
     def zone_names(self) -> frozenset[str] | None:
@@ -52,20 +46,42 @@ class Sources:
             return None
         return frozenset(self.zones).union(*(zone.within for zone in self.zones.values()))
 
+    @property
+    def tags(self) -> frozenset[str] | None:
+        """All tags that a tenant has; None where a tenant cannot be read."""
+        if self.tenants.names is None or len(self.tenants.sound) < len(self.tenants.names):
+            return None
+        return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
+
     def backend(self, name: str) -> LocalBackend | ManagedBackend | None:
         return next((backend for backend in self.backends.sound.values() if backend.name == name), None)
 
+    def lineage(self, route: RouteIn) -> list[tuple[Path, RouteIn]]:
+        """What `route` inherits from, nearest first: the routes that it uses, each once, then `defaults`."""
+        found: dict[Path, RouteIn] = {}
+        name = route.use
+        while name is not None and name in (self.named or {}) and ("named", name) not in found:
+            found[("named", name)] = (self.named or {})[name]
+            name = found[("named", name)].use
+        if self.defaults is not None:
+            found[("defaults",)] = self.defaults
+        return list(found.items())
+
     def route(self, rule: RuleIn) -> RouteIn:
-        """The rule's route with `defaults` filled in, key by key."""
-        if self.defaults is None:
-            return rule.route
-        inherited = self.defaults.model_fields_set - rule.route.model_fields_set
-        return rule.route.model_copy(update={name: getattr(self.defaults, name) for name in inherited})
+        """The rule's route with all that it inherits filled in, key by key."""
+        made = rule.route
+        for _, base in self.lineage(rule.route):
+            inherited = base.model_fields_set - made.model_fields_set
+            made = made.model_copy(update={name: getattr(base, name) for name in inherited})
+        return made
 
     def route_path(self, index: int, key: str) -> Path:
-        """Where a key of the route of rule `index` is written: in the rule itself or in `defaults`."""
-        if key not in self.rules.sound[index].route.model_fields_set and self.defaults is not None:
-            return ("defaults", key)
+        """Where a key of the route of rule `index` is written: in the rule itself or in what it inherits from."""
+        route = self.rules.sound[index].route
+        if key not in route.model_fields_set:
+            for path, base in self.lineage(route):
+                if key in base.model_fields_set:
+                    return (*path, key)
         return ("rules", index, "route", key)
 
 
@@ -82,6 +98,7 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
         tenants=read(tenants, "tenants", _TENANT) if tenants else _no_tenants(),
         zones=_part(backends, "zones", _ZONES, {}),
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
+        named=_part(routing, "named", _NAMED, {}),
     ), faults
 
 

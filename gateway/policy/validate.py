@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.policy.schema import Strict
 from gateway.policy.source import Document, Fault, Path, printable
+from gateway.policy.strict import Strict
 from gateway.policy.words import PATTERNS
 
 T = TypeVar("T")

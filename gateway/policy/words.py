@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import ip_interface, ip_network
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gateway.model import Threshold
 
@@ -16,6 +20,8 @@ ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 GLOB: Final = r"^[A-Za-z0-9._:/*?\[\]!-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
+HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
+CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
@@ -26,6 +32,8 @@ PATTERNS: Final = {
     GLOB: "must be a model name in which `*` and `?` stand for anything",
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
+    HEADER: "must be the name of a header: letters, digits and `-`",
+    CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
 }
 """What to say where a pattern does not match."""
 
@@ -66,6 +74,28 @@ def _comparison(value: Any) -> Any:
     return value
 
 
+def _listed(value: Any) -> Any:
+    """One value stands for a list of one."""
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+@dataclass(frozen=True)
+class _OrOne:
+    """Shows editors that one value may stand where a list may."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        listed = handler(schema)
+        return {"anyOf": [listed, listed["items"]]}
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError("unknown time zone; write an IANA name such as UTC or Europe/Berlin") from None
+    return name
+
+
 def _share(comparison: str) -> str:
     if threshold("", comparison).value > 1:
         raise ValueError('is a share from 0 to 1: write "> 0.95" for 95 %')
@@ -83,6 +113,12 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Positive = Annotated[float, Field(gt=0, le=_MOST)]
 NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+WholeShare = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T")
+OneOrMore = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(_listed), _OrOne()]
+HeaderName = Annotated[str, Field(pattern=HEADER)]
+Clock = Annotated[str, Field(pattern=CLOCK)]
+Timezone = Annotated[str, AfterValidator(_timezone)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
 Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema({"type": "string", "pattern": COMPARISON})]

@@ -19,6 +19,7 @@ PACE_RATE = 0.05
 PACE_MOST = 100.0
 """No correction goes further: a hung attempt must not poison the estimate."""
 _MS = 1000.0
+_US = 1e6
 
 
 class Pace(NamedTuple):
@@ -61,6 +62,11 @@ def forecast(one: Candidate, request: GenRequest, inflight: int, learned: Learne
         first, each, price = MANAGED_FIRST_SECONDS, MANAGED_EACH_SECONDS, one.price
     first, each = first * pace.first, each * pace.each
     return Forecast(prompt, output, first, each, first + each * max(0, output // request.n - 1), price)
+
+
+def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:
+    """Seconds until `work` fits under `limit` (GPU-us): a busy worker does a GPU-second of leased work in a second."""
+    return max(0, leased + outside + min(work, limit) - limit) / _US
 
 
 def correct(pace: Pace, said: Forecast, first: float | None, each: float | None) -> Pace:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from gateway.model import Learned, Policy, Rule, Slo, Upstream
+from gateway.routing.globs import fits
 from gateway.routing.limit import bounds, clamp, expected_limit_us, guarding
 
 
@@ -43,7 +43,7 @@ def sends(rule: Rule, backend: str, model: str) -> bool:
         rule.learned
         and (rule.slo.ttft is not None or rule.slo.tpot is not None)
         and (backend in rule.backends or backend in rule.fallback)
-        and (rule.match.model is None or fnmatchcase(model, rule.match.model))
+        and fits(model, rule.match.model)
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from gateway.errors import ModelNotAllowed, ModelNotFound
-from gateway.model import Demand, GenRequest, Match, Model, Policy, Rule, Tenant
+from gateway.model import Demand, GenRequest, Model, Policy, Rule, Tenant
 from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
+from gateway.routing.globs import fits
+from gateway.routing.matching import matches
 from gateway.routing.residency import strictest
 
 
@@ -49,26 +49,15 @@ def find_model(asked: Asked, policy: Policy) -> Model:
 
 def may_use(tenant: Tenant, model: str) -> bool:
     """Whether the tenant's allow-list holds this model; no list allows all."""
-    return tenant.models is None or any(fnmatchcase(model, glob) for glob in tenant.models)
+    return tenant.models is None or fits(model, tenant.models)
 
 
 def find_rule(asked: Asked, demand: Demand, policy: Policy) -> Rule:
     """First match wins."""
     for rule in policy.rules:
-        if matches(rule.match, asked, demand):
+        if matches(rule.match, asked, demand, policy.zones):
             return rule
     raise ModelNotFound("no rule of the policy matches this request", param="model")
-
-
-def matches(match: Match, asked: Asked, demand: Demand) -> bool:
-    return (
-        (match.model is None or fnmatchcase(asked.model, match.model))
-        and (match.endpoint is None or match.endpoint == asked.endpoint)
-        and (match.tenant is None or match.tenant == asked.tenant.name)
-        and (match.residency is None or (match.residency == "any") is bool(demand))
-        and (match.priority is None or match.priority == asked.priority)
-        and (match.stream is None or match.stream is asked.stream)
-    )
 
 
 def spill_word(rule: Rule, board: Board) -> str | None:

@@ -5,7 +5,7 @@ Live load is not here: the pick adds it in the same step that takes the lease (`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.model import UpstreamState
 from gateway.routing.estimate import Estimate
@@ -24,6 +24,24 @@ def cheapness(ask: Estimate, _: UpstreamState) -> float:
 SCORERS: tuple[tuple[str, float, Callable[[Estimate, UpstreamState], float]], ...] = (("cheapness", 1.0, cheapness),)
 """A new scorer is a function, a row here (name, weight, function), and a row in its table test. It sees the request
 through its estimate, which is made once for all candidates of a backend."""
+
+
+AFFINE = frozenset({"prefix", "session"})
+"""Scorers that need a hash of the prompt's beginning."""
+OBJECTIVES: Mapping[str, Mapping[str, float]] = {
+    "cost": {"price": 1.0, "load": 0.5},
+    "latency": {"ttft": 1.0, "wait": 0.5, "load": 0.5},
+}
+"""What each objective weighs; several add up by their own weights."""
+
+
+def weights(objective: Mapping[str, float], written: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Scorer -> weight above 0: the objective's, replaced by what is written; `load` alone where there is neither."""
+    made: dict[str, float] = {} if objective or "load" in written else {"load": 1.0}
+    for aim, share in objective.items():
+        for name, weight in OBJECTIVES[aim].items():
+            made[name] = made.get(name, 0.0) + share * weight
+    return tuple((name, weight) for name, weight in {**made, **written}.items() if weight > 0)
 
 
 def score(ask: Estimate, state: UpstreamState) -> float:

@@ -11,7 +11,7 @@ STRICT, LOOSE = Slo(0.5, 0.02), Slo(5.0, 0.1)
 def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
     served = (Served("gpu", "real"), Served("api", "real", PRICE))
     made = policy(
-        rules=(rule("a", match=Match(model="a"), slo=STRICT), rule("b", match=Match(model="b"), slo=LOOSE)),
+        rules=(rule("a", match=Match(model=("a",)), slo=STRICT), rule("b", match=Match(model=("b",)), slo=LOOSE)),
         models={name: Model(name, "text", served) for name in ("a", "b")},
     )
     seen = board(made, w1={"leased": 1_000_000})

@@ -6,16 +6,20 @@ from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from gateway.errors import PolicyFault
 from gateway.model import (
+    CLASSES,
+    Damp,
     Demand,
     EndpointName,
     Match,
     Model,
     Price,
+    PriorityClass,
     Served,
     Slo,
     Speed,
@@ -23,6 +27,7 @@ from gateway.model import (
     Tenant,
     Threshold,
     Timeouts,
+    Window,
 )
 from gateway.policy.compile import compile_folder
 from gateway.policy.words import KnownField
@@ -74,7 +79,7 @@ def test_what_a_backend_speaks_is_its_own_word_or_that_of_its_kind() -> None:
 def test_a_rule_may_match_any_endpoint(endpoint: str) -> None:
     match = 'match: {model: "llama-*", tenant: acme'
     policy = compiled(changed(R, match, f"{match}, endpoint: {endpoint}"))
-    assert policy.rules[1].match.endpoint == endpoint
+    assert policy.rules[1].match.endpoint == (endpoint,)
 
 
 def test_rules_take_from_defaults_what_they_do_not_say() -> None:
@@ -82,7 +87,7 @@ def test_rules_take_from_defaults_what_they_do_not_say() -> None:
     assert flagged.match == Match(residency="any")
     assert (flagged.backends, flagged.max_wait, flagged.spill) == (("h100",), 20.0, None)
     assert flagged.timeouts == Timeouts(connect=0.5)
-    assert chat.match == Match(model="llama-*", tenant="acme")
+    assert chat.match == Match(model=("llama-*",), tenant=("acme",))
     assert (chat.slo, chat.max_wait, chat.attempts) == (Slo(1.0, 0.04, 0.95), 0.0, 3)
     assert chat.spill == Spill(
         ("gmi",),
@@ -188,3 +193,70 @@ def test_the_known_fields_are_those_that_routing_knows() -> None:
 def test_a_folder_that_is_not_there_is_a_fault_not_a_crash(tmp_path: Path) -> None:
     with pytest.raises(PolicyFault, match=r"backends\.yaml:1:1: \(file\): is missing"):
         compile_folder(tmp_path / "nowhere", ENV)
+
+
+WIDE = """
+  - name: night-batch
+    match:
+      model: ["llama-*", "llama-3*"]
+      priority: [batch, standard]
+      tags: [research]
+      residency: eu
+      prompt_tokens: {min: 10, max: 8000}
+      output_tokens: {max: 500}
+      headers: {X-Team: "blue*"}
+      time: {days: [sat, sun], from: "22:00", to: "06:00", timezone: Europe/Berlin}
+    route:
+      use: careful
+      objective: {cost: 1.0, latency: 0.5}
+      scorers: {prefix: 2, load: 0}
+      filters: {gpu_util: "< 0.95", headroom: "> 0.1"}
+      picker: power_of_two
+      classes: {batch: {share: 0.5, spill: false}}
+      max_cost_usd: 0.5
+      spill: {backends: [gmi], order: cheapest, max_share: 0.2, when: {predicted_wait_ms: "> 500", price_usd: "< 0.01"}}
+      damp: {enter: 1.1, exit: 0.8, dwell: 5s}
+      on_stale: hold
+"""
+NAMED = """named:
+  careful: {use: slow, attempts: 1}
+  slow: {max_wait: 90s, attempts: 7, slo: {total_ms: 60000}}
+rules:
+"""
+
+
+def test_every_key_of_the_language_arrives() -> None:
+    tagged = changed(T, "    models:", "    tags: [research]\n    models:")
+    written = tagged | {R: GOOD[R].replace("rules:\n", f"{NAMED}{WIDE}", 1)}
+    rule, acme = compiled(written).rules[0], compiled(written).tenants["acme"]
+    weekend = Window(frozenset({5, 6}), 22 * 60, 6 * 60, ZoneInfo("Europe/Berlin"))
+    assert rule.match == Match(
+        model=("llama-*", "llama-3*"),
+        tags=frozenset({"research"}),
+        residency="eu",
+        priority=("batch", "standard"),
+        prompt_tokens=(10, 8000),
+        output_tokens=(None, 500),
+        headers=(("x-team", "blue*"),),
+        time=(weekend,),
+    )
+    assert acme.tags == {"research"}
+    assert (rule.attempts, rule.max_wait, rule.slo.total) == (1, 90.0, 60.0)  # nearest first: careful, slow, defaults
+    assert rule.ranked
+    assert dict(rule.scorers) == {"price": 1.0, "ttft": 0.5, "wait": 0.25, "prefix": 2.0}
+    assert [(t.signal, t.above, t.value) for t in rule.filters] == [("gpu_util", False, 0.95), ("headroom", True, 0.1)]
+    assert rule.picker == "power_of_two"
+    assert rule.classes == {**CLASSES, "batch": PriorityClass(0.5, spill=False)}
+    assert rule.max_cost == 0.5
+    assert rule.spill is not None
+    assert (rule.spill.order, rule.spill.max_share) == ("cheapest", 0.2)
+    assert [t.signal for t in rule.spill.when] == ["predicted_wait_ms", "price_usd"]
+    assert (rule.damp, rule.on_stale) == (Damp(1.1, 0.8, 5.0), "hold")
+    assert (compiled(written).headers, compiled(written).affine) == ({"x-team"}, True)
+
+
+def test_what_is_not_written_has_the_documented_default() -> None:
+    rule, policy = compiled().rules[2], compiled()
+    assert (rule.scorers, rule.ranked, rule.filters, rule.picker) == ((("load", 1.0),), False, (), "best")
+    assert (rule.damp, rule.on_stale, rule.classes, rule.max_cost) == (Damp(), "degrade", CLASSES, None)
+    assert (policy.headers, policy.affine) == (frozenset(), False)

@@ -26,7 +26,7 @@ def two_rules(**chat: object) -> Policy:
     return policy(
         GPU,
         (
-            rule("batch", match=Match(priority="batch"), slo=BATCH),
+            rule("batch", match=Match(priority=("batch",)), slo=BATCH),
             rule("flagged", match=Match(residency="any")),
             rule("chat", **{"slo": CHAT, **chat}),
         ),
@@ -50,7 +50,7 @@ def test_the_strictest_slo_seen_lately_guards_the_pool() -> None:
     "change",
     [
         {"learned": False},
-        {"match": Match(model="other-*")},
+        {"match": Match(model=("other-*",))},
         {"backends": ("gpu2",)},
         {"slo": Slo()},
     ],
@@ -97,7 +97,7 @@ def test_the_shared_scale_moves_as_far_as_any_worker_needs() -> None:
 
 def test_decide_holds_learned_rules_to_the_learned_limit_and_fixed_ones_to_the_fixed() -> None:
     made = policy(
-        GPU, (rule("chat", match=Match(priority="interactive"), slo=CHAT), rule("own", slo=CHAT, learned=False))
+        GPU, (rule("chat", match=Match(priority=("interactive",)), slo=CHAT), rule("own", slo=CHAT, learned=False))
     )
     states = {name: UpstreamState(one) for name, one in made.upstreams.items()}
     board = Board(made, Snapshot(100.0, states, scales={("gpu", "m"): 0.5}))

@@ -59,11 +59,12 @@ def much_alike(draw: st.DrawFn) -> list[GenRequest]:
 
 matchings = st.builds(
     Match,
-    model=st.none() | st.sampled_from(["m", "m*", "x*"]),
-    endpoint=st.none() | st.just("chat/completions"),
-    tenant=st.none() | st.sampled_from(["t", "u"]),
-    residency=st.none() | st.sampled_from(["any", "none"]),
-    priority=st.none() | st.sampled_from(["standard", "batch"]),
+    model=st.sampled_from([(), ("m",), ("m*",), ("x*",), ("x*", "m")]),
+    endpoint=st.sampled_from([(), ("chat/completions",), ("completions",)]),
+    tenant=st.sampled_from([(), ("t",), ("u",), ("u", "t")]),
+    tags=st.sampled_from([frozenset(), frozenset({"beta"})]),
+    residency=st.sampled_from([None, "any", "none", "local", "eu", "de", "us"]),
+    priority=st.sampled_from([(), ("standard",), ("batch",), ("batch", "interactive")]),
     stream=st.none() | st.booleans(),
 )
 conditions = st.fixed_dictionaries(
@@ -115,7 +116,7 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
     if model is None or (tenant.models is not None and not any(fnmatchcase(model.name, g) for g in tenant.models)):
         return None, drops
     wanted = strictest(asked.residency, tenant.residency, model.residency)
-    chosen = next(one for one in policy.rules if fits(one.match, asked, bool(wanted)))
+    chosen = next(one for one in policy.rules if fits(one.match, asked, wanted, board))
     demand = strictest(wanted, chosen.residency)
     served_by = {served.backend: served for served in model.served_by}
 
@@ -152,13 +153,17 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
     return (Told(chosen.name, demand, permitted, primary, overflow) if primary or overflow else None), found
 
 
-def fits(match: Match, asked: GenRequest, flagged: bool) -> bool:
+def fits(match: Match, asked: GenRequest, wanted: Demand, board: Board) -> bool:
+    held = {"any"} if wanted else {"none"}
+    held |= {"local"} if wanted.local else set()
+    held |= {around for zone in wanted.zones for around in board.policy.zones[zone]}
     return (
-        (match.model is None or fnmatchcase(asked.model, match.model))
-        and match.endpoint in (None, asked.endpoint)
-        and match.tenant in (None, asked.tenant.name)
-        and match.residency in (None, "any" if flagged else "none")
-        and match.priority in (None, asked.priority)
+        (match.model == () or any(fnmatchcase(asked.model, glob) for glob in match.model))
+        and (match.endpoint == () or asked.endpoint in match.endpoint)
+        and (match.tenant == () or asked.tenant.name in match.tenant)
+        and all(tag in asked.tenant.tags for tag in match.tags)
+        and (match.residency is None or match.residency in held)
+        and (match.priority == () or asked.priority in match.priority)
         and match.stream in (None, asked.stream)
     )
 
