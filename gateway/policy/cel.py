@@ -18,11 +18,9 @@ from cel_expr_python import cel
 
 from gateway.policy.cel_names import FIELDS, FUNCTIONS, operators
 from gateway.policy.cel_text import CelFault, Named, Token, overwritten, readings, refuse_costly, tokens
+from gateway.policy.match_schema import MAX_EXPRESSION
 from gateway.policy.validate import nearest
 
-MAX_LENGTH = 2_000
-"""Characters. `cel_text.MAX_STEPS` bounds the time; cel-cpp itself allows 32 levels of nesting, and so many rounds of
-all macros together (docs/adr/0011-cel.md)."""
 _VARIABLE = "__{:x}"
 _DEEPEST = "is nested deeper than 32 levels: use fewer parentheses or operators in a row, or split the rule"
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -95,7 +93,7 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     """The condition that `source` says; `backends` are the names that `backend` may be asked for.
 
     Raises CelFault, at the exact character, for what is no CEL, names nothing declared, has the wrong type or arity,
-    or could take long.
+    or could take long: `cel_text.MAX_STEPS` bounds the time, cel-cpp itself the nesting (32 levels).
     """
     _refuse_unreadable(source)
     found = tokens(source)
@@ -119,8 +117,8 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
 
 
 def _refuse_unreadable(source: str) -> None:
-    if len(source) > MAX_LENGTH:
-        raise CelFault(f"is {len(source)} characters long; {MAX_LENGTH} are the most", 0)
+    if len(source) > MAX_EXPRESSION:
+        raise CelFault(f"is {len(source)} characters long; {MAX_EXPRESSION} are the most", 0)
     strange = re.search(r"[\ud800-\udfff\x00]|\b__", source)
     if strange is not None:
         raise CelFault("holds a character that is not allowed, or a name that begins with `__`", strange.start())
@@ -183,7 +181,9 @@ def _fault(said: str, source: str, found: list[Token]) -> CelFault:
         return _undeclared_fault(undeclared[1], found, offset)
     if complaint.startswith("Syntax error"):
         here = next((token for token in found if token.start <= offset < token.end), None)
-        return CelFault("is not CEL: " + (f"unexpected `{here.text[:40]}`" if here else "it ends too early"), offset)
+        if here is None:
+            return CelFault("is not CEL: it ends too early", found[-1].end if found else 0)
+        return CelFault(f"is not CEL: unexpected `{here.text[:40]}`", offset)
     return CelFault(complaint, offset)
 
 

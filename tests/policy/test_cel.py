@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.cel import MAX_LENGTH, Condition, compile_condition
+from gateway.policy.cel import Condition, compile_condition
 from gateway.policy.cel_names import FIELDS, FUNCTIONS
 from gateway.policy.cel_text import LONGEST_FACT, CelFault, readings, tokens
+from gateway.policy.match_schema import MAX_EXPRESSION
 
 BACKENDS = ("h100", "h100-eu", "api")
 FACTS: dict[str, dict[str, Any]] = {
@@ -234,7 +235,7 @@ COSTLY = [
 
 @pytest.mark.parametrize("source", COSTLY)
 def test_what_could_take_long_is_refused(source: str) -> None:
-    assert len(source) <= MAX_LENGTH
+    assert len(source) <= MAX_EXPRESSION
     with pytest.raises(CelFault, match="could take long"):
         compiled(source)
 
@@ -261,7 +262,7 @@ def test_the_longest_that_is_allowed_stays_short(source: str) -> None:
 
 def test_a_text_too_long_is_refused() -> None:
     with pytest.raises(CelFault, match="2000 are the most"):
-        compiled("true" + " " * MAX_LENGTH)
+        compiled("true" + " " * MAX_EXPRESSION)
 
 
 PIECES = [
