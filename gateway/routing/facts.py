@@ -6,7 +6,7 @@ is absent: unknown, never zero. docs/policies.md says what each means; `policy.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from types import MappingProxyType
@@ -98,7 +98,7 @@ def sorted_out(reads: frozenset[str]) -> Reads:
 
 
 def facts(reads: Reads, request: GenRequest, rule: Rule, board: Board) -> Facts:
-    """All that `reads` names; `fleet` speaks of the local workers of `rule`."""
+    """All that `reads` names, for the match of `rule`."""
     model = board.policy.models[request.model]
     asking = Asking(request, model, board.known(model.name), board.snapshot.at)
     found: dict[str, Mapping[str, object]] = {"request": {name: told(asking) for name, told in reads.request}}
@@ -119,19 +119,27 @@ def _backend(name: str, priced: bool, asking: Asking, rule: Rule, board: Board) 
 
 
 def fleet_facts(board: Board, rule: Rule, model: Model) -> Mapping[str, object]:
-    """What is true now of the local workers that `rule` names, for requests to `model`."""
+    """What is true now of the local workers that `rule` names, for requests to `model`; where it names none, because
+    it is about what is bought instead, of all that serve the model."""
     key = ("fleet", rule.backends, model.name, rule.learned)
     found = board.facts.get(key)
-    return remember(board.facts, key, _fleet(board, rule, model)) if found is None else found
+    if found is None:
+        local = _local(rule.backends, board) or _local([served.backend for served in model.served_by], board)
+        found = remember(board.facts, key, _fleet(board, local, model, learned=rule.learned))
+    return found
 
 
-def _fleet(board: Board, rule: Rule, model: Model) -> Mapping[str, object]:
-    workers = [state for name in rule.backends for state in board.states(name) if state.upstream.kind == "local"]
+def _local(backends: Iterable[str], board: Board) -> tuple[str, ...]:
+    return tuple(name for name in backends if board.policy.backends[name][0].kind == "local")
+
+
+def _fleet(board: Board, backends: tuple[str, ...], model: Model, *, learned: bool) -> Mapping[str, object]:
+    workers = [state for name in backends for state in board.states(name)]
     up = [state for state in workers if state.out is None]
     found: dict[str, object] = {"workers": len(workers), "up": len(up), "inflight": sum(state.inflight for state in up)}
-    found.update(board.signals(rule.backends))
+    found.update(board.signals(backends))
     if up:
-        limits = [_limit(board, state, model, learned=rule.learned) for state in up]
+        limits = [_limit(board, state, model, learned=learned) for state in up]
         found["load"] = _load(up, limits)
         found["wait_ms"] = _MS * min(
             wait_for_room(state.leased, state.outside, _typical(state, board.known(model.name)), limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from random import Random
@@ -21,7 +22,7 @@ from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.matching import is_open
 from gateway.routing.plan import plan_of
 from gateway.routing.residency import strictest
-from tests.worlds import board, policy, request, rule
+from tests.worlds import board, policy, request, rule, upstream
 
 MON, TUE, SAT, SUN = 0, 1, 5, 6
 UTC, BERLIN, KOLKATA = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
@@ -162,13 +163,10 @@ def test_no_rule_that_matches_is_404_each_time() -> None:
 
 def test_a_condition_moves_the_decision_with_the_load() -> None:
     busy = compile_condition("fleet.load > 0.8 && request.priority != 'interactive'")
-    made = policy(rules=(rule("busy", match=Match(when=busy), backends=("api",), spill=None), rule("home")))
+    made = policy(rules=(rule("buy", match=Match(when=busy), backends=("api",), spill=None), rule("home")))
     idle, full = board(made), board(made, w1={"leased": 900_000}, w2={"leased": 900_000})
     assert decide(request(), idle, Random(1)).rule.name == "home"
-    assert decide(request(), full, Random(1)).rule.name == "home", "`fleet` is the rule's own: `busy` has no worker"
-    made = policy(rules=(rule("busy", match=Match(when=busy), backends=("gpu",)), rule("home")))
-    full = board(made, w1={"leased": 900_000}, w2={"leased": 900_000})
-    assert decide(request(), full, Random(1)).rule.name == "busy"
+    assert decide(request(), full, Random(1)).rule.name == "buy"
     assert decide(request(priority="interactive"), full, Random(1)).rule.name == "home"
 
 
@@ -178,7 +176,7 @@ CONDITIONS = [
         "request.prompt_tokens > 500",
         "request.stream || 'x-team' in request.headers",
         "request.headers['x-team'] == 'a'",
-        "fleet.load > 0.5",
+        "fleet.load > 0.8",
         "fleet.kv_util < 0.5",
         "backend.api.price_usd > 0.0001",
         "'gold' in tenant.tags",
@@ -240,20 +238,25 @@ def plain_facts(asked: GenRequest, made: Board, model: Model, which: Rule) -> di
             "max_tokens": asked.max_tokens,
         },
         "tenant": {"tags": list(asked.tenant.tags)},
-        "fleet": {"load": 0.75} if which.backends == ("gpu",) else {},  # of 0.5 and 1.0
+        "fleet": {"load": 0.95 if which.backends == ("gpu2", "gpu") else 0.75},  # of 0.5, 1.0 and 1.35
         "backend": {"api": {"price_usd": usd}},
     }
 
 
 @given(
-    st.lists(st.tuples(matchings, st.sampled_from([("gpu",), ("api",)])), max_size=6), st.lists(requests, max_size=6)
+    st.lists(st.tuples(matchings, st.sampled_from([("gpu",), ("api",), ("gpu2", "gpu")])), max_size=6),
+    st.lists(requests, max_size=6),
 )
 def test_the_rule_met_is_the_first_whose_whole_match_holds(
     made: list[tuple[Match, tuple[str, ...]]], asked: list[GenRequest]
 ) -> None:
     told = [rule(f"r{i}", match=match, backends=backends, learned=False) for i, (match, backends) in enumerate(made)]
-    world = policy(rules=(*told, rule("rest")))
-    seen = board(world, at=1_000_000.0, w1={"leased": 500_000}, w2={"leased": 1_000_000})
+    workers = (upstream("w1", "gpu"), upstream("w2", "gpu"), upstream("w3", "gpu2"), upstream("a1", "api"))
+    world = policy(workers, rules=(*told, rule("rest")))
+    model = world.models["m"]
+    served = tuple(one for one in model.served_by if one.backend != "gpu2")
+    world = replace(world, models={"m": replace(model, served_by=served)})
+    seen = board(world, at=1_000_000.0, w1={"leased": 500_000}, w2={"leased": 1_000_000}, w3={"leased": 1_350_000})
     for one in asked:
         expected = next(which for which in world.rules if naively(which.match, one, seen, which))
         plan = plan_of(one, seen)
