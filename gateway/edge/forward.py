@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from secrets import token_hex
 
 from msgspec import Raw
@@ -118,7 +119,10 @@ class Forward:
         """The first decision of a request is what a candidate in the shadow is compared with."""
         candidate = self._s.live.candidate
         if candidate is not None and candidate.trial.mode == "shadow" and self._policy is self._s.policy:
-            self._s.shadow.later(candidate, self._request, answer, self._s.view.current)
+            request = self._request
+            if candidate.policy.headers != self._policy.headers:
+                request = replace(request, headers=self._call.kept(candidate.policy.headers))
+            self._s.shadow.later(candidate, request, answer, self._s.view.current)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""

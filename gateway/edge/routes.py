@@ -81,7 +81,7 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
-        headers={name: value for name in kept if (value := call.text(name)) is not None},
+        headers=call.kept(kept),
         session=call.text("x-gateway-session"),
     )
     return request, body.fields

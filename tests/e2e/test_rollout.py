@@ -60,6 +60,23 @@ def test_the_shadow_decides_and_does_not_act(site: Site, candidate: Path) -> Non
     assert "hello" not in told, "no prompts"
 
 
+def test_the_shadow_sees_the_headers_that_its_own_rules_look_at(site: Site, candidate: Path) -> None:
+    path = candidate / "routing.yaml"
+    content = json.loads(path.read_text())
+    bought = content["rules"][-1]
+    content["rules"].append(
+        {**bought, "name": "chat", "route": {"backends": ["chat"], "spill": {"backends": ["chat-api"]}}}
+    )
+    bought["match"] = {**bought["match"], "headers": {"x-team": "red"}}
+    path.write_text(json.dumps(content))
+    assert rollout(site, "--shadow", str(candidate))[0] == 0
+    counted = {name: site.metric("gateway_rollout_decisions_total", result=name) or 0 for name in ("same", "different")}
+    for team in ("red", "blue"):
+        site.chat("chat", {"X-Team": team})
+    for name, before in counted.items():
+        eventually(lambda: site.metric("gateway_rollout_decisions_total", result=name) == before + 1, name)  # noqa: B023
+
+
 def test_a_share_is_sticky_and_of_its_size(site: Site, candidate: Path) -> None:
     before = site.chat("chat").headers["x-gateway-policy"]
     assert rollout(site, "--share", "30%", str(candidate))[0] == 0
