@@ -76,7 +76,8 @@ def decision_for(policy: Policy, request: RequestIn, endpoint: Endpoint, board: 
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
-    generation, _ = build(call, tenant_of(policy, request), endpoint, body, parse_demand(residency, policy.zones))
+    demand = parse_demand(residency, policy.zones)
+    generation, _ = build(call, tenant_of(policy, request), endpoint, body, demand, affine=policy.affine)
     return decide(generation, board, Random(DRY_SEED))
 
 
@@ -117,7 +118,7 @@ def outcome_of(decision: Decision, states: Mapping[str, UpstreamState]) -> dict[
     full = why_full(home, waited=False)
     for groups in order(decision):
         for group in groups:
-            index = pick(group.candidates, *loads(group, states))
+            index = pick(group.candidates, *loads(group, states), group.load_weight)
             if index is not None:
                 reason = spill_reason(decision, group, full) if groups is decision.overflow else group.reason
                 chosen = group.candidates[index].upstream.name

@@ -40,7 +40,9 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             # The body came at the client's pace: who may do what is read from the policy that also decides.
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
-        request, fields = build(call, tenant, endpoint, bodies.decode(raw, endpoint), residency)
+        request, fields = build(
+            call, tenant, endpoint, bodies.decode(raw, endpoint), residency, affine=board.policy.affine
+        )
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         raise
@@ -52,8 +54,9 @@ def caller(services: Services, call: Call, policy: Policy | None = None) -> Tena
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, *, affine: bool
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
+    """`affine`: whether some rule asks whom the prompt's beginning belongs to."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -78,6 +81,8 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
+        session=call.text("x-gateway-session"),
+        prefix=bodies.prefix(body.fields, endpoint) if affine else None,
     )
     return request, body.fields
 

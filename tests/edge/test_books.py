@@ -26,7 +26,6 @@ from gateway.receipts import Receipts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store.connection import Store
@@ -40,7 +39,7 @@ SLO = Slo(ttft=1.0, tpot=0.02)
 
 def services_of(made: Policy) -> Services:
     store, telemetry = Store("redis://127.0.0.1:1"), Telemetry()
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT)
+    leases = Leases(store, new_owner())
     view = View(store, leases, Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY)), lambda: made, Circuits())
     return Services(
         Settings(),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Candidate, Served, Speed, Upstream
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 
 BACKEND = "h100"
@@ -42,7 +41,7 @@ class Clock:
 
 
 def replica(store: Store, clock: Clock, *, fresh: bool = False) -> Leases:
-    return Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=fresh, clock=clock.seconds, store_ms=clock)
+    return Leases(store, new_owner(), fresh=fresh, clock=clock.seconds, store_ms=clock)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View, mean_work
 from gateway.model import Policy, Scrape
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
 from tests.worlds import policy, state, upstream
 
 
 def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
+    leases = Leases(store, new_owner(), fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     return View(store, leases, lessons, lambda: made, Circuits()), leases
 

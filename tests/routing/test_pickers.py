@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Candidate, Served, Speed, Upstream
-from gateway.routing.pickers import LOAD_WEIGHT, MAX_SAMPLED, pick, sample
+from gateway.model import LOAD_WEIGHT, Candidate, Served, Speed, Upstream
+from gateway.routing.pickers import MAX_SAMPLED, pick, sample
 
 
 def candidate(

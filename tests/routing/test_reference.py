@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.model import Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
+from gateway.model import Candidate, Demand, Estimate, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
 from gateway.routing.board import Board
-from gateway.routing.candidates import CLASS_SHARE
 from gateway.routing.capability import spoken
 from gateway.routing.decide import decide
-from gateway.routing.estimate import expected_price, price_ceiling, work_on
+from gateway.routing.estimate import expected_price, output_tokens, price_ceiling, prompt_tokens, work_on
 from gateway.routing.fields import action
 from gateway.routing.learn import Learned
 from gateway.routing.residency import allows, strictest
@@ -97,7 +96,8 @@ def boards(draw: st.DrawFn) -> Board:
     other = replace(model, name="m2", served_by=model.served_by[:1], residency=draw(_NO_DEMAND | demands))
     made = replace(made, rules=(*rules, *made.rules), models={"m": model, "m2": other})
     states = {name: state(one, **draw(conditions)) for name, one in made.upstreams.items()}
-    return Board(made, Snapshot(100.0, states), draw(st.sampled_from([{}, {"m": Learned(1000, 3000, 400, 100)}])))
+    lessons = draw(st.sampled_from([{}, {"m": Learned(1000, 3000, 400, 100)}]))
+    return Board(made, Snapshot(100.0, states, learned=lessons))
 
 
 class Told(NamedTuple):
@@ -127,7 +127,7 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
             for one in policy.backends[backend]:
                 why = dropped(one, asked, board, chosen, demand, failed) if backend in served_by else "capability"
                 if why is None:
-                    rows[one.name] = row(one, asked, board)
+                    rows[one.name] = row(one, asked, board, chosen)
                 else:
                     drops[why] += 1
             ours = policy.backends[backend][0].kind == "local"
@@ -188,19 +188,19 @@ def dropped(
     return None
 
 
-def row(one: Upstream, asked: GenRequest, board: Board) -> Candidate:
+def row(one: Upstream, asked: GenRequest, board: Board, chosen: Rule) -> Candidate:
     model, now = board.policy.models[asked.model], board.snapshot.states[one.name]
     served = next(served for served in model.served_by if served.backend == one.backend)
     learned = board.known(model.name)
     limit = now.limit or one.limit
     if one.kind == "local":
-        limit = max(1, int(limit * CLASS_SHARE[asked.priority]))
+        limit = max(1, int(limit * chosen.classes[asked.priority].share))
     price = served.price and expected_price(served.price, asked, learned)
     most = served.price and price_ceiling(served.price, asked)
     work = min(limit, work_on(one, asked, learned))
-    score = 1.0 if price is None else 0.001 / (0.001 + price)
     most = price if most is None else most
-    return Candidate(one, served, score, work, limit, one.seats, now.outside, now.life, price, most)
+    ask = Estimate(prompt_tokens(asked, learned), output_tokens(asked, learned), price, most)
+    return Candidate(one, served, 0.0, work, limit, one.seats, now.outside, now.life, ask)
 
 
 def actually(

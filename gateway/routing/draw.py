@@ -1,0 +1,126 @@
+"""Who of a pool is asked: a sample of those that this request leaves in it, and the group that they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+from gateway.model import GenRequest, Group, Outcome, Reason, UpstreamState
+from gateway.routing.affinity import owners, session_key
+from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.candidates import Candidates, class_share
+from gateway.routing.estimate import estimate
+from gateway.routing.filters import call_drop
+from gateway.routing.forecast import AS_ASSUMED
+from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, sample
+from gateway.routing.scene import Scene
+from gateway.routing.terms import displaced
+from gateway.routing.thresholds import forecast_break
+
+
+class Draw(NamedTuple):
+    """One request that is being decided; `excluded` names upstreams that already failed it."""
+
+    request: GenRequest
+    board: Board
+    plan: Plan
+    rng: Random
+    excluded: frozenset[str]
+
+    def left(self, pool: Pool) -> Pool:
+        """What is left of `pool` for this very request: without those that failed it before or that its filters leave
+        out, and empty where a call filter drops the backend. Who leaves is counted in its drops."""
+        if self.excluded:
+            fresh = tuple(state for state in pool.states if state.upstream.name not in self.excluded)
+            pool = without(pool, fresh, "failed_before")
+        why = call_drop(self.plan.rule, self.request, pool.kind, pool.served)
+        if why is not None:
+            return without(pool, (), why)
+        return self._foreseen(pool) if self.plan.terms.foresees else pool
+
+    def _foreseen(self, pool: Pool) -> Pool:
+        """Looks at as many, in random order, as it takes to find a whole sample that breaks no threshold: all of them
+        where there are not so many."""
+        scene, found, drops = self.scene(pool), list[UpstreamState](), dict(pool.drops)
+        for state in dealt(pool.states, self.rng):
+            why = forecast_break(self.plan.terms.foresees, scene, state)
+            if why is not None:
+                drops[why] = drops.get(why, 0) + 1
+            else:
+                found.append(state)
+                if len(found) == MAX_SAMPLED:
+                    break
+        return replace(pool, states=tuple(found), drops=drops)
+
+    def group(self, pool: Pool, outcome: Outcome, reason: Reason) -> Group:
+        request, plan = self.request, self.plan
+        scoring, learned = plan.terms.scoring, self.board.known(plan.model.name)
+        share = class_share(pool.kind, plan.rule.classes[request.priority].share)
+        if plan.terms.plain:
+            candidates = Candidates(request, pool.served, sample(pool.states, self.rng), learned, share)
+        else:
+            scene = self.scene(pool)
+            session, prefix = self._owners(pool, scene)
+            scene = scene._replace(session=names(session), prefix=names(prefix))
+            states = drawn(pool, self.rng, session, prefix)
+            lifted = lifts(plan.terms.picker, len(states), scoring.total, self.rng)
+            candidates = Candidates(request, pool.served, states, learned, share, scene, scoring.static, lifted)
+        return Group(pool.backend, outcome, reason, candidates, scoring.load)
+
+    def scene(self, pool: Pool) -> Scene:
+        """What scorers look at, still without owners."""
+        request, board, plan = self.request, self.board, self.plan
+        model, learned = plan.model.name, board.known(plan.model.name)
+        ask = estimate(request, pool.served, learned)
+        return Scene(
+            ask,
+            model,
+            learned,
+            request.n,
+            board.paces.get((pool.backend, model), AS_ASSUMED),
+            class_share(pool.kind, plan.rule.classes[request.priority].share),
+            plan.rule.slo.ttft,
+            displaced(plan.terms.prices, ask.input_tokens, ask.output_tokens),
+            board.since(plan.rule),
+            board.near(),
+        )
+
+    def _owners(self, pool: Pool, scene: Scene) -> tuple[list[UpstreamState], list[UpstreamState]]:
+        """Whom the session and the prompt's beginning belong to, where scorers ask for them."""
+        terms, request, circle = self.plan.terms, self.request, pool.circle
+        if circle is None or not pool.states:
+            return [], []
+
+        def passes(state: UpstreamState) -> bool:
+            return state.upstream.name not in self.excluded and (
+                not terms.foresees or forecast_break(terms.foresees, scene, state) is None
+            )
+
+        key = request.prefix if request.session is None else session_key(request.tenant.name, request.session)
+        session = owners(circle, key, passes) if terms.session and key is not None else []
+        prefix = owners(circle, request.prefix, passes) if terms.prefix and request.prefix is not None else []
+        return session, prefix
+
+
+def drawn(pool: Pool, rng: Random, *belonging: list[UpstreamState]) -> list[UpstreamState]:
+    """A sample of `pool` in which those that something belongs to have a place: owners before the others, who are next
+    on their ring behind them."""
+    first = {state.upstream.name: state for owned in belonging for state in owned[:1]}
+    last = {
+        state.upstream.name: state for owned in belonging for state in owned[1:] if state.upstream.name not in first
+    }
+    if not first:
+        return sample(pool.states, rng)
+    placed = first.keys() | last.keys()
+    others = [state for state in sample(pool.states, rng) if state.upstream.name not in placed]
+    return [*first.values(), *others[: MAX_SAMPLED - len(placed)], *last.values()]
+
+
+def names(states: list[UpstreamState]) -> tuple[str, ...]:
+    return tuple([state.upstream.name for state in states])
+
+
+def without(pool: Pool, left: tuple[UpstreamState, ...], why: str) -> Pool:
+    gone = len(pool.states) - len(left)
+    return replace(pool, states=left, drops={**pool.drops, why: pool.drops.get(why, 0) + gone}) if gone else pool

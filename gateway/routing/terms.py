@@ -1,0 +1,45 @@
+"""What a rule's scorers, filters and picker come to for one model: worked out once per plan, asked per request."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.model import Model, PickerName, Price, Rule, Threshold
+from gateway.routing.estimate import price_of
+from gateway.routing.scorers import Scoring, scoring
+from gateway.routing.thresholds import FORECAST
+
+
+class Terms(NamedTuple):
+    scoring: Scoring
+    picker: PickerName
+    foresees: tuple[Threshold, ...]
+    """Those of its filters that must be worked out for each request."""
+    session: bool
+    prefix: bool
+    """Whether an upstream that belongs to the session, or to the prompt's beginning, is wanted in the sample."""
+    prices: tuple[Price, ...]
+    """List prices of the bought APIs that the rule names and that serve the model."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether live load alone counts."""
+        return not (self.scoring.static or self.foresees) and self.picker == "best"
+
+
+def terms_of(rule: Rule, model: Model) -> Terms:
+    named = (*rule.backends, *(rule.spill.backends if rule.spill else ()))
+    scored = {name for name, _ in rule.scorers}
+    return Terms(
+        scoring(rule.scorers),
+        rule.picker,
+        tuple(threshold for threshold in rule.filters if threshold.signal in FORECAST),
+        "session" in scored,
+        "prefix" in scored,
+        tuple(served.price for served in model.served_by if served.backend in named and served.price is not None),
+    )
+
+
+def displaced(prices: tuple[Price, ...], prompt: int, output: int) -> float:
+    """USD of so many tokens at the cheapest of `prices`; 0 where there is none."""
+    return min((price_of(price, prompt, output) for price in prices), default=0.0)
