@@ -15,7 +15,7 @@ from gateway.routing.filters import call_drop
 from gateway.routing.forecast import AS_ASSUMED
 from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, sample
 from gateway.routing.scene import Scene
-from gateway.routing.terms import displaced
+from gateway.routing.terms import cheapest
 from gateway.routing.thresholds import forecast_break
 
 
@@ -81,7 +81,7 @@ class Draw(NamedTuple):
             board.paces.get((pool.backend, model), AS_ASSUMED),
             class_share(pool.kind, plan.rule.classes[request.priority].share),
             plan.rule.slo.ttft,
-            displaced(plan.terms.prices, ask.input_tokens, ask.output_tokens),
+            cheapest(plan.terms.prices, ask.input_tokens, ask.output_tokens),
             board.since(plan.rule),
             board.near(),
         )

@@ -24,9 +24,9 @@ class Scene(NamedTuple):
     """What of a limit the request's class may fill."""
     ttft: float | None = None
     """The rule's SLO of the first token, seconds."""
-    displaced: float = 0.0
-    """USD that this request would cost at the cheapest bought API that the rule names: what its place at home is
-    worth to another one. 0 where the rule names none."""
+    bought: float = 0.0
+    """USD that this request would cost at the cheapest bought API that the rule names, and so what its place at home
+    is worth to another one. 0 where the rule names none."""
     since: float = float("-inf")
     """Readings taken before this moment say nothing."""
     near: Mapping[str, float] = {}

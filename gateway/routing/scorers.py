@@ -18,7 +18,8 @@ Scorer = Callable[[Scene, UpstreamState, int, int], float]
 """Of one upstream in a scene, given the request's work there, clamped to its class's limit, and that (GPU-us)."""
 LOAD = "load"
 HALF_USD = 0.001
-"""The price that scores one half: about a 1,000-token chat at $1 per million."""
+"""The price that scores one half where the rule names no bought API to compare with: a 1,000-token chat at $1 per
+million."""
 HALF_WAIT_SECONDS = 0.5
 HALF_FIRST_SECONDS = 1.0
 """The wait and, where the rule has no `slo.ttft_ms`, the time to the first token that score one half."""
@@ -41,25 +42,27 @@ def ttft(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
 
 def price(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
     """Of what is spent because of it: the list price, or at home the price of what it displaces."""
-    return _cheapness(displaces(at, state, work, limit) if at.ask.price is None else at.ask.price)
+    return _cheapness(at, displaces(at, state, work, limit) if at.ask.price is None else at.ask.price)
 
 
 def displaces(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
     """USD: nothing while the worker has room, rising from ROOMY to what the displaced traffic costs when it is full."""
     full = (state.leased + state.outside + work) / limit
-    return at.displaced * min(1.0, max(0.0, (full - ROOMY) / (1 - ROOMY)))
+    return at.bought * min(1.0, max(0.0, (full - ROOMY) / (1 - ROOMY)))
 
 
 def list_price(at: Scene, state: UpstreamState, work: int, _limit: int) -> float:
     """Of the list price, at home of the worker's rent for the time that it takes."""
     if at.ask.price is not None:
-        return _cheapness(at.ask.price)
+        return _cheapness(at, at.ask.price)
     hourly = state.upstream.usd_per_hour
-    return UNKNOWN if hourly is None else _cheapness(rent(work, hourly))
+    return UNKNOWN if hourly is None else _cheapness(at, rent(work, hourly))
 
 
-def _cheapness(usd: float) -> float:
-    return HALF_USD / (HALF_USD + usd)
+def _cheapness(at: Scene, usd: float) -> float:
+    """1 for free, one half for what the cheapest bought API takes: a cheap request is not all the same to a rule."""
+    half = at.bought or HALF_USD
+    return half / (half + usd)
 
 
 def session(at: Scene, state: UpstreamState, _work: int, _limit: int) -> float:
@@ -113,10 +116,11 @@ AFFINE = frozenset({"prefix", "session"})
 PRICED = frozenset({"price", "list_price"})
 """Scorers by which an upstream wins because it is cheaper."""
 OBJECTIVES: Mapping[str, Mapping[str, float]] = {
-    "cost": {"price": 1.0, "load": 0.5},
-    "latency": {"ttft": 1.0, "wait": 0.5, "load": 0.5},
+    "cost": {"price": 1.0, "load": 0.1},
+    "latency": {"ttft": 1.0, "wait": 0.5, "load": 0.1},
 }
-"""What each objective weighs; several add up by their own weights."""
+"""What each objective weighs; several add up by their own weights. Load spreads requests over the workers of a backend.
+Between backends it must not count for much: a bought API is always idle, and would draw what has room at home."""
 
 
 def weights(objective: Mapping[str, float], written: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -40,6 +40,6 @@ def terms_of(rule: Rule, model: Model) -> Terms:
     )
 
 
-def displaced(prices: tuple[Price, ...], prompt: int, output: int) -> float:
+def cheapest(prices: tuple[Price, ...], prompt: int, output: int) -> float:
     """USD of so many tokens at the cheapest of `prices`; 0 where there is none."""
     return min((price_of(price, prompt, output) for price in prices), default=0.0)
