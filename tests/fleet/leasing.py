@@ -17,6 +17,7 @@ def candidate(
     name: str = "a",
     *,
     score: float = 0.0,
+    lift: float = 0.0,
     work: int = 10,
     limit: int = LIMIT,
     seats: int = SEATS,
@@ -24,7 +25,7 @@ def candidate(
     life: int = 0,
 ) -> Candidate:
     upstream = Upstream(name, BACKEND, "local", "http://10.0.0.1", "openai", "eu", (), Speed(8, 1, 1), limit, seats)
-    return Candidate(upstream, Served(BACKEND, "m"), score, work, limit, seats, outside, life)
+    return Candidate(upstream, Served(BACKEND, "m"), score, work, limit, seats, outside, life, lift=lift)
 
 
 @dataclass
