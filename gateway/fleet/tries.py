@@ -9,8 +9,8 @@ MEMORY_SECONDS = 30.0
 """After so long an attempt counts 1/e as much: a worker that was repaired is forgiven within two minutes."""
 MOST_REMEMBERED = 50.0
 """Attempts; a busy worker forgets no more slowly than an idle one."""
-FEWEST = 3.0
-"""Attempts, faded ones in part; of fewer the share says nothing. A circuit opens after as many failures in a row."""
+FEWEST = 2.5
+"""Attempts, faded ones in part: the share of one or two says nothing. Three failures in a row open the circuit anyway."""
 WARM_SECONDS = 300.0
 """How long after its last answer a worker is taken to have the model's weights and caches ready."""
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
@@ -89,3 +91,15 @@ def test_work_of_a_stranger_is_the_mean_of_ours_or_a_seats_share() -> None:
     worker = upstream("w", "gpu", limit=1000, seats=10)
     assert mean_work(state(worker)) == 100
     assert mean_work(state(worker, leased=90, inflight=3)) == 30
+
+
+def test_a_snapshot_tells_how_attempts_went(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    for _ in range(3):
+        view.tries.answered("w1", "m", view.now())
+    view.tries.failed("w1", view.now())
+    view.rebuild()
+    seen = view.current.states
+    assert seen["w1"].errors == pytest.approx(0.25)
+    assert seen["w1"].warm == {"m"}
+    assert (seen["w2"].errors, seen["w2"].warm) == (None, frozenset())
