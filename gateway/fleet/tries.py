@@ -10,7 +10,7 @@ MEMORY_SECONDS = 30.0
 MOST_REMEMBERED = 50.0
 """Attempts; a busy worker forgets no more slowly than an idle one."""
 FEWEST = 2.5
-"""Attempts, faded ones in part: the share of one or two says nothing. Three failures in a row open the circuit anyway."""
+"""Attempts, faded ones in part: the share of one or two says nothing. Three failures in a row open the circuit."""
 WARM_SECONDS = 300.0
 """How long after its last answer a worker is taken to have the model's weights and caches ready."""
 

@@ -35,7 +35,7 @@ def test_what_is_long_ago_counts_less() -> None:
 def test_an_upstream_that_nobody_tries_is_forgiven_however_busy_it_was() -> None:
     tries = tried(5_000, 5_000)
     assert tries.errors("w", 110.0) is not None
-    assert tries.errors("w", 100.0 + 3 * MEMORY_SECONDS) is None, f"{MOST_REMEMBERED} fade to {FEWEST} by then"
+    assert tries.errors("w", 100.0 + 4 * MEMORY_SECONDS) is None, f"{MOST_REMEMBERED} fade to {FEWEST} by then"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(-5, 60)), max_size=50))
