@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.money.keys import hash_key
@@ -12,6 +13,7 @@ PEPPER = "bench-pepper"
 WORKERS = 4
 SEATS = 1024
 """Room for every request of the bench: a spill would measure something else."""
+_AS_USUAL: Mapping[str, object] = {}
 
 
 def whole_policy(folder: Path, upstream: int) -> None:
@@ -46,15 +48,26 @@ def whole_policy(folder: Path, upstream: int) -> None:
     )
 
 
-def many_rules(folder: Path, backends: int, upstreams: int, rules: int) -> None:
-    """`upstreams` workers in each of `backends`; only the last of the `rules` matches MODEL."""
+SCORERS = {"load": 1, "prefix": 2, "ttft": 1, "price": 1, "errors": 1}
+"""Affinity, what is forecast, what is known: four beside the load."""
+
+
+def many_rules(
+    folder: Path, backends: int, upstreams: int, rules: int, route: Mapping[str, object] = _AS_USUAL
+) -> None:
+    """`upstreams` workers in each of `backends`; only the last of the `rules` matches MODEL. `route` is merged into its
+    own."""
     names = [f"b{number}" for number in range(backends)]
     made = [_local(name, [_worker(f"{name}-{number}", 9) for number in range(upstreams)]) for name in names]
     others = [
         {"name": f"r{number}", "match": {"model": f"other-{number}-*"}, "route": {"backends": names}}
         for number in range(rules - 1)
     ]
-    last = {"name": "last", "match": {"model": f"{MODEL}*"}, "route": {"backends": names, "slo": {"ttft_ms": 1000}}}
+    last = {
+        "name": "last",
+        "match": {"model": f"{MODEL}*"},
+        "route": {"backends": names, "slo": {"ttft_ms": 1000}, **route},
+    }
     write(
         folder,
         backends={"zones": {"onprem": {}}, "backends": made},
