@@ -42,9 +42,9 @@ class Candidates(Sequence[Candidate]):
 
     def _all(self) -> tuple[Candidate, ...]:
         if self._made is None:
-            made = make_candidates(self._request, self._served, self.states, self._learned, self._share)
-            if self.scene is not None and self._static:
-                made = scored(made, self.states, self.scene, self._static)
+            made = make_candidates(
+                self._request, self._served, self.states, self._learned, self._share, self.scene, self._static
+            )
             if self._lifts:
                 made = tuple([_row((*one[:-1], lift)) for one, lift in zip(made, self._lifts, strict=True)])
             self._made = made
@@ -65,33 +65,29 @@ class Candidates(Sequence[Candidate]):
 
 
 def make_candidates(
-    request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned, share: float
+    request: GenRequest,
+    served: Served,
+    states: Sequence[UpstreamState],
+    learned: Learned,
+    share: float,
+    scene: Scene | None = None,
+    static: Sequence[tuple[Scorer, float]] = (),
 ) -> tuple[Candidate, ...]:
-    """Unscored. What depends on the request alone is worked out once, and the work once for each kind of worker in a
-    row. `share`: what of a worker's limit the request's class may fill."""
-    ask = estimate(request, served, learned)
+    """What depends on the request alone is worked out once, and the work once for each kind of worker in a row.
+    `share`: what of a worker's limit the request's class may fill."""
+    ask = estimate(request, served, learned) if scene is None else scene.ask
     made, speed, seats, work = [], None, 0, 0
     for state in states:
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
         limit = int((upstream.limit if state.limit is None else state.limit) * share) or 1
-        here = work if work < limit else limit
-        made.append(_row((upstream, served, 0.0, here, limit, seats, state.outside, state.life, ask, 0.0)))
+        here, score = work if work < limit else limit, 0.0
+        if scene is not None:
+            for scorer, weight in static:
+                score += weight * scorer(scene, state, here, limit)
+        made.append(_row((upstream, served, score, here, limit, seats, state.outside, state.life, ask, 0.0)))
     return tuple(made)
-
-
-def scored(
-    made: Sequence[Candidate], states: Sequence[UpstreamState], scene: Scene, static: Sequence[tuple[Scorer, float]]
-) -> tuple[Candidate, ...]:
-    """The same with the weighted sum of their scorers."""
-    rows = []
-    for one, state in zip(made, states, strict=True):
-        score = 0.0
-        for scorer, weight in static:
-            score += weight * scorer(scene, state, one.work, one.limit)
-        rows.append(_row((*one[:2], score, *one[3:])))
-    return tuple(rows)
 
 
 def class_share(kind: Kind, share: float) -> float:

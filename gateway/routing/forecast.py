@@ -76,7 +76,8 @@ def queue_wait(waiting: int, leased: int, inflight: int, work: int) -> float:
 
 def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:
     """Seconds until `work` fits under `limit` (GPU-us): a busy worker does a GPU-second of leased work in a second."""
-    return max(0, leased + outside + min(work, limit) - limit) / _US
+    over = leased + outside + (work if work < limit else limit) - limit
+    return over / _US if over > 0 else 0.0
 
 
 def correct(pace: Pace, said: Forecast, first: float | None, each: float | None) -> Pace:

@@ -48,7 +48,7 @@ def price(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
 def displaces(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
     """USD: nothing while the worker has room, rising from ROOMY to what the displaced traffic costs when it is full."""
     full = (state.leased + state.outside + work) / limit
-    return at.bought * min(1.0, max(0.0, (full - ROOMY) / (1 - ROOMY)))
+    return 0.0 if full <= ROOMY else at.bought * min(1.0, (full - ROOMY) / (1 - ROOMY))
 
 
 def list_price(at: Scene, state: UpstreamState, work: int, _limit: int) -> float:

@@ -20,23 +20,22 @@ class Terms(NamedTuple):
     """Whether an upstream that belongs to the session, or to the prompt's beginning, is wanted in the sample."""
     prices: tuple[Price, ...]
     """List prices of the bought APIs that the rule names and that serve the model."""
-
-    @property
-    def plain(self) -> bool:
-        """Whether live load alone counts."""
-        return not (self.scoring.static or self.foresees) and self.picker == "best"
+    plain: bool
+    """Whether live load alone counts."""
 
 
 def terms_of(rule: Rule, model: Model) -> Terms:
+    weighed, foresees = scoring(rule.scorers), tuple(one for one in rule.filters if one.signal in FORECAST)
     named = (*rule.backends, *(rule.spill.backends if rule.spill else ()))
     scored = {name for name, _ in rule.scorers}
     return Terms(
-        scoring(rule.scorers),
+        weighed,
         rule.picker,
-        tuple(threshold for threshold in rule.filters if threshold.signal in FORECAST),
+        foresees,
         "session" in scored,
         "prefix" in scored,
         tuple(served.price for served in model.served_by if served.backend in named and served.price is not None),
+        plain=not (weighed.static or foresees) and rule.picker == "best",
     )
 
 
