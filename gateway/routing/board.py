@@ -112,6 +112,17 @@ class Board:
             found = remember(self._pools, key, build_pool(self, model, backend, demand, endpoint, rule))
         return found
 
+    def judged(
+        self, state: UpstreamState, model: str, demand: Demand, endpoint: str, rule: Rule
+    ) -> tuple[UpstreamState, str | None]:
+        """An upstream with its limit for the model, and why it is out of every pool of `rule`, or None."""
+        reason = standing_drop(Standing(demand, self.policy.zones, endpoint), state)
+        if reason is not None:
+            return state, reason
+        if rule.learned and (limit := self.limit(state, model)) is not None:
+            state = replace(state, limit=limit)
+        return state, standing_break(rule.filters, state, self.since(rule))
+
     def since(self, rule: Rule) -> float:
         """The moment before which a reading says nothing under `rule`."""
         return -inf if rule.on_stale == "hold" else self.snapshot.at - FRESH_SECONDS
@@ -178,16 +189,12 @@ def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoin
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
-    ctx, since = Standing(demand, board.policy.zones, endpoint), board.since(rule)
     states, drops = [], Counter[str]()
     for upstream in upstreams:
         state = board.snapshot.states.get(upstream.name) or UpstreamState(upstream)
         if state.upstream is not upstream:  # the snapshot is older or newer than the policy: its readings still hold
             state = replace(state, upstream=upstream)
-        reason = standing_drop(ctx, state)
-        if reason is None and rule.learned and (limit := board.limit(state, model.name)) is not None:
-            state = replace(state, limit=limit)
-        reason = reason or standing_break(rule.filters, state, since)
+        state, reason = board.judged(state, model.name, demand, endpoint, rule)
         if reason is None:
             states.append(state)
         else:

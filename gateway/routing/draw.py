@@ -42,9 +42,9 @@ class Draw(NamedTuple):
     def _foreseen(self, pool: Pool) -> Pool:
         """Looks at as many, in random order, as it takes to find a whole sample that breaks no threshold: all of them
         where there are not so many."""
-        scene, found, drops = self.scene(pool), list[UpstreamState](), dict(pool.drops)
+        basics, found, drops = self._basics(pool), list[UpstreamState](), dict(pool.drops)
         for state in dealt(pool.states, self.rng):
-            why = forecast_break(self.plan.terms.foresees, scene, state)
+            why = forecast_break(self.plan.terms.foresees, basics, state)
             if why is not None:
                 drops[why] = drops.get(why, 0) + 1
             else:
@@ -54,67 +54,67 @@ class Draw(NamedTuple):
         return replace(pool, states=tuple(found), drops=drops)
 
     def group(self, pool: Pool, outcome: Outcome, reason: Reason) -> Group:
-        request, plan = self.request, self.plan
-        scoring, learned = plan.terms.scoring, self.board.known(plan.model.name)
-        share = class_share(pool.kind, plan.rule.classes[request.priority].share)
-        if plan.terms.plain:
-            candidates = Candidates(request, pool.served, sample(pool.states, self.rng), learned, share)
+        scoring, picker, *_ = terms = self.plan.terms
+        learned, share = self.board.known(self.plan.model.name), self.share(pool)
+        if terms.plain:
+            candidates = Candidates(self.request, pool.served, sample(pool.states, self.rng), learned, share)
         else:
             scene = self.scene(pool)
-            session, prefix = self._owners(pool, scene)
-            scene = scene._replace(session=names(session), prefix=names(prefix))
-            states = drawn(pool, self.rng, session, prefix)
-            lifted = lifts(plan.terms.picker, len(states), scoring.total, self.rng)
-            candidates = Candidates(request, pool.served, states, learned, share, scene, scoring.static, lifted)
+            states = drawn(pool, self.rng, scene)
+            lifted = lifts(picker, len(states), scoring.total, self.rng)
+            candidates = Candidates(self.request, pool.served, states, learned, share, scene, scoring.static, lifted)
         return Group(pool.backend, outcome, reason, candidates, scoring.load)
 
-    def scene(self, pool: Pool) -> Scene:
-        """What scorers look at, still without owners."""
-        request, board, plan = self.request, self.board, self.plan
-        model, learned = plan.model.name, board.known(plan.model.name)
-        ask = estimate(request, pool.served, learned)
-        return Scene(
-            ask,
-            model,
-            learned,
-            request.n,
-            board.paces.get((pool.backend, model), AS_ASSUMED),
-            class_share(pool.kind, plan.rule.classes[request.priority].share),
-            plan.rule.slo.ttft,
-            cheapest(plan.terms.prices, ask.input_tokens, ask.output_tokens),
-            board.since(plan.rule),
-            board.near(),
-        )
+    def share(self, pool: Pool) -> float:
+        """What of its upstreams' limits the request's class may fill."""
+        return class_share(pool.kind, self.plan.rule.classes[self.request.priority].share)
 
-    def _owners(self, pool: Pool, scene: Scene) -> tuple[list[UpstreamState], list[UpstreamState]]:
-        """Whom the session and the prompt's beginning belong to, where scorers ask for them."""
-        terms, request, circle = self.plan.terms, self.request, pool.circle
+    def scene(self, pool: Pool) -> Scene:
+        """What scorers look at, with those that the session and the prompt's beginning belong to, where they ask."""
+        basics, terms, request, circle = self._basics(pool), self.plan.terms, self.request, pool.circle
         if circle is None or not pool.states:
-            return [], []
+            return basics
 
         def passes(state: UpstreamState) -> bool:
             return state.upstream.name not in self.excluded and (
-                not terms.foresees or forecast_break(terms.foresees, scene, state) is None
+                not terms.foresees or forecast_break(terms.foresees, basics, state) is None
             )
 
         key = request.prefix if request.session is None else session_key(request.tenant.name, request.session)
         session = owners(circle, key, passes) if terms.session and key is not None else []
         prefix = owners(circle, request.prefix, passes) if terms.prefix and request.prefix is not None else []
-        return session, prefix
+        return basics._replace(session=names(session), prefix=names(prefix)) if session or prefix else basics
+
+    def _basics(self, pool: Pool) -> Scene:
+        """All that does not depend on the ring."""
+        request, board, plan = self.request, self.board, self.plan
+        model, learned = plan.model.name, board.known(plan.model.name)
+        ask = estimate(request, pool.served, learned)
+        return Scene(
+            ask=ask,
+            model=model,
+            learned=learned,
+            n=request.n,
+            pace=board.paces.get((pool.backend, model), AS_ASSUMED),
+            share=self.share(pool),
+            ttft=plan.rule.slo.ttft,
+            bought=cheapest(plan.terms.prices, ask.input_tokens, ask.output_tokens),
+            since=board.since(plan.rule),
+            near=board.near(),
+        )
 
 
-def drawn(pool: Pool, rng: Random, *belonging: list[UpstreamState]) -> list[UpstreamState]:
+def drawn(pool: Pool, rng: Random, scene: Scene) -> list[UpstreamState]:
     """A sample of `pool` in which those that something belongs to have a place: owners before the others, who are next
     on their ring behind them."""
-    first = {state.upstream.name: state for owned in belonging for state in owned[:1]}
-    last = {
-        state.upstream.name: state for owned in belonging for state in owned[1:] if state.upstream.name not in first
-    }
-    if not first:
-        return sample(pool.states, rng)
-    placed = first.keys() | last.keys()
-    others = [state for state in sample(pool.states, rng) if state.upstream.name not in placed]
-    return [*first.values(), *others[: MAX_SAMPLED - len(placed)], *last.values()]
+    states = sample(pool.states, rng)
+    if pool.circle is None or not (scene.session or scene.prefix):
+        return states
+    first = dict.fromkeys((*scene.session[:1], *scene.prefix[:1]))
+    last = dict.fromkeys(name for name in (*scene.session[1:], *scene.prefix[1:]) if name not in first)
+    others = [state for state in states if state.upstream.name not in first and state.upstream.name not in last]
+    members, room = pool.circle.members, MAX_SAMPLED - len(first) - len(last)
+    return [*(members[name] for name in first), *others[:room], *(members[name] for name in last)]
 
 
 def names(states: list[UpstreamState]) -> tuple[str, ...]:
