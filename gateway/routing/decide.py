@@ -33,8 +33,8 @@ RETRY_AFTER_DOWN_SECONDS = 5
 def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozenset[str] = frozenset()) -> Decision:
     """The decision for `request` on `board`; `excluded` names upstreams that already failed this request.
 
-    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest or NoCapacity where
-    nothing may, or can, serve it.
+    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest, NoCapacity or
+    FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
     draw = Draw(request, board, plan, rng, excluded)

@@ -54,14 +54,14 @@ class Draw(NamedTuple):
         return replace(pool, states=tuple(found), drops=drops)
 
     def group(self, pool: Pool, outcome: Outcome, reason: Reason) -> Group:
-        scoring, picker, *_ = terms = self.plan.terms
-        learned, share = self.board.known(self.plan.model.name), self.share(pool)
+        terms, learned, share = self.plan.terms, self.board.known(self.plan.model.name), self.share(pool)
+        scoring = terms.scoring
         if terms.plain:
             candidates = Candidates(self.request, pool.served, sample(pool.states, self.rng), learned, share)
         else:
             scene = self.scene(pool)
             states = drawn(pool, self.rng, scene)
-            lifted = lifts(picker, len(states), scoring.total, self.rng)
+            lifted = lifts(terms.picker, len(states), scoring.total, self.rng)
             candidates = Candidates(self.request, pool.served, states, learned, share, scene, scoring.static, lifted)
         return Group(pool.backend, outcome, reason, candidates, scoring.load)
 
