@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
@@ -35,6 +34,8 @@ from gateway.routing.thresholds import standing_break
 
 FRESH_SECONDS = 10.0
 """A reading older than this says nothing about now: vLLM's gauges lag 3 to 6 s, up to 18 s after a cold start."""
+HOLD_SECONDS = 300.0
+"""How old a reading may be under `on_stale: hold`: past it nobody can say that it is about this worker's load."""
 MAX_REMEMBERED = 4096
 """Answers kept of one kind. A policy asks for far fewer; callers who combine zones at will cost time, not memory."""
 _SIGNALS = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
@@ -125,7 +126,7 @@ class Board:
 
     def since(self, rule: Rule) -> float:
         """The moment before which a reading says nothing under `rule`."""
-        return -inf if rule.on_stale == "hold" else self.snapshot.at - FRESH_SECONDS
+        return self.snapshot.at - (HOLD_SECONDS if rule.on_stale == "hold" else FRESH_SECONDS)
 
     def near(self) -> Mapping[str, float]:
         """Zone -> how near it is to the gateway's own: 1 for that and what lies in it, else the share of the zones

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.model import Candidate, Learned, Upstream, Usage
+from gateway.model import Candidate, Learned, Upstream, UpstreamState, Usage
 from gateway.routing.estimate import amortised_price
 
 MANAGED_FIRST_SECONDS = 0.45
@@ -78,6 +78,15 @@ def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:
     """Seconds until `work` fits under `limit` (GPU-us): a busy worker does a GPU-second of leased work in a second."""
     over = leased + outside + (work if work < limit else limit) - limit
     return over / _US if over > 0 else 0.0
+
+
+def wait_at(state: UpstreamState, work: int, limit: int) -> float:
+    """Seconds until `work` fits there; without a free seat at least until one of its requests has ended, of which each
+    has an equal part of its work."""
+    seconds = wait_for_room(state.leased, state.outside, work, limit)
+    if state.inflight < state.upstream.seats:
+        return seconds
+    return max(seconds, state.leased / state.inflight / _US)
 
 
 def correct(pace: Pace, said: Forecast, first: float | None, each: float | None) -> Pace:

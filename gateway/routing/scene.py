@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway.model import Estimate, Learned, UpstreamState
 from gateway.routing.estimate import work_of
-from gateway.routing.forecast import AS_ASSUMED, Pace, pace_there, queue_wait, wait_for_room
+from gateway.routing.forecast import AS_ASSUMED, Pace, pace_there, queue_wait, wait_at
 
 
 class Scene(NamedTuple):
@@ -43,11 +43,11 @@ def asked_of(at: Scene, state: UpstreamState) -> tuple[int, int]:
 
 
 def wait_there(at: Scene, state: UpstreamState, work: int, limit: int) -> float | None:
-    """Seconds before the upstream begins with it: until there is room under the limit, or until its own queue is
-    empty, whichever is later. None for a bought API: nobody sees its queue."""
+    """Seconds before the upstream begins with it: until there is room under the limit and a seat, or until its own
+    queue is empty, whichever is later. None for a bought API: nobody sees its queue."""
     if state.upstream.kind == "managed":
         return None
-    room = wait_for_room(state.leased, state.outside, work, limit)
+    room = wait_at(state, work, limit)
     reading = state.reading
     if reading is None or reading.waiting is None or reading.at < at.since:
         return room

@@ -12,7 +12,7 @@ from gateway.errors import FleetSaturated, GatewayError, MaxCostExceeded, NoCapa
 from gateway.model import Decision, Learned, Rule, Snapshot, Threshold
 from gateway.policy.route_schema import FiltersIn
 from gateway.policy.words import threshold
-from gateway.routing.board import FRESH_SECONDS, Board
+from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board
 from gateway.routing.decide import decide
 from gateway.routing.draw import Draw
 from gateway.routing.estimate import estimate
@@ -210,6 +210,8 @@ def test_stale_readings_count_only_where_the_rule_holds_them() -> None:
     old = {"reading": reading(100.0 - FRESH_SECONDS - 1, waiting=50)}
     assert decided(chosen, {"w1": old}).drops == {}
     assert decided(replace(chosen, on_stale="hold"), {"w1": old}).drops == {"queue_depth": 1}
+    older = {"reading": reading(100.0 - HOLD_SECONDS - 1, waiting=50)}
+    assert decided(replace(chosen, on_stale="hold"), {"w1": older}).drops == {}
 
 
 def test_rules_with_other_filters_have_other_pools() -> None:

@@ -59,6 +59,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any, float]] = {
     "half a second in its own queue": ("wait", QUEUED, {}, WORKER, HALF),
     "a stale queue says nothing": ("wait", QUEUED, {"since": 100.5}, WORKER, 1.0),
     "half a second too much leased": ("wait", {"leased": LIMIT + 500_000 - 34_810}, {}, WORKER, HALF),
+    "no seat before one of 64 has ended": ("wait", {"leased": 640_000, "inflight": 64}, {}, WORKER, 0.98),
     "an API's queue is part of its first token": ("wait", {"leased": 10**9}, {}, API, 1.0),
     "a first token just within the SLO": ("ttft", {}, {"ttft": 0.5, "pace": Pace(0.5 / 0.45)}, API, HALF),
     "without SLO": ("ttft", {}, {"pace": Pace(HALF_FIRST_SECONDS / MANAGED_FIRST_SECONDS)}, API, HALF),
