@@ -80,7 +80,7 @@ def asked_of(policy: Policy, request: RequestIn, endpoint: Endpoint) -> GenReque
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
     demand = parse_demand(residency, policy.zones)
-    asked, _ = build(call, tenant_of(policy, request), endpoint, body, demand, affine=policy.affine)
+    asked, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy)
     return asked
 
 

@@ -40,9 +40,8 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             # The body came at the client's pace: who may do what is read from the policy that also decides.
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
-        request, fields = build(
-            call, tenant, endpoint, bodies.decode(raw, endpoint), residency, affine=board.policy.affine
-        )
+        body = bodies.decode(raw, endpoint)
+        request, fields = build(call, tenant, endpoint, body, residency, board.policy)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         raise
@@ -54,9 +53,9 @@ def caller(services: Services, call: Call, policy: Policy | None = None) -> Tena
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, *, affine: bool
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, policy: Policy
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
-    """`affine`: whether some rule asks whom the prompt's beginning belongs to."""
+    """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -81,8 +80,9 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
+        headers={name: value for name in policy.headers if (value := call.text(name)) is not None},
         session=call.text("x-gateway-session"),
-        prefix=bodies.prefix(body.fields, endpoint) if affine else None,
+        prefix=bodies.prefix(body.fields, endpoint) if policy.affine else None,
     )
     return request, body.fields
 

@@ -16,7 +16,7 @@ from gateway.model import GenRequest, Snapshot, Tenant, UpstreamState
 from gateway.policy.live import LivePolicy
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from loadtests.bench.policy import SCORERS, WORKERS, many_rules, whole_policy
+from loadtests.bench.policy import CONDITIONS, SCORERS, WORKERS, many_rules, whole_policy
 from loadtests.bench.wire import MODEL
 
 RULES = 20
@@ -42,8 +42,10 @@ def board(write: Callable[[Path], None]) -> Board:
     return Board(policy, Snapshot(now, {name: UpstreamState(one) for name, one in policy.upstreams.items()}))
 
 
-def fleet(backends: int, upstreams: int, route: Mapping[str, object] = _AS_USUAL) -> Board:
-    return board(lambda folder: many_rules(folder, backends, upstreams, RULES, route))
+def fleet(
+    backends: int, upstreams: int, conditions: tuple[str, ...] = (), route: Mapping[str, object] = _AS_USUAL
+) -> Board:
+    return board(lambda folder: many_rules(folder, backends, upstreams, RULES, conditions, route))
 
 
 def call(chosen: Board, candidates: int) -> Callable[[], int]:
@@ -68,9 +70,10 @@ def call(chosen: Board, candidates: int) -> Callable[[], int]:
 def main() -> None:
     calls = {f"fleet_{size}": call(fleet(1, size), PER_BACKEND) for size in FLEETS}
     calls["candidates_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
+    calls["candidates_16_cel"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, CONDITIONS), CANDIDATES)
     scored = {"scorers": SCORERS}
-    calls["scorers_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, scored), CANDIDATES)
-    calls |= {f"scorers_{size}": call(fleet(1, size, scored), PER_BACKEND) for size in FLEETS}
+    calls["scorers_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, route=scored), CANDIDATES)
+    calls |= {f"scorers_{size}": call(fleet(1, size, route=scored), PER_BACKEND) for size in FLEETS}
     calls["whole_policy"] = call(board(lambda folder: whole_policy(folder, _NO_PORT)), WORKERS)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):

@@ -52,16 +52,32 @@ SCORERS = {"load": 1, "prefix": 2, "ttft": 1, "price": 1, "errors": 1}
 """Affinity, what is forecast, what is known: four beside the load."""
 
 
+CONDITIONS = (
+    "fleet.load > 0.9 && request.prompt_tokens > 4000 && request.priority == 'standard'",
+    "backend.b1.load < backend.b0.load - 0.2 || 'x-team' in request.headers && request.hour >= 22",
+)
+"""Two that do not hold on an idle fleet, and read of every root what such rules read."""
+
+
 def many_rules(
-    folder: Path, backends: int, upstreams: int, rules: int, route: Mapping[str, object] = _AS_USUAL
+    folder: Path,
+    backends: int,
+    upstreams: int,
+    rules: int,
+    conditions: tuple[str, ...] = (),
+    route: Mapping[str, object] = _AS_USUAL,
 ) -> None:
-    """`upstreams` workers in each of `backends`; only the last of the `rules` matches MODEL. `route` is merged into its
-    own."""
+    """`upstreams` workers in each of `backends`; of the `rules` only the last matches MODEL, and those before it that
+    have one of `conditions`. `route` is merged into its own."""
     names = [f"b{number}" for number in range(backends)]
     made = [_local(name, [_worker(f"{name}-{number}", 9) for number in range(upstreams)]) for name in names]
     others = [
         {"name": f"r{number}", "match": {"model": f"other-{number}-*"}, "route": {"backends": names}}
-        for number in range(rules - 1)
+        for number in range(rules - 1 - len(conditions))
+    ]
+    asking = [
+        {"name": f"asking-{number}", "match": {"model": f"{MODEL}*", "when": text}, "route": {"backends": names}}
+        for number, text in enumerate(conditions)
     ]
     last = {
         "name": "last",
@@ -72,7 +88,7 @@ def many_rules(
         folder,
         backends={"zones": {"onprem": {}}, "backends": made},
         models={"models": [_model(names), *(_model(names, f"other-{number}-8b") for number in range(rules - 1))]},
-        routing={"rules": [*others, last]},
+        routing={"rules": [*others, *asking, last]},
     )
 
 
