@@ -143,7 +143,7 @@ def test_an_unknown_reading_makes_what_depends_on_it_not_hold(source: str, holds
         ("'a' + 'b' in request.headers", "request", "the header must be named here"),
         ("tenant.tags.all(a, [1].all(b, true))", "all(b", "`all` stands within another macro"),
         ("tenant.tags.all(fleet, true)", "fleet", "`fleet` has no value of its own"),
-        ("__0 == 1", "__0", "holds a character that is not allowed"),
+        ("'__0' == '' && __0 == 1", "__0 ==", "names that begin with `__` are not for conditions"),
         ("true \x00", "\x00", "holds a character that is not allowed"),
         ("'\ud800' == ''", "\ud800", "holds a character that is not allowed"),
         ("dyn(request.n) == 1", "dyn", "unknown name `dyn`"),
@@ -167,6 +167,12 @@ def test_what_it_reads_is_told() -> None:
     assert one.reads == {"fleet.load", "backend.h100-eu.up", "request.headers", "tenant.tags"}
     assert one.headers == {"x-team"}
     assert compiled("true").reads == frozenset()
+
+
+def test_a_backend_may_be_called_like_a_field() -> None:
+    one = compile_condition("backend.headers.load > 0.5", ("headers",))
+    assert (one.reads, one.headers) == ({"backend.headers.load"}, frozenset())
+    assert one({"backend": {"headers": {"load": 0.9}}})
 
 
 def test_it_is_equal_where_the_text_is() -> None:
