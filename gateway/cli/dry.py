@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
-from gateway.edge.routes import build
+from gateway.edge.routes import build, demanded
 from gateway.errors import FleetSaturated, GatewayError, NotFound
 from gateway.model import Candidate, Decision, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
 from gateway.money.keys import ANYBODY
@@ -20,7 +20,6 @@ from gateway.routing.decide import decide
 from gateway.routing.filters import Standing, standing_drop
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
-from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import PATHS
 
@@ -76,7 +75,7 @@ def decision_for(policy: Policy, request: RequestIn, endpoint: Endpoint, board: 
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
-    generation, _ = build(call, tenant_of(policy, request), endpoint, body, parse_demand(residency, policy.zones))
+    generation, _ = build(call, tenant_of(policy, request), endpoint, body, demanded(call, body, policy))
     return decide(generation, board, Random(DRY_SEED))
 
 

@@ -179,6 +179,26 @@ def test_tenant_model_and_rule_have_a_say_and_the_strictest_holds(
     assert len(site.fleet.requests(witness)) == before
 
 
+def test_metadata_has_a_say_on_every_path(site: Site) -> None:
+    metadata = {"data_residency": "local", "user_id": "u"}
+    with site.occupied("stay", 2):
+        refused = site.chat("stay", metadata=metadata)
+        claude = site.http.post("/v1/messages", json=chat_body("stay", metadata=metadata))
+        both = site.chat("stay", {"X-Data-Residency": "de"}, metadata=metadata)
+    assert [answer.status_code for answer in (refused, claude, both)] == [429, 429, 429]
+    assert [site.receipt(answer)["residency"] for answer in (refused, both)] == [["local"], ["local", "de"]]
+    assert site.chat("stay", metadata=metadata).headers["x-gateway-rule"] == "stay-flagged"
+
+
+@pytest.mark.parametrize("value", ["", "mars", "local,,eu", 7, ["eu"]])
+def test_a_demand_in_metadata_that_is_not_understood_is_refused(site: Site, value: Any) -> None:
+    before = everything_received(site)
+    answer = site.chat("stay", LOCAL, metadata={"data_residency": value})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "residency_unknown")
+    assert answer.json()["error"]["param"] == "metadata.data_residency"
+    assert everything_received(site) == before
+
+
 def test_a_peer_outside_the_declared_networks_gets_nothing(site: Site) -> None:
     """The worker is named by host; that it is not in 10.0.0.0/8 shows only when the connection is open."""
     answer = site.chat("peer", LOCAL)
