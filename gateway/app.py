@@ -12,6 +12,10 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.audit.chain import Chain
+from gateway.audit.journal import Journal
+from gateway.audit.place import audit_key, open_place
+from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -69,7 +73,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
+    journal, sealer = audit(settings, owner, store, telemetry)
+    services = Services(
+        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, journal
+    )
     watch(services, store)
 
     @asynccontextmanager
@@ -82,7 +89,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch, siblings.run)
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch, siblings.run, sealer.run)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
@@ -95,6 +102,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:
+    """What writes down flagged requests, and what seals it. Raises StartupFault where there is no place for it."""
+    folder = settings.audit_dir or settings.data_dir / "audit"
+    key, place = audit_key(settings.audit_key.get_secret_value(), settings.data_dir), open_place(folder)
+    entries, seals = (Chain(key, folder, f"{kind}-{owner}") for kind in ("chain", "seals"))
+    return Journal(entries, telemetry.count_audit), Sealer(key, place, entries, seals, store)
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

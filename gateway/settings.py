@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     policies: Path = Field(Path("policies/local-first"), description="The policy folder.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
+    audit_key: SecretStr = Field(SecretStr(""), description="Key of the audit's MACs; empty keeps one in data_dir.")
+    audit_dir: Path | None = Field(None, description="Where the audit is written; unset: audit/ in data_dir.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."

@@ -18,6 +18,7 @@ from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
+from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
     DeadlineExceeded,
     FleetSaturated,
@@ -68,6 +69,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
+            refused_in_audit(self._s, self._request, self._policy, self._account, error)
             reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
@@ -89,6 +91,8 @@ class Forward:
             decision = self._decide(faults)
             lease = await self._admit(decision, faults)
             try:
+                if decision.demand:
+                    self._s.journal.sent(self._request, self._policy, decision, lease)
                 await self._attempt(decision, lease, wire)
                 return
             except UpstreamFault as fault:

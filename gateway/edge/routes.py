@@ -15,6 +15,7 @@ from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
 from gateway.edge.replies import Receive
 from gateway.edge.services import Services
+from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
 from gateway.routing.plan import may_use
@@ -43,6 +44,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
         request, fields = build(call, tenant, endpoint, body, demanded(call, body, board.policy))
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
+        unread_in_audit(services, call, tenant, error)
         raise
     return Forward(services, call, request, fields, board)
 

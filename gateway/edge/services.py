@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.admission import Admission
+from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.fleet.view import View
 from gateway.model import Policy
@@ -55,6 +56,7 @@ class Services:
     telemetry: Telemetry
     calibration: Calibration
     siblings: Siblings
+    journal: Journal
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     keys: Keys = field(init=False)
