@@ -49,7 +49,7 @@ async def test_nothing_new_is_sealed_once(valkey: Store, tmp_path: Path) -> None
 async def test_without_entries_there_is_nothing_to_seal(valkey: Store, tmp_path: Path) -> None:
     await Sealer(KEY, PLACE, entries(tmp_path), sealer(tmp_path), valkey).seal()
     assert findings(tmp_path) == []
-    assert not (tmp_path / f"seals-{OWNERS[0]}.000001.jsonl").exists()  # noqa: ASYNC240
+    assert not (tmp_path / f"seals-{OWNERS[0]}.000001.jsonl").exists()
 
 
 async def test_while_the_store_is_away_each_seals_its_own(tmp_path: Path) -> None:
