@@ -13,19 +13,20 @@ import pytest
 from tests.gateways import ELSEWHERE, EU_KEY, LOCAL, Lane, Site, chat_body, eventually
 
 SHORT = {"max_wait": "500ms"}
+INSIDE = {"zone": "de", "private_endpoint_in": ["de"], "networks": ["127.0.0.0/8"]}
 LANES = [
     Lane("stay", workers=2, seats=1, flagged=SHORT),
     Lane("storm", workers=4, seats=2, flagged=SHORT),
-    Lane("down", flagged={**SHORT, "fallback": ["down-api"]}),
+    Lane("down", managed=INSIDE, flagged={**SHORT, "fallback": ["down-api"]}),
     Lane("abroad", backend={"zone": "us"}),
     Lane(
         "private",
         seats=1,
-        managed={"zone": "de", "private_endpoint_in": ["de"], "networks": ["127.0.0.0/8"]},
+        managed=INSIDE,
         flagged={"spill": {"backends": ["private-api"]}, "max_wait": 0},
     ),
     Lane("by-model", seats=1, model={"residency": "local"}, flagged=SHORT),
-    Lane("by-rule", seats=1, route={"residency": "local", "max_wait": "500ms"}),
+    Lane("by-rule", seats=1, route={"residency": "local", "spill": None, "max_wait": "500ms"}),
     Lane("peer", host=ELSEWHERE, cloud=False, backend={"networks": ["10.0.0.0/8"]}, worker={"engine": "openai"}),
     Lane("probed-peer", host=ELSEWHERE, cloud=False, backend={"networks": ["10.0.0.0/8"]}),
 ]
