@@ -48,7 +48,7 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
 
-prove-residency: $(VENV)/.test ## COUNT (1000000) requests in memory, HTTP (10000) over sockets: none may go where it must not; OUT=page.md
+prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000) over sockets: none may go where it must not; OUT=page.md
 	@exec $(BIN)/python -m loadtests.residency --count $(or $(COUNT),1000000) --http $(or $(HTTP),10000) $(if $(OUT),--out $(OUT))
 
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md

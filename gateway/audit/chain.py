@@ -38,6 +38,8 @@ class Chain:
         self._size = 0
         self._torn = False
         """Part of a line may lie behind the last whole one."""
+        self.gone = False
+        """The part being written was removed or replaced, as `sync` found; the next line begins another one."""
         self._full: list[int] = []
         """Files of parts that are full, to be synced and closed."""
 
@@ -55,7 +57,7 @@ class Chain:
     def append(self, fields: bytes) -> None:
         """Adds a line. Raises OSError; the chain is then as it was."""
         line, mac = make_line(self._key, self.name, self.n + 1, self.mac, fields)
-        if self._file is None or self._size >= self._part_bytes:
+        if self._file is None or self._size >= self._part_bytes or self.gone:
             self._next_part()
         self._write(line)
         self.n, self.mac = self.n + 1, mac
@@ -70,6 +72,14 @@ class Chain:
             os.fsync(self._file)
             with contextlib.closing(_Folder(self._folder)) as folder:
                 os.fsync(folder.file)
+            self.gone = not self._there()
+
+    def _there(self) -> bool:
+        assert self._file is not None  # noqa: S101 - `sync` looks first
+        try:
+            return os.path.samestat(os.stat(part_path(self._folder, self.name, self._part)), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         for file in (*self._full, self._file):
@@ -83,7 +93,7 @@ class Chain:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if self._file is not None:
             self._full.append(self._file)
-        self._file, self._size, self._torn = file, 0, False
+        self._file, self._size, self._torn, self.gone = file, 0, False, False
         self._part += 1
 
     def _write(self, line: bytes) -> None:

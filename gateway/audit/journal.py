@@ -28,6 +28,7 @@ class Journal:
     def __init__(self, chain: Chain, count: Callable[[What], None] = lambda _: None) -> None:
         self._chain, self._count = chain, count
         self._allowed: dict[frozenset[str], msgspec.Raw] = {}
+        self._failing = False
 
     def sent(self, request: GenRequest, policy: Policy, decision: Decision, lease: Lease) -> None:
         """To be called before the request leaves. Raises AuditUnavailable: then it must not leave."""
@@ -80,8 +81,13 @@ class Journal:
             self._chain.append(fields)
         except OSError as fault:
             self._count("lost")
-            _log.error("an audit entry could not be written", extra={"fields": {"why": fault.strerror}})
+            if not self._failing:
+                _log.error("the audit cannot be written", extra={"fields": {"why": fault.strerror}})
+            self._failing = True
             raise
+        if self._failing:
+            _log.warning("the audit is written again")
+        self._failing = False
         self._count(what)
 
     def _names(self, permit: Permit) -> msgspec.Raw:

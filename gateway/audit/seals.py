@@ -50,6 +50,8 @@ class Sealer:
             if chain.n and self._heads.get(chain.name, Head(0, "", "")).n != chain.n:
                 head = Head(chain.n, chain.mac, self._place)
                 await asyncio.to_thread(chain.sync)
+                if chain.gone:
+                    _log.error("an audit file was removed or replaced", extra={"fields": {"chain": chain.name}})
                 self._heads[chain.name] = head
         with suppress(StoreFault):  # then it is told with the next seal, and meanwhile each knows what it knew
             await self._exchange()

@@ -117,7 +117,7 @@ class Walk:
             line = self._sound(where, raw)
             if line is not None:
                 last = max(last, line.n)
-        self._ends(where, max(last, self._evidence.upto(self._chain)))
+        self._ends(where, max(last, self._n, self._evidence.upto(self._chain)))
         return last
 
     def _sound(self, where: str, raw: bytes) -> Line | None:

@@ -20,6 +20,7 @@ from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
 from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
+    AuditUnavailable,
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
@@ -92,7 +93,7 @@ class Forward:
             lease = await self._admit(decision, faults)
             try:
                 if decision.demand:
-                    self._s.journal.sent(self._request, self._policy, decision, lease)
+                    self._audit(decision, lease)
                 await self._attempt(decision, lease, wire)
                 return
             except UpstreamFault as fault:
@@ -141,6 +142,15 @@ class Forward:
             and not passed(self._request.deadline)
             and self._s.retries.take()
         )
+
+    def _audit(self, decision: Decision, lease: Lease) -> None:
+        """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
+        try:
+            self._s.journal.sent(self._request, self._policy, decision, lease)
+        except AuditUnavailable:
+            if lease.reservation is not None:
+                self._s.budgets.settle_later(lease.reservation, 0.0)
+            raise
 
     async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
         """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""

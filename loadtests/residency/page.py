@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
-from gateway import __version__
 from loadtests.residency.run import Tally
 
 LEAST: Mapping[str, Mapping[str, float]] = {
@@ -90,15 +88,12 @@ def page(parts: Mapping[str, Tally], about: Mapping[str, str]) -> str:
         + " |"
         for status in statuses
     ]
-    made = datetime.now(UTC).date().isoformat()
     return (
         "\n\n".join(
             (
                 "# A million requests, and where their data went",
                 NOTE,
-                "\n".join(
-                    f"- {key}: {value}" for key, value in {**about, "gateway": __version__, "date": made}.items()
-                ),
+                "\n".join(f"- {key}: {value}" for key, value in about.items()),
                 f"**{verdict(parts)}**",
                 "\n".join((f"| | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|", *rows)),
             )

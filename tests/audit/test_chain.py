@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.chain import Chain
+from gateway.audit.lines import part_path
 from gateway.audit.verify import verify
 
 from .folders import KEY, OWNERS, add, entries, findings
@@ -43,6 +44,18 @@ def test_a_folder_that_is_gone_is_an_error_and_the_chain_goes_on_when_it_is_back
     add(chain, 2)
     assert verify(folder, KEY).entries == 2
     assert findings(folder) == []
+
+
+def test_a_part_that_was_removed_is_missed(tmp_path: Path) -> None:
+    chain = entries(tmp_path, count=3)
+    chain.sync()
+    assert not chain.gone
+    part_path(tmp_path, chain.name, 1).unlink()
+    chain.sync()
+    assert chain.gone
+    add(chain, 1)
+    assert not chain.gone
+    assert findings(tmp_path) == [f"{chain.name}.000002.jsonl:1: lines 1 to 3 are removed, and no trim says so"]
 
 
 FULL = """
