@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -41,7 +41,8 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             # The body came at the client's pace: who may do what is read from the policy that also decides.
             tenant = caller(services, call, board.policy)
         body = bodies.decode(raw, endpoint)
-        request, fields = build(call, tenant, endpoint, body, demanded(call, body, board.policy))
+        residency = demanded(call, body, board.policy)
+        request, fields = build(call, tenant, endpoint, body, residency, board.policy.headers)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         unread_in_audit(services, call, tenant, error)
@@ -62,8 +63,9 @@ def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, kept: Collection[str]
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
+    """`kept`: the headers, in lower case, that routing may look at."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -89,6 +91,8 @@ def build(
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
         demanded_by=spoken_in(call, body) if residency else (),
+        headers={name: value for name in kept if (value := call.text(name)) is not None},
+        session=call.text("x-gateway-session"),
     )
     return request, body.fields
 
