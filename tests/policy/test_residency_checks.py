@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -169,6 +170,15 @@ def test_flagged_tenants_are_taken_by_the_rule_above() -> None:
 def test_a_private_endpoint_that_contradicts_its_zone(zone: str, private: str, count: int) -> None:
     found = faults(FLAGGED, zone=zone, private_endpoint_in=[private])
     assert [where for where, _ in found] == ["backends[2].private_endpoint_in[0]"] * count
+
+
+def test_a_folder_too_large_to_try_everything_is_not_held_up() -> None:
+    """A thousand flagged tenants that never may reach the API: past the bound nothing is said, and soon."""
+    tenants = [{**EU, "name": f"t{number}", "keys": [f"{number:064x}"]} for number in range(1000)]
+    made = sources([*[{"match": {"priority": "batch"}, "route": SPILL}] * 40], *tenants)
+    began = time.process_time()
+    assert 0 < len(list(residency_faults(made))) < 40
+    assert time.process_time() - began < 20
 
 
 def test_a_rule_that_flagged_requests_meet_by_the_way_is_worth_a_warning() -> None:
