@@ -35,8 +35,8 @@ def verify(context: click.Context, folder: Path, key_file: Path | None) -> None:
         click.echo(finding, err=True)
     if report.findings:
         context.exit(1)
-    tail = f"; {report.unsealed} of them newer than the last seal" if report.unsealed else ""
-    click.echo(f"ok: {folder}: {report.entries} entries in {report.chains} chains{tail}")
+    tail = f", entries newer than the last seal: {report.unsealed}" if report.unsealed else ""
+    click.echo(f"ok: {folder}: entries: {report.entries}, chains: {report.chains}{tail}")
 
 
 @audit.command()
@@ -57,7 +57,7 @@ def trim(context: click.Context, folder: Path, key_file: Path | None, before: da
         context.exit(1)
     for chain, last in removed.items():
         click.echo(f"{chain}: removed up to line {last}")
-    click.echo(f"ok: {folder}: {len(removed)} chains trimmed")
+    click.echo(f"ok: {folder}: chains trimmed: {len(removed)}")
 
 
 def _key(folder: Path, key_file: Path | None) -> bytes:
