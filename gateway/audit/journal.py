@@ -41,7 +41,7 @@ class Journal:
             model=request.model,
             rule=decision.rule.name,
             demand=words(decision.demand),
-            by=sources(request, policy, decision.rule),
+            by=sources(request, policy, decision.rule) or ("rule",),  # else it was the rule of an earlier attempt
             allowed=self._names(decision.permit),
             upstream=upstream.name,
             kind=upstream.kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from secrets import token_hex
 
 from msgspec import Raw
@@ -28,11 +29,12 @@ from gateway.errors import (
     Refused,
     UpstreamFault,
 )
-from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
+from gateway.model import Decision, Demand, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
+from gateway.routing.residency import strictest
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
@@ -51,6 +53,8 @@ class Forward:
         self._policy = board.policy
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
+        self._kept = Demand()
+        """What its last decision demanded of its data."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer takes the short way, which never waits."""
@@ -113,13 +117,21 @@ class Forward:
             raise
         if not faults:
             self._books.came(self._policy, decision)
-        self._account.decision = decision
+        self._account.decision, self._kept = decision, decision.demand
         return decision
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
-        """The decision as things are now: the policy is the request's own, the snapshot the newest."""
-        excluded = frozenset(name for name, _ in faults)
-        return decide(self._request, self._s.board_of(self._policy), self._s.rng, excluded=excluded)
+        """The decision as things are now: the policy is the request's own, the snapshot the newest.
+
+        Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
+        all the same, and only gets stricter.
+        """
+        excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
+        decision = decide(self._request, board, self._s.rng, excluded=excluded)
+        if self._kept and strictest(decision.demand, self._kept) != decision.demand:
+            bound = replace(self._request, residency=strictest(self._request.residency, self._kept))
+            decision = decide(bound, board, self._s.rng, excluded=excluded)
+        return decision
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
