@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz bench soak prove-residency engine-test limit-model lock clean
+.PHONY: help run install test lint format load fuzz bench soak reload-test prove-residency engine-test limit-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,9 @@ soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), 
 
 prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000) over sockets: none may go where it must not; OUT=page.md
 	@exec $(BIN)/python -m loadtests.residency --count $(or $(COUNT),1000000) --http $(or $(HTTP),10000) $(if $(OUT),--out $(OUT))
+
+reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
+	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)
 
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))

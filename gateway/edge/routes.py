@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -36,13 +36,14 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
-        board = services.board()
+        board = services.board_for(call, tenant)
         if board.policy is not policy:
-            # The body came at the client's pace: who may do what is read from the policy that also decides.
+            # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
+            # that also decides.
             tenant = caller(services, call, board.policy)
         body = bodies.decode(raw, endpoint)
         residency = demanded(call, body, board.policy)
-        request, fields = build(call, tenant, endpoint, body, residency, board.policy.headers)
+        request, fields = build(call, tenant, endpoint, body, residency, board.policy)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         unread_in_audit(services, call, tenant, error)
@@ -63,9 +64,9 @@ def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, kept: Collection[str]
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, policy: Policy
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
-    """`kept`: the headers, in lower case, that routing may look at."""
+    """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -91,8 +92,9 @@ def build(
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
         demanded_by=spoken_in(call, body) if residency else (),
-        headers={name: value for name in kept if (value := call.text(name)) is not None},
+        headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
+        prefix=bodies.prefix(body.fields, endpoint) if policy.affine else None,
     )
     return request, body.fields
 

@@ -30,13 +30,13 @@ from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.versions.keeper import Versions
 from loadtests.residency.traffic import Sent
 from loadtests.residency.worlds import PEPPER
 
@@ -49,7 +49,7 @@ class Live(LivePolicy):
     """A policy that is put into force by hand: these never lay in a folder, and many would not compile."""
 
     def __init__(self, policy: Policy) -> None:
-        self.current, self.fault = policy, None
+        self.current, self.fault, self.candidate = policy, None, None
         self.on_reload, self.on_fault = [], []
 
     def put(self, policy: Policy) -> None:
@@ -138,7 +138,7 @@ async def _nobody(*_: Any) -> None:
 async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> AsyncIterator[Rig]:
     """Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
     live, telemetry, store, owner = Live(first), Telemetry(), Store(embedded.url), new_owner()
-    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=True)
+    leases = Leases(store, owner, fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     view = View(store, leases, lessons, lambda: live.current, Circuits())
     client, budgets = Client(), Budgets(store)
@@ -154,10 +154,11 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         telemetry,
         Calibration(telemetry),
         Siblings(telemetry),
+        Versions(store, owner, live, None),
         Journal(chain, telemetry.count_audit),
         rng=Random(rng.random()),
     )
-    live.on_reload += [client.keep, lambda _: view.rebuild()]
+    live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]
     store.listen(lambda *_: view.rebuild())
     await store.check()
     await view.refresh()
