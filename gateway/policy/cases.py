@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyFault
 from gateway.model import Policy
+from gateway.policy.case_schema import Case, CasesFile
 from gateway.policy.folder import CASES, read_files
 from gateway.policy.references import repeated, unknown
-from gateway.policy.schema import Case, CasesFile
 from gateway.policy.source import START, Document, Fault, in_order, parse
 from gateway.policy.validate import Items, read, shape_faults
 

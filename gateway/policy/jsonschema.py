@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from gateway.policy.schema import FILES, CasesFile
+from gateway.policy.case_schema import CasesFile
+from gateway.policy.schema import FILES
 from gateway.policy.strict import Strict
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

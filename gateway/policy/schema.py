@@ -6,18 +6,17 @@ files; `jsonschema.py` publishes these models for editors. Docstrings become the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.model import EndpointName, Outcome, Priority, Reason
+from gateway.model import EndpointName, Priority
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     HOST,
     KEYED_HASH,
     Count,
-    Duration,
     Glob,
     ModelName,
     Name,
@@ -228,62 +227,6 @@ class TenantsFile(Strict):
     """tenants.yaml: who may call, and what each may do."""
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
-
-
-# cases/*.yaml
-
-
-class RequestIn(Strict):
-    path: Annotated[str, Field(pattern=r"^/")]
-    headers: dict[str, str] = {}
-    tenant: Name | None = None
-    """Whose key it carries; without it a caller that no tenant's limits hold for."""
-    body: dict[str, Any]
-
-
-class WorkerState(Strict):
-    """What is true of one upstream in a case; what is not written is idle and healthy."""
-
-    load: NotNegative | None = None
-    """Leased work as a share of the limit; 1 is full."""
-    running: Annotated[int, Field(ge=0)] | None = None
-    waiting: Annotated[int, Field(ge=0)] | None = None
-    kv: Annotated[float, Field(ge=0, le=1)] | None = None
-    gpu: Annotated[float, Field(ge=0, le=1)] | None = None
-    age: Duration | None = None
-    """How old the reading is."""
-    healthy: bool = True
-
-
-class Expect(Strict):
-    outcome: Outcome | None = None
-    backend: Name | None = None
-    upstream: Name | None = None
-    reason: Reason | None = None
-    rule: Name | None = None
-    status: Annotated[int, Field(ge=200, le=599)] | None = None
-    code: str | None = None
-
-    @model_validator(mode="after")
-    def says_something(self) -> Expect:
-        if not self.model_fields_set:
-            raise ValueError("must expect something, such as `outcome: spilled`")
-        return self
-
-
-class Case(Strict):
-    """A request, the state of the fleet, and what must be decided."""
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    request: RequestIn
-    fleet: dict[Name, WorkerState] = {}
-    expect: Expect
-
-
-class CasesFile(Strict):
-    """cases/*.yaml: golden cases of the folder."""
-
-    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
 
 
 FILES: Final[dict[str, type[Strict]]] = {
