@@ -83,6 +83,7 @@ class Expect(Strict):
     outcome: Outcome | None = None
     """How it is served; absent where it is refused."""
     backend: Name | None = None
+    """The backend that serves it."""
     upstream: Name | None = None
     """Who serves it. Of equals it is the same one every time, but which one is nobody's promise."""
     reason: Reason | None = None
@@ -115,6 +116,7 @@ class Case(Strict):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     """A sentence that says what must happen; every name stands once in its file."""
     request: RequestIn
+    """What is asked."""
     fleet: dict[Name, WorkerState] = {}
     """Upstream -> its state; the others are idle and healthy."""
     at: Moment | None = None
@@ -124,9 +126,11 @@ class Case(Strict):
     share: WholeShare = 0.0
     """The share of each rule's requests that left lately, as `spill.max_share` counts it."""
     expect: Expect
+    """What must come out."""
 
 
 class CasesFile(Strict):
     """cases/*.yaml: golden cases of the folder."""
 
     cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+    """Each stands by itself."""

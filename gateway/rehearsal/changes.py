@@ -11,7 +11,7 @@ from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.ending import Result, differing, end, rehearse, same
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import seen
-from gateway.rehearsal.words import comparison
+from gateway.rehearsal.words import comparison, usd
 from gateway.rehearsal.world import World
 
 MOST_WORKERS = 6
@@ -191,7 +191,7 @@ def _money(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
     if spill is not None and spill.budget_usd_per_hour is not None:
         for spent in (0.0, spill.budget_usd_per_hour):
             there = replace(world, spent={**world.spent, rule.name: spent})
-            text = f"if ${spent:g} of its budget were spent"
+            text = f"if {usd(spent)} of its budget were spent"
             yield Change(text, {"rule": rule.name, "spent_usd": spent}, rehearse(there, request))
     if spill is not None and spill.max_share is not None:
         for share in (0.0, spill.max_share):

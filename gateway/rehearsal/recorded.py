@@ -15,6 +15,7 @@ from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.ending import Result
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.story import Story
+from gateway.rehearsal.words import usd
 from gateway.rehearsal.world import World, world_of
 from gateway.routing.learn import PRIOR
 
@@ -154,7 +155,7 @@ def _figures(receipt: Receipt) -> Iterator[str]:
         guess = " (estimated)" if usage.get("estimated") else ""
         yield f"usage: {usage['input_tokens']} tokens in, {usage['output_tokens']} out{guess}"
     if cost and cost.get("usd") is not None:
-        yield f"cost: ${cost['usd']:.6g} ({cost['basis']})"
+        yield f"cost: {usd(cost['usd'])} ({cost['basis']})"
     if said:
         yield f"expected: first token in {said['first_ms']:g} ms, all of it in {said['total_ms']:g} ms"
     times = {name: value for name, value in (receipt.get("times") or {}).items() if value is not None}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.model import Candidate, Decision, GenRequest, UpstreamState
+from gateway.rehearsal.words import usd
 from gateway.rehearsal.world import World
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.candidates import make_candidates
@@ -152,8 +153,8 @@ def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
 def _max_cost(scene: Scene, pool: Pool, _: UpstreamState) -> str:
     most = None if pool.served.price is None else price_ceiling(pool.served.price, scene.asked)
     caps = [cap for cap in (scene.asked.max_cost, scene.plan.rule.max_cost) if cap is not None]
-    allowed = f"${min(caps):.6g} is allowed" if caps else "less is allowed"
-    return f"nothing bounds its price, and {allowed}" if most is None else f"may cost up to ${most:.6g}, {allowed}"
+    allowed = f"{usd(min(caps))} is allowed" if caps else "less is allowed"
+    return f"nothing bounds its price, and {allowed}" if most is None else f"may cost up to {usd(most)}, {allowed}"
 
 
 def _fields(scene: Scene, pool: Pool, _: UpstreamState) -> str:

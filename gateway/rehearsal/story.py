@@ -16,7 +16,7 @@ from gateway.rehearsal.ending import Result, decided, ending, refusal
 from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
 from gateway.rehearsal.rules import Missed, missed, sources
 from gateway.rehearsal.thresholds import Seen, seen
-from gateway.rehearsal.words import demand_words
+from gateway.rehearsal.words import demand_words, usd
 from gateway.rehearsal.world import World, ask
 from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
@@ -174,6 +174,6 @@ def _of_money(scene: Scene) -> Iterator[str]:
     spill, name, world = scene.plan.rule.spill, scene.plan.rule.name, scene.world
     if spill is not None and spill.budget_usd_per_hour is not None:
         spent = world.spent.get(name, 0.0)
-        yield f"budget: ${spent:.6g} of ${spill.budget_usd_per_hour:g} spent in the last hour"
+        yield f"budget: {usd(spent)} of {usd(spill.budget_usd_per_hour)} spent in the last hour"
     if spill is not None and spill.max_share is not None:
         yield f"share: {world.shares.get(name, 0.0):.4g} of its requests left lately, {spill.max_share:g} may"

@@ -13,6 +13,10 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _BOUNDS = frozenset({"prompt_tokens", "output_tokens"})
 
 
+def usd(amount: float) -> str:
+    return "$" + (f"{amount:.7f}".rstrip("0").rstrip("."))
+
+
 def comparison(threshold: Threshold) -> str:
     sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
     return f"{sign} {threshold.value:g}"

@@ -127,7 +127,7 @@ def test_a_dropped_upstream_says_why(asked: dict[str, Any], dropped: str, why: s
 def test_a_price_beyond_what_the_caller_allows() -> None:
     story = told(FULL, headers={"X-Gateway-Max-Cost-Usd": "0.0000001"})
     assert story.drops == {"a1": "max_cost"}
-    assert story.upstreams[-1]["why"] == "may cost up to $3.725e-05, $1e-07 is allowed"
+    assert story.upstreams[-1]["why"] == "may cost up to $0.000019, $0.0000001 is allowed"
 
 
 def test_fields_that_may_not_leave() -> None:

@@ -1,0 +1,170 @@
+"""`gateway explain`, `test` and `diff` as processes: what they print where, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rehearsal.test_recorded import RECEIPT
+
+ROOT = Path(__file__).parents[2]
+LOCAL_FIRST = ROOT / "policies" / "local-first"
+REQUEST = '{"model": "llama-3.3-70b", "max_tokens": 200, "messages": [{"role": "user", "content": "hello"}]}'
+FLEET = "{h100-1: {load: 1}, h100-2: {load: 0.97}, h100-3: {healthy: false}, h100-4: {load: 1}}"
+STORY = """\
+spilled -> gmi (gmi), because slo_limit
+rule: chat
+  not flagged: residency is none, not any
+load is the share of what standard requests may fill: 0.9 of the limit
+budget: $0 of $40 spent in the last hour
+
+upstream  backend   load  after   limit  score  wait ms  first ms       usd
+h100-1    h100     1.111  1.129  1.36 s  1.000      176       184         -
+h100-2    h100     1.078  1.096  1.36 s  1.000      130       139         -
+h100-3    h100     health: it is out: unhealthy
+h100-4    h100     1.111  1.129  1.36 s  1.000      176       184         -
+gmi       gmi      0.000  0.001    1000  1.867        0       450  0.000152
+
+scores:
+  h100-1, h100-2, h100-4: cheapness 1.000 + load 0.000 = 1.000
+  gmi: cheapness 0.868 + load 0.999 = 1.867
+
+what would change it:
+  with X-Data-Residency: local: 429 fleet_saturated, rule flagged
+  with X-Gateway-Priority: interactive: local -> h100-2
+  if h100-2's load were below 0.982 (now 1.078): local -> h100-2
+  if h100-1's load were below 0.982 (now 1.111): local -> h100-1
+  if h100-4's load were below 0.982 (now 1.111): local -> h100-4
+  if h100-3 were up: local -> h100-3
+  if gmi were down: 429 fleet_saturated
+  with max_wait 0.13s (room at home is expected in 0.13 s): local -> h100-2
+  if $40 of its budget were spent: 429 fleet_saturated
+  without rule chat: 404 model_not_found
+"""
+
+
+def gateway(*arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", *map(str, arguments)]
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(LOCAL_FIRST, tmp_path / "mine"))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_a_story_as_text(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    done = gateway("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", stdin=REQUEST)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == STORY
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_refusal_exits_1_and_json_is_the_same_story(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text("{h100-1: {healthy: false}}")
+    asked = json.dumps({"headers": {"X-Data-Residency": "us"}, "body": json.loads(REQUEST)})
+    arguments = ("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", "--json")
+    done = gateway(*arguments, stdin=asked)
+    assert (done.returncode, done.stderr) == (1, "")
+    story = json.loads(done.stdout)
+    assert (story["result"]["status"], story["result"]["code"]) == (403, "residency_refused")
+    assert story["drops"] == {"residency": 4}
+
+
+def test_a_recorded_receipt(tmp_path: Path) -> None:
+    (tmp_path / "receipt.json").write_text(json.dumps({**RECEIPT, "rule": "chat"}))
+    done = gateway("explain", LOCAL_FIRST, "--receipt", tmp_path / "receipt.json")
+    assert done.stdout.startswith("spilled -> a1 (?), because slo_limit\nrule: chat\npolicy: v1 (this folder is ")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+USAGE = [
+    (("explain", LOCAL_FIRST), "", "give either --request FILE or --receipt FILE"),
+    (("explain", LOCAL_FIRST, "--request", "-"), "[1", "--request:2:1: (file): is not valid YAML"),
+    (("explain", LOCAL_FIRST, "--request", "-"), "x", "--request: must be an object"),
+    (("explain", LOCAL_FIRST, "--request", "-"), "a: &a [1]\nb: *a", "--request:1:4: (file): anchors"),
+    (("explain", LOCAL_FIRST, "--request", "-"), '{"body": {}, "header": {}}',
+     "--request: header: unknown key; did you mean `headers`?"),
+    (("explain", LOCAL_FIRST, "--request", "-", "--at", "noon"), "{}", "--at"),
+    (("test", LOCAL_FIRST, "-k", "nothing like it"), "", "no case of"),
+    (("diff", LOCAL_FIRST, LOCAL_FIRST, "--receipts", "-"), "{}\nnothing\n", "--receipts: line 2 is not the JSON object"),
+    (("diff", LOCAL_FIRST, "nowhere"), "", "nowhere"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "stdin", "said"), USAGE, ids=[row[2][:30] for row in USAGE])
+def test_usage(arguments: tuple[object, ...], stdin: str, said: str) -> None:
+    done = gateway(*arguments, stdin=stdin)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in " ".join(done.stderr.split())
+
+
+def test_an_upstream_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text("{h100-11: {load: 1}}")
+    done = gateway("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", stdin=REQUEST)
+    assert done.returncode == 2
+    assert "unknown upstream `h100-11`; did you mean `h100-1`?" in " ".join(done.stderr.split())
+
+
+def test_a_failing_case_shows_its_diff_and_the_head_of_its_story(copy: Path) -> None:
+    edit(copy / "cases" / "spill.yaml", "outcome: spilled, backend: gmi", "outcome: local, backend: gmi")
+    done = gateway("test", copy)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == (
+        "FAIL a full fleet spills\n"
+        "  - outcome: local\n"
+        "  + outcome: spilled\n"
+        "    spilled -> gmi (gmi), because slo_limit\n"
+        "    rule: chat\n"
+        "      not flagged: residency is none, not any\n"
+        "    load is the share of what standard requests may fill: 0.9 of the limit\n"
+        "    budget: $0 of $40 spent in the last hour\n"
+        "2 passed, 1 failed\n"
+    )
+
+
+def test_some_cases_and_their_verdicts_as_json() -> None:
+    done = gateway("test", LOCAL_FIRST, "-k", "FLAGGED", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["passed"], told["failed"]) == (0, 1, 0)
+    (row,) = told["cases"]
+    assert (row["name"].split()[1], row["passed"], row["result"]["status"]) == ("flagged", True, 429)
+
+
+def test_diff_of_equal_folders_is_silent_but_for_its_count(copy: Path) -> None:
+    done = gateway("diff", LOCAL_FIRST, copy)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 of 3 cases differ\n", "")
+
+
+def test_diff_of_folders_that_decide_differently(copy: Path, tmp_path: Path) -> None:
+    edit(copy / "routing.yaml", "spill: {backends: [gmi], budget_usd_per_hour: 40}\n", "max_wait: 5s\n")
+    edit(copy / "backends.yaml", "name: h100-4", "name: h100-5")
+    receipt = {**RECEIPT, "model": "llama-3.3-70b", "candidates": [], "chosen": "gmi"}
+    (tmp_path / "receipts.jsonl").write_text(f"{json.dumps(receipt)}\n\n")
+    done = gateway("diff", LOCAL_FIRST, copy, "--receipts", tmp_path / "receipts.jsonl")
+    assert done.returncode == 1
+    assert "rule chat: max_wait: 0 -> 5" in done.stdout
+    assert "upstream h100-4: removed" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 of 0 cases differ, 3 skipped; 0 of 1 receipts differ" or done.stdout
+    told = json.loads(gateway("diff", LOCAL_FIRST, copy, "--json").stdout)
+    assert [row["skipped"] for row in told["cases"]] == ["B has no upstream h100-4"] * 3
+
+
+def test_diff_with_a_folder_that_does_not_compile(copy: Path) -> None:
+    edit(copy / "routing.yaml", "backends: [gmi]", "backends: [gmu]")
+    done = gateway("diff", LOCAL_FIRST, copy)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{copy}/routing.yaml:")
