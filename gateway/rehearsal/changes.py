@@ -90,6 +90,9 @@ def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ..
     for row in [*(row for row in home if row["upstream"] == chosen), *others[:MOST_WORKERS]]:
         name, load = row["upstream"], float(row["load"])
         taken = name == chosen
+        if row["inflight"] >= row["seats"]:
+            yield _seat(world, request, row)
+            continue
         edge = crossing(world, request, row, taken)
         if edge is None:
             continue
@@ -97,6 +100,15 @@ def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ..
         past = at_load(world, row, edge[1])
         text = f"if {name}'s load were {side} {edge[0]:.3f} (now {load:.3f})"
         yield Change(text, {"upstream": name, "load": {side: round(edge[0], 4)}}, rehearse(past, request))
+
+
+def _seat(world: World, request: RequestIn, row: Row) -> Change:
+    """One request less where every seat is taken, and its share of the work with it."""
+    name, held = row["upstream"], row["inflight"]
+    leased = world.state(name).leased * (held - 1) // held
+    text = f"if {name} held one request less ({held} of {row['seats']} seats are taken)"
+    less = world.where(name, inflight=row["seats"] - 1, leased=leased)
+    return Change(text, {"upstream": name, "inflight": row["seats"] - 1}, rehearse(less, request))
 
 
 def crossing(world: World, request: RequestIn, row: Row, taken: bool) -> tuple[float, float] | None:

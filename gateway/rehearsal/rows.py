@@ -95,6 +95,8 @@ def candidate_row(scene: Scene, pool: Pool, state: UpstreamState) -> Row:
         "after": round(1 - free, _DIGITS),
         "limit": one.limit,
         "work": one.work,
+        "inflight": state.inflight,
+        "seats": one.seats,
         "room": free >= 0 and state.inflight < one.seats,
         "score": round(one.score + LOAD_WEIGHT * max(0.0, free), _DIGITS),
         "parts": parts(scene, one, state, free),
