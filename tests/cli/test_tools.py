@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from gateway.__main__ import cli
 from tests.rehearsal.test_recorded import RECEIPT
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,11 @@ def gateway(*arguments: object, stdin: str = "", cwd: Path | None = None) -> sub
     return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, cwd=cwd, check=False)
 
 
+def invoked(*arguments: object, stdin: str = "") -> Result:
+    """The same without a process of its own: most of these take longer to start than to run."""
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin)
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(LOCAL_FIRST, tmp_path / "mine"))
@@ -77,8 +84,8 @@ def test_a_refusal_exits_1_and_json_is_the_same_story(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text("{h100-1: {healthy: false}}")
     asked = json.dumps({"headers": {"X-Data-Residency": "us"}, "body": json.loads(REQUEST)})
     arguments = ("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", "--json")
-    done = gateway(*arguments, stdin=asked)
-    assert (done.returncode, done.stderr) == (1, "")
+    done = invoked(*arguments, stdin=asked)
+    assert (done.exit_code, done.stderr) == (1, "")
     story = json.loads(done.stdout)
     assert (story["result"]["status"], story["result"]["code"]) == (403, "residency_refused")
     assert story["drops"] == {"residency": 4}
@@ -86,9 +93,9 @@ def test_a_refusal_exits_1_and_json_is_the_same_story(tmp_path: Path) -> None:
 
 def test_a_recorded_receipt(tmp_path: Path) -> None:
     (tmp_path / "receipt.json").write_text(json.dumps({**RECEIPT, "rule": "chat"}))
-    done = gateway("explain", LOCAL_FIRST, "--receipt", tmp_path / "receipt.json")
+    done = invoked("explain", LOCAL_FIRST, "--receipt", tmp_path / "receipt.json")
     assert done.stdout.startswith("spilled -> a1 (?), because slo_limit\nrule: chat\npolicy: v1 (this folder is ")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 USAGE = [
@@ -107,15 +114,15 @@ USAGE = [
 
 @pytest.mark.parametrize(("arguments", "stdin", "said"), USAGE, ids=[row[2][:30] for row in USAGE])
 def test_usage(arguments: tuple[object, ...], stdin: str, said: str) -> None:
-    done = gateway(*arguments, stdin=stdin)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoked(*arguments, stdin=stdin)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert said in " ".join(done.stderr.split())
 
 
 def test_an_upstream_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text("{h100-11: {load: 1}}")
-    done = gateway("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", stdin=REQUEST)
-    assert done.returncode == 2
+    done = invoked("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", stdin=REQUEST)
+    assert done.exit_code == 2
     assert "unknown upstream `h100-11`; did you mean `h100-1`?" in " ".join(done.stderr.split())
 
 
@@ -137,16 +144,16 @@ def test_a_failing_case_shows_its_diff_and_the_head_of_its_story(copy: Path) -> 
 
 
 def test_some_cases_and_their_verdicts_as_json() -> None:
-    done = gateway("test", LOCAL_FIRST, "-k", "FLAGGED", "--json")
+    done = invoked("test", LOCAL_FIRST, "-k", "FLAGGED", "--json")
     told = json.loads(done.stdout)
-    assert (done.returncode, told["passed"], told["failed"]) == (0, 1, 0)
+    assert (done.exit_code, told["passed"], told["failed"]) == (0, 1, 0)
     (row,) = told["cases"]
     assert (row["name"].split()[1], row["passed"], row["result"]["status"]) == ("flagged", True, 429)
 
 
 def test_diff_of_equal_folders_is_silent_but_for_its_count(copy: Path) -> None:
-    done = gateway("diff", LOCAL_FIRST, copy)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "0 of 3 cases differ\n", "")
+    done = invoked("diff", LOCAL_FIRST, copy)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "0 of 3 cases differ\n", "")
 
 
 def test_diff_of_folders_that_decide_differently(copy: Path, tmp_path: Path) -> None:
@@ -159,12 +166,12 @@ def test_diff_of_folders_that_decide_differently(copy: Path, tmp_path: Path) -> 
     assert "rule chat: max_wait: 0 -> 5" in done.stdout
     assert "upstream h100-4: removed" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 of 0 cases differ, 3 skipped; 1 of 1 receipts differ"
-    told = json.loads(gateway("diff", LOCAL_FIRST, copy, "--json").stdout)
+    told = json.loads(invoked("diff", LOCAL_FIRST, copy, "--json").stdout)
     assert [row["skipped"] for row in told["cases"]] == ["B has no upstream h100-4"] * 3
 
 
 def test_diff_with_a_folder_that_does_not_compile(copy: Path) -> None:
     edit(copy / "routing.yaml", "backends: [gmi]", "backends: [gmu]")
-    done = gateway("diff", LOCAL_FIRST, copy)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoked("diff", LOCAL_FIRST, copy)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"{copy}/routing.yaml:")
