@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.model import OnStale, PickerName, Priority, SpillOrder
 from gateway.policy.match_schema import MatchIn
@@ -23,6 +23,24 @@ from gateway.policy.words import (
     WholeShare,
 )
 
+ROOM = frozenset({"headroom"})
+WORSE = frozenset(
+    {"load", "queue_depth", "gpu_util", "kv_util", "wait_ms", "ttft_ms", "predicted_wait_ms", "error_rate"}
+)
+"""Signals that grow as an upstream gets worse; those of ROOM shrink."""
+
+
+def not_reversed(name: str, comparison: str | None, *, take_part: bool) -> str | None:
+    """`comparison` as it is. Raises ValueError where it keeps the good and lets the bad pass. `take_part`: who
+    satisfies it may take part; else to satisfy it makes requests leave."""
+    if comparison is None or name not in WORSE | ROOM:
+        return comparison
+    if comparison.lstrip().startswith(">") is (take_part is (name in WORSE)):
+        grows = "grows" if name in WORSE else "shrinks"
+        turned = comparison.translate(str.maketrans("<>", "><")).strip()
+        raise ValueError(f'is the wrong way round: `{name}` {grows} as things get worse; write "{turned}"')
+    return comparison
+
 
 class SloIn(Strict):
     """What a good answer is."""
@@ -40,6 +58,9 @@ class SloIn(Strict):
     def says_something(self) -> SloIn:
         if self.ttft_ms is None and self.tpot_ms is None and self.total_ms is None:
             raise ValueError("must set at least one of `ttft_ms`, `tpot_ms`, `total_ms`")
+        if self.ttft_ms is not None and self.total_ms is not None and self.ttft_ms > self.total_ms:
+            said = f"`ttft_ms` {self.ttft_ms:g} is more than `total_ms` {self.total_ms:g}"
+            raise ValueError(f"the wrong way round: {said}")
         return self
 
 
@@ -96,6 +117,11 @@ class FiltersIn(Strict):
             raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
         return self
 
+    @field_validator("*")
+    @classmethod
+    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return not_reversed(info.field_name or "", value, take_part=True)
+
 
 class ScorersIn(Strict):
     """Weights: each scorer gives 0 to 1, and the largest weighted sum is the best upstream. Those not written are the
@@ -147,6 +173,11 @@ class When(Strict):
         if not self.model_fields_set:
             raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
         return self
+
+    @field_validator("*")
+    @classmethod
+    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return not_reversed(info.field_name or "", value, take_part=False)
 
 
 class DampIn(Strict):
@@ -210,6 +241,10 @@ class TimeoutsIn(Strict):
     def above_zero(self) -> TimeoutsIn:
         if any(getattr(self, name) == 0 for name in self.model_fields_set):
             raise ValueError("must be longer than 0 each; leave one out for its default")
+        for name in ("connect", "first_byte", "idle"):
+            given = getattr(self, name)
+            if given is not None and self.total is not None and given > self.total:
+                raise ValueError(f"the wrong way round: `{name}` {given:g} s is longer than `total` {self.total:g} s")
         return self
 
 
