@@ -25,6 +25,8 @@ class Missed:
     found: str
 
     def __str__(self) -> str:
+        if self.condition == "when":
+            return f"{self.rule}: {' '.join(self.wants.split())} does not hold"
         return f"{self.rule}: {self.condition} is {self.found}, not {self.wants}"
 
 
@@ -65,7 +67,7 @@ def sources(world: World, asked: GenRequest, rule: Rule | None) -> dict[str, Dem
 
 
 def have(world: World, asked: GenRequest, condition: str) -> str:
-    """What the request has where a rule's condition looks."""
+    """What the request has where a rule's condition looks; `when` itself is only true or false."""
     find = _HAVE.get(condition)
     return "false" if find is None else find(world, asked)
 

@@ -25,6 +25,8 @@ from gateway.upstreams.dialects.surface import PATHS
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
 """A Monday: when a case happens that does not say when."""
 REHEARSAL_ID = "rehearsal"
+_LOOKS = 2
+"""A rule's own condition may look at the loads that depend on its limits."""
 _IDLE = WorkerState()
 _US = 1e6
 
@@ -71,20 +73,29 @@ def world_of(
     share: float = 0.0,
 ) -> World:
     """`fleet`: upstream name -> state; the rest is idle and healthy. Loads are shares of a limit, which is the model's
-    and the rule's, so the rule is looked for on the idle fleet first."""
+    and the rule's, so the rule is looked for on the idle fleet first. The upstreams of `fleet` are the policy's."""
     states = {name: state_of(one, fleet.get(name, _IDLE), at) for name, one in policy.upstreams.items()}
     rules = [rule.name for rule in policy.rules]
     world = World(policy, Snapshot(at, states), dict.fromkeys(rules, spent_usd), dict.fromkeys(rules, share))
     try:
-        asked, board = ask(policy, request), world.board()
-        plan = plan_of(asked, board)
+        asked = ask(policy, request)
+        for _ in range(_LOOKS):
+            world = _loaded(world, asked, fleet)
     except GatewayError:
         return world
+    return world
+
+
+def _loaded(world: World, asked: GenRequest, fleet: Mapping[str, WorkerState]) -> World:
+    """`world` with the work that `fleet` says, by the limits of the rule that the request meets in it."""
+    board = world.board()
+    rule = plan_of(asked, board).rule
+    states = dict(world.snapshot.states)
     for name, given in fleet.items():
         state = states[name]
-        learned = board.limit(state, asked.model) if plan.rule.learned else None
+        learned = board.limit(state, asked.model) if rule.learned else None
         states[name] = loaded(state, given, state.upstream.limit if learned is None else learned)
-    return world
+    return replace(world, snapshot=replace(world.snapshot, states=states))
 
 
 def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState:
@@ -124,7 +135,7 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
     )
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
     demand = parse_demand(call.residency, policy.zones)
-    made, _ = build(call, tenant_of(policy, request), endpoint, body, demand)
+    made, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy.headers)
     return made
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.model import Demand, Match, Policy, Spill, Tenant, Threshold
+from gateway.model import Demand, Match, Policy, Spill, Tenant, Threshold, Window
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.story import Story, tell
-from gateway.rehearsal.world import world_of
+from gateway.rehearsal.world import NOON, world_of
 from gateway.upstreams.dialects.surface import PATHS
+from tests.policy.good import changed, compiled
 from tests.worlds import policy, rule, upstream
 
 CHAT = "/v1/chat/completions"
@@ -246,3 +248,22 @@ def test_of_a_large_backend_a_sample_is_asked() -> None:
     story = told(under=made)
     assert len(story.candidates) == 41
     assert "gpu: each request asks 8 of its 40 upstreams, by chance" in story.notes
+
+
+def test_conditions_and_windows_that_did_not_hold() -> None:
+    night = Window(frozenset(range(7)), 22 * 60, 6 * 60, ZoneInfo("Europe/Berlin"))
+    files = changed("routing.yaml", 'match: {model: "llama-*", tenant: acme}', "match: {when: 'request.n > 3'}")
+    made = compiled(files)
+    night_rule = replace(made.rules[0], name="night", match=Match(time=(night,)))
+    made = replace(made, rules=(night_rule, *made.rules[1:]))
+    body = {"model": "llama-3.3-70b", "messages": [], "max_tokens": 5}
+    asked = RequestIn(path=CHAT, body=body)
+    story = tell(world_of(made, asked, {}), asked)
+    assert [str(one) for one in story.missed] == [
+        "night: time is mon 12:00 utc, not mon,tue,wed,thu,fri,sat,sun 22:00-06:00 Europe/Berlin",
+        "chat: request.n > 3 does not hold",
+    ]
+    four = RequestIn(path=CHAT, body={**body, "n": 4})
+    assert tell(world_of(made, four, {}), four).rule == "chat"
+    late = world_of(made, asked, {}, at=NOON + 10 * 3600)
+    assert tell(late, asked).rule == "night"
