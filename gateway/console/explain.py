@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
+from gateway.console.incoming import body
 from gateway.edge.services import Services
-from gateway.errors import InvalidRequest, NotFound, RequestTooLarge, StoreFault
+from gateway.errors import InvalidRequest, NotFound, StoreFault
 from gateway.model import Policy
 from gateway.policy.case_schema import RequestIn
 from gateway.policy.validate import nearest
@@ -23,7 +23,7 @@ MAX_AT_ONCE = 1
 
 
 class Asked(RequestIn):
-    """A request as in a case, and the version of the policy that is to decide: the one in force, if it is named."""
+    """A request as in a case, and the version of the policy that is to decide: in force, or on trial beside it."""
 
     policy: str | None = None
 
@@ -36,7 +36,7 @@ def explain_routes(services: Services) -> APIRouter:
     @api.post("/explain")
     async def explain(request: Request) -> Mapping[str, Any]:
         """Body: {path, headers, tenant, body, policy}. Answers with the story that `gateway explain --json` prints."""
-        asked = read(await whole(request, services.settings.max_body_bytes))
+        asked = read(await body(request, services.settings.max_body_bytes))
         policy = chosen(services, asked)
         world = await world_now(services, policy)
         async with turn:
@@ -47,9 +47,12 @@ def explain_routes(services: Services) -> APIRouter:
 
 def chosen(services: Services, asked: Asked) -> Policy:
     """The policy that is to decide. Raises NotFound or InvalidRequest."""
-    policy = services.policy
-    if asked.policy not in (None, policy.version):
-        raise NotFound(f"no policy `{asked.policy}` here; `{policy.version}` is in force")
+    candidate = services.live.candidate
+    here = [services.policy, *([] if candidate is None else [candidate.policy])]
+    policy = next((one for one in here if asked.policy in (None, one.version)), None)
+    if policy is None:
+        known = ", ".join(f"`{one.version}`" for one in here)
+        raise NotFound(f"no such policy in force or on trial here; there is {known}")
     if asked.tenant is not None and asked.tenant not in policy.tenants:
         raise InvalidRequest(f"unknown tenant; {nearest(asked.tenant, list(policy.tenants))}", param="tenant")
     return policy
@@ -83,16 +86,3 @@ def read(raw: bytes) -> Asked:
         first = fault.errors(include_url=False, include_input=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "(body)"
         raise InvalidRequest(f"{path}: {first['msg']}; give {{path, headers, tenant, body}}", param=path) from None
-
-
-async def whole(request: Request, most: int) -> bytes:
-    """The body. Raises RequestTooLarge past `most` bytes."""
-    held = bytearray()
-    try:
-        async for piece in request.stream():
-            held += piece
-            if len(held) > most:
-                raise RequestTooLarge(f"a body of more than {most} bytes")
-    except ClientDisconnect:
-        raise InvalidRequest("the body ended early") from None
-    return bytes(held)

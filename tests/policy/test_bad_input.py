@@ -65,14 +65,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("spoil", "line"), BAD, ids=[f"{n}-{row[1][11:40]}" for n, row in enumerate(BAD)])
-def test_bad_input(folder: Path, spoil: Callable[[Path], None], line: str) -> None:
+async def test_bad_input(folder: Path, spoil: Callable[[Path], None], line: str) -> None:
     live = LivePolicy(folder, ENV)
     good = live.current
     spoil(folder)
     result = CliRunner().invoke(check, [str(folder)], env=ENV)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[0] == f"models.yaml:{line}"
-    assert not live.poll()
+    assert not await live.poll()
     assert live.current is good
     assert live.fault is not None
     assert live.fault[0] == f"models.yaml:{line}"
