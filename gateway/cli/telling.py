@@ -113,10 +113,10 @@ def cell(row: dict[str, Any], key: str, form: str) -> str:
 
 
 def scores(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """What each scorer adds; workers that all score alike stand together."""
+    """What each of several scorers adds; workers that all score alike stand together."""
     alike: dict[str, list[str]] = {}
     for row in rows:
-        if "parts" in row:
+        if len(row.get("parts", ())) > 1:  # one alone is the score
             said = " + ".join(f"{name} {part:.3f}" for name, part in row["parts"].items())
             alike.setdefault(f"{said} = {row['score']:.3f}", []).append(row["upstream"])
     return [f"{', '.join(names)}: {said}" for said, names in alike.items()]

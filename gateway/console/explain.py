@@ -61,7 +61,8 @@ def chosen(services: Services, asked: Asked) -> Policy:
 async def world_now(services: Services, policy: Policy) -> World:
     """The newest snapshot with its real leases, what each rule has spent, and what this process learned."""
     snapshot = services.board_of(policy).snapshot
-    return World(policy, snapshot, await spent(services, policy), paces=dict(services.calibration.paces))
+    paces, zone = dict(services.calibration.paces), services.settings.zone
+    return World(policy, snapshot, await spent(services, policy), paces=paces, zone=zone)
 
 
 async def spent(services: Services, policy: Policy) -> dict[str, float]:

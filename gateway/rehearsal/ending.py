@@ -9,13 +9,11 @@ from typing import Any
 from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError
 from gateway.model import Candidate, Decision, GenRequest, Group
 from gateway.policy.case_schema import RequestIn
-from gateway.rehearsal.world import World, ask
+from gateway.rehearsal.world import SEED, World, ask
 from gateway.routing.decide import decide
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 
-SEED = 0
-"""Ties between equal workers fall the same way every time, so that a case cannot pass by luck."""
 Result = Mapping[str, Any]
 """outcome, backend, upstream, reason, rule and status; or status, code, message and, where one decided, the rule."""
 TELLING = ("status", "code", "outcome", "backend", "upstream", "reason", "rule")
@@ -41,7 +39,7 @@ def ending(decision: Decision, world: World) -> Result:
     unpaid = False
     for groups in order(decision):
         for group in groups:
-            index = pick(group.candidates, *loads(group, world))
+            index = pick(group.candidates, *loads(group, world), group.load_weight)
             if index is None:
                 continue
             away = groups is decision.overflow

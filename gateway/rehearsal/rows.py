@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
 
-from gateway.model import Candidate, Decision, GenRequest, UpstreamState
-from gateway.rehearsal.words import usd
-from gateway.rehearsal.world import World
+from gateway.model import Decision, GenRequest, UpstreamState
+from gateway.rehearsal.words import comparison, usd
+from gateway.rehearsal.world import SEED, World
 from gateway.routing.board import Board, Plan, Pool
-from gateway.routing.candidates import make_candidates
-from gateway.routing.decide import narrow
-from gateway.routing.estimate import estimate, price_ceiling
-from gateway.routing.filters import Standing, standing_drop
-from gateway.routing.forecast import AS_ASSUMED, forecast, wait_for_room
-from gateway.routing.pickers import LOAD_WEIGHT
-from gateway.routing.scorers import SCORERS
+from gateway.routing.draw import Draw
+from gateway.routing.estimate import price_ceiling
+from gateway.routing.filters import most_cost
+from gateway.routing.scene import asked_of, first_token_there, wait_there
+from gateway.routing.scorers import parts
+from gateway.routing.thresholds import FORECAST, STANDING
 
 Row = dict[str, Any]
 NOT_NEEDED = "not_needed"
@@ -35,6 +35,15 @@ class Scene:
     asked: GenRequest
     decision: Decision | None
     """None where nobody may, or can, serve it."""
+
+    def judged(self, name: str) -> UpstreamState:
+        """One that is in no pool, with its limit for the model."""
+        plan, state = self.plan, self.world.state(name)
+        return self.board.judged(state, plan.model.name, plan.demand, self.asked.endpoint, plan.rule)[0]
+
+    @property
+    def draw(self) -> Draw:
+        return Draw(self.asked, self.board, self.plan, Random(SEED), frozenset())
 
 
 def rows(scene: Scene) -> tuple[Row, ...]:
@@ -58,7 +67,7 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
     made = []
     for upstream in scene.world.policy.backends[pool.backend]:
         row: Row = {"upstream": upstream.name, "backend": pool.backend, "role": role}
-        state = may.get(upstream.name) or scene.world.state(upstream.name)
+        state = may.get(upstream.name) or scene.judged(upstream.name)
         dropped = why(scene, pool, state)
         if dropped is None and not needed:
             dropped = NOT_NEEDED
@@ -73,50 +82,36 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
 
 def why(scene: Scene, pool: Pool, state: UpstreamState) -> str | None:
     """The first filter that drops it, or None."""
-    if all(served.backend != pool.backend for served in scene.plan.model.served_by):
+    plan, asked = scene.plan, scene.asked
+    if all(served.backend != pool.backend for served in plan.model.served_by):
         return "capability"
-    standing = standing_drop(Standing(scene.plan.demand, scene.world.policy.zones, scene.asked.endpoint), state)
+    _, standing = scene.board.judged(state, plan.model.name, plan.demand, asked.endpoint, plan.rule)
     if standing is not None:
         return standing
-    alone = narrow(replace(pool, states=(state,), drops={}), scene.plan.rule, scene.asked, frozenset())
-    return next(iter(alone.drops), None)
+    return next(iter(scene.draw.left(replace(pool, states=(state,), drops={})).drops), None)
 
 
 def candidate_row(scene: Scene, pool: Pool, state: UpstreamState) -> Row:
-    asked, board = scene.asked, scene.board
-    learned = board.known(asked.model)
-    one = make_candidates(asked, pool.served, (state,), learned)[0]
-    pace = scene.world.paces.get((pool.backend, asked.model), AS_ASSUMED)
-    said = forecast(one, asked, state.inflight, learned, pace)
-    wait = wait_for_room(state.leased, one.outside, one.work, one.limit)
-    free = free_after(one, state)
+    at, weighed = scene.draw.scene(pool), scene.plan.rule.scorers
+    work, limit = asked_of(at, state)
+    free = 1 - (state.leased + state.outside + work) / limit
+    weights, given = dict(weighed), parts(weighed, at, state)
+    made = {name: round(weights[name] * max(0.0, value), _DIGITS) for name, value in given.items()}
     return {
-        "load": round((state.leased + one.outside) / one.limit, _DIGITS),
+        "load": round((state.leased + state.outside) / limit, _DIGITS),
         "after": round(1 - free, _DIGITS),
-        "limit": one.limit,
-        "work": one.work,
+        "limit": limit,
+        "work": work,
         "inflight": state.inflight,
-        "seats": one.seats,
-        "room": free >= 0 and state.inflight < one.seats,
-        "score": round(one.score + LOAD_WEIGHT * max(0.0, free), _DIGITS),
-        "parts": parts(scene, one, state, free),
-        "wait_ms": round(wait * _MS, 1),
-        "first_ms": round((wait + said.first) * _MS, 1),
-        "usd": one.price,
-        "usd_most": one.price_most,
+        "seats": state.upstream.seats,
+        "room": free >= 0 and state.inflight < state.upstream.seats,
+        "score": round(sum(made.values()), _DIGITS),
+        "parts": made,
+        "wait_ms": round((wait_there(at, state, work, limit) or 0.0) * _MS, 1),
+        "first_ms": round(first_token_there(at, state, work, limit) * _MS, 1),
+        "usd": at.ask.price,
+        "usd_most": at.ask.price_most,
     }
-
-
-def free_after(one: Candidate, state: UpstreamState) -> float:
-    """The free share of its limit with this request on board; below 0 where it has no room."""
-    return 1 - (state.leased + one.outside + min(one.work, one.limit)) / one.limit
-
-
-def parts(scene: Scene, one: Candidate, state: UpstreamState, free: float) -> dict[str, float]:
-    """What each scorer adds to the score, the live load among them."""
-    told = estimate(scene.asked, one.served, scene.board.known(scene.asked.model))
-    made = {name: round(weight * score(told, state), _DIGITS) for name, weight, score in SCORERS}
-    return made | {"load": round(LOAD_WEIGHT * max(0.0, free), _DIGITS)}
 
 
 def readings(state: UpstreamState, at: float) -> Row:
@@ -132,7 +127,18 @@ def readings(state: UpstreamState, at: float) -> Row:
 
 def in_words(dropped: str, scene: Scene, pool: Pool, state: UpstreamState) -> str:
     say = _WORDS.get(dropped)
-    return f"dropped by `{dropped}`" if say is None else say(scene, pool, state)
+    return _filtered(dropped, scene, pool, state) if say is None else say(scene, pool, state)
+
+
+def _filtered(dropped: str, scene: Scene, pool: Pool, state: UpstreamState) -> str:
+    """By one of the rule's own `filters`."""
+    broken = [one for one in scene.plan.rule.filters if one.signal == dropped]
+    if dropped in STANDING:
+        value = STANDING[dropped](state, scene.board.since(scene.plan.rule))
+    else:
+        value = FORECAST[dropped](scene.draw.scene(pool), state) if dropped in FORECAST else None
+    wants = " and ".join(comparison(one) for one in broken)
+    return f"it is {value:.4g}, and `filters` want {wants}" if broken and value is not None else f"by `{dropped}`"
 
 
 def _residency(scene: Scene, _: Pool, state: UpstreamState) -> str:
@@ -154,8 +160,8 @@ def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
 
 def _max_cost(scene: Scene, pool: Pool, _: UpstreamState) -> str:
     most = None if pool.served.price is None else price_ceiling(pool.served.price, scene.asked)
-    caps = [cap for cap in (scene.asked.max_cost, scene.plan.rule.max_cost) if cap is not None]
-    allowed = f"{usd(min(caps))} is allowed" if caps else "less is allowed"
+    cap = most_cost(scene.plan.rule, scene.asked)
+    allowed = "less is allowed" if cap is None else f"{usd(cap)} is allowed"
     return f"nothing bounds its price, and {allowed}" if most is None else f"may cost up to {usd(most)}, {allowed}"
 
 

@@ -24,6 +24,8 @@ from gateway.upstreams.dialects.surface import PATHS
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
 """A Monday: when a case happens that does not say when."""
+SEED = 0
+"""Ties between equal workers fall the same way every time, so that a case cannot pass by luck."""
 REHEARSAL_ID = "rehearsal"
 _LOOKS = 2
 """A rule's own condition may look at the loads that depend on its limits."""
@@ -41,9 +43,11 @@ class World:
     shares: Mapping[str, float] = field(default_factory=dict)
     paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
     """What this process learned about how fast each pool answers."""
+    zone: str | None = None
+    """The gateway's own, where it is known."""
 
     def board(self) -> Board:
-        return Board(self.policy, self.snapshot)
+        return Board(self.policy, self.snapshot, paces=self.paces, zone=self.zone)
 
     def state(self, name: str) -> UpstreamState:
         return self.snapshot.states.get(name) or UpstreamState(self.policy.upstreams[name])
@@ -135,7 +139,7 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
     )
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
     demand = parse_demand(call.residency, policy.zones)
-    made, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy.headers)
+    made, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy)
     return made
 
 

@@ -132,6 +132,33 @@ def test_a_price_beyond_what_the_caller_allows() -> None:
     assert story.upstreams[-1]["why"] == "may cost up to $0.000019, $0.0000001 is allowed"
 
 
+FILTERS: list[tuple[Threshold, WorkerState, str]] = [
+    (Threshold("load", False, False, 0.5), WorkerState(load=0.8), "it is 0.8, and `filters` want < 0.5"),
+    (Threshold("queue_depth", False, True, 4), WorkerState(waiting=9), "it is 9, and `filters` want <= 4"),
+    (Threshold("error_rate", False, False, 0.2), WorkerState(errors=0.25), "it is 0.25, and `filters` want < 0.2"),
+    (Threshold("wait_ms", False, False, 100), WorkerState(wait=2.0), ", and `filters` want < 100"),
+]
+
+
+@pytest.mark.parametrize(("threshold", "state", "said"), FILTERS, ids=[row[0].signal for row in FILTERS])
+def test_what_the_rules_own_filters_leave_out(threshold: Threshold, state: WorkerState, said: str) -> None:
+    story = told({"w1": state}, under=policy(rules=(rule(filters=(threshold,)),)))
+    assert story.drops == {"w1": threshold.signal}
+    assert said in story.upstreams[0]["why"]
+    assert story.result["upstream"] == "w2"
+
+
+def test_scores_are_the_rules_own() -> None:
+    scorers = (("price", 2.0), ("errors", 1.0), ("load", 0.5))
+    story = told({"w1": WorkerState(errors=0.5)}, under=policy(rules=(rule(scorers=scorers),)))
+    first, second, _ = story.upstreams
+    assert set(first["parts"]) == {"price", "errors", "load"}
+    assert first["parts"]["price"] == 2.0
+    assert first["parts"]["errors"] < second["parts"]["errors"] == 1.0
+    assert story.result["upstream"] == "w2"
+    assert first["score"] == pytest.approx(sum(first["parts"].values()), abs=2e-4)
+
+
 def test_fields_that_may_not_leave() -> None:
     story = told(FULL, service_tier="flex")
     assert story.drops == {"a1": "fields"}
