@@ -84,7 +84,7 @@ def _with_header(world: World, request: RequestIn, name: str, value: str) -> Cha
 
 def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
     """The load at which each worker nearest to it would take the request, and at which the chosen one loses it."""
-    home = [row for row in rows if row["role"] == "home" and "load" in row]
+    home = [row for row in rows if row["role"] == "home" and row.get("sampled")]
     chosen = result.get("upstream")
     others = sorted((row for row in home if row["upstream"] != chosen), key=lambda row: float(row["after"]))
     for row in [*(row for row in home if row["upstream"] == chosen), *others[:MOST_WORKERS]]:

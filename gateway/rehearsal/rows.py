@@ -41,6 +41,12 @@ class Scene:
         plan, state = self.plan, self.world.state(name)
         return self.board.judged(state, plan.model.name, plan.demand, self.asked.endpoint, plan.rule)[0]
 
+    def sampled(self, backend: str) -> frozenset[str]:
+        """Who of a backend is asked."""
+        decision = self.decision
+        groups = () if decision is None else (*decision.primary, *decision.overflow)
+        return frozenset(one.upstream.name for group in groups if group.backend == backend for one in group.candidates)
+
     @property
     def draw(self) -> Draw:
         return Draw(self.asked, self.board, self.plan, Random(SEED), frozenset())
@@ -64,6 +70,7 @@ def rows(scene: Scene) -> tuple[Row, ...]:
 
 def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]:
     may = {state.upstream.name: state for state in pool.states}
+    sampled = scene.sampled(pool.backend)
     made = []
     for upstream in scene.world.policy.backends[pool.backend]:
         row: Row = {"upstream": upstream.name, "backend": pool.backend, "role": role}
@@ -73,7 +80,7 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
             dropped = NOT_NEEDED
         row |= readings(state, scene.world.snapshot.at)
         if dropped is None:
-            row |= candidate_row(scene, pool, state)
+            row |= {"sampled": upstream.name in sampled, **candidate_row(scene, pool, state)}
         else:
             row |= {"dropped": dropped, "why": in_words(dropped, scene, pool, state)}
         made.append(row)

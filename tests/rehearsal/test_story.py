@@ -11,6 +11,7 @@ import pytest
 
 from gateway.model import Demand, Match, Policy, Spill, Tenant, Threshold, Window
 from gateway.policy.case_schema import RequestIn, WorkerState
+from gateway.rehearsal.changes import MOST_WORKERS
 from gateway.rehearsal.story import Story, tell
 from gateway.rehearsal.world import NOON, world_of
 from gateway.upstreams.dialects.surface import PATHS
@@ -275,6 +276,9 @@ def test_of_a_large_backend_a_sample_is_asked() -> None:
     story = told(under=made)
     assert len(story.candidates) == 41
     assert "gpu: each request asks 8 of its 40 upstreams, by chance" in story.notes
+    assert sum(row["sampled"] for row in story.upstreams if row["backend"] == "gpu") == 8
+    full = told({f"w{number}": WorkerState(load=1.05) for number in range(40)}, under=made)
+    assert len([one for one in full.changes if "load" in one.condition]) == MOST_WORKERS
 
 
 def test_conditions_and_windows_that_did_not_hold() -> None:
