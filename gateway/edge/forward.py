@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from secrets import token_hex
 
 from msgspec import Raw
@@ -102,14 +103,26 @@ class Forward:
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         try:
             decision = self._again(faults)
-        except NoCapacity:
-            if faults:
+        except GatewayError as error:
+            if not faults:
+                self._shadow(error)
+            elif isinstance(error, NoCapacity):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
             self._books.came(self._policy, decision)
+            self._shadow(decision)
         self._account.decision = decision
         return decision
+
+    def _shadow(self, answer: Decision | GatewayError) -> None:
+        """The first decision of a request is what a candidate in the shadow is compared with."""
+        candidate = self._s.live.candidate
+        if candidate is not None and candidate.trial.mode == "shadow" and self._policy is self._s.policy:
+            request = self._request
+            if candidate.policy.headers != self._policy.headers:
+                request = replace(request, headers=self._call.kept(candidate.policy.headers))
+            self._s.shadow.later(candidate, request, answer, self._s.view.current)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""
@@ -151,7 +164,7 @@ class Forward:
             broke = await self._exchange(decision, lease, attempt, wire)
             ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
             if broke is None:
-                self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
+                self._books.answered(lease, attempt)
             else:
                 self._books.fault(name, broke)
         except UpstreamFault as fault:
@@ -179,7 +192,7 @@ class Forward:
     def _watch(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
         """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
         board = self._s.board_of(self._policy)
-        left = work_left(lease.candidate.upstream, self._request, board.known(self._request.model))
+        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
         attempt.on_first = lambda: self._s.admission.shrink(lease, left)
         # Before its client has the answer: one that asks again at once finds its place free.

@@ -13,6 +13,7 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
+from gateway.fleet.tries import Tries
 from gateway.model import Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
@@ -28,10 +29,19 @@ class View:
     """
 
     def __init__(
-        self, store: Store, leases: Leases, lessons: Lessons, policy: Callable[[], Policy], circuits: Circuits
+        self,
+        store: Store,
+        leases: Leases,
+        lessons: Lessons,
+        policy: Callable[[], Policy],
+        circuits: Circuits,
+        pools: Callable[[], frozenset[PoolKey]] | None = None,
     ) -> None:
+        """`pools`: those whose limits are learned; those of the policy in force unless given."""
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
+        self._pools = pools or (lambda: pools_of(policy()))
         self.lessons = lessons
+        self.tries = Tries()
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
@@ -53,7 +63,7 @@ class View:
         backends = list(self._policy().backends)
         try:
             _, clock, found, loads, owners = await asyncio.gather(
-                self.lessons.exchange(pools_of(self._policy())),
+                self.lessons.exchange(self._pools()),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),
@@ -96,7 +106,10 @@ class View:
         reading = self._readings.get(upstream.name)
         life = reading.life if reading is not None else 0
         leased, inflight = self._loads.get(slot_name(upstream.name, life), (0, 0))
-        state = UpstreamState(upstream, leased=leased, inflight=inflight, life=life, reading=reading)
+        errors, warm = self.tries.errors(upstream.name, now), self.tries.warm(upstream.name, now)
+        state = UpstreamState(
+            upstream, leased=leased, inflight=inflight, life=life, reading=reading, errors=errors, warm=warm
+        )
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))
