@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gateway.policy.folder import read_folder
 from gateway.policy.references import matching
+from gateway.policy.residency_checks import residency_warnings
 from gateway.policy.route_schema import RouteIn
 from gateway.policy.schema import ManagedBackend
 from gateway.policy.source import Fault, Path, in_order
@@ -20,6 +21,7 @@ def folder_warnings(folder: pathlib.Path) -> list[Fault]:
     """Of a folder that compiles."""
     sources, _ = read_sources(read_folder(folder))
     found = [*_unused_routes(sources), *_unused_names(sources), *_unmatched_models(sources)]
+    found += residency_warnings(sources)
     for index, rule in sources.rules.sound.items():
         found += _route_warnings(sources, index, sources.route(rule))
     return in_order(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
-from gateway.edge.routes import build
+from gateway.edge.routes import build, demanded
 from gateway.errors import GatewayError, NotFound
 from gateway.model import GenRequest, Policy, PoolKey, Reading, Snapshot, Tenant, Upstream, UpstreamState
 from gateway.money.keys import ANYBODY
@@ -18,7 +18,6 @@ from gateway.policy.case_schema import Case, RequestIn, WorkerState
 from gateway.routing.board import Board
 from gateway.routing.forecast import Pace
 from gateway.routing.plan import plan_of
-from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import PATHS
 
@@ -138,8 +137,7 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
         REHEARSAL_ID, 0.0, request.path, headers, None if residency is None else residency.decode(), "127.0.0.1"
     )
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
-    demand = parse_demand(call.residency, policy.zones)
-    made, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy)
+    made, _ = build(call, tenant_of(policy, request), endpoint, body, demanded(call, body, policy), policy)
     return made
 
 
