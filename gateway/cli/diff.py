@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.model import Policy
     from gateway.policy.case_schema import Case
     from gateway.rehearsal.compare import Pair
+    from gateway.rehearsal.receipt_shape import Receipt
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 MOST_RECEIPT_BYTES = 1 << 16
@@ -97,15 +98,18 @@ def _fail(context: click.Context, folder: Path, faults: tuple[str, ...]) -> NoRe
     context.exit(2)
 
 
-def _receipts(file: Any) -> list[dict[str, Any]]:
+def _receipts(file: Any) -> list[Receipt]:
+    from gateway.rehearsal.receipt_shape import as_receipt
+
     found = []
     for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
         try:
-            receipt = json.loads(line) if len(line) <= MOST_RECEIPT_BYTES else None
-        except (ValueError, RecursionError):
-            receipt = None
-        if line.strip() and not isinstance(receipt, dict):
-            raise click.UsageError(f"--receipts: line {number} is not the JSON object of a receipt")
-        if isinstance(receipt, dict):
-            found.append(receipt)
+            found.append(as_receipt(json.loads(line[:MOST_RECEIPT_BYTES])))
+        except RecursionError:
+            raise click.UsageError(f"--receipts: line {number}: is nested too deep") from None
+        except ValueError as fault:
+            said = "is not JSON" if isinstance(fault, json.JSONDecodeError | UnicodeDecodeError) else str(fault)
+            raise click.UsageError(f"--receipts: line {number}: {said}") from None
     return found

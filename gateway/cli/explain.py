@@ -36,7 +36,7 @@ def explain(
     where the request is refused."""
     import time
 
-    from gateway.cli.inputs import fleet_of, loaded, request_of
+    from gateway.cli.inputs import fleet_of, receipt_of, request_of
     from gateway.cli.telling import text
     from gateway.policy.compile import compile_folder
     from gateway.rehearsal.recorded import story_of
@@ -47,7 +47,7 @@ def explain(
         raise click.UsageError("give either --request FILE or --receipt FILE")
     policy = compile_folder(folder, env=None)
     if receipt_file is not None:
-        story = story_of(policy, loaded("--receipt", receipt_file))
+        story = story_of(policy, receipt_of(receipt_file))
     elif request_file is not None:
         request, fleet = request_of(request_file), fleet_of(fleet_file, policy)
         moment = time.time() if at is None else at.timestamp()

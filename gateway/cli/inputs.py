@@ -13,6 +13,7 @@ from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.policy.source import MAX_BYTES, parse
 from gateway.policy.strict import Strict
 from gateway.policy.validate import nearest
+from gateway.rehearsal.receipt_shape import Receipt, as_receipt
 
 T = TypeVar("T", bound=Strict)
 
@@ -22,6 +23,13 @@ def request_of(file: IO[bytes]) -> RequestIn:
     given = loaded("--request", file)
     wrapped = given if "body" in given and "model" not in given else {"body": given}
     return checked("--request", RequestIn, {"path": "/v1/chat/completions"} | wrapped)
+
+
+def receipt_of(file: IO[bytes]) -> Receipt:
+    try:
+        return as_receipt(loaded("--receipt", file))
+    except ValueError as fault:
+        raise click.UsageError(f"--receipt: {fault}") from None
 
 
 def fleet_of(file: IO[bytes] | None, policy: Policy) -> dict[str, WorkerState]:

@@ -23,6 +23,7 @@ FULL = 1.2
 HEADERS = ("X-Data-Residency", "X-Gateway-Priority", "X-Gateway-Max-Wait-Ms", "X-Gateway-Max-Cost-Usd")
 READINGS: Mapping[str, str] = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 """Signal of `spill.when` -> the reading that it is the mean of."""
+_METADATA = "metadata.data_residency"
 _NUDGE = 1e-6
 _SLACK = 1.02
 """A wait is tried a little longer than predicted."""
@@ -70,6 +71,11 @@ def _headers(world: World, request: RequestIn) -> Iterator[Change]:
             left = {other: value for other, value in request.headers.items() if other != name}
             without = request.model_copy(update={"headers": left})
             yield Change(f"without {name}", {"without_header": name}, rehearse(world, without))
+    metadata = request.body.get("metadata")
+    if isinstance(metadata, dict) and "data_residency" in metadata:
+        left = {name: value for name, value in metadata.items() if name != "data_residency"}
+        without = request.model_copy(update={"body": {**request.body, "metadata": left}})
+        yield Change(f"without {_METADATA}", {"without_field": _METADATA}, rehearse(world, without))
     if "x-data-residency" not in {name.lower() for name in request.headers}:
         yield _with_header(world, request, "X-Data-Residency", "local")
     if "x-gateway-priority" not in {name.lower() for name in request.headers}:

@@ -10,7 +10,8 @@ from typing import Any
 from gateway.model import Policy
 from gateway.policy.case_schema import Case
 from gateway.rehearsal.ending import Result, head, rehearse, same
-from gateway.rehearsal.recorded import Receipt, rebuilt, result_of
+from gateway.rehearsal.receipt_shape import Receipt
+from gateway.rehearsal.recorded import rebuilt, result_of
 from gateway.rehearsal.words import rule_keys, words
 from gateway.rehearsal.world import world_of_case
 

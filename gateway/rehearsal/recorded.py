@@ -13,17 +13,19 @@ from gateway.errors import GatewayError
 from gateway.model import CLASSES, Policy
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.ending import Result
+from gateway.rehearsal.receipt_shape import Looked, Receipt
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.story import Story
 from gateway.rehearsal.words import usd
 from gateway.rehearsal.world import World, world_of
 from gateway.routing.learn import PRIOR
 
-Receipt = Mapping[str, Any]
 NEVER_RECORDED = ("prompt", "path", "priority", "headers", "stream")
 """What no receipt tells: a chat of as many tokens, of the usual priority, is asked instead."""
 SERVED = frozenset({"local", "spilled", "fallback", "managed"})
 _MOST_BYTES = 4_000_000
+_MOST_TOKENS = 10_000_000
+_LONGEST_AGE = 86_400.0
 _MS = 1000.0
 
 
@@ -47,7 +49,7 @@ def story_of(policy: Policy, receipt: Receipt) -> Story:
     return Story(
         result=result_of(policy, receipt),
         policy=str(receipt.get("policy")),
-        at=number(receipt.get("time")) or 0.0,
+        at=receipt.get("time", 0.0),
         request={"model": receipt.get("model"), "tenant": receipt.get("tenant")},
         rule=receipt.get("rule"),
         residency=tuple(receipt.get("residency") or ()),
@@ -70,8 +72,9 @@ def rebuilt(policy: Policy, receipt: Receipt) -> Rebuilt | None:
     """None for a receipt of a request that was refused before it could be read."""
     if receipt.get("model") is None:
         return None
-    usage, said = receipt.get("usage") or {}, receipt.get("forecast") or {}
-    prompt, output = usage.get("input_tokens"), usage.get("output_tokens") or said.get("output_tokens")
+    usage, said = receipt.get("usage"), receipt.get("forecast")
+    prompt = None if usage is None else usage["input_tokens"]
+    output = (None if said is None else said.get("output_tokens")) if usage is None else usage["output_tokens"]
     size = min(_MOST_BYTES, round((prompt or PRIOR.prompt) * PRIOR.bytes_per_token))
     body: dict[str, Any] = {"model": receipt["model"], "messages": [{"role": "user", "content": "x" * size}]}
     residency = ", ".join(receipt.get("residency") or ())
@@ -83,10 +86,10 @@ def rebuilt(policy: Policy, receipt: Receipt) -> Rebuilt | None:
             path="/v1/chat/completions",
             headers={"X-Data-Residency": residency} if residency else {},
             tenant=tenant if tenant in policy.tenants else None,
-            body=body | ({} if output is None else {"max_tokens": max(1, int(output))}),
+            body=body | ({} if output is None else {"max_tokens": min(_MOST_TOKENS, max(1, output))}),
         ),
         fleet,
-        number(receipt.get("time")) or 0.0,
+        receipt.get("time", 0.0),
         tuple(missing),
     )
 
@@ -99,10 +102,10 @@ def fleet_of(policy: Policy, receipt: Receipt) -> tuple[dict[str, WorkerState], 
         upstream = policy.upstreams.get(one["upstream"])
         share = CLASSES["standard"].share if upstream is None or upstream.kind == "local" else 1.0
         seen[one["upstream"]] = WorkerState(
-            load=max(0.0, (number(one.get("load")) or 0.0) * share),
+            load=one.get("load", 0.0) * share,
             waiting=one.get("queue_depth"),
-            gpu=number(one.get("gpu")),
-            age=min((number(one.get("age_ms")) or 0.0) / _MS, 86_400.0),
+            gpu=one.get("gpu"),
+            age=min((one.get("age_ms") or 0.0) / _MS, _LONGEST_AGE),
         )
     rule = next((rule for rule in policy.rules if rule.name == receipt.get("rule")), None)
     down = (receipt.get("drops") or {}).get("health", 0)
@@ -113,21 +116,15 @@ def fleet_of(policy: Policy, receipt: Receipt) -> tuple[dict[str, WorkerState], 
     return seen, ["which upstreams were down"] if down and len(absent) != down else []
 
 
-def number(value: Any) -> float | None:
-    """A number of a receipt; None for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _backend(policy: Policy, upstream: Any) -> str:
-    found = policy.upstreams.get(upstream) if isinstance(upstream, str) else None
+def _backend(policy: Policy, upstream: str | None) -> str:
+    found = policy.upstreams.get(upstream or "")
     return "?" if found is None else found.backend
 
 
-def _row(policy: Policy, one: Mapping[str, Any]) -> Row:
-    row: Row = {"backend": _backend(policy, one.get("upstream")), **one}
-    load, work, limit = (number(one.get(name)) for name in ("load", "work", "limit"))
-    if load is not None and work is not None and limit:
-        row["after"] = load + work / limit
+def _row(policy: Policy, one: Looked) -> Row:
+    row: Row = {"backend": _backend(policy, one["upstream"]), **one}
+    if "load" in one and "work" in one and one.get("limit"):
+        row["after"] = one["load"] + one["work"] / one["limit"]
     return row
 
 
@@ -154,8 +151,9 @@ def _figures(receipt: Receipt) -> Iterator[str]:
     if usage:
         guess = " (estimated)" if usage.get("estimated") else ""
         yield f"usage: {usage['input_tokens']} tokens in, {usage['output_tokens']} out{guess}"
-    if cost and cost.get("usd") is not None:
-        yield f"cost: {usd(cost['usd'])} ({cost['basis']})"
+    paid = None if cost is None else cost.get("usd")
+    if cost is not None and paid is not None:
+        yield f"cost: {usd(paid)} ({cost['basis']})"
     if said:
         yield f"expected: first token in {said['first_ms']:g} ms, all of it in {said['total_ms']:g} ms"
     times = {name: value for name, value in (receipt.get("times") or {}).items() if value is not None}

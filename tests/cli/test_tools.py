@@ -84,7 +84,11 @@ USAGE = [
      "--request: header: unknown key; did you mean `headers`?"),
     (("explain", LOCAL_FIRST, "--request", "-", "--at", "noon"), "{}", "--at"),
     (("test", LOCAL_FIRST, "-k", "nothing like it"), "", "no case of"),
-    (("diff", LOCAL_FIRST, LOCAL_FIRST, "--receipts", "-"), "{}\nnothing\n", "--receipts: line 2 is not the JSON"),
+    (("diff", LOCAL_FIRST, LOCAL_FIRST, "--receipts", "-"), "{}\nnothing\n", "--receipts: line 2: is not JSON"),
+    (("diff", LOCAL_FIRST, LOCAL_FIRST, "--receipts", "-"), '{"candidates": [{"upstream": 1}]}',
+     "--receipts: line 1: not a receipt of the gateway: Expected `str`, got `int` - at `$.candidates[0].upstream`"),
+    (("explain", LOCAL_FIRST, "--receipt", "-"), '{"time": -1}', "--receipt: not a receipt of the gateway: Expected"),
+    (("explain", LOCAL_FIRST, "--receipt", "-"), '{"candidates": {}}', "Expected `array`, got `object`"),
     (("diff", LOCAL_FIRST, "nowhere"), "", "nowhere"),
 ]  # fmt: skip
 

@@ -10,12 +10,13 @@ import pytest
 
 from gateway.model import Match, Tenant
 from gateway.rehearsal.ending import rehearse
+from gateway.rehearsal.receipt_shape import as_receipt
 from gateway.rehearsal.recorded import rebuilt, story_of
 from gateway.rehearsal.world import ask
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from tests.worlds import policy, rule
 
-RECEIPT: dict[str, Any] = {
+RAW: dict[str, Any] = {
     "id": "abc",
     "time": 1767614400.5,
     "tenant": "local",
@@ -44,6 +45,7 @@ RECEIPT: dict[str, Any] = {
     "forecast": {"first_ms": 450.0, "total_ms": 2450.0, "output_tokens": 100, "usd": 0.0001},
     "times": {"queue_ms": 0.0, "overhead_ms": 0.5, "ttft_ms": 430.0, "total_ms": 602.0},
 }  # fmt: skip
+RECEIPT = as_receipt(RAW)
 
 
 def test_a_receipt_is_told_as_a_story() -> None:

@@ -59,6 +59,14 @@ def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
     assert story.upstreams[-1]["why"] == "it does not speak messages"
 
 
+def test_a_demand_in_metadata_keeps_it_at_home() -> None:
+    story = told(FULL, metadata={"data_residency": "eu"})
+    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
+    assert change(story, "without metadata.data_residency").endswith(": spilled -> a1")
+    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
+    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
+
+
 def test_work_is_the_prompts_where_nothing_is_written() -> None:
     def work(path: str) -> int:
         story = told(path=path, input="x" * 4200, messages=["x" * 4200], max_output_tokens=100)
@@ -107,7 +115,7 @@ def test_residency_names_everybody_who_demands_something() -> None:
     tenants = {"acme": Tenant("acme", residency=Demand(zones=frozenset({"de"})))}
     story = told(under=replace(base, tenants=tenants), tenant="acme", headers={"x-data-residency": "local"})
     assert story.residency == ("local", "de", "eu")
-    assert story.sources == {"header": ("local",), "tenant": ("de",), "rule": ("eu",)}
+    assert story.sources == {"request": ("local",), "tenant": ("de",), "rule": ("eu",)}
     assert story.drops == {"a1": "residency"}
     assert story.upstreams[-1]["why"] == "a bought API is never one of our own machines"
 
@@ -115,7 +123,7 @@ def test_residency_names_everybody_who_demands_something() -> None:
 def test_a_demand_in_metadata_keeps_it_at_home() -> None:
     story = told(FULL, metadata={"data_residency": "eu"})
     assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
-    assert story.sources == {"metadata": ("eu",)}
+    assert story.sources == {"request": ("eu",)}
     assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
     assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
 
