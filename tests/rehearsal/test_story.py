@@ -120,14 +120,6 @@ def test_residency_names_everybody_who_demands_something() -> None:
     assert story.upstreams[-1]["why"] == "a bought API is never one of our own machines"
 
 
-def test_a_demand_in_metadata_keeps_it_at_home() -> None:
-    story = told(FULL, metadata={"data_residency": "eu"})
-    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
-    assert story.sources == {"request": ("eu",)}
-    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
-    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
-
-
 THREE = (upstream("w1", "gpu", engine="openai"), upstream("w2", "gpu"), upstream("a1", "api"))
 DROPS: list[tuple[dict[str, Any], str, str]] = [
     ({"headers": {"X-Data-Residency": "us"}}, "residency", "its zone fra does not lie in us"),
