@@ -24,10 +24,11 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
-from gateway.fleet.view import View
+from gateway.fleet.view import Hooks, View
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
 from gateway.receipts import Receipts
+from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
@@ -39,6 +40,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
+from gateway.waiting import Lines
 
 _log = logging.getLogger("gateway")
 
@@ -61,12 +63,13 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    view = View(store, leases, lessons, lambda: live.current, Circuits())
+    budgets, lines = Budgets(store), Lines()
+    hooks = Hooks(budgets.exchange, lines.ahead, step)
+    view = View(store, leases, lessons, lambda: live.current, Circuits(), hooks)
     scrapes = Scrapes(client)
     live.on_reload += [client.keep, scrapes.keep]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
-    budgets = Budgets(store)
-    admission = Admission(leases, budgets, lambda: view.current)
+    admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
@@ -125,6 +128,7 @@ def watch(services: Services, store: Store) -> None:
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
+    telemetry.watch_spill(lambda: services.budgets.shares)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

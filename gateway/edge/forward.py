@@ -193,6 +193,7 @@ class Forward:
         self._account.removed = removed
         timeouts = self._timeouts(decision)
         attempt.free = False
+        number = self._books.sent(lease) if upstream.kind == "managed" else None
         exchange = await self._s.client.send(
             decision.permit,
             self._policy,
@@ -218,6 +219,8 @@ class Forward:
         )
         async with exchange:
             attempt.status = exchange.status
+            if number is not None:
+                self._books.told(lease, number, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
             broke = await relay.relay(

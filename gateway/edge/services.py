@@ -76,5 +76,5 @@ class Services:
         snapshot = self.view.current
         board = self._board
         if board is None or board.policy is not policy or board.snapshot is not snapshot:
-            board = self._board = Board(policy, snapshot)
+            board = self._board = Board(policy, snapshot, paces=self.calibration.paces)
         return board

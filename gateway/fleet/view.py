@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from gateway.errors import StoreFault
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.headroom import Headroom
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
-from gateway.model import Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
+from gateway.model import Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
+RATE_LIMITED = "rate_limited"
+"""Why an API account is out that has nothing left until its limit refills."""
+
+
+async def _nothing(_: Policy) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the rooms above have to do with each snapshot."""
+
+    exchange: Callable[[Policy], Awaitable[None]] = _nothing
+    """Told and heard with every look at the store; it does not raise."""
+    lines: Callable[[float], Mapping[str, float]] = lambda _: {}
+    """`Snapshot.lines`, at a monotonic instant."""
+    damp: Callable[[Policy, Snapshot, Mapping[DampedKey, Damped]], Mapping[DampedKey, Damped]] = lambda *_: {}
+    """`Snapshot.damped`, from the snapshot without it and the states before."""
 
 
 class View:
@@ -28,16 +46,23 @@ class View:
     """
 
     def __init__(
-        self, store: Store, leases: Leases, lessons: Lessons, policy: Callable[[], Policy], circuits: Circuits
+        self,
+        store: Store,
+        leases: Leases,
+        lessons: Lessons,
+        policy: Callable[[], Policy],
+        circuits: Circuits,
+        hooks: Hooks | None = None,
     ) -> None:
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
-        self.lessons = lessons
+        self.lessons, self.headroom = lessons, Headroom()
+        self._hooks = Hooks() if hooks is None else hooks
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
         self._clock_offset = 0.0
         self._replicas = 1
-        self.current = Snapshot(at=time.time(), states={})
+        self.current = Snapshot(time.time(), {})
         self.rebuild()
 
     def now(self) -> float:
@@ -52,8 +77,9 @@ class View:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
         try:
-            _, clock, found, loads, owners = await asyncio.gather(
+            _, _, clock, found, loads, owners = await asyncio.gather(
                 self.lessons.exchange(pools_of(self._policy())),
+                self._hooks.exchange(self._policy()),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),
@@ -79,10 +105,9 @@ class View:
 
     def rebuild(self) -> None:
         """The snapshot from what is known; also called when a circuit opens, so that the next request knows."""
-        now = self.now()
-        states = {name: self._state(upstream, now) for name, upstream in self._policy().upstreams.items()}
-        lessons = self.lessons
-        self.current = Snapshot(
+        now, policy, lessons = self.now(), self._policy(), self.lessons
+        states = {name: self._state(upstream, now) for name, upstream in policy.upstreams.items()}
+        made = Snapshot(
             now,
             states,
             degraded=self._store.degraded,
@@ -90,7 +115,9 @@ class View:
             scales=dict(lessons.scales),
             rules=lessons.rules,
             learned=lessons.lengths,
+            lines=self._hooks.lines(time.monotonic()),
         )
+        self.current = replace(made, damped=self._hooks.damp(policy, made, self.current.damped))
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
         reading = self._readings.get(upstream.name)
@@ -100,12 +127,25 @@ class View:
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))
+        if upstream.kind == "managed":
+            state = self._account(state, now)
         return replace(state, out=self._why_out(state, now))
+
+    def _account(self, state: UpstreamState, now: float) -> UpstreamState:
+        """With what its rate limit has left: no more leases than there are, of all replicas, and that many more."""
+        name = state.upstream.name
+        room = self.headroom.room(name, now)
+        if room is None:
+            return state
+        limit = min(state.upstream.limit, state.inflight + room)
+        return replace(state, headroom=self.headroom.left(name, now), limit=limit)
 
     def _why_out(self, state: UpstreamState, now: float) -> str | None:
         circuit = self.circuits.why_open(state.upstream.name, now)
         if circuit is not None:
             return circuit
+        if state.headroom is not None and self.headroom.room(state.upstream.name, now) == 0:
+            return RATE_LIMITED
         reading = state.reading
         if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
             return reading.reason or "unhealthy"

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from gateway.model import Candidate, GenRequest, Kind, Learned, Priority, Served, UpstreamState
+from gateway.model import Candidate, GenRequest, Kind, Learned, Served, UpstreamState
 from gateway.routing.estimate import estimate, work_of
 from gateway.routing.scorers import score
-
-CLASS_SHARE: dict[Priority, float] = {"interactive": 1.0, "standard": 0.9, "batch": 0.7}
-"""Share of a worker's limit that each class may fill, so that the higher classes always find some room."""
 
 
 class Candidates(Sequence[Candidate]):
@@ -20,15 +17,18 @@ class Candidates(Sequence[Candidate]):
     they are made, or whether.
     """
 
-    __slots__ = ("_learned", "_made", "_request", "_served", "_states")
+    __slots__ = ("_learned", "_made", "_request", "_served", "_share", "_states")
 
-    def __init__(self, request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned) -> None:
+    def __init__(
+        self, request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned, share: float
+    ) -> None:
         self._request, self._served, self._states, self._learned = request, served, states, learned
+        self._share = share
         self._made: tuple[Candidate, ...] | None = None
 
     def _all(self) -> tuple[Candidate, ...]:
         if self._made is None:
-            self._made = make_candidates(self._request, self._served, self._states, self._learned)
+            self._made = make_candidates(self._request, self._served, self._states, self._learned, self._share)
         return self._made
 
     def __len__(self) -> int:
@@ -46,16 +46,17 @@ class Candidates(Sequence[Candidate]):
 
 
 def make_candidates(
-    request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned
+    request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned, share: float
 ) -> tuple[Candidate, ...]:
-    """What depends on the request alone is worked out once, and the work once for each kind of worker in a row."""
+    """`share`: what of a worker's limit the request's class may fill. What depends on the request alone is worked out
+    once, and the work once for each kind of worker in a row."""
     ask = estimate(request, served, learned)
     made, speed, seats, work = [], None, 0, 0
     for state in states:
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
-        limit = limit_for(upstream.kind, request.priority, upstream.limit if state.limit is None else state.limit)
+        limit = limit_for(upstream.kind, share, upstream.limit if state.limit is None else state.limit)
         made.append(
             Candidate(
                 upstream,
@@ -73,6 +74,6 @@ def make_candidates(
     return tuple(made)
 
 
-def limit_for(kind: Kind, priority: Priority, limit: int) -> int:
-    """What of an upstream's limit this class may fill; classes do not share a bought API."""
-    return max(1, int(limit * CLASS_SHARE[priority])) if kind == "local" else max(1, limit)
+def limit_for(kind: Kind, share: float, limit: int) -> int:
+    """What of an upstream's limit a class with this share may fill; classes do not share a bought API."""
+    return max(1, int(limit * share)) if kind == "local" else max(1, limit)

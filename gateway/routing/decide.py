@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from random import Random
 
 from gateway.errors import GatewayError, InvalidRequest, MaxCostExceeded, ModelNotFound, NoCapacity, ResidencyRefused
@@ -15,8 +16,10 @@ from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, 
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.candidates import Candidates
 from gateway.routing.filters import call_drop
+from gateway.routing.overflow import in_order
 from gateway.routing.pickers import sample
 from gateway.routing.plan import plan_of
+from gateway.routing.signals import price_word
 
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
@@ -29,15 +32,17 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
-    learned = board.known(plan.model.name)
+    learned, may = board.known(plan.model.name), plan.rule.classes[request.priority]
 
     def group(pool: Pool, outcome: Outcome, reason: Reason) -> Group:
-        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned)
+        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned, may.share)
         return Group(pool.backend, outcome, reason, candidates)
 
     home = [narrow(pool, plan.rule, request, excluded) for pool in plan.home]
     pools, outcome, reason = beyond(plan, home)
     away = [narrow(pool, plan.rule, request, excluded) for pool in pools]
+    if outcome == "spilled":
+        away = in_order(away, plan, request, board)
     drops = tally((*home, *away))
     primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
     overflow = tuple([group(pool, outcome, reason) for pool in away if pool.states])
@@ -49,8 +54,9 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         finally:
             del refusal  # its traceback has this frame, which holds the request
     permit = Permit(request.id, board.policy.version, plan.permitted)
-    wait = max_wait(request, plan.rule)
-    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)
+    spill_now = plan.spill_now or price_word(plan, away, request, board)
+    waits = max_waits(request, plan.rule)
+    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, waits[0], spill_now, waits[1])
 
 
 def narrow(pool: Pool, rule: Rule, request: GenRequest, excluded: frozenset[str]) -> Pool:
@@ -93,9 +99,15 @@ def tally(pools: Iterable[Pool]) -> dict[str, int]:
     return drops
 
 
-def max_wait(request: GenRequest, rule: Rule) -> float:
-    """The lower of what the rule allows and the caller wants."""
-    return rule.max_wait if request.max_wait is None else min(rule.max_wait, request.max_wait)
+def max_waits(request: GenRequest, rule: Rule) -> tuple[float, float]:
+    """How long it may wait for room at home: before it leaves, and in all where it may not. The lower of what its
+    class, else the rule, allows and what the caller wants."""
+    may = rule.classes[request.priority]
+    kept = rule.max_wait if rule.kept_wait is None else rule.kept_wait
+    usual = rule.max_wait if may.spill else kept
+    first, whole = (usual, kept) if may.max_wait is None else (may.max_wait, may.max_wait)
+    wanted = inf if request.max_wait is None else request.max_wait
+    return min(first, wanted), min(max(first, whole), wanted)
 
 
 def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:

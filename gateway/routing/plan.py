@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.model import Demand, GenRequest, Model, Policy, Rule, Tenant
-from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
+from gateway.routing.board import Asked, Board, Plan, Pool, remember
 from gateway.routing.globs import fits
 from gateway.routing.matching import matches
 from gateway.routing.residency import strictest
+from gateway.routing.signals import spill_word
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -26,15 +27,16 @@ def make_plan(asked: Asked, board: Board) -> Plan:
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
         return tuple(board.pool(model, backend, demand, asked.endpoint, learned=rule.learned) for backend in backends)
 
+    may_leave = rule.classes[asked.priority].spill
     return Plan(
         rule=rule,
         model=model,
         demand=demand,
         permitted=board.permitted(rule, model, demand),
         home=pools(rule.backends),
-        spill=pools(rule.spill.backends if rule.spill else ()),
-        fallback=pools(rule.fallback),
-        spill_now=spill_word(rule, board),
+        spill=pools(rule.spill.backends if rule.spill and may_leave else ()),
+        fallback=pools(rule.fallback if may_leave else ()),
+        spill_now=spill_word(rule, model.name, board) if may_leave else None,
     )
 
 
@@ -58,15 +60,3 @@ def find_rule(asked: Asked, demand: Demand, policy: Policy) -> Rule:
         if matches(rule.match, asked, demand, policy.zones):
             return rule
     raise ModelNotFound("no rule of the policy matches this request", param="model")
-
-
-def spill_word(rule: Rule, board: Board) -> str | None:
-    """The first threshold of `spill.when` that holds now, in the user's words."""
-    if rule.spill is None or not rule.spill.when:
-        return None
-    signals = board.signals(rule.backends)
-    for threshold in rule.spill.when:
-        if holds(threshold, signals):
-            sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
-            return f"{threshold.signal} {sign} {threshold.value:g}"
-    return None

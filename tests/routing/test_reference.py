@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.model import Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
+from gateway.model import CLASSES, Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
 from gateway.routing.board import Board
-from gateway.routing.candidates import CLASS_SHARE
 from gateway.routing.capability import spoken
 from gateway.routing.decide import decide
 from gateway.routing.estimate import expected_price, price_ceiling, work_on
@@ -194,7 +193,7 @@ def row(one: Upstream, asked: GenRequest, board: Board) -> Candidate:
     learned = board.known(model.name)
     limit = now.limit or one.limit
     if one.kind == "local":
-        limit = max(1, int(limit * CLASS_SHARE[asked.priority]))
+        limit = max(1, int(limit * CLASSES[asked.priority].share))
     price = served.price and expected_price(served.price, asked, learned)
     most = served.price and price_ceiling(served.price, asked)
     work = min(limit, work_on(one, asked, learned))
