@@ -12,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.model import CLASSES, Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
+from gateway.model import (
+    CLASSES,
+    Candidate,
+    Demand,
+    GenRequest,
+    Group,
+    Match,
+    PriorityClass,
+    Rule,
+    Snapshot,
+    Spill,
+    Tenant,
+    Upstream,
+)
 from gateway.routing.board import Board
 from gateway.routing.capability import spoken
 from gateway.routing.decide import decide
@@ -88,6 +101,7 @@ def boards(draw: st.DrawFn) -> Board:
         backends=backends,
         spill=st.none() | st.builds(Spill, backends),
         fallback=st.just(()) | backends,
+        classes=st.sampled_from([CLASSES, {name: PriorityClass(0.5, spill=False) for name in CLASSES}]),
         residency=_NO_DEMAND | demands,
         on_fields=st.sampled_from([{}, {"store": "pass"}, {"store": "refuse", "n": "refuse"}]),
     )
@@ -126,7 +140,7 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
             for one in policy.backends[backend]:
                 why = dropped(one, asked, board, chosen, demand, failed) if backend in served_by else "capability"
                 if why is None:
-                    rows[one.name] = row(one, asked, board)
+                    rows[one.name] = row(one, asked, board, chosen)
                 else:
                     drops[why] += 1
             ours = policy.backends[backend][0].kind == "local"
@@ -134,17 +148,18 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
             made += [(backend, *words, rows)] if rows else []
         return made
 
-    spill = chosen.spill.backends if chosen.spill else ()
+    may = chosen.classes[asked.priority].spill
+    spill, fallback = chosen.spill.backends if chosen.spill else (), chosen.fallback
     primary = groups(chosen.backends, None, "residency" if demand else "local_has_room")
     if primary:
-        overflow = groups(spill, "spilled", "slo_limit")
+        overflow = groups(spill if may else (), "spilled", "slo_limit")
     elif drops["health"] or drops["failed_before"]:
-        overflow = groups(chosen.fallback, "fallback", "no_healthy_worker")
+        overflow = groups(fallback if may else (), "fallback", "no_healthy_worker")
     else:
-        overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
+        overflow = groups(spill if may else (), "spilled", "residency" if drops["residency"] else "capability")
     permitted = frozenset(
         one.name
-        for backend in {*chosen.backends, *spill, *chosen.fallback} & set(served_by)
+        for backend in {*chosen.backends, *spill, *fallback} & set(served_by)
         for one in policy.backends[backend]
         if allows(demand, one, policy.zones)
     )
@@ -187,13 +202,13 @@ def dropped(
     return None
 
 
-def row(one: Upstream, asked: GenRequest, board: Board) -> Candidate:
+def row(one: Upstream, asked: GenRequest, board: Board, chosen: Rule) -> Candidate:
     model, now = board.policy.models[asked.model], board.snapshot.states[one.name]
     served = next(served for served in model.served_by if served.backend == one.backend)
     learned = board.known(model.name)
     limit = now.limit or one.limit
     if one.kind == "local":
-        limit = max(1, int(limit * CLASSES[asked.priority].share))
+        limit = max(1, int(limit * chosen.classes[asked.priority].share))
     price = served.price and expected_price(served.price, asked, learned)
     most = served.price and price_ceiling(served.price, asked)
     work = min(limit, work_on(one, asked, learned))
