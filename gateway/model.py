@@ -391,6 +391,11 @@ PoolKey = tuple[str, str]
 """(backend, model): what a learned limit is about."""
 
 
+RATE_LIMITED, ASKED_TO_WAIT = "rate_limited", "asked_to_wait"
+"""`UpstreamState.out` of an API account that has nothing left of its rate limit, or whose refusal told us when to come
+again: not down, but busy."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
     """What one replica knows of an upstream at one instant. `outside` is load that is not ours, as work."""
@@ -406,6 +411,8 @@ class UpstreamState:
     upstream's own fixed limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
+    back: float | None = None
+    """When it is likely to take traffic again (seconds of the snapshot's clock), where that is known."""
     headroom: float | None = None
     """What an API account has left of its rate limit, 0 to 1, as its last answers said; None: it does not tell."""
     errors: float | None = None

@@ -11,7 +11,7 @@ from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import ConnectFailed, GatewayError, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import Decision, Lease, Policy
+from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
@@ -70,7 +70,7 @@ class Books:
         elif isinstance(fault, Refused) and fault.account:
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
         elif isinstance(fault, Refused) and fault.retry_after:
-            circuits.pause(name, now, fault.retry_after, "asked_to_wait")
+            circuits.pause(name, now, fault.retry_after, ASKED_TO_WAIT)
         elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
             return
         self._s.view.rebuild()
@@ -87,7 +87,7 @@ class Books:
         """What its answer says of our account. One with nothing left takes no more, from the next request on."""
         name, view, now = lease.candidate.upstream.name, self._s.view, self._s.view.now()
         view.headroom.told(name, number, allowances(headers, time.time()), now)
-        if view.headroom.room(name, now) == 0:
+        if view.headroom.back(name, now) > now:
             state = view.current.states.get(name)
             if state is not None and state.out is None:
                 view.rebuild()

@@ -102,7 +102,7 @@ class Forward:
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         try:
             decision = self._again(faults)
-        except NoCapacity:
+        except (NoCapacity, FleetSaturated):
             if faults:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise

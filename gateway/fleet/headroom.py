@@ -43,6 +43,14 @@ class Meter:
             return self.limit
         return min(self.limit, self.level + max(0.0, now - self.at) * self.rate)
 
+    def back(self, amount: float, now: float) -> float:
+        """When `amount` is there; of more than there ever is, when all is."""
+        amount = min(amount, self.limit)
+        missing = amount - self.left(now)
+        if missing <= 0:
+            return now
+        return min(self.ends, now + missing / self.rate if self.rate else math.inf)
+
     def take(self, amount: float, now: float) -> None:
         self.level, self.at = self.left(now) - amount, now
         if now >= self.ends:
@@ -104,6 +112,12 @@ class Headroom:
         return min(
             (max(0, math.floor(meter.left(now) / each(unit))) for unit, meter in meters.items() if each), default=None
         )
+
+    def back(self, name: str, now: float) -> float:
+        """When it takes another request: `now`, or later."""
+        account = self._accounts.get(name)
+        waits = [] if account is None else [one.back(account.each(unit), now) for unit, one in account.meters.items()]
+        return max(waits, default=now)
 
     def _meters(self, name: str) -> dict[str, Meter]:
         account = self._accounts.get(name)

@@ -14,14 +14,12 @@ from gateway.fleet.headroom import Headroom
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
-from gateway.model import Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
+from gateway.model import RATE_LIMITED, Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
-RATE_LIMITED = "rate_limited"
-"""Why an API account is out that has nothing left until its limit refills."""
 
 
 async def _nothing(_: Policy) -> None: ...
@@ -129,7 +127,7 @@ class View:
             state = replace(state, outside=strangers * mean_work(state))
         if upstream.kind == "managed":
             state = self._account(state, now)
-        return replace(state, out=self._why_out(state, now))
+        return self._judged(state, now)
 
     def _account(self, state: UpstreamState, now: float) -> UpstreamState:
         """With what its rate limit has left: no more leases than there are, of all replicas, and that many more."""
@@ -140,16 +138,17 @@ class View:
         limit = min(state.upstream.limit, state.inflight + room)
         return replace(state, headroom=self.headroom.left(name, now), limit=limit)
 
-    def _why_out(self, state: UpstreamState, now: float) -> str | None:
-        circuit = self.circuits.why_open(state.upstream.name, now)
+    def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
+        """With why it takes no traffic, if it does not."""
+        name, reading = state.upstream.name, state.reading
+        circuit = self.circuits.why_open(name, now)
         if circuit is not None:
-            return circuit
-        if state.headroom is not None and self.headroom.room(state.upstream.name, now) == 0:
-            return RATE_LIMITED
-        reading = state.reading
+            return replace(state, out=circuit, back=self.circuits.open_until(name))
+        if state.headroom is not None and (back := self.headroom.back(name, now)) > now:
+            return replace(state, out=RATE_LIMITED, back=back)
         if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
-            return reading.reason or "unhealthy"
-        return None
+            return replace(state, out=reading.reason or "unhealthy")
+        return state
 
     async def run(self) -> None:
         while True:

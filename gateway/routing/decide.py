@@ -8,11 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import ceil, inf
 from random import Random
 
-from gateway.errors import GatewayError, InvalidRequest, MaxCostExceeded, ModelNotFound, NoCapacity, ResidencyRefused
-from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, Rule, UpstreamState
+from gateway.errors import (
+    FleetSaturated,
+    GatewayError,
+    InvalidRequest,
+    MaxCostExceeded,
+    ModelNotFound,
+    NoCapacity,
+    ResidencyRefused,
+)
+from gateway.model import (
+    ASKED_TO_WAIT,
+    RATE_LIMITED,
+    Decision,
+    GenRequest,
+    Group,
+    Outcome,
+    Permit,
+    Reason,
+    Rule,
+    UpstreamState,
+)
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.candidates import Candidates
 from gateway.routing.filters import call_drop
@@ -28,8 +47,8 @@ RETRY_AFTER_DOWN_SECONDS = 5
 def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozenset[str] = frozenset()) -> Decision:
     """The decision for `request` on `board`; `excluded` names upstreams that already failed this request.
 
-    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest or NoCapacity where
-    nothing may, or can, serve it.
+    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest, NoCapacity or
+    FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
     learned, may = board.known(plan.model.name), plan.rule.classes[request.priority]
@@ -47,7 +66,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
     overflow = tuple([group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        refusal = nobody(request, plan, drops)
+        refusal = nobody(request, plan, drops, board)
         refusal.rule, refusal.drops = plan.rule.name, drops
         try:
             raise refusal
@@ -110,7 +129,14 @@ def max_waits(request: GenRequest, rule: Rule) -> tuple[float, float]:
     return min(first, wanted), min(max(first, whole), wanted)
 
 
-def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:
+def busy_until(plan: Plan, board: Board) -> float | None:
+    """When the first API account of the rule takes requests again that is not down, but out of its rate limit."""
+    states = [board.snapshot.states.get(name) for name in plan.permitted]
+    backs = [one.back for one in states if one is not None and one.out in (RATE_LIMITED, ASKED_TO_WAIT)]
+    return min((back for back in backs if back is not None), default=None)
+
+
+def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int], board: Board) -> GatewayError:
     """Why there is no candidate at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
     if not plan.permitted:
@@ -118,6 +144,9 @@ def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> Gateway
             return ResidencyRefused(f"rule `{rule.name}` has no upstream where this request's data may go")
         return ModelNotFound(f"rule `{rule.name}` names no backend that serves this model", param="model")
     if "health" in drops or "failed_before" in drops:
+        if (back := busy_until(plan, board)) is not None:
+            wait = max(1, ceil(back - board.snapshot.at))
+            return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
         tried = "every upstream that may serve it is down"
         return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:

@@ -73,12 +73,14 @@ def _plain(style: str, unit: str, words: Mapping[str, str], now: float) -> Allow
 
 
 def _structured(words: Mapping[str, str]) -> Allowance | None:
-    """Of several policies the one whose window is told first."""
-    now, policy = dict(_PARAMETER.findall(words.get("ratelimit", ""))), words.get("ratelimit-policy", "")
-    quota = dict(_PARAMETER.findall(policy))
+    """Of several policies the one whose state is told first."""
+    name, _, told = words.get("ratelimit", "").partition(",")[0].partition(";")
+    policies = [one.strip().partition(";") for one in words.get("ratelimit-policy", "").split(",")]
+    of_it = next((rest for policy, _, rest in policies if policy == name.strip()), "")
+    now, quota = (dict[str, str](_PARAMETER.findall(f";{text}")) for text in (told, of_it))
     if "r" not in now or not int(quota.get("q", 0)):
         return None
-    reset = float(now.get("t", quota.get("w", USUAL_RESET_SECONDS)))
+    reset = float(now.get("t") or quota.get("w") or USUAL_RESET_SECONDS)
     return _allowance("requests", float(quota["q"]), float(now["r"]), reset, refills=False)
 
 

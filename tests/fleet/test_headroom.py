@@ -76,3 +76,19 @@ def test_an_account_that_only_we_use_is_never_asked_for_more_than_it_has(
         if left:
             left -= 1
             under_way.append((headroom.sent("a", 1, now), Allowance("requests", limit, left, 1000.0 - now, False)))
+
+
+@pytest.mark.parametrize(
+    ("said", "back"),
+    [
+        (Allowance("requests", 60, 0, 60, True), 1.0),  # one a second
+        (Allowance("requests", 60, 0, 60, False), 60.0),
+        (Allowance("tokens", 600, 0, 60, True), 60.0),  # a request of ours takes more than there ever is
+        (Allowance("requests", 60, 1, 60, True), 0.0),
+    ],
+)
+def test_when_it_takes_another_request(said: Allowance, back: float) -> None:
+    headroom = Headroom()
+    told(headroom, said, tokens=1000)
+    assert headroom.back("a", 0.0) == pytest.approx(back)
+    assert headroom.back("b", 3.0) == 3.0

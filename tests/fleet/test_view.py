@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
-from gateway.fleet.view import RATE_LIMITED, Hooks, View, mean_work
-from gateway.model import Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
+from gateway.fleet.view import Hooks, View, mean_work
+from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
@@ -105,7 +107,9 @@ async def test_an_account_takes_what_its_rate_limit_has_left_and_then_nothing(va
     for _ in range(3):
         view.headroom.sent("a1", 100, view.now())
     view.rebuild()
-    assert (view.current.states["a1"].headroom, view.current.states["a1"].out) == (0.0, RATE_LIMITED)
+    spent = view.current.states["a1"]
+    assert (spent.headroom, spent.out) == (0.0, RATE_LIMITED)
+    assert spent.back == pytest.approx(view.now() + 600, abs=10)
 
 
 async def test_each_look_moves_the_damped_thresholds_and_tells_those_above(valkey: Store) -> None:

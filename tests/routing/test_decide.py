@@ -304,3 +304,11 @@ def test_a_rules_own_shares_of_the_limit() -> None:
     made = policy(rules=(rule(classes=classes),))
     limits = [decided(made, priority=name).primary[0].candidates[0].limit for name in CLASSES]
     assert limits == [500_000, 900_000, 10_000]
+
+
+@pytest.mark.parametrize(("out", "code"), [("rate_limited", 429), ("asked_to_wait", 429), ("failing", 503)])
+def test_an_api_without_rate_is_busy_and_not_down(out: str, code: int) -> None:
+    made = policy(rules=(rule(backends=("api",), spill=None),))
+    with pytest.raises(GatewayError) as caught:
+        decided(made, {"a1": {"out": out, "back": 112.5}})
+    assert (caught.value.status, caught.value.retry_after) == (code, 13 if code == 429 else 5)

@@ -44,6 +44,11 @@ TABLE: list[tuple[str, dict[str, str], list[Allowance]]] = [
         [Allowance("requests", 100, 50, 5.0, False)],
     ),
     (
+        "the first of several policies",
+        {"ratelimit-policy": '"day";q=900;w=86400, "burst";q=10;w=1', "ratelimit": '"burst";r=4;t=1, "day";r=800;t=9'},
+        [Allowance("requests", 10, 4, 1.0, False)],
+    ),
+    (
         "a window without its end",
         {"ratelimit-policy": '"a";q=9;w=10', "ratelimit": '"a";r=1'},
         [Allowance("requests", 9, 1, 10.0, False)],
