@@ -12,7 +12,7 @@ from gateway.edge import body as bodies
 from gateway.edge.calls import Call
 from gateway.edge.routes import build
 from gateway.errors import FleetSaturated, GatewayError, NotFound
-from gateway.model import Candidate, Decision, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
+from gateway.model import STALE, Candidate, Decision, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
 from gateway.money.keys import ANYBODY
 from gateway.policy.schema import RequestIn, WorkerState
 from gateway.routing.board import Board
@@ -164,7 +164,8 @@ def row(state: UpstreamState, candidate: Candidate | None, dropped: str | None) 
 def notes_of(decision: Decision) -> tuple[str, ...]:
     notes = []
     if decision.spill_now is not None:
-        notes.append(f"spill.when holds: {decision.spill_now}")
+        stale = decision.spill_now == STALE
+        notes.append("no worker has a fresh reading" if stale else f"spill.when holds: {decision.spill_now}")
     if decision.max_wait:
         notes.append(f"waits up to {decision.max_wait:g} s for room")
     return tuple(notes)
