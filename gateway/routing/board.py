@@ -16,9 +16,11 @@ from gateway.model import (
     Policy,
     PoolKey,
     Priority,
+    PriorityClass,
     Rule,
     Served,
     Snapshot,
+    SpillOrder,
     Tenant,
     Threshold,
     UpstreamState,
@@ -74,7 +76,12 @@ class Plan:
     spill: tuple[Pool, ...]
     fallback: tuple[Pool, ...]
     spill_now: str | None
-    """As in Decision."""
+    """As in Decision, but for what the price of a request makes leave (`priced`)."""
+    priced: tuple[Threshold, ...]
+    order: SpillOrder
+    may: PriorityClass
+    waits: tuple[float, float]
+    """`max_wait` and `kept_wait` as in Decision, before the caller's own say."""
 
 
 @dataclass(frozen=True, slots=True)

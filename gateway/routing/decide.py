@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import ceil, inf
+from math import ceil
 from random import Random
 
 from gateway.errors import (
@@ -51,16 +51,16 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
-    learned, may = board.known(plan.model.name), plan.rule.classes[request.priority]
+    learned, share = board.known(plan.model.name), plan.may.share
 
     def group(pool: Pool, outcome: Outcome, reason: Reason) -> Group:
-        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned, may.share)
+        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned, share)
         return Group(pool.backend, outcome, reason, candidates)
 
     home = [narrow(pool, plan.rule, request, excluded) for pool in plan.home]
     pools, outcome, reason = beyond(plan, home)
     away = [narrow(pool, plan.rule, request, excluded) for pool in pools]
-    if outcome == "spilled":
+    if plan.order != "listed" and outcome == "spilled":
         away = in_order(away, plan, request, board)
     drops = tally((*home, *away))
     primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
@@ -73,9 +73,12 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         finally:
             del refusal  # its traceback has this frame, which holds the request
     permit = Permit(request.id, board.policy.version, plan.permitted)
-    spill_now = plan.spill_now or price_word(plan, away, request, board)
-    waits = max_waits(request, plan.rule)
-    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, waits[0], spill_now, waits[1])
+    spill_now, (wait, kept) = plan.spill_now, plan.waits
+    if plan.priced and spill_now is None:
+        spill_now = price_word(plan, away, request, board)
+    if request.max_wait is not None:
+        wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
+    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, spill_now, kept)
 
 
 def narrow(pool: Pool, rule: Rule, request: GenRequest, excluded: frozenset[str]) -> Pool:
@@ -116,17 +119,6 @@ def tally(pools: Iterable[Pool]) -> dict[str, int]:
         for why, count in pool.drops.items():
             drops[why] = drops.get(why, 0) + count
     return drops
-
-
-def max_waits(request: GenRequest, rule: Rule) -> tuple[float, float]:
-    """How long it may wait for room at home: before it leaves, and in all where it may not. The lower of what its
-    class, else the rule, allows and what the caller wants."""
-    may = rule.classes[request.priority]
-    kept = rule.max_wait if rule.kept_wait is None else rule.kept_wait
-    usual = rule.max_wait if may.spill else kept
-    first, whole = (usual, kept) if may.max_wait is None else (may.max_wait, may.max_wait)
-    wanted = inf if request.max_wait is None else request.max_wait
-    return min(first, wanted), min(max(first, whole), wanted)
 
 
 def busy_until(plan: Plan, board: Board) -> float | None:

@@ -13,10 +13,9 @@ from gateway.routing.forecast import AS_ASSUMED, MANAGED_FIRST_SECONDS
 
 def in_order(pools: Sequence[Pool], plan: Plan, request: GenRequest, board: Board) -> list[Pool]:
     """`pools` as `spill.order` says; equals stay as listed."""
-    order = "listed" if plan.rule.spill is None else plan.rule.spill.order
-    if order == "cheapest":
+    if plan.order == "cheapest":
         return sorted(pools, key=lambda pool: price(pool, plan, request, board))
-    if order == "fastest":
+    if plan.order == "fastest":
         return sorted(pools, key=lambda pool: first_token(pool, plan, board))
     return list(pools)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gateway.errors import ModelNotAllowed, ModelNotFound
-from gateway.model import Demand, GenRequest, Model, Policy, Rule, Tenant
+from gateway.model import Demand, GenRequest, Model, Policy, PriorityClass, Rule, Tenant
 from gateway.routing.board import Asked, Board, Plan, Pool, remember
 from gateway.routing.globs import fits
 from gateway.routing.matching import matches
 from gateway.routing.residency import strictest
-from gateway.routing.signals import spill_word
+from gateway.routing.signals import EXACT, spill_word
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -27,17 +27,31 @@ def make_plan(asked: Asked, board: Board) -> Plan:
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
         return tuple(board.pool(model, backend, demand, asked.endpoint, learned=rule.learned) for backend in backends)
 
-    may_leave = rule.classes[asked.priority].spill
+    may, spill = rule.classes[asked.priority], rule.spill
+    if not may.spill:
+        spill = None
     return Plan(
         rule=rule,
         model=model,
         demand=demand,
         permitted=board.permitted(rule, model, demand),
         home=pools(rule.backends),
-        spill=pools(rule.spill.backends if rule.spill and may_leave else ()),
-        fallback=pools(rule.fallback if may_leave else ()),
-        spill_now=spill_word(rule, model.name, board) if may_leave else None,
+        spill=pools(spill.backends if spill else ()),
+        fallback=pools(rule.fallback if may.spill else ()),
+        spill_now=spill_word(rule, model.name, board) if may.spill else None,
+        priced=tuple(one for one in spill.when if one.signal in EXACT) if spill else (),
+        order=spill.order if spill else "listed",
+        may=may,
+        waits=waits_of(rule, may),
     )
+
+
+def waits_of(rule: Rule, may: PriorityClass) -> tuple[float, float]:
+    """How long such a request may wait for room at home: before it leaves, and in all where it may not."""
+    if may.max_wait is not None:
+        return may.max_wait, may.max_wait
+    kept = rule.max_wait if rule.kept_wait is None else max(rule.max_wait, rule.kept_wait)
+    return (rule.max_wait if may.spill else kept), kept
 
 
 def find_model(asked: Asked, policy: Policy) -> Model:

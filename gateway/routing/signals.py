@@ -104,15 +104,11 @@ def moved(threshold: Threshold, factor: float) -> Threshold:
 def price_word(plan: Plan, away: Sequence[Pool], request: GenRequest, board: Board) -> str | None:
     """The threshold on the price of this request that holds, in the user's words: at the cheapest of `away`, the
     backends that it could spill to now."""
-    when = () if plan.rule.spill is None else plan.rule.spill.when
-    for one in when:
-        if one.signal in EXACT:
-            learned = board.known(plan.model.name)
-            prices = [estimate(request, pool.served, learned).price for pool in away if pool.states]
-            known = [price for price in prices if price is not None]
-            if known and holds(one, {one.signal: min(known)}):
-                return in_words(one)
-    return None
+    learned = board.known(plan.model.name)
+    prices = [estimate(request, pool.served, learned).price for pool in away if pool.states]
+    least = min((price for price in prices if price is not None), default=None)
+    held = (one for one in plan.priced if least is not None and holds(one, {one.signal: least}))
+    return next(map(in_words, held), None)
 
 
 def in_words(threshold: Threshold) -> str:
