@@ -191,6 +191,7 @@ class Admission:
                 continue
             paid = await self._pay(decision, lease, visit)
             if paid is not None:
+                visit.kept = None  # a dearer backend may have been beyond the budget
                 return paid
             self.release(lease)
         return None

@@ -14,7 +14,7 @@ from gateway import waiting
 from gateway.admission import Admission, Visit
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
-from gateway.model import CLASSES, Decision, Demand, Lease, Policy, PriorityClass, Spill, Threshold
+from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold
 from gateway.money.budgets import Budgets
 from gateway.routing.decide import decide
 from gateway.routing.pickers import LOAD_WEIGHT
@@ -233,6 +233,19 @@ async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> N
 
 SHARE = Spill(("api",), max_share=0.1)
 """One of the first ten may leave."""
+
+
+async def test_a_cheaper_backend_may_be_within_the_budget_that_a_dearer_one_passes(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu", seats=1), upstream("a1", "api"), upstream("a2", "api2")),
+        (rule(spill=Spill(("api", "api2"), budget_usd_per_hour=0.00005)),),
+    )
+    gpu, dear, cheap = made.models["m"].served_by
+    served = (gpu, dear, replace(cheap, price=Price(per_request=0.00004)))
+    desk, visit = desk_on(valkey, replace(made, models={"m": replace(made.models["m"], served_by=served)})), Visit()
+    await desk.admit()
+    lease = await desk.admission.admit(request(), desk.decided(), visit)
+    assert (lease.group.backend, lease.group.reason, visit.kept) == ("api2", "slo_limit", None)
 
 
 async def test_past_the_share_a_request_waits_at_home_and_says_so(valkey: Store) -> None:

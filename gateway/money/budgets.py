@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.errors import StoreFault
 from gateway.model import Bound, Policy, Reservation, Spill
@@ -54,8 +55,8 @@ class Budgets:
         cap = _UNBOUND if money is None else math.floor(round(money * _MICRO, _DIGITS))
         leaving = 0 if share is None else 1
         asked: list[Value] = [amount, cap, leaving, _UNBOUND if share is None else share]
-        word, minute = await self._book(rule, asked)
-        return _BOUNDS[word] if word else Reservation(rule, amount, minute, counted=share is not None)
+        word, minute, _, _ = await self._book(rule, asked)
+        return _BOUNDS[word] if word else Reservation(rule, amount, int(minute), counted=share is not None)
 
     def settle_later(self, held: Reservation, usd: float) -> None:
         """Replaces the money set aside by what was really spent, off the caller's path."""
@@ -82,18 +83,18 @@ class Budgets:
         for rule in self.shares.keys() - bounded:
             del self.shares[rule]
         with suppress(StoreFault):
-            await asyncio.gather(*(self._book(rule, [0, _UNBOUND, 0, _UNBOUND]) for rule in bounded | {*self._arrived}))
+            await asyncio.gather(*(self._tell(rule, shown=rule in bounded) for rule in bounded | {*self._arrived}))
 
-    async def _book(self, rule: str, asked: list[Value], minute: int = 0) -> tuple[bytes, int]:
-        """The script's word and the minute it booked in. What arrived is told at most once: where no answer comes it
-        may count for nothing, and less may leave."""
+    async def _tell(self, rule: str, *, shown: bool) -> None:
+        _, _, left, came = await self._book(rule, [0, _UNBOUND, 0, _UNBOUND])
+        if shown:
+            self.shares[rule] = left / came if came else 0.0
+
+    async def _book(self, rule: str, asked: list[Value], minute: int = 0) -> Any:
+        """What the script returns. What arrived is told at most once: where no answer comes it may count for nothing,
+        and less may leave."""
         args = [*asked, self._arrived.pop(rule, 0), minute, self.seconds()]
-        word, booked, left, came = await self.store.eval(
-            _SPEND, [f"gw:budget:{{{rule}}}", f"gw:share:{{{rule}}}"], args
-        )
-        if came:
-            self.shares[rule] = left / came
-        return word, int(booked)
+        return await self.store.eval(_SPEND, [f"gw:budget:{{{rule}}}", f"gw:share:{{{rule}}}"], args)
 
     async def aclose(self) -> None:
         """Waits for the corrections under way."""
