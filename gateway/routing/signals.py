@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.model import STALE, Damped, GenRequest, Policy, Rule, Snapshot, Threshold, UpstreamState
+from gateway.model import STALE, Damped, GenRequest, Rule, Threshold, UpstreamState
 from gateway.routing.board import FRESH_SECONDS, Board, Plan, Pool, holds
 from gateway.routing.estimate import estimate, work_of
 from gateway.routing.forecast import wait_for_room
@@ -35,7 +35,7 @@ def predicted_wait(rule: Rule, model: str, board: Board) -> float | None:
     learned, lines = board.known(model), board.snapshot.lines
     prompt, output = round(learned.prompt), round(learned.output)
     waits = []
-    for state in _up(rule, board.policy, board.snapshot):
+    for state in _up(rule, board):
         limit = board.limit(state, model) if rule.learned else None
         work = work_of(state.upstream, prompt, output)
         waits.append(wait_at(state, work, state.upstream.limit if limit is None else limit))
@@ -53,23 +53,19 @@ def wait_at(state: UpstreamState, work: int, limit: int) -> float:
     return max(seconds, state.leased / state.inflight / _US)
 
 
-def stale(rule: Rule, policy: Policy, snapshot: Snapshot) -> bool:
+def stale(rule: Rule, board: Board) -> bool:
     """Whether no worker of the route that has a metrics page and is up has a fresh reading; false where there is none
     such: then `fallback` has the say, or nobody publishes anything."""
-    ages = [
-        None if state.reading is None else snapshot.at - state.reading.at
-        for state in _up(rule, policy, snapshot)
-        if state.upstream.scraped
-    ]
-    return bool(ages) and all(age is None or age > FRESH_SECONDS for age in ages)
+    readings = [state.reading for state in _up(rule, board) if state.upstream.scraped]
+    oldest = board.snapshot.at - FRESH_SECONDS
+    return bool(readings) and all(reading is None or reading.at < oldest for reading in readings)
 
 
-def _up(rule: Rule, policy: Policy, snapshot: Snapshot) -> Iterator[UpstreamState]:
+def _up(rule: Rule, board: Board) -> Iterator[UpstreamState]:
     """The route's own workers that take traffic."""
     for backend in rule.backends:
-        for upstream in policy.backends[backend]:
-            state = snapshot.states.get(upstream.name)
-            if upstream.kind == "local" and state is not None and state.out is None:
+        for state in board.states(backend):
+            if state.upstream.kind == "local" and state.out is None:
                 yield state
 
 
@@ -78,7 +74,7 @@ def spill_word(rule: Rule, model: str, board: Board) -> str | None:
     user's words."""
     if rule.spill is None:
         return None
-    if rule.on_stale == "spill" and stale(rule, board.policy, board.snapshot):
+    if rule.on_stale == "spill" and stale(rule, board):
         return STALE
     signals: Mapping[str, float] = signals_of(rule, model, board) if rule.spill.when else {}
     for one in rule.spill.when:
