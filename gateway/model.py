@@ -548,6 +548,10 @@ class Decision:
     STALE where no worker has a fresh reading and the rule spills then. None: it does not."""
     kept_wait: float = 0.0
     """How long it may wait in all where the bounds of `spill` keep it at home."""
+    worth: float | None = None
+    """USD that a GPU-second of such a request would cost to buy; None where it could not leave."""
+    cheap: bool = False
+    """Whether that is so little that it leaves the last of the room to others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
+from gateway.routing.worth import averaged
 from gateway.upstreams.ratelimits import allowances
 
 NEVER_HOPELESS = Alone(0.0, 0.0)
@@ -35,6 +36,9 @@ class Books:
         spill = decision.rule.spill
         if spill is not None and spill.max_share is not None:
             self._s.budgets.arrived(decision.rule.name)
+        if decision.worth is not None:
+            worths, rule = self._s.worths, decision.rule.name
+            worths[rule] = averaged(worths.get(rule), decision.worth)
         if decision.rule.learned:
             for group in decision.primary or decision.overflow:
                 if policy.backends[group.backend][0].kind == "local":

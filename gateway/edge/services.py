@@ -57,6 +57,8 @@ class Services:
     siblings: Siblings
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    worths: dict[str, float] = field(default_factory=dict)
+    """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)
     _board: Board | None = None
 
@@ -76,5 +78,5 @@ class Services:
         snapshot = self.view.current
         board = self._board
         if board is None or board.policy is not policy or board.snapshot is not snapshot:
-            board = self._board = Board(policy, snapshot, paces=self.calibration.paces)
+            board = self._board = Board(policy, snapshot, paces=self.calibration.paces, worths=self.worths)
         return board

@@ -17,7 +17,6 @@ from gateway.model import (
     Policy,
     PoolKey,
     Priority,
-    PriorityClass,
     Rule,
     Served,
     Snapshot,
@@ -81,7 +80,11 @@ class Plan:
     """As in Decision, but for what the price of a request makes leave (`priced`)."""
     priced: tuple[Threshold, ...]
     order: SpillOrder
-    may: PriorityClass
+    share: float
+    """What of a worker's limit it may fill."""
+    worth: float | None
+    cheap: bool
+    """Both as in Decision."""
     waits: tuple[float, float]
     """`max_wait` and `kept_wait` as in Decision, before the caller's own say."""
 
@@ -106,6 +109,8 @@ class Board:
     facts: dict[tuple[str, tuple[str, ...], str, bool], Mapping[str, object]] = field(default_factory=dict)
     paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
     """What this replica learned of how long answers take; a pool without an entry is as assumed."""
+    worths: Mapping[str, float] = field(default_factory=dict)
+    """Rule -> what its requests were worth lately in this replica, on average (routing/worth.py)."""
     _pools: dict[tuple[str, str, Demand, str, bool], Pool] = field(default_factory=dict)
     _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)

@@ -51,7 +51,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
-    learned, share = board.known(plan.model.name), plan.may.share
+    learned, share = board.known(plan.model.name), plan.share
 
     def group(pool: Pool, outcome: Outcome, reason: Reason) -> Group:
         candidates = Candidates(request, pool.served, sample(pool.states, rng), learned, share)
@@ -78,7 +78,8 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         spill_now = price_word(plan, away, request, board)
     if request.max_wait is not None:
         wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
-    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, spill_now, kept)
+    told = (wait, spill_now, kept, plan.worth, plan.cheap)
+    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
 
 
 def narrow(pool: Pool, rule: Rule, request: GenRequest, excluded: frozenset[str]) -> Pool:

@@ -34,5 +34,5 @@ def spill_reason(decision: Decision, group: Group, full: Reason) -> Reason:
     if group.outcome != "spilled" or not decision.primary:
         return group.reason
     if decision.spill_now is None:
-        return full
+        return "cheaper" if decision.cheap and full == "slo_limit" else full
     return STALE if decision.spill_now == STALE else "spill_when"

@@ -9,6 +9,7 @@ from gateway.routing.globs import fits
 from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
 from gateway.routing.signals import EXACT, spill_word
+from gateway.routing.worth import LEFT_TO_CHEAP, is_cheap, worth_of
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -35,18 +36,23 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
     may, spill = rule.classes[asked.priority], rule.spill
     if not may.spill:
         spill = None
+    leaving = pools(spill.backends if spill else ())
+    worth = worth_of(rule, model.name, leaving, board)
+    cheap = is_cheap(worth, board.worths.get(rule.name))
     return Plan(
         rule=rule,
         model=model,
         demand=demand,
         permitted=board.permitted(rule, model, demand),
         home=pools(rule.backends),
-        spill=pools(spill.backends if spill else ()),
+        spill=leaving,
         fallback=pools(rule.fallback if may.spill else ()),
         spill_now=spill_word(rule, model.name, board) if may.spill else None,
         priced=tuple(one for one in spill.when if one.signal in EXACT) if spill else (),
         order=spill.order if spill else "listed",
-        may=may,
+        share=may.share * LEFT_TO_CHEAP if cheap else may.share,
+        worth=worth,
+        cheap=cheap,
         waits=waits_of(rule, may),
     )
 
