@@ -5,41 +5,48 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.audit.chain import Chain
+from gateway.audit.journal import Journal
+from gateway.audit.place import audit_key, open_place
+from gateway.audit.seals import Sealer
 from gateway.background import keep_running
+from gateway.console import admin
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StoreFault
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
-from gateway.fleet.view import Hooks, View
-from gateway.model import Policy
+from gateway.fleet.view import Hooks, View, pools_of
+from gateway.model import Policy, PoolKey
 from gateway.money.budgets import Budgets
+from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, load_policy
+from gateway.startup import check_store, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
+from gateway.versions.keeper import Versions
+from gateway.versions.orders import Seal
 from gateway.waiting import Lines
 
 _log = logging.getLogger("gateway")
@@ -60,20 +67,29 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
-    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
+    leases = Leases(store, owner, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
     hooks = Hooks(budgets.exchange, lines.ahead, step)
-    view = View(store, leases, lessons, lambda: live.current, Circuits(), hooks)
+    view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     scrapes = Scrapes(client)
-    live.on_reload += [client.keep, scrapes.keep]
+    live.on_reload += [client.keep, scrapes.keep, lambda policy: view.tries.keep(frozenset(policy.upstreams))]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
+    journal, sealer = audit(settings, owner, store, telemetry)
+    key = policy_key(settings)
+    versions = Versions(store, owner, live, None if key is None else Seal(key), lambda: services.shadow.tally.row())
+    services = Services(
+        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
+    )
     watch(services, store)
+    if key is None:
+        _log.warning("no policy key is set: each replica follows its own folder")
+    if settings.admin_key is None:
+        _log.warning("no admin key is set: /admin answers direct loopback callers only")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -84,8 +100,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             await store.check()
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
+            with suppress(StoreFault):
+                await versions.sync()
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch, siblings.run)
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run, sealer.run)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
@@ -95,9 +113,25 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    api.include_router(admin.router(services))
+    api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:
+    """What writes down flagged requests, and what seals it. Raises StartupFault where there is no place for it."""
+    folder = settings.audit_dir or settings.data_dir / "audit"
+    key, place = audit_key(settings.audit_key.get_secret_value(), settings.data_dir), open_place(folder)
+    entries, seals = (Chain(key, folder, f"{kind}-{owner}") for kind in ("chain", "seals"))
+    return Journal(entries, telemetry.count_audit), Sealer(key, place, entries, seals, store)
+
+
+def pools(live: LivePolicy) -> frozenset[PoolKey]:
+    """Those whose limits can be learned: of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return pools_of(live.current) | (pools_of(tried.policy) if tried is not None else frozenset())
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
@@ -120,13 +154,14 @@ def watch(services: Services, store: Store) -> None:
         _log.info("policy in force", extra={"fields": {"version": policy.version}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
-        telemetry.policy_fault.set(faults is not None)
+        telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)
         for fault in faults or ():
             _log.error("policy refused, the last good one stays", extra={"fields": {"fault": fault}})
 
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
+    services.versions.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
     telemetry.watch_spill(lambda: services.budgets.shares)
 

@@ -20,9 +20,21 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Processes that serve the port; about one per core.")
     policies: Path = Field(Path("policies/local-first"), description="The policy folder.")
+    zone: str | None = Field(None, description="Where this gateway is: a zone of the policy; unset is unknown.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
+    audit_key: SecretStr = Field(SecretStr(""), description="Key of the audit's MACs; empty keeps one in data_dir.")
+    audit_dir: Path | None = Field(None, description="Where the audit is written; unset: audit/ in data_dir.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
+    policy_key: SecretStr | None = Field(
+        None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."
+    )
+    admin_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of /metrics, /docs, /dashboard and /admin; unset: the main port."
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -3,7 +3,9 @@ fit for use. The parent of several processes looks at the folder too, before it 
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 
 from gateway.errors import StartupFault
 from gateway.model import Policy
@@ -12,6 +14,9 @@ from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
 
+_POLICY_KEY = b"gateway policy versions"
+_KEY_BYTES = 32
+SHORTEST_KEY = 16
 _log = logging.getLogger("gateway")
 
 
@@ -20,8 +25,12 @@ def load_policy(settings: Settings) -> LivePolicy:
     if not settings.policies.is_dir():
         raise StartupFault(f"no policy folder at {settings.policies}; give one with --policies or GATEWAY_POLICIES")
     pepper = settings.key_pepper.get_secret_value()
-    live = LivePolicy(settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old))
-    if (refusal := keys_refused(live.current, pepper)) is not None:
+    zone = settings.zone
+    live = LivePolicy(
+        settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old) or zone_refused(new, zone)
+    )
+    refusal = keys_refused(live.current, pepper) or zone_refused(live.current, zone)
+    if refusal is not None:
         raise StartupFault(refusal)
     if not live.current.keys:
         _log.warning("no key is configured: only loopback callers are answered")
@@ -38,6 +47,32 @@ def keys_refused(policy: Policy, pepper: str, before: Policy | None = None) -> s
     if before is not None and before.keys and not policy.keys:
         return "tenants.yaml: its keys are gone; put it back, or restart the gateway to run without keys"
     return None
+
+
+def policy_key(settings: Settings) -> bytes | None:
+    """Under which replicas share policies; None: they do not.
+
+    `GATEWAY_POLICY_KEY`, else one derived from the pepper, which all replicas hold too. An embedded store serves this
+    gateway alone, so a key for its lifetime will do: whatever an earlier life announced means nothing then, and the
+    folder holds after a restart. Raises StartupFault for a key that could be guessed from what it sealed.
+    """
+    if settings.policy_key is not None:
+        given = settings.policy_key.get_secret_value().encode()
+        if given and len(given) < SHORTEST_KEY:
+            raise StartupFault(f"GATEWAY_POLICY_KEY: give at least {SHORTEST_KEY} characters, or none to share nothing")
+        return given or None
+    if settings.redis_url is None:
+        return secrets.token_hex(_KEY_BYTES).encode()
+    pepper = settings.key_pepper.get_secret_value()
+    return hmac.digest(pepper.encode(), _POLICY_KEY, "sha256") if pepper else None
+
+
+def zone_refused(policy: Policy, zone: str | None) -> str | None:
+    """Why this policy must not take effect: the gateway stands in a zone that it does not have."""
+    if zone is None or zone in policy.zones:
+        return None
+    known = ", ".join(policy.zones) or "none"
+    return f"GATEWAY_ZONE is `{zone}`, which is no zone of backends.yaml; it has {known}"
 
 
 async def check_store(url: str) -> None:

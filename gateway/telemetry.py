@@ -93,15 +93,21 @@ class Telemetry:
             ("what",),
         )
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
+        self._rollout = Counter(
+            "gateway_rollout_decisions",
+            "Decisions beside a candidate policy: same, different, or tried by it.",
+            ("result",),
+        )
         self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))
         self.inflight = Level("gateway_requests_in_flight", "Generations inside the gateway.")
         self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
         self.receipts_dropped = Counter(
             "gateway_receipts_dropped", "Receipts that found no room while the store was away."
         )
+        self._audit = Counter("gateway_audit_entries", "Audit entries of flagged requests.", ("what",))
         self.policy_fault = Level(
             "gateway_policy_fault",
-            "1 while the folder on disk does not compile; the last good one is in force.",
+            "1 while the folder on disk, or the announced policy, does not compile; the last good one is in force.",
             join=max,
         )
         self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
@@ -122,6 +128,9 @@ class Telemetry:
     def count_refused(self, status: int) -> None:
         self._refused.inc(str(int(status)))
 
+    def count_audit(self, what: str) -> None:
+        self._audit.inc(what)
+
     def count_attempt(self, upstream: str, result: str) -> None:
         self._attempts.inc(upstream, result)
 
@@ -133,6 +142,9 @@ class Telemetry:
 
     def count_kept(self, rule: str, bound: str) -> None:
         self._kept.inc(rule, bound)
+
+    def count_rollout(self, result: str) -> None:
+        self._rollout.inc(result)
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
         self._cost.inc(backend, basis, by=usd)

@@ -11,7 +11,6 @@ from gateway.errors import UpstreamFault, UpstreamTimeout
 from gateway.fleet.lessons import Bounds, Lessons
 from gateway.model import GenRequest, Lease, Usage
 from gateway.routing.board import Board
-from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.guard import Guard
 from gateway.routing.limit import Admitted, factor, reach
 from gateway.routing.votes import Ending, Timings, alone, vote
@@ -44,9 +43,8 @@ class Ballot:
         self._pool = (upstream.backend, request.model)
         self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
-        learned = board.known(request.model)
-        each = output_tokens(request, learned) // request.n
-        self._idle = alone(upstream.speed, prompt_tokens(request, learned), each)
+        ask = lease.candidate.ask
+        self._idle = alone(upstream.speed, ask.input_tokens, ask.output_tokens // request.n)
         self._timer: asyncio.TimerHandle | None = None
         ttft = guard.slo.ttft
         if request.stream and ttft is not None:

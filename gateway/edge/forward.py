@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from secrets import token_hex
 
 from msgspec import Raw
@@ -18,7 +19,9 @@ from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
+from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
+    AuditUnavailable,
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
@@ -26,11 +29,12 @@ from gateway.errors import (
     Refused,
     UpstreamFault,
 )
-from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
+from gateway.model import Decision, Demand, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
+from gateway.routing.residency import strictest
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
@@ -49,6 +53,8 @@ class Forward:
         self._policy = board.policy
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
+        self._kept = Demand()
+        """What its last decision demanded of its data."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer takes the short way, which never waits."""
@@ -68,6 +74,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
+            refused_in_audit(self._s, self._request, self._policy, self._account, error)
             reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
@@ -89,6 +96,8 @@ class Forward:
             decision = self._decide(faults)
             lease = await self._admit(decision, faults)
             try:
+                if decision.demand:
+                    self._audit(decision, lease)
                 await self._attempt(decision, lease, wire)
                 return
             except UpstreamFault as fault:
@@ -102,19 +111,39 @@ class Forward:
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         try:
             decision = self._again(faults)
-        except (NoCapacity, FleetSaturated):
-            if faults:
+        except GatewayError as error:
+            if not faults:
+                self._shadow(error)
+            elif isinstance(error, NoCapacity | FleetSaturated):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
             self._books.came(self._policy, decision)
-        self._account.decision = decision
+            self._shadow(decision)
+        self._account.decision, self._kept = decision, decision.demand
         return decision
 
+    def _shadow(self, answer: Decision | GatewayError) -> None:
+        """The first decision of a request is what a candidate in the shadow is compared with."""
+        candidate = self._s.live.candidate
+        if candidate is not None and candidate.trial.mode == "shadow" and self._policy is self._s.policy:
+            request = self._request
+            if candidate.policy.headers != self._policy.headers:
+                request = replace(request, headers=self._call.kept(candidate.policy.headers))
+            self._s.shadow.later(candidate, request, answer, self._s.view.current)
+
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
-        """The decision as things are now: the policy is the request's own, the snapshot the newest."""
-        excluded = frozenset(name for name, _ in faults)
-        return decide(self._request, self._s.board_of(self._policy), self._s.rng, excluded=excluded)
+        """The decision as things are now: the policy is the request's own, the snapshot the newest.
+
+        Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
+        all the same, and only gets stricter.
+        """
+        excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
+        decision = decide(self._request, board, self._s.rng, excluded=excluded)
+        if self._kept and strictest(decision.demand, self._kept) != decision.demand:
+            bound = replace(self._request, residency=strictest(self._request.residency, self._kept))
+            decision = decide(bound, board, self._s.rng, excluded=excluded)
+        return decision
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
@@ -138,6 +167,15 @@ class Forward:
             and self._s.retries.take()
         )
 
+    def _audit(self, decision: Decision, lease: Lease) -> None:
+        """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
+        try:
+            self._s.journal.sent(self._request, self._policy, decision, lease)
+        except AuditUnavailable:
+            if lease.reservation is not None:
+                self._s.budgets.settle_later(lease.reservation, 0.0)
+            raise
+
     async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
         """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""
         account, name = self._account, lease.candidate.upstream.name
@@ -151,7 +189,7 @@ class Forward:
             broke = await self._exchange(decision, lease, attempt, wire)
             ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
             if broke is None:
-                self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
+                self._books.answered(lease, attempt)
             else:
                 self._books.fault(name, broke)
         except UpstreamFault as fault:
@@ -179,7 +217,7 @@ class Forward:
     def _watch(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
         """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
         board = self._s.board_of(self._policy)
-        left = work_left(lease.candidate.upstream, self._request, board.known(self._request.model))
+        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
         attempt.on_first = lambda: self._s.admission.shrink(lease, left)
         # Before its client has the answer: one that asks again at once finds its place free.

@@ -14,6 +14,7 @@ from gateway.fleet.headroom import Headroom
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
+from gateway.fleet.tries import Tries
 from gateway.model import RATE_LIMITED, Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
@@ -50,11 +51,14 @@ class View:
         lessons: Lessons,
         policy: Callable[[], Policy],
         circuits: Circuits,
+        pools: Callable[[], frozenset[PoolKey]] | None = None,
         hooks: Hooks | None = None,
     ) -> None:
+        """`pools`: those whose limits are learned; those of the policy in force unless given."""
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
-        self.lessons, self.headroom = lessons, Headroom()
+        self._pools = pools or (lambda: pools_of(policy()))
         self._hooks = Hooks() if hooks is None else hooks
+        self.lessons, self.headroom, self.tries = lessons, Headroom(), Tries()
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
@@ -76,7 +80,7 @@ class View:
         backends = list(self._policy().backends)
         try:
             _, _, clock, found, loads, owners = await asyncio.gather(
-                self.lessons.exchange(pools_of(self._policy())),
+                self.lessons.exchange(self._pools()),
                 self._hooks.exchange(self._policy()),
                 self._store.call("TIME"),
                 readings.read(self._store),
@@ -121,7 +125,10 @@ class View:
         reading = self._readings.get(upstream.name)
         life = reading.life if reading is not None else 0
         leased, inflight = self._loads.get(slot_name(upstream.name, life), (0, 0))
-        state = UpstreamState(upstream, leased=leased, inflight=inflight, life=life, reading=reading)
+        errors, warm = self.tries.errors(upstream.name, now), self.tries.warm(upstream.name, now)
+        state = UpstreamState(
+            upstream, leased=leased, inflight=inflight, life=life, reading=reading, errors=errors, warm=warm
+        )
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))

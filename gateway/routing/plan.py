@@ -9,6 +9,7 @@ from gateway.routing.globs import fits
 from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
 from gateway.routing.signals import EXACT, spill_word
+from gateway.routing.terms import terms_of
 from gateway.routing.worth import LEFT_TO_CHEAP, is_cheap, worth_of
 
 
@@ -31,7 +32,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
     demand = strictest(wanted, rule.residency)
 
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
-        return tuple(board.pool(model, backend, demand, asked.endpoint, learned=rule.learned) for backend in backends)
+        return tuple(board.pool(model, backend, demand, asked.endpoint, rule) for backend in backends)
 
     may, spill = rule.classes[asked.priority], rule.spill
     if not may.spill:
@@ -54,6 +55,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
         worth=worth,
         cheap=cheap,
         waits=waits_of(rule, may),
+        terms=terms_of(rule, model),
     )
 
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.model import STALE, Damped, GenRequest, Rule, Threshold, UpstreamState
-from gateway.routing.board import FRESH_SECONDS, Board, Plan, Pool, holds
+from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board, Plan, Pool, holds
 from gateway.routing.estimate import estimate, work_of
 from gateway.routing.forecast import wait_for_room
 
-HOLD_SECONDS = 300.0
-"""How old a reading may be under `on_stale: hold`: past it nobody can say that it is about this worker's load."""
 EXACT = frozenset({"price_usd"})
 """Signals that are known of each request, and so are neither read nor damped."""
 _WAIT = "predicted_wait_ms"

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.body import Body, ClientLeft, decode, holds, read, receive_within
+from gateway.edge.body import Body, ClientLeft, decode, holds, prefix, read, receive_within
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
-from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects import openai
-from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.dialects.surface import ENDPOINTS, PATHS
 
 JSON = {b"content-type": b"application/json"}
 MARKER = "never-to-be-quoted"
@@ -43,6 +43,31 @@ def test_what_is_left_out_has_a_default() -> None:
     made = decode(b'{"model":"m"}')
     assert (made.stream, made.include_usage, made.max_tokens, made.choices) == (False, False, None, 1)
     assert (made.prompt_bytes, made.known) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("{}", None),
+        ("null", None),
+        ("[]", None),
+        ('"local"', None),
+        ('{"data_residency": null}', None),
+        ('{"user_id": "u", "data_residency": "eu, de"}', "eu, de"),
+        ('{"data_residency": ""}', ""),
+        ('{"data\\u005fresidency": "lo\\u0063al"}', "local"),
+        ('{"x": {"data_residency": "eu"}}', None),
+    ],
+)
+def test_the_demand_in_metadata(metadata: str, said: str | None) -> None:
+    assert decode(f'{{"model": "m", "messages": [], "metadata": {metadata}}}'.encode()).residency == said
+
+
+@pytest.mark.parametrize("said", [5, True, ["eu"], {"zone": "eu"}])
+def test_a_demand_in_metadata_that_is_no_text_is_refused(said: Any) -> None:
+    with pytest.raises(ResidencyUnknown) as refused:
+        decode(body(metadata={"data_residency": said}))
+    assert refused.value.param == "metadata.data_residency"
 
 
 @pytest.mark.parametrize(
@@ -438,3 +463,25 @@ def test_a_message_needs_its_cap(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         decoded("messages", **fields)
     assert refused.value.param == "max_tokens"
+
+
+def prefix_of(path: str, **fields: Any) -> int | None:
+    endpoint = PATHS[path]
+    return prefix(decode(json.dumps({"model": "m", **fields}).encode(), endpoint).fields, endpoint)
+
+
+def test_turns_of_a_conversation_begin_alike() -> None:
+    begin = [{"role": "system", "content": "Be brief. " * 200}]
+    first = prefix_of("/v1/chat/completions", messages=[*begin, {"role": "user", "content": "a"}])
+    assert first == prefix_of("/v1/chat/completions", messages=[*begin, {"role": "user", "content": "b"}], stream=True)
+    assert first != prefix_of("/v1/chat/completions", messages=[{"role": "user", "content": "a" * 2000}])
+    assert prefix_of("/v1/chat/completions", messages=[]) is None
+
+
+def test_what_the_model_reads_first_is_hashed_first() -> None:
+    told = {"max_tokens": 5, "system": "Be brief. " * 200}
+    one, other = ([{"role": "user", "content": text * 2000}] for text in "ab")
+    assert prefix_of("/v1/messages", messages=one, **told) == prefix_of("/v1/messages", messages=other, **told)
+    assert prefix_of("/v1/responses", input="a" * 2000, instructions="i" * 2000) == prefix_of(
+        "/v1/responses", input="b" * 2000, instructions="i" * 2000
+    )

@@ -10,16 +10,15 @@ from gateway.fleet.view import Hooks, View, mean_work
 from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
 from tests.worlds import policy, rule, state, upstream
 
 
 def view_of(store: Store, made: Policy, hooks: Hooks | None = None) -> tuple[View, Leases]:
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
+    leases = Leases(store, new_owner(), fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    return View(store, leases, lessons, lambda: made, Circuits(), hooks), leases
+    return View(store, leases, lessons, lambda: made, Circuits(), hooks=hooks), leases
 
 
 async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:
@@ -131,3 +130,15 @@ async def test_each_look_moves_the_damped_thresholds_and_tells_those_above(valke
     assert view.current.damped[key] == Damped(True, since.since), "it lasts"
     assert view.current.lines == {"gpu": 1.5}
     assert heard == [made, made]
+
+
+def test_a_snapshot_tells_how_attempts_went(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    for _ in range(3):
+        view.tries.answered("w1", "m", view.now())
+    view.tries.failed("w1", view.now())
+    view.rebuild()
+    seen = view.current.states
+    assert seen["w1"].errors == pytest.approx(0.25)
+    assert seen["w1"].warm == {"m"}
+    assert (seen["w2"].errors, seen["w2"].warm) == (None, frozenset())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model import Speed
-from gateway.routing.candidates import Candidates, limit_for, make_candidates
+from gateway.model import Kind, Speed
+from gateway.routing.candidates import Candidates, class_share, make_candidates
 from gateway.routing.estimate import work_on
 from gateway.routing.learn import PRIOR
 from tests.worlds import PRICE, policy, request, state, upstream
@@ -33,7 +33,7 @@ def test_work_is_clamped_so_that_an_idle_worker_takes_any_request() -> None:
 
 
 def test_a_bought_api_takes_one_unit_and_costs_money() -> None:
-    one = make_candidates(request(max_tokens=None), MANAGED, [state(upstream("a", "api"))], PRIOR, 0.7)[0]
+    one = make_candidates(request(max_tokens=None), MANAGED, [state(upstream("a", "api"))], PRIOR, 1.0)[0]
     assert one.work == 1
     assert one.served.price == PRICE
     assert one.price is not None
@@ -41,17 +41,20 @@ def test_a_bought_api_takes_one_unit_and_costs_money() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "share", "limit", "fills"),
+    ("kind", "share", "limit", "may_fill"),
     [
         ("local", 1.0, 1000, 1000),
         ("local", 0.9, 1000, 900),
+        ("local", 0.7, 1000, 700),
         ("local", 0.7, 1, 1),
         ("managed", 0.7, 1000, 1000),
         ("managed", 0.7, 0, 1),
     ],
 )
-def test_what_a_class_may_fill(kind: str, share: float, limit: int, fills: int) -> None:
-    assert limit_for(kind, share, limit) == fills  # type: ignore[arg-type]
+def test_what_a_class_may_fill(kind: Kind, share: float, limit: int, may_fill: int) -> None:
+    served, backend = (LOCAL, "gpu") if kind == "local" else (MANAGED, "api")
+    states = [state(upstream("a", backend), limit=limit)]
+    assert make_candidates(request(), served, states, PRIOR, class_share(kind, share))[0].limit == may_fill
 
 
 def test_candidates_are_a_sequence_that_is_made_once_and_as_long_as_its_sample() -> None:

@@ -16,6 +16,7 @@ from gateway.model import (
     CLASSES,
     Candidate,
     Demand,
+    Estimate,
     GenRequest,
     Group,
     Match,
@@ -24,12 +25,13 @@ from gateway.model import (
     Snapshot,
     Spill,
     Tenant,
+    Threshold,
     Upstream,
 )
 from gateway.routing.board import Board
 from gateway.routing.capability import spoken
 from gateway.routing.decide import decide
-from gateway.routing.estimate import expected_price, price_ceiling, work_on
+from gateway.routing.estimate import expected_price, output_tokens, price_ceiling, prompt_tokens, work_on
 from gateway.routing.fields import action
 from gateway.routing.learn import Learned
 from gateway.routing.residency import allows, strictest
@@ -90,6 +92,9 @@ conditions = st.fixed_dictionaries(
 )
 
 
+QUIET = Threshold("load", above=False, inclusive=True, value=0.001)
+
+
 @st.composite
 def boards(draw: st.DrawFn) -> Board:
     """Two models, several rules, upstreams of all conditions."""
@@ -104,6 +109,7 @@ def boards(draw: st.DrawFn) -> Board:
         classes=st.sampled_from([CLASSES, {name: PriorityClass(0.5, spill=False) for name in CLASSES}]),
         residency=_NO_DEMAND | demands,
         on_fields=st.sampled_from([{}, {"store": "pass"}, {"store": "refuse", "n": "refuse"}]),
+        filters=st.sampled_from([(), (QUIET,)]),
     )
     rules = [replace(one, name=f"r{number}") for number, one in enumerate(draw(st.lists(told, max_size=4)))]
     model = made.models["m"]
@@ -134,10 +140,12 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
     demand = strictest(wanted, chosen.residency)
     served_by = {served.backend: served for served in model.served_by}
 
+    empty: list[Any] = []
+
     def groups(backends: tuple[str, ...], outcome: str | None, reason: str) -> list[Any]:
         made = []
         for backend in backends:
-            rows = {}
+            rows, loaded = {}, drops["load"]
             for one in policy.backends[backend]:
                 why = dropped(one, asked, board, chosen, demand, failed) if backend in served_by else "capability"
                 if why is None:
@@ -147,6 +155,8 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
             ours = policy.backends[backend][0].kind == "local"
             words = (outcome, reason) if outcome else ("local", reason) if ours else ("managed", "rule")
             made += [(backend, *words, rows)] if rows else []
+            if drops["load"] > loaded and not rows:
+                empty.append((backend, *words, rows))
         return made
 
     may = chosen.classes[asked.priority].spill
@@ -154,6 +164,9 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
     primary = groups(chosen.backends, None, "residency" if demand else "local_has_room")
     if primary:
         overflow = groups(spill if may else (), "spilled", "slo_limit")
+    elif drops["load"]:
+        overflow = groups(spill if may else (), "spilled", "slo_limit")
+        primary = [empty[0]]
     elif drops["health"] or drops["failed_before"]:
         overflow = groups(fallback if may else (), "fallback", "no_healthy_worker")
     else:
@@ -194,6 +207,9 @@ def dropped(
         return "capability"
     if board.snapshot.states[one.name].out:
         return "health"
+    now = board.snapshot.states[one.name]
+    if chosen.filters and now.outside / (now.limit or one.limit) > QUIET.value:
+        return "load"
     if one.name in failed:
         return "failed_before"
     if one.kind == "managed" and asked.max_cost is not None and (ceiling is None or ceiling > asked.max_cost):
@@ -213,9 +229,9 @@ def row(one: Upstream, asked: GenRequest, board: Board, chosen: Rule) -> Candida
     price = served.price and expected_price(served.price, asked, learned)
     most = served.price and price_ceiling(served.price, asked)
     work = min(limit, work_on(one, asked, learned))
-    score = 1.0 if price is None else 0.001 / (0.001 + price)
     most = price if most is None else most
-    return Candidate(one, served, score, work, limit, one.seats, now.outside, now.life, price, most)
+    ask = Estimate(prompt_tokens(asked, learned), output_tokens(asked, learned), price, most)
+    return Candidate(one, served, 0.0, work, limit, one.seats, now.outside, now.life, ask)
 
 
 def actually(
