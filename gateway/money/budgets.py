@@ -17,7 +17,9 @@ _MICRO = 1e6
 _DIGITS = 3
 """Below a thousandth of a micro-dollar a float's digits are noise, not money."""
 _NO_CAP = -1
-_LEAST = 1
+_MINUTE = 60
+_BUCKETS = 61
+"""Whole minutes that hold every instant of the last hour, as in spend.lua."""
 
 
 class Budgets:
@@ -39,9 +41,10 @@ class Budgets:
 
     async def spent(self, rule: str) -> float:
         """USD spent or reserved in the last hour. Raises StoreFault."""
-        asked = [_LEAST, 0, 0, self._seconds()]  # any amount is more than nothing, so that nothing is booked
-        _, micro, _ = await self._store.eval(_SPEND, [_key(rule)], asked)
-        return int(micro) / _MICRO
+        flat, clock = await asyncio.gather(self._store.call("HGETALL", _key(rule)), self._store.call("TIME"))
+        oldest = (self._seconds() or int(clock[0])) // _MINUTE - _BUCKETS
+        minutes = dict(zip(flat[::2], flat[1::2], strict=True))
+        return sum(int(micro) for minute, micro in minutes.items() if int(minute) > oldest) / _MICRO
 
     def settle_later(self, held: Reservation, usd: float) -> None:
         """Replaces the reservation by what was really spent, off the caller's path."""

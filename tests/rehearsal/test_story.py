@@ -110,6 +110,12 @@ def test_an_unknown_model_is_not_the_rules_doing() -> None:
     assert (story.result["code"], story.missed) == ("model_not_found", ())
 
 
+def test_a_tenant_that_may_not_use_the_model_meets_no_rule() -> None:
+    narrow = replace(policy(rules=(rule(match=Match(stream=True)), rule("b"))), tenants={"t": Tenant("t", ("n-*",))})
+    story = told(under=narrow, tenant="t")
+    assert (story.result["code"], story.missed, story.rule) == ("model_not_allowed", (), None)
+
+
 def test_residency_names_everybody_who_demands_something() -> None:
     base = policy(rules=(rule(residency=Demand(zones=frozenset({"eu"}))),))
     tenants = {"acme": Tenant("acme", residency=Demand(zones=frozenset({"de"})))}
