@@ -121,9 +121,17 @@ def test_residency_names_everybody_who_demands_something() -> None:
     tenants = {"acme": Tenant("acme", residency=Demand(zones=frozenset({"de"})))}
     story = told(under=replace(base, tenants=tenants), tenant="acme", headers={"x-data-residency": "local"})
     assert story.residency == ("local", "de", "eu")
-    assert story.sources == {"request": ("local",), "tenant": ("de",), "rule": ("eu",)}
+    assert story.sources == {"header": ("local",), "tenant": ("de",), "rule": ("eu",)}
     assert story.drops == {"a1": "residency"}
     assert story.upstreams[-1]["why"] == "a bought API is never one of our own machines"
+
+
+def test_a_demand_in_metadata_keeps_it_at_home() -> None:
+    story = told(FULL, metadata={"data_residency": "eu"})
+    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
+    assert story.sources == {"metadata": ("eu",)}
+    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
+    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
 
 
 THREE = (upstream("w1", "gpu", engine="openai"), upstream("w2", "gpu"), upstream("a1", "api"))
