@@ -160,6 +160,8 @@ def _of_decision(scene: Scene) -> Iterator[str]:
         return
     if decision.max_wait:
         yield f"waits up to {decision.max_wait:g} s for room at home"
+    if decision.rule.picker != "best":
+        yield f"picker {decision.rule.picker}: who of them is taken is chance, and another request may differ"
     for group in (*decision.primary, *decision.overflow):
         whole = len(scene.world.policy.backends[group.backend])
         if whole > len(group.candidates) >= MAX_SAMPLED:

@@ -59,14 +59,6 @@ def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
     assert story.upstreams[-1]["why"] == "it does not speak messages"
 
 
-def test_a_demand_in_metadata_keeps_it_at_home() -> None:
-    story = told(FULL, metadata={"data_residency": "eu"})
-    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
-    assert change(story, "without metadata.data_residency").endswith(": spilled -> a1")
-    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
-    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
-
-
 def test_work_is_the_prompts_where_nothing_is_written() -> None:
     def work(path: str) -> int:
         story = told(path=path, input="x" * 4200, messages=["x" * 4200], max_output_tokens=100)
@@ -129,6 +121,7 @@ def test_residency_names_everybody_who_demands_something() -> None:
 def test_a_demand_in_metadata_keeps_it_at_home() -> None:
     story = told(FULL, metadata={"data_residency": "eu"})
     assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
+    assert change(story, "without metadata.data_residency").endswith(": spilled -> a1")
     assert story.sources == {"metadata": ("eu",)}
     assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
     assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
@@ -320,3 +313,8 @@ def test_conditions_and_windows_that_did_not_hold() -> None:
     assert tell(world_of(made, four, {}), four).rule == "chat"
     late = world_of(made, asked, {}, at=NOON + 10 * 3600)
     assert tell(late, asked).rule == "night"
+
+
+def test_a_draw_says_that_it_is_one() -> None:
+    story = told(under=policy(rules=(rule(picker="weighted_random"),)))
+    assert "picker weighted_random: who of them is taken is chance, and another request may differ" in story.notes
