@@ -47,6 +47,16 @@ async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None
     assert [await budgets.spent("r"), await budgets.spent("r")] == [0.25, 0.25]
 
 
+async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
+    now = 12 * 3600
+    budgets = Budgets(store, lambda: now)
+    assert await budgets.reserve("r", 0.5, 1.0) is not None
+    now = 13 * 3600
+    assert await budgets.spent("r") == 0.5
+    now = 13 * 3600 + 60
+    assert await budgets.spent("r") == 0.0
+
+
 async def test_a_hundred_at_once_do_not_overspend(store: Store) -> None:
     budgets = Budgets(store)
     held = await asyncio.gather(*(budgets.reserve("r", 0.03, money(1.0)) for _ in range(100)))
