@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
 from gateway.money.keys import ANYBODY
 from gateway.routing.plan import may_use
+from gateway.routing.residency import strictest
 from loadtests.model.scenarios import mean_work
 from loadtests.model.traffic import Ask, Source, paced
 
 CAPS = (256, 512, 1024, 2048)
 """What callers send as `max_tokens`: the lowest of these that their answer fits."""
-_RANK: Mapping[Priority, int] = {"batch": 0, "standard": 1, "interactive": 2}
+RANK: Mapping[Priority, int] = {"batch": 0, "standard": 1, "interactive": 2}
 HOUR = 3600.0
 
 
@@ -29,21 +30,26 @@ class Pattern:
     hour: float = 14.0
     cv: float = 1.0
     nightly: float = math.inf
-    """Second from which the jobs of the night run: BATCH_AT_NIGHT of the requests are batch."""
+    """Second from which the jobs of the night run."""
 
     @property
     def seconds(self) -> float:
         return sum(seconds for seconds, _ in self.phases)
 
 
-BATCH_AT_NIGHT = 0.5
-_EVENING = tuple((120.0, load) for load in (1.3, 1.25, 1.2, 1.1, 1.0, 0.9, 0.8, 0.75, 0.7, 0.8, 1.0, 1.1, 1.1, 1.0, 0.9))
+BATCH_AT_NIGHT = 0.4
+"""Share of the requests that these jobs are, all of them batch, beside the usual ones."""
+PREFIX_BITS = 8
+"""So many different beginnings of prompts are about."""
+_EVENING = tuple(
+    (120.0, load) for load in (1.3, 1.25, 1.2, 1.1, 1.0, 0.9, 0.8, 0.75, 0.7, 0.8, 1.0, 1.1, 1.1, 1.0, 0.9)
+)
 PATTERNS = (
     Pattern("steady 0.7", ((150.0, 0.7),)),
     Pattern("steady 1.2", ((150.0, 1.2),)),
     Pattern("square wave", ((30.0, 0.3), (30.0, 1.6)) * 4),
     Pattern("burst", ((60.0, 0.5), (20.0, 2.5), (70.0, 0.5))),
-    Pattern("evening", _EVENING, hour=21.75, nightly=900.0),
+    Pattern("evening", _EVENING, hour=20.75, nightly=900.0),
 )
 
 
@@ -63,6 +69,9 @@ class Mix:
     """Ask for the first model that they may use; the others for any of the rest."""
 
 
+MIX = Mix()
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """One request as the gateway sees it, and what it turns out to be."""
@@ -73,62 +82,56 @@ class Wish:
     """Every demand on its data: header, tenant and model."""
 
 
-def wishes(policy: Policy, pattern: Pattern, src: Source, rng: Random, mix: Mix | None = None) -> Iterator[Wish]:
-    """In order of arrival. The same seed gives every folder of as many workers the same arrivals and lengths."""
-    mix = mix or Mix()
+def wishes(policy: Policy, pattern: Pattern, src: Source, rng: Random, mix: Mix = MIX) -> Iterator[Wish]:
+    """In order of arrival. The same seed gives every folder with the same workers the same arrivals and lengths."""
     local = [one for one in policy.upstreams.values() if one.kind == "local"]
     rate = sum(1 / mean_work(src, one.speed) for one in local)
     asks = paced(src, tuple((seconds, load * rate) for seconds, load in pattern.phases), pattern.cv, rng)
     zones = sorted({zone for one in local for zone in policy.zones.get(one.zone, ()) if zone != one.zone})
-    tenants = list(policy.tenants.values()) or [ANYBODY]
+    crowd = Crowd(policy, mix, zones, list(policy.tenants.values()) or [ANYBODY])
     for number, ask in enumerate(asks):
-        night = ask.at >= pattern.nightly
-        yield _wish(number, ask, policy, _classes(mix, night), zones, rng.choice(tenants), mix, rng)
+        yield crowd.wish(str(number), ask, ask.at >= pattern.nightly, rng)
 
 
-def _classes(mix: Mix, night: bool) -> Mapping[Priority, float]:
-    if not night:
-        return mix.classes
-    others = sum(share for name, share in mix.classes.items() if name != "batch")
-    day = {name: share * (1 - BATCH_AT_NIGHT) / others for name, share in mix.classes.items() if name != "batch"}
-    return {**day, "batch": BATCH_AT_NIGHT}
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The callers of one folder. `zones`: those that a worker lies in."""
 
+    policy: Policy
+    mix: Mix
+    zones: Sequence[str]
+    tenants: Sequence[Tenant]
 
-def _wish(
-    number: int,
-    ask: Ask,
-    policy: Policy,
-    classes: Mapping[Priority, float],
-    zones: list[str],
-    tenant: Tenant,
-    mix: Mix,
-    rng: Random,
-) -> Wish:
-    asked = rng.choices(list(classes), list(classes.values()))[0]
-    header = _header(zones, mix, rng)
-    models = [name for name in policy.models if may_use(tenant, name)]
-    model = models[0] if rng.random() < mix.main_model else rng.choice(models[1:] or models)
-    cap = next((cap for cap in CAPS if cap >= ask.output), None) if rng.random() < mix.capped else None
-    request = GenRequest(
-        id=str(number),
-        endpoint="chat/completions",
-        model=model,
-        tenant=tenant,
-        body=bytes(ask.text),
-        prompt_bytes=ask.text,
-        max_tokens=cap,
-        stream=rng.random() < mix.streamed,
-        residency=header,
-        priority=min(asked, tenant.priority, key=_RANK.__getitem__),
-        prefix=rng.getrandbits(16) if policy.affine else None,
-    )
-    demands = (header, tenant.residency, policy.models[model].residency)
-    zones_asked = frozenset().union(*(one.zones for one in demands))
-    return Wish(ask, request, Demand(any(one.local for one in demands), zones_asked))
+    def wish(self, name: str, ask: Ask, night: bool, rng: Random) -> Wish:
+        tenant, asked, header = rng.choice(self.tenants), self._priority(night, rng), self._header(rng)
+        models = [model for model in self.policy.models if may_use(tenant, model)]
+        model = models[0] if rng.random() < self.mix.main_model else rng.choice(models[1:] or models)
+        capped = rng.random() < self.mix.capped
+        request = GenRequest(
+            id=name,
+            endpoint="chat/completions",
+            model=model,
+            tenant=tenant,
+            body=bytes(ask.text),
+            prompt_bytes=ask.text,
+            max_tokens=next((cap for cap in CAPS if cap >= ask.output), None) if capped else None,
+            stream=rng.random() < self.mix.streamed,
+            residency=header,
+            priority=min(asked, tenant.priority, key=RANK.__getitem__),
+            prefix=rng.getrandbits(PREFIX_BITS) if self.policy.affine else None,
+        )
+        return Wish(ask, request, strictest(header, tenant.residency, self.policy.models[model].residency))
 
+    def _priority(self, night: bool, rng: Random) -> Priority:
+        if night and rng.random() < BATCH_AT_NIGHT:
+            return "batch"
+        classes = self.mix.classes
+        return rng.choices(list(classes), list(classes.values()))[0]
 
-def _header(zones: list[str], mix: Mix, rng: Random) -> Demand:
-    drawn, half, zone = rng.random(), rng.random() < 0.5, rng.random()
-    if drawn >= mix.flagged:
-        return Demand()
-    return Demand(local=True) if half or not zones else Demand(zones=frozenset({zones[int(zone * len(zones))]}))
+    def _header(self, rng: Random) -> Demand:
+        drawn, half, zone = rng.random(), rng.random() < 0.5, rng.random()
+        if drawn >= self.mix.flagged:
+            return Demand()
+        if half or not self.zones:
+            return Demand(local=True)
+        return Demand(zones=frozenset({self.zones[int(zone * len(self.zones))]}))

@@ -97,7 +97,7 @@ class Play:
             again: Callable[[], Decision] = lambda: decide(wish.request, self.board, self.rng)  # noqa: E731
             lease = await self.admission.admit(wish.request, decision, visit, again)
         except GatewayError:
-            self._end(wish, self._slo(wish, board))
+            self.tally.ended.append(self._asked(wish, self._slo(wish, board)))
             return
         try:
             ended = await self._send(wish, decision, lease)
@@ -112,17 +112,14 @@ class Play:
         except GatewayError:
             return Slo()
 
-    def _end(self, wish: Wish, slo: Slo) -> None:
-        self.tally.ended.append(self._ended(wish, slo))
-
-    def _ended(self, wish: Wish, slo: Slo) -> Ended:
+    def _asked(self, wish: Wish, slo: Slo) -> Ended:
         ask = wish.ask
         served = self.policy.models[wish.request.model].served_by
         prices = [price_of(one.price, ask.prompt, ask.output) for one in served if one.price is not None]
         return Ended(ask.at, wish.demand, slo, wish.request.stream, ask.output, min(prices, default=0.0))
 
     async def _send(self, wish: Wish, decision: Decision, lease: Lease) -> Ended:
-        ended = self._ended(wish, decision.rule.slo)
+        ended = self._asked(wish, decision.rule.slo)
         upstream, price = lease.candidate.upstream, lease.candidate.served.price
         if upstream.kind == "managed":
             first = await self._buy(wish, APIS.get(upstream.backend, Api()))

@@ -1,4 +1,4 @@
-"""What the store does for admission, in memory: leases (acquire.lua, release.lua, resize.lua) and budgets (spend.lua)."""
+"""What the store does for admission, in memory: its scripts for leases (acquire, release, resize) and money (spend)."""
 
 from __future__ import annotations
 
