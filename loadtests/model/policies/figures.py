@@ -19,6 +19,8 @@ class Ended(NamedTuple):
     at: float
     demand: Demand
     slo: Slo
+    timed: bool
+    """Its first token is waited for: a stream that is not batch."""
     stream: bool
     output: int
     all_sent_out: float
@@ -53,7 +55,7 @@ def left(one: Ended, zones: Mapping[str, frozenset[str]]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Shares of all requests; money in USD; times to the first token in seconds, of streams."""
+    """Shares of all requests; money in USD; times to the first token in seconds, of streams that are not batch."""
 
     asked: int
     attained: float
@@ -79,7 +81,7 @@ class Tally:
         """`seconds`: how long requests came."""
         all_of = max(1, len(self.ended))
         served = [one for one in self.ended if one.upstream is not None]
-        firsts = sorted(one.first for one in served if one.stream)
+        firsts = sorted(one.first for one in served if one.timed)
         paid, all_out = sum(one.paid for one in self.ended), sum(one.all_sent_out for one in self.ended)
         return Figures(
             asked=len(self.ended),

@@ -116,7 +116,9 @@ class Play:
         ask = wish.ask
         served = self.policy.models[wish.request.model].served_by
         prices = [price_of(one.price, ask.prompt, ask.output) for one in served if one.price is not None]
-        return Ended(ask.at, wish.demand, slo, wish.request.stream, ask.output, min(prices, default=0.0))
+        stream = wish.request.stream
+        timed = stream and wish.request.priority != "batch"
+        return Ended(ask.at, wish.demand, slo, timed, stream, ask.output, min(prices, default=0.0))
 
     async def _send(self, wish: Wish, decision: Decision, lease: Lease) -> Ended:
         ended = self._asked(wish, decision.rule.slo)
