@@ -76,7 +76,8 @@ def decision_for(policy: Policy, request: RequestIn, endpoint: Endpoint, board: 
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
-    generation, _ = build(call, tenant_of(policy, request), endpoint, body, parse_demand(residency, policy.zones))
+    demand = parse_demand(residency, policy.zones)
+    generation, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy.headers)
     return decide(generation, board, Random(DRY_SEED))
 
 

@@ -39,6 +39,11 @@ class Call(NamedTuple):
         text = given.decode("ascii")
         return text if text.isprintable() else None
 
+    def text(self, name: str) -> str | None:
+        """A header as text; `name` is lower-cased."""
+        raw = self.headers.get(name.encode())
+        return None if raw is None else raw.decode("latin-1")
+
     def milliseconds(self, name: bytes) -> float | None:
         """A header of milliseconds, in seconds. Raises InvalidRequest for anything but a number >= 0."""
         value = self.number(name)

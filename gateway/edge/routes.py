@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -40,7 +40,8 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             # The body came at the client's pace: who may do what is read from the policy that also decides.
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
-        request, fields = build(call, tenant, endpoint, bodies.decode(raw, endpoint), residency)
+        body = bodies.decode(raw, endpoint)
+        request, fields = build(call, tenant, endpoint, body, residency, board.policy.headers)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         raise
@@ -52,8 +53,9 @@ def caller(services: Services, call: Call, policy: Policy | None = None) -> Tena
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, kept: Collection[str]
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
+    """`kept`: the headers, in lower case, that routing may look at."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -78,6 +80,8 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
+        headers={name: value for name in kept if (value := call.text(name)) is not None},
+        session=call.text("x-gateway-session"),
     )
     return request, body.fields
 

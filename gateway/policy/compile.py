@@ -85,7 +85,7 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
     sound = sources.backends.sound.values()
     backends = {backend.name: _upstreams(backend, keys, secured.get(backend.name)) for backend in sound}
     tenants = sources.tenants.sound.values()
-    rules = tuple(compile_rule(rule, sources.route(rule), names) for rule in sources.rules.sound.values())
+    rules = tuple(compile_rule(rule, sources.route(rule), names, backends) for rule in sources.rules.sound.values())
     return Policy(
         version=version,
         zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),

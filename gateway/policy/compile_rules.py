@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from gateway.model import (
     TokenBounds,
     Window,
 )
+from gateway.policy.cel import compile_condition
 from gateway.policy.match_schema import MatchIn, TokenRange, WindowIn
 from gateway.policy.route_schema import ClassIn, FiltersIn, RouteIn, RuleIn, SloIn, SpillIn, When
 from gateway.policy.words import threshold
@@ -36,15 +38,15 @@ def demand(text: str | None, zones: frozenset[str]) -> Demand:
     return parse_demand(text, zones, param="residency")
 
 
-def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str]) -> Rule:
-    """`route` is the effective one, with what it inherits."""
+def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str], backends: Collection[str]) -> Rule:
+    """`route` is the effective one, with what it inherits; `backends` are all names that the policy has."""
     wait = 0.0 if route.spill is not None else WAIT_WHERE_NOTHING_SPILLS
     timeouts = {} if route.timeouts is None else route.timeouts.model_dump(exclude_none=True)
     aims = {} if route.objective is None else route.objective.model_dump()
     written = {} if route.scorers is None else route.scorers.model_dump(exclude_none=True)
     return Rule(
         name=rule.name,
-        match=_match(rule.match),
+        match=_match(rule.match, backends),
         backends=route.backends or (),
         slo=_slo(route.slo),
         max_wait=wait if route.max_wait is None else route.max_wait,
@@ -66,7 +68,7 @@ def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str]) -> Rule:
     )
 
 
-def _match(match: MatchIn) -> Match:
+def _match(match: MatchIn, backends: Collection[str]) -> Match:
     return Match(
         model=match.model or (),
         modality=match.modality or (),
@@ -80,6 +82,7 @@ def _match(match: MatchIn) -> Match:
         output_tokens=_bounds(match.output_tokens),
         headers=tuple((name.lower(), glob) for name, glob in (match.headers or {}).items()),
         time=tuple(_window(window) for window in match.time or ()),
+        when=None if match.when is None else compile_condition(match.when, backends),
     )
 
 

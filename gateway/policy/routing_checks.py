@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.policy.cel import compile_condition
+from gateway.policy.cel_text import CelFault
 from gateway.policy.match_schema import MatchIn
 from gateway.policy.references import demand_faults, matching, repeated, unknown
 from gateway.policy.route_schema import RouteIn
@@ -44,7 +46,7 @@ def rule_faults(sources: Sources) -> Iterator[Fault]:
 
 
 def _match_faults(sources: Sources, index: int, match: MatchIn) -> Iterator[Fault]:
-    """Names in a match that the folder does not have."""
+    """Names in a match that the folder does not have, and a `when` that is no condition."""
     document, path = sources.rules.document, ("rules", index, "match")
     for j, tenant in enumerate(match.tenant or ()):
         yield from unknown(document, (*path, "tenant", j), "tenant", tenant, sources.tenants.names)
@@ -57,6 +59,11 @@ def _match_faults(sources: Sources, index: int, match: MatchIn) -> Iterator[Faul
     if match.residency is not None and sources.zone_names is not None:
         known = sources.zone_names | {"any", "none", "local"}
         yield from unknown(document, (*path, "residency"), "zone", match.residency, known)
+    if match.when is not None and sources.backends.names is not None:
+        try:
+            compile_condition(match.when, sources.backends.names)
+        except CelFault as fault:
+            yield document.fault_within((*path, "when"), match.when, fault.offset, fault.message)
 
 
 def _use_faults(sources: Sources) -> Iterator[Fault]:

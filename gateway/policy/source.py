@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 import yaml
 
+from gateway.policy.scalars import Place, place_within
+
 Path = tuple[str | int, ...]
 """Where a value sits: `("backends", 0, "name")`."""
-Place = tuple[int, int]
-"""Line and column, both from 1."""
-
 MAX_BYTES = 1 << 20
 """A policy file of 1 MiB would hold some 10,000 upstreams; beyond that something is wrong."""
 MAX_DEPTH = 32
@@ -59,6 +58,7 @@ class Document:
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    text: str = field(default="", repr=False)
 
     def at(self, path: Path, *, key: bool = False) -> Place:
         """Where `path` is written; for a key that is not there, where the mapping that lacks it begins."""
@@ -79,6 +79,11 @@ class Document:
     def fault(self, path: Path, text: str, *, key: bool = False) -> Fault:
         path = self._written(path)
         return Fault(self.file, self.at(path, key=key), dotted(path), text)
+
+    def fault_within(self, path: Path, value: str, offset: int, text: str) -> Fault:
+        """A fault at character `offset` of the text `value` that is written at `path`."""
+        path = self._written(path)
+        return Fault(self.file, place_within(self.text, self.at(path), value, offset), dotted(path), text)
 
 
 def dotted(path: Path) -> str:
@@ -115,7 +120,7 @@ def parse(file: str, raw: bytes) -> Document:
         )
         return document
     try:
-        text = raw.decode("utf-8-sig")
+        text = document.text = raw.decode("utf-8-sig")
         document.faults.extend(_forbidden(file, text))
         if not document.faults:
             _load(document, text)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
 from gateway.model import (
     Demand,
+    GenRequest,
     Kind,
     Learned,
     Model,
@@ -21,6 +22,7 @@ from gateway.model import (
     Snapshot,
     Tenant,
     Threshold,
+    Upstream,
     UpstreamState,
 )
 from gateway.routing.filters import Standing, standing_drop
@@ -76,13 +78,24 @@ class Plan:
     """As in Decision."""
 
 
+@dataclass(slots=True)
+class Course:
+    """One rule that requests which ask alike may meet. `plan` is made when the first of them does."""
+
+    rule: Rule
+    further: Callable[[GenRequest, Board], bool] | None
+    """What must still be asked of each request; None: nothing, the rule is met."""
+    plan: Plan | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Immutable in meaning; the dicts only remember what the pure functions of this module and of `plan` gave."""
+    """Immutable in meaning; the dicts only remember what pure functions gave: those here, of `plan` and of `facts`."""
 
     policy: Policy
     snapshot: Snapshot
-    plans: dict[Asked, Plan] = field(default_factory=dict)
+    courses: dict[Asked, tuple[Course, ...]] = field(default_factory=dict)
+    facts: dict[tuple[str, tuple[str, ...], str, bool], Mapping[str, object]] = field(default_factory=dict)
     _pools: dict[tuple[str, str, Demand, str, bool], Pool] = field(default_factory=dict)
     _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
@@ -106,6 +119,18 @@ class Board:
             lately, kv_tokens = self.snapshot.rules.get(key, ()), self._most_kv(backend)
             self._guards[key] = guard(self.policy, backend, model, lately, self.known(model), kv_tokens)
         return self._guards[key]
+
+    def states(self, backend: str) -> list[UpstreamState]:
+        """What is known of each upstream of a backend, as the policy has it."""
+        return [self._state(upstream) for upstream in self.policy.backends[backend]]
+
+    def _state(self, upstream: Upstream) -> UpstreamState:
+        state = self.snapshot.states.get(upstream.name)
+        if state is None:
+            return UpstreamState(upstream)
+        if state.upstream is not upstream:  # the snapshot is older or newer than the policy: its readings still hold
+            return replace(state, upstream=upstream)
+        return state
 
     def _most_kv(self, backend: str) -> int | None:
         states = [self.snapshot.states.get(upstream.name) for upstream in self.policy.backends[backend]]
@@ -152,10 +177,7 @@ def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoin
         return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
     ctx = Standing(demand, board.policy.zones, endpoint)
     states, drops = [], Counter[str]()
-    for upstream in upstreams:
-        state = board.snapshot.states.get(upstream.name) or UpstreamState(upstream)
-        if state.upstream is not upstream:  # the snapshot is older or newer than the policy: its readings still hold
-            state = replace(state, upstream=upstream)
+    for state in board.states(backend):
         reason = standing_drop(ctx, state)
         if reason is None:
             limit = board.limit(state, model.name) if learned else None

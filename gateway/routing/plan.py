@@ -6,21 +6,26 @@ from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.model import Demand, GenRequest, Model, Policy, Rule, Tenant
 from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
 from gateway.routing.globs import fits
-from gateway.routing.matching import matches
+from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
-    """The plan of `request`, remembered on `board`. Raises ModelNotFound or ModelNotAllowed, which are not."""
+    """The plan of `request`, remembered on `board`. Raises ModelNotFound or ModelNotAllowed."""
     asked = Asked(request.model, request.endpoint, request.tenant, request.residency, request.priority, request.stream)
-    plan = board.plans.get(asked)
-    return remember(board.plans, asked, make_plan(asked, board)) if plan is None else plan
+    found = board.courses.get(asked)
+    if found is None:
+        found = remember(board.courses, asked, courses(asked, *found_model(asked, board.policy), board))
+    for course in found:
+        if course.further is None or course.further(request, board):
+            if course.plan is None:
+                course.plan = make_plan(asked, course.rule, board)
+            return course.plan
+    raise ModelNotFound("no rule of the policy matches this request", param="model")
 
 
-def make_plan(asked: Asked, board: Board) -> Plan:
-    model = find_model(asked, board.policy)
-    wanted = strictest(asked.residency, asked.tenant.residency, model.residency)
-    rule = find_rule(asked, wanted, board.policy)
+def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
+    model, wanted = found_model(asked, board.policy)
     demand = strictest(wanted, rule.residency)
 
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
@@ -38,6 +43,12 @@ def make_plan(asked: Asked, board: Board) -> Plan:
     )
 
 
+def found_model(asked: Asked, policy: Policy) -> tuple[Model, Demand]:
+    """The model, and where the data of such a request may go whatever the rule."""
+    model = find_model(asked, policy)
+    return model, strictest(asked.residency, asked.tenant.residency, model.residency)
+
+
 def find_model(asked: Asked, policy: Policy) -> Model:
     model = policy.models.get(asked.model)
     if model is None:
@@ -50,14 +61,6 @@ def find_model(asked: Asked, policy: Policy) -> Model:
 def may_use(tenant: Tenant, model: str) -> bool:
     """Whether the tenant's allow-list holds this model; no list allows all."""
     return tenant.models is None or fits(model, tenant.models)
-
-
-def find_rule(asked: Asked, demand: Demand, policy: Policy) -> Rule:
-    """First match wins."""
-    for rule in policy.rules:
-        if matches(rule.match, asked, demand, policy.zones):
-            return rule
-    raise ModelNotFound("no rule of the policy matches this request", param="model")
 
 
 def spill_word(rule: Rule, board: Board) -> str | None:

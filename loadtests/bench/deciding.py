@@ -16,7 +16,7 @@ from gateway.model import GenRequest, Snapshot, Tenant, UpstreamState
 from gateway.policy.live import LivePolicy
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from loadtests.bench.policy import WORKERS, many_rules, whole_policy
+from loadtests.bench.policy import CONDITIONS, WORKERS, many_rules, whole_policy
 from loadtests.bench.wire import MODEL
 
 RULES = 20
@@ -39,8 +39,8 @@ def board(write: Callable[[Path], None]) -> Board:
     return Board(policy, Snapshot(now, {name: UpstreamState(one) for name, one in policy.upstreams.items()}))
 
 
-def fleet(backends: int, upstreams: int) -> Board:
-    return board(lambda folder: many_rules(folder, backends, upstreams, RULES))
+def fleet(backends: int, upstreams: int, conditions: tuple[str, ...] = ()) -> Board:
+    return board(lambda folder: many_rules(folder, backends, upstreams, RULES, conditions))
 
 
 def call(chosen: Board, candidates: int) -> Callable[[], int]:
@@ -63,6 +63,7 @@ def call(chosen: Board, candidates: int) -> Callable[[], int]:
 def main() -> None:
     calls = {f"fleet_{size}": call(fleet(1, size), PER_BACKEND) for size in FLEETS}
     calls["candidates_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
+    calls["candidates_16_cel"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, CONDITIONS), CANDIDATES)
     calls["whole_policy"] = call(board(lambda folder: whole_policy(folder, _NO_PORT)), WORKERS)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):

@@ -46,20 +46,32 @@ def whole_policy(folder: Path, upstream: int) -> None:
     )
 
 
-def many_rules(folder: Path, backends: int, upstreams: int, rules: int) -> None:
-    """`upstreams` workers in each of `backends`; only the last of the `rules` matches MODEL."""
+CONDITIONS = (
+    "fleet.load > 0.9 && request.prompt_tokens > 4000 && request.priority == 'standard'",
+    "backend.b1.load < backend.b0.load - 0.2 || 'x-team' in request.headers && request.hour >= 22",
+)
+"""Two that do not hold on an idle fleet, and read of every root what such rules read."""
+
+
+def many_rules(folder: Path, backends: int, upstreams: int, rules: int, conditions: tuple[str, ...] = ()) -> None:
+    """`upstreams` workers in each of `backends`; of the `rules` only the last matches MODEL, and those before it that
+    have one of `conditions`."""
     names = [f"b{number}" for number in range(backends)]
     made = [_local(name, [_worker(f"{name}-{number}", 9) for number in range(upstreams)]) for name in names]
     others = [
         {"name": f"r{number}", "match": {"model": f"other-{number}-*"}, "route": {"backends": names}}
-        for number in range(rules - 1)
+        for number in range(rules - 1 - len(conditions))
+    ]
+    asking = [
+        {"name": f"asking-{number}", "match": {"model": f"{MODEL}*", "when": text}, "route": {"backends": names}}
+        for number, text in enumerate(conditions)
     ]
     last = {"name": "last", "match": {"model": f"{MODEL}*"}, "route": {"backends": names, "slo": {"ttft_ms": 1000}}}
     write(
         folder,
         backends={"zones": {"onprem": {}}, "backends": made},
         models={"models": [_model(names), *(_model(names, f"other-{number}-8b") for number in range(rules - 1))]},
-        routing={"rules": [*others, last]},
+        routing={"rules": [*others, *asking, last]},
     )
 
 

@@ -57,7 +57,7 @@ def test_many_rules_of_which_the_last_matches(tmp_path: Path) -> None:
     policy = LivePolicy(tmp_path).current
     assert len(policy.rules) == 20
     assert len(policy.upstreams) == 16
-    assert [rule.match.model for rule in policy.rules].index(f"{wire.MODEL}*") == 19
+    assert [rule.match.model for rule in policy.rules].index((f"{wire.MODEL}*",)) == 19
 
 
 def test_nginx_keeps_connections_and_buffers_no_stream(tmp_path: Path) -> None:

@@ -76,3 +76,8 @@ def test_an_empty_residency_is_a_demand_not_none() -> None:
 
 def test_a_call_shows_no_header_in_its_repr() -> None:
     assert "secret" not in repr(call((b"authorization", b"Bearer secret"), (b"x-request-id", b"secret")))
+
+
+def test_a_header_as_text() -> None:
+    made = call((b"x-team", b"caf\xe9"))
+    assert (made.text("x-team"), made.text("x-other")) == ("café", None)

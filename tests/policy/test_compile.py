@@ -255,6 +255,17 @@ def test_every_key_of_the_language_arrives() -> None:
     assert (compiled(written).headers, compiled(written).affine) == ({"x-team"}, True)
 
 
+def test_a_condition_is_compiled_and_its_headers_are_kept() -> None:
+    text = "request.headers['X-Team'] == 'a' && backend.gmi.up > 0"
+    written = changed(R, 'match: {model: "llama-*", tenant: acme}', f'match: {{headers: {{X-B: "*"}}, when: "{text}"}}')
+    made = compiled(written)
+    when = made.rules[1].match.when
+    assert when is not None
+    assert (when.source, when.reads, when.headers) == (text, {"request.headers", "backend.gmi.up"}, {"x-team"})
+    assert made.headers == {"x-team", "x-b"}
+    assert made.rules[1].match == compiled(written).rules[1].match, "equal where the texts are"
+
+
 def test_what_is_not_written_has_the_documented_default() -> None:
     rule, policy = compiled().rules[2], compiled()
     assert (rule.scorers, rule.ranked, rule.filters, rule.picker) == ((("load", 1.0),), False, (), "best")

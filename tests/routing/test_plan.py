@@ -28,7 +28,7 @@ def test_a_model_that_the_policy_does_not_know_leaves_nothing_behind() -> None:
     for number in range(10):
         with pytest.raises(GatewayError):
             decide(request(model=f"no-such-{number}"), made, Random(1))
-    assert not made.plans
+    assert not made.courses
 
 
 def test_a_full_memo_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_callers_who_combine_zones_at_will_do_not_fill_the_memory(monkeypatch: p
     for chosen in zones:
         plan = plan_of(request(residency=Demand(zones=chosen)), made)
         assert plan.demand.zones == chosen, "forgetting changes nothing"
-    assert max(len(made.plans), len(made._pools), len(made._permits)) <= 4
+    assert max(len(made.courses), len(made._pools), len(made._permits)) <= 4
 
 
 def test_a_backend_that_does_not_serve_the_model_has_an_empty_pool() -> None:

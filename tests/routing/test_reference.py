@@ -97,7 +97,8 @@ def boards(draw: st.DrawFn) -> Board:
     other = replace(model, name="m2", served_by=model.served_by[:1], residency=draw(_NO_DEMAND | demands))
     made = replace(made, rules=(*rules, *made.rules), models={"m": model, "m2": other})
     states = {name: state(one, **draw(conditions)) for name, one in made.upstreams.items()}
-    return Board(made, Snapshot(100.0, states), draw(st.sampled_from([{}, {"m": Learned(1000, 3000, 400, 100)}])))
+    learned = draw(st.sampled_from([{}, {"m": Learned(1000, 3000, 400, 100)}]))
+    return Board(made, Snapshot(100.0, states, learned=learned))
 
 
 class Told(NamedTuple):
