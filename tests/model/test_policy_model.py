@@ -11,11 +11,12 @@ import pytest
 
 from gateway.model import Reservation
 from gateway.policy.compile import compile_folder
-from loadtests.model.policies.__main__ import READY_MADE
+from loadtests.model.policies.__main__ import READY_MADE, run, write
 from loadtests.model.policies.clock import SimulatedLoop, Stuck
 from loadtests.model.policies.figures import Figures
 from loadtests.model.policies.mix import PATTERNS, Pattern, wishes
 from loadtests.model.policies.play import play
+from loadtests.model.policies.table import Made
 from loadtests.model.policies.till import Purse
 from loadtests.model.traffic import source
 
@@ -48,7 +49,7 @@ def test_saving_costs_less_and_speed_attains_as_much() -> None:
     cheap, quick = played("cost-saver", BUSY), played("latency-first", BUSY)
     assert 0 < cheap.usd_per_hour < quick.usd_per_hour
     assert cheap.cost <= 0.3
-    assert quick.attained >= cheap.attained
+    assert quick.chat >= cheap.chat
     assert quick.p95 < cheap.p95
 
 
@@ -65,6 +66,17 @@ def test_the_same_seed_gives_the_same_figures_and_the_same_traffic() -> None:
     assert play(policies[0], short, CHATS, 3) == play(policies[0], short, CHATS, 3)
     one, other = ([wish.ask for wish in wishes(policy, short, CHATS, Random(1))] for policy in policies)
     assert one == other
+
+
+def test_what_is_played_is_told_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run([POLICIES / "air-gapped"], [Pattern("short", ((3.0, 1.0),))], CHATS, 2)
+    assert "| short | 100.0% |" in capsys.readouterr().out
+    page = tmp_path / "air-gapped" / "README.md"
+    page.parent.mkdir()
+    page.write_text("# air-gapped\n<!-- figures -->\n<!-- /figures -->\n")
+    write(tmp_path, found, Made(seeds=2, traces=True))
+    assert "| short | 100.0% |" in page.read_text()
+    assert "make policy-model TRACES=DIR" in page.read_text()
 
 
 def test_night_brings_batch() -> None:

@@ -35,7 +35,7 @@ def main() -> int:
         print(fault, file=sys.stderr)
         return 2
     if asked.write and not asked.only:
-        write(found, made)
+        write(POLICIES, found, made)
     wrong = list(faults(found))
     print("\n".join(wrong) or "PASS: nothing flagged left, nothing flaps, every folder keeps its promise")
     return 1 if wrong else 0
@@ -57,11 +57,13 @@ def run(folders: Sequence[Path], patterns: Sequence[Pattern], src: Source, seeds
     return found
 
 
-def write(found: Mapping[str, Rows], made: Made) -> None:
-    for name, rows in found.items():
-        put(POLICIES / name / "README.md", block(rows, made))
-    if set(found) == set(READY_MADE):
-        put(POLICIES / "README.md", summary(found, made, SHOWN))
+def write(root: Path, found: Mapping[str, Rows], made: Made) -> None:
+    """Into the README of each ready-made folder, and into the one above where all of them were played."""
+    for name in READY_MADE:
+        if name in found:
+            put(root / name / "README.md", block(found[name], made))
+    if set(found) >= set(READY_MADE):
+        put(root / "README.md", summary({name: found[name] for name in READY_MADE}, made, SHOWN))
 
 
 def arguments() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import cast
 
@@ -34,7 +35,7 @@ MIDNIGHT = datetime(2026, 3, 3, tzinfo=UTC).timestamp()
 class Sent:
     """A job on a worker, and what is to be done at its first token and at its last."""
 
-    first: Callable[[float], None]
+    first: Callable[[], None]
     done: asyncio.Future[None]
 
 
@@ -91,11 +92,10 @@ class Play:
         return UpstreamState(self.policy.upstreams[name], self.shelf.work[name], self.shelf.counts[name])
 
     async def _serve(self, wish: Wish) -> None:
-        board, visit = self.board, Visit()
+        board = self.board
         try:
-            decision = decide(wish.request, board, self.rng)
-            again: Callable[[], Decision] = lambda: decide(wish.request, self.board, self.rng)  # noqa: E731
-            lease = await self.admission.admit(wish.request, decision, visit, again)
+            decision = self._decide(wish)
+            lease = await self.admission.admit(wish.request, decision, Visit(), partial(self._decide, wish))
         except GatewayError:
             self.tally.ended.append(self._asked(wish, self._slo(wish, board)))
             return
@@ -104,6 +104,9 @@ class Play:
         finally:
             self.admission.release(lease)
         self.tally.ended.append(ended)
+
+    def _decide(self, wish: Wish) -> Decision:
+        return decide(wish.request, self.board, self.rng)
 
     def _slo(self, wish: Wish, board: Board) -> Slo:
         """Of the rule that refused it."""
@@ -118,7 +121,7 @@ class Play:
         prices = [price_of(one.price, ask.prompt, ask.output) for one in served if one.price is not None]
         stream = wish.request.stream
         timed = stream and wish.request.priority != "batch"
-        return Ended(ask.at, wish.demand, slo, timed, stream, ask.output, min(prices, default=0.0))
+        return Ended(ask.at, wish.demand, slo, timed, stream, ask.output, next(iter(prices), 0.0))
 
     async def _send(self, wish: Wish, decision: Decision, lease: Lease) -> Ended:
         ended = self._asked(wish, decision.rule.slo)
@@ -150,7 +153,7 @@ class Play:
         if ballot is not None and request.stream and ballot.guard.slo.ttft is not None:
             self.loop.call_at(now + ballot.guard.slo.ttft, ballot.late, self.loop)
 
-        def first(at: float) -> None:
+        def first() -> None:
             if request.stream:
                 self.admission.shrink(lease, min(lease.candidate.work, work_left(upstream, request, known)))
 
@@ -166,7 +169,7 @@ class Play:
     def _told(self, job: Job) -> None:
         sent = self._sent[job]
         if job.first is not None and job.done is None:
-            sent.first(job.first)
+            sent.first()
         if job.done is not None:
             del self._sent[job]
             sent.done.set_result(None)
@@ -176,7 +179,6 @@ def play(policy: Policy, pattern: Pattern, src: Source, seed: int) -> Figures:
     """The same seed gives every folder the same traffic. Raises what the code under judgement raises."""
     loop = SimulatedLoop()
     try:
-        asyncio.set_event_loop(None)
         stream = wishes(policy, pattern, src, Random(f"{pattern.name} {seed}"))
         made = Play(policy, loop, MIDNIGHT + pattern.hour * HOUR, Random(seed))
         loop.run_until_complete(made.all(stream))
