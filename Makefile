@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
+<<<<<<< HEAD
 .PHONY: help run install test lint format load fuzz bench soak engine-test limit-model policy-model lock clean
+=======
+.PHONY: help run install test lint format load fuzz bench soak reload-test engine-test limit-model lock clean
+>>>>>>> main
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,6 +51,9 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
+
+reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
+	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)
 
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))

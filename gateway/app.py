@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -13,32 +13,36 @@ from starlette.exceptions import HTTPException
 from gateway import __version__
 from gateway.admission import Admission
 from gateway.background import keep_running
+from gateway.console import admin
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StoreFault
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
-from gateway.fleet.view import View
-from gateway.model import Policy
+from gateway.fleet.view import View, pools_of
+from gateway.model import Policy, PoolKey
 from gateway.money.budgets import Budgets
+from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, load_policy
+from gateway.startup import check_store, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
+from gateway.versions.keeper import Versions
+from gateway.versions.orders import Seal
 
 _log = logging.getLogger("gateway")
 
@@ -61,7 +65,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    view = View(store, leases, lessons, lambda: live.current, Circuits())
+    view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live))
     scrapes = Scrapes(client)
     live.on_reload += [client.keep, scrapes.keep]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
@@ -69,8 +73,16 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
-    services = Services(settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings)
+    key = policy_key(settings)
+    versions = Versions(store, owner, live, None if key is None else Seal(key), lambda: services.shadow.tally.row())
+    services = Services(
+        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions
+    )
     watch(services, store)
+    if key is None:
+        _log.warning("no policy key is set: each replica follows its own folder")
+    if settings.admin_key is None:
+        _log.warning("no admin key is set: /admin answers direct loopback callers only")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,8 +93,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             await store.check()
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
+            with suppress(StoreFault):
+                await versions.sync()
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, live.watch, siblings.run)
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
@@ -92,9 +106,17 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    api.include_router(admin.router(services))
+    api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def pools(live: LivePolicy) -> frozenset[PoolKey]:
+    """Those whose limits can be learned: of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return pools_of(live.current) | (pools_of(tried.policy) if tried is not None else frozenset())
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
@@ -117,13 +139,14 @@ def watch(services: Services, store: Store) -> None:
         _log.info("policy in force", extra={"fields": {"version": policy.version}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
-        telemetry.policy_fault.set(faults is not None)
+        telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)
         for fault in faults or ():
             _log.error("policy refused, the last good one stays", extra={"fields": {"fault": fault}})
 
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
+    services.versions.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
 
 

@@ -13,6 +13,9 @@
       ResidencyRefused        403 residency_refused
       InvalidKey              401 invalid_key
       ModelNotAllowed         403 model_not_allowed
+      AdminRefused            403 admin_refused
+      PolicyConflict          409 policy_conflict
+      PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
       FleetSaturated          429 fleet_saturated       always with Retry-After
@@ -99,6 +102,26 @@ class InvalidKey(GatewayError):
 
 class ModelNotAllowed(GatewayError):
     status, code, type = 403, "model_not_allowed", "permission_error"
+
+
+class AdminRefused(GatewayError):
+    status, code, type = 403, "admin_refused", "permission_error"
+
+
+class PolicyConflict(GatewayError):
+    """What is asked for does not fit the policies that are in force or on trial."""
+
+    status, code, type = 409, "policy_conflict", "invalid_request_error"
+
+
+class PolicyInvalid(GatewayError):
+    """A folder that does not compile, for whoever sent it or asked to load it. `faults` as in PolicyFault."""
+
+    status, code, type = 422, "policy_invalid", "invalid_request_error"
+
+    def __init__(self, message: str, *, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
 
 
 class BudgetExceeded(GatewayError):

@@ -23,6 +23,15 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
+    policy_key: SecretStr | None = Field(
+        None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."
+    )
+    admin_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of /metrics, /docs, /dashboard and /admin; unset: the main port."
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -36,20 +36,20 @@ _pages = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a child is given: descriptors of its listening socket and of its line to the parent; and whether the parent
-    has just started the store on an empty folder."""
+    """What a child is given: descriptors of its listening sockets (the main port's, and the operators' where they have
+    one) and of its line to the parent; and whether the parent has just started the store on an empty folder."""
 
-    listen: int
+    sockets: tuple[int, ...]
     parent: int
     fresh: bool
 
     def __str__(self) -> str:
-        return f"{self.listen},{self.parent},{int(self.fresh)}"
+        return ",".join(map(str, (int(self.fresh), self.parent, *self.sockets)))
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        listen, parent, fresh = map(int, text.split(","))
-        return cls(listen, parent, bool(fresh))
+        fresh, parent, listen, *more = map(int, text.split(","))
+        return cls((listen, *more), parent, bool(fresh))
 
 
 class Siblings:

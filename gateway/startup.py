@@ -3,7 +3,9 @@ fit for use. The parent of several processes looks at the folder too, before it 
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 
 from gateway.errors import StartupFault
 from gateway.model import Policy
@@ -12,6 +14,9 @@ from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
 
+_POLICY_KEY = b"gateway policy versions"
+_KEY_BYTES = 32
+SHORTEST_KEY = 16
 _log = logging.getLogger("gateway")
 
 
@@ -38,6 +43,24 @@ def keys_refused(policy: Policy, pepper: str, before: Policy | None = None) -> s
     if before is not None and before.keys and not policy.keys:
         return "tenants.yaml: its keys are gone; put it back, or restart the gateway to run without keys"
     return None
+
+
+def policy_key(settings: Settings) -> bytes | None:
+    """Under which replicas share policies; None: they do not.
+
+    `GATEWAY_POLICY_KEY`, else one derived from the pepper, which all replicas hold too. An embedded store serves this
+    gateway alone, so a key for its lifetime will do: whatever an earlier life announced means nothing then, and the
+    folder holds after a restart. Raises StartupFault for a key that could be guessed from what it sealed.
+    """
+    if settings.policy_key is not None:
+        given = settings.policy_key.get_secret_value().encode()
+        if given and len(given) < SHORTEST_KEY:
+            raise StartupFault(f"GATEWAY_POLICY_KEY: give at least {SHORTEST_KEY} characters, or none to share nothing")
+        return given or None
+    if settings.redis_url is None:
+        return secrets.token_hex(_KEY_BYTES).encode()
+    pepper = settings.key_pepper.get_secret_value()
+    return hmac.digest(pepper.encode(), _POLICY_KEY, "sha256") if pepper else None
 
 
 async def check_store(url: str) -> None:

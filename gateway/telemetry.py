@@ -90,6 +90,11 @@ class Telemetry:
             ERROR_BUCKETS,
             ("what",),
         )
+        self._rollout = Counter(
+            "gateway_rollout_decisions",
+            "Decisions beside a candidate policy: same, different, or tried by it.",
+            ("result",),
+        )
         self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))
         self.inflight = Level("gateway_requests_in_flight", "Generations inside the gateway.")
         self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
@@ -98,7 +103,7 @@ class Telemetry:
         )
         self.policy_fault = Level(
             "gateway_policy_fault",
-            "1 while the folder on disk does not compile; the last good one is in force.",
+            "1 while the folder on disk, or the announced policy, does not compile; the last good one is in force.",
             join=max,
         )
         self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
@@ -126,6 +131,9 @@ class Telemetry:
 
     def count_vote(self, backend: str, model: str, met: bool) -> None:
         self._votes.inc(backend, model, "yes" if met else "no")
+
+    def count_rollout(self, result: str) -> None:
+        self._rollout.inc(result)
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
         self._cost.inc(backend, basis, by=usd)

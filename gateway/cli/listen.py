@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from typing import Any
 
 import uvicorn
 
+from gateway.cli.terminal import on_hangup
 from gateway.edge.protocol import Patience, protocol
 from gateway.settings import Settings
 
 
-def run(app: Any, settings: Settings, sock: socket.socket) -> None:
-    """Serves until SIGTERM, SIGINT or SIGHUP; running requests get `grace_seconds`."""
+def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. SIGHUP has the policy folder read anew."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     config = uvicorn.Config(
         app,
@@ -28,6 +28,5 @@ def run(app: Any, settings: Settings, sock: socket.socket) -> None:
         date_header=True,
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means it
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    uvicorn.Server(config).run(sockets=[sock])
+    on_hangup(app.on_hangup)
+    uvicorn.Server(config).run(sockets=list(sockets))

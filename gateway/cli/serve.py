@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,18 +53,21 @@ def serve_here(settings: Settings, given: str | None) -> None:
 
     try:
         place = None if given is None else Place.parse(given)
-        inherited = None if place is None else socket.socket(fileno=place.listen)
+        inherited = [] if place is None else [socket.socket(fileno=number) for number in place.sockets]
     except (ValueError, OSError) as fault:
         raise click.UsageError("--place is for the parent of several processes; give --workers") from fault
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
     app = create_app(settings, place)
-    sock = inherited or bind(settings.host, settings.port)
-    if inherited is None:
-        announce(sock, settings)
+    sockets = inherited or [
+        bind(settings.host, port) for port in (settings.port, settings.admin_port) if port is not None
+    ]
+    if not inherited:
+        announce(sockets[0], settings)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     keep_memory()
-    run(app, settings, sock)
+    run(app, settings, *sockets)
 
 
 def keep_memory() -> None:

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -24,10 +24,11 @@ import msgspec
 from gateway.background import keep_running
 from gateway.cli.child import Child
 from gateway.cli.port import announce, bind
+from gateway.cli.terminal import on_hangup
 from gateway.errors import StartupFault
 from gateway.settings import Settings
 from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
-from gateway.startup import load_policy
+from gateway.startup import load_policy, policy_key
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 
@@ -42,7 +43,7 @@ END_SECONDS = 5.0
 POLL_SECONDS = 0.01
 STARTUP_FAULT, FAILURE = 2, 1
 """Exit codes of `gateway`: a StartupFault, and whatever else."""
-ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger("gateway")
 
@@ -50,8 +51,12 @@ _log = logging.getLogger("gateway")
 def supervise(settings: Settings) -> None:
     """Serves until one of ENDS. Raises PolicyFault or StartupFault; exits as a child that cannot start does."""
     load_policy(settings)
-    with sockets(settings) as opened, store_of(settings) as embedded:
-        end = asyncio.run(Workers(settings, embedded, opened).run())
+    with (
+        sockets(settings.host, settings.port, settings.workers) as opened,
+        sockets(settings.host, settings.admin_port, settings.workers) as doors,
+        store_of(settings) as embedded,
+    ):
+        end = asyncio.run(Workers(settings, embedded, opened, doors).run())
     if isinstance(end, signal.Signals):
         signal.signal(end, signal.SIG_DFL)
         signal.raise_signal(end)
@@ -59,13 +64,14 @@ def supervise(settings: Settings) -> None:
 
 
 @contextmanager
-def sockets(settings: Settings) -> Iterator[list[socket.socket]]:
-    """A listening socket for each child, all on one port."""
-    with bind(settings.host, settings.port) as alone:
-        port = alone.getsockname()[1]
+def sockets(host: str, port: int | None, count: int) -> Iterator[list[socket.socket]]:
+    """A listening socket for each child, all on one port; none where there is no such port."""
     opened: list[socket.socket] = []
     try:
-        opened += (bind(settings.host, port, shared=True) for _ in range(settings.workers))
+        if port is not None:
+            with bind(host, port) as alone:
+                port = alone.getsockname()[1]
+            opened += (bind(host, port, shared=True) for _ in range(count))
         yield opened
     finally:
         for sock in opened:
@@ -89,13 +95,21 @@ def store_of(settings: Settings) -> Iterator[Embedded | None]:
 class Workers:
     """The children by number; None while one is between two lives."""
 
-    def __init__(self, settings: Settings, embedded: Embedded | None, opened: list[socket.socket]) -> None:
-        self._settings, self._embedded, self._sockets = settings, embedded, opened
+    def __init__(
+        self,
+        settings: Settings,
+        embedded: Embedded | None,
+        opened: list[socket.socket],
+        doors: Sequence[socket.socket] = (),
+    ) -> None:
+        """`opened` and `doors`: on the main port and on the operators', one of each for a child."""
+        self._settings, self._embedded, self._sockets, self._doors = settings, embedded, opened, doors
         self._address: tuple[str, int] = opened[0].getsockname()[:2]
         self._children: list[Child | None] = [None] * settings.workers
         self._past = Telemetry()
         """What children that ended had counted."""
         self._announced = False
+        self._policy_key = policy_key(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -104,8 +118,8 @@ class Workers:
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         for number in ENDS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
-                loop.add_signal_handler(number, self._pass_on, number)
+            loop.add_signal_handler(number, self._pass_on, number)
+        on_hangup(lambda: self._signal(signal.SIGHUP))
         keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
         for keeper in keepers:
             keeper.add_done_callback(self._failed)
@@ -145,7 +159,7 @@ class Workers:
 
     async def _finish(self, keepers: list[asyncio.Task[None]]) -> None:
         """Children get their grace; nothing is left behind."""
-        for sock in self._sockets:
+        for sock in (*self._sockets, *self._doors):
             sock.close()
         self._signal(signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._settings.grace_seconds + END_SECONDS)
@@ -197,17 +211,18 @@ class Workers:
 
     def _start(self, number: int, *, fresh: bool) -> Child:
         ours, theirs = socket.socketpair()
-        given = self._sockets[number].fileno()
+        given = tuple(sock[number].fileno() for sock in (self._sockets, self._doors) if sock)
         place = Place(given, theirs.fileno(), fresh and self._embedded is not None and self._embedded.fresh)
         env = dict(os.environ)
         if self._embedded is not None:
             env["GATEWAY_REDIS_URL"] = self._embedded.url
+            env["GATEWAY_POLICY_KEY"] = (self._policy_key or b"").decode()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, *sys.orig_argv[1:], "--place", str(place)],
                 env=env,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(given, theirs.fileno()),
+                pass_fds=(*given, theirs.fileno()),
                 start_new_session=True,  # Ctrl-C is for the parent, which passes it on once
             )
         return Child(process, ours)

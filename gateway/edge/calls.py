@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from math import inf
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -43,6 +43,10 @@ class Call(NamedTuple):
         """A header as text; `name` is lower-cased."""
         raw = self.headers.get(name.encode())
         return None if raw is None else raw.decode("latin-1")
+
+    def kept(self, names: Collection[str]) -> dict[str, str]:
+        """Those of these headers that came; names are lower-cased."""
+        return {name: value for name in names if (value := self.text(name)) is not None}
 
     def milliseconds(self, name: bytes) -> float | None:
         """A header of milliseconds, in seconds. Raises InvalidRequest for anything but a number >= 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from secrets import token_hex
 
 from msgspec import Raw
@@ -102,14 +103,26 @@ class Forward:
     def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         try:
             decision = self._again(faults)
-        except NoCapacity:
-            if faults:
+        except GatewayError as error:
+            if not faults:
+                self._shadow(error)
+            elif isinstance(error, NoCapacity):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
             self._books.came(self._policy, decision)
+            self._shadow(decision)
         self._account.decision = decision
         return decision
+
+    def _shadow(self, answer: Decision | GatewayError) -> None:
+        """The first decision of a request is what a candidate in the shadow is compared with."""
+        candidate = self._s.live.candidate
+        if candidate is not None and candidate.trial.mode == "shadow" and self._policy is self._s.policy:
+            request = self._request
+            if candidate.policy.headers != self._policy.headers:
+                request = replace(request, headers=self._call.kept(candidate.policy.headers))
+            self._s.shadow.later(candidate, request, answer, self._s.view.current)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
         """The decision as things are now: the policy is the request's own, the snapshot the newest."""

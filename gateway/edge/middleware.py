@@ -13,8 +13,12 @@ from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFound
+from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import PATHS
+
+OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
+"""What `GATEWAY_ADMIN_PORT` moves off the main port, with all that lies below."""
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("gateway")
@@ -25,8 +29,11 @@ class Front:
 
     def __init__(self, services: Services, rest: App) -> None:
         self._services, self._rest = services, rest
+        self._admin_port = services.settings.admin_port
         self.on_refused = services.telemetry.count_refused
         """For the protocol: what it refuses never comes here."""
+        self.on_hangup = services.live.ask_reload
+        """For SIGHUP."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,10 +54,17 @@ class Front:
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send, wire: Cycle) -> None:
         endpoint = PATHS.get(call.path)
-        if endpoint is None:
+        if self._admin_port is not None and (scope["server"][1] == self._admin_port) is not of_operators(call.path):
+            reply_error(wire, call, NotFound(f"no such path on this port: {scope['method']} {call.path}"))
+        elif endpoint is None:
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
-            return
+        else:
+            await self._generate(call, endpoint, scope, receive, send, wire)
+
+    async def _generate(
+        self, call: Call, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send, wire: Cycle
+    ) -> None:
         telemetry = self._services.telemetry
         telemetry.inflight.add(1)
         try:
@@ -64,6 +78,10 @@ class Front:
             await forward(scope, receive, send)
         finally:
             telemetry.inflight.add(-1)
+
+
+def of_operators(path: str) -> bool:
+    return any(path == mine or path.startswith(mine + "/") for mine in OPERATORS)
 
 
 class WithIdentity:

@@ -35,9 +35,10 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     try:
         residency = parse_demand(call.residency, policy.zones)
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
-        board = services.board()
+        board = services.board_for(call, tenant)
         if board.policy is not policy:
-            # The body came at the client's pace: who may do what is read from the policy that also decides.
+            # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
+            # that also decides.
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
         body = bodies.decode(raw, endpoint)
@@ -80,7 +81,7 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
-        headers={name: value for name in kept if (value := call.text(name)) is not None},
+        headers=call.kept(kept),
         session=call.text("x-gateway-session"),
     )
     return request, body.fields

@@ -7,8 +7,10 @@ from random import Random
 
 from gateway.admission import Admission
 from gateway.edge.calibration import Calibration
+from gateway.edge.calls import Call
+from gateway.edge.shadow import Shadow
 from gateway.fleet.view import View
-from gateway.model import Policy
+from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
 from gateway.money.keys import Keys
 from gateway.policy.live import LivePolicy
@@ -18,6 +20,7 @@ from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.versions.keeper import Versions
 
 RETRY_SHARE = 0.2
 """Retries may be at most this share of traffic, so that a failing fleet is not hit harder than a healthy one."""
@@ -43,7 +46,8 @@ class RetryBudget:
 
 @dataclass(slots=True)
 class Services:
-    """Every shared object of one gateway process. The board is remembered as long as policy and snapshot stand."""
+    """Every shared object of one gateway process. The boards of two policies are remembered as long as the snapshot
+    stands: that in force and the candidate, or one from before a reload."""
 
     settings: Settings
     live: LivePolicy
@@ -55,26 +59,51 @@ class Services:
     telemetry: Telemetry
     calibration: Calibration
     siblings: Siblings
+    versions: Versions
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     keys: Keys = field(init=False)
+    shadow: Shadow = field(init=False)
     _board: Board | None = None
+    _other: Board | None = None
 
     def __post_init__(self) -> None:
         self.keys = Keys(self.settings.key_pepper.get_secret_value())
+        self.shadow = Shadow(self.telemetry, self.rng, self.board_on)
 
     @property
     def policy(self) -> Policy:
         return self.live.current
 
     def board(self) -> Board:
-        """The policy and the snapshot of this instant; a request takes it once and keeps it."""
+        """The policy in force and the snapshot of this instant."""
         return self.board_of(self.live.current)
+
+    def board_for(self, call: Call, tenant: Tenant) -> Board:
+        """The policy that decides this call, with the newest snapshot; a request takes it once and keeps the policy.
+
+        The candidate's share is of sessions: `X-Gateway-Session` within the tenant. A call that names none is a session
+        of its own.
+        """
+        candidate = self.live.candidate
+        if candidate is None or candidate.trial.mode != "share":
+            return self.board_of(self.live.current)
+        given = call.headers.get(b"x-gateway-session")
+        session = call.id.encode() if given is None else tenant.name.encode() + b"\0" + given
+        if not candidate.takes(session):
+            return self.board_of(self.live.current)
+        self.shadow.tried(candidate)
+        return self.board_of(candidate.policy)
 
     def board_of(self, policy: Policy) -> Board:
         """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with."""
-        snapshot = self.view.current
-        board = self._board
-        if board is None or board.policy is not policy or board.snapshot is not snapshot:
-            board = self._board = Board(policy, snapshot)
-        return board
+        return self.board_on(policy, self.view.current)
+
+    def board_on(self, policy: Policy, snapshot: Snapshot) -> Board:
+        board, other = self._board, self._other
+        if board is not None and board.policy is policy and board.snapshot is snapshot:
+            return board
+        if other is None or other.policy is not policy or other.snapshot is not snapshot:
+            other = Board(policy, snapshot)
+        self._board, self._other = other, board if board is not None and board.snapshot is snapshot else None
+        return other

@@ -28,9 +28,17 @@ class View:
     """
 
     def __init__(
-        self, store: Store, leases: Leases, lessons: Lessons, policy: Callable[[], Policy], circuits: Circuits
+        self,
+        store: Store,
+        leases: Leases,
+        lessons: Lessons,
+        policy: Callable[[], Policy],
+        circuits: Circuits,
+        pools: Callable[[], frozenset[PoolKey]] | None = None,
     ) -> None:
+        """`pools`: those whose limits are learned; those of the policy in force unless given."""
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
+        self._pools = pools or (lambda: pools_of(policy()))
         self.lessons = lessons
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
@@ -53,7 +61,7 @@ class View:
         backends = list(self._policy().backends)
         try:
             _, clock, found, loads, owners = await asyncio.gather(
-                self.lessons.exchange(pools_of(self._policy())),
+                self.lessons.exchange(self._pools()),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),

@@ -33,15 +33,17 @@ def credential(headers: dict[bytes, bytes]) -> str | None:
 class Keys:
     """Tells a caller's tenant by the policy of the moment.
 
-    A keyed hash costs more than a look-up, so that of a key that was admitted is remembered until the policy changes:
-    what stays in memory is the plain SHA-256 of each such key, beside the tenant it led to. Never the key itself, and
-    nothing of callers that were refused; so there are never more of them than keys in the policy.
+    A keyed hash costs more than a look-up, so that of a key that was admitted is remembered for the two policies asked
+    about last (that in force and a candidate): what stays in memory is the plain SHA-256 of each such key, beside the
+    tenant it led to. Never the key itself, and nothing of callers that were refused; so there are never more of them
+    than keys in the policies.
     """
 
     def __init__(self, pepper: str) -> None:
         self._pepper = pepper
         self._policy: Policy | None = None
         self._admitted: dict[bytes, Tenant] = {}
+        self._before: tuple[Policy | None, dict[bytes, Tenant]] = (None, {})
 
     def tenant(self, policy: Policy, headers: dict[bytes, bytes], peer: str | None) -> Tenant:
         """The tenant of this caller. Raises InvalidKey.
@@ -50,14 +52,15 @@ class Keys:
         are all simulated) admits the key `demo`. No key configured at all: loopback peers only.
         """
         if not policy.keys:
-            if _is_loopback(peer):
+            if is_loopback(peer):
                 return ANYBODY
             raise InvalidKey("no key is configured on this gateway, so it answers loopback callers only")
         key = credential(headers)
         if key is None:
             raise InvalidKey("send your gateway key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
         if policy is not self._policy:
-            self._policy, self._admitted = policy, {}
+            before, self._before = self._before, (self._policy, self._admitted)
+            self._policy, self._admitted = before if before[0] is policy else (policy, {})
         digest = sha256(key.encode()).digest()
         tenant = self._admitted.get(digest)
         if tenant is None:
@@ -74,7 +77,7 @@ class Keys:
         return policy.tenants[name]
 
 
-def _is_loopback(peer: str | None) -> bool:
+def is_loopback(peer: str | None) -> bool:
     try:
         return peer is not None and ip_address(peer).is_loopback
     except ValueError:

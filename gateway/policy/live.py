@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from gateway.errors import PolicyFault
 from gateway.model import Policy
+from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.compile import compile_files
-from gateway.policy.folder import Folder, read_folder, stamp
+from gateway.policy.folder import BACKENDS, Folder, read_folder, stamp
+from gateway.policy.tls import digests
 
 RACY_SECONDS = 2.0
 """Younger than this, a file's time stamp cannot prove that it has not changed since (coarsest file system clock)."""
@@ -25,8 +27,13 @@ _log = logging.getLogger(__name__)
 class LivePolicy:
     """`current` is always a whole, valid policy; `fault` holds what is wrong with the folder now, or None.
 
-    `on_reload` is called with each new policy after it took effect, `on_fault` with each new set of fault lines and
-    with None when the folder is sound again.
+    It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `news` is True from the
+    moment the folder's own content took effect until somebody has told the others and says so. `on_reload` is called
+    with each new policy after it took effect, `on_fault` with each new set of fault lines and with None when the folder
+    is sound.
+
+    Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
+    call that changes something has to end before the next one begins; `Versions` sees to that.
     """
 
     def __init__(
@@ -45,13 +52,49 @@ class LivePolicy:
         self._read_at = time.time()
         self._seen = read_folder(path)
         self._stamp = stamp(path, self._seen.beside)
+        self._held = self._seen
+        """What `current` was made from."""
+        self._adopted = False
+        self._offered: Folder | None = None
+        self._asked = False
         self.current: Policy = compile_files(self._seen, env)
+        self.candidate: Candidate | None = None
+        self.news = False
         self.fault: tuple[str, ...] | None = None
         self.on_reload: list[Callable[[Policy], None]] = []
         self.on_fault: list[Callable[[tuple[str, ...] | None], None]] = []
 
-    def poll(self) -> bool:
+    @property
+    def folder(self) -> Folder:
+        """The folder as it was last read, good or bad."""
+        return self._seen
+
+    @property
+    def held(self) -> Folder:
+        """The files of the policy in force."""
+        return self._held
+
+    @property
+    def behind(self) -> bool:
+        """Whether the policy in force was adopted, and is not what the folder holds."""
+        return self._adopted
+
+    @property
+    def offered(self) -> bool:
+        """The folder changed while it was behind, and compiles; `accept` or `decline` it."""
+        return self._offered is not None
+
+    def ask_reload(self) -> None:
+        """Has the next poll reload: all that a signal handler may do."""
+        self._asked = True
+
+    async def poll(self) -> bool:
         """Looks at the folder once; True where a new policy took effect. A few `stat` calls while nothing changes."""
+        if self._asked:
+            return await self.reload()
+        return await self._look() or await self._renew()
+
+    async def _look(self) -> bool:
         before = stamp(self._path, self._seen.beside)
         now = time.time()
         if before == self._stamp and not before.younger_than(self._read_at, RACY_SECONDS):
@@ -63,34 +106,90 @@ class LivePolicy:
         if folder == self._seen:
             return False
         self._seen = folder
-        return self._take(folder)
+        return await self._take(folder, offer=self._adopted)
 
-    def reload(self) -> bool:
-        """Compiles the folder again whether or not its files changed, as after a change of a secret."""
+    async def _renew(self) -> bool:
+        """Takes up changed TLS files of a policy that did not come from the folder."""
+        if not self._adopted or (fresh := self._with_digests(self._held.files)) == self._held:
+            return False
+        try:
+            policy = await self._compiled(fresh)
+        except PolicyFault:
+            return False  # what it was made from stays in use
+        return self._serve(fresh, policy)
+
+    async def reload(self) -> bool:
+        """Reads and compiles the folder whether or not its files changed, as after a change of a secret.
+
+        Its content takes effect although another one may have been adopted since: somebody asks for it.
+        """
+        self._asked = False
         self._stamp, self._read_at = stamp(self._path, self._seen.beside), time.time()
         self._seen = read_folder(self._path)
-        return self._take(self._seen)
+        _log.info("policy folder read anew")
+        changed = await self._take(self._seen, offer=False)
+        self.news = self.news or self.fault is None
+        return changed
 
-    async def watch(self, interval: float = 0.5) -> None:
-        """Polls every `interval` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            self.poll()
+    async def compiled(self, files: Mapping[str, bytes]) -> Policy:
+        """What these files are on this machine, with its secrets and its TLS files. Raises PolicyFault."""
+        return await self._compiled(self._with_digests(files))
 
-    def _take(self, folder: Folder) -> bool:
+    async def adopt(self, files: Mapping[str, bytes]) -> None:
+        """These files take effect; the folder is behind until it changes. Raises PolicyFault, and changes nothing."""
+        folder = self._with_digests(files)
+        policy = await self._compiled(folder)
+        self._adopted, self.news = policy.version != self._seen.version, False
+        self._serve(folder, policy)
+
+    async def accept(self) -> None:
+        """What the folder offered takes effect."""
+        offered, self._offered = self._offered, None
+        if offered is not None:
+            await self._take(offered, offer=False)
+
+    def decline(self) -> None:
+        self._offered = None
+
+    def try_out(self, trial: Trial, policy: Policy) -> None:
+        """Puts a policy on trial. Raises PolicyFault where it cannot stand beside the one in force."""
+        if (why := unfit(self.current, policy)) is not None:
+            raise PolicyFault([why])
+        self.candidate = Candidate(trial, policy)
+
+    def _with_digests(self, files: Mapping[str, bytes | None]) -> Folder:
+        return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
+
+    async def _compiled(self, folder: Folder) -> Policy:
+        policy = await asyncio.to_thread(compile_files, folder, self._env)
+        if (refusal := self._refuse(self.current, policy)) is not None:
+            raise PolicyFault([refusal])
+        return policy
+
+    async def _take(self, folder: Folder, *, offer: bool) -> bool:
+        self._offered = None
         try:
-            policy = compile_files(folder, self._env)
+            policy = await self._compiled(folder)
         except PolicyFault as fault:
             self._note(fault.faults)
             return False
-        refusal = self._refuse(self.current, policy)
-        if refusal is not None:
-            self._note((refusal,))
-            return False
         self._note(None)
+        if offer and policy.version != self.current.version:
+            self._offered = folder
+            return False
+        self._adopted, self.news = False, self.news or policy.version != self.current.version
+        return self._serve(folder, policy)
+
+    def _serve(self, folder: Folder, policy: Policy) -> bool:
+        self._held = folder
         if policy == self.current:
             return False
         self.current = policy
+        tried = self.candidate
+        if tried is not None and (why := unfit(policy, tried.policy)) is not None:
+            self.candidate = None
+            if policy.version != tried.policy.version:
+                _log.warning("the trial of a policy ended", extra={"fields": {"why": why}})
         _tell(self.on_reload, policy)
         return True
 

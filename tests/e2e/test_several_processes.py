@@ -150,7 +150,15 @@ def test_the_one_that_scrapes_is_killed(site: Site) -> None:
     assert "a process ended; starting it again" in site.logged()
 
 
-@pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 2), (signal.SIGHUP, 2), (signal.SIGHUP, 1)])
+def test_a_hangup_has_every_process_read_the_policy_anew(site: Site) -> None:
+    before = site.logged().count("policy folder read anew")
+    processes = serving(site.gateway.pid)
+    site.gateway.process.send_signal(signal.SIGHUP)
+    eventually(lambda: site.logged().count("policy folder read anew") == before + PROCESSES, "all have read it")
+    assert serving(site.gateway.pid) == processes
+
+
+@pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 2), (signal.SIGTERM, 1)])
 def test_a_signal_lets_running_requests_finish_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals, processes: int
 ) -> None:

@@ -32,6 +32,7 @@ from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.versions.keeper import Versions
 from tests.worlds import board, policy, request, rule, upstream
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +43,10 @@ def services_of(made: Policy) -> Services:
     store, telemetry = Store("redis://127.0.0.1:1"), Telemetry()
     leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT)
     view = View(store, leases, Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY)), lambda: made, Circuits())
+    live = LivePolicy(ROOT / "policies" / "demo")
     return Services(
         Settings(),
-        LivePolicy(ROOT / "policies" / "demo"),
+        live,
         view,
         Admission(leases, Budgets(store), lambda: view.current),
         Client(),
@@ -53,6 +55,7 @@ def services_of(made: Policy) -> Services:
         telemetry,
         Calibration(telemetry),
         Siblings(telemetry, None),
+        Versions(store, leases.owner, live, None),
     )
 
 

@@ -130,30 +130,30 @@ def test_what_the_files_hold_is_not_part_of_the_version(files: Path, folder: Pat
     assert compile_folder(folder, ENV).version == version
 
 
-def test_a_changed_file_takes_effect_by_itself(files: Path, folder: Path) -> None:
+async def test_a_changed_file_takes_effect_by_itself(files: Path, folder: Path) -> None:
     live = LivePolicy(folder, ENV)
     before = live.current
-    assert not live.poll()
+    assert not await live.poll()
     shutil.copy(files / "other.key", folder / "us.key")
-    assert not live.poll(), "one of two"
+    assert not await live.poll(), "one of two"
     assert live.current is before
     assert live.fault is not None
     assert "is not the private key" in live.fault[0]
     shutil.copy(files / "other.pem", folder / "us.pem")
-    assert live.poll()
+    assert await live.poll()
     assert live.fault is None
     after = live.current.upstreams["h100-1"]
     assert after.tls != before.upstreams["h100-1"].tls
     assert live.current.version == before.version
-    assert not live.poll()
+    assert not await live.poll()
 
 
-def test_a_file_that_went_away_does_no_harm(folder: Path) -> None:
+async def test_a_file_that_went_away_does_no_harm(folder: Path) -> None:
     live = LivePolicy(folder, ENV)
     before = live.current
     (folder / "ca.pem").rename(folder / "elsewhere.pem")
-    assert not live.poll()
+    assert not await live.poll()
     assert live.current is before
     (folder / "elsewhere.pem").rename(folder / "ca.pem")
-    assert not live.poll(), "the same again"
+    assert not await live.poll(), "the same again"
     assert live.fault is None

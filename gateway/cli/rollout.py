@@ -1,0 +1,148 @@
+"""`gateway rollout`: try a policy folder on a running gateway before it takes effect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+URL = "http://127.0.0.1:8080"
+SECONDS = 10.0
+PATH = "/admin/v1/policies/rollout"
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def share_of(text: str) -> float:
+    """`5%` or `0.05` as a number."""
+    text = text.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise click.BadParameter(f"{text!r}: write a share of the sessions such as 5% or 0.05")
+    return share
+
+
+@click.command()
+@click.argument("folder", required=False, type=FOLDER)
+@click.option("--shadow", is_flag=True, help="Decide every request by FOLDER too and report what differs; act on none.")
+@click.option(
+    "--share", type=share_of, metavar="SHARE", help="Let FOLDER decide this share of the sessions, such as 5%."
+)
+@click.option("--status", "look", is_flag=True, help="How the trial goes.")
+@click.option("--stop", is_flag=True, help="End the trial.")
+@click.option("--promote", is_flag=True, help="Put the candidate in force on all replicas.")
+@click.option("--url", default=URL, show_default=True, help="A running gateway [GATEWAY_URL].", envvar="GATEWAY_URL")
+@click.option("--admin-key", help="Its admin key [GATEWAY_ADMIN_KEY].")
+@click.pass_context
+def rollout(
+    context: click.Context,
+    folder: Path | None,
+    shadow: bool,
+    share: float | None,
+    look: bool,
+    stop: bool,
+    promote: bool,
+    url: str,
+    admin_key: str | None,
+) -> None:
+    """Try FOLDER on a running gateway: in the shadow, or for a share of the sessions."""
+    chosen = [name for name, given in (("stop", stop), ("promote", promote), ("status", look)) if given]
+    if (shadow or share is not None) == bool(chosen) or len(chosen) > 1 or (shadow and share is not None):
+        raise click.UsageError("give one of --shadow FOLDER, --share 5% FOLDER, --status, --stop, --promote")
+    if bool(chosen) == (folder is not None):
+        raise click.UsageError("--shadow and --share need a FOLDER; --status, --stop and --promote take none")
+    gateway = Gateway(context, url, admin_key if admin_key is not None else os.environ.get("GATEWAY_ADMIN_KEY"))
+    if folder is not None:
+        started = gateway.ask("POST", PATH, offer(folder, share))
+        how = "in the shadow" if share is None else f"for {share:.4g} of the sessions"
+        click.echo(f"{started['candidate']} is tried {how}, beside {started['beside']}")
+    elif look:
+        click.echo("\n".join(report(gateway.ask("GET", PATH))))
+    elif stop:
+        click.echo(f"the trial is over; in force is {gateway.ask('POST', f'{PATH}/stop')['in_force']}")
+    else:
+        promoted(gateway.ask("POST", f"{PATH}/promote"))
+
+
+def offer(folder: Path, share: float | None) -> dict[str, Any]:
+    """The body of the request. Raises PolicyFault with all faults where the folder does not compile."""
+    from gateway.policy.compile import compile_files
+    from gateway.policy.folder import read_folder
+
+    read = read_folder(folder)
+    compile_files(read, env=None)
+    files = {name: raw.decode() for name, raw in read.files.items() if raw is not None}
+    return {"mode": "shadow", "files": files} if share is None else {"mode": "share", "share": share, "files": files}
+
+
+class Gateway:
+    """The admin API of a running gateway."""
+
+    def __init__(self, context: click.Context, url: str, key: str | None) -> None:
+        self._context, self._url = context, url.rstrip("/")
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer; where it is a refusal, what is wrong is printed and the command ends with 1."""
+        import httpx
+
+        try:
+            answer = httpx.request(
+                method, self._url + path, json=body, headers=self._headers, timeout=SECONDS, trust_env=False
+            )
+            told: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            click.echo(f"no gateway answers at {self._url}; give its address with --url", err=True)
+            self._context.exit(2)
+        if answer.is_error:
+            self._refused(told)
+        return told
+
+    def _refused(self, told: Mapping[str, Any]) -> NoReturn:
+        error = told.get("error") or {}
+        for line in error.get("faults") or [error.get("message", "the gateway refused")]:
+            click.echo(line, err=True)
+        self._context.exit(1)
+
+
+def report(told: Mapping[str, Any]) -> list[str]:
+    """`--status` as lines."""
+    if told["candidate"] is None:
+        return [f"in force: {told['in_force']}; nothing is tried"]
+    trial, compared = told["candidate"], told["same"] + told["different"]
+    how = "in the shadow" if trial["mode"] == "shadow" else f"for {trial['share']:.4g} of the sessions"
+    lines = [
+        f"in force: {told['in_force']}",
+        f"candidate: {trial['version']}, {how}, on {told['replicas_trying']} of {told['replicas']} replicas",
+    ]
+    if trial["mode"] == "share":
+        return [*lines, f"decided by the candidate: {told['tried']}"]
+    share = f" ({told['different'] / compared:.2%})" if compared else ""
+    lines.append(f"decided differently: {told['different']} of {compared}{share}")
+    lines += [f"  {name}: {count}" for name, count in sorted(told["fields"].items(), key=lambda row: -row[1])]
+    for example in told["examples"]:
+        changes = (f"{name} {shown(old)} -> {shown(example['new'][name])}" for name, old in example["old"].items())
+        lines.append(f"  {example['request']}: {', '.join(changes)}")
+    return lines
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(value) + "]"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def promoted(told: Mapping[str, Any]) -> None:
+    version, folder = told["in_force"], told["folder"]
+    click.echo(f"{version} is in force on all replicas")
+    if folder != version:
+        click.echo(
+            f"the gateway's folder still holds {folder}: put the new one in its place, so that the next edit starts "
+            "from it (the same content is the same version: nothing happens then)",
+            err=True,
+        )

@@ -1,0 +1,37 @@
+"""Who may use the admin API."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+
+from gateway.edge.calls import Call
+from gateway.errors import AdminRefused, InvalidKey
+from gateway.money.keys import credential, is_loopback
+
+FORWARDING = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"origin")
+"""A call with one of these was passed on by a proxy, or sent by a web page: its peer says nothing of who asks."""
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""What a browser that was led here by a stranger's name does not call this host."""
+
+
+def check(call: Call, key: str | None) -> None:
+    """Lets an operator pass: who holds the admin key, or without one who calls from this very host.
+
+    Raises InvalidKey or AdminRefused.
+    """
+    if key is None:
+        if not _from_here(call):
+            raise AdminRefused("no admin key is set, so only direct loopback calls are answered: set GATEWAY_ADMIN_KEY")
+        return
+    given = credential(call.headers)
+    if given is None:
+        raise InvalidKey("send the admin key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
+    if not hmac.compare_digest(sha256(given.encode()).digest(), sha256(key.encode()).digest()):
+        raise InvalidKey("this is not the admin key")
+
+
+def _from_here(call: Call) -> bool:
+    host = call.headers.get(b"host", b"").decode("latin-1")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return is_loopback(call.peer) and name in LOCAL_NAMES and not any(header in call.headers for header in FORWARDING)

@@ -1,0 +1,349 @@
+"""Keeps the policies of all replicas the same: tells the others what changed here, and follows what they tell.
+
+docs/adr/0013-policy-versions.md says who wins and why. In short: content that no replica has seen is news and holds
+from then on; content that is known already is an old copy, unless it replaced the very policy that was in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from gateway.errors import PolicyConflict, PolicyFault, StoreFault
+from gateway.policy.candidate import Candidate, Trial, unfit
+from gateway.policy.folder import Folder
+from gateway.policy.live import LivePolicy
+from gateway.store.connection import Store, Value
+from gateway.store.scripts import load
+from gateway.versions.orders import BadSeal, Order, Seal, TooLarge
+
+INTERVAL_SECONDS = 0.5
+"""Between looks at folder and store: a change is everywhere after two of them and the time to compile it twice."""
+REPLICA_MS = 2_500
+"""A replica that has not told anything for so long is not listed any more."""
+KEEP = 20
+"""Versions in the store; older content would count as new again."""
+RETRY_SECONDS = 5.0
+"""Before an announced version that did not compile here is tried again: a certificate may have come since."""
+DISTRUST = "the announced policy cannot be trusted"
+_TRIES = 5
+_SHOWN_FAULTS, _FAULT_CHARS = 20, 300
+ORDER_KEY, VERSIONS_KEY, AGES_KEY, REPLICAS_KEY = (
+    f"gw:{{policy}}:{name}" for name in ("order", "versions", "ages", "replicas")
+)
+_ANNOUNCE, _TELL = load("gateway.versions", "announce"), load("gateway.versions", "tell")
+
+Contents = Mapping[str, Mapping[str, bytes]]
+"""Version -> its files by name."""
+Tally = Callable[[], Mapping[str, Any]]
+_log = logging.getLogger("gateway")
+
+
+class Versions:
+    """One per process. Without a `seal` nothing is announced or followed: each replica has its folder's policy.
+
+    `order` is the last one that was given or followed here; `fault` says why it could not be followed, or None, and
+    `on_fault` is called when that changes. `tally` gives what a trial showed on this replica.
+    """
+
+    def __init__(self, store: Store, owner: str, live: LivePolicy, seal: Seal | None, tally: Tally = dict) -> None:
+        self._store, self._owner, self._live, self._seal, self._tally = store, owner, live, seal, tally
+        self.order: Order | None = None
+        self.fault: tuple[str, ...] | None = None
+        self.on_fault: list[Callable[[tuple[str, ...] | None], None]] = []
+        self._begun = False
+        self._stored = b""
+        """What the store held as order at the last look."""
+        self._tried: Mapping[str, bytes] = {}
+        """The files of the candidate."""
+        self._retry_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Watches folder and store until cancelled. While the store is away the folder is followed alone."""
+        while True:
+            await self.look()
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """One look at folder and store."""
+        async with self._lock:
+            await self._live.poll()
+            try:
+                await self._sync()
+            except StoreFault:
+                await self._live.accept()
+
+    async def sync(self) -> None:
+        """One look at the store, and what follows from it. Raises StoreFault."""
+        async with self._lock:
+            await self._sync()
+
+    async def reload(self) -> bool:
+        """The folder takes effect now, here and everywhere; whether that changed anything. Raises PolicyFault.
+
+        A store that is away is told later.
+        """
+        async with self._lock:
+            changed = await self._live.reload()
+            if self._live.fault is not None:
+                raise PolicyFault(self._live.fault)
+            try:
+                await self._sync()
+            except StoreFault:
+                _log.warning("the store is away: the others are told of this policy later")
+        return changed
+
+    async def roll_out(self, mode: Trial, files: Mapping[str, bytes]) -> Candidate:
+        """Puts `files` on trial on all replicas; the version in `mode` is worked out here.
+
+        Raises PolicyFault, PolicyConflict or StoreFault.
+        """
+        seal = self._need_seal()
+        async with self._lock:
+            policy = await self._live.compiled(files)
+            await self._sync()
+            if self.fault is not None:
+                raise PolicyConflict("this replica cannot follow the others now; GET /admin/v1/status says why")
+            if (why := unfit(self._live.current, policy)) is not None:
+                raise PolicyConflict(why)
+            trial = Trial(policy.version, mode.mode, mode.share)
+            try:
+                seal.content(files)
+            except TooLarge as fault:
+                raise PolicyConflict(str(fault)) from None
+            await self._give(self._in_force, trial, {policy.version: files})
+            self._tried = files
+            self._live.try_out(trial, policy)
+        return Candidate(trial, policy)
+
+    async def end_trial(self) -> None:
+        """Drops the candidate on all replicas. Raises PolicyConflict or StoreFault."""
+        self._need_seal()
+        async with self._lock:
+            await self._sync()
+            if self.order is not None and self.order.trial is not None:
+                await self._give(self._in_force, None, {})
+                self._live.candidate = None
+
+    async def promote(self) -> str:
+        """The candidate takes effect on all replicas: its version. Raises PolicyConflict, PolicyFault or StoreFault."""
+        self._need_seal()
+        async with self._lock:
+            await self._sync()
+            candidate = self._live.candidate
+            if candidate is None:
+                raise PolicyConflict("there is no candidate to promote: begin with `gateway rollout --shadow DIR`")
+            await self._live.compiled(self._tried)
+            await self._give(candidate.policy.version, None, {candidate.policy.version: self._tried})
+            await self._live.adopt(self._tried)
+            return candidate.policy.version
+
+    def state(self) -> dict[str, Any]:
+        """How this replica is, for the other replicas and for people."""
+        live, order = self._live, self.order
+        return {
+            "version": live.current.version,
+            "folder": live.folder.version,
+            "from": "store" if live.behind else "folder",
+            "announced": order.version if order is not None else None,
+            "faults": _shown(live.fault),
+            "store_faults": _shown(self.fault),
+            "trial": asdict(live.candidate.trial) if live.candidate is not None else None,
+            "tally": dict(self._tally()) if live.candidate is not None else {},
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+
+    async def replicas(self) -> dict[str, dict[str, Any]]:
+        """Owner -> state, of all replicas that told within REPLICA_MS. Raises StoreFault."""
+        await self.sync()
+        rows: list[bytes] = await self._store.call("HGETALL", REPLICAS_KEY)
+        found = zip(rows[0::2], rows[1::2], strict=True)
+        told = {owner.decode(): msgspec.json.decode(row.partition(b"|")[2]) for owner, row in found}
+        return {owner: row for owner, row in told.items() if row.keys() >= self.state().keys()}  # else another release
+
+    async def stored(self) -> list[str]:
+        """The versions in the store, the one announced last first. Raises StoreFault."""
+        names: list[bytes] = await self._store.call("ZREVRANGE", AGES_KEY, 0, -1)
+        return [name.decode() for name in names]
+
+    # What holds.
+
+    @property
+    def _in_force(self) -> str:
+        """The version that holds for all, which may be one that could not be followed here."""
+        return self.order.version if self.order is not None else self._live.current.version
+
+    async def _sync(self) -> None:
+        theirs, readable = await self._look()
+        if self._seal is None:
+            return
+        live = self._live
+        if not self._begun:
+            await self._begin(theirs)
+        if live.offered:
+            if await self._known(live.folder.version):
+                live.decline()
+            else:
+                await live.accept()
+        mine = self.order
+        newer = theirs is not None and theirs != mine and (mine is None or theirs.number >= mine.number)
+        live.news = live.news and (theirs is None or theirs.version != live.current.version)
+        if live.news:
+            await self._give_news()
+        elif theirs is not None and (newer or self._due(theirs)):
+            await self._follow(theirs)
+        elif mine is not None and theirs != mine and readable:
+            await self._put_back(mine)
+
+    async def _begin(self, theirs: Order | None) -> None:
+        """A folder that is news to the others holds; else they know better, and it is an old copy."""
+        live = self._live
+        live.news = theirs is None or (
+            theirs.version != live.current.version and not await self._known(live.current.version)
+        )
+        if live.news and theirs is not None:
+            try:
+                await self._try(theirs.trial)
+            except (PolicyFault, BadSeal):
+                live.candidate = None
+        self._begun = True
+
+    async def _look(self) -> tuple[Order | None, bool]:
+        """Tells how we are and hears the order that holds, and whether what is there can be read."""
+        state = msgspec.json.encode(self.state())
+        self._stored = await self._store.eval(_TELL, [REPLICAS_KEY, ORDER_KEY], [self._owner, state, REPLICA_MS]) or b""
+        if self._seal is None or not self._stored:
+            return None, True
+        try:
+            order = self._seal.read_order(self._stored)
+        except BadSeal as bad:
+            if self._begun:  # at the start it is what an earlier life of the embedded store left behind
+                self._note((f"{DISTRUST}: {bad}",))
+            return None, False
+        if self.fault is not None and self.fault[0].startswith(DISTRUST):
+            self._note(None)
+        return order, True
+
+    async def _known(self, version: str) -> bool:
+        return bool(await self._store.call("HEXISTS", VERSIONS_KEY, version))
+
+    async def _give_news(self) -> None:
+        live = self._live
+        trial = live.candidate.trial if live.candidate is not None else None
+        try:
+            await self._give(live.current.version, trial, self._contents())
+            self._note(None)
+        except TooLarge as fault:
+            self._note((str(fault),))
+        live.news = False
+
+    def _contents(self) -> Contents:
+        """Of the policies that are at work here."""
+        live = self._live
+        held = {name: raw for name, raw in live.held.files.items() if raw is not None}
+        tried = {live.candidate.policy.version: self._tried} if live.candidate is not None else {}
+        return {live.current.version: held, **tried}
+
+    async def _give(self, version: str, trial: Trial | None, files: Contents) -> None:
+        """Has an order hold: the newest one wins. Raises TooLarge or StoreFault."""
+        seal = self._need_seal()
+        contents = {name: seal.content(held) for name, held in files.items()}
+        theirs = self._read_stored(seal)
+        for _ in range(_TRIES):
+            number = 1 + max(order.number if order is not None else 0 for order in (self.order, theirs))
+            order = Order(number, version, trial, round(time.time(), 3), self._owner)
+            if await self._write(order, contents):
+                self.order = order
+                return
+            theirs, _ = await self._look()
+        raise StoreFault("others change the policy at the same time; try again")
+
+    async def _write(self, order: Order, contents: Mapping[str, bytes]) -> bool:
+        sealed = self._need_seal().order(order)
+        args: list[Value] = [self._stored, sealed, order.number, KEEP]
+        for name in dict.fromkeys((order.version, *([order.trial.version] if order.trial else []))):
+            args += (name, contents.get(name, b""))
+        if not await self._store.eval(_ANNOUNCE, [ORDER_KEY, VERSIONS_KEY, AGES_KEY], args):
+            return False
+        self._stored = sealed
+        return True
+
+    async def _put_back(self, mine: Order) -> None:
+        """The store lost it, or went back to an older one: what held goes on to hold."""
+        seal = self._need_seal()
+        await self._write(mine, {name: seal.content(files) for name, files in self._contents().items()})
+
+    def _due(self, theirs: Order) -> bool:
+        """Whether an order that could not be followed is to be tried once more."""
+        return self.fault is not None and theirs == self.order and time.monotonic() >= self._retry_at
+
+    async def _follow(self, order: Order) -> None:
+        """What it says takes effect, or nothing does and `fault` says why."""
+        live, lines = self._live, None
+        try:
+            if order.version != live.current.version:
+                await live.adopt(await self._files(order.version))
+                fields = {"version": order.version, "by": order.by, "folder": live.folder.version}
+                _log.info("policy of another replica", extra={"fields": fields})
+            live.news = False
+            await self._try(order.trial)
+        except PolicyFault as fault:
+            lines = tuple(f"announced version {order.version}: {line}" for line in fault.faults)
+        except BadSeal as bad:
+            lines = (f"announced version {order.version}: {bad}",)
+        self.order, self._retry_at = order, time.monotonic() + RETRY_SECONDS
+        self._note(lines)
+
+    async def _try(self, trial: Trial | None) -> None:
+        """Raises PolicyFault or BadSeal; then nothing is on trial here."""
+        live = self._live
+        before, live.candidate = live.candidate, None
+        if trial is None:
+            return
+        if before is not None and before.policy.version == trial.version:
+            live.try_out(trial, before.policy)
+            return
+        files = await self._files(trial.version)
+        live.try_out(trial, await live.compiled(files))
+        self._tried = files
+
+    async def _files(self, version: str) -> dict[str, bytes]:
+        """Raises BadSeal for what is not there, not sealed by us, or another content than its name says."""
+        sealed: bytes | None = await self._store.call("HGET", VERSIONS_KEY, version)
+        if sealed is None:
+            raise BadSeal("its files are not in the store")
+        files = self._need_seal().read_content(sealed)
+        if Folder(self._live.folder.root, files).version != version:
+            raise BadSeal("its files are those of another version")
+        return files
+
+    def _read_stored(self, seal: Seal) -> Order | None:
+        try:
+            return seal.read_order(self._stored) if self._stored else None
+        except BadSeal:
+            return None
+
+    def _need_seal(self) -> Seal:
+        if self._seal is None:
+            raise PolicyConflict("replicas share policies only under a key: set GATEWAY_POLICY_KEY, the same for all")
+        return self._seal
+
+    def _note(self, fault: tuple[str, ...] | None) -> None:
+        if fault != self.fault:
+            self.fault = fault
+            for listener in self.on_fault:
+                listener(fault)
+
+
+def _shown(faults: tuple[str, ...] | None) -> list[str]:
+    return [line[:_FAULT_CHARS] for line in (faults or ())[:_SHOWN_FAULTS]]

@@ -1,0 +1,1 @@
+"""Reload under load: the policy folder is rewritten all the time while requests come at a fixed rate."""

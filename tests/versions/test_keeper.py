@@ -1,0 +1,377 @@
+"""Several replicas on a real store: who wins when their folders differ, and what cannot move them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import PolicyConflict, PolicyFault, StoreFault
+from gateway.policy.candidate import Trial
+from gateway.policy.live import LivePolicy
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from gateway.versions import keeper
+from gateway.versions.keeper import KEEP, ORDER_KEY, VERSIONS_KEY, Versions
+from gateway.versions.orders import Order, Seal
+from tests.conftest import PATIENT
+from tests.policy.good import ENV, GOOD
+
+R, B = "routing.yaml", "backends.yaml"
+KEY = b"shared"
+
+
+class Replica:
+    """One process's folder and its `Versions`; `look` is what its loop does each half second."""
+
+    def __init__(self, place: Path, name: str, store: Store, attempts: int, key: bytes | None) -> None:
+        self.folder = place / name
+        if not self.folder.exists():
+            self.folder.mkdir()
+            for file, text in GOOD.items():
+                (self.folder / file).write_text(text)
+            self.edit(attempts)
+        self.live = LivePolicy(self.folder, ENV)
+        self.versions = Versions(store, name, self.live, None if key is None else Seal(key))
+
+    @property
+    def attempts(self) -> int:
+        return self.live.current.rules[2].attempts
+
+    def edit(self, attempts: int | str, file: str = R) -> None:
+        (self.folder / file).write_text(with_attempts(attempts))
+
+    async def look(self) -> int:
+        await self.versions.look()
+        return self.attempts
+
+
+def with_attempts(attempts: int | str) -> str:
+    return GOOD[R].replace("attempts: 2", f"attempts: {attempts}")
+
+
+def bundle(attempts: int | str, **other: str) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in {**GOOD, R: with_attempts(attempts), **other}.items()}
+
+
+class Fleet:
+    def __init__(self, place: Path, store: Store) -> None:
+        self.place, self.store = place, store
+
+    async def start(self, name: str, attempts: int = 2, key: bytes | None = KEY) -> Replica:
+        """A replica that has looked once, as it does before it serves; on its old folder if it lived before."""
+        replica = Replica(self.place, name, self.store, attempts, key)
+        await replica.look()
+        return replica
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, valkey: Store) -> Fleet:
+    return Fleet(tmp_path, valkey)
+
+
+async def looks(*replicas: Replica) -> list[int]:
+    return [await replica.look() for replica in replicas]
+
+
+async def test_an_edit_of_one_folder_moves_all(fleet: Fleet) -> None:
+    a, b, c = [await fleet.start(name) for name in "abc"]
+    b.edit(5)
+    assert await looks(b, a, c) == [5, 5, 5]
+    assert {one.live.current.version for one in (a, b, c)} == {b.live.folder.version}
+    assert a.live.behind
+    assert not b.live.behind
+    b.edit(6)
+    assert await looks(b, a, c) == [6, 6, 6]
+    a.edit(7)
+    assert await looks(a, b, c) == [7, 7, 7]
+
+
+async def test_folders_that_differ_do_not_take_turns(fleet: Fleet) -> None:
+    """The later start brought content that nobody knew: it holds, and goes on to, whoever restarts."""
+    a = await fleet.start("a", 3)
+    b = await fleet.start("b", 4)
+    numbers = set()
+    for _ in range(5):
+        assert await looks(a, b) == [4, 4]
+        assert a.versions.order is not None
+        numbers.add(a.versions.order.number)
+    assert numbers == {2}
+    assert (await fleet.start("a")).attempts == 4, "an old copy does not come back by a restart"
+
+
+async def test_a_rolling_deployment_goes_forward_only(fleet: Fleet) -> None:
+    old = [await fleet.start(f"old{number}", 2) for number in range(2)]
+    new = await fleet.start("new", 3)
+    assert await looks(*old, new) == [3, 3, 3]
+    assert (await fleet.start("old0")).attempts == 3
+    assert (await fleet.start("new1", 3)).attempts == 3
+
+
+async def test_a_copy_that_arrives_late_is_no_step_back(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    await looks(a, b)
+    a.edit(4)
+    assert await looks(a, b) == [4, 4]
+    b.edit(3)  # its configuration tool is slow
+    assert await looks(b, a) == [4, 4]
+    b.edit(4)
+    assert await looks(b, a) == [4, 4]
+    assert not b.live.behind
+
+
+async def test_going_back_on_purpose_is_a_change(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    assert await looks(a, b) == [3, 3]
+    a.edit(2)
+    assert await looks(a, b) == [2, 2]
+
+
+async def test_a_reload_puts_an_old_copy_in_force_everywhere(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    await looks(a, b)
+    assert await b.versions.reload()
+    assert await looks(a, b) == [2, 2]
+
+
+async def test_a_reload_holds_against_what_cannot_be_followed_here(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    b.live._env = {}
+    a.edit(3)
+    assert await looks(a, b) == [3, 2]
+    b.live._env = ENV
+    await b.versions.reload()
+    assert await looks(a, b) == [2, 2]
+    assert b.versions.fault is None
+
+
+async def test_who_cannot_follow_takes_nobody_back(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    b.live._env = {}
+    a.edit(3)
+    assert await looks(a, b) == [3, 2]
+    await b.versions.end_trial()
+    assert await looks(a, b) == [3, 2]
+    assert a.live.candidate is None
+    with pytest.raises(PolicyFault):
+        await b.versions.roll_out(Trial("", "shadow"), bundle(7))
+    b.live._env = ENV
+    with pytest.raises(PolicyConflict, match="cannot follow"):
+        await b.versions.roll_out(Trial("", "shadow"), bundle(7))
+
+
+async def test_a_bad_folder_is_told_to_nobody(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit("two")
+    assert await looks(a, b) == [2, 2]
+    with pytest.raises(PolicyFault, match=r"routing\.yaml:19:23"):
+        await a.versions.reload()
+    told = await b.versions.replicas()
+    assert told["a"]["faults"] == list(a.live.fault or ())
+    assert told["b"]["faults"] == []
+
+
+async def test_what_does_not_compile_here_changes_nothing_and_is_reported(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    told: list[tuple[str, ...] | None] = []
+    b.versions.on_fault.append(told.append)
+    b.live._env = {}
+    a.edit(3)
+    assert await looks(a, b) == [3, 2]
+    assert b.versions.fault is not None
+    assert "API_KEY is not set" in b.versions.fault[0]
+    assert await looks(b) == [2]
+    assert (await a.versions.replicas())["b"]["store_faults"] == list(b.versions.fault)
+    b.live._env = ENV
+    b.versions._retry_at = 0.0
+    assert await looks(b) == [3]
+    assert b.versions.fault is None
+    assert len(told) == 2
+
+
+async def test_an_order_that_is_not_sealed_by_us_moves_nobody(fleet: Fleet) -> None:
+    a, stranger = await fleet.start("a"), Seal(b"stranger")
+    version = "f" * 12
+    await fleet.store.call("SET", ORDER_KEY, stranger.order(Order(10**9, version)))
+    await fleet.store.call("HSET", VERSIONS_KEY, version, stranger.content(bundle(9)))
+    assert await looks(a, a) == [2, 2]
+    assert a.versions.fault is not None
+    assert "cannot be trusted" in a.versions.fault[0]
+    with pytest.raises(PolicyConflict):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    a.edit(3)
+    b = await fleet.start("b")
+    assert await looks(a, b) == [3, 3], "an edit replaces it"
+    assert a.versions.fault is None
+
+
+async def test_what_an_earlier_life_left_behind_is_no_fault(fleet: Fleet) -> None:
+    """The embedded store has a key of its own for each life of the gateway: the folder holds after a restart."""
+    a = await fleet.start("a", key=b"first life")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    await a.versions.promote()
+    told: list[object] = []
+    again = Replica(fleet.place, "a", fleet.store, 2, b"second life")
+    again.versions.on_fault.append(told.append)
+    assert await looks(again) == [2]
+    assert told == []
+
+
+async def test_content_under_another_versions_name_is_not_taken(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    await a.look()
+    await fleet.store.call("HSET", VERSIONS_KEY, a.live.current.version, Seal(KEY).content(bundle(9)))
+    assert await looks(b) == [2]
+    assert b.versions.fault is not None
+    assert "another version" in b.versions.fault[0]
+
+
+async def test_an_older_order_played_back_is_overwritten(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    old = await fleet.store.call("GET", ORDER_KEY)
+    a.edit(3)
+    await looks(a, b)
+    await fleet.store.call("SET", ORDER_KEY, old)
+    assert await looks(b, a) == [3, 3]
+    assert await fleet.store.call("GET", ORDER_KEY) != old
+
+
+async def test_a_flushed_store_is_told_again(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    await looks(a, b)
+    await fleet.store.call("FLUSHALL")
+    assert await looks(b, a) == [3, 3]
+    assert (await fleet.start("c", 3)).attempts == 3
+    assert await a.versions.stored() == [a.live.current.version]
+
+
+async def test_without_a_key_each_has_its_folders_policy(fleet: Fleet) -> None:
+    a, b = await fleet.start("a", 2, key=None), await fleet.start("b", 2, key=None)
+    a.edit(3)
+    assert await looks(a, b, a) == [3, 2, 3]
+    assert not await fleet.store.call("EXISTS", ORDER_KEY, VERSIONS_KEY)
+    assert {row["version"] for row in (await b.versions.replicas()).values()} == {
+        a.live.current.version,
+        b.live.current.version,
+    }
+    with pytest.raises(PolicyConflict, match="GATEWAY_POLICY_KEY"):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+
+
+async def test_files_work_while_the_store_is_away(tmp_path: Path, own_server: Embedded) -> None:
+    store = Store(own_server.url, timeout=PATIENT)
+    await store.check()
+    fleet = Fleet(tmp_path, store)
+    a, b = await fleet.start("a"), await fleet.start("b")
+    a.edit(3)
+    await looks(a, b)
+    own_server.stop()
+    b.edit(4)
+    assert await looks(b, a) == [4, 3], "b was behind: nobody can say whether its content is known, so it holds"
+    a.edit(5)
+    assert await looks(a) == [5]
+    a.edit(6)
+    assert await a.versions.reload()
+    assert a.attempts == 6
+    with pytest.raises(StoreFault):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    assert a.live.candidate is None
+    await store.aclose()
+
+
+async def test_the_last_versions_are_kept(fleet: Fleet) -> None:
+    a = await fleet.start("a")
+    for attempts in range(1, KEEP + 6):
+        a.edit(attempts % 10 + 1 if attempts < 10 else 1)
+        (a.folder / B).write_text(GOOD[B] + f"# {attempts}\n")
+        await a.look()
+    stored = await a.versions.stored()
+    assert len(stored) == KEEP
+    assert stored[0] == a.live.current.version
+    assert len(await fleet.store.call("HKEYS", VERSIONS_KEY)) == KEEP
+
+
+async def test_a_trial_is_everywhere_and_ends_everywhere(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "share", 0.05), bundle(7))
+    c = await fleet.start("c")
+    await looks(a, b, c)
+    for one in (a, b, c):
+        assert one.live.candidate is not None
+        assert one.live.candidate.trial.share == 0.05
+        assert one.live.candidate.policy.rules[2].attempts == 7
+        assert one.attempts == 2
+    await b.versions.end_trial()
+    await looks(a, c)
+    assert [one.live.candidate for one in (a, b, c)] == [None] * 3
+
+
+async def test_a_promoted_candidate_holds_everywhere_until_a_folder_changes(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    await b.look()
+    assert await b.versions.promote() == b.live.current.version
+    assert await looks(a, b) == [7, 7]
+    assert a.live.candidate is None
+    assert (await fleet.start("a")).attempts == 7, "a restart does not take it back"
+    b.edit(7)
+    assert await looks(b) == [7]
+    assert not b.live.behind
+    b.edit(8)
+    assert await looks(b, a) == [8, 8]
+
+
+async def test_a_trial_goes_on_beside_a_new_policy_that_it_fits(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    await b.look()
+    b.edit(3)
+    await looks(b, a)
+    assert a.live.candidate is not None
+    (b.folder / B).write_text(GOOD[B].replace("max_num_seqs: 128", "max_num_seqs: 64"))
+    await looks(b, a)
+    assert a.attempts == 3
+    assert a.live.candidate is None
+    assert b.live.candidate is None
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (B, "http://10.20.0.12:8000/", "http://10.20.0.13:8000/"),
+        (B, "networks: [10.20.0.0/16]", "networks: [10.0.0.0/8]"),
+        (B, "us: {}", "us: {within: [eu]}"),
+        (B, "h100-2", "h100-9"),
+    ],
+)
+async def test_a_trial_never_changes_where_data_may_go(fleet: Fleet, file: str, old: str, new: str) -> None:
+    a = await fleet.start("a")
+    with pytest.raises(PolicyConflict, match=r"backends\.yaml"):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7, **{file: GOOD[file].replace(old, new)}))
+    assert a.live.candidate is None
+
+
+async def test_two_that_change_at_once_agree_and_no_change_is_lost(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    assert a.versions.order is not None
+    before = a.versions.order.number
+    a.edit(3)
+    b.edit(4)
+    await asyncio.gather(a.look(), b.look())
+    first, second = await looks(a, b)
+    assert first == second
+    assert a.versions.order == b.versions.order
+    assert a.versions.order is not None
+    assert a.versions.order.number == before + 2, "the second one saw the first before it held"
+
+
+def test_a_look_is_often_enough() -> None:
+    """Two looks and two compilations have to fit into the two seconds that all replicas have."""
+    assert 2 * keeper.INTERVAL_SECONDS <= 1.0
