@@ -193,7 +193,7 @@ class Admission:
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
         try:
-            grant = await self._leases.acquire(group.backend, lease_id, group.candidates)
+            grant = await self._leases.acquire(group.backend, lease_id, group.candidates, group.load_weight)
         except StoreFault:
             return self._acquire_alone(group, lease_id)
         return self._acquire_alone(group, lease_id) if grant.recovering else grant
@@ -208,7 +208,7 @@ class Admission:
             room, free = self._leases.room(group.backend, one), one.limit - one.outside
             # A share may be smaller than any request: while some of it is left, one more request may use it.
             taken.append(one.limit if room <= 0 else max(0, min(free - room, free - one.work)))
-        index = pick(group.candidates, taken, counts)
+        index = pick(group.candidates, taken, counts, group.load_weight)
         if index is not None:
             self._leases.adopt(group.backend, lease_id, group.candidates[index])
         return Grant(index, tuple(state.leased if state else 0 for state in seen), tuple(counts), alone=True)

@@ -31,7 +31,6 @@ from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, load_policy, policy_key
@@ -62,12 +61,12 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
-    leases = Leases(store, owner, load_weight=LOAD_WEIGHT, fresh=fresh)
+    leases = Leases(store, owner, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live))
     scrapes = Scrapes(client)
-    live.on_reload += [client.keep, scrapes.keep]
+    live.on_reload += [client.keep, scrapes.keep, lambda policy: view.tries.keep(frozenset(policy.upstreams))]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     budgets = Budgets(store)
     admission = Admission(leases, budgets, lambda: view.current)

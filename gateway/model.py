@@ -42,6 +42,8 @@ OnStale = Literal["hold", "degrade", "spill"]
 PickerName = Literal["best", "weighted_random", "power_of_two"]
 SpillOrder = Literal["listed", "cheapest", "fastest"]
 Network = IPv4Network | IPv6Network
+LOAD_WEIGHT = 1.0
+"""Weight of the live free share of a worker (0..1) beside the static score, where a rule does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +292,7 @@ class Rule:
     """Whether the learned limit of a worker holds for it, or the fixed one."""
     ranked: bool = False
     """Whether its backends are tried in the order of their scores (`objective`), or as listed."""
-    scorers: tuple[tuple[str, float], ...] = (("load", 1.0),)
+    scorers: tuple[tuple[str, float], ...] = (("load", LOAD_WEIGHT),)
     """Name of the scorer and its weight above 0."""
     filters: tuple[Threshold, ...] = ()
     picker: PickerName = "best"
@@ -447,6 +449,20 @@ class GenRequest:
     """A hash of the prompt's first blocks; None where no rule asks for it."""
 
 
+class Estimate(NamedTuple):
+    """What one request would ask of any upstream of one backend, and what it would cost there."""
+
+    input_tokens: int
+    output_tokens: int
+    price: float | None
+    """Expected, in USD; None for our own workers."""
+    price_most: float | None
+    """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
+
+
+NOTHING_ASKED = Estimate(0, 0, None, None)
+
+
 class Candidate(NamedTuple):
     """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
 
@@ -458,10 +474,17 @@ class Candidate(NamedTuple):
     seats: int
     outside: int
     life: int
-    price: float | None = None
-    """Expected price in USD; None for our own workers."""
-    price_most: float | None = None
-    """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
+    ask: Estimate = NOTHING_ASKED
+    lift: float = 0.0
+    """What the rule's picker adds to the score for this pick alone: chance, or a place among the two drawn."""
+
+    @property
+    def price(self) -> float | None:
+        return self.ask.price
+
+    @property
+    def price_most(self) -> float | None:
+        return self.ask.price_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,7 +495,10 @@ class Group:
     outcome: Outcome
     reason: Reason
     candidates: Sequence[Candidate]
-    """At least one. `decide` works them out when somebody first looks: most requests never see their overflow."""
+    """`decide` works them out when somebody first looks: most requests never see their overflow. None at all where the
+    rule's filters leave out the whole backend at this moment: it counts as full."""
+    load_weight: float = LOAD_WEIGHT
+    """Weight of the live free share of a worker beside the static score; the rule's scorer `load`."""
 
 
 @dataclass(frozen=True, slots=True)

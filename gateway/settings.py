@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Processes that serve the port; about one per core.")
     policies: Path = Field(Path("policies/local-first"), description="The policy folder.")
+    zone: str | None = Field(None, description="Where this gateway is: a zone of the policy; unset is unknown.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")

@@ -25,8 +25,12 @@ def load_policy(settings: Settings) -> LivePolicy:
     if not settings.policies.is_dir():
         raise StartupFault(f"no policy folder at {settings.policies}; give one with --policies or GATEWAY_POLICIES")
     pepper = settings.key_pepper.get_secret_value()
-    live = LivePolicy(settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old))
-    if (refusal := keys_refused(live.current, pepper)) is not None:
+    zone = settings.zone
+    live = LivePolicy(
+        settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old) or zone_refused(new, zone)
+    )
+    refusal = keys_refused(live.current, pepper) or zone_refused(live.current, zone)
+    if refusal is not None:
         raise StartupFault(refusal)
     if not live.current.keys:
         _log.warning("no key is configured: only loopback callers are answered")
@@ -61,6 +65,14 @@ def policy_key(settings: Settings) -> bytes | None:
         return secrets.token_hex(_KEY_BYTES).encode()
     pepper = settings.key_pepper.get_secret_value()
     return hmac.digest(pepper.encode(), _POLICY_KEY, "sha256") if pepper else None
+
+
+def zone_refused(policy: Policy, zone: str | None) -> str | None:
+    """Why this policy must not take effect: the gateway stands in a zone that it does not have."""
+    if zone is None or zone in policy.zones:
+        return None
+    known = ", ".join(policy.zones) or "none"
+    return f"GATEWAY_ZONE is `{zone}`, which is no zone of backends.yaml; it has {known}"
 
 
 async def check_store(url: str) -> None:

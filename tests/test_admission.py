@@ -16,7 +16,6 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Demand, Lease, Policy, Spill
 from gateway.money.budgets import Budgets
 from gateway.routing.decide import decide
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.worlds import board, policy, request, rule, upstream
 
@@ -41,7 +40,7 @@ class Desk:
 
 
 def desk_on(store: Store, made: Policy, *, fresh: bool = True) -> Desk:
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=fresh)
+    leases = Leases(store, new_owner(), fresh=fresh)
     return Desk(leases, Admission(leases, Budgets(store), lambda: board(made).snapshot), made)
 
 

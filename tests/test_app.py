@@ -7,7 +7,7 @@ import pytest
 
 from gateway import background
 from gateway.background import keep_running
-from gateway.startup import keys_refused
+from gateway.startup import keys_refused, zone_refused
 from tests.worlds import policy
 
 
@@ -38,3 +38,11 @@ def test_which_keys_may_not_take_effect() -> None:
     assert "GATEWAY_KEY_PEPPER" in (keys_refused(keyed, "") or "")
     assert "gone" in (keys_refused(policy(), "pepper", keyed) or "")
     assert keys_refused(keyed, "pepper", policy()) is None
+
+
+def test_the_gateway_stands_in_a_zone_of_its_policy_or_in_none() -> None:
+    assert zone_refused(policy(), None) is None
+    assert zone_refused(policy(), "fra") is None
+    said = zone_refused(policy(), "mars") or ""
+    assert "GATEWAY_ZONE" in said
+    assert "fra" in said, "it says what there is"

@@ -12,14 +12,16 @@ from gateway.edge import body as bodies
 from gateway.edge.calls import Call
 from gateway.edge.routes import build
 from gateway.errors import FleetSaturated, GatewayError, NotFound
-from gateway.model import Candidate, Decision, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
+from gateway.model import Candidate, Decision, GenRequest, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
 from gateway.money.keys import ANYBODY
 from gateway.policy.schema import RequestIn, WorkerState
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from gateway.routing.filters import Standing, standing_drop
+from gateway.routing.draw import Draw
+from gateway.routing.explained import why_dropped
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
+from gateway.routing.plan import plan_of
 from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import PATHS
@@ -49,18 +51,19 @@ def dry_run(policy: Policy, request: RequestIn, fleet: Mapping[str, WorkerState]
     board = Board(policy, Snapshot(NOW, states))
     try:
         endpoint = endpoint_of(request)
-        decision = decision_for(policy, request, endpoint, board)
+        asked = asked_of(policy, request, endpoint)
+        decision = decide(asked, board, Random(DRY_SEED))
         if fleet:  # loads are shares of a limit, which is the model's and the rule's
             states = loaded(board, decision, str(request.body.get("model")), fleet)
             board = Board(policy, Snapshot(NOW, states))
-            decision = decision_for(policy, request, endpoint, board)
+            decision = decide(asked, board, Random(DRY_SEED))
     except GatewayError as error:
         dropped = tuple(f"dropped {count} by {reason}" for reason, count in error.drops.items())
         return Story(refusal(error), error.rule, notes=dropped)
     demand = decision.demand
     told = (*(("local",) if demand.local else ()), *sorted(demand.zones))
     return Story(
-        outcome_of(decision, states), decision.rule.name, told, rows_of(decision, board, endpoint), notes_of(decision)
+        outcome_of(decision, states), decision.rule.name, told, rows_of(decision, asked, board), notes_of(decision)
     )
 
 
@@ -71,14 +74,14 @@ def endpoint_of(request: RequestIn) -> Endpoint:
     return endpoint
 
 
-def decision_for(policy: Policy, request: RequestIn, endpoint: Endpoint, board: Board) -> Decision:
+def asked_of(policy: Policy, request: RequestIn, endpoint: Endpoint) -> GenRequest:
     headers = {name.lower().encode(): value.encode() for name, value in request.headers.items()}
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
     demand = parse_demand(residency, policy.zones)
-    generation, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy.headers)
-    return decide(generation, board, Random(DRY_SEED))
+    asked, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy)
+    return asked
 
 
 def tenant_of(policy: Policy, request: RequestIn) -> Tenant:
@@ -118,7 +121,7 @@ def outcome_of(decision: Decision, states: Mapping[str, UpstreamState]) -> dict[
     full = why_full(home, waited=False)
     for groups in order(decision):
         for group in groups:
-            index = pick(group.candidates, *loads(group, states))
+            index = pick(group.candidates, *loads(group, states), group.load_weight)
             if index is not None:
                 reason = spill_reason(decision, group, full) if groups is decision.overflow else group.reason
                 chosen = group.candidates[index].upstream.name
@@ -135,15 +138,16 @@ def loads(group: Group, states: Mapping[str, UpstreamState]) -> tuple[list[int],
     return [state.leased for state in seen], [state.inflight for state in seen]
 
 
-def rows_of(decision: Decision, board: Board, endpoint: Endpoint) -> tuple[dict[str, Any], ...]:
-    spill = decision.rule.spill.backends if decision.rule.spill else ()
-    ctx = Standing(decision.demand, board.policy.zones, endpoint.name)
+def rows_of(decision: Decision, asked: GenRequest, board: Board) -> tuple[dict[str, Any], ...]:
     candidates = {c.upstream.name: c for g in (*decision.primary, *decision.overflow) for c in g.candidates}
-    rows = []
-    for backend in dict.fromkeys((*decision.rule.backends, *spill, *decision.rule.fallback)):
-        for upstream in board.policy.backends[backend]:
-            state = board.snapshot.states[upstream.name]
-            rows.append(row(state, candidates.get(upstream.name), standing_drop(ctx, state)))
+    draw = Draw(asked, board, plan_of(asked, board), Random(DRY_SEED), frozenset())
+    rows, told = [], set[str]()
+    for pool in (*draw.plan.home, *draw.plan.spill, *draw.plan.fallback):
+        for upstream in board.policy.backends[pool.backend]:
+            if upstream.name not in told:
+                told.add(upstream.name)
+                state = board.snapshot.states[upstream.name]
+                rows.append(row(state, candidates.get(upstream.name), why_dropped(draw, pool, state)))
     return tuple(rows)
 
 

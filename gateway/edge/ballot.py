@@ -11,7 +11,6 @@ from gateway.errors import UpstreamFault, UpstreamTimeout
 from gateway.fleet.lessons import Bounds, Lessons
 from gateway.model import GenRequest, Lease, Usage
 from gateway.routing.board import Board
-from gateway.routing.estimate import prompt_tokens
 from gateway.routing.guard import Guard
 from gateway.routing.limit import Admitted, factor, reach
 from gateway.routing.votes import Ending, Timings, alone, vote
@@ -44,7 +43,7 @@ class Ballot:
         self._pool = (upstream.backend, request.model)
         self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
-        self._idle = alone(upstream.speed, prompt_tokens(request, board.known(request.model)))
+        self._idle = alone(upstream.speed, lease.candidate.ask.input_tokens)
         self._timer: asyncio.TimerHandle | None = None
         ttft = guard.slo.ttft
         if request.stream and ttft is not None:

@@ -14,6 +14,7 @@ from msgspec import Raw
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.routing.affinity import prefix_key
 from gateway.routing.fields import NEUTRAL, changes_something
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -220,6 +221,11 @@ def prompt_bytes(fields: Mapping[str, Raw], endpoint: Endpoint) -> int:
         ids = bytes(fields[endpoint.ids])
         size += round((ids.count(b",") + 1) * BYTES_PER_TOKEN) - len(ids)
     return size
+
+
+def prefix(fields: Mapping[str, Raw], endpoint: Endpoint) -> int | None:
+    """A hash of what the model reads first; None where that is too short for caches to hold."""
+    return prefix_key(memoryview(fields[name]) for name in endpoint.prompt if name in fields)
 
 
 def max_tokens(fields: Mapping[str, Raw], caps: tuple[str, ...]) -> int | None:

@@ -53,11 +53,19 @@ class Books:
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
 
+    def answered(self, lease: Lease, attempt: Attempt) -> None:
+        """The upstream did what it was asked for, or said itself that the request is wrong: it is up."""
+        view, name = self._s.view, lease.candidate.upstream.name
+        view.circuits.succeeded(name, view.ago(attempt.began), view.now())
+        if attempt.result == "answered":
+            view.tries.answered(name, self._request.model, view.now())
+
     def fault(self, name: str, fault: UpstreamFault) -> None:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
         if isinstance(fault, UpstreamTimeout) and (fault.held or passed(self._request.deadline)):
             return  # the caller's own slowness or limit: nobody's failure
         circuits, now = self._s.view.circuits, self._s.view.now()
+        self._s.view.tries.failed(name, now)
         if isinstance(fault, PermitRefused):
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
         elif isinstance(fault, Refused) and fault.account:

@@ -24,7 +24,7 @@ class Calibration:
         state = board.snapshot.states.get(upstream.name)
         pace = self.paces.get((upstream.backend, request.model), AS_ASSUMED)
         inflight = 0 if state is None else state.inflight
-        return forecast(lease.candidate, request, inflight, board.known(request.model), pace)
+        return forecast(lease.candidate, request.n, inflight, board.known(request.model), pace)
 
     def heard(
         self, said: Forecast, request: GenRequest, lease: Lease, attempt: Attempt, usage: Usage, usd: float | None

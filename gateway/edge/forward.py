@@ -164,7 +164,7 @@ class Forward:
             broke = await self._exchange(decision, lease, attempt, wire)
             ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
             if broke is None:
-                self._s.view.circuits.succeeded(name, self._s.view.ago(attempt.began), self._s.view.now())
+                self._books.answered(lease, attempt)
             else:
                 self._books.fault(name, broke)
         except UpstreamFault as fault:
@@ -192,7 +192,7 @@ class Forward:
     def _watch(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
         """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
         board = self._s.board_of(self._policy)
-        left = work_left(lease.candidate.upstream, self._request, board.known(self._request.model))
+        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
         attempt.on_first = lambda: self._s.admission.shrink(lease, left)
         # Before its client has the answer: one that asks again at once finds its place free.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -42,7 +42,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             tenant = caller(services, call, board.policy)
             residency = parse_demand(call.residency, board.policy.zones)
         body = bodies.decode(raw, endpoint)
-        request, fields = build(call, tenant, endpoint, body, residency, board.policy.headers)
+        request, fields = build(call, tenant, endpoint, body, residency, board.policy)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
         raise
@@ -54,9 +54,9 @@ def caller(services: Services, call: Call, policy: Policy | None = None) -> Tena
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, kept: Collection[str]
+    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, policy: Policy
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
-    """`kept`: the headers, in lower case, that routing may look at."""
+    """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at."""
     asked = call.priority()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
@@ -81,8 +81,9 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
-        headers=call.kept(kept),
+        headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
+        prefix=bodies.prefix(body.fields, endpoint) if policy.affine else None,
     )
     return request, body.fields
 

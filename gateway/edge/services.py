@@ -104,6 +104,6 @@ class Services:
         if board is not None and board.policy is policy and board.snapshot is snapshot:
             return board
         if other is None or other.policy is not policy or other.snapshot is not snapshot:
-            other = Board(policy, snapshot)
+            other = Board(policy, snapshot, paces=dict(self.calibration.paces), zone=self.settings.zone)
         self._board, self._other = other, board if board is not None and board.snapshot is snapshot else None
         return other

@@ -1,6 +1,6 @@
 -- Picks the best candidate that has room and takes the lease, in one step. KEYS as in lib.lua.
 -- ARGV[1] owner   [2] now, ms (0: the store's)   [3] fresh   [4] lease id   [5] leases this owner holds here
--- ARGV[6] load weight, then for each candidate: slot, static score, work, limit, seats, outside work
+-- ARGV[6] load weight, then for each candidate: slot, static score with its lift, work, limit, seats, outside work
 -- Returns {index from 1 or 0, known, recovering, leased work 1, count 1, leased work 2, count 2, ...}, as seen before.
 --   known 0: the store has no beat of this owner; it writes back at once. If it holds leases, nothing is granted
 --   before that, because they are missing from the sums.

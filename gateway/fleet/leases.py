@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import StoreFault
-from gateway.model import Candidate
+from gateway.model import LOAD_WEIGHT, Candidate
 from gateway.store.connection import Store, Value
 from gateway.store.scripts import Script, load
 
@@ -142,8 +142,8 @@ class _Book:
 class Leases:
     """This replica's leases. Calls that need an answer raise StoreFault; `release` and the heartbeat never raise.
 
-    `load_weight` is `routing.pickers.LOAD_WEIGHT`. `fresh`: this process (or its parent) started the store on an empty
-    folder. `clock` is monotonic seconds; `store_ms` replaces the store's clock in tests (0: its own).
+    `fresh`: this process (or its parent) started the store on an empty folder. `clock` is monotonic seconds; `store_ms`
+    replaces the store's clock in tests (0: its own).
     """
 
     def __init__(
@@ -151,14 +151,12 @@ class Leases:
         store: Store,
         owner: str,
         *,
-        load_weight: float,
         fresh: bool = False,
         clock: Callable[[], float] = time.monotonic,
         store_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self.owner = owner
-        self._load_weight = load_weight
         self._fresh = fresh
         self._clock = clock
         self._store_ms = store_ms
@@ -178,17 +176,22 @@ class Leases:
         self._made += 1
         return f"{self.owner}:{self._made}"
 
-    async def acquire(self, backend: str, lease_id: str, candidates: Sequence[Candidate]) -> Grant:
+    async def acquire(
+        self, backend: str, lease_id: str, candidates: Sequence[Candidate], load_weight: float = LOAD_WEIGHT
+    ) -> Grant:
         """Take a lease on the best of `candidates` (all of `backend`, at most MAX_SAMPLED, shuffled) that has room.
+        `load_weight`: what a wholly free worker has before a full one.
 
         Raises StoreFault; then, and when cancelled, a lease that the store may have granted all the same is released.
         """
         book = self._book(backend)
+        if not candidates:
+            return Grant(None, (), ())
         if book.returned_at is not None:
             return Grant(None, (), (), recovering=True)
         book.unsettled.add(lease_id)
         try:
-            reply = await self._store.eval(_ACQUIRE, book.keys, self._request(book, lease_id, candidates))
+            reply = await self._store.eval(_ACQUIRE, book.keys, self._request(book, lease_id, candidates, load_weight))
         except BaseException:
             self._leave(book, lease_id)
             raise
@@ -296,10 +299,11 @@ class Leases:
         """The first arguments of every script that looks at beats."""
         return [self.owner, self._store_ms(), int(book.fresh)]
 
-    def _request(self, book: _Book, lease_id: str, candidates: Sequence[Candidate]) -> list[Value]:
-        args = [*self._head(book), lease_id, len(book.live), self._load_weight]
+    def _request(self, book: _Book, lease_id: str, candidates: Sequence[Candidate], load_weight: float) -> list[Value]:
+        args = [*self._head(book), lease_id, len(book.live), load_weight]
         for one in candidates:
-            args += (slot_name(one.upstream.name, one.life), one.score, one.work, one.limit, one.seats, one.outside)
+            slot, score = slot_name(one.upstream.name, one.life), one.score + one.lift
+            args += (slot, score, one.work, one.limit, one.seats, one.outside)
         return args
 
     async def _renew(self, book: _Book, now: float) -> None:

@@ -13,6 +13,7 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
+from gateway.fleet.tries import Tries
 from gateway.model import Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
@@ -40,6 +41,7 @@ class View:
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
         self._pools = pools or (lambda: pools_of(policy()))
         self.lessons = lessons
+        self.tries = Tries()
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
@@ -104,7 +106,10 @@ class View:
         reading = self._readings.get(upstream.name)
         life = reading.life if reading is not None else 0
         leased, inflight = self._loads.get(slot_name(upstream.name, life), (0, 0))
-        state = UpstreamState(upstream, leased=leased, inflight=inflight, life=life, reading=reading)
+        errors, warm = self.tries.errors(upstream.name, now), self.tries.warm(upstream.name, now)
+        state = UpstreamState(
+            upstream, leased=leased, inflight=inflight, life=life, reading=reading, errors=errors, warm=warm
+        )
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))

@@ -25,17 +25,25 @@ from gateway.model import (
     Upstream,
     UpstreamState,
 )
+from gateway.routing.affinity import Circle, circle_of
 from gateway.routing.filters import Standing, standing_drop
+from gateway.routing.forecast import Pace
 from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
 from gateway.routing.residency import allows
+from gateway.routing.terms import Terms
+from gateway.routing.thresholds import standing_break
 
 FRESH_SECONDS = 10.0
 """A reading older than this says nothing about now: vLLM's gauges lag 3 to 6 s, up to 18 s after a cold start."""
+HOLD_SECONDS = 300.0
+"""How old a reading may be under `on_stale: hold`: past it nobody can say that it is about this worker's load."""
 MAX_REMEMBERED = 4096
 """Answers kept of one kind. A policy asks for far fewer; callers who combine zones at will cost time, not memory."""
 _SIGNALS = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 
+Judged = tuple[bool, tuple[Threshold, ...], bool]
+"""What of a rule says who is in a pool: `learned`, `filters`, and whether an old reading holds."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -49,6 +57,8 @@ class Pool:
     served: Served
     states: tuple[UpstreamState, ...]
     drops: Mapping[str, int]
+    circle: Circle | None = None
+    """Who of `states` a prompt or a session belongs to; None where no rule asks."""
 
 
 class Asked(NamedTuple):
@@ -76,6 +86,7 @@ class Plan:
     fallback: tuple[Pool, ...]
     spill_now: str | None
     """As in Decision."""
+    terms: Terms
 
 
 @dataclass(slots=True)
@@ -96,18 +107,47 @@ class Board:
     snapshot: Snapshot
     courses: dict[Asked, tuple[Course, ...]] = field(default_factory=dict)
     facts: dict[tuple[str, tuple[str, ...], str, bool], Mapping[str, object]] = field(default_factory=dict)
-    _pools: dict[tuple[str, str, Demand, str, bool], Pool] = field(default_factory=dict)
+    paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
+    """What this replica learned of how long answers take; a pool without an entry is as assumed."""
+    zone: str | None = None
+    """The gateway's own."""
+    _pools: dict[tuple[str, str, Demand, str, Judged], Pool] = field(default_factory=dict)
     _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
+    _near: dict[str, float] = field(default_factory=dict)
 
-    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, *, learned: bool) -> Pool:
-        """`learned`: whether the learned limits of its workers hold, or the fixed ones."""
-        key = (model.name, backend, demand, endpoint, learned)
+    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
+        """Of one backend under `rule`; rules that judge upstreams alike share it."""
+        judged = (rule.learned, rule.filters, rule.on_stale == "hold")
+        key = (model.name, backend, demand, endpoint, judged)
         found = self._pools.get(key)
         if found is None:
-            found = remember(self._pools, key, build_pool(self, model, backend, demand, endpoint, learned))
+            found = remember(self._pools, key, build_pool(self, model, backend, demand, endpoint, rule))
         return found
+
+    def judged(
+        self, state: UpstreamState, model: str, demand: Demand, endpoint: str, rule: Rule
+    ) -> tuple[UpstreamState, str | None]:
+        """An upstream with its limit for the model, and why it is out of every pool of `rule`, or None."""
+        reason = standing_drop(Standing(demand, self.policy.zones, endpoint), state)
+        if reason is not None:
+            return state, reason
+        if rule.learned and (limit := self.limit(state, model)) is not None:
+            state = replace(state, limit=limit)
+        return state, standing_break(rule.filters, state, self.since(rule))
+
+    def since(self, rule: Rule) -> float:
+        """The moment before which a reading says nothing under `rule`."""
+        return self.snapshot.at - (HOLD_SECONDS if rule.on_stale == "hold" else FRESH_SECONDS)
+
+    def near(self) -> Mapping[str, float]:
+        """Zone -> how near it is to the gateway's own: 1 for that and what lies in it, else the share of the zones
+        around the gateway that are around the other too. Empty where the gateway's zone is not known."""
+        if self.zone is not None and not self._near:
+            around = self.policy.zones[self.zone]
+            self._near.update({zone: len(around & its) / len(around) for zone, its in self.policy.zones.items()})
+        return self._near
 
     def known(self, model: str) -> Learned:
         return self.snapshot.learned.get(model, PRIOR)
@@ -168,23 +208,22 @@ def remember(memo: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, learned: bool) -> Pool:
+def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
     """A backend that does not serve the model has an empty pool: all of it is dropped by `capability`."""
     upstreams = board.policy.backends[backend]
     kind = upstreams[0].kind
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
-    ctx = Standing(demand, board.policy.zones, endpoint)
     states, drops = [], Counter[str]()
-    for state in board.states(backend):
-        reason = standing_drop(ctx, state)
+    for one in board.states(backend):
+        state, reason = board.judged(one, model.name, demand, endpoint, rule)
         if reason is None:
-            limit = board.limit(state, model.name) if learned else None
-            states.append(state if limit is None else replace(state, limit=limit))
+            states.append(state)
         else:
             drops[reason] += 1
-    return Pool(backend, kind, served, tuple(states), drops)
+    circle = circle_of(tuple(one.name for one in upstreams), states) if board.policy.affine else None
+    return Pool(backend, kind, served, tuple(states), drops, circle)
 
 
 def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:

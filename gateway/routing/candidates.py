@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import overload
 
-from gateway.model import Candidate, GenRequest, Kind, Learned, Priority, Served, UpstreamState
+from gateway.model import Candidate, GenRequest, Kind, Learned, Served, UpstreamState
 from gateway.routing.estimate import estimate, work_of
-from gateway.routing.scorers import score
+from gateway.routing.scene import Scene
+from gateway.routing.scorers import Scorer
 
-CLASS_SHARE: dict[Priority, float] = {"interactive": 1.0, "standard": 0.9, "batch": 0.7}
-"""Share of a worker's limit that each class may fill, so that the higher classes always find some room."""
+_row = partial(tuple.__new__, Candidate)
+"""`Candidate(...)` without a Python-level call for each of many."""
 
 
 class Candidates(Sequence[Candidate]):
     """The candidates of one group, one for each of `states`, made at the first look and then kept.
 
-    All that they are made of is immutable, and chance has had its say in the order of `states`: it does not matter when
-    they are made, or whether.
+    All that they are made of is immutable, and chance has had its say in the order of `states` and in `lifts`: it does
+    not matter when they are made, or whether. `static` are the rule's scorers and their weights, `scene` what they
+    look at; without them live load alone counts.
     """
 
-    __slots__ = ("_learned", "_made", "_request", "_served", "_states")
+    __slots__ = ("_learned", "_lifts", "_made", "_request", "_served", "_share", "_static", "scene", "states")
 
-    def __init__(self, request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned) -> None:
-        self._request, self._served, self._states, self._learned = request, served, states, learned
+    def __init__(
+        self,
+        request: GenRequest,
+        served: Served,
+        states: Sequence[UpstreamState],
+        learned: Learned,
+        share: float,
+        scene: Scene | None = None,
+        static: Sequence[tuple[Scorer, float]] = (),
+        lifts: Sequence[float] = (),
+    ) -> None:
+        self._request, self._served, self.states, self._learned = request, served, states, learned
+        self._share, self.scene, self._static, self._lifts = share, scene, static, lifts
         self._made: tuple[Candidate, ...] | None = None
 
     def _all(self) -> tuple[Candidate, ...]:
         if self._made is None:
-            self._made = make_candidates(self._request, self._served, self._states, self._learned)
+            made = make_candidates(
+                self._request, self._served, self.states, self._learned, self._share, self.scene, self._static
+            )
+            if self._lifts:
+                made = tuple([_row((*one[:-1], lift)) for one, lift in zip(made, self._lifts, strict=True)])
+            self._made = made
         return self._made
 
     def __len__(self) -> int:
-        return len(self._states)
+        return len(self.states)
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self._all())
@@ -46,33 +65,31 @@ class Candidates(Sequence[Candidate]):
 
 
 def make_candidates(
-    request: GenRequest, served: Served, states: Sequence[UpstreamState], learned: Learned
+    request: GenRequest,
+    served: Served,
+    states: Sequence[UpstreamState],
+    learned: Learned,
+    share: float,
+    scene: Scene | None = None,
+    static: Sequence[tuple[Scorer, float]] = (),
 ) -> tuple[Candidate, ...]:
-    """What depends on the request alone is worked out once, and the work once for each kind of worker in a row."""
-    ask = estimate(request, served, learned)
+    """What depends on the request alone is worked out once, and the work once for each kind of worker in a row.
+    `share`: what of a worker's limit the request's class may fill."""
+    ask = estimate(request, served, learned) if scene is None else scene.ask
     made, speed, seats, work = [], None, 0, 0
     for state in states:
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
-        limit = limit_for(upstream.kind, request.priority, upstream.limit if state.limit is None else state.limit)
-        made.append(
-            Candidate(
-                upstream,
-                served,
-                score(ask, state),
-                min(work, limit),
-                limit,
-                seats,
-                state.outside,
-                state.life,
-                ask.price,
-                ask.price_most,
-            )
-        )
+        limit = int((upstream.limit if state.limit is None else state.limit) * share) or 1
+        here, score = work if work < limit else limit, 0.0
+        if scene is not None:
+            for scorer, weight in static:
+                score += weight * scorer(scene, state, here, limit)
+        made.append(_row((upstream, served, score, here, limit, seats, state.outside, state.life, ask, 0.0)))
     return tuple(made)
 
 
-def limit_for(kind: Kind, priority: Priority, limit: int) -> int:
-    """What of an upstream's limit this class may fill; classes do not share a bought API."""
-    return max(1, int(limit * CLASS_SHARE[priority])) if kind == "local" else max(1, limit)
+def class_share(kind: Kind, share: float) -> float:
+    """What of an upstream's limit a class with this share may fill; classes do not share a bought API."""
+    return share if kind == "local" else 1.0

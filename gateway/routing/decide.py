@@ -1,22 +1,30 @@
 """Step 5: which upstreams may serve this request, in which order, and why the others may not. Pure.
 
-`plan.py` finds model, rule and pools (standing filters) once per board; here each request narrows the pools (call
+`plan.py` finds model, rule and pools (standing filters) once per board; `draw.py` narrows them for each request (call
 filters) and samples them; `candidates.py` estimates and scores those sampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 
-from gateway.errors import GatewayError, InvalidRequest, MaxCostExceeded, ModelNotFound, NoCapacity, ResidencyRefused
-from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, Rule, UpstreamState
+from gateway.errors import (
+    FleetSaturated,
+    GatewayError,
+    InvalidRequest,
+    MaxCostExceeded,
+    ModelNotFound,
+    NoCapacity,
+    ResidencyRefused,
+)
+from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
-from gateway.routing.candidates import Candidates
-from gateway.routing.filters import call_drop
-from gateway.routing.pickers import sample
+from gateway.routing.draw import Draw
+from gateway.routing.filters import most_cost
 from gateway.routing.plan import plan_of
+from gateway.routing.ranks import ranked
+from gateway.routing.thresholds import broken
 
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
@@ -25,22 +33,17 @@ RETRY_AFTER_DOWN_SECONDS = 5
 def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozenset[str] = frozenset()) -> Decision:
     """The decision for `request` on `board`; `excluded` names upstreams that already failed this request.
 
-    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest or NoCapacity where
-    nothing may, or can, serve it.
+    Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest, NoCapacity or
+    FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
-    learned = board.known(plan.model.name)
-
-    def group(pool: Pool, outcome: Outcome, reason: Reason) -> Group:
-        candidates = Candidates(request, pool.served, sample(pool.states, rng), learned)
-        return Group(pool.backend, outcome, reason, candidates)
-
-    home = [narrow(pool, plan.rule, request, excluded) for pool in plan.home]
+    draw = Draw(request, board, plan, rng, excluded)
+    home = [draw.left(pool) for pool in plan.home]
     pools, outcome, reason = beyond(plan, home)
-    away = [narrow(pool, plan.rule, request, excluded) for pool in pools]
+    away = [draw.left(pool) for pool in pools]
     drops = tally((*home, *away))
-    primary = tuple([group(pool, *at_home(pool, plan)) for pool in home if pool.states])
-    overflow = tuple([group(pool, outcome, reason) for pool in away if pool.states])
+    primary = at_home(draw, home)
+    overflow = tuple([draw.group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
         refusal = nobody(request, plan, drops)
         refusal.rule, refusal.drops = plan.rule.name, drops
@@ -53,22 +56,18 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)
 
 
-def narrow(pool: Pool, rule: Rule, request: GenRequest, excluded: frozenset[str]) -> Pool:
-    """What is left of `pool` for this very request: without those that failed it before, and empty where a call filter
-    drops the backend. Who leaves is counted in its drops."""
-    if excluded:
-        fresh = tuple(state for state in pool.states if state.upstream.name not in excluded)
-        pool = without(pool, fresh, "failed_before")
-    why = call_drop(rule, request, pool.kind, pool.served)
-    return pool if why is None else without(pool, (), why)
+def at_home(draw: Draw, home: Sequence[Pool]) -> tuple[Group, ...]:
+    """The groups that are tried first. Where filters leave out all that are up, one that is full for now: a request
+    may wait for it as for any other."""
+    plan = draw.plan
+    groups = tuple([draw.group(pool, *words(pool, plan)) for pool in home if pool.states])
+    if not groups and broken(tally(home)) is not None:
+        vetoed = next(pool for pool in home if broken(pool.drops) is not None)
+        return (draw.group(vetoed, *words(vetoed, plan)),)
+    return ranked(groups, plan.rule, draw.board.snapshot.states) if plan.rule.ranked and len(groups) > 1 else groups
 
 
-def without(pool: Pool, left: tuple[UpstreamState, ...], why: str) -> Pool:
-    gone = len(pool.states) - len(left)
-    return replace(pool, states=left, drops={**pool.drops, why: pool.drops.get(why, 0) + gone}) if gone else pool
-
-
-def at_home(pool: Pool, plan: Plan) -> tuple[Outcome, Reason]:
+def words(pool: Pool, plan: Plan) -> tuple[Outcome, Reason]:
     if pool.kind == "managed":
         return "managed", "rule"
     return "local", "residency" if plan.demand else "local_has_room"
@@ -79,6 +78,8 @@ def beyond(plan: Plan, home: Sequence[Pool]) -> tuple[tuple[Pool, ...], Outcome,
     if any(pool.states for pool in home):
         return plan.spill, "spilled", "slo_limit"
     drops = tally(home)
+    if (why := broken(drops)) is not None:  # they are up, and full in the user's own words
+        return plan.spill, "spilled", why
     if "health" in drops or "failed_before" in drops:
         return plan.fallback, "fallback", "no_healthy_worker"
     return plan.spill, "spilled", "residency" if "residency" in drops else "capability"  # up or down, none ever could
@@ -105,11 +106,14 @@ def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> Gateway
         if plan.demand:
             return ResidencyRefused(f"rule `{rule.name}` has no upstream where this request's data may go")
         return ModelNotFound(f"rule `{rule.name}` names no backend that serves this model", param="model")
+    if broken(drops) is not None:
+        full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
+        return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "health" in drops or "failed_before" in drops:
         tried = "every upstream that may serve it is down"
         return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
-        return MaxCostExceeded("no upstream is sure to stay under X-Gateway-Max-Cost-Usd; set max_tokens or raise it")
+        return too_dear(request, rule)
     if "capability" in drops and "fields" not in drops:
         return ModelNotFound(
             f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
@@ -120,3 +124,11 @@ def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> Gateway
     return InvalidRequest(
         f"rule `{rule.name}` refuses {names}: leave them out", param=request.fields[0] if request.fields else None
     )
+
+
+def too_dear(request: GenRequest, rule: Rule) -> MaxCostExceeded:
+    """Names whichever of the two is the lower."""
+    ours = rule.max_cost is not None and rule.max_cost == most_cost(rule, request)
+    limit = f"max_cost_usd of rule `{rule.name}`" if ours else "X-Gateway-Max-Cost-Usd"
+    advice = "set max_tokens" if ours else "set max_tokens or raise it"
+    return MaxCostExceeded(f"no upstream is sure to stay under {limit}; {advice}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from gateway.model import GenRequest, Learned, Price, Served, Speed, Upstream, Usage
+from gateway.model import Estimate, GenRequest, Learned, Price, Served, Speed, Upstream, Usage
 from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
@@ -37,9 +35,9 @@ def work_on(upstream: Upstream, request: GenRequest, learned: Learned = PRIOR) -
     return work_of(upstream, prompt_tokens(request, learned), output_tokens(request, learned))
 
 
-def work_left(upstream: Upstream, request: GenRequest, learned: Learned = PRIOR) -> int:
-    """What of `work_on` is still to do once the first token is out: the lease gives back the rest."""
-    return work_of(upstream, 0, output_tokens(request, learned))
+def work_left(upstream: Upstream, output: int) -> int:
+    """What is still to do for so many output tokens once the first one is out: the lease gives back the rest."""
+    return work_of(upstream, 0, output)
 
 
 def price_of(price: Price, input_tokens: int, output: int) -> float:
@@ -61,17 +59,6 @@ def price_ceiling(price: Price, request: GenRequest) -> float | None:
     return price_of(price, len(request.body), request.max_tokens * request.n)
 
 
-class Estimate(NamedTuple):
-    """What one request would ask of any upstream of one backend, and what it would cost there."""
-
-    input_tokens: int
-    output_tokens: int
-    price: float | None
-    """Expected, in USD; None for our own workers."""
-    price_most: float | None
-    """The most it can cost where that is bounded, else the expected price."""
-
-
 def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:
     prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
     if served.price is None:
@@ -88,4 +75,9 @@ def amortised_price(upstream: Upstream, speed: Speed, usage: Usage) -> float | N
     if not usage.input_tokens and not usage.output_tokens:
         return 0.0
     work = work_us(speed, upstream.seats, usage.input_tokens - usage.cached_tokens, usage.output_tokens)
-    return work / _US_PER_HOUR * upstream.usd_per_hour
+    return rent(work, upstream.usd_per_hour)
+
+
+def rent(work: int, usd_per_hour: float) -> float:
+    """USD of so much GPU time (us) of a worker."""
+    return work / _US_PER_HOUR * usd_per_hour

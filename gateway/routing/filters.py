@@ -2,7 +2,7 @@
 
 STANDING filters judge one upstream by policy and snapshot alone and are worked out once per snapshot. CALL filters
 look at the request and judge a whole backend, which has one kind and one price, once per request. A new filter is a
-function, a row in one of the two tables, and a row in its table test.
+function, a row in one of the two tables, and a row in its table test. A rule's own `filters`: thresholds.py.
 """
 
 from __future__ import annotations
@@ -38,12 +38,20 @@ def health(_: Standing, state: UpstreamState) -> bool:
     return state.out is None
 
 
-def max_cost(_: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
-    """Money that leaves: only managed upstreams can break a caller's `X-Gateway-Max-Cost-Usd`."""
-    if request.max_cost is None or kind == "local" or served.price is None:
+def max_cost(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
+    """Money that leaves: only managed upstreams can break the rule's `max_cost_usd` or the caller's
+    `X-Gateway-Max-Cost-Usd`."""
+    if kind == "local" or served.price is None or (most := most_cost(rule, request)) is None:
         return True
     ceiling = price_ceiling(served.price, request)
-    return ceiling is not None and ceiling <= request.max_cost
+    return ceiling is not None and ceiling <= most
+
+
+def most_cost(rule: Rule, request: GenRequest) -> float | None:
+    """USD; the lower of what rule and caller allow, None where neither says."""
+    if rule.max_cost is None or request.max_cost is None:
+        return request.max_cost if rule.max_cost is None else rule.max_cost
+    return min(rule.max_cost, request.max_cost)
 
 
 def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.model import Candidate, GenRequest, Learned, Usage
-from gateway.routing.estimate import amortised_price, output_tokens, prompt_tokens
+from gateway.model import Candidate, Learned, Upstream, UpstreamState, Usage
+from gateway.routing.estimate import amortised_price
 
 MANAGED_FIRST_SECONDS = 0.45
 MANAGED_EACH_SECONDS = 0.02
@@ -43,30 +43,50 @@ class Forecast(NamedTuple):
 AS_ASSUMED = Pace()
 
 
-def forecast(one: Candidate, request: GenRequest, inflight: int, learned: Learned, pace: Pace = AS_ASSUMED) -> Forecast:
-    """For `request` on an upstream that has `inflight` requests already.
+def pace_there(upstream: Upstream, prompt: int, batch: int, learned: Learned, pace: Pace) -> tuple[float, float]:
+    """Seconds to the first token of a prompt of so many tokens, and for each later one, where `batch` sequences run,
+    it included.
 
     At rest a step of a batch brings `batch / output` new prompts, so each token takes
     `step_ms + batch x (per_seq_ms + per_prompt_token_ms x prompt / output)`; the first one waits for a step and for
-    its own prompt (limit.py has the same formula).
+    its own prompt (limit.py has the same formula). A bought API is as fast as its pace says, whatever its load.
     """
-    prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
-    upstream = one.upstream
-    if upstream.kind == "local":
-        speed, batch = upstream.speed, inflight + request.n
-        shared = speed.per_seq_ms + speed.per_prompt_token_ms * learned.prompt / learned.output
-        each = (speed.step_ms + batch * shared) / _MS
-        first = each + speed.per_prompt_token_ms * prompt / _MS
-        price = amortised_price(upstream, upstream.speed, Usage(prompt, output))
-    else:
-        first, each, price = MANAGED_FIRST_SECONDS, MANAGED_EACH_SECONDS, one.price
-    first, each = first * pace.first, each * pace.each
-    return Forecast(prompt, output, first, each, first + each * max(0, output // request.n - 1), price)
+    if upstream.kind == "managed":
+        return MANAGED_FIRST_SECONDS * pace.first, MANAGED_EACH_SECONDS * pace.each
+    speed = upstream.speed
+    shared = speed.per_seq_ms + speed.per_prompt_token_ms * learned.prompt / learned.output
+    each = (speed.step_ms + batch * shared) / _MS
+    return (each + speed.per_prompt_token_ms * prompt / _MS) * pace.first, each * pace.each
+
+
+def forecast(one: Candidate, n: int, inflight: int, learned: Learned, pace: Pace = AS_ASSUMED) -> Forecast:
+    """For a request of `n` outputs on an upstream that has `inflight` requests already."""
+    prompt, output, upstream = one.ask.input_tokens, one.ask.output_tokens, one.upstream
+    first, each = pace_there(upstream, prompt, inflight + n, learned, pace)
+    local = upstream.kind == "local"
+    price = amortised_price(upstream, upstream.speed, Usage(prompt, output)) if local else one.price
+    return Forecast(prompt, output, first, each, first + each * max(0, output // n - 1), price)
+
+
+def queue_wait(waiting: int, leased: int, inflight: int, work: int) -> float:
+    """Seconds that `waiting` requests before it take a worker: those in its own queue ask for as much as the mean of
+    those it holds (`leased` GPU-us in `inflight` requests), or as this one (`work`) where it holds none of ours."""
+    return waiting * (leased / inflight if inflight else work) / _US
 
 
 def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:
     """Seconds until `work` fits under `limit` (GPU-us): a busy worker does a GPU-second of leased work in a second."""
-    return max(0, leased + outside + min(work, limit) - limit) / _US
+    over = leased + outside + (work if work < limit else limit) - limit
+    return over / _US if over > 0 else 0.0
+
+
+def wait_at(state: UpstreamState, work: int, limit: int) -> float:
+    """Seconds until `work` fits there; without a free seat at least until one of its requests has ended, of which each
+    has an equal part of its work."""
+    seconds = wait_for_room(state.leased, state.outside, work, limit)
+    if state.inflight < state.upstream.seats:
+        return seconds
+    return max(seconds, state.leased / state.inflight / _US)
 
 
 def correct(pace: Pace, said: Forecast, first: float | None, each: float | None) -> Pace:

@@ -31,6 +31,6 @@ def why_full(home: Sequence[tuple[Candidate, UpstreamState]], *, waited: bool) -
 
 def spill_reason(decision: Decision, group: Group, full: Reason) -> Reason:
     """The reason shown for an overflow group: one that is there for another reason than a full fleet keeps its own."""
-    if group.outcome != "spilled" or not decision.primary:
+    if group.outcome != "spilled" or not any(home.candidates for home in decision.primary):
         return group.reason
     return "spill_when" if decision.spill_now is not None else full

@@ -8,6 +8,7 @@ from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
 from gateway.routing.globs import fits
 from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
+from gateway.routing.terms import terms_of
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -29,7 +30,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
     demand = strictest(wanted, rule.residency)
 
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
-        return tuple(board.pool(model, backend, demand, asked.endpoint, learned=rule.learned) for backend in backends)
+        return tuple(board.pool(model, backend, demand, asked.endpoint, rule) for backend in backends)
 
     return Plan(
         rule=rule,
@@ -40,6 +41,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
         spill=pools(rule.spill.backends if rule.spill else ()),
         fallback=pools(rule.fallback),
         spill_now=spill_word(rule, board),
+        terms=terms_of(rule, model),
     )
 
 

@@ -9,14 +9,14 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.model import GenRequest, Snapshot, Tenant, UpstreamState
 from gateway.policy.live import LivePolicy
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from loadtests.bench.policy import CONDITIONS, WORKERS, many_rules, whole_policy
+from loadtests.bench.policy import CONDITIONS, SCORERS, WORKERS, many_rules, whole_policy
 from loadtests.bench.wire import MODEL
 
 RULES = 20
@@ -27,6 +27,9 @@ PER_BACKEND = 8
 """At most as many of one backend become candidates, so 16 take two backends."""
 _NO_PORT = 9
 """Where the upstreams would be: nothing is sent."""
+_PREFIX = 0x1234_5678_9ABC_DEF0
+"""Of the prompt's beginning; looked at only where a rule asks for it."""
+_AS_USUAL: Mapping[str, object] = {}
 _US = 1e6
 
 
@@ -39,8 +42,10 @@ def board(write: Callable[[Path], None]) -> Board:
     return Board(policy, Snapshot(now, {name: UpstreamState(one) for name, one in policy.upstreams.items()}))
 
 
-def fleet(backends: int, upstreams: int, conditions: tuple[str, ...] = ()) -> Board:
-    return board(lambda folder: many_rules(folder, backends, upstreams, RULES, conditions))
+def fleet(
+    backends: int, upstreams: int, conditions: tuple[str, ...] = (), route: Mapping[str, object] = _AS_USUAL
+) -> Board:
+    return board(lambda folder: many_rules(folder, backends, upstreams, RULES, conditions, route))
 
 
 def call(chosen: Board, candidates: int) -> Callable[[], int]:
@@ -50,7 +55,9 @@ def call(chosen: Board, candidates: int) -> Callable[[], int]:
     fleet is full.
     """
     rng = random.Random(1)
-    asked = GenRequest("r1", "chat/completions", MODEL, Tenant("t"), b"", prompt_bytes=2_000, max_tokens=64)
+    asked = GenRequest(
+        "r1", "chat/completions", MODEL, Tenant("t"), b"", prompt_bytes=2_000, max_tokens=64, prefix=_PREFIX
+    )
 
     def one() -> int:
         return sum([len(tuple(group.candidates)) for group in decide(asked, chosen, rng).primary])
@@ -64,6 +71,9 @@ def main() -> None:
     calls = {f"fleet_{size}": call(fleet(1, size), PER_BACKEND) for size in FLEETS}
     calls["candidates_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND), CANDIDATES)
     calls["candidates_16_cel"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, CONDITIONS), CANDIDATES)
+    scored = {"scorers": SCORERS}
+    calls["scorers_16"] = call(fleet(CANDIDATES // PER_BACKEND, PER_BACKEND, route=scored), CANDIDATES)
+    calls |= {f"scorers_{size}": call(fleet(1, size, route=scored), PER_BACKEND) for size in FLEETS}
     calls["whole_policy"] = call(board(lambda folder: whole_policy(folder, _NO_PORT)), WORKERS)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.money.keys import hash_key
@@ -12,6 +13,7 @@ PEPPER = "bench-pepper"
 WORKERS = 4
 SEATS = 1024
 """Room for every request of the bench: a spill would measure something else."""
+_AS_USUAL: Mapping[str, object] = {}
 
 
 def whole_policy(folder: Path, upstream: int) -> None:
@@ -46,6 +48,10 @@ def whole_policy(folder: Path, upstream: int) -> None:
     )
 
 
+SCORERS = {"load": 1, "prefix": 2, "ttft": 1, "price": 1, "errors": 1}
+"""Affinity, what is forecast, what is known: four beside the load."""
+
+
 CONDITIONS = (
     "fleet.load > 0.9 && request.prompt_tokens > 4000 && request.priority == 'standard'",
     "backend.b1.load < backend.b0.load - 0.2 || 'x-team' in request.headers && request.hour >= 22",
@@ -53,9 +59,16 @@ CONDITIONS = (
 """Two that do not hold on an idle fleet, and read of every root what such rules read."""
 
 
-def many_rules(folder: Path, backends: int, upstreams: int, rules: int, conditions: tuple[str, ...] = ()) -> None:
+def many_rules(
+    folder: Path,
+    backends: int,
+    upstreams: int,
+    rules: int,
+    conditions: tuple[str, ...] = (),
+    route: Mapping[str, object] = _AS_USUAL,
+) -> None:
     """`upstreams` workers in each of `backends`; of the `rules` only the last matches MODEL, and those before it that
-    have one of `conditions`."""
+    have one of `conditions`. `route` is merged into its own."""
     names = [f"b{number}" for number in range(backends)]
     made = [_local(name, [_worker(f"{name}-{number}", 9) for number in range(upstreams)]) for name in names]
     others = [
@@ -66,7 +79,11 @@ def many_rules(folder: Path, backends: int, upstreams: int, rules: int, conditio
         {"name": f"asking-{number}", "match": {"model": f"{MODEL}*", "when": text}, "route": {"backends": names}}
         for number, text in enumerate(conditions)
     ]
-    last = {"name": "last", "match": {"model": f"{MODEL}*"}, "route": {"backends": names, "slo": {"ttft_ms": 1000}}}
+    last = {
+        "name": "last",
+        "match": {"model": f"{MODEL}*"},
+        "route": {"backends": names, "slo": {"ttft_ms": 1000}, **route},
+    }
     write(
         folder,
         backends={"zones": {"onprem": {}}, "backends": made},

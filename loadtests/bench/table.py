@@ -87,7 +87,7 @@ def judge(results: Results) -> list[Line]:
         Line("200 KB request, CPU", results.paired("large", cpu_ratio), 5.0, f"x {BASE}"),
         Line("added p50 at 100/s", results.paired("rate", lambda a, b: a.p50_ms - b.p50_ms), 0.5, f"ms over {BASE}"),
         Line("added p99 at 100/s", results.paired("rate", lambda a, b: a.p99_ms - b.p99_ms), 2.0, f"ms over {BASE}"),
-        Line("decide(), 16 candidates, 20 rules", spread(decide.get("candidates_16", ())), 50.0, "us"),
+        Line("decide(), 16 candidates, 20 rules", spread(decide.get("candidates_16", ())), 20.0, "us"),
         Line("decide(), two conditions asked besides", spread(decide.get("candidates_16_cel", ())), 50.0, "us"),
         Line("decide(), 10 to 1,000 upstreams", spread(growth), 1.3, "x"),
         Line("memory of the worker process", spread([memory.pss / _MB] if memory else []), 120.0, "MB PSS"),

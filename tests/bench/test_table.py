@@ -16,7 +16,7 @@ CPU = {"small": 5.0, "large": 4.0, "events": 1.5, "gapless": 2.0, "rate": 3.0}
 DECIDE = {
     "fleet_10": [20.0, 30.0],
     "fleet_1000": [22.0, 36.0],
-    "candidates_16": [40.0, 45.0],
+    "candidates_16": [17.0, 19.0],
     "candidates_16_cel": [45.0, 49.0],
 }
 

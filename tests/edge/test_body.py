@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.body import Body, ClientLeft, decode, holds, read, receive_within
+from gateway.edge.body import Body, ClientLeft, decode, holds, prefix, read, receive_within
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects import openai
-from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.dialects.surface import ENDPOINTS, PATHS
 
 JSON = {b"content-type": b"application/json"}
 MARKER = "never-to-be-quoted"
@@ -438,3 +438,25 @@ def test_a_message_needs_its_cap(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as refused:
         decoded("messages", **fields)
     assert refused.value.param == "max_tokens"
+
+
+def prefix_of(path: str, **fields: Any) -> int | None:
+    endpoint = PATHS[path]
+    return prefix(decode(json.dumps({"model": "m", **fields}).encode(), endpoint).fields, endpoint)
+
+
+def test_turns_of_a_conversation_begin_alike() -> None:
+    begin = [{"role": "system", "content": "Be brief. " * 200}]
+    first = prefix_of("/v1/chat/completions", messages=[*begin, {"role": "user", "content": "a"}])
+    assert first == prefix_of("/v1/chat/completions", messages=[*begin, {"role": "user", "content": "b"}], stream=True)
+    assert first != prefix_of("/v1/chat/completions", messages=[{"role": "user", "content": "a" * 2000}])
+    assert prefix_of("/v1/chat/completions", messages=[]) is None
+
+
+def test_what_the_model_reads_first_is_hashed_first() -> None:
+    told = {"max_tokens": 5, "system": "Be brief. " * 200}
+    one, other = ([{"role": "user", "content": text * 2000}] for text in "ab")
+    assert prefix_of("/v1/messages", messages=one, **told) == prefix_of("/v1/messages", messages=other, **told)
+    assert prefix_of("/v1/responses", input="a" * 2000, instructions="i" * 2000) == prefix_of(
+        "/v1/responses", input="b" * 2000, instructions="i" * 2000
+    )

@@ -15,6 +15,7 @@ from gateway.edge.account import Account, Attempt
 from gateway.edge.books import Books
 from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
+from gateway.errors import ConnectFailed, Refused, Reset, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
@@ -25,8 +26,8 @@ from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
+from gateway.routing.forecast import Pace
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store.connection import Store
@@ -41,7 +42,7 @@ SLO = Slo(ttft=1.0, tpot=0.02)
 
 def services_of(made: Policy) -> Services:
     store, telemetry = Store("redis://127.0.0.1:1"), Telemetry()
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT)
+    leases = Leases(store, new_owner())
     view = View(store, leases, Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY)), lambda: made, Circuits())
     live = LivePolicy(ROOT / "policies" / "demo")
     return Services(
@@ -180,3 +181,44 @@ async def test_the_wait_is_compared_where_the_first_try_ended_it(attempts: int, 
     desk.account.attempts *= attempts
     desk.books.close()
     assert desk.counted("gateway_estimate_error_ratio_count").get(("wait",)) == counted
+
+
+@pytest.mark.parametrize(
+    ("fault", "counts"),
+    [
+        (Reset("cut off"), True),
+        (ConnectFailed("nobody there"), True),
+        (Refused(503, "busy"), True),
+        (UpstreamTimeout("first_byte", 1.0), True),
+        (UpstreamTimeout("total", 1.0, held=True), False),
+    ],
+)
+async def test_what_an_upstream_did_wrong_counts_and_what_its_client_did_does_not(
+    fault: UpstreamFault, counts: bool
+) -> None:
+    desk = Desk(policy())
+    tries, view = desk.services.view.tries, desk.services.view
+    for _ in range(3):
+        desk.books.answered(desk.lease, desk.attempt)
+    desk.books.fault("w1", fault)
+    assert tries.errors("w1", view.now()) == pytest.approx(0.25 if counts else 0.0, abs=1e-3)
+    assert tries.warm("w1", view.now()) == {"m"}
+
+
+async def test_a_request_that_its_upstream_finds_wrong_counts_for_nobody() -> None:
+    desk = Desk(policy())
+    desk.attempt.result = "passed_on"
+    for _ in range(5):
+        desk.books.answered(desk.lease, desk.attempt)
+    assert desk.services.view.tries.errors("w1", desk.services.view.now()) is None
+
+
+async def test_the_board_knows_the_paces_and_where_the_gateway_is() -> None:
+    desk = Desk(policy())
+    desk.services.calibration.paces[("gpu", "m")] = Pace(2.0, 2.0)
+    services = replace(desk.services, settings=Settings(zone="de"))
+    board = services.board_of(desk.policy)
+    assert board.paces == {("gpu", "m"): Pace(2.0, 2.0)}
+    assert board.near()["eu"] == 0.5
+    desk.services.calibration.paces[("gpu", "m")] = Pace()
+    assert board.paces == {("gpu", "m"): Pace(2.0, 2.0)}, "a request sees one of them"

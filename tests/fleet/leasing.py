@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Candidate, Served, Speed, Upstream
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 
 BACKEND = "h100"
@@ -18,6 +17,7 @@ def candidate(
     name: str = "a",
     *,
     score: float = 0.0,
+    lift: float = 0.0,
     work: int = 10,
     limit: int = LIMIT,
     seats: int = SEATS,
@@ -25,7 +25,7 @@ def candidate(
     life: int = 0,
 ) -> Candidate:
     upstream = Upstream(name, BACKEND, "local", "http://10.0.0.1", "openai", "eu", (), Speed(8, 1, 1), limit, seats)
-    return Candidate(upstream, Served(BACKEND, "m"), score, work, limit, seats, outside, life)
+    return Candidate(upstream, Served(BACKEND, "m"), score, work, limit, seats, outside, life, lift=lift)
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Clock:
 
 
 def replica(store: Store, clock: Clock, *, fresh: bool = False) -> Leases:
-    return Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=fresh, clock=clock.seconds, store_ms=clock)
+    return Leases(store, new_owner(), fresh=fresh, clock=clock.seconds, store_ms=clock)
 
 
 @dataclass(frozen=True)

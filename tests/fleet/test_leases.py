@@ -14,7 +14,6 @@ import pytest
 
 from gateway.errors import StoreFault
 from gateway.fleet.leases import BEAT_SECONDS, WRITE_BACK_SECONDS, Leases, new_owner
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.store.scripts import load
@@ -347,7 +346,7 @@ from leasing import candidate
 async def main():
     store = Store(sys.argv[1])
     await store.check()
-    leases = Leases(store, new_owner(), load_weight=1.0)
+    leases = Leases(store, new_owner())
     for n in range(3):
         await leases.acquire("h100", leases.new_id(), [candidate()])
     print(leases.owner, flush=True)
@@ -361,7 +360,7 @@ async def test_a_killed_process_loses_its_leases_within_five_seconds_and_nobody_
     store = Store(embedded.url, timeout=5.0)
     await store.check()
     await store.call("FLUSHALL")
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
+    leases = Leases(store, new_owner(), fresh=True)
     mine = await take(leases)
     heart = asyncio.ensure_future(leases.beat_forever())
     command = [sys.executable, "-c", HOLDER, embedded.url]

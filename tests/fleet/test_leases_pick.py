@@ -30,6 +30,7 @@ def situations(draw: st.DrawFn) -> list[tuple[Candidate, int, int]]:
         one = candidate(
             f"worker {n}",
             score=draw(SCORE),
+            lift=draw(st.just(0.0) | SCORE),
             work=draw(AMOUNT),
             limit=limit,
             seats=draw(st.integers(0, 4)),
@@ -47,8 +48,10 @@ def candidate_like(one: Candidate, name: str) -> Candidate:
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(situation=situations())
-async def test_lua_and_python_pick_the_same(store: Store, situation: list[tuple[Candidate, int, int]]) -> None:
+@given(situation=situations(), weight=st.sampled_from([0.0, 0.1, 1.0]) | st.floats(0, 1e3))
+async def test_lua_and_python_pick_the_same(
+    store: Store, situation: list[tuple[Candidate, int, int]], weight: float
+) -> None:
     await store.call("FLUSHALL")
     candidates = [one for one, _, _ in situation]
     leased, counts = [work for _, work, _ in situation], [count for _, _, count in situation]
@@ -57,8 +60,8 @@ async def test_lua_and_python_pick_the_same(store: Store, situation: list[tuple[
         pairs = itertools.chain.from_iterable(zip(slots, values, strict=True))
         await store.call("HSET", f"gw:{{{BACKEND}}}:{key}", *pairs)
     leases = replica(store, Clock(), fresh=True)
-    grant = await leases.acquire(BACKEND, leases.new_id(), candidates)
-    assert grant.index == pick(candidates, leased, counts)
+    grant = await leases.acquire(BACKEND, leases.new_id(), candidates, weight)
+    assert grant.index == pick(candidates, leased, counts, weight)
     assert grant.leased == tuple(leased)
     assert grant.counts == tuple(counts)
     if grant.index is not None:

@@ -31,7 +31,6 @@ from gateway.money.budgets import Budgets
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from loadtests.stack import free_port
@@ -139,7 +138,7 @@ async def world_on(server: Embedded, second: Embedded | None, folder: Path) -> A
             store = Store(gate.url, timeout=TIMEOUT)
             await store.check()
             stack.push_async_callback(store.aclose)
-            leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=server.fresh, store_ms=made.store_ms)
+            leases = Leases(store, new_owner(), fresh=server.fresh, store_ms=made.store_ms)
             lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
             view = View(store, leases, lessons, lambda: POLICY, Circuits())
             admission = Admission(leases, Budgets(store), lambda view=view: view.current)  # type: ignore[misc]

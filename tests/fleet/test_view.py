@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
@@ -7,14 +9,13 @@ from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View, mean_work
 from gateway.model import Policy, Scrape
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
-from gateway.routing.pickers import LOAD_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
 from tests.worlds import policy, state, upstream
 
 
 def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
-    leases = Leases(store, new_owner(), load_weight=LOAD_WEIGHT, fresh=True)
+    leases = Leases(store, new_owner(), fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     return View(store, leases, lessons, lambda: made, Circuits()), leases
 
@@ -90,3 +91,15 @@ def test_work_of_a_stranger_is_the_mean_of_ours_or_a_seats_share() -> None:
     worker = upstream("w", "gpu", limit=1000, seats=10)
     assert mean_work(state(worker)) == 100
     assert mean_work(state(worker, leased=90, inflight=3)) == 30
+
+
+def test_a_snapshot_tells_how_attempts_went(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    for _ in range(3):
+        view.tries.answered("w1", "m", view.now())
+    view.tries.failed("w1", view.now())
+    view.rebuild()
+    seen = view.current.states
+    assert seen["w1"].errors == pytest.approx(0.25)
+    assert seen["w1"].warm == {"m"}
+    assert (seen["w2"].errors, seen["w2"].warm) == (None, frozenset())

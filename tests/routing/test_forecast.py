@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -31,7 +32,7 @@ def candidates() -> tuple[Candidate, Candidate]:
 
 
 def test_an_idle_worker_needs_a_step_for_each_token_and_its_prompt_before() -> None:
-    said = forecast(candidates()[0], ASKED, 0, PRIOR)
+    said = forecast(candidates()[0], 1, 0, PRIOR)
     each = (8 + 0.06 + 0.04 * PRIOR.prompt / PRIOR.output) / 1000
     assert (said.prompt, said.output) == (1000, 100)
     assert said.each == pytest.approx(each)
@@ -42,32 +43,32 @@ def test_an_idle_worker_needs_a_step_for_each_token_and_its_prompt_before() -> N
 
 
 def test_a_busy_worker_is_slower() -> None:
-    idle, busy = (forecast(candidates()[0], ASKED, inflight, PRIOR) for inflight in (0, 60))
+    idle, busy = (forecast(candidates()[0], 1, inflight, PRIOR) for inflight in (0, 60))
     assert idle.first < busy.first
     assert idle.total < busy.total
 
 
 def test_a_bought_api_is_priced_by_its_list_and_assumed_to_take_its_usual_time() -> None:
     one = candidates()[1]
-    said = forecast(one, ASKED, 500, PRIOR)
+    said = forecast(one, 1, 500, PRIOR)
     assert (said.first, said.each, said.price) == (MANAGED_FIRST_SECONDS, MANAGED_EACH_SECONDS, one.price)
 
 
 def test_choices_are_written_side_by_side() -> None:
-    one, four = request(max_tokens=100), request(max_tokens=100, n=4)
-    worker = candidates()[0]
-    assert forecast(worker, four, 0, PRIOR).output == 400
-    assert forecast(worker, four, 0, PRIOR).total < 2 * forecast(worker, one, 0, PRIOR).total
+    one = candidates()[0]
+    four = decide(replace(ASKED, n=4), board(), Random(1)).primary[0].candidates[0]
+    assert forecast(four, 4, 0, PRIOR).output == 400
+    assert forecast(four, 4, 0, PRIOR).total < 2 * forecast(one, 1, 0, PRIOR).total
 
 
 def test_the_pace_finds_a_worker_that_is_three_times_slower_than_assumed() -> None:
     worker, pace, rng = candidates()[0], Pace(), Random(1)
-    truth = forecast(worker, ASKED, 8, PRIOR)
+    truth = forecast(worker, 1, 8, PRIOR)
     for _ in range(200):
-        said = forecast(worker, ASKED, 8, PRIOR, pace)
+        said = forecast(worker, 1, 8, PRIOR, pace)
         noise = rng.lognormvariate(0, 0.2)
         pace = correct(pace, said, 3 * truth.first * noise, 3 * truth.each * noise)
-    said = forecast(worker, ASKED, 8, PRIOR, pace)
+    said = forecast(worker, 1, 8, PRIOR, pace)
     assert said.first == pytest.approx(3 * truth.first, rel=0.25)
     assert said.total == pytest.approx(3 * truth.total, rel=0.25)
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Match, Policy, Reading, Slo, Snapshot, UpstreamState
+from gateway.model import CLASSES, Match, Policy, Reading, Slo, Snapshot, UpstreamState
 from gateway.routing.board import Board
-from gateway.routing.candidates import CLASS_SHARE
 from gateway.routing.decide import decide
 from gateway.routing.guard import base_us, guard, limit_on, scale_bounds
 from gateway.routing.learn import PRIOR
@@ -107,7 +106,7 @@ def test_decide_holds_learned_rules_to_the_learned_limit_and_fixed_ones_to_the_f
         return {one.upstream.name: one.limit for one in decision.primary[0].candidates}
 
     assert limits("interactive") == {one.name: limit_on(one, CHAT, PRIOR, 0.5, None) for one in GPU[:2]}
-    assert limits("batch") == {one.name: int(one.limit * CLASS_SHARE["batch"]) for one in GPU[:2]}
+    assert limits("batch") == {one.name: int(one.limit * CLASSES["batch"].share) for one in GPU[:2]}
 
 
 def test_memory_that_a_worker_tells_bounds_its_limit() -> None:

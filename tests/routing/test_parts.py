@@ -1,4 +1,4 @@
-"""Table tests of the small units: estimate, filters, scorers, fields, order."""
+"""Table tests of the small units: estimate, fields, order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from gateway.routing.estimate import (
     work_on,
 )
 from gateway.routing.fields import NEUTRAL, action, changes_something
-from gateway.routing.filters import CALL, STANDING, Standing, call_drop, standing_drop
 from gateway.routing.order import order, spill_reason, why_full
-from gateway.routing.scorers import SCORERS, cheapness, score
-from tests.worlds import PRICE, ZONES, board, policy, reading, request, rule, state, upstream
+from tests.worlds import PRICE, board, policy, reading, request, rule, state, upstream
 
 WORKER, API = upstream("w", "gpu"), upstream("a", "api")
 SERVED = policy().models["m"].served_by
@@ -71,55 +69,6 @@ def test_the_amortised_price_is_work_at_the_workers_hourly_rate() -> None:
     one = amortised_price(upstream("w", "gpu", seats=128), speed, usage)
     assert one == pytest.approx(0.0585 / 3600 * 2.0)
     assert amortised_price(upstream("w", "gpu", usd_per_hour=None), speed, usage) is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [({}, None), ({"out": "down"}, "health")],
-)
-def test_standing_filters(changes: dict[str, Any], reason: str | None) -> None:
-    assert standing_drop(Standing(request().residency, ZONES, request().endpoint), state(WORKER, **changes)) == reason
-
-
-def test_who_does_not_speak_an_endpoint_is_dropped_up_or_down() -> None:
-    standing = Standing(request().residency, ZONES, "messages")
-    assert standing_drop(standing, state(API)) == standing_drop(standing, state(API, out="down")) == "capability"
-    assert standing_drop(standing, state(WORKER)) is None
-
-
-def test_residency_is_the_first_filter() -> None:
-    assert next(name for name, _ in STANDING) == "residency"
-    assert {name for name, _ in CALL} == {"max_cost", "fields"}
-
-
-@pytest.mark.parametrize(
-    ("asked", "told", "target", "reason"),
-    [
-        ({}, {}, API, None),
-        ({"max_cost": 0.0}, {}, API, "max_cost"),
-        ({"max_cost": 0.0}, {}, WORKER, None),
-        ({"fields": ("store",)}, {}, API, "fields"),
-        ({"fields": ("store",)}, {}, WORKER, None),
-        ({"fields": ("store",)}, {"on_fields": {"store": "refuse"}}, WORKER, "fields"),
-        ({"fields": ("store",)}, {"on_fields": {"store": "remove"}}, API, None),
-    ],
-)
-def test_call_filters(asked: dict[str, Any], told: dict[str, Any], target: Any, reason: str | None) -> None:
-    served = next(s for s in SERVED if s.backend == target.backend)
-    assert call_drop(rule(**told), request(**asked), target.kind, served) == reason
-
-
-def test_every_scorer_stays_between_0_and_1() -> None:
-    for served in SERVED:
-        for _, _, scorer in SCORERS:
-            assert 0 <= scorer(estimate(request(), served), state(WORKER)) <= 1
-
-
-def test_the_cheaper_scores_better_and_our_own_best() -> None:
-    local, managed = SERVED
-    short, long = (estimate(request(max_tokens=tokens), managed) for tokens in (10, 200))
-    assert cheapness(estimate(request(), local), state(WORKER)) == 1
-    assert 1 > score(short, state(API)) > score(long, state(API))
 
 
 @pytest.mark.parametrize(

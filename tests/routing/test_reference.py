@@ -12,12 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.model import Candidate, Demand, GenRequest, Group, Match, Rule, Snapshot, Spill, Tenant, Upstream
+from gateway.model import (
+    Candidate,
+    Demand,
+    Estimate,
+    GenRequest,
+    Group,
+    Match,
+    Rule,
+    Snapshot,
+    Spill,
+    Tenant,
+    Threshold,
+    Upstream,
+)
 from gateway.routing.board import Board
-from gateway.routing.candidates import CLASS_SHARE
 from gateway.routing.capability import spoken
 from gateway.routing.decide import decide
-from gateway.routing.estimate import expected_price, price_ceiling, work_on
+from gateway.routing.estimate import expected_price, output_tokens, price_ceiling, prompt_tokens, work_on
 from gateway.routing.fields import action
 from gateway.routing.learn import Learned
 from gateway.routing.residency import allows, strictest
@@ -78,6 +90,9 @@ conditions = st.fixed_dictionaries(
 )
 
 
+QUIET = Threshold("load", above=False, inclusive=True, value=0.001)
+
+
 @st.composite
 def boards(draw: st.DrawFn) -> Board:
     """Two models, several rules, upstreams of all conditions."""
@@ -91,6 +106,7 @@ def boards(draw: st.DrawFn) -> Board:
         fallback=st.just(()) | backends,
         residency=_NO_DEMAND | demands,
         on_fields=st.sampled_from([{}, {"store": "pass"}, {"store": "refuse", "n": "refuse"}]),
+        filters=st.sampled_from([(), (QUIET,)]),
     )
     rules = [replace(one, name=f"r{number}") for number, one in enumerate(draw(st.lists(told, max_size=4)))]
     model = made.models["m"]
@@ -121,25 +137,32 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
     demand = strictest(wanted, chosen.residency)
     served_by = {served.backend: served for served in model.served_by}
 
+    empty: list[Any] = []
+
     def groups(backends: tuple[str, ...], outcome: str | None, reason: str) -> list[Any]:
         made = []
         for backend in backends:
-            rows = {}
+            rows, loaded = {}, drops["load"]
             for one in policy.backends[backend]:
                 why = dropped(one, asked, board, chosen, demand, failed) if backend in served_by else "capability"
                 if why is None:
-                    rows[one.name] = row(one, asked, board)
+                    rows[one.name] = row(one, asked, board, chosen)
                 else:
                     drops[why] += 1
             ours = policy.backends[backend][0].kind == "local"
             words = (outcome, reason) if outcome else ("local", reason) if ours else ("managed", "rule")
             made += [(backend, *words, rows)] if rows else []
+            if drops["load"] > loaded and not rows:
+                empty.append((backend, *words, rows))
         return made
 
     spill = chosen.spill.backends if chosen.spill else ()
     primary = groups(chosen.backends, None, "residency" if demand else "local_has_room")
     if primary:
         overflow = groups(spill, "spilled", "slo_limit")
+    elif drops["load"]:
+        overflow = groups(spill, "spilled", "slo_limit")
+        primary = [empty[0]]
     elif drops["health"] or drops["failed_before"]:
         overflow = groups(chosen.fallback, "fallback", "no_healthy_worker")
     else:
@@ -180,6 +203,9 @@ def dropped(
         return "capability"
     if board.snapshot.states[one.name].out:
         return "health"
+    now = board.snapshot.states[one.name]
+    if chosen.filters and now.outside / (now.limit or one.limit) > QUIET.value:
+        return "load"
     if one.name in failed:
         return "failed_before"
     if one.kind == "managed" and asked.max_cost is not None and (ceiling is None or ceiling > asked.max_cost):
@@ -189,19 +215,19 @@ def dropped(
     return None
 
 
-def row(one: Upstream, asked: GenRequest, board: Board) -> Candidate:
+def row(one: Upstream, asked: GenRequest, board: Board, chosen: Rule) -> Candidate:
     model, now = board.policy.models[asked.model], board.snapshot.states[one.name]
     served = next(served for served in model.served_by if served.backend == one.backend)
     learned = board.known(model.name)
     limit = now.limit or one.limit
     if one.kind == "local":
-        limit = max(1, int(limit * CLASS_SHARE[asked.priority]))
+        limit = max(1, int(limit * chosen.classes[asked.priority].share))
     price = served.price and expected_price(served.price, asked, learned)
     most = served.price and price_ceiling(served.price, asked)
     work = min(limit, work_on(one, asked, learned))
-    score = 1.0 if price is None else 0.001 / (0.001 + price)
     most = price if most is None else most
-    return Candidate(one, served, score, work, limit, one.seats, now.outside, now.life, price, most)
+    ask = Estimate(prompt_tokens(asked, learned), output_tokens(asked, learned), price, most)
+    return Candidate(one, served, 0.0, work, limit, one.seats, now.outside, now.life, ask)
 
 
 def actually(

@@ -116,7 +116,7 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
 
 MESSAGES = Endpoint(
     name="messages",
-    prompt=("messages", "system", "tools"),
+    prompt=("system", "messages", "tools"),
     media=words("image", "document", "file", "container_upload"),
     caps=("max_tokens",),
     needs=("max_tokens",),

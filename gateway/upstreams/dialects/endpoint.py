@@ -19,7 +19,8 @@ class Endpoint:
 
     name: EndpointName
     prompt: tuple[str, ...]
-    """Body fields that the model reads: their bytes stand for the prompt's tokens. None: no model reads it."""
+    """Body fields that the model reads, about in the order in which it does: their bytes stand for the prompt's tokens.
+    None: no model reads it."""
     ids: str | None = None
     """The one of them that may hold token ids instead of text."""
     media: re.Pattern[bytes]

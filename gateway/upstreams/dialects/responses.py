@@ -88,7 +88,7 @@ def _usage(found: _Usage | None) -> Usage | None:
 
 RESPONSES = Endpoint(
     name="responses",
-    prompt=("input", "instructions", "tools", "text"),
+    prompt=("instructions", "input", "tools", "text"),
     media=words("input_image", "input_file", "input_audio", "image_url", "image_generation"),
     caps=("max_output_tokens",),
     # The API keeps every response unless told not to, and what it keeps could not be asked for here.

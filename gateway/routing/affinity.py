@@ -1,0 +1,121 @@
+"""Affinity: the upstream that has served prompts beginning alike, or the same session, found by hashing alone.
+
+Consistent hashing with bounded load (Mirrokni, Thorup, Zadimoghaddam 2018): a key belongs to the first upstream after
+it on a ring of hashed names, unless that one carries more than BOUND times the mean load; then to the next. Names and
+keys hash alike in every process, so replicas agree without talking, as far as their snapshots do. Pure.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from statistics import fmean
+from struct import Struct
+from typing import NamedTuple
+
+from gateway.model import UpstreamState
+
+PREFIX_BYTES = 1024
+"""How much of a prompt's beginning is hashed: about 256 tokens, 16 blocks of vLLM's prefix cache. A cache that holds
+less of a prompt than that saves some 10 ms."""
+BLOCK_BYTES = 64
+"""A shorter prompt is cut to whole blocks of this size, about 16 tokens: caches hold no parts of them."""
+POINTS = 32
+"""Places of each upstream on the ring: shares then differ by about a sixth (1 / sqrt(32))."""
+PLACES = 2
+"""Of a key: its owner, and the next on the ring, which all replicas agree on for when the owner has no room."""
+BOUND = 1.25
+"""Times the mean load of the pool that an owner may carry."""
+QUIET = 0.25
+"""Below this share of its limit an upstream is never passed over: what differs is noise."""
+_KEY_BYTES = 8
+_DIGEST = Struct(">8Q")
+"""One digest of blake2b is eight points."""
+
+
+def key_of(data: bytes) -> int:
+    """64 bits, the same in every process and on every machine."""
+    return int.from_bytes(blake2b(data, digest_size=_KEY_BYTES).digest())
+
+
+def session_key(tenant: str, session: str) -> int:
+    """Sessions of two tenants that are called alike are two sessions."""
+    return key_of(f"{tenant}\0{session}".encode())
+
+
+def prefix_key(pieces: Iterable[bytes | memoryview]) -> int | None:
+    """Of the prompt whose text these pieces are, in order; None where it has not one whole block."""
+    begin = bytearray()
+    for piece in pieces:
+        begin += piece[: PREFIX_BYTES - len(begin)]
+    whole = len(begin) - len(begin) % BLOCK_BYTES
+    return key_of(bytes(begin[:whole])) if whole else None
+
+
+class Ring(NamedTuple):
+    """`points` in ascending order; `names[owners[i]]` holds `points[i]`."""
+
+    points: array[int]
+    owners: array[int]
+    names: tuple[str, ...]
+
+
+@lru_cache(maxsize=64)
+def ring_of(names: tuple[str, ...]) -> Ring:
+    """Remembered, because it depends on the policy alone and a thousand names take some 20 ms."""
+    placed = {point: owner for owner, name in enumerate(names) for point in _points(name)}
+    points = sorted(placed)
+    return Ring(array("Q", points), array("L", [placed[point] for point in points]), names)
+
+
+def _points(name: str) -> tuple[int, ...]:
+    digests = (
+        blake2b(name.encode(), salt=part.to_bytes(2)).digest() for part in range(POINTS * _KEY_BYTES // _DIGEST.size)
+    )
+    return tuple(point for digest in digests for point in _DIGEST.unpack(digest))
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """One pool on the ring of its backend. `most` is the load above which a member is passed over."""
+
+    ring: Ring
+    members: Mapping[str, UpstreamState]
+    most: float
+
+
+def circle_of(names: tuple[str, ...], states: Sequence[UpstreamState]) -> Circle:
+    """`names` are all of the backend, `states` those of them that may take part now."""
+    mean = fmean(share(state) for state in states) if states else 0.0
+    return Circle(ring_of(names), {state.upstream.name: state for state in states}, max(QUIET, BOUND * mean))
+
+
+def share(state: UpstreamState) -> float:
+    """Load as the snapshot has it, as a share of the limit; above 1 where there is more than fits."""
+    limit = state.upstream.limit if state.limit is None else state.limit
+    return (state.leased + state.outside) / max(1, limit)
+
+
+def owners(circle: Circle, key: int, passes: Callable[[UpstreamState], bool]) -> list[UpstreamState]:
+    """At most PLACES members for `key`, its owner first; of those for which `passes` holds."""
+    ring, members = circle.ring, circle.members
+    begin, size = bisect(ring.points, key), len(ring.points)
+    found: list[UpstreamState] = []
+    seen: set[int] = set()
+    for step in range(size):
+        owner = ring.owners[(begin + step) % size]
+        if owner in seen:
+            continue
+        seen.add(owner)
+        state = members.get(ring.names[owner])
+        if state is not None and share(state) <= circle.most and passes(state):
+            found.append(state)
+            if len(found) == PLACES:
+                break
+        if len(seen) == len(ring.names):
+            break
+    return found

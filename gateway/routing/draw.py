@@ -1,0 +1,126 @@
+"""Who of a pool is asked: a sample of those that this request leaves in it, and the group that they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+from gateway.model import GenRequest, Group, Outcome, Reason, UpstreamState
+from gateway.routing.affinity import owners, session_key
+from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.candidates import Candidates, class_share
+from gateway.routing.estimate import estimate
+from gateway.routing.filters import call_drop
+from gateway.routing.forecast import AS_ASSUMED
+from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, sample
+from gateway.routing.scene import Scene
+from gateway.routing.terms import cheapest
+from gateway.routing.thresholds import forecast_break
+
+
+class Draw(NamedTuple):
+    """One request that is being decided; `excluded` names upstreams that already failed it."""
+
+    request: GenRequest
+    board: Board
+    plan: Plan
+    rng: Random
+    excluded: frozenset[str]
+
+    def left(self, pool: Pool) -> Pool:
+        """What is left of `pool` for this very request: without those that failed it before or that its filters leave
+        out, and empty where a call filter drops the backend. Who leaves is counted in its drops."""
+        if self.excluded:
+            fresh = tuple(state for state in pool.states if state.upstream.name not in self.excluded)
+            pool = without(pool, fresh, "failed_before")
+        why = call_drop(self.plan.rule, self.request, pool.kind, pool.served)
+        if why is not None:
+            return without(pool, (), why)
+        return self._foreseen(pool) if self.plan.terms.foresees else pool
+
+    def _foreseen(self, pool: Pool) -> Pool:
+        """Looks at as many, in random order, as it takes to find a whole sample that breaks no threshold: all of them
+        where there are not so many."""
+        basics, found, drops = self._basics(pool), list[UpstreamState](), dict(pool.drops)
+        for state in dealt(pool.states, self.rng):
+            why = forecast_break(self.plan.terms.foresees, basics, state)
+            if why is not None:
+                drops[why] = drops.get(why, 0) + 1
+            else:
+                found.append(state)
+                if len(found) == MAX_SAMPLED:
+                    break
+        return replace(pool, states=tuple(found), drops=drops)
+
+    def group(self, pool: Pool, outcome: Outcome, reason: Reason) -> Group:
+        terms, learned, share = self.plan.terms, self.board.known(self.plan.model.name), self.share(pool)
+        scoring = terms.scoring
+        if terms.plain:
+            candidates = Candidates(self.request, pool.served, sample(pool.states, self.rng), learned, share)
+        else:
+            scene = self.scene(pool)
+            states = drawn(pool, self.rng, scene)
+            lifted = lifts(terms.picker, len(states), scoring.total, self.rng)
+            candidates = Candidates(self.request, pool.served, states, learned, share, scene, scoring.static, lifted)
+        return Group(pool.backend, outcome, reason, candidates, scoring.load)
+
+    def share(self, pool: Pool) -> float:
+        """What of its upstreams' limits the request's class may fill."""
+        return class_share(pool.kind, self.plan.rule.classes[self.request.priority].share)
+
+    def scene(self, pool: Pool) -> Scene:
+        """What scorers look at, with those that the session and the prompt's beginning belong to, where they ask."""
+        basics, terms, request, circle = self._basics(pool), self.plan.terms, self.request, pool.circle
+        if circle is None or not pool.states:
+            return basics
+
+        def passes(state: UpstreamState) -> bool:
+            return state.upstream.name not in self.excluded and (
+                not terms.foresees or forecast_break(terms.foresees, basics, state) is None
+            )
+
+        key = request.prefix if request.session is None else session_key(request.tenant.name, request.session)
+        session = owners(circle, key, passes) if terms.session and key is not None else []
+        prefix = owners(circle, request.prefix, passes) if terms.prefix and request.prefix is not None else []
+        return basics._replace(session=names(session), prefix=names(prefix)) if session or prefix else basics
+
+    def _basics(self, pool: Pool) -> Scene:
+        """All that does not depend on the ring."""
+        request, board, plan = self.request, self.board, self.plan
+        model, learned = plan.model.name, board.known(plan.model.name)
+        ask = estimate(request, pool.served, learned)
+        return Scene(
+            ask=ask,
+            model=model,
+            learned=learned,
+            n=request.n,
+            pace=board.paces.get((pool.backend, model), AS_ASSUMED),
+            share=self.share(pool),
+            ttft=plan.rule.slo.ttft,
+            bought=cheapest(plan.terms.prices, ask.input_tokens, ask.output_tokens),
+            since=board.since(plan.rule),
+            near=board.near(),
+        )
+
+
+def drawn(pool: Pool, rng: Random, scene: Scene) -> list[UpstreamState]:
+    """A sample of `pool` in which those that something belongs to have a place: owners before the others, who are next
+    on their ring behind them."""
+    states = sample(pool.states, rng)
+    if pool.circle is None or not (scene.session or scene.prefix):
+        return states
+    first = dict.fromkeys((*scene.session[:1], *scene.prefix[:1]))
+    last = dict.fromkeys(name for name in (*scene.session[1:], *scene.prefix[1:]) if name not in first)
+    others = [state for state in states if state.upstream.name not in first and state.upstream.name not in last]
+    members, room = pool.circle.members, MAX_SAMPLED - len(first) - len(last)
+    return [*(members[name] for name in first), *others[:room], *(members[name] for name in last)]
+
+
+def names(states: list[UpstreamState]) -> tuple[str, ...]:
+    return tuple([state.upstream.name for state in states])
+
+
+def without(pool: Pool, left: tuple[UpstreamState, ...], why: str) -> Pool:
+    gone = len(pool.states) - len(left)
+    return replace(pool, states=left, drops={**pool.drops, why: pool.drops.get(why, 0) + gone}) if gone else pool
