@@ -83,7 +83,7 @@ class Play:
         states = {name: self._state(name, now) for name in self.policy.upstreams}
         scales, rules = dict(self.teacher.scales), self.teacher.rules(now)
         snapshot = Snapshot(self.epoch + now, states, scales=scales, rules=rules, learned=dict(self.teacher.lengths))
-        self.board = Board(self.policy, snapshot)
+        self.board = Board(self.policy, snapshot, paces=dict(self.teacher.paces))
         self.loop.call_at(now + SAMPLE_SECONDS, self._look, number + 1)
 
     def _state(self, name: str, now: float) -> UpstreamState:
@@ -126,16 +126,18 @@ class Play:
     async def _send(self, wish: Wish, decision: Decision, lease: Lease) -> Ended:
         ended = self._asked(wish, decision.rule.slo)
         upstream, price = lease.candidate.upstream, lease.candidate.served.price
+        began, said = self.loop.time(), self.teacher.forecast(self.board, wish, lease)
         if upstream.kind == "managed":
             first = await self._buy(wish, APIS.get(upstream.backend, Api()))
         else:
             first = await self._compute(wish, decision, lease)
-        self.teacher.finished(wish)
+        now, pool = self.loop.time(), (upstream.backend, wish.request.model)
+        self.teacher.finished(wish, pool, said, first - began, now - began)
         paid = 0.0 if price is None else price_of(price, wish.ask.prompt, wish.ask.output)
         if lease.reservation is not None:
             self.purse.settle(lease.reservation, paid)
-        done = self.loop.time() - wish.ask.at
-        return ended._replace(upstream=upstream, first=first - wish.ask.at, done=done, paid=paid)
+        arrived = wish.ask.at
+        return ended._replace(upstream=upstream, first=first - arrived, done=now - arrived, paid=paid)
 
     async def _buy(self, wish: Wish, api: Api) -> float:
         """When the first token came."""
@@ -146,7 +148,7 @@ class Play:
     async def _compute(self, wish: Wish, decision: Decision, lease: Lease) -> float:
         """The same on a worker of ours, whose limit learns from it; the prompt's work is given back at that moment."""
         now, request, board = self.loop.time(), wish.request, self.board
-        upstream, known = lease.candidate.upstream, board.known(request.model)
+        upstream = lease.candidate.upstream
         job = Job(wish.ask.prompt, wish.ask.output, now)
         guard = board.guard(upstream.backend, request.model) if decision.rule.learned else None
         ballot = None if guard is None else Ballot(self.teacher, board, wish, lease, job, guard)
@@ -155,7 +157,9 @@ class Play:
 
         def first() -> None:
             if request.stream:
-                self.admission.shrink(lease, min(lease.candidate.work, work_left(upstream, request, known)))
+                self.admission.shrink(
+                    lease, min(lease.candidate.work, work_left(upstream, lease.candidate.ask.output_tokens))
+                )
 
         done: asyncio.Future[None] = self.loop.create_future()
         self._sent[job] = Sent(first, done)

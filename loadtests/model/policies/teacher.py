@@ -10,6 +10,7 @@ from gateway.fleet.lessons import RULE_SECONDS
 from gateway.model import Learned, Lease, PoolKey
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
+from gateway.routing.forecast import Forecast, Pace, correct, forecast
 from gateway.routing.guard import Guard
 from gateway.routing.learn import PRIOR, learn
 from gateway.routing.limit import Admitted, clamp, factor
@@ -26,6 +27,7 @@ class Teacher:
 
     scales: dict[PoolKey, float] = field(default_factory=dict)
     lengths: dict[str, Learned] = field(default_factory=dict)
+    paces: dict[PoolKey, Pace] = field(default_factory=dict)
     _came: defaultdict[PoolKey, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
 
     def came(self, pool: PoolKey, rule: str, now: float) -> None:
@@ -38,9 +40,22 @@ class Teacher:
             for pool, names in self._came.items()
         }
 
-    def finished(self, wish: Wish) -> None:
-        known = self.lengths.get(wish.request.model, PRIOR)
-        self.lengths[wish.request.model] = learn(known, wish.ask.text, wish.ask.prompt, wish.ask.output)
+    def forecast(self, board: Board, wish: Wish, lease: Lease) -> Forecast:
+        """What was to be expected when the lease was taken."""
+        upstream, model = lease.candidate.upstream, wish.request.model
+        inflight, pace = (
+            board.snapshot.states[upstream.name].inflight,
+            self.paces.get((upstream.backend, model), Pace()),
+        )
+        return forecast(lease.candidate, wish.request.n, inflight, board.known(model), pace)
+
+    def finished(self, wish: Wish, pool: PoolKey, said: Forecast, first: float, done: float) -> None:
+        """`first` and `done`: seconds from when it was sent to its first token and to its last."""
+        ask, known = wish.ask, self.lengths.get(wish.request.model, PRIOR)
+        self.lengths[wish.request.model] = learn(known, ask.text, ask.prompt, ask.output)
+        if wish.request.stream:
+            each = (done - first) / (ask.output - 1) if ask.output > 1 else None
+            self.paces[pool] = correct(self.paces.get(pool, Pace()), said, first, each)
 
 
 @dataclass(slots=True)

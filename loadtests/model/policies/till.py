@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.fleet.leases import Grant
-from gateway.model import Candidate, Reservation
+from gateway.model import LOAD_WEIGHT, Candidate, Reservation
 from gateway.routing.pickers import pick
 
 _BUCKETS = 61
@@ -32,10 +32,12 @@ class Shelf:
     def new_id(self) -> str:
         return str(next(self._ids))
 
-    async def acquire(self, _backend: str, lease_id: str, candidates: Sequence[Candidate]) -> Grant:
+    async def acquire(
+        self, _backend: str, lease_id: str, candidates: Sequence[Candidate], load_weight: float = LOAD_WEIGHT
+    ) -> Grant:
         names = [one.upstream.name for one in candidates]
         leased, counts = tuple(self.work[name] for name in names), tuple(self.counts[name] for name in names)
-        index = pick(candidates, leased, counts)
+        index = pick(candidates, leased, counts, load_weight)
         if index is not None:
             work = min(candidates[index].work, candidates[index].limit)
             self._held[lease_id] = (names[index], work)
