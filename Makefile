@@ -4,15 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-<<<<<<< HEAD
-.PHONY: help run install test lint format load fuzz bench soak engine-test limit-model policy-model lock clean
-=======
-.PHONY: help run install test lint format load fuzz bench soak reload-test engine-test limit-model lock clean
->>>>>>> main
+.PHONY: help run install test lint format load fuzz bench soak reload-test prove-residency engine-test limit-model policy-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # One stamp per lock file: a changed lock re-installs, an unchanged one costs nothing.
 $(VENV)/.%: requirements/%.txt pyproject.toml
@@ -51,6 +47,9 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
+
+prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000) over sockets: none may go where it must not; OUT=page.md
+	@exec $(BIN)/python -m loadtests.residency --count $(or $(COUNT),1000000) --http $(or $(HTTP),10000) $(if $(OUT),--out $(OUT))
 
 reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
 	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)

@@ -12,6 +12,10 @@ from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.admission import Admission
+from gateway.audit.chain import Chain
+from gateway.audit.journal import Journal
+from gateway.audit.place import audit_key, open_place
+from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin
 from gateway.edge.calibration import Calibration
@@ -72,10 +76,11 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     admission = Admission(leases, budgets, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
+    journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     versions = Versions(store, owner, live, None if key is None else Seal(key), lambda: services.shadow.tally.row())
     services = Services(
-        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions
+        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
     )
     watch(services, store)
     if key is None:
@@ -95,7 +100,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             with suppress(StoreFault):
                 await versions.sync()
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run)
+            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run, sealer.run)
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
@@ -110,6 +115,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:
+    """What writes down flagged requests, and what seals it. Raises StartupFault where there is no place for it."""
+    folder = settings.audit_dir or settings.data_dir / "audit"
+    key, place = audit_key(settings.audit_key.get_secret_value(), settings.data_dir), open_place(folder)
+    entries, seals = (Chain(key, folder, f"{kind}-{owner}") for kind in ("chain", "seals"))
+    return Journal(entries, telemetry.count_audit), Sealer(key, place, entries, seals, store)
 
 
 def pools(live: LivePolicy) -> frozenset[PoolKey]:

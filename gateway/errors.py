@@ -21,6 +21,7 @@
       FleetSaturated          429 fleet_saturated       always with Retry-After
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
+      AuditUnavailable        503 audit_unavailable     always with Retry-After
       DeadlineExceeded        504 deadline_exceeded
     UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
       ConnectFailed                    no byte of the request left this machine
@@ -142,6 +143,10 @@ class UpstreamFailed(GatewayError):
 
 class NoCapacity(GatewayError):
     status, code = 503, "no_capacity"
+
+
+class AuditUnavailable(GatewayError):
+    status, code = 503, "audit_unavailable"
 
 
 class DeadlineExceeded(GatewayError):

@@ -447,6 +447,8 @@ class GenRequest:
     """`X-Gateway-Session`."""
     prefix: int | None = None
     """A hash of the prompt's first blocks; None where no rule asks for it."""
+    demanded_by: tuple[str, ...] = ()
+    """Where the caller's own part of `residency` was said: `header`, `metadata`."""
 
 
 class Estimate(NamedTuple):

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     zone: str | None = Field(None, description="Where this gateway is: a zone of the policy; unset is unknown.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset starts the embedded Valkey.")
     data_dir: Path = Field(Path(".gateway"), description="Where the embedded Valkey keeps its socket and files.")
+    audit_key: SecretStr = Field(SecretStr(""), description="Key of the audit's MACs; empty keeps one in data_dir.")
+    audit_dir: Path | None = Field(None, description="Where the audit is written; unset: audit/ in data_dir.")
     key_pepper: SecretStr = Field(SecretStr(""), description="Pepper of the keyed hashes in tenants.yaml.")
     policy_key: SecretStr | None = Field(
         None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."

@@ -101,6 +101,7 @@ class Telemetry:
         self.receipts_dropped = Counter(
             "gateway_receipts_dropped", "Receipts that found no room while the store was away."
         )
+        self._audit = Counter("gateway_audit_entries", "Audit entries of flagged requests.", ("what",))
         self.policy_fault = Level(
             "gateway_policy_fault",
             "1 while the folder on disk, or the announced policy, does not compile; the last good one is in force.",
@@ -122,6 +123,9 @@ class Telemetry:
 
     def count_refused(self, status: int) -> None:
         self._refused.inc(str(int(status)))
+
+    def count_audit(self, what: str) -> None:
+        self._audit.inc(what)
 
     def count_attempt(self, upstream: str, result: str) -> None:
         self._attempts.inc(upstream, result)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.policy.cel_names import FIELDS
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
@@ -44,6 +45,18 @@ def test_metrics() -> None:
     listed = named("metrics.md", r"\| `(gateway_\w+)`")
     made = {family.name + ("_total" if family.type == "counter" else "") for family in Telemetry().collect()}
     assert listed == made | set(FLEET_GAUGES)
+
+
+def test_readings_of_conditions() -> None:
+    rows = re.findall(
+        r"^\| (`(?:request|tenant|fleet|backend)[.\[].*?`) \| .* \|$", (DOCS / "policies.md").read_text(), re.M
+    )
+    listed: dict[str, set[str]] = {}
+    for row in rows:
+        root = re.match(r"`(\w+)", row)
+        assert root is not None
+        listed.setdefault(root[1], set()).update(re.findall(r"\.(\w+)", row))
+    assert listed == {root: set(fields) for root, fields in FIELDS.items()}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gateway").rglob("*.lua")), ids=lambda path: path.name)

@@ -18,6 +18,9 @@ def check(context: click.Context, folder: Path, strict: bool) -> None:
     from gateway.model import Policy
     from gateway.policy.cases import load_cases
     from gateway.policy.compile import compile_folder
+    from gateway.policy.folder import read_folder
+    from gateway.policy.residency_checks import residency_warnings
+    from gateway.policy.sources import read_sources
 
     if not folder.is_dir():
         click.echo(f"{folder}: no such folder", err=True)
@@ -34,6 +37,8 @@ def check(context: click.Context, folder: Path, strict: bool) -> None:
         faults += fault.faults
     if policy is None or faults:
         _fail(context, faults)
+    for warning in residency_warnings(read_sources(read_folder(folder))[0]):
+        click.echo(f"warning: {warning}", err=True)
     try:
         compile_folder(folder)
     except PolicyFault as fault:  # only secrets can be wrong now, and this may not be the machine that has them

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
-from gateway.edge.routes import build
+from gateway.edge.routes import build, demanded
 from gateway.errors import FleetSaturated, GatewayError, NotFound
 from gateway.model import Candidate, Decision, GenRequest, Group, Policy, Reading, Snapshot, Tenant, UpstreamState
 from gateway.money.keys import ANYBODY
@@ -22,7 +22,6 @@ from gateway.routing.explained import why_dropped
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.routing.plan import plan_of
-from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import PATHS
 
@@ -79,7 +78,7 @@ def asked_of(policy: Policy, request: RequestIn, endpoint: Endpoint) -> GenReque
     residency = request.headers.get("X-Data-Residency") or headers.get(b"x-data-residency", b"").decode() or None
     call = Call("dry-run", 0.0, request.path, headers, residency, "127.0.0.1")
     body = bodies.decode(json.dumps(request.body).encode(), endpoint)
-    demand = parse_demand(residency, policy.zones)
+    demand = demanded(call, body, policy)
     asked, _ = build(call, tenant_of(policy, request), endpoint, body, demand, policy)
     return asked
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
-from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
 from gateway.routing.affinity import prefix_key
 from gateway.routing.fields import NEUTRAL, changes_something
 from gateway.routing.learn import BYTES_PER_TOKEN
@@ -22,6 +22,7 @@ from gateway.upstreams.dialects.openai import CHAT
 
 STATE_FIELDS = ("previous_response_id", "conversation")
 """State that one upstream holds; refused until it can be routed to its holder."""
+RESIDENCY = "metadata.data_residency"
 MAX_CHOICES = 128
 MAX_PROMPTS = 2048
 MAX_TOKENS = 2**31 - 1
@@ -66,6 +67,8 @@ class Body(NamedTuple):
     text_only: bool
     prompt_bytes: int
     known: tuple[str, ...]
+    residency: str | None = None
+    """`metadata.data_residency`, as the caller wrote it."""
 
     def __repr__(self) -> str:
         return f"Body({len(self.raw)} bytes)"
@@ -161,6 +164,7 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         text_only=not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
         known=() if _KNOWN.isdisjoint(fields) else known(fields),
+        residency=residency(fields) if "metadata" in fields else None,
     )
 
 
@@ -186,6 +190,23 @@ def refuse_state(fields: Mapping[str, Raw]) -> None:
             raise InvalidRequest(f"`{name}` is not supported by this gateway: send the whole conversation", param=name)
     if "background" in fields and _value(fields, "background") is True:
         raise InvalidRequest("`background: true` is not supported by this gateway", param="background")
+
+
+def residency(fields: Mapping[str, Raw]) -> str | None:
+    """What `metadata.data_residency` says; None where it is absent or null. The rest of `metadata` is the upstream's
+    affair. Raises ResidencyUnknown where it is no text: a demand that is not understood is refused."""
+    try:
+        said = _object.decode(fields["metadata"]).get("data_residency")
+    except msgspec.ValidationError:
+        return None  # no object, so there is no such key
+    except msgspec.DecodeError:
+        raise InvalidRequest("`metadata` is not valid JSON", param="metadata") from None
+    if said is None or bytes(said) == b"null":
+        return None
+    try:
+        return _text.decode(said)
+    except msgspec.DecodeError:
+        raise ResidencyUnknown(f"{RESIDENCY}: must be text: `local` or zone names", param=RESIDENCY) from None
 
 
 def known(fields: Mapping[str, Raw]) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
+from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
+    AuditUnavailable,
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
@@ -27,11 +29,12 @@ from gateway.errors import (
     Refused,
     UpstreamFault,
 )
-from gateway.model import Decision, GenRequest, Kind, Lease, Timeouts
+from gateway.model import Decision, Demand, GenRequest, Kind, Lease, Timeouts
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
+from gateway.routing.residency import strictest
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
@@ -50,6 +53,8 @@ class Forward:
         self._policy = board.policy
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
+        self._kept = Demand()
+        """What its last decision demanded of its data."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer takes the short way, which never waits."""
@@ -69,6 +74,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
+            refused_in_audit(self._s, self._request, self._policy, self._account, error)
             reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
@@ -90,6 +96,8 @@ class Forward:
             decision = self._decide(faults)
             lease = await self._admit(decision, faults)
             try:
+                if decision.demand:
+                    self._audit(decision, lease)
                 await self._attempt(decision, lease, wire)
                 return
             except UpstreamFault as fault:
@@ -112,7 +120,7 @@ class Forward:
         if not faults:
             self._books.came(self._policy, decision)
             self._shadow(decision)
-        self._account.decision = decision
+        self._account.decision, self._kept = decision, decision.demand
         return decision
 
     def _shadow(self, answer: Decision | GatewayError) -> None:
@@ -125,9 +133,17 @@ class Forward:
             self._s.shadow.later(candidate, request, answer, self._s.view.current)
 
     def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
-        """The decision as things are now: the policy is the request's own, the snapshot the newest."""
-        excluded = frozenset(name for name, _ in faults)
-        return decide(self._request, self._s.board_of(self._policy), self._s.rng, excluded=excluded)
+        """The decision as things are now: the policy is the request's own, the snapshot the newest.
+
+        Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
+        all the same, and only gets stricter.
+        """
+        excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
+        decision = decide(self._request, board, self._s.rng, excluded=excluded)
+        if self._kept and strictest(decision.demand, self._kept) != decision.demand:
+            bound = replace(self._request, residency=strictest(self._request.residency, self._kept))
+            decision = decide(bound, board, self._s.rng, excluded=excluded)
+        return decision
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
         try:
@@ -150,6 +166,15 @@ class Forward:
             and not passed(self._request.deadline)
             and self._s.retries.take()
         )
+
+    def _audit(self, decision: Decision, lease: Lease) -> None:
+        """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
+        try:
+            self._s.journal.sent(self._request, self._policy, decision, lease)
+        except AuditUnavailable:
+            if lease.reservation is not None:
+                self._s.budgets.settle_later(lease.reservation, 0.0)
+            raise
 
     async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
         """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""

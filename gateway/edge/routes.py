@@ -15,10 +15,11 @@ from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
 from gateway.edge.replies import Receive
 from gateway.edge.services import Services
+from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
 from gateway.routing.plan import may_use
-from gateway.routing.residency import parse_demand
+from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
 
@@ -33,24 +34,33 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     policy = services.policy
     tenant = caller(services, call)  # before the body: a stranger's is not read
     try:
-        residency = parse_demand(call.residency, policy.zones)
+        parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
         board = services.board_for(call, tenant)
         if board.policy is not policy:
             # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
             # that also decides.
             tenant = caller(services, call, board.policy)
-            residency = parse_demand(call.residency, board.policy.zones)
         body = bodies.decode(raw, endpoint)
+        residency = demanded(call, body, board.policy)
         request, fields = build(call, tenant, endpoint, body, residency, board.policy)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, services.policy.version, error))
+        unread_in_audit(services, call, tenant, error)
         raise
     return Forward(services, call, request, fields, board)
 
 
 def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:
     return services.keys.tenant(policy or services.policy, call.headers, call.peer)
+
+
+def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
+    """What the caller asks for, in the header and in the body together. Raises ResidencyUnknown."""
+    residency = parse_demand(call.residency, policy.zones)
+    if body.residency is None:
+        return residency
+    return strictest(residency, parse_demand(body.residency, policy.zones, param=bodies.RESIDENCY))
 
 
 def build(
@@ -81,11 +91,17 @@ def build(
         fields=body.known,
         client_id=call.client_id,
         traceparent=traceparent(call.headers.get(b"traceparent")),
+        demanded_by=spoken_in(call, body) if residency else (),
         headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
         prefix=bodies.prefix(body.fields, endpoint) if policy.affine else None,
     )
     return request, body.fields
+
+
+def spoken_in(call: Call, body: bodies.Body) -> tuple[str, ...]:
+    said = (("header", call.residency), ("metadata", body.residency))
+    return tuple([where for where, demand in said if demand is not None])
 
 
 def router(services: Services) -> APIRouter:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.admission import Admission
+from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.shadow import Shadow
@@ -60,6 +61,7 @@ class Services:
     calibration: Calibration
     siblings: Siblings
     versions: Versions
+    journal: Journal
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     keys: Keys = field(init=False)

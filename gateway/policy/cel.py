@@ -22,6 +22,7 @@ from gateway.policy.match_schema import MAX_EXPRESSION
 from gateway.policy.validate import nearest
 
 _VARIABLE = "__{:x}"
+_HEADER = ("request", "headers")
 _DEEPEST = "is nested deeper than 32 levels: use fewer parentheses or operators in a row, or split the rule"
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _NO_OVERLOAD: Final = re.compile(r"found no matching overload for '(.+?)' applied to '(.*)'")
@@ -62,8 +63,9 @@ class Condition:
         try:
             given = self._given(facts)
             value = self._program.eval(data=given).plain_value()
-        except Exception as error:  # foreign code on the path of every request: no condition may cost an answer
-            value, given = error, {}
+        except Exception:  # foreign code on the path of every request: no condition may cost an answer
+            self._report()
+            return False
         if isinstance(value, bool):
             return value
         if len(given) == len(self._wanted):  # all was known, and yet it failed
@@ -97,6 +99,7 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     """
     _refuse_unreadable(source)
     found = tokens(source)
+    _refuse_reserved(found)
     refuse_costly(found)
     named = list(readings(found, backends))
     variables = {
@@ -110,7 +113,7 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     return Condition(
         source,
         reads=frozenset(_read(one) for one in named),
-        headers=frozenset(one.path[2] for one in named if one.path[1] == "headers"),
+        headers=frozenset(one.path[2] for one in named if one.path[:2] == _HEADER),
         _wanted=tuple(_wanted(name, path, asks) for (path, asks), name in variables.items()),
         _program=program,
     )
@@ -119,21 +122,27 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
 def _refuse_unreadable(source: str) -> None:
     if len(source) > MAX_EXPRESSION:
         raise CelFault(f"is {len(source)} characters long; {MAX_EXPRESSION} are the most", 0)
-    strange = re.search(r"[\ud800-\udfff\x00]|\b__", source)
+    strange = re.search(r"[\ud800-\udfff\x00]", source)
     if strange is not None:
-        raise CelFault("holds a character that is not allowed, or a name that begins with `__`", strange.start())
+        raise CelFault("holds a character that is not allowed", strange.start())
     if not source.strip():
         raise CelFault("is empty; write a condition such as `fleet.load > 0.8`", 0)
 
 
+def _refuse_reserved(found: list[Token]) -> None:
+    for token in found:
+        if token.kind == "name" and token.text.startswith("__"):
+            raise CelFault("names that begin with `__` are not for conditions", token.start)
+
+
 def _type(path: tuple[str, ...]) -> cel.Type:
-    if path[1] == "headers":
+    if path[:2] == _HEADER:
         return cel.Type.STRING
     return FIELDS[path[0]][path[-1]]
 
 
 def _read(named: Named) -> str:
-    return "request.headers" if named.path[1] == "headers" else ".".join(named.path)
+    return "request.headers" if named.path[:2] == _HEADER else ".".join(named.path)
 
 
 def _wanted(variable: str, path: tuple[str, ...], asks: bool) -> _Wanted:

@@ -30,7 +30,8 @@ _BEFORE_TEST: Final = frozenset("(!&|?:,[")
 
 LONGEST_FACT: Final = 64
 """Items that a list among the facts is reckoned with."""
-PATTERN_STEPS: Final = 50
+_STEPS: Final = {"matches": 50, "+": 20}
+"""What takes longer than a step; joining texts only where it is done many times."""
 MAX_STEPS: Final = 20_000
 """A step takes at most some 70 ns (docs/adr/0011-cel.md): 1.4 ms, which no event loop notices."""
 
@@ -148,25 +149,38 @@ def choices(known: Collection[str]) -> str:
 
 
 def refuse_costly(found: list[Token]) -> None:
-    """Bounds the time that an evaluation can take, from the text alone. Raises CelFault.
+    """Bounds the time and the memory that an evaluation can take, from the text alone. Raises CelFault.
 
-    Counts steps: one per token, PATTERN_STEPS per `matches`, and those of a macro's body once per round. A list that is
-    written out has at most as many items as there are tokens before the macro. One macro within another would multiply
-    the rounds and is refused.
+    Counts steps: one per token, more for what `_STEPS` names, and those of a macro's body once per round. A list that
+    is written out has at most as many items as there are tokens before the macro. One macro within another would
+    multiply the rounds, and a `map` of what was mapped may double the values each time: both are refused.
     """
-    steps, rounds, opened = 0, 1, 0
-    depth = 0
+    steps, rounds = 0, 1
+    frames: list[tuple[bool, int]] = []
+    """Of each open bracket: whether something in it, or before it, was mapped; and the rounds around it."""
+    mapped: dict[int, bool] = {}
+    """The same of each bracket that was closed, by its index."""
     for index, token in enumerate(found):
-        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
-        if rounds > 1 and depth < opened:
-            rounds = 1
-        steps += rounds * (PATTERN_STEPS if token.text == "matches" else 1)
-        if token.text in MACROS and _sign(found, index - 1) == "." and _sign(found, index + 1) == "(":
-            if rounds > 1:
-                raise CelFault(f"`{token.text}` stands within another macro; one level is the most", token.start)
-            rounds, opened = LONGEST_FACT if found[index - 2].kind == "name" else max(LONGEST_FACT, index), depth + 1
+        steps += rounds * (_STEPS.get(token.text, 1) if rounds > 1 or token.text == "matches" else 1)
         if steps > MAX_STEPS:
             raise CelFault("could take long: fewer items, or less to do with each", token.start)
+        if token.kind != "sign":
+            continue
+        if token.text in ("(", "[", "{"):
+            called = found[index - 1] if token.text == "(" and _sign(found, index - 2) == "." else None
+            before = mapped.get(index - (3 if called else 1), False)
+            macro = called if called and called.text in MACROS else None
+            if macro and rounds > 1:
+                raise CelFault(f"`{macro.text}` stands within another macro; one level is the most", macro.start)
+            if macro and macro.text == "map" and before:
+                raise CelFault("`map` of what was mapped already; do both in one", macro.start)
+            frames.append((before or (macro is not None and macro.text == "map"), rounds))
+            if macro:
+                rounds = LONGEST_FACT if found[index - 3].kind == "name" else max(LONGEST_FACT, index)
+        elif token.text in (")", "]", "}") and frames:
+            mapped[index], rounds = frames.pop()
+            if frames and mapped[index]:
+                frames[-1] = (True, frames[-1][1])
 
 
 def overwritten(source: str, named: Named, variable: str) -> str:

@@ -13,6 +13,7 @@ from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
 from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
+from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
 from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, ManagedUpstream, ModelIn, TenantIn
 from gateway.policy.secrets import resolve
@@ -41,7 +42,7 @@ def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Po
 def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, rule_faults, tenant_faults):
+    for check in (backend_faults, model_faults, rule_faults, tenant_faults, residency_faults):
         faults += check(sources)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)

@@ -64,7 +64,7 @@ def at_home(draw: Draw, home: Sequence[Pool]) -> tuple[Group, ...]:
     if not groups and broken(tally(home)) is not None:
         vetoed = next(pool for pool in home if broken(pool.drops) is not None)
         return (draw.group(vetoed, *words(vetoed, plan)),)
-    return ranked(groups, plan.rule, draw.board.snapshot.states) if plan.rule.ranked and len(groups) > 1 else groups
+    return ranked(groups, plan.rule) if plan.rule.ranked and len(groups) > 1 else groups
 
 
 def words(pool: Pool, plan: Plan) -> tuple[Outcome, Reason]:

@@ -80,7 +80,7 @@ class Draw(NamedTuple):
                 not terms.foresees or forecast_break(terms.foresees, basics, state) is None
             )
 
-        key = request.prefix if request.session is None else session_key(request.tenant.name, request.session)
+        key = session_key(request.tenant.name, request.session) if request.session else request.prefix
         session = owners(circle, key, passes) if terms.session and key is not None else []
         prefix = owners(circle, request.prefix, passes) if terms.prefix and request.prefix is not None else []
         return basics._replace(session=names(session), prefix=names(prefix)) if session or prefix else basics

@@ -20,7 +20,7 @@ from gateway.routing.residency import strictest
 
 Facts = Mapping[str, Mapping[str, object]]
 """Root -> field -> value; None and absent are both unknown."""
-LONGEST_TEXT = 1_024
+LONGEST_TEXT = 512
 """Characters of a header or session; a longer one is unknown, so that no client can make a condition slow."""
 _MS = 1_000
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.model import Condition, Demand, GenRequest, Match, Model, Rule, TokenBounds, Window
+from gateway.model import Demand, GenRequest, Match, Model, Rule, TokenBounds, Window
 from gateway.routing.board import Asked, Board, Course
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.facts import Reads, facts, sorted_out
@@ -73,8 +73,8 @@ class Further:
     """What of a rule's match must be asked of every request."""
 
     rule: Rule
-    when: Condition | None
     reads: Reads
+    """What its `when` looks at."""
 
     def __call__(self, request: GenRequest, board: Board) -> bool:
         match = self.rule.match
@@ -83,7 +83,7 @@ class Further:
             (match.prompt_tokens is None or between(prompt_tokens(request, learned), match.prompt_tokens))
             and (match.output_tokens is None or between(output_tokens(request, learned), match.output_tokens))
             and all(name in request.headers and fits(request.headers[name], (glob,)) for name, glob in match.headers)
-            and (self.when is None or self.when(facts(self.reads, request, self.rule, board)))
+            and (match.when is None or match.when(facts(self.reads, request, self.rule, board)))
         )
 
 
@@ -92,7 +92,7 @@ def further(rule: Rule) -> Further | None:
     match = rule.match
     if match.prompt_tokens is None and match.output_tokens is None and not match.headers and match.when is None:
         return None
-    return Further(rule, match.when, sorted_out(match.when.reads if match.when else frozenset()))
+    return Further(rule, sorted_out(match.when.reads if match.when else frozenset()))
 
 
 def between(tokens: int, bounds: TokenBounds) -> bool:

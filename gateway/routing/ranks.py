@@ -1,20 +1,25 @@
-"""In which order the backends of an `objective` are tried: by the best candidate of each, live load included. Pure."""
+"""In which order the backends of an `objective` are tried: by the best candidate of each. Pure.
+
+Live load is left out: it spreads requests over the workers of one backend. Between backends it would say that a bought
+API, which is never full, is better than what has room at home; and as the snapshot has it, it is up to a quarter of a
+second old, in which a home that was full for a moment would lose all that comes. What load means for time and money is
+in `wait`, `ttft` and `price`; whether there is room the pick finds out, and goes on to the next.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
 
-from gateway.model import Candidate, Group, Rule, UpstreamState
+from gateway.model import Group, Rule
 from gateway.routing.candidates import Candidates
 from gateway.routing.scorers import PRICED, parts
 
 
-def ranked(groups: Sequence[Group], rule: Rule, states: Mapping[str, UpstreamState]) -> tuple[Group, ...]:
-    """`groups` by their best candidate, the full ones last; equals stay as they are. A bought API that comes before our
-    own workers is `cheaper` where it is its price that brought it there."""
-    order = sorted(groups, key=lambda group: standing(group, states), reverse=True)
+def ranked(groups: Sequence[Group], rule: Rule) -> tuple[Group, ...]:
+    """`groups`, each of at least one candidate, by the score of their best; equals stay as they are. A bought API that
+    comes before our own workers is `cheaper` where its price scores better than theirs."""
+    order = sorted(groups, key=standing, reverse=True)
     first = order[0]
     beaten = next((group for group in order[1:] if group.outcome == "local"), None)
     if first.outcome == "managed" and beaten is not None and thrift(first, rule) > thrift(beaten, rule):
@@ -22,18 +27,8 @@ def ranked(groups: Sequence[Group], rule: Rule, states: Mapping[str, UpstreamSta
     return tuple(order)
 
 
-def standing(group: Group, states: Mapping[str, UpstreamState]) -> float:
-    """The highest score of its candidates with room, as the pick would see them on this snapshot; else -inf."""
-    return max((score_now(one, states, group.load_weight) for one in group.candidates), default=-inf)
-
-
-def score_now(one: Candidate, states: Mapping[str, UpstreamState], load_weight: float) -> float:
-    state = states.get(one.upstream.name)
-    leased, count = (0, 0) if state is None else (state.leased, state.inflight)
-    full = leased + one.outside + one.work
-    if full > one.limit or count >= one.seats:
-        return -inf
-    return one.score + load_weight * (1 - full / one.limit)
+def standing(group: Group) -> float:
+    return max(one.score for one in group.candidates)
 
 
 def thrift(group: Group, rule: Rule) -> float:

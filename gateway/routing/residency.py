@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from gateway.errors import ResidencyUnknown
-from gateway.model import Demand, Upstream
+from gateway.model import Demand, Kind, Upstream
 
 LOCAL = "local"
 _TOKEN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})", re.ASCII)
@@ -48,11 +48,18 @@ def allows(demand: Demand, upstream: Upstream, zones: Mapping[str, frozenset[str
     A managed upstream is never our own machine, so `local` excludes it; under a zone demand it must be declared a
     private endpoint inside that zone (being hosted there is not enough).
     """
+    return admits(demand, upstream.kind, upstream.zone, upstream.private_in, zones)
+
+
+def admits(
+    demand: Demand, kind: Kind, zone: str, private_in: frozenset[str], zones: Mapping[str, frozenset[str]]
+) -> bool:
+    """The same of a backend that is no upstream yet. `zone` matters where it is ours, `private_in` where it is not."""
     if not demand:
         return True
-    if upstream.kind == "local":
-        return demand.zones <= zones.get(upstream.zone, frozenset())
-    if demand.local or not upstream.private_in:
+    if kind == "local":
+        return demand.zones <= zones.get(zone, frozenset())
+    if demand.local or not private_in:
         return False
-    inside = frozenset().union(*(zones.get(zone, frozenset()) for zone in upstream.private_in))
+    inside = frozenset().union(*(zones.get(one, frozenset()) for one in private_in))
     return demand.zones <= inside

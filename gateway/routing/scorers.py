@@ -116,11 +116,10 @@ AFFINE = frozenset({"prefix", "session"})
 PRICED = frozenset({"price", "list_price"})
 """Scorers by which an upstream wins because it is cheaper."""
 OBJECTIVES: Mapping[str, Mapping[str, float]] = {
-    "cost": {"price": 1.0, "load": 0.1},
-    "latency": {"ttft": 1.0, "wait": 0.5, "load": 0.1},
+    "cost": {"price": 1.0, "load": 0.5},
+    "latency": {"ttft": 1.0, "wait": 0.5, "load": 0.5},
 }
-"""What each objective weighs; several add up by their own weights. Load spreads requests over the workers of a backend.
-Between backends it must not count for much: a bought API is always idle, and would draw what has room at home."""
+"""What each objective weighs; several add up by their own weights."""
 
 
 def weights(objective: Mapping[str, float], written: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -149,8 +149,6 @@ class Service(ABC):
             raise self._refuse(405, "Method Not Allowed")
         if not await exchange.wait(self.generation):
             raise ClientGone
-        if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
-            raise self._refuse(self.faults.error_status, "Injected fault")
         await self._generate(exchange, entry, raw, talk)
 
     async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, talk: Talk) -> None:
@@ -159,6 +157,10 @@ class Service(ABC):
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
+        if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
+            raise self._refuse(
+                self.faults.error_status, "Injected fault"
+            )  # read already: the journal knows what it was
         self._check_model(body)
         if talk.framing is None:
             self.journal.close(entry, "finished", 200)

@@ -40,6 +40,16 @@ def test_a_missing_secret_is_a_warning(folder: Path) -> None:
     )
 
 
+def test_a_rule_that_flagged_requests_meet_by_the_way_is_a_warning(folder: Path) -> None:
+    routing = folder / "routing.yaml"
+    routing.write_text(routing.read_text().replace("{residency: any}", "{residency: any, stream: true}"))
+    result = run(folder, key="x")
+    assert (result.exit_code, result.stdout[:3]) == (0, "ok:")
+    assert result.stderr.startswith("warning: routing.yaml:")
+    assert "a request with `X-Data-Residency: " in result.stderr
+    assert "never goes to `gmi`" in result.stderr
+
+
 def test_unless_strict(folder: Path) -> None:
     result = run("--strict", folder)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -31,6 +31,13 @@ def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
     assert [row["dropped"] for row in story.rows if row["backend"] == "api"] == ["capability"]
 
 
+def test_a_demand_in_metadata_keeps_it_at_home() -> None:
+    story = decided("/v1/chat/completions", FULL, metadata={"data_residency": "eu"})
+    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
+    assert decided("/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
+    assert decided("/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
+
+
 def test_work_is_the_prompts_where_nothing_is_written() -> None:
     def work(path: str) -> int:
         return int(decided(path, input="x" * 4200, messages=["x" * 4200], max_output_tokens=100).rows[0]["work"])

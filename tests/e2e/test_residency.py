@@ -13,19 +13,20 @@ import pytest
 from tests.gateways import ELSEWHERE, EU_KEY, LOCAL, Lane, Site, chat_body, eventually
 
 SHORT = {"max_wait": "500ms"}
+INSIDE = {"zone": "de", "private_endpoint_in": ["de"], "networks": ["127.0.0.0/8"]}
 LANES = [
     Lane("stay", workers=2, seats=1, flagged=SHORT),
     Lane("storm", workers=4, seats=2, flagged=SHORT),
-    Lane("down", flagged={**SHORT, "fallback": ["down-api"]}),
+    Lane("down", managed=INSIDE, flagged={**SHORT, "fallback": ["down-api"]}),
     Lane("abroad", backend={"zone": "us"}),
     Lane(
         "private",
         seats=1,
-        managed={"zone": "de", "private_endpoint_in": ["de"], "networks": ["127.0.0.0/8"]},
+        managed=INSIDE,
         flagged={"spill": {"backends": ["private-api"]}, "max_wait": 0},
     ),
     Lane("by-model", seats=1, model={"residency": "local"}, flagged=SHORT),
-    Lane("by-rule", seats=1, route={"residency": "local", "max_wait": "500ms"}),
+    Lane("by-rule", seats=1, route={"residency": "local", "spill": None, "max_wait": "500ms"}),
     Lane("peer", host=ELSEWHERE, cloud=False, backend={"networks": ["10.0.0.0/8"]}, worker={"engine": "openai"}),
     Lane("probed-peer", host=ELSEWHERE, cloud=False, backend={"networks": ["10.0.0.0/8"]}),
 ]
@@ -177,6 +178,26 @@ def test_tenant_model_and_rule_have_a_say_and_the_strictest_holds(
     key = headers.get("Authorization", "").removeprefix("Bearer ")
     assert site.receipt(answer, **({"key": key} if key else {}))["residency"] == shown
     assert len(site.fleet.requests(witness)) == before
+
+
+def test_metadata_has_a_say_on_every_path(site: Site) -> None:
+    metadata = {"data_residency": "local", "user_id": "u"}
+    with site.occupied("stay", 2):
+        refused = site.chat("stay", metadata=metadata)
+        claude = site.http.post("/v1/messages", json=chat_body("stay", metadata=metadata))
+        both = site.chat("stay", {"X-Data-Residency": "de"}, metadata=metadata)
+    assert [answer.status_code for answer in (refused, claude, both)] == [429, 429, 429]
+    assert [site.receipt(answer)["residency"] for answer in (refused, both)] == [["local"], ["local", "de"]]
+    assert site.chat("stay", metadata=metadata).headers["x-gateway-rule"] == "stay-flagged"
+
+
+@pytest.mark.parametrize("value", ["", "mars", "local,,eu", 7, ["eu"]])
+def test_a_demand_in_metadata_that_is_not_understood_is_refused(site: Site, value: Any) -> None:
+    before = everything_received(site)
+    answer = site.chat("stay", LOCAL, metadata={"data_residency": value})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "residency_unknown")
+    assert answer.json()["error"]["param"] == "metadata.data_residency"
+    assert everything_received(site) == before
 
 
 def test_a_peer_outside_the_declared_networks_gets_nothing(site: Site) -> None:

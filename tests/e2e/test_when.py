@@ -10,7 +10,7 @@ LANES = [Lane("asks", seats=1)]
 CONDITIONS = {
     "by-header": "request.headers['X-Team'] == 'blue'",
     "by-session": "request.session == 's1' && request.endpoint == 'chat/completions'",
-    "when-full": "fleet.inflight >= 1 && backend['asks-api'].up == 1",
+    "when-full": "fleet.load > 0.5 && backend['asks-api'].up == 1",
 }
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.edge.body import Body, ClientLeft, decode, holds, prefix, read, receive_within
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
-from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.surface import ENDPOINTS, PATHS
@@ -43,6 +43,31 @@ def test_what_is_left_out_has_a_default() -> None:
     made = decode(b'{"model":"m"}')
     assert (made.stream, made.include_usage, made.max_tokens, made.choices) == (False, False, None, 1)
     assert (made.prompt_bytes, made.known) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("{}", None),
+        ("null", None),
+        ("[]", None),
+        ('"local"', None),
+        ('{"data_residency": null}', None),
+        ('{"user_id": "u", "data_residency": "eu, de"}', "eu, de"),
+        ('{"data_residency": ""}', ""),
+        ('{"data\\u005fresidency": "lo\\u0063al"}', "local"),
+        ('{"x": {"data_residency": "eu"}}', None),
+    ],
+)
+def test_the_demand_in_metadata(metadata: str, said: str | None) -> None:
+    assert decode(f'{{"model": "m", "messages": [], "metadata": {metadata}}}'.encode()).residency == said
+
+
+@pytest.mark.parametrize("said", [5, True, ["eu"], {"zone": "eu"}])
+def test_a_demand_in_metadata_that_is_no_text_is_refused(said: Any) -> None:
+    with pytest.raises(ResidencyUnknown) as refused:
+        decode(body(metadata={"data_residency": said}))
+    assert refused.value.param == "metadata.data_residency"
 
 
 @pytest.mark.parametrize(

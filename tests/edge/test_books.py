@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.admission import Admission
+from gateway.audit.chain import Chain
+from gateway.audit.journal import Journal
 from gateway.edge.account import Account, Attempt
 from gateway.edge.books import Books
 from gateway.edge.calibration import Calibration
@@ -57,6 +59,7 @@ def services_of(made: Policy) -> Services:
         Calibration(telemetry),
         Siblings(telemetry, None),
         Versions(store, leases.owner, live, None),
+        Journal(Chain(b"", Path("/nonexistent"), "chain-000000000000")),
     )
 
 

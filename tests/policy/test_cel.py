@@ -15,6 +15,7 @@ from gateway.policy.cel import Condition, compile_condition
 from gateway.policy.cel_names import FIELDS, FUNCTIONS
 from gateway.policy.cel_text import LONGEST_FACT, CelFault, readings, tokens
 from gateway.policy.match_schema import MAX_EXPRESSION
+from gateway.routing.facts import LONGEST_TEXT
 
 BACKENDS = ("h100", "h100-eu", "api")
 FACTS: dict[str, dict[str, Any]] = {
@@ -57,6 +58,7 @@ def compiled(source: str) -> Condition:
         ("tenant.tags.filter(tag, tag != 'eu').size() == 1", True),
         ("tenant.tags.map(tag, tag + '!') == ['gold!', 'eu!']", True),
         ("tenant.tags.exists_one(tag, tag == 'eu')", True),
+        ("tenant.tags.map(a, a).exists(b, b == 'eu') && tenant.tags.filter(c, true).map(d, d).size() == 2", True),
         ("request.model.matches('^llama-[0-9]+b$')", True),
         ("size(request.model) == 8 && request.model.contains('ama')", True),
         ("(request.stream ? 'a' : 'b') == 'a'", True),
@@ -142,8 +144,12 @@ def test_an_unknown_reading_makes_what_depends_on_it_not_hold(source: str, holds
         ("request.headers.size() > 1", "request", "the header must be named here"),
         ("'a' + 'b' in request.headers", "request", "the header must be named here"),
         ("tenant.tags.all(a, [1].all(b, true))", "all(b", "`all` stands within another macro"),
+        ("tenant.tags.map(x, x + x).map(y, y + y) == []", "map(y", "`map` of what was mapped already"),
+        ("(tenant.tags.map(x, x + x)).filter(z, true).map(y, y) == []", "map(y", "`map` of what was mapped already"),
+        ("[tenant.tags.map(x, x + x)[0]].map(y, y + y) == []", "map(y", "`map` of what was mapped already"),
+        ("tenant.tags.map(x, x)[0].split().map(y, y) == []", "map(y", "`map` of what was mapped already"),
         ("tenant.tags.all(fleet, true)", "fleet", "`fleet` has no value of its own"),
-        ("__0 == 1", "__0", "holds a character that is not allowed"),
+        ("'__0' == '' && __0 == 1", "__0 ==", "names that begin with `__` are not for conditions"),
         ("true \x00", "\x00", "holds a character that is not allowed"),
         ("'\ud800' == ''", "\ud800", "holds a character that is not allowed"),
         ("dyn(request.n) == 1", "dyn", "unknown name `dyn`"),
@@ -167,6 +173,12 @@ def test_what_it_reads_is_told() -> None:
     assert one.reads == {"fleet.load", "backend.h100-eu.up", "request.headers", "tenant.tags"}
     assert one.headers == {"x-team"}
     assert compiled("true").reads == frozenset()
+
+
+def test_a_backend_may_be_called_like_a_field() -> None:
+    one = compile_condition("backend.headers.load > 0.5", ("headers",))
+    assert (one.reads, one.headers) == ({"backend.headers.load"}, frozenset())
+    assert one({"backend": {"headers": {"load": 0.9}}})
 
 
 def test_it_is_equal_where_the_text_is() -> None:
@@ -227,6 +239,7 @@ def test_an_unknown_reading_is_not_logged(caplog: pytest.LogCaptureFixture) -> N
 
 
 COSTLY = [
+    "tenant.tags.map(x, " + " + ".join(["request.headers.x"] * 20) + ").size() == 64",
     f"[{','.join('1' * 480)}].all(x, {'*'.join('x' * 24)} == 1)",
     "tenant.tags.all(x, " + " && ".join(["x.matches('.*.*b')"] * 80) + ")",
     " && ".join(["tenant.tags.exists(x, x == 'a' || x.contains('b') || x > 'c')"] * 30),
@@ -246,12 +259,16 @@ def test_what_could_take_long_is_refused(source: str) -> None:
         f"[{','.join('1' * 100)}].all(x, {'*'.join('x' * 24)} == 1)",
         "tenant.tags.all(x, " + " && ".join(["x.matches('.*.*b')"] * 5) + ")",
         " && ".join(["request.model.matches('(x+x+)+y')"] * 50),
+        "tenant.tags.map(x, " + " + ".join(["request.headers.x"] * 12) + ").size() == 64",
         " && ".join(["tenant.tags.exists(x, x == 'a' || x.contains('b'))"] * 12),
     ],
 )
 def test_the_longest_that_is_allowed_stays_short(source: str) -> None:
     condition = compiled(source)
-    facts = FACTS | {"tenant": {"tags": ["a" * 64] * LONGEST_FACT}, "request": {"model": "x" * 1_000}}
+    facts = FACTS | {
+        "tenant": {"tags": ["a" * 64] * LONGEST_FACT},
+        "request": {"model": "x" * 128, "headers": {"x": "a" * LONGEST_TEXT}},
+    }
     took = []
     for _ in range(5):
         before = time.process_time()

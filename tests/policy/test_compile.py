@@ -227,7 +227,9 @@ rules:
 
 def test_every_key_of_the_language_arrives() -> None:
     tagged = changed(T, "    models:", "    tags: [research]\n    models:")
-    written = tagged | {R: GOOD[R].replace("rules:\n", f"{NAMED}{WIDE}", 1)}
+    inside = "zone: eu\n    private_endpoint_in: [eu]\n    networks: [10.30.0.0/16]\n    dialect"
+    private = GOOD[B].replace("zone: us\n    dialect", inside)  # else residency would let nothing of that rule spill
+    written = tagged | {B: private, R: GOOD[R].replace("rules:\n", f"{NAMED}{WIDE}", 1)}
     rule, acme = compiled(written).rules[0], compiled(written).tenants["acme"]
     weekend = Window(frozenset({5, 6}), 22 * 60, 6 * 60, ZoneInfo("Europe/Berlin"))
     assert rule.match == Match(

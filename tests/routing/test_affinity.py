@@ -165,6 +165,7 @@ def test_a_session_counts_before_the_prefix_and_needs_none() -> None:
     seen = board(made(scorers=(("session", 1.0),)))
     named = {best(request(session="s1", prefix=key), seen, seed) for seed, key in enumerate([*KEYS[:10], None])}
     assert named == {placed(fleet(1000), session_key("t", "s1"))[0]}
+    assert best(request(session="", prefix=KEYS[0]), seen, 1) == placed(fleet(1000), KEYS[0])[0], "empty is none"
 
 
 def test_without_a_key_everybody_is_sampled_as_ever() -> None:

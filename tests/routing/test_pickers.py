@@ -107,7 +107,7 @@ def test_every_order_is_dealt_equally_often() -> None:
     assert all(850 < count < 1150 for count in orders.values())
 
 
-ROUNDS = 20_000
+ROUNDS = 8_000
 
 
 def shares(picker: str, scores: list[float], leased: list[int], weight: float) -> list[float]:
@@ -137,7 +137,7 @@ def test_weighted_random_is_a_draw_by_softmax_over_score_and_load(
         for score, load in zip(scores, leased, strict=True)
     ]
     expected = [one / sum(whole) for one in whole]
-    assert shares("weighted_random", scores, leased, weight) == pytest.approx(expected, abs=0.015)
+    assert shares("weighted_random", scores, leased, weight) == pytest.approx(expected, abs=0.02)
 
 
 def test_power_of_two_is_the_better_of_the_first_two() -> None:

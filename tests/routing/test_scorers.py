@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Decision, Rule, Slo, Spill, UpstreamState
+from gateway.model import Decision, Rule, Slo, UpstreamState
 from gateway.policy.route_schema import ScorersIn
 from gateway.routing.board import Board
 from gateway.routing.candidates import Candidates
@@ -153,8 +153,8 @@ def test_the_language_and_the_table_have_the_same_scorers() -> None:
         ({}, {}, {"load": 1.0}),
         ({}, {"price": 2.0}, {"load": 1.0, "price": 2.0}),
         ({}, {"price": 2.0, "load": 0.0}, {"price": 2.0}),
-        ({"cost": 1.0}, {}, {"price": 1.0, "load": 0.1}),
-        ({"cost": 0.5, "latency": 1.0}, {}, {"price": 0.5, "ttft": 1.0, "wait": 0.5, "load": 0.5 * 0.1 + 0.1}),
+        ({"cost": 1.0}, {}, {"price": 1.0, "load": 0.5}),
+        ({"cost": 0.5, "latency": 1.0}, {}, {"price": 0.5, "ttft": 1.0, "wait": 0.5, "load": 0.75}),
         ({"cost": 1.0}, {"price": 3.0, "load": 0.0}, {"price": 3.0}),
     ],
 )
@@ -218,6 +218,7 @@ FULL = {"w1": {"leased": LIMIT}, "w2": {"leased": LIMIT}}
 FAILING = {"w1": {"errors": 0.5}, "w2": {"errors": 0.1}}
 DEAR = replace(COST, backends=("rented", "api"), scorers=(("list_price", 1.0),))
 """GPUs whose rent is more than what the API asks."""
+FULL_AND_MORE = {name: {"leased": LIMIT, "inflight": 10, "reading": reading(waiting=10)} for name in ("w1", "w2")}
 SLOW = {"w1": {"inflight": 60}, "w2": {"inflight": 60}}
 
 
@@ -225,16 +226,17 @@ SLOW = {"w1": {"inflight": 60}, "w2": {"inflight": 60}}
     ("chosen", "seen", "first", "outcome", "reason"),
     [
         (COST, {}, "gpu", "local", "local_has_room"),
-        (COST, {name: {"leased": 700_000} for name in ("w1", "w2")}, "gpu", "local", "local_has_room"),
-        (COST, FULL, "api", "managed", "rule"),
-        (replace(COST, scorers=(("list_price", 1.0),)), FULL, "api", "managed", "rule"),
+        (COST, FULL, "gpu", "local", "local_has_room"),  # whether it still is, the pick finds out
+        (replace(COST, scorers=(("list_price", 1.0),)), FULL, "gpu", "local", "local_has_room"),
+        (replace(COST, backends=("api", "gpu")), FULL, "api", "managed", "rule"),  # they cost the same
         (DEAR, {}, "api", "managed", "cheaper"),
         (replace(DEAR, backends=("api", "rented")), {}, "api", "managed", "cheaper"),
         (replace(COST, ranked=False), FULL, "gpu", "local", "local_has_room"),
         (replace(COST, backends=("api", "gpu")), {}, "gpu", "local", "local_has_room"),
         (replace(COST, backends=("api", "gpu"), ranked=False), {}, "api", "managed", "rule"),
         (replace(COST, scorers=(("list_price", 1.0),)), {}, "gpu", "local", "local_has_room"),
-        (replace(COST, scorers=(("load", 1.0),)), {}, "api", "managed", "rule"),  # a bought API is never as full
+        (replace(COST, scorers=(("load", 1.0),)), FULL, "gpu", "local", "local_has_room"),
+        (replace(COST, scorers=weights({"latency": 1.0}, {})), FULL_AND_MORE, "api", "managed", "rule"),
         (replace(COST, scorers=(("load", 0.0), ("headroom", 1.0))), {}, "gpu", "local", "local_has_room"),
         (replace(COST, scorers=weights({"latency": 1.0}, {})), {}, "gpu", "local", "local_has_room"),
         (replace(COST, slo=Slo(ttft=0.05), scorers=(("ttft", 1.0),)), SLOW, "gpu", "local", "local_has_room"),
@@ -246,16 +248,6 @@ def test_an_objective_orders_the_backends(
 ) -> None:
     group = decided(chosen, **seen).primary[0]
     assert (group.backend, group.outcome, group.reason) == (first, outcome, reason)
-
-
-def test_a_busy_home_gives_way_just_before_it_is_full() -> None:
-    """With a full sample of room at the API, from the moment at which what it displaces costs about as much."""
-
-    def first(load: float) -> str:
-        busy = {name: {"leased": round(0.9 * LIMIT * load) - 34_810} for name in ("w1", "w2")}
-        return decided(replace(COST, spill=Spill(("api",))), **busy).primary[0].backend
-
-    assert [first(load) for load in (0.5, 0.8, 0.9, 0.96)] == ["gpu", "gpu", "gpu", "api"]
 
 
 def test_equal_backends_stay_as_listed() -> None:

@@ -1,0 +1,60 @@
+"""The folder that holds a process's chains, its name, and the key of the MACs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from gateway.errors import StartupFault
+
+KEY_FILE, PLACE_FILE = "audit.key", "place"
+LEAST_KEY = 32
+"""Characters: 16 bytes as hexadecimal digits."""
+
+
+def audit_key(given: str, beside: Path) -> bytes:
+    """The key: as `given`, or that of the file `audit.key` in the folder `beside`, made if it is not there.
+
+    Raises StartupFault where it is too short to keep anything, or cannot be read or made.
+    """
+    if given:
+        if len(given) < LEAST_KEY:
+            raise StartupFault(
+                f"GATEWAY_AUDIT_KEY: needs {LEAST_KEY} characters or more; `openssl rand -hex 32` makes one"
+            )
+        return given.encode()
+    try:
+        return _once(beside / KEY_FILE)
+    except OSError as fault:
+        raise StartupFault(
+            f"the audit key cannot be kept in {beside} ({fault.strerror}); set GATEWAY_AUDIT_KEY"
+        ) from None
+
+
+def open_place(folder: Path) -> str:
+    """Makes the folder if need be; its name, which stays. Raises StartupFault."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _once(folder / PLACE_FILE).decode()[:16]
+    except (OSError, UnicodeDecodeError) as fault:
+        raise StartupFault(f"audit entries cannot be kept in {folder} ({fault}); set GATEWAY_AUDIT_DIR") from None
+
+
+def _once(path: Path) -> bytes:
+    """The file's content: made at random by whoever comes first, and whole from the moment it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, secrets.token_hex(32).encode())
+        os.fsync(file)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.close(file)
+        draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,78 @@
+"""`make prove-residency`: exit 0 where nothing went where it may not, 1 where anything did or too little was tried."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from loadtests.bench import machine
+from loadtests.residency.http import prove_http
+from loadtests.residency.page import LEAST, missing, page, verdict
+from loadtests.residency.run import Tally, prove
+from loadtests.simfleet.harness import SimFault
+from loadtests.stack import StackFault
+
+COUNT, HTTP, PROCESSES, SEED = 1_000_000, 10_000, 2, 1
+CHUNK = 25_000
+"""Requests for each process of the pool: with a store of its own, so that a run of a million ends where one began."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    about, began = machine.describe(), time.monotonic()
+    inside, over_http = Tally(), Tally()
+    try:
+        _inside(inside, options.count, options.seed, options.processes, began)
+        if options.http:
+            with tempfile.TemporaryDirectory(prefix="gateway-proof-") as place:
+                over_http = prove_http(Path(place), options.seed, options.http)
+            print(f"over HTTP: {over_http.counts['requests']} requests, {over_http.counts['forbidden']} forbidden")
+    except (SimFault, StackFault, OSError) as fault:
+        print(f"make prove-residency: {type(fault).__name__}: {fault}", file=sys.stderr)
+        return 2
+    parts = {"in one process": inside, **({"over HTTP": over_http} if options.http else {})}
+    if options.out is not None:
+        about["seed"] = str(options.seed)
+        about["took"] = f"{(time.monotonic() - began) / 60:.1f} minutes on {options.processes} processes"
+        options.out.write_text(page(parts, about))
+        print(f"written: {options.out}")
+    for name, tally in parts.items():
+        lacking = missing(tally, LEAST[name])
+        print(*[f"{name}: forbidden: {told}" for told in tally.forbidden[:10]], *lacking, sep="\n", end="")
+    print(verdict(parts))
+    return 0 if verdict(parts).endswith("holds") else 1
+
+
+def _inside(tally: Tally, count: int, seed: int, processes: int, began: float) -> None:
+    chunks = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(prove, seed * 1_000_000 + number, size) for number, size in enumerate(chunks)]
+        for done in as_completed(running):
+            tally.add(done.result())
+            took = time.monotonic() - began
+            counts = tally.counts
+            print(
+                f"{counts['requests']:>9,} requests, {counts['deliveries']:,} deliveries, "
+                f"{counts['forbidden']} forbidden, {took:.0f} s",
+                flush=True,
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.residency", description=__doc__)
+    parser.add_argument("--count", type=int, default=COUNT, help=f"requests in one process ({COUNT:,})")
+    parser.add_argument("--http", type=int, default=HTTP, help=f"requests over HTTP ({HTTP:,})")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help=f"at a time ({PROCESSES})")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"what everything is drawn from ({SEED})")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a markdown page")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

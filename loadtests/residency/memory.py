@@ -1,0 +1,134 @@
+"""Where the socket would be: connections that lead nowhere, note every byte they get, and answer as told.
+
+`Loop` is uvloop's with one method replaced, so that everything above it is the gateway's own: pools, connections with
+their check of the peer, requests, answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol, cast
+
+import uvloop
+
+Mood = Literal["answer", "refuse", "reset", "hang", "cut", 401, 429, 500, 503]
+_USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+_WHOLE = json.dumps({"id": "x", "object": "chat.completion", "choices": [], "usage": _USAGE}).encode()
+_FRAME = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+_EVENTS = _FRAME * 2 + b"data: [DONE]\n\n"
+_ERROR = b'{"error":{"message":"no","type":"x","code":"x"}}'
+
+
+class Far(Protocol):
+    """The other side: asked when a connection is opened, told what is written to it."""
+
+    def connect(self, host: str) -> str | None:
+        """The address of the peer; None: nobody listens there."""
+
+    def received(self, host: str, peer: str, data: bytes) -> Mood: ...
+
+
+class Loop(uvloop.Loop):
+    """Every TCP connection is one of these."""
+
+    far: Far
+
+    async def create_connection(  # type: ignore[override]  # the one use of its many
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> tuple[Transport, asyncio.Protocol]:
+        await asyncio.sleep(0)
+        peer = self.far.connect(host)
+        if peer is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        protocol = factory()
+        transport = Transport(self, protocol, host, peer)
+        protocol.connection_made(transport)
+        return transport, protocol
+
+
+class Idle:
+    """What a connection does with its socket before anything is sent: sets an option, and polls it."""
+
+    _reading, _writing = os.pipe()  # nothing is ever written: it never looks readable
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return self._reading
+
+
+class Transport(asyncio.Transport):
+    """A connection to a server that lives in this process."""
+
+    def __init__(self, loop: Loop, protocol: asyncio.Protocol, host: str, peer: str) -> None:
+        super().__init__({"peername": (peer, 80), "socket": Idle()})
+        self._loop, self._protocol, self._host, self._peer = loop, protocol, host, peer
+        self._closing = False
+        self._part = b""
+
+    def write(self, data: Any) -> None:
+        if self._closing:
+            return
+        self._part += bytes(data)
+        head, found, body = self._part.partition(b"\r\n\r\n")
+        if not found or len(body) < _length(head):
+            return
+        request, self._part = self._part, b""
+        mood = self._loop.far.received(self._host, self._peer, request)
+        if mood == "reset":
+            self._loop.call_soon(self.abort)
+        elif mood != "hang":
+            self._loop.call_soon(self._answer, mood, b'"stream":true' in body)
+
+    def _answer(self, mood: Mood, stream: bool) -> None:
+        if self._closing:
+            return
+        if isinstance(mood, int):
+            self._protocol.data_received(b"HTTP/1.1 %d No\r\n" % mood + _framed(b"application/json", _ERROR))
+            return
+        kind, body = (b"text/event-stream", _EVENTS) if stream else (b"application/json", _WHOLE)
+        whole = b"HTTP/1.1 200 OK\r\n" + _framed(kind, body)
+        if mood == "cut":
+            self._protocol.data_received(whole[: -len(body) // 2])
+            self.abort()
+        else:
+            self._protocol.data_received(whole)
+
+    def abort(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._protocol.connection_lost, None)
+
+    close = abort
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def writelines(self, pieces: Iterable[Any]) -> None:
+        self.write(b"".join(pieces))
+
+
+def _framed(kind: bytes, body: bytes) -> bytes:
+    return b"content-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (kind, len(body), body)
+
+
+def _length(head: bytes) -> int:
+    at = head.lower().find(b"content-length:")
+    return int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
+
+
+def running_loop() -> Loop:
+    return cast(Loop, asyncio.get_running_loop())

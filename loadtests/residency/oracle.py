@@ -1,0 +1,141 @@
+"""What residency promises, said once more. Imports nothing of the gateway: it judges it.
+
+A *world* is one version of a policy as plain data, an *ask* what one caller sent. `forbidden` tells why a request must
+not have reached an address, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_network
+
+ZONE_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+LONGEST, MOST_WORDS = 63, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    name: str
+    local: bool
+    zone: str
+    private: tuple[str, ...]
+    """Zones in which it is declared a private endpoint."""
+    networks: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    match: Mapping[str, str]
+    """Of `model` (a glob), `tenant`, `residency`, `priority`, `stream`, `endpoint`."""
+    home: tuple[str, ...]
+    spill: tuple[str, ...]
+    fallback: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @property
+    def named(self) -> frozenset[str]:
+        return frozenset((*self.home, *self.spill, *self.fallback))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`within`: zone -> the zones that it lies in directly. `models` and `tenants`: name -> what they demand."""
+
+    version: str
+    within: Mapping[str, tuple[str, ...]]
+    backends: tuple[Backend, ...]
+    models: Mapping[str, tuple[str, ...]]
+    tenants: Mapping[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    by_host: dict[str, Backend] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_host", {host: one for one in self.backends for host in one.hosts})
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`texts`: the values of its headers and of its metadata, as they were sent."""
+
+    model: str
+    tenant: str
+    texts: tuple[str, ...]
+    priority: str
+    stream: bool
+    endpoint: str
+
+
+def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
+    """Why this request must not have reached `host`, where a connection led to the address `peer`."""
+    backend = world.by_host.get(host)
+    if backend is None:
+        return "an address that this version of the policy does not have"
+    if backend.networks and not any(ip_address(peer) in ip_network(network) for network in backend.networks):
+        return "a peer outside the networks of its backend"
+    words = demanded(world, ask)
+    if words is None:
+        return "its demand is not understood"
+    rule = next((rule for rule in world.rules if meets(world, rule.match, ask, words)), None)
+    if rule is None:
+        return "no rule is about it"
+    words = words | set(rule.words)
+    if not words:
+        return None
+    if backend.name not in rule.named:
+        return "a backend that its rule does not name"
+    return next((f"its data must stay in `{word}`" for word in sorted(words) if not holds(world, backend, word)), None)
+
+
+def demanded(world: World, ask: Ask) -> set[str] | None:
+    """All that anybody demands but the rule; None where a caller's text is not understood."""
+    words = {*world.tenants[ask.tenant], *world.models[ask.model]}
+    for text in ask.texts:
+        for piece in text.split(","):
+            word = piece.strip(" \t").lower()
+            if not word or len(word) > LONGEST or not set(word) <= ZONE_LETTERS or word.startswith("-"):
+                return None
+            if word != "local" and word not in world.within:
+                return None
+            words.add(word)
+        if text.count(",") >= MOST_WORDS:
+            return None
+    return words
+
+
+def holds(world: World, backend: Backend, word: str) -> bool:
+    """Whether data that must stay in `word` stays there at this backend."""
+    if word == "local":
+        return backend.local
+    if backend.local:
+        return inside(world, backend.zone, word)
+    return any(inside(world, zone, word) for zone in backend.private)
+
+
+def inside(world: World, zone: str, outer: str) -> bool:
+    return zone == outer or any(inside(world, parent, outer) for parent in world.within.get(zone, ()))
+
+
+def meets(world: World, match: Mapping[str, str], ask: Ask, words: set[str]) -> bool:
+    """Whether a rule's match is about it."""
+    seen = {
+        "tenant": ask.tenant,
+        "priority": ask.priority,
+        "stream": "yes" if ask.stream else "no",
+        "endpoint": ask.endpoint,
+    }
+    if any(match[key] != value for key, value in seen.items() if key in match):
+        return False
+    if "model" in match and not fnmatchcase(ask.model, match["model"]):
+        return False
+    wanted = match.get("residency")
+    if wanted is None:
+        return True
+    if wanted in ("any", "none"):
+        return bool(words) is (wanted == "any")
+    if wanted == "local":
+        return "local" in words
+    return any(inside(world, word, wanted) for word in words if word != "local")

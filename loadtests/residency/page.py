@@ -1,0 +1,102 @@
+"""What a run says: its verdict, whether it tried enough to mean anything, and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loadtests.residency.run import Tally
+
+LEAST: Mapping[str, Mapping[str, float]] = {
+    "in one process": {
+        "flagged": 0.3,
+        "tempted": 0.3,
+        "deliveries": 0.2,
+        "flagged to our own workers": 0.05,
+        "flagged to private endpoints": 0.005,
+        "reloads": 0.005,
+        "times without the store": 1e-6,
+    },
+    "over HTTP": {
+        "deliveries": 0.1,
+        "flagged to our own workers": 0.05,
+        "flagged to private endpoints": 0.01,
+        "reloads": 0.001,
+    },
+}
+"""Shares of the requests: a run below them tempted the gateway too little to prove anything."""
+_ORDER = (
+    "requests",
+    "flagged",
+    "tempted",
+    "demands not understood",
+    "reloads",
+    "times without the store",
+    "deliveries",
+    "flagged to our own workers",
+    "flagged to private endpoints",
+    "forbidden",
+)
+NOTE = """Written by `make prove-residency`. Each request goes through the gateway's own code, and every delivery is
+judged by `loadtests/residency/oracle.py`, which states the promise anew and imports nothing of the gateway.
+
+**In one process** everything is real from the ASGI server's hands to the socket: middleware, keys, the body,
+`decide`, `Admission` with leases and budgets in an embedded Valkey, the retry loop of `Forward`, the audit, `Client`,
+its pools, connections and their check of the peer. Replaced are the HTTP server in front, the probes, and the one
+call that would open a socket: its connections note every byte and answer, refuse, stall, break off or lead to a wrong
+peer. The policies are random and never went through `gateway check`, which would refuse many of them: rules that send
+anything anywhere, private endpoints in wrong zones, spill on failure; about every sixty requests another version
+takes effect, in which zones, kinds and private endpoints of the same addresses have changed, and in every 25th world
+the store stands still until the gateway is degraded.
+
+**Over HTTP** a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass and
+whose author never thought of residency; workers and APIs fail, and reloads swap the zones of two APIs. Judged are the
+journals of all servers. A delivery that either version of the policy allows counts as allowed there: a journal does
+not tell which one it began with.
+
+*Tempted*: flagged requests whose rule names at least one backend where they must not go."""
+
+
+def missing(tally: Tally, least: Mapping[str, float]) -> list[str]:
+    """What there was too little of."""
+    counts, requests = tally.counts, max(1, tally.counts["requests"])
+    wrong = [
+        f"too few: {name}: {counts[name]} of {requests}\n"
+        for name, share in least.items()
+        if counts[name] < share * requests
+    ]
+    return wrong + ([f"{tally.statuses[500]} answers of 500\n"] if tally.statuses[500] else [])
+
+
+def verdict(parts: Mapping[str, Tally]) -> str:
+    """One line, whose last word is `holds` where it does."""
+    requests, deliveries, forbidden = (
+        sum(tally.counts[name] for tally in parts.values()) for name in ("requests", "deliveries", "forbidden")
+    )
+    holds = forbidden == 0 and not any(missing(tally, LEAST[name]) for name, tally in parts.items())
+    said = f"{requests:,} requests, {deliveries:,} deliveries, {forbidden:,} forbidden"
+    return f"prove-residency: {said}: {'holds' if holds else 'does not hold'}"
+
+
+def page(parts: Mapping[str, Tally], about: Mapping[str, str]) -> str:
+    rows = [
+        f"| {name} | " + " | ".join(f"{tally.counts[name]:,}" for tally in parts.values()) + " |" for name in _ORDER
+    ]
+    statuses = sorted(set().union(*(tally.statuses for tally in parts.values())))
+    rows += [
+        f"| answered {status or 'nobody: the caller had left'} | "
+        + " | ".join(f"{tally.statuses[status]:,}" for tally in parts.values())
+        + " |"
+        for status in statuses
+    ]
+    return (
+        "\n\n".join(
+            (
+                "# A million requests, and where their data went",
+                NOTE,
+                "\n".join(f"- {key}: {value}" for key, value in about.items()),
+                f"**{verdict(parts)}**",
+                "\n".join((f"| | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|", *rows)),
+            )
+        )
+        + "\n"
+    )

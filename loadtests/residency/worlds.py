@@ -1,0 +1,177 @@
+"""Random policies, sound, careless and hostile: as data for the oracle, and as the gateway's own objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+from random import Random
+from typing import Any
+
+from gateway.model import (
+    Demand,
+    Match,
+    Model,
+    Policy,
+    Price,
+    Rule,
+    Served,
+    Slo,
+    Speed,
+    Spill,
+    Tenant,
+    Timeouts,
+    Upstream,
+)
+from gateway.money.keys import hash_key
+from gateway.policy.backend_checks import within
+from gateway.policy.schema import Zone
+from gateway.routing.estimate import MANAGED_UNIT
+from gateway.routing.residency import parse_demand
+from loadtests.residency import oracle
+
+ZONES = ("fra", "ber", "de", "fr", "eu", "us", "us-east")
+MODELS, TENANTS = ("llama-big", "llama-small", "qwen"), ("acme", "globex", "initech")
+PEPPER = "pepper"
+KEYS = {name: f"key-of-{name}" for name in TENANTS}
+HASHES = {hash_key(PEPPER, key): name for name, key in KEYS.items()}
+ENDPOINTS = ("chat/completions", "completions", "messages", "embeddings")
+HOSTS = 12
+NETWORK = "10.0.0.0/8"
+OUTSIDE = "192.0.2.7"
+"""A peer in no network of ours (RFC 5737)."""
+TIMEOUTS = Timeouts(connect=0.5, first_byte=0.1, idle=0.1, total=0.5)
+_PRICE = Price(0.25, 0.75)
+
+
+def host_name(number: int) -> str:
+    return f"10.0.0.{number + 1}"
+
+
+def make_world(rng: Random, version: str) -> oracle.World:
+    """All versions of one world share hosts and names; everything else may change from one to the next."""
+    backends = _backends(rng)
+    names, count = [one.name for one in backends], rng.randint(1, 5)
+    return oracle.World(
+        version,
+        _zones(rng),
+        tuple(backends),
+        {name: _words(rng, 0.1) for name in MODELS},
+        {name: _words(rng, 0.15) for name in TENANTS},
+        tuple(_rule(rng, f"rule-{number}", names, backends, last=number == count - 1) for number in range(count)),
+    )
+
+
+def _zones(rng: Random) -> dict[str, tuple[str, ...]]:
+    """Each zone lies in some of those after it: no circles."""
+    return {
+        zone: tuple(outer for outer in ZONES[index + 1 :] if rng.random() < 0.5) for index, zone in enumerate(ZONES)
+    }
+
+
+def _words(rng: Random, share: float) -> tuple[str, ...]:
+    if rng.random() >= share:
+        return ()
+    return some_words(rng, rng.choice((1, 1, 2)))
+
+
+def some_words(rng: Random, count: int) -> tuple[str, ...]:
+    """Different ones; those that many of our own workers keep come most."""
+    return tuple(dict.fromkeys(rng.choices(("local", *ZONES), (6, 1, 1, 3, 1, 5, 1, 1), k=count)))
+
+
+def _backends(rng: Random) -> list[oracle.Backend]:
+    numbers = list(range(HOSTS))
+    rng.shuffle(numbers)
+    made = []
+    for index in range(rng.randint(2, 6)):
+        hosts = tuple(host_name(numbers.pop()) for _ in range(rng.choice((1, 2, 2))))
+        local = rng.random() < 0.55
+        private = () if local or rng.random() < 0.5 else tuple(rng.sample(ZONES, rng.choice((1, 1, 2))))
+        networks = (NETWORK,) if local or private or rng.random() < 0.5 else ()
+        zone = rng.choices(ZONES, (6, 3, 1, 1, 1, 1, 1))[0]
+        made.append(oracle.Backend(f"b{index}", local, zone, private, networks, hosts))
+    return made
+
+
+def _rule(rng: Random, name: str, names: list[str], backends: Sequence[oracle.Backend], *, last: bool) -> oracle.Rule:
+    match: dict[str, str] = {}
+    choices = {
+        "model": ("llama-*", "qwen", "*"),
+        "tenant": TENANTS,
+        "residency": ("any", "none", "local", *ZONES),
+        "priority": ("batch", "standard"),
+        "stream": ("yes", "no"),
+        "endpoint": ENDPOINTS,
+    }
+    for key, values in choices.items() if not last or rng.random() < 0.2 else ():
+        if rng.random() < (0.4 if key == "residency" else 0.15):
+            match[key] = rng.choice(values)
+    bought = [one.name for one in backends if not one.local]
+    spill = tuple(rng.sample(bought, rng.randint(0, len(bought))))
+    fallback = tuple(rng.sample(names, rng.randint(0, 2)))
+    home = tuple(rng.sample(names, rng.randint(1, min(3, len(names)))))
+    return oracle.Rule(name, match, home, spill, fallback, _words(rng, 0.1))
+
+
+def as_policy(world: oracle.World, rng: Random, prefix: str) -> Policy:
+    """The same as the gateway has it. It never went through `gateway check`, which would refuse many of them."""
+    declared = {name: Zone(within=outer) for name, outer in world.within.items()}
+    zones = {name: within(name, declared) for name in declared}
+    upstreams = {one.name: tuple(_upstream(one, host, prefix, rng) for host in one.hosts) for one in world.backends}
+    served = tuple(Served(one.name, "m", None if one.local else _PRICE) for one in world.backends)
+
+    def demand(words: tuple[str, ...]) -> Demand:
+        return parse_demand(",".join(words), zones) if words else Demand()
+
+    return Policy(
+        version=world.version,
+        zones=zones,
+        backends=upstreams,
+        upstreams={one.name: one for group in upstreams.values() for one in group},
+        models={name: Model(name, "text", served, demand(words)) for name, words in world.models.items()},
+        rules=tuple(_as_rule(rule, demand(rule.words), rng) for rule in world.rules),
+        tenants={name: Tenant(name, residency=demand(words)) for name, words in world.tenants.items()},
+        keys=HASHES,
+        simulated=False,
+    )
+
+
+def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random) -> Upstream:
+    seats = rng.choice((4, 16, 64))
+    return Upstream(
+        name=f"{prefix}-{host}",
+        backend=backend.name,
+        kind="local" if backend.local else "managed",
+        url=f"http://{host}:80",
+        dialect="openai",
+        zone=backend.zone,
+        networks=tuple(ip_network(network) for network in backend.networks),
+        speed=Speed(8.0, 0.06, 0.04) if backend.local else Speed(0.0, 0.0, 0.0),
+        limit=seats * 3_000_000 if backend.local else seats * MANAGED_UNIT,
+        seats=seats,
+        engine="vllm" if backend.local else None,
+        private_in=frozenset(backend.private),
+        endpoints=None
+        if rng.random() < 0.5
+        else frozenset(("chat/completions", "completions", "messages", "embeddings")),
+    )
+
+
+def _as_rule(rule: oracle.Rule, demand: Demand, rng: Random) -> Rule:
+    match: dict[str, Any] = {key: (value,) for key, value in rule.match.items() if key not in ("residency", "stream")}
+    if "stream" in rule.match:
+        match["stream"] = rule.match["stream"] == "yes"
+    budget = rng.choice((None, None, 0.0001, 1000.0))
+    return Rule(
+        name=rule.name,
+        match=Match(residency=rule.match.get("residency"), **match),
+        backends=rule.home,
+        slo=rng.choice((Slo(), Slo(ttft=0.05))),
+        max_wait=rng.choice((0.0, 0.0, 0.01, 0.05)),
+        spill=Spill(rule.spill, budget) if rule.spill else None,
+        fallback=rule.fallback,
+        attempts=rng.randint(1, 4),
+        timeouts=TIMEOUTS,
+        residency=demand,
+        on_fields={},
+    )

@@ -1,0 +1,56 @@
+"""A slice of `make prove-residency`, and proof that it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from gateway.model import Demand, Upstream
+from loadtests.residency.http import prove_http
+from loadtests.residency.page import LEAST, missing, verdict
+from loadtests.residency.run import prove
+
+
+def everywhere(_demand: Demand, _upstream: Upstream, _zones: Mapping[str, frozenset[str]]) -> bool:
+    return True
+
+
+def test_nothing_goes_where_it_may_not() -> None:
+    tally = prove(seed=7, count=3_000)
+    assert tally.forbidden == []
+    counts = tally.counts
+    assert counts["requests"] == sum(tally.statuses.values()) == 3_000
+    least = {name: share for name, share in LEAST["in one process"].items() if name != "times without the store"}
+    assert missing(tally, least) == []
+
+
+def test_nor_over_http(tmp_path: Path) -> None:
+    tally = prove_http(tmp_path, seed=7, count=200)
+    assert (tally.forbidden, sum(tally.statuses.values())) == ([], 200)
+    assert tally.counts["deliveries"] >= 30
+
+
+@pytest.mark.parametrize(
+    ("broken", "instead", "found"),
+    [
+        (("gateway.routing.filters.allows", "gateway.routing.board.allows"), everywhere, "its data must stay in"),
+        (("gateway.edge.body.residency",), lambda _fields: None, "its data must stay in"),
+        (
+            ("gateway.upstreams.http1.connection.Connection._check_peer",),
+            lambda _self, _networks: None,
+            "a peer outside",
+        ),
+    ],
+    ids=["filter", "metadata", "peer"],
+)
+def test_a_gateway_that_broke_its_promise_would_be_found(
+    broken: tuple[str, ...], instead: Callable[..., object], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in broken:
+        monkeypatch.setattr(place, instead)
+    tally = prove(seed=7, count=2_000)
+    assert tally.counts["forbidden"] > 0
+    assert any(found in told for told in tally.forbidden)
+    assert verdict({"in one process": tally}).endswith("does not hold")
