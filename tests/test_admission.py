@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,8 +16,11 @@ from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Demand, Lease, Policy, Spill
 from gateway.money.budgets import Budgets
+from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from tests.fleet.gates import Gate
 from tests.worlds import board, policy, request, rule, upstream
 
 LOCAL = Demand(local=True)
@@ -227,3 +231,32 @@ async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> N
         await desk.admission.admit(request(), desk.decided(), visit)
     assert visit.waited >= SOON
     assert list(visit.looks) == ["w1"]
+
+
+def sticky() -> tuple[Policy, Board]:
+    """Two workers alike but for their errors, which alone count under the rule."""
+    workers = tuple(upstream(name, "gpu", limit=150_000) for name in ("w1", "w2"))
+    made = policy(workers, (rule(spill=None, scorers=(("errors", 0.2),)),))
+    return made, board(made, w2={"errors": 0.5})
+
+
+async def test_the_weight_of_the_load_is_that_of_the_rule(valkey: Store) -> None:
+    made, seen = sticky()
+    desk = desk_on(valkey, made)
+    taken = [await desk.admission.admit(request(), decide(request(), seen, Random(seed))) for seed in range(3)]
+    assert [lease.candidate.upstream.name for lease in taken] == ["w1", "w1", "w1"]
+
+
+async def test_and_so_it_is_without_the_store(own_server: Embedded, tmp_path: Path) -> None:
+    made, seen = sticky()
+    async with Gate(tmp_path / "gate", Path(own_server.url.removeprefix("unix://"))) as gate:
+        store = Store(gate.url)
+        await store.check()
+        desk = desk_on(store, made)
+        await desk.leases.loads(["gpu"])
+        await desk.leases.tick()
+        await desk.leases.loads(["gpu"])
+        await gate.shut()
+        taken = [await desk.admission.admit(request(), decide(request(), seen, Random(seed))) for seed in range(3)]
+        assert [lease.candidate.upstream.name for lease in taken] == ["w1", "w1", "w1"]
+        await store.aclose()

@@ -101,6 +101,11 @@ def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
         assert done.stdout == printed, command
 
 
+def test_the_page_of_policies_shows_the_same_story() -> None:
+    story = next(printed for typed, printed in console_lines() if "gateway explain" in typed)
+    assert story.strip() in (DOCS / "policies.md").read_text()
+
+
 def test_the_readme_tells_of_the_limit_what_its_page_says() -> None:
     rows = re.findall(r"\*\*(0\.\d+) / \S+\*\* \| \S+ \| (\S+) \|", (DOCS / "limit.md").read_text())
     met, costs = [100 * float(row[0]) for row in rows], [float(row[1]) for row in rows]

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.requests import ClientDisconnect
 
 from gateway.console import access, status
+from gateway.console.explain import explain_routes
+from gateway.console.incoming import body
 from gateway.edge.services import Services
-from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, RequestTooLarge, StoreFault
+from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, StoreFault
 from gateway.policy.candidate import Trial
 
 STORE_RETRY_AFTER_SECONDS = 2
@@ -40,6 +41,7 @@ def router(services: Services) -> APIRouter:
         """The detail of /readyz: policy, faults with their places, store, who is out and why, all replicas."""
         return await status.overview(services)
 
+    api.include_router(explain_routes(services))
     api.include_router(policies(services), prefix="/policies")
     api.include_router(rollout(services), prefix="/policies/rollout")
     return api
@@ -120,19 +122,6 @@ def read(raw: bytes) -> Rollout:
             "share: more than 0 and at most 1 with mode `share`; leave it out with `shadow`", param="share"
         )
     return asked
-
-
-async def body(request: Request, most: int) -> bytes:
-    """Raises RequestTooLarge past `most` bytes."""
-    whole = bytearray()
-    try:
-        async for piece in request.stream():
-            whole += piece
-            if len(whole) > most:
-                raise RequestTooLarge(f"a body of more than {most} bytes")
-    except ClientDisconnect:
-        raise InvalidRequest("the body ended early") from None
-    return bytes(whole)
 
 
 async def answer_invalid(request: Request, error: Exception) -> Response:

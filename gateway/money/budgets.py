@@ -17,6 +17,7 @@ _MICRO = 1e6
 _DIGITS = 3
 """Below a thousandth of a micro-dollar a float's digits are noise, not money."""
 _NO_CAP = -1
+_LEAST = 1
 
 
 class Budgets:
@@ -35,6 +36,12 @@ class Budgets:
         amount, cap = _micro(usd), math.floor(round(usd_per_hour * _MICRO, _DIGITS))
         granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0, self._seconds()])
         return Reservation(rule, amount, int(minute)) if granted else None
+
+    async def spent(self, rule: str) -> float:
+        """USD spent or reserved in the last hour. Raises StoreFault."""
+        asked = [_LEAST, 0, 0, self._seconds()]  # any amount is more than nothing, so that nothing is booked
+        _, micro, _ = await self._store.eval(_SPEND, [_key(rule)], asked)
+        return int(micro) / _MICRO
 
     def settle_later(self, held: Reservation, usd: float) -> None:
         """Replaces the reservation by what was really spent, off the caller's path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
@@ -24,6 +25,7 @@ def backend_faults(sources: Sources) -> Iterator[Fault]:
         for j, upstream in enumerate(backend.upstreams)
     ]
     yield from repeated(document, upstreams)
+    yield from _borrowed(sources)
     for index, backend in sources.backends.sound.items():
         path = ("backends", index)
         yield from unknown(document, (*path, "zone"), "zone", backend.zone, sources.zone_names)
@@ -36,6 +38,17 @@ def backend_faults(sources: Sources) -> Iterator[Fault]:
         else:
             for j, worker in enumerate(backend.upstreams):
                 yield from _gpu_faults(document, (*path, "upstreams", j), worker)
+
+
+def _borrowed(sources: Sources) -> Iterator[Fault]:
+    """Upstreams that are called like another backend: on receipts and in metrics one would be taken for the other."""
+    names = {backend.name for backend in sources.backends.sound.values()}
+    written = Counter(upstream.name for backend in sources.backends.sound.values() for upstream in backend.upstreams)
+    for index, backend in sources.backends.sound.items():
+        for j, upstream in enumerate(backend.upstreams):
+            if upstream.name in names - {backend.name} and written[upstream.name] == 1:
+                said = f"`{upstream.name}` is the name of another backend; give one of them another name"
+                yield sources.backends.document.fault(("backends", index, "upstreams", j, "name"), said)
 
 
 def networks_of(backend: LocalBackend | ManagedBackend) -> tuple[Network, ...]:

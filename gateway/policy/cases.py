@@ -9,10 +9,10 @@ from pydantic import TypeAdapter
 
 from gateway.errors import PolicyFault
 from gateway.model import Policy
-from gateway.policy.folder import CASES, read_files
+from gateway.policy.case_schema import Case, CasesFile
+from gateway.policy.folder import CASES, read_files, unreadable
 from gateway.policy.references import repeated, unknown
-from gateway.policy.schema import Case, CasesFile
-from gateway.policy.source import START, Document, Fault, in_order, parse
+from gateway.policy.source import START, Fault, in_order, parse
 from gateway.policy.validate import Items, read, shape_faults
 
 _CASE = TypeAdapter(Case)
@@ -26,8 +26,10 @@ def load_cases(root: Path, policy: Policy | None) -> tuple[Case, ...]:
     """
     cases: list[Case] = []
     faults: list[Fault] = []
+    if (root / CASES).exists() and not (root / CASES).is_dir():
+        faults.append(Fault(CASES, START, "(file)", "must be a folder of YAML files"))
     for name, raw in read_files(root, root / CASES).items():
-        document = _unreadable(name) if raw is None else parse(name, raw)
+        document = unreadable(root, name) if raw is None else parse(name, raw)
         faults += shape_faults(document, CasesFile)
         items = read(document, "cases", _CASE)
         faults += _case_faults(items, policy) if policy is not None else ()
@@ -35,10 +37,6 @@ def load_cases(root: Path, policy: Policy | None) -> tuple[Case, ...]:
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
     return tuple(cases)
-
-
-def _unreadable(name: str) -> Document:
-    return Document(name, faults=[Fault(name, START, "(file)", "cannot be read; check its permissions")])
 
 
 def _case_faults(items: Items[Case], policy: Policy) -> Iterator[Fault]:

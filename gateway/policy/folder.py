@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Folder:
 
     def documents(self) -> dict[str, Document]:
         """Each file that the language knows, parsed; missing and unknown files are faults of their documents."""
-        parsed = {name: _parsed(name, raw) for name, raw in sorted(self.files.items())}
+        parsed = {name: _parsed(self.root, name, raw) for name, raw in sorted(self.files.items())}
         for name in REQUIRED:
             if name not in parsed:
                 parsed[name] = Document(
@@ -104,10 +105,29 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _parsed(name: str, raw: bytes | None) -> Document:
+def unreadable(root: Path, name: str) -> Document:
+    """The document of a file that could not be read, with what stands in its way."""
+    return Document(name, faults=[Fault(name, START, "(file)", _obstacle(root / name))])
+
+
+def _obstacle(path: Path) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if path.is_symlink() else "went away while it was read"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "is a link that leads back to itself"
+        return "cannot be read; check its permissions"
+    if path.is_dir():
+        return "is a folder; it must be a file"
+    return "cannot be read; check its permissions" if path.is_file() else "is a pipe or a device; it must be a file"
+
+
+def _parsed(root: Path, name: str, raw: bytes | None) -> Document:
     if name not in FILES:
         said = f"is not a file of the policy language; {nearest(name, list(FILES))}"
         return Document(name, faults=[Fault(name, START, "(file)", said)])
     if raw is None:
-        return Document(name, faults=[Fault(name, START, "(file)", "cannot be read; check its permissions")])
+        return unreadable(root, name)
     return parse(name, raw)

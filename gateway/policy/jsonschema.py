@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from gateway.policy.schema import FILES, CasesFile
+from gateway.policy.case_schema import CasesFile
+from gateway.policy.schema import FILES
 from gateway.policy.strict import Strict
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -15,10 +16,15 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> dict[str, str]:
     """File name -> the text of its schema: `backends.json` for backends.yaml, `cases.json` for cases/*.yaml."""
     shapes: dict[str, type[Strict]] = {**FILES, "cases.yaml": CasesFile}
-    return {
-        name.replace(".yaml", ".json"): json.dumps({"$schema": _DIALECT, **shape.model_json_schema()}, indent=2) + "\n"
-        for name, shape in shapes.items()
-    }
+    made = {}
+    for name, shape in shapes.items():
+        schema = shape.model_json_schema()
+        for part, definition in schema["$defs"].items():
+            definition["title"] = part.removesuffix("In")
+        made[name.replace(".yaml", ".json")] = (
+            json.dumps({"$schema": _DIALECT, **schema, "title": name}, indent=2) + "\n"
+        )
+    return made
 
 
 def main(arguments: list[str]) -> int:

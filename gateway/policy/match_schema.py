@@ -21,7 +21,9 @@ class TokenRange(Strict):
     """From `min` to `max`, both included; at least one of them."""
 
     min: Tokens | None = None
+    """The fewest."""
     max: Tokens | None = None
+    """The most."""
 
     @model_validator(mode="after")
     def in_order(self) -> TokenRange:
@@ -37,8 +39,11 @@ class WindowIn(Strict):
     the day on which it begins."""
 
     days: OneOrMore[Day] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    """On which it begins; default: every day."""
     from_: Annotated[Clock, Field(alias="from")] = "00:00"
+    """When it begins."""
     to: Clock = "24:00"
+    """When it is over."""
     timezone: Timezone = "UTC"
     """An IANA name such as Europe/Berlin."""
 
@@ -55,16 +60,20 @@ class MatchIn(Strict):
     model: OneOrMore[Glob] | None = None
     """Model names; `*` and `?` stand for anything."""
     modality: OneOrMore[Literal["text"]] | None = None
+    """What the model makes."""
     endpoint: OneOrMore[EndpointName] | None = None
     """The path without its /v1/."""
     tenant: OneOrMore[Name] | None = None
+    """Names of tenants.yaml."""
     tags: OneOrMore[Name] | None = None
     """The tenant has every one of these tags."""
     residency: ZoneName | None = None
     """`any`: requests under some residency demand; `none`: those under none; `local`, or a zone: those whose data must
     stay there."""
     priority: OneOrMore[Priority] | None = None
+    """`X-Gateway-Priority`, at most the tenant's; `standard` where it is not sent."""
     stream: bool | None = None
+    """Whether a stream is asked for."""
     prompt_tokens: TokenRange | None = None
     """Expected length of the prompt."""
     output_tokens: TokenRange | None = None

@@ -18,11 +18,15 @@ def unknown(document: Document, path: Path, what: str, name: str, known: frozens
 
 
 def repeated(document: Document, names: Iterable[tuple[Path, str]]) -> Iterator[Fault]:
-    """A fault for every name that an earlier path has already."""
-    first: dict[str, Path] = {}
+    """A fault for every name that an earlier path has already, upper and lower case alike."""
+    first: dict[str, tuple[Path, str]] = {}
     for path, name in names:
-        if first.setdefault(name, path) != path:
-            yield document.fault(path, f"`{name}` is taken by {dotted(first[name])}; every name stands once")
+        other, taken = first.setdefault(name.lower(), (path, name))
+        if other != path and taken == name:
+            yield document.fault(path, f"`{name}` is taken by {dotted(other)}; every name stands once")
+        elif other != path:
+            said = f"`{name}` is `{taken}` of {dotted(other)} in other letters; names must differ in more than case"
+            yield document.fault(path, said)
 
 
 def demand_faults(document: Document, path: Path, text: str | None, zones: frozenset[str] | None) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.model import OnStale, PickerName, Priority, SpillOrder
 from gateway.policy.match_schema import MatchIn
@@ -16,11 +16,30 @@ from gateway.policy.words import (
     Name,
     Names,
     NotNegative,
+    OrWord,
     Positive,
     Share,
     ShareComparison,
     WholeShare,
 )
+
+ROOM = frozenset({"headroom"})
+WORSE = frozenset(
+    {"load", "queue_depth", "gpu_util", "kv_util", "wait_ms", "ttft_ms", "predicted_wait_ms", "error_rate"}
+)
+"""Signals that grow as an upstream gets worse; those of ROOM shrink."""
+
+
+def not_reversed(name: str, comparison: str | None, *, take_part: bool) -> str | None:
+    """`comparison` as it is. Raises ValueError where it keeps the good and lets the bad pass. `take_part`: who
+    satisfies it may take part; else to satisfy it makes requests leave."""
+    if comparison is None or name not in WORSE | ROOM:
+        return comparison
+    if comparison.lstrip().startswith(">") is (take_part is (name in WORSE)):
+        grows = "grows" if name in WORSE else "shrinks"
+        turned = comparison.translate(str.maketrans("<>", "><")).strip()
+        raise ValueError(f'is the wrong way round: `{name}` {grows} as things get worse; write "{turned}"')
+    return comparison
 
 
 class SloIn(Strict):
@@ -39,6 +58,9 @@ class SloIn(Strict):
     def says_something(self) -> SloIn:
         if self.ttft_ms is None and self.tpot_ms is None and self.total_ms is None:
             raise ValueError("must set at least one of `ttft_ms`, `tpot_ms`, `total_ms`")
+        if self.ttft_ms is not None and self.total_ms is not None and self.ttft_ms > self.total_ms:
+            said = f"`ttft_ms` {self.ttft_ms:g} is more than `total_ms` {self.total_ms:g}"
+            raise ValueError(f"the wrong way round: {said}")
         return self
 
 
@@ -46,7 +68,9 @@ class ObjectiveIn(Strict):
     """What is best: a weight for each, or `cost` or `latency` alone."""
 
     cost: NotNegative = 0.0
+    """Weight of what a request costs."""
     latency: NotNegative = 0.0
+    """Weight of how soon its first token comes."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +86,9 @@ class ObjectiveIn(Strict):
         if self.cost + self.latency <= 0:
             raise ValueError("must weigh `cost`, `latency` or both above 0")
         return self
+
+
+Objective = Annotated[ObjectiveIn, OrWord(*ObjectiveIn.model_fields)]
 
 
 class FiltersIn(Strict):
@@ -89,6 +116,11 @@ class FiltersIn(Strict):
         if not self.model_fields_set:
             raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
         return self
+
+    @field_validator("*")
+    @classmethod
+    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return not_reversed(info.field_name or "", value, take_part=True)
 
 
 class ScorersIn(Strict):
@@ -142,6 +174,11 @@ class When(Strict):
             raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
         return self
 
+    @field_validator("*")
+    @classmethod
+    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return not_reversed(info.field_name or "", value, take_part=False)
+
 
 class DampIn(Strict):
     """Keeps the thresholds of `spill.when` from flapping. Only readings are damped: room under the limit is exact."""
@@ -164,6 +201,7 @@ class SpillIn(Strict):
     """Managed backends that take what the local ones have no room for."""
 
     backends: Names
+    """Backends of `kind: managed`."""
     order: SpillOrder = "listed"
     """Which of them is tried first: as listed, the cheapest for this request, or the one with the fastest answers."""
     max_share: WholeShare | None = None
@@ -191,15 +229,22 @@ class TimeoutsIn(Strict):
     """Each has a default: connect 2s, first_byte 5m, idle 60s, total 10m."""
 
     connect: Duration | None = None
+    """Until the connection stands, TLS included."""
     first_byte: Duration | None = None
+    """Until the answer begins."""
     idle: Duration | None = None
     """The longest silence between two pieces of an answer."""
     total: Duration | None = None
+    """Until the answer ends."""
 
     @model_validator(mode="after")
     def above_zero(self) -> TimeoutsIn:
         if any(getattr(self, name) == 0 for name in self.model_fields_set):
             raise ValueError("must be longer than 0 each; leave one out for its default")
+        for name in ("connect", "first_byte", "idle"):
+            given = getattr(self, name)
+            if given is not None and self.total is not None and given > self.total:
+                raise ValueError(f"the wrong way round: `{name}` {given:g} s is longer than `total` {self.total:g} s")
         return self
 
 
@@ -211,21 +256,26 @@ class RouteIn(Strict):
     """A route of `named`, whose keys hold here unless they are written again."""
     backends: Names | None = None
     """Tried in this order, or as `objective` says."""
-    objective: ObjectiveIn | None = None
+    objective: Objective | None = None
     """`cost`, `latency` or a weight for each: which backend is tried first, and which worker of it is best."""
     slo: SloIn | None = None
+    """What a good answer is; the learned limit keeps it."""
     limit: Literal["learned", "fixed"] = "learned"
     """How much a worker may hold. `learned`: what the strictest SLO of its traffic allows, found out from its answers.
     `fixed`: its `limit_work_s`, or the documented prior; so too where no rule has an `slo`."""
     max_wait: Duration | None = None
     """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
     filters: FiltersIn | None = None
+    """Who may take part; default: everyone that is up, speaks the path and may have the data."""
     scorers: ScorersIn | None = None
+    """What is best, scorer by scorer, beside or instead of an `objective`."""
     picker: PickerName = "best"
     """`best` of those sampled; `weighted_random`: by chance, the better the likelier; `power_of_two`: the better of two
     drawn at random."""
     spill: SpillIn | None = None
+    """Who takes what has no room at home; default: nobody, nothing leaves."""
     damp: DampIn = DampIn()
+    """Keeps `spill.when` from flapping."""
     on_stale: OnStale = "degrade"
     """When no worker has a fresh reading. `hold`: the last one goes on counting; `degrade`: leases alone count;
     `spill`: requests spill at once."""
@@ -238,6 +288,7 @@ class RouteIn(Strict):
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Upstreams tried per request, the first one included."""
     timeouts: TimeoutsIn | None = None
+    """How long an upstream may take."""
     residency: str | None = None
     """Where the data of every matching request must stay: `local`, a zone, or several separated by commas."""
     fields: dict[KnownField, Literal["pass", "remove", "refuse"]] = {}
@@ -245,9 +296,14 @@ class RouteIn(Strict):
 
 
 class RuleIn(Strict):
+    """Which requests, and where they go."""
+
     name: Name
+    """What receipts, headers and metrics call it."""
     match: MatchIn = MatchIn()
+    """Which requests it is about; default: all."""
     route: RouteIn = RouteIn()
+    """Where they go."""
 
 
 class RoutingFile(Strict):
@@ -258,3 +314,4 @@ class RoutingFile(Strict):
     named: dict[Name, RouteIn] = {}
     """Routes, or parts of them, that rules `use` by name."""
     rules: Annotated[tuple[RuleIn, ...], Field(min_length=1)]
+    """In order: the first that matches decides, and a request that none matches is refused."""

@@ -6,18 +6,17 @@ files; `jsonschema.py` publishes these models for editors. Docstrings become the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.model import EndpointName, Outcome, Priority, Reason
+from gateway.model import EndpointName, Priority
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     HOST,
     KEYED_HASH,
     Count,
-    Duration,
     Glob,
     ModelName,
     Name,
@@ -31,11 +30,15 @@ from gateway.policy.words import (
 
 
 class Zone(Strict):
+    """A place where data can be, such as a country, a site or a cloud region."""
+
     within: tuple[ZoneName, ...] = ()
     """The larger zones that contain this one; what lies in it lies in them, and in theirs."""
 
 
 class Gpu(Strict):
+    """The GPUs of a backend's workers."""
+
     kind: Name
     """Such as H100: picks the prior of how fast a worker is."""
     usd_per_hour: NotNegative | None = None
@@ -49,12 +52,16 @@ class SpeedIn(Strict):
     """
 
     step_ms: Positive
+    """A step of an empty batch."""
     per_seq_ms: NotNegative
+    """What each sequence adds to a step."""
     per_prompt_token_ms: NotNegative
+    """What each token of a new prompt adds to the step that reads it."""
 
 
 class UpstreamIn(Strict):
     name: Name
+    """Stands once in the whole folder; receipts, metrics and headers tell it."""
     url: str
     """http:// or https://; of a bought API as its provider gives it, /v1 included."""
     key: str | None = None
@@ -116,35 +123,48 @@ class LocalBackend(Strict):
     """Our own GPU workers."""
 
     name: Name
+    """What models and rules call it."""
     kind: Literal["local"]
+    """`local`: our own GPU workers; `managed`: a bought API."""
     zone: ZoneName
+    """Where these workers are: what residency is judged by."""
     networks: Networks = ()
     """A connected peer outside them is refused. Required unless every address is a loopback one."""
     endpoints: Endpoints | None = None
     """What its workers speak; default: by their engine. Other requests never go there."""
     tls: TlsIn | None = None
+    """How its https addresses are secured; default: the system's authorities, no certificate of ours."""
     gpu: Gpu | None = None
+    """Kind and price of the GPUs."""
     speed: SpeedIn | None = None
+    """How fast a worker is; default: by the kind of its GPUs."""
     upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
+    """Its workers: alike, and each as good as the other."""
 
 
 class ManagedBackend(Strict):
     """A bought API."""
 
     name: Name
+    """What models and rules call it."""
     kind: Literal["managed"]
+    """`local`: our own GPU workers; `managed`: a bought API."""
     zone: ZoneName
+    """Where it runs. Being there does not let data bound to the zone go there: `private_endpoint_in` does."""
     networks: Networks = ()
     """A connected peer outside them is refused; default: any peer."""
     dialect: Literal["openai"] = "openai"
+    """How it speaks: paths, errors, usage."""
     endpoints: Endpoints | None = None
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
     tls: TlsIn | None = None
+    """How its https addresses are secured; default: the system's authorities, no certificate of ours."""
     private_endpoint_in: tuple[ZoneName, ...] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False
     """A stand-in on loopback that costs nothing."""
     upstreams: Annotated[tuple[ManagedUpstream, ...], Field(min_length=1)]
+    """Its accounts."""
 
 
 Backend = Annotated[LocalBackend | ManagedBackend, Field(discriminator="kind")]
@@ -154,7 +174,9 @@ class BackendsFile(Strict):
     """backends.yaml: zones, and where requests can be sent."""
 
     zones: dict[ZoneName, Zone] = {}
+    """Zone -> the larger ones that it lies in. `local` is not one: it means our own machines."""
     backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
+    """Sets of interchangeable upstreams."""
 
 
 # models.yaml
@@ -164,8 +186,11 @@ class PriceIn(Strict):
     """List price in USD."""
 
     input_per_1m: NotNegative = 0.0
+    """Per million prompt tokens."""
     output_per_1m: NotNegative = 0.0
+    """Per million output tokens."""
     per_request: NotNegative = 0.0
+    """For each request, whatever its length."""
 
     @model_validator(mode="after")
     def says_something(self) -> PriceIn:
@@ -177,7 +202,10 @@ class PriceIn(Strict):
 
 
 class ServedIn(Strict):
+    """One way to serve a model."""
+
     backend: Name
+    """One of backends.yaml."""
     as_: Annotated[ModelName, Field(alias="as")]
     """The model's name at that backend."""
     price: PriceIn | None = None
@@ -185,10 +213,14 @@ class ServedIn(Strict):
 
 
 class ModelIn(Strict):
+    """A name that clients send, and who serves it."""
+
     name: ModelName
     """The name that clients send."""
     modality: Literal["text"] = "text"
+    """What it makes."""
     served_by: Annotated[tuple[ServedIn, ...], Field(min_length=1)]
+    """Each backend that serves it; the rules say who is tried when."""
     residency: str | None = None
     """Where every request for it must stay: `local`, a zone, or several separated by commas."""
 
@@ -197,13 +229,17 @@ class ModelsFile(Strict):
     """models.yaml: the public names, and who serves them."""
 
     models: Annotated[tuple[ModelIn, ...], Field(min_length=1)]
+    """What GET /v1/models lists."""
 
 
 # tenants.yaml
 
 
 class TenantIn(Strict):
+    """Who pays, the keys that say so, and what they may do."""
+
     name: Name
+    """What rules, receipts and metrics call it."""
     keys: tuple[Annotated[str, Field(pattern=KEYED_HASH)], ...] = ()
     """HMAC-SHA256 of each key under the gateway's pepper, in hex."""
     demo: bool = False
@@ -228,62 +264,7 @@ class TenantsFile(Strict):
     """tenants.yaml: who may call, and what each may do."""
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
-
-
-# cases/*.yaml
-
-
-class RequestIn(Strict):
-    path: Annotated[str, Field(pattern=r"^/")]
-    headers: dict[str, str] = {}
-    tenant: Name | None = None
-    """Whose key it carries; without it a caller that no tenant's limits hold for."""
-    body: dict[str, Any]
-
-
-class WorkerState(Strict):
-    """What is true of one upstream in a case; what is not written is idle and healthy."""
-
-    load: NotNegative | None = None
-    """Leased work as a share of the limit; 1 is full."""
-    running: Annotated[int, Field(ge=0)] | None = None
-    waiting: Annotated[int, Field(ge=0)] | None = None
-    kv: Annotated[float, Field(ge=0, le=1)] | None = None
-    gpu: Annotated[float, Field(ge=0, le=1)] | None = None
-    age: Duration | None = None
-    """How old the reading is."""
-    healthy: bool = True
-
-
-class Expect(Strict):
-    outcome: Outcome | None = None
-    backend: Name | None = None
-    upstream: Name | None = None
-    reason: Reason | None = None
-    rule: Name | None = None
-    status: Annotated[int, Field(ge=200, le=599)] | None = None
-    code: str | None = None
-
-    @model_validator(mode="after")
-    def says_something(self) -> Expect:
-        if not self.model_fields_set:
-            raise ValueError("must expect something, such as `outcome: spilled`")
-        return self
-
-
-class Case(Strict):
-    """A request, the state of the fleet, and what must be decided."""
-
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    request: RequestIn
-    fleet: dict[Name, WorkerState] = {}
-    expect: Expect
-
-
-class CasesFile(Strict):
-    """cases/*.yaml: golden cases of the folder."""
-
-    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+    """As soon as one has a key, callers without a known key are refused."""
 
 
 FILES: Final[dict[str, type[Strict]]] = {

@@ -226,12 +226,20 @@ def _place_of_byte(raw: bytes, position: int) -> Place:
     return before.count(b"\n") + 1, position - (before.rfind(b"\n") + 1) + 1
 
 
+def _is_tab(raw: bytes, place: Place) -> bool:
+    """Whether only white space with a tab in it stands at or before `place` in its line."""
+    lines = raw.splitlines()
+    before = lines[place[0] - 1][: place[1]] if place[0] <= len(lines) else b""
+    return not before.strip() and b"\t" in before
+
+
 def _syntax_fault(file: str, raw: bytes, error: yaml.YAMLError) -> Fault:
     """The parser's own words, which name marks and tokens but never a value."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return Fault(
-            file, _place(error.problem_mark), "(file)", f"is not valid YAML: {printable(error.problem or 'unreadable')}"
-        )
+        place = _place(error.problem_mark)
+        if _is_tab(raw, place):
+            return Fault(file, place, "(file)", "begins with a tab; YAML is indented with spaces")
+        return Fault(file, place, "(file)", f"is not valid YAML: {printable(error.problem or 'unreadable')}")
     position = getattr(error, "position", None)
     where = _place_of_byte(raw, position) if isinstance(position, int) else START
     return Fault(file, where, "(file)", "is not valid YAML: it holds a character that is not allowed")

@@ -22,6 +22,8 @@ from gateway.policy.words import PATTERNS
 T = TypeVar("T")
 _KINDS = {"local": "managed", "managed": "local"}
 _KEY = "[key]"
+_PARTS = re.compile(r"[-._:/]")
+"""Where a name may be cut into a glob."""
 
 
 @dataclass(slots=True)
@@ -37,16 +39,27 @@ class Items(Generic[T]):
 
 def nearest(word: str, choices: frozenset[str] | list[str]) -> str:
     """The end of a sentence about an unknown word: the likely spelling, else all choices."""
-    close = get_close_matches(word, sorted(choices), n=1)
+    spellings = {spelling.lower(): spelling for name in sorted(choices) for spelling in _spellings(word, name)}
+    close = get_close_matches(word.lower(), list(spellings), n=1)
     if close:
-        return f"did you mean `{close[0]}`?"
+        return f"did you mean `{spellings[close[0]]}`?"
     return f"known here: {', '.join(sorted(choices)) or 'none'}"
+
+
+def _spellings(word: str, name: str) -> list[str]:
+    """What `word` may have been meant to be: the name, or where it is a glob, the beginnings of the name as globs."""
+    if not word.endswith("*"):
+        return [name]
+    return [name, *(f"{name[: end.end()]}*" for end in _PARTS.finditer(name))]
 
 
 def shape_faults(document: Document, shape: type[Strict] | None) -> list[Fault]:
     """All that keeps `document` from being a `shape`: faults of syntax, then what the schema does not allow."""
     if shape is None or (document.data is None and document.faults):
         return document.faults
+    if document.data is None:
+        needed = ", ".join(f"`{name}:`" for name, field in shape.model_fields.items() if field.is_required())
+        return [document.fault((), f"is empty; it must have {needed}")]
     told = {fault.path for fault in document.faults}
     return document.faults + [fault for fault in _schema_faults(document, shape) if fault.path not in told]
 

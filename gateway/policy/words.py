@@ -88,6 +88,16 @@ class _OrOne:
         return {"anyOf": [listed, listed["items"]]}
 
 
+class OrWord:
+    """Shows editors the words that may stand for an object."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"enum": list(self.words)}]}
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -102,7 +112,11 @@ def _share(comparison: str) -> str:
     return comparison
 
 
-_DURATION_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DURATION}]}
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": DURATION}],
+    "examples": ["500ms", "20s", "2m"],
+}
+_COMPARISON_SCHEMA = {"type": "string", "pattern": COMPARISON, "examples": ["> 8", ">= 0.95"]}
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
 Name = Annotated[str, Field(pattern=NAME)]
@@ -121,7 +135,7 @@ Clock = Annotated[str, Field(pattern=CLOCK)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
-Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema({"type": "string", "pattern": COMPARISON})]
+Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema(_COMPARISON_SCHEMA)]
 ShareComparison = Annotated[Comparison, AfterValidator(_share)]
 KnownField = Literal[
     "n", "best_of", "service_tier", "speed", "priority", "store", "background", "kv_transfer_params", "cache_salt"

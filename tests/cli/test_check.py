@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -74,6 +75,35 @@ def test_faults_of_policy_and_cases_one_a_line(folder: Path) -> None:
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere", LOCAL_FIRST / "routing.yaml"):
+    file = LOCAL_FIRST / "routing.yaml"
+    for path, said in ((tmp_path / "nowhere", "no such folder"), (file, "is a file; give its folder")):
         result = run(path)
-        assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{path}: no such folder\n")
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"{path}: {said}\n")
+
+
+def test_json(folder: Path) -> None:
+    warned = json.loads(run("--json", folder).stdout)
+    assert (warned["ok"], warned["faults"]) == (True, [])
+    assert warned["warnings"][0] == {
+        "file": "backends.yaml",
+        "line": 25,
+        "column": 65,
+        "path": "backends[1].upstreams[0].key",
+        "text": "environment variable GMI_API_KEY is not set; set it, or name another one",
+    }
+    (folder / "tenants.yaml").write_text('"a: b": 1\ntenants: []\n')
+    result = run("--json", folder)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, told["ok"], told["version"]) == (1, "", False, None)
+    assert [(row["line"], row["path"], row["text"][:11]) for row in told["faults"]] == [
+        (1, '"a: b"', "unknown key"),
+        (2, "tenants", "must have a"),
+    ]
+
+
+def test_a_warning_keeps_nothing_from_taking_effect(folder: Path) -> None:
+    text = (folder / "routing.yaml").read_text()
+    (folder / "routing.yaml").write_text(text.replace("rules:", "named:\n  spare: {attempts: 2}\nrules:", 1))
+    result = run(folder, key="x")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: routing.yaml:4:3: named.spare: no rule uses it\n"

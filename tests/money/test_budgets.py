@@ -23,6 +23,14 @@ async def test_what_is_reserved_counts_and_what_is_given_back_is_free_again(stor
     assert await budgets.reserve("r", 0.001, 1.0) is None
 
 
+async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None:
+    budgets = Budgets(store)
+    assert await budgets.spent("r") == 0.0
+    assert await store.call("EXISTS", "gw:budget:{r}") == 0
+    assert await budgets.reserve("r", 0.25, 1.0) is not None
+    assert [await budgets.spent("r"), await budgets.spent("r")] == [0.25, 0.25]
+
+
 async def test_a_hundred_at_once_do_not_overspend(store: Store) -> None:
     budgets = Budgets(store)
     held = await asyncio.gather(*(budgets.reserve("r", 0.03, 1.0) for _ in range(100)))

@@ -70,7 +70,7 @@ rules:
       spill:
         backends: [gmi]
         budget_usd_per_hour: 40
-        when: {queue_depth: "> 8", gpu_util: ">= 0.95", kv_util: "< 0.1"}
+        when: {queue_depth: "> 8", gpu_util: ">= 0.95", kv_util: "> 0.1"}
       fields: {n: refuse}
   - name: rest
     route: {attempts: 2, residency: "local, eu"}

@@ -95,7 +95,7 @@ def test_rules_take_from_defaults_what_they_do_not_say() -> None:
         (
             Threshold("queue_depth", above=True, inclusive=False, value=8.0),
             Threshold("gpu_util", above=True, inclusive=True, value=0.95),
-            Threshold("kv_util", above=False, inclusive=False, value=0.1),
+            Threshold("kv_util", above=True, inclusive=False, value=0.1),
         ),
     )
     assert chat.on_fields == {"n": "refuse"}

@@ -19,8 +19,9 @@ BROKEN: list[dict[str, Any]] = yaml.safe_load(
 )
 
 UNREADABLE: list[tuple[str | bytes, str]] = [
-    ("", "1:1: (file): must be a mapping of keys to values"),
-    ("# only a comment\n", "1:1: (file): must be a mapping of keys to values"),
+    ("", "1:1: (file): is empty; it must have `models:`"),
+    ("# only a comment\n", "1:1: (file): is empty; it must have `models:`"),
+    ("models:\n\t- name: x\n", "2:1: (file): begins with a tab; YAML is indented with spaces"),
     ("- 1", "1:1: (file): must be a mapping of keys to values"),
     ("models: {}", "1:9: models: must be a list"),
     ("models: []", "1:9: models: must have at least one entry"),

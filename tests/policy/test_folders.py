@@ -13,9 +13,13 @@ from click.testing import CliRunner
 from gateway.cli.check import check
 from gateway.cli.test import test as golden
 from gateway.model import Threshold
+from gateway.policy.case_schema import CasesFile
 from gateway.policy.cases import load_cases
 from gateway.policy.compile import compile_folder
 from gateway.policy.jsonschema import main, schemas
+from gateway.policy.schema import FILES
+from gateway.policy.source import parse
+from gateway.policy.validate import shape_faults
 from loadtests.model.policies.mix import PATTERNS
 
 from .good import compiled
@@ -107,12 +111,33 @@ def test_published_schemas_are_current() -> None:
     assert published == schemas(), "run: python -m gateway.policy.jsonschema policies/schema"
 
 
-def test_every_key_of_the_language_is_explained_or_plain() -> None:
-    """Editors show descriptions; an object without one says nothing to whoever writes a policy."""
+def test_every_key_of_the_language_is_explained() -> None:
+    """Editors show descriptions; a key without one says nothing to whoever writes a policy."""
     for name, text in schemas().items():
         schema = json.loads(text)
-        assert schema["description"], name
-        assert schema["additionalProperties"] is False
+        for part, shape in {name: schema, **schema["$defs"]}.items():
+            assert shape["description"], part
+            assert shape["additionalProperties"] is False
+            assert [key for key, held in shape["properties"].items() if not held.get("description")] == [], part
+
+
+def test_editors_complete_what_is_one_of_a_few() -> None:
+    route = json.loads(schemas()["routing.json"])["$defs"]["RouteIn"]["properties"]
+    assert {"enum": ["cost", "latency"]} in route["objective"]["anyOf"]
+    assert route["picker"]["enum"] == ["best", "weighted_random", "power_of_two"]
+    assert route["max_wait"]["anyOf"][0]["examples"] == ["500ms", "20s", "2m"]
+
+
+KIND = {"backends": "backends.yaml", "models": "models.yaml", "routing": "routing.yaml", "tenants": "tenants.yaml"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_every_file_has_the_shape_that_its_schema_line_names(folder: Path) -> None:
+    for file in folder.rglob("*.yaml"):
+        schema = Path(file.read_text(encoding="utf-8").splitlines()[0].partition("=")[2]).stem
+        shape = CasesFile if schema == "cases" else FILES[KIND[schema]]
+        assert (schema == "cases") is (file.parent.name == "cases")
+        assert shape_faults(parse(file.name, file.read_bytes()), shape) == []
 
 
 def test_the_generator_writes_them(tmp_path: Path) -> None:

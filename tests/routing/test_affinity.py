@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import GenRequest, Policy, UpstreamState
+from gateway.model import GenRequest, Policy, Threshold, UpstreamState
 from gateway.routing.affinity import (
     BLOCK_BYTES,
     BOUND,
@@ -30,7 +30,7 @@ from gateway.routing.affinity import (
 )
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from tests.worlds import LIMIT, board, policy, request, rule, state, upstream
+from tests.worlds import LIMIT, board, policy, reading, request, rule, state, upstream
 
 TEXT = bytes(range(256)) * 8
 KEYS = [key_of(str(number).encode()) for number in range(4000)]
@@ -180,3 +180,12 @@ def test_prefix_and_session_may_belong_to_two() -> None:
     wanted = (placed(fleet(1000), session_key("t", "s1")), placed(fleet(1000), KEYS[0]))
     assert {one.upstream.name for one in by_score[:4]} == {*wanted[0], *wanted[1]}
     assert [one.score for one in by_score[:5]] == [2.0, 1.0, 1.0, 0.5, 0.0]
+
+
+def test_an_owner_that_a_forecast_leaves_out_hands_over() -> None:
+    plain = made()
+    slow = replace(plain.rules[0], filters=(Threshold("wait_ms", above=False, inclusive=True, value=10),))
+    owner, following = placed(fleet(1000), KEYS[0])
+    asked, chosen = request(prefix=KEYS[0]), replace(plain, rules=(slow,))
+    assert best(asked, board(chosen), 1) == owner
+    assert best(asked, board(chosen, **{owner: {"reading": reading(waiting=50)}}), 1) == following

@@ -65,6 +65,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any, float]] = {
     "without SLO": ("ttft", {}, {"pace": Pace(HALF_FIRST_SECONDS / MANAGED_FIRST_SECONDS)}, API, HALF),
     "room costs nothing": ("price", {"leased": LIMIT // 2}, {"bought": 1.0}, WORKER, 1.0),
     "a full worker displaces": ("price", {"leased": LIMIT}, {"bought": HALF_USD}, WORKER, HALF),
+    "a worker nine tenths full displaces half": ("price", {"leased": 865_190}, {"bought": HALF_USD}, WORKER, 2 / 3),
     "nothing to displace": ("price", {"leased": LIMIT}, {}, WORKER, 1.0),
     "rent": ("list_price", {}, {}, WORKER, HALF_USD / (HALF_USD + rent(22375, 2.0))),
     "rent nobody told": ("list_price", {}, {}, upstream("w", "gpu", usd_per_hour=None), UNKNOWN),

@@ -1,0 +1,226 @@
+"""What would change the answer: the same request decided again, with one thing changed at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.model import Rule, Threshold
+from gateway.policy.case_schema import RequestIn
+from gateway.rehearsal.ending import Result, differing, end, rehearse, same
+from gateway.rehearsal.rows import Row
+from gateway.rehearsal.thresholds import seen
+from gateway.rehearsal.words import comparison, usd
+from gateway.rehearsal.world import World
+
+MOST_WORKERS = 6
+"""Of a large fleet only the workers next to taking the request are tried."""
+STEPS = 12
+"""Halvings of the search for a load: to 0.0003 of the limit."""
+FULL = 1.2
+"""A load at which nothing fits."""
+HEADERS = ("X-Data-Residency", "X-Gateway-Priority", "X-Gateway-Max-Wait-Ms", "X-Gateway-Max-Cost-Usd")
+READINGS: Mapping[str, str] = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
+"""Signal of `spill.when` -> the reading that it is the mean of."""
+_METADATA = "metadata.data_residency"
+_NUDGE = 1e-6
+_SLACK = 1.02
+"""A wait is tried a little longer than predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """If `condition` (data, and `text` for people) were so, `result` would come out."""
+
+    text: str
+    condition: Mapping[str, Any]
+    result: Result
+    new: tuple[str, ...] = ()
+    """The names of `result` that are not as they would be without the change."""
+
+    def __str__(self) -> str:
+        rule, reason = self.result.get("rule"), self.result.get("reason")
+        also = f", rule {rule}" if "rule" in self.new and rule else ""
+        also += f", because {reason}" if self.new == ("reason",) else ""
+        return f"{self.text}: {end(self.result)}{also}"
+
+    def row(self) -> dict[str, Any]:
+        return {"if": dict(self.condition), "text": str(self), "then": dict(self.result)}
+
+
+def changes(world: World, request: RequestIn, rule: Rule, result: Result, rows: tuple[Row, ...]) -> tuple[Change, ...]:
+    """Every change tried that has another result than `result`."""
+    found = [
+        *_headers(world, request),
+        *_loads(world, request, result, rows),
+        *_health(world, request, result, rows),
+        *_signals(world, request, rule),
+        *_wait(world, request, rule, result, rows),
+        *_money(world, request, rule),
+        *_without(world, request, rule),
+    ]
+    return tuple(replace(one, new=differing(one.result, result)) for one in found if not same(one.result, result))
+
+
+def _headers(world: World, request: RequestIn) -> Iterator[Change]:
+    """Without each header that has a say; with another priority."""
+    watched = {name.lower() for name in HEADERS} | world.policy.headers
+    for name in request.headers:
+        if name.lower() in watched:
+            left = {other: value for other, value in request.headers.items() if other != name}
+            without = request.model_copy(update={"headers": left})
+            yield Change(f"without {name}", {"without_header": name}, rehearse(world, without))
+    metadata = request.body.get("metadata")
+    if isinstance(metadata, dict) and "data_residency" in metadata:
+        left = {name: value for name, value in metadata.items() if name != "data_residency"}
+        without = request.model_copy(update={"body": {**request.body, "metadata": left}})
+        yield Change(f"without {_METADATA}", {"without_field": _METADATA}, rehearse(world, without))
+    if "x-data-residency" not in {name.lower() for name in request.headers}:
+        yield _with_header(world, request, "X-Data-Residency", "local")
+    if "x-gateway-priority" not in {name.lower() for name in request.headers}:
+        for priority in ("interactive", "batch"):
+            yield _with_header(world, request, "X-Gateway-Priority", priority)
+
+
+def _with_header(world: World, request: RequestIn, name: str, value: str) -> Change:
+    given = request.model_copy(update={"headers": {**request.headers, name: value}})
+    return Change(f"with {name}: {value}", {"header": name, "value": value}, rehearse(world, given))
+
+
+def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
+    """The load at which each worker nearest to it would take the request, and at which the chosen one loses it."""
+    home = [row for row in rows if row["role"] == "home" and row.get("sampled")]
+    chosen = result.get("upstream")
+    others = sorted((row for row in home if row["upstream"] != chosen), key=lambda row: float(row["after"]))
+    for row in [*(row for row in home if row["upstream"] == chosen), *others[:MOST_WORKERS]]:
+        name, load = row["upstream"], float(row["load"])
+        taken = name == chosen
+        if row["inflight"] >= row["seats"]:
+            yield _seat(world, request, row)
+            continue
+        edge = crossing(world, request, row, taken)
+        if edge is None:
+            continue
+        side = "above" if taken else "below"
+        past = at_load(world, row, edge[1])
+        text = f"if {name}'s load were {side} {edge[0]:.3f} (now {load:.3f})"
+        yield Change(text, {"upstream": name, "load": {side: round(edge[0], 4)}}, rehearse(past, request))
+
+
+def _seat(world: World, request: RequestIn, row: Row) -> Change:
+    """One request less where every seat is taken, and its share of the work with it."""
+    name, held = row["upstream"], row["inflight"]
+    leased = world.state(name).leased * (held - 1) // held
+    text = f"if {name} held one request less ({held} of {row['seats']} seats are taken)"
+    less = world.where(name, inflight=row["seats"] - 1, leased=leased)
+    return Change(text, {"upstream": name, "inflight": row["seats"] - 1}, rehearse(less, request))
+
+
+def crossing(world: World, request: RequestIn, row: Row, taken: bool) -> tuple[float, float] | None:
+    """The load where `row`'s upstream begins or ceases to take the request, and one just on the other side of it."""
+    stays, turns = float(row["load"]), FULL if taken else 0.0
+
+    def takes(load: float) -> bool:
+        return bool(rehearse(at_load(world, row, load), request).get("upstream") == row["upstream"])
+
+    if takes(turns) is taken:
+        return None
+    for _ in range(STEPS):
+        middle = (stays + turns) / 2
+        if takes(middle) is taken:
+            stays = middle
+        else:
+            turns = middle
+    return stays, turns
+
+
+def at_load(world: World, row: Row, load: float) -> World:
+    state = world.state(row["upstream"])
+    return world.where(row["upstream"], leased=max(0, round(load * row["limit"]) - state.outside))
+
+
+def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
+    """Who is out comes back, one at a time; the chosen one goes."""
+    out = [row["upstream"] for row in rows if row.get("dropped") == "health"]
+    for name in out[:MOST_WORKERS]:
+        up = world.where(name, out=None)
+        yield Change(f"if {name} were up", {"upstream": name, "healthy": True}, rehearse(up, request))
+    chosen = result.get("upstream")
+    if chosen is not None:
+        down = world.where(chosen, out="unhealthy")
+        yield Change(f"if {chosen} were down", {"upstream": chosen, "healthy": False}, rehearse(down, request))
+
+
+def _signals(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
+    """Each threshold of `spill.when` on its other side."""
+    for one in seen(world.board(), rule):
+        threshold, name = one.threshold, one.threshold.signal
+        if name not in READINGS:
+            continue
+        there = read_as(world, rule, name, beyond(threshold, not one.holds))
+        now = "unknown" if one.value is None else f"{one.value:.4g}"
+        word = "were not" if one.holds else "were"
+        yield Change(
+            f"if {name} {word} {comparison(threshold)} (now {now})",
+            {"signal": name, "comparison": comparison(threshold), "holds": not one.holds},
+            rehearse(there, request),
+        )
+
+
+def beyond(threshold: Threshold, holding: bool) -> float:
+    """A value just where `threshold` holds, or just where it does not."""
+    step = max(_NUDGE, abs(threshold.value) * _NUDGE)
+    return threshold.value + (step if threshold.above is holding else -step)
+
+
+def read_as(world: World, rule: Rule, signal: str, value: float) -> World:
+    """All workers of the rule publish `value` now."""
+    at = world.snapshot.at
+    for backend in rule.backends:
+        for upstream in world.policy.backends[backend]:
+            reading = world.state(upstream.name).reading
+            if upstream.kind == "local" and reading is not None:
+                told: dict[str, Any] = {"at": at, READINGS[signal]: value}
+                world = world.where(upstream.name, reading=replace(reading, **told))
+    return world
+
+
+def _wait(world: World, request: RequestIn, rule: Rule, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
+    """A longer `max_wait`, where room is to be expected within it: the fullest moment passes, work drains meanwhile."""
+    waits = [row["wait_ms"] for row in rows if row["role"] == "home" and "wait_ms" in row and row["wait_ms"] > 0]
+    if not waits or result.get("outcome") == "local":
+        return
+    seconds = min(waits) / 1000 * _SLACK
+    if seconds <= rule.max_wait:
+        return
+    later = world
+    for row in rows:
+        if row["role"] == "home" and "wait_ms" in row:
+            drained = max(0, world.state(row["upstream"]).leased - round(seconds * 1e6))
+            later = later.where(row["upstream"], leased=drained)
+    text = f"with max_wait {seconds:.2g}s (room at home is expected in {min(waits) / 1000:.2g} s)"
+    yield Change(text, {"max_wait": round(seconds, 3)}, rehearse(later, request))
+
+
+def _money(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
+    """The budget and the share of the rule, spent or untouched."""
+    spill = rule.spill
+    if spill is not None and spill.budget_usd_per_hour is not None:
+        for spent in (0.0, spill.budget_usd_per_hour):
+            there = replace(world, spent={**world.spent, rule.name: spent})
+            text = f"if {usd(spent)} of its budget were spent"
+            yield Change(text, {"rule": rule.name, "spent_usd": spent}, rehearse(there, request))
+    if spill is not None and spill.max_share is not None:
+        for share in (0.0, spill.max_share):
+            there = replace(world, shares={**world.shares, rule.name: share})
+            text = f"if {share:g} of its requests had left lately"
+            yield Change(text, {"rule": rule.name, "share": share}, rehearse(there, request))
+
+
+def _without(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
+    """The rule itself taken away."""
+    rules = tuple(other for other in world.policy.rules if other is not rule)
+    if rules:
+        left = world.under(replace(world.policy, rules=rules))
+        yield Change(f"without rule {rule.name}", {"without_rule": rule.name}, rehearse(left, request))

@@ -1,0 +1,194 @@
+"""One row for each upstream that a rule names: why the request may not go there, or what it would find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from gateway.model import Decision, GenRequest, UpstreamState
+from gateway.rehearsal.words import comparison, usd
+from gateway.rehearsal.world import SEED, World
+from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.draw import Draw
+from gateway.routing.estimate import price_ceiling
+from gateway.routing.filters import most_cost
+from gateway.routing.scene import asked_of, first_token_there, wait_there
+from gateway.routing.scorers import parts
+from gateway.routing.thresholds import FORECAST, STANDING
+
+Row = dict[str, Any]
+NOT_NEEDED = "not_needed"
+"""Of a backend of `fallback` while workers are up, and of `spill` while none is."""
+_DIGITS = 4
+_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the rows are made from."""
+
+    world: World
+    board: Board
+    plan: Plan
+    asked: GenRequest
+    decision: Decision | None
+    """None where nobody may, or can, serve it."""
+
+    def judged(self, name: str) -> UpstreamState:
+        """One that is in no pool, with its limit for the model."""
+        plan, state = self.plan, self.world.state(name)
+        return self.board.judged(state, plan.model.name, plan.demand, self.asked.endpoint, plan.rule)[0]
+
+    def sampled(self, backend: str) -> frozenset[str]:
+        """Who of a backend is asked."""
+        decision = self.decision
+        groups = () if decision is None else (*decision.primary, *decision.overflow)
+        return frozenset(one.upstream.name for group in groups if group.backend == backend for one in group.candidates)
+
+    @property
+    def draw(self) -> Draw:
+        return Draw(self.asked, self.board, self.plan, Random(SEED), frozenset())
+
+
+def rows(scene: Scene) -> tuple[Row, ...]:
+    """In the order of the rule: its own backends, spill, fallback. A backend that is both for spill and for fallback
+    stands there once, as what it is for now."""
+    plan, decision = scene.plan, scene.decision
+    groups = () if decision is None else (*decision.primary, *decision.overflow)
+    used = {group.backend: "fallback" if group.outcome == "fallback" else "spill" for group in groups}
+    made: dict[str, list[Row]] = {}
+    for role, pools in (("home", plan.home), ("spill", plan.spill), ("fallback", plan.fallback)):
+        for pool in pools:
+            needed = role == "home" or pool.backend in used
+            if pool.backend not in made:
+                shown = role if role == "home" else used.get(pool.backend, role)
+                made[pool.backend] = pool_rows(scene, pool, shown, needed=needed)
+    return tuple(row for found in made.values() for row in found)
+
+
+def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]:
+    may = {state.upstream.name: state for state in pool.states}
+    sampled = scene.sampled(pool.backend)
+    made = []
+    for upstream in scene.world.policy.backends[pool.backend]:
+        row: Row = {"upstream": upstream.name, "backend": pool.backend, "role": role}
+        state = may.get(upstream.name) or scene.judged(upstream.name)
+        dropped = why(scene, pool, state)
+        if dropped is None and not needed:
+            dropped = NOT_NEEDED
+        row |= readings(state, scene.world.snapshot.at)
+        if dropped is None:
+            row |= {"sampled": upstream.name in sampled, **candidate_row(scene, pool, state)}
+        else:
+            row |= {"dropped": dropped, "why": in_words(dropped, scene, pool, state)}
+        made.append(row)
+    return made
+
+
+def why(scene: Scene, pool: Pool, state: UpstreamState) -> str | None:
+    """The first filter that drops it, or None."""
+    plan, asked = scene.plan, scene.asked
+    if all(served.backend != pool.backend for served in plan.model.served_by):
+        return "capability"
+    _, standing = scene.board.judged(state, plan.model.name, plan.demand, asked.endpoint, plan.rule)
+    if standing is not None:
+        return standing
+    return next(iter(scene.draw.left(replace(pool, states=(state,), drops={})).drops), None)
+
+
+def candidate_row(scene: Scene, pool: Pool, state: UpstreamState) -> Row:
+    at, weighed = scene.draw.scene(pool), scene.plan.rule.scorers
+    work, limit = asked_of(at, state)
+    free = 1 - (state.leased + state.outside + work) / limit
+    weights, given = dict(weighed), parts(weighed, at, state)
+    made = {name: round(weights[name] * max(0.0, value), _DIGITS) for name, value in given.items()}
+    return {
+        "load": round((state.leased + state.outside) / limit, _DIGITS),
+        "after": round(1 - free, _DIGITS),
+        "limit": limit,
+        "work": work,
+        "inflight": state.inflight,
+        "seats": state.upstream.seats,
+        "room": free >= 0 and state.inflight < state.upstream.seats,
+        "score": round(sum(made.values()), _DIGITS),
+        "parts": made,
+        "wait_ms": round((wait_there(at, state, work, limit) or 0.0) * _MS, 1),
+        "first_ms": round(first_token_there(at, state, work, limit) * _MS, 1),
+        "usd": at.ask.price,
+        "usd_most": at.ask.price_most,
+    }
+
+
+def readings(state: UpstreamState, at: float) -> Row:
+    """What its own pages said, as on receipts; what was not published is absent."""
+    reading = state.reading
+    told: Row = {"headroom": state.headroom, "error_rate": state.errors}
+    gauges: Row = {} if reading is None else {"queue_depth": reading.waiting, "gpu": reading.gpu, "kv": reading.kv}
+    published = {name: value for name, value in gauges.items() if value is not None}
+    if reading is not None and published:
+        told["age_ms"] = round(max(0.0, at - reading.at) * _MS, 1)
+    return published | {name: value for name, value in told.items() if value is not None}
+
+
+def in_words(dropped: str, scene: Scene, pool: Pool, state: UpstreamState) -> str:
+    say = _WORDS.get(dropped)
+    return _filtered(dropped, scene, pool, state) if say is None else say(scene, pool, state)
+
+
+def _filtered(dropped: str, scene: Scene, pool: Pool, state: UpstreamState) -> str:
+    """By one of the rule's own `filters`."""
+    broken = [one for one in scene.plan.rule.filters if one.signal == dropped]
+    if dropped in STANDING:
+        value = STANDING[dropped](state, scene.board.since(scene.plan.rule))
+    else:
+        value = FORECAST[dropped](scene.draw.scene(pool), state) if dropped in FORECAST else None
+    wants = " and ".join(comparison(one) for one in broken)
+    return f"it is {value:.4g}, and `filters` want {wants}" if broken and value is not None else f"by `{dropped}`"
+
+
+def _residency(scene: Scene, _: Pool, state: UpstreamState) -> str:
+    demand, upstream = scene.plan.demand, state.upstream
+    zones = " and ".join(sorted(demand.zones))
+    if upstream.kind == "local":
+        return f"its zone {upstream.zone} does not lie in {zones}"
+    if demand.local:
+        return "a bought API is never one of our own machines"
+    held = ", ".join(sorted(upstream.private_in)) or "none"
+    return f"it is no private endpoint in {zones} (declared: {held})"
+
+
+def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
+    if all(served.backend != pool.backend for served in scene.plan.model.served_by):
+        return f"{pool.backend} does not serve {scene.plan.model.name}"
+    return f"it does not speak {scene.asked.endpoint}"
+
+
+def _max_cost(scene: Scene, pool: Pool, _: UpstreamState) -> str:
+    most = None if pool.served.price is None else price_ceiling(pool.served.price, scene.asked)
+    cap = most_cost(scene.plan.rule, scene.asked)
+    allowed = "less is allowed" if cap is None else f"{usd(cap)} is allowed"
+    return f"nothing bounds its price, and {allowed}" if most is None else f"may cost up to {usd(most)}, {allowed}"
+
+
+def _fields(scene: Scene, pool: Pool, _: UpstreamState) -> str:
+    who = "our own workers" if pool.kind == "local" else "bought APIs"
+    return f"{', '.join(scene.asked.fields)} may not go to {who} under this rule"
+
+
+def _not_needed(scene: Scene, pool: Pool, _: UpstreamState) -> str:
+    if pool in scene.plan.fallback:
+        return "only for when no worker is up"
+    return "not asked for this request"
+
+
+_WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
+    "residency": _residency,
+    "capability": _capability,
+    "health": lambda _, __, state: f"it is out: {state.out}",
+    "max_cost": _max_cost,
+    "fields": _fields,
+    NOT_NEEDED: _not_needed,
+}
+"""A filter's name -> what it says of this upstream. One without a row here is told by its name."""

@@ -1,0 +1,179 @@
+"""The whole account of a rehearsed decision: the end, and the way there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.model import CLASSES, Decision, GenRequest
+from gateway.policy.case_schema import RequestIn
+from gateway.rehearsal.changes import Change, changes
+from gateway.rehearsal.ending import Result, decided, ending, refusal
+from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
+from gateway.rehearsal.rules import Missed, missed, sources
+from gateway.rehearsal.thresholds import Seen, seen
+from gateway.rehearsal.words import demand_words, usd
+from gateway.rehearsal.world import World, ask
+from gateway.routing.board import Board, Plan
+from gateway.routing.estimate import output_tokens, prompt_tokens
+from gateway.routing.pickers import MAX_SAMPLED
+from gateway.routing.plan import plan_of
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """`as_data` gives it in a stable shape, the one that docs/policies.md describes."""
+
+    result: Result
+    policy: str
+    at: float
+    request: Mapping[str, Any]
+    """What routing saw of the request; empty where it could not be read."""
+    rule: str | None = None
+    missed: tuple[Missed, ...] = ()
+    residency: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] | None = None
+    max_wait: float | None = None
+    upstreams: tuple[Row, ...] = ()
+    """One for each upstream that the rule names."""
+    thresholds: tuple[Seen, ...] = ()
+    notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def drops(self) -> dict[str, str]:
+        """Upstream -> the first reason that keeps the request from it."""
+        return {
+            row["upstream"]: row["dropped"] for row in self.upstreams if row.get("dropped") not in (None, NOT_NEEDED)
+        }
+
+    @property
+    def candidates(self) -> list[str]:
+        """Who may take it, full or not."""
+        return [row["upstream"] for row in self.upstreams if "dropped" not in row]
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "result": dict(self.result),
+            "policy": self.policy,
+            "at": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
+            "request": dict(self.request),
+            "rule": self.rule,
+            "missed": [asdict(one) for one in self.missed],
+            "residency": list(self.residency),
+            "sources": {name: list(said) for name, said in (self.sources or {}).items()},
+            "max_wait": self.max_wait,
+            "upstreams": list(self.upstreams),
+            "drops": dict(Counter(self.drops.values())),
+            "thresholds": [one.row() for one in self.thresholds],
+            "notes": list(self.notes),
+            "changes": [change.row() for change in self.changes],
+        }
+
+
+def tell(world: World, request: RequestIn, *, what_if: bool = True) -> Story:
+    """What would happen to `request` in `world`, and why. Raises nothing of the gateway's.
+
+    `what_if`: also what would change the answer, which takes some hundred decisions more.
+    """
+    begun = Story({}, world.policy.version, world.snapshot.at, {})
+    try:
+        asked = ask(world.policy, request)
+    except GatewayError as error:
+        return replace(begun, result=refusal(error))
+    begun = replace(begun, request=shown(world, asked))
+    board = world.board()
+    try:
+        plan = plan_of(asked, board)
+    except GatewayError as error:
+        return replace(begun, result=refusal(error), missed=missed(world, asked, None) if _known(world, asked) else ())
+    decision, result = _decide(world, asked)
+    told = replace(_planned(begun, world, asked, board, plan, decision), result=result)
+    if not what_if:
+        return told
+    return replace(told, changes=changes(world, request, plan.rule, result, told.upstreams))
+
+
+def _decide(world: World, asked: GenRequest) -> tuple[Decision | None, Result]:
+    try:
+        decision = decided(world, asked)
+    except GatewayError as error:
+        return None, refusal(error)
+    return decision, ending(decision, world)
+
+
+def _planned(
+    begun: Story, world: World, asked: GenRequest, board: Board, plan: Plan, decision: Decision | None
+) -> Story:
+    rule = plan.rule
+    scene = Scene(world, board, plan, asked, decision)
+    said = {name: tuple(demand_words(demand)) for name, demand in sources(world, asked, rule).items()}
+    return replace(
+        begun,
+        rule=rule.name,
+        missed=missed(world, asked, rule.name),
+        residency=tuple(demand_words(plan.demand)),
+        sources=said,
+        max_wait=None if decision is None else decision.max_wait,
+        upstreams=rows(scene),
+        thresholds=seen(board, rule),
+        notes=notes(scene),
+    )
+
+
+def _known(world: World, asked: GenRequest) -> bool:
+    """Whether it is the rules that do not know the request, and not the folder its model."""
+    return asked.model in world.policy.models
+
+
+def shown(world: World, asked: GenRequest) -> dict[str, Any]:
+    """Names, numbers and enumerations: nothing that a caller wrote."""
+    learned = world.board().known(asked.model)
+    return {
+        "model": asked.model,
+        "endpoint": asked.endpoint,
+        "tenant": asked.tenant.name,
+        "priority": asked.priority,
+        "stream": asked.stream,
+        "prompt_tokens": prompt_tokens(asked, learned),
+        "output_tokens": output_tokens(asked, learned),
+    }
+
+
+def notes(scene: Scene) -> tuple[str, ...]:
+    """What else had its part in it."""
+    return (*_of_class(scene), *_of_decision(scene), *_of_money(scene))
+
+
+def _of_class(scene: Scene) -> Iterator[str]:
+    if scene.world.snapshot.degraded:
+        yield "the store is away: the fleet is as this replica last saw it"
+    priority = scene.asked.priority
+    share = scene.plan.rule.classes.get(priority, CLASSES[priority]).share
+    if share < 1:
+        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit"
+
+
+def _of_decision(scene: Scene) -> Iterator[str]:
+    decision = scene.decision
+    if decision is None:
+        return
+    if decision.max_wait:
+        yield f"waits up to {decision.max_wait:g} s for room at home"
+    for group in (*decision.primary, *decision.overflow):
+        whole = len(scene.world.policy.backends[group.backend])
+        if whole > len(group.candidates) >= MAX_SAMPLED:
+            yield f"{group.backend}: each request asks {len(group.candidates)} of its {whole} upstreams, by chance"
+
+
+def _of_money(scene: Scene) -> Iterator[str]:
+    spill, name, world = scene.plan.rule.spill, scene.plan.rule.name, scene.world
+    if spill is not None and spill.budget_usd_per_hour is not None:
+        spent = world.spent.get(name, 0.0)
+        yield f"budget: {usd(spent)} of {usd(spill.budget_usd_per_hour)} spent in the last hour"
+    if spill is not None and spill.max_share is not None:
+        yield f"share: {world.shares.get(name, 0.0):.4g} of its requests left lately, {spill.max_share:g} may"

@@ -1,0 +1,66 @@
+"""What compiles and is still not what somebody meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.policy.warnings import folder_warnings
+
+from .good import GOOD, changed, compiled
+
+R, M, B, T = "routing.yaml", "models.yaml", "backends.yaml", "tenants.yaml"
+SPILL = "        backends: [gmi]\n        budget_usd_per_hour: 40\n"
+ROWS: list[tuple[str, str, str, str]] = [
+    (R, "rules:", "named: {spare: {attempts: 2}}\nrules:", "routing.yaml:4:9: named.spare: no rule uses it"),
+    (R, "{attempts: 2, residency", "{damp: {dwell: 1s}, residency",
+     "routing.yaml:19:13: rules[2].route.damp: has no effect without `spill.when`: thresholds are all that it damps"),
+    (R, "{attempts: 2, residency", "{on_stale: spill, residency",
+     "routing.yaml:19:13: rules[2].route.on_stale: has no effect without `spill`"),
+    (R, "{attempts: 2, residency", "{max_cost_usd: 1, residency",
+     "routing.yaml:19:13: rules[2].route.max_cost_usd: has no effect where no backend is a bought API"),
+    (R, "{attempts: 2, residency", "{classes: {batch: {spill: false}}, residency",
+     "routing.yaml:19:31: rules[2].route.classes.batch.spill: has no effect without `spill` and `fallback`: "
+     "nothing leaves anyway"),
+    (R, "{attempts: 2, residency", "{fallback: [h100], residency",
+     "routing.yaml:19:24: rules[2].route.fallback[0]: has no effect for `h100`, which `backends` has already"),
+    (R, SPILL, SPILL + "        order: cheapest\n",
+     "routing.yaml:16:9: rules[1].route.spill.order: has no effect with one backend"),
+    (R, "budget_usd_per_hour: 40", "budget_usd_per_hour: 0",
+     "routing.yaml:13:7: rules[1].route.spill: has no effect with a budget or a share of 0: nothing may leave; "
+     "remove it"),
+    (B, "  us: {}\n", "  us: {}\n  ca: {}\n", ""),
+    (T, "    priority: standard", "    tags: [gold]\n    priority: standard",
+     "tenants.yaml:6:12: tenants[0].tags[0]: no rule looks at `gold`"),
+]  # fmt: skip
+
+
+def warned(files: dict[str, str], folder: Path) -> list[str]:
+    compiled(files)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return [str(warning) for warning in folder_warnings(folder)]
+
+
+def test_the_good_folder_has_none(tmp_path: Path) -> None:
+    assert warned(dict(GOOD), tmp_path) == []
+
+
+@pytest.mark.parametrize(("file", "old", "new", "line"), ROWS, ids=[row[2].strip()[:30] for row in ROWS])
+def test_a_warning(tmp_path: Path, file: str, old: str, new: str, line: str) -> None:
+    assert warned(changed(file, old, new), tmp_path) == ([line] if line else [])
+
+
+def test_models_that_no_rule_matches_and_backends_that_get_nothing(tmp_path: Path) -> None:
+    files = {
+        **GOOD,
+        M: GOOD[M] + "  - name: spare\n    served_by: [{backend: h100, as: x}]\n",
+        R: "rules:\n  - name: chat\n    match: {model: [llama-3.3-70b]}\n    route: {backends: [h100]}\n",
+    }
+    assert warned(files, tmp_path) == [
+        "backends.yaml:22:11: backends[1].name: no rule sends anything to it",
+        "models.yaml:7:11: models[1].name: no rule matches it: every request for it is refused with 404",
+    ]
+    files[M] = "".join(line for line in GOOD[M].splitlines(keepends=True) if "gmi" not in line)
+    assert warned(files, tmp_path)[0].endswith("no model is served by it; see `served_by` in models.yaml")
