@@ -41,15 +41,13 @@ BATCH_AT_NIGHT = 0.4
 """Share of the requests that these jobs are, all of them batch, beside the usual ones."""
 PREFIX_BITS = 8
 """So many different beginnings of prompts are about."""
-_EVENING = tuple(
-    (120.0, load) for load in (1.3, 1.25, 1.2, 1.1, 1.0, 0.9, 0.8, 0.75, 0.7, 0.8, 1.0, 1.1, 1.1, 1.0, 0.9)
-)
+_EVENING = tuple((60.0, load) for load in (1.3, 1.25, 1.2, 1.1, 1.0, 0.9, 0.8, 0.75, 0.7, 0.8, 1.0, 1.1, 1.1, 1.0, 0.9))
 PATTERNS = (
     Pattern("steady 0.7", ((150.0, 0.7),)),
     Pattern("steady 1.2", ((150.0, 1.2),)),
     Pattern("square wave", ((30.0, 0.3), (30.0, 1.6)) * 4),
     Pattern("burst", ((60.0, 0.5), (20.0, 2.5), (70.0, 0.5))),
-    Pattern("evening", _EVENING, hour=20.75, nightly=900.0),
+    Pattern("evening", _EVENING, hour=20.875, nightly=450.0),
 )
 
 
