@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli.check import check
+from gateway.cli.test import test as golden
 from gateway.model import Threshold
 from gateway.policy.case_schema import CasesFile
 from gateway.policy.cases import load_cases
@@ -17,16 +20,41 @@ from gateway.policy.jsonschema import main, schemas
 from gateway.policy.schema import FILES
 from gateway.policy.source import parse
 from gateway.policy.validate import shape_faults
+from loadtests.model.policies.mix import PATTERNS
 
 from .good import compiled
 
 POLICIES = Path(__file__).parents[2] / "policies"
 FOLDERS = sorted(path.parent for path in POLICIES.glob("*/routing.yaml"))
+READY_MADE = [folder for folder in FOLDERS if folder.name != "demo"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 def test_every_folder_compiles_with_its_cases(folder: Path) -> None:
     load_cases(folder, compile_folder(folder, env=None))
+
+
+@pytest.mark.parametrize("folder", READY_MADE, ids=[folder.name for folder in READY_MADE])
+def test_a_ready_made_folder_checks_and_passes_its_cases(folder: Path) -> None:
+    for command in (check, golden):
+        done = CliRunner().invoke(command, [str(folder)])
+        assert done.exit_code == 0, done.output
+    assert " 0 failed" in done.output
+
+
+@pytest.mark.parametrize("folder", READY_MADE, ids=[folder.name for folder in READY_MADE])
+def test_a_ready_made_folder_says_for_whom_and_shows_every_rule(folder: Path) -> None:
+    assert (folder / "routing.yaml").read_text(encoding="utf-8").splitlines()[1].startswith("# For ")
+    policy = compile_folder(folder, env=None)
+    cases = load_cases(folder, policy)
+    assert 5 <= len(cases) <= 12
+    assert {rule.name for rule in policy.rules} <= {case.expect.rule for case in cases}
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert "To make it yours" in page
+    assert "Not for you if" in page
+    figures = page.partition("<!-- figures -->")[2].partition("<!-- /figures -->")[0]
+    assert all(f"| {pattern.name} |" in figures for pattern in PATTERNS), "run: make policy-model"
+    assert "of which 0 left." in figures
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
