@@ -11,18 +11,37 @@ from typing import NamedTuple, Protocol
 
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
 from gateway.fleet.leases import Grant, Leases, slot_name
-from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Priority, Reading, Reservation, Snapshot
+from gateway.model import (
+    Bound,
+    Candidate,
+    Decision,
+    GenRequest,
+    Group,
+    Lease,
+    Priority,
+    Reading,
+    Reservation,
+    Snapshot,
+    Spill,
+)
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
-from gateway.waiting import Line
+from gateway.waiting import Line, Lines, Waiter
 
 POLL_SECONDS = 0.1
 """How often the head of a line looks for room that another replica freed; our own releases wake it at once."""
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
+_WHY_KEPT: Mapping[Bound, str] = {
+    "share": "as many of its requests have left as `max_share` allows",
+    "budget": "it has spent its budget of this hour",
+    "store": "the store, which keeps its share and its budget, is away",
+}
+
+
 class Reserver(Protocol):
-    async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None: ...
+    async def reserve(self, rule: str, usd: float, bounds: Spill) -> Reservation | Bound: ...
 
 
 class Look(NamedTuple):
@@ -43,8 +62,10 @@ class Visit:
     waited: float = 0.0
     expected: float | None = None
     """Seconds that it was to expect when it first had to wait."""
-    unpaid: bool = False
-    """True where there was room to buy but the rule's budget was spent."""
+    kept: Bound | None = None
+    """What kept it from leaving although there was room to buy."""
+    crowded: bool = False
+    """There was no place in line for it, or the place went to a higher class."""
 
 
 class Admission:
@@ -55,10 +76,12 @@ class Admission:
         leases: Leases,
         budgets: Reserver,
         snapshot: Callable[[], Snapshot],
+        lines: Lines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`lines`: where others look at them too."""
         self._leases, self._budgets, self._snapshot, self._clock = leases, budgets, snapshot, clock
-        self._lines: dict[str, Line] = {}
+        self._lines = Lines() if lines is None else lines
 
     async def admit(
         self,
@@ -73,13 +96,19 @@ class Admission:
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
         visit = Visit() if visit is None else visit
+        visit.kept, visit.crowded = None, False
+        again = again or (lambda: decision)
         for groups in order(decision):
             if groups is decision.overflow:
                 lease = await self._overflow(decision, visit)
             else:
-                lease = await self._primary(request, decision, visit, again or (lambda: decision))
+                lease = await self._primary(request, decision, visit, again)
             if lease is not None:
-                return lease
+                return lease if groups is decision.overflow else _told(lease, visit)
+        if visit.kept is not None and decision.primary and not visit.crowded:
+            lease = await self._line_up(request, decision.kept_wait - visit.waited, decision, visit, again)
+            if lease is not None:
+                return _told(lease, visit)
         raise self._shed(request, decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:
@@ -96,7 +125,7 @@ class Admission:
             line.wake()
 
     def line(self, backend: str) -> Line:
-        return self._lines.setdefault(backend, Line())
+        return self._lines[backend]
 
     async def _primary(
         self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]
@@ -107,38 +136,44 @@ class Admission:
         rank, line = _RANK[request.priority], self.line(decision.primary[0].backend)
         if not line.behind(rank) and (lease := await self._first(decision.primary, visit)):
             return lease
-        began = self._clock()
-        until = began + decision.max_wait
+        return await self._line_up(request, decision.max_wait, decision, visit, again)
+
+    async def _line_up(
+        self, request: GenRequest, wait: float, decision: Decision, visit: Visit, again: Callable[[], Decision]
+    ) -> Lease | None:
+        """Room at home within `wait` seconds, and the caller's deadline."""
+        line, began = self.line(decision.primary[0].backend), self._clock()
+        until = began + wait
         if request.deadline is not None:
             until = min(until, request.deadline)
         if until <= began:
             return None
         if visit.expected is None:
             visit.expected = line.expected(began)
+        waiter = line.join(_RANK[request.priority], decision.rule.classes[request.priority].shed)
+        if waiter is None:
+            visit.crowded = True
+            return None
         try:
-            return await self._wait(line, rank, until, visit, again)
+            return await self._wait(line, waiter, until, visit, again)
         finally:
+            visit.crowded = waiter.gone
+            line.leave(waiter)
             visit.waited += self._clock() - began
 
     async def _wait(
-        self, line: Line, rank: int, until: float, visit: Visit, again: Callable[[], Decision]
+        self, line: Line, waiter: Waiter, until: float, visit: Visit, again: Callable[[], Decision]
     ) -> Lease | None:
-        waiter = line.join(rank)
-        if waiter is None:
-            return None
-        try:
-            while (left := until - self._clock()) > 0:
-                waiter.turn.clear()
-                first = line.head is waiter
-                if first and (lease := await self._first(_primary_of(again), visit)):
-                    return lease
-                # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, POLL_SECONDS) if first else left):
-                        await waiter.turn.wait()
-            return None
-        finally:
-            line.leave(waiter)
+        while not waiter.gone and (left := until - self._clock()) > 0:
+            waiter.turn.clear()
+            first = line.head is waiter
+            if first and (lease := await self._first(_primary_of(again), visit)):
+                return lease
+            # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, POLL_SECONDS) if first else left):
+                    await waiter.turn.wait()
+        return None
 
     async def _overflow(self, decision: Decision, visit: Visit) -> Lease | None:
         """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
@@ -156,26 +191,29 @@ class Admission:
                 continue
             paid = await self._pay(decision, lease, visit)
             if paid is not None:
+                visit.kept = None  # a dearer backend may have been beyond the budget
                 return paid
             self.release(lease)
         return None
 
     async def _pay(self, decision: Decision, lease: Lease, visit: Visit) -> Lease | None:
-        """Money is set aside before anything is sent; fallback spends from the same budget as spill."""
+        """Its part of the rule's share and its money are set aside before anything is sent, for fallback as for spill.
+        What goes to another worker of ours does not leave."""
         spill = decision.rule.spill
-        if spill is None or spill.budget_usd_per_hour is None:
+        bounded = spill is not None and not (spill.budget_usd_per_hour is None and spill.max_share is None)
+        if spill is None or not bounded or lease.candidate.upstream.kind == "local":
             return lease
         try:
-            held = await self._budgets.reserve(
-                decision.rule.name, lease.candidate.price_most or 0.0, spill.budget_usd_per_hour
-            )
+            held = await self._budgets.reserve(decision.rule.name, lease.candidate.price_most or 0.0, spill)
         except StoreFault:
-            return None
+            held = "store"
         except BaseException:
             self.release(lease)
             raise
-        visit.unpaid = visit.unpaid or held is None
-        return None if held is None else replace(lease, reservation=held)
+        if not isinstance(held, Reservation):
+            visit.kept = held
+            return None
+        return replace(lease, reservation=held)
 
     async def _first(self, groups: Sequence[Group], visit: Visit) -> Lease | None:
         for group in groups:
@@ -219,11 +257,18 @@ class Admission:
             return DeadlineExceeded("the deadline passed while waiting for capacity")
         groups = (*decision.primary, *decision.overflow)
         wait = self.line(groups[0].backend).retry_after(now)
-        spent = f"rule `{decision.rule.name}` has spent its budget of this hour"
-        if visit.unpaid and not decision.primary:
-            return BudgetExceeded(spent, retry_after=wait)
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
-        return FleetSaturated(f"{full}, and {spent}" if visit.unpaid else full, retry_after=wait)
+        if visit.kept is None:
+            return FleetSaturated(full, retry_after=wait)
+        why = f"rule `{decision.rule.name}` sends nothing more away: {_WHY_KEPT[visit.kept]}"
+        if decision.primary:
+            return FleetSaturated(f"{full}, and {why}", retry_after=wait)
+        return (BudgetExceeded if visit.kept == "budget" else FleetSaturated)(why, retry_after=wait)
+
+
+def _told(lease: Lease, visit: Visit) -> Lease:
+    """A lease at home; what had to stay there says so."""
+    return lease if visit.kept is None else replace(lease, group=replace(lease.group, reason="budget"))
 
 
 def _primary_of(again: Callable[[], Decision]) -> tuple[Group, ...]:

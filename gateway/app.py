@@ -29,11 +29,12 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
-from gateway.fleet.view import View, pools_of
+from gateway.fleet.view import Hooks, View, pools_of
 from gateway.model import Policy, PoolKey
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
@@ -46,6 +47,7 @@ from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
+from gateway.waiting import Lines
 
 _log = logging.getLogger("gateway")
 
@@ -68,12 +70,13 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     leases = Leases(store, owner, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live))
+    budgets, lines = Budgets(store), Lines()
+    hooks = Hooks(budgets.exchange, lines.ahead, step)
+    view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     scrapes = Scrapes(client)
     live.on_reload += [client.keep, scrapes.keep, lambda policy: view.tries.keep(frozenset(policy.upstreams))]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
-    budgets = Budgets(store)
-    admission = Admission(leases, budgets, lambda: view.current)
+    admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -160,6 +163,7 @@ def watch(services: Services, store: Store) -> None:
     live.on_fault.append(policy_fault)
     services.versions.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
+    telemetry.watch_spill(lambda: services.budgets.shares)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -39,6 +39,7 @@ Reason = Literal[
     "rule",
 ]
 OnStale = Literal["hold", "degrade", "spill"]
+STALE: Reason = "stale"
 PickerName = Literal["best", "weighted_random", "power_of_two"]
 SpillOrder = Literal["listed", "cheapest", "fastest"]
 Network = IPv4Network | IPv6Network
@@ -114,6 +115,11 @@ class Upstream:
     tls: Tls | None = field(default=None, repr=False)
     """None: https addresses are verified against the system's authorities, and no certificate is shown."""
 
+    @property
+    def scraped(self) -> bool:
+        """Whether it has a metrics page that is read: what publishes nothing cannot grow stale."""
+        return self.kind == "local" and self.engine == "vllm"
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -177,14 +183,14 @@ class Spill:
     budget_usd_per_hour: float | None = None
     when: tuple[Threshold, ...] = ()
     max_share: float | None = None
-    """The most of the rule's requests that may leave, over SHARE_WINDOW and all replicas."""
+    """The most of the rule's requests that may leave, over five minutes and all replicas (money.budgets)."""
     order: SpillOrder = "listed"
 
 
 @dataclass(frozen=True, slots=True)
 class Damp:
     """A threshold of `spill.when` holds past `enter` times its value, until it is on the other side of `exit` times its
-    value; either state lasts at least `dwell` seconds."""
+    value (one with `<`: divided by them); either state lasts at least `dwell` seconds."""
 
     enter: float = 1.0
     exit: float = 0.9
@@ -301,6 +307,9 @@ class Rule:
     classes: Mapping[Priority, PriorityClass] = field(default_factory=lambda: CLASSES)
     max_cost: float | None = None
     """USD; a request that may cost more is not sent to a bought API."""
+    kept_wait: float | None = None
+    """How long a request waits for room at home that may not leave: past the bounds of `spill`, or by its class.
+    None: `max_wait`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +342,17 @@ class Policy:
     """The request headers that its rules look at, in lower case: no other is kept for routing."""
     affine: bool = False
     """Whether any rule scores by the beginning of the prompt: else nobody works it out."""
+
+
+class Allowance(NamedTuple):
+    """What one answer of an API told of one rate limit: of `limit` units (`requests`, `tokens`, ...) so many remain.
+    In `resets` seconds it is whole again: bit by bit until then (`refills`), or at once."""
+
+    unit: str
+    limit: float
+    remaining: float
+    resets: float
+    refills: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +393,11 @@ PoolKey = tuple[str, str]
 """(backend, model): what a learned limit is about."""
 
 
+RATE_LIMITED, ASKED_TO_WAIT = "rate_limited", "asked_to_wait"
+"""`UpstreamState.out` of an API account that has nothing left of its rate limit, or whose refusal told us when to come
+again: not down, but busy."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
     """What one replica knows of an upstream at one instant. `outside` is load that is not ours, as work."""
@@ -384,15 +409,29 @@ class UpstreamState:
     reading: Reading | None = None
     outside: int = 0
     limit: int | None = None
-    """The learned limit (GPU-us) for the model at hand; None: the upstream's own fixed limit holds."""
+    """The learned limit (GPU-us) for the model at hand, or the requests that an API account takes now; None: the
+    upstream's own fixed limit holds."""
     out: str | None = None
     """Why it takes no traffic, or None."""
+    back: float | None = None
+    """When it is likely to take traffic again (seconds of the snapshot's clock), where that is known."""
     headroom: float | None = None
     """What an API account has left of its rate limit, 0 to 1, as its last answers said; None: it does not tell."""
     errors: float | None = None
     """Share of its attempts that failed lately, as this replica saw; None: it had none."""
     warm: frozenset[str] = frozenset()
     """Models that it answered for lately, as this replica saw."""
+
+
+class Damped(NamedTuple):
+    """Whether a damped threshold holds, and since when (seconds of the snapshot's clock)."""
+
+    on: bool
+    since: float
+
+
+DampedKey = tuple[str, str, str]
+"""(rule, model, signal)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +448,10 @@ class Snapshot:
     """Names of the rules under which requests came to the pool in the last minutes, from all replicas."""
     learned: Mapping[str, Learned] = field(default_factory=dict)
     """Model -> what its finished requests taught; a model without an entry has the prior."""
+    lines: Mapping[str, float] = field(default_factory=dict)
+    """Backend -> seconds that those who wait for it in this replica will take; absent where nobody waits."""
+    damped: Mapping[DampedKey, Damped] = field(default_factory=dict)
+    """Thresholds of `spill.when`, each in its state; one without an entry has no history and is not damped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,7 +572,14 @@ class Decision:
     drops: Mapping[str, int]
     max_wait: float
     spill_now: str | None = None
-    """The threshold of `spill.when` that holds now, in the user's words, or None."""
+    """Why it leaves before its home is full: the threshold of `spill.when` that holds now, in the user's words, or
+    STALE where no worker has a fresh reading and the rule spills then. None: it does not."""
+    kept_wait: float = 0.0
+    """How long it may wait in all where the bounds of `spill` keep it at home."""
+    worth: float | None = None
+    """USD that a GPU-second of such a request would cost to buy; None where it could not leave."""
+    cheap: bool = False
+    """Whether that is so little that it leaves the last of the room to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,13 +590,20 @@ class Usage:
     estimated: bool = False
 
 
+Bound = Literal["share", "budget", "store"]
+"""What keeps a request from leaving: `spill.max_share`, `spill.budget_usd_per_hour`, or that the store, which has the
+books of both, is away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Money set aside from a rule's hourly budget, booked in `minute` (minutes since the epoch)."""
+    """The right of one request to leave: its part of a rule's share (`counted`) and money from its hourly budget, both
+    booked in `minute` (minutes since the epoch)."""
 
     rule: str
     micro_usd: int
     minute: int
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

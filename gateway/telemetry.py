@@ -32,6 +32,7 @@ ERROR_BUCKETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 ERROR_QUANTILES = (0.5, 0.9)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
+SPILL_SHARE_TEXT = "Share of a rule's requests of the last five minutes that left; of rules with a `max_share`."
 FLEET_LABELS = ("backend", "upstream")
 
 Row = tuple[tuple[str, str], dict[str, float | None]]
@@ -49,6 +50,7 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_leases": "Leases of all replicas on the upstream.",
     "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
     "gateway_upstream_up": "1 if the upstream takes traffic.",
+    "gateway_upstream_headroom": "What an API account has left of its rate limit, 0..1, as its last answers said.",
 }
 
 _dumps = msgspec.json.Decoder(dict[str, list[tuple[tuple[str, ...], list[float]]]])
@@ -90,6 +92,7 @@ class Telemetry:
             ERROR_BUCKETS,
             ("what",),
         )
+        self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
         self._rollout = Counter(
             "gateway_rollout_decisions",
             "Decisions beside a candidate policy: same, different, or tried by it.",
@@ -112,6 +115,7 @@ class Telemetry:
         self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._fleet: Callable[[], Iterator[Row]] | None = None
         self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None
+        self._shares: Callable[[], Mapping[str, float]] | None = None
         self._ratio = trace_ratio
         self._tracer = _tracer() if trace_ratio > 0 else None
 
@@ -136,6 +140,9 @@ class Telemetry:
     def count_vote(self, backend: str, model: str, met: bool) -> None:
         self._votes.inc(backend, model, "yes" if met else "no")
 
+    def count_kept(self, rule: str, bound: str) -> None:
+        self._kept.inc(rule, bound)
+
     def count_rollout(self, result: str) -> None:
         self._rollout.inc(result)
 
@@ -150,6 +157,10 @@ class Telemetry:
         """Where the fleet's gauges and the scales of learned limits, by backend and model, come from whenever a page is
         made: the snapshot, which all processes share."""
         self._fleet, self._scales = rows, scales
+
+    def watch_spill(self, shares: Callable[[], Mapping[str, float]]) -> None:
+        """Where the share of each rule's requests that left lately comes from, whenever a page is made."""
+        self._shares = shares
 
     def dump(self) -> bytes:
         """All instruments of this process for `page` of another one; the fleet is not among them."""
@@ -186,6 +197,11 @@ class Telemetry:
             family = GaugeMetricFamily("gateway_limit_scale", LIMIT_SCALE_TEXT, labels=("backend", "model"))
             for labels, scale in self._scales().items():
                 family.add_metric(labels, scale)
+            yield family
+        if self._shares is not None:
+            family = GaugeMetricFamily("gateway_spill_share", SPILL_SHARE_TEXT, labels=("rule",))
+            for rule, share in self._shares().items():
+                family.add_metric((rule,), share)
             yield family
 
     def _error_quantiles(self, rows: Rows) -> Metric:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from gateway import waiting
 from gateway.admission import Admission, Visit
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
-from gateway.model import Decision, Demand, Lease, Policy, Spill
+from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold
 from gateway.money.budgets import Budgets
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
@@ -260,3 +261,113 @@ async def test_and_so_it_is_without_the_store(own_server: Embedded, tmp_path: Pa
         taken = [await desk.admission.admit(request(), decide(request(), seen, Random(seed))) for seed in range(3)]
         assert [lease.candidate.upstream.name for lease in taken] == ["w1", "w1", "w1"]
         await store.aclose()
+
+
+SHARE = Spill(("api",), max_share=0.1)
+"""One of the first ten may leave."""
+
+
+async def test_a_cheaper_backend_may_be_within_the_budget_that_a_dearer_one_passes(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu", seats=1), upstream("a1", "api"), upstream("a2", "api2")),
+        (rule(spill=Spill(("api", "api2"), budget_usd_per_hour=0.00005)),),
+    )
+    gpu, dear, cheap = made.models["m"].served_by
+    served = (gpu, dear, replace(cheap, price=Price(per_request=0.00004)))
+    desk, visit = desk_on(valkey, replace(made, models={"m": replace(made.models["m"], served_by=served)})), Visit()
+    await desk.admit()
+    lease = await desk.admission.admit(request(), desk.decided(), visit)
+    assert (lease.group.backend, lease.group.reason, visit.kept) == ("api2", "slo_limit", None)
+
+
+async def test_past_the_share_a_request_waits_at_home_and_says_so(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=SHARE, kept_wait=30.0))
+    held = [await desk.admit() for _ in range(2)]
+    assert (await desk.admit()).group.outcome == "spilled"
+    visit = Visit()
+    kept = asyncio.create_task(desk.admission.admit(request(), desk.decided(), visit))
+    await queued(desk, 1)
+    desk.admission.release(held[0])
+    lease = await kept
+    assert (lease.group.outcome, lease.group.reason, visit.kept) == ("local", "budget", "share")
+    await desk.leases.drain()
+    assert (await desk.leases.loads(["api"]))["a1@0"][1] == 1
+
+
+async def test_what_may_not_leave_and_finds_no_room_is_told_which_bound_keeps_it(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=SHARE, kept_wait=SOON))
+    for _ in range(3):
+        await desk.admit()
+    visit = Visit()
+    with pytest.raises(FleetSaturated, match="max_share"):
+        await desk.admission.admit(request(), desk.decided(), visit)
+    assert visit.waited >= SOON
+    with pytest.raises(FleetSaturated, match="max_share"):
+        await desk.admit(max_wait=0.0)
+
+
+async def test_what_stays_first_when_thresholds_hold_is_kept_by_the_share_too(valkey: Store) -> None:
+    """`spill.when` holds: it tries to leave first, may not, and is served at home."""
+    when = (Threshold("price_usd", False, False, 1.0),)
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0, when=when)))
+    lease = await desk.admit()
+    assert (lease.group.outcome, lease.group.reason) == ("local", "budget")
+
+
+async def test_fallback_counts_and_one_worker_of_ours_for_another_does_not(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu"), upstream("v1", "gpu2"), upstream("a1", "api")),
+        (rule(spill=SHARE, fallback=("gpu2", "api")),),
+    )
+    desk = desk_on(valkey, made)
+    for out, outcomes in (({"v1": {"out": "down"}}, 1), ({}, 5)):
+        down = decide(request(), board(made, w1={"out": "down"}, **out), Random(1))
+        for _ in range(outcomes):
+            assert (await desk.admission.admit(request(), down)).group.outcome == "fallback"
+    gone = decide(request(), board(made, w1={"out": "down"}, v1={"out": "down"}), Random(1))
+    with pytest.raises(FleetSaturated, match="max_share"):
+        await desk.admission.admit(request(), gone)
+
+
+async def test_without_the_store_what_is_bounded_stays(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=SHARE))
+    for _ in range(2):
+        await desk.admit()
+    visit = Visit()
+    await desk.leases.loads(["gpu", "api"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu", "api"])
+    await valkey.aclose()
+    with pytest.raises(FleetSaturated, match="store"):
+        await desk.admission.admit(request(), desk.decided(), visit)
+    assert visit.kept == "store"
+
+
+async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITERS", 2)
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+    held = [await desk.admit() for _ in range(2)]
+    low = [asyncio.create_task(desk.admit(priority="batch")) for _ in range(2)]
+    await queued(desk, 2)
+    high = asyncio.create_task(desk.admit(priority="interactive"))
+    with pytest.raises(FleetSaturated):
+        await low[1]
+    with pytest.raises(FleetSaturated):
+        await desk.admit(priority="batch")
+    for lease in held:
+        desk.admission.release(lease)
+    assert (await high).group.outcome == "local"
+    assert (await low[0]).group.outcome == "local"
+
+
+async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
+    classes = {**CLASSES, "batch": PriorityClass(0.7, shed=False)}
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, classes=classes))
+    held = [await desk.admit() for _ in range(2)]
+    low = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    with pytest.raises(FleetSaturated):
+        await desk.admit(priority="interactive")
+    desk.admission.release(held[0])
+    assert (await low).group.outcome == "local"

@@ -51,6 +51,7 @@ WHOLE = rows(
     outcome=st.sampled_from(["local", "spilled", "refused"]),
     reason=st.none() | WORDS,
     spill_when=st.none() | WORDS,
+    kept_by=st.sampled_from([None, "share", "budget", "store"]),
     removed=st.sets(st.sampled_from(sorted(NEUTRAL))).map(sorted),
     error=st.none() | WORDS,
     usage=st.none() | COUNTS,

@@ -43,7 +43,8 @@ class Ballot:
         self._pool = (upstream.backend, request.model)
         self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
-        self._idle = alone(upstream.speed, lease.candidate.ask.input_tokens)
+        ask = lease.candidate.ask
+        self._idle = alone(upstream.speed, ask.input_tokens, ask.output_tokens // request.n)
         self._timer: asyncio.TimerHandle | None = None
         ttft = guard.slo.ttft
         if request.stream and ttft is not None:

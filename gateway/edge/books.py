@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from gateway.edge.account import Account, Attempt, cost_of
 from gateway.edge.ballot import Ballot, timings
@@ -10,9 +11,12 @@ from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import ConnectFailed, GatewayError, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import Decision, Lease, Policy
+from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
 from gateway.routing.board import Board
+from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
+from gateway.routing.worth import averaged
+from gateway.upstreams.ratelimits import allowances
 
 NEVER_HOPELESS = Alone(0.0, 0.0)
 """A promise is kept or not, whether or not any worker could have kept it."""
@@ -27,7 +31,14 @@ class Books:
         self._s, self._account, self._request = services, account, account.request
 
     def came(self, policy: Policy, decision: Decision) -> None:
-        """Its rule's SLO guards the workers that it came to, whether or not it finds room there."""
+        """Its rule's SLO guards the workers that it came to, and the more came the more may leave: whether or not it
+        finds room."""
+        spill = decision.rule.spill
+        if spill is not None and spill.max_share is not None:
+            self._s.budgets.arrived(decision.rule.name)
+        if decision.worth is not None:
+            worths, rule = self._s.worths, decision.rule.name
+            worths[rule] = averaged(worths.get(rule), decision.worth)
         if decision.rule.learned:
             for group in decision.primary or decision.overflow:
                 if policy.backends[group.backend][0].kind == "local":
@@ -71,10 +82,27 @@ class Books:
         elif isinstance(fault, Refused) and fault.account:
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
         elif isinstance(fault, Refused) and fault.retry_after:
-            circuits.pause(name, now, fault.retry_after, "asked_to_wait")
+            circuits.pause(name, now, fault.retry_after, ASKED_TO_WAIT)
         elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
             return
         self._s.view.rebuild()
+
+    def sent(self, lease: Lease) -> int:
+        """A request leaves for a bought API: its number there, for `told`."""
+        request = self._request
+        learned = self._s.board().known(request.model)
+        longest = round(learned.output) if request.max_tokens is None else request.max_tokens
+        tokens = prompt_tokens(request, learned) + longest * request.n
+        return self._s.view.headroom.sent(lease.candidate.upstream.name, tokens, self._s.view.now())
+
+    def told(self, lease: Lease, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """What its answer says of our account. One with nothing left takes no more, from the next request on."""
+        name, view, now = lease.candidate.upstream.name, self._s.view, self._s.view.now()
+        view.headroom.told(name, number, allowances(headers, time.time()), now)
+        if view.headroom.back(name, now) > now:
+            state = view.current.states.get(name)
+            if state is not None and state.out is None:
+                view.rebuild()
 
     def settle(self, lease: Lease) -> None:
         """Usage becomes cost; money set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
@@ -88,7 +116,7 @@ class Books:
             # A guess never gives money back: the API may have charged all that was set aside.
             self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
         elif account.attempts[-1].free:
-            self._s.budgets.settle_later(lease.reservation, 0.0)
+            self._s.budgets.give_back_later(lease.reservation)
 
     def teach(self, lease: Lease, attempt: Attempt) -> None:
         """What a complete answer says about the next ones."""
@@ -108,6 +136,8 @@ class Books:
         account, telemetry = self._account, self._s.telemetry
         group = account.lease.group if account.lease is not None else None
         reason = group.reason if group is not None else account.error or "none"
+        if account.visit.kept is not None and account.rule is not None:
+            telemetry.count_kept(account.rule, account.visit.kept)
         telemetry.count_request(group.backend if group else "none", account.outcome, reason)
         if account.error is not None and account.error != GatewayError.code:  # those are counted where they are logged
             telemetry.count_error(account.error)

@@ -114,7 +114,7 @@ class Forward:
         except GatewayError as error:
             if not faults:
                 self._shadow(error)
-            elif isinstance(error, NoCapacity):
+            elif isinstance(error, NoCapacity | FleetSaturated):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         if not faults:
@@ -231,6 +231,7 @@ class Forward:
         self._account.removed = removed
         timeouts = self._timeouts(decision)
         attempt.free = False
+        number = self._books.sent(lease) if upstream.kind == "managed" else None
         exchange = await self._s.client.send(
             decision.permit,
             self._policy,
@@ -256,6 +257,8 @@ class Forward:
         )
         async with exchange:
             attempt.status = exchange.status
+            if number is not None:
+                self._books.told(lease, number, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
             broke = await relay.relay(

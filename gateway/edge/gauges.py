@@ -39,4 +39,5 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_leases": state.inflight,
         "gateway_upstream_outside_share": state.outside / limit,
         "gateway_upstream_up": float(state.out is None),
+        "gateway_upstream_headroom": state.headroom,
     }

@@ -64,6 +64,8 @@ class Services:
     journal: Journal
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    worths: dict[str, float] = field(default_factory=dict)
+    """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     _board: Board | None = None
@@ -106,6 +108,8 @@ class Services:
         if board is not None and board.policy is policy and board.snapshot is snapshot:
             return board
         if other is None or other.policy is not policy or other.snapshot is not snapshot:
-            other = Board(policy, snapshot, paces=dict(self.calibration.paces), zone=self.settings.zone)
+            other = Board(
+                policy, snapshot, paces=dict(self.calibration.paces), worths=dict(self.worths), zone=self.settings.zone
+            )
         self._board, self._other = other, board if board is not None and board.snapshot is snapshot else None
         return other

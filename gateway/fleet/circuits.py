@@ -31,6 +31,10 @@ class Circuits:
         circuit = self._circuits.get(name)
         return circuit.reason if circuit is not None and now < circuit.until else None
 
+    def open_until(self, name: str) -> float | None:
+        circuit = self._circuits.get(name)
+        return None if circuit is None else circuit.until
+
     def succeeded(self, name: str, began: float, now: float) -> None:
         """A success of an attempt begun at `began`. One that began before the circuit opened proves nothing."""
         circuit = self._circuits.get(name)

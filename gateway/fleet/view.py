@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from gateway.errors import StoreFault
 from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.headroom import Headroom
 from gateway.fleet.leases import Leases, slot_name
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
 from gateway.fleet.tries import Tries
-from gateway.model import Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
+from gateway.model import RATE_LIMITED, Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
+
+
+async def _nothing(_: Policy) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the rooms above have to do with each snapshot."""
+
+    exchange: Callable[[Policy], Awaitable[None]] = _nothing
+    """Told and heard with every look at the store; it does not raise."""
+    lines: Callable[[float], Mapping[str, float]] = lambda _: {}
+    """`Snapshot.lines`, at a monotonic instant."""
+    damp: Callable[[Policy, Snapshot, Mapping[DampedKey, Damped]], Mapping[DampedKey, Damped]] = lambda *_: {}
+    """`Snapshot.damped`, from the snapshot without it and the states before."""
 
 
 class View:
@@ -36,18 +52,19 @@ class View:
         policy: Callable[[], Policy],
         circuits: Circuits,
         pools: Callable[[], frozenset[PoolKey]] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         """`pools`: those whose limits are learned; those of the policy in force unless given."""
         self._store, self._leases, self._policy, self.circuits = store, leases, policy, circuits
         self._pools = pools or (lambda: pools_of(policy()))
-        self.lessons = lessons
-        self.tries = Tries()
+        self._hooks = Hooks() if hooks is None else hooks
+        self.lessons, self.headroom, self.tries = lessons, Headroom(), Tries()
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
         self._clock_offset = 0.0
         self._replicas = 1
-        self.current = Snapshot(at=time.time(), states={})
+        self.current = Snapshot(time.time(), {})
         self.rebuild()
 
     def now(self) -> float:
@@ -62,8 +79,9 @@ class View:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
         try:
-            _, clock, found, loads, owners = await asyncio.gather(
+            _, _, clock, found, loads, owners = await asyncio.gather(
                 self.lessons.exchange(self._pools()),
+                self._hooks.exchange(self._policy()),
                 self._store.call("TIME"),
                 readings.read(self._store),
                 self._leases.loads(backends),
@@ -89,10 +107,9 @@ class View:
 
     def rebuild(self) -> None:
         """The snapshot from what is known; also called when a circuit opens, so that the next request knows."""
-        now = self.now()
-        states = {name: self._state(upstream, now) for name, upstream in self._policy().upstreams.items()}
-        lessons = self.lessons
-        self.current = Snapshot(
+        now, policy, lessons = self.now(), self._policy(), self.lessons
+        states = {name: self._state(upstream, now) for name, upstream in policy.upstreams.items()}
+        made = Snapshot(
             now,
             states,
             degraded=self._store.degraded,
@@ -100,7 +117,9 @@ class View:
             scales=dict(lessons.scales),
             rules=lessons.rules,
             learned=lessons.lengths,
+            lines=self._hooks.lines(time.monotonic()),
         )
+        self.current = replace(made, damped=self._hooks.damp(policy, made, self.current.damped))
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
         reading = self._readings.get(upstream.name)
@@ -113,16 +132,30 @@ class View:
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))
-        return replace(state, out=self._why_out(state, now))
+        if upstream.kind == "managed":
+            state = self._account(state, now)
+        return self._judged(state, now)
 
-    def _why_out(self, state: UpstreamState, now: float) -> str | None:
-        circuit = self.circuits.why_open(state.upstream.name, now)
+    def _account(self, state: UpstreamState, now: float) -> UpstreamState:
+        """With what its rate limit has left: no more leases than there are, of all replicas, and that many more."""
+        name = state.upstream.name
+        room = self.headroom.room(name, now)
+        if room is None:
+            return state
+        limit = min(state.upstream.limit, state.inflight + room)
+        return replace(state, headroom=self.headroom.left(name, now), limit=limit)
+
+    def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
+        """With why it takes no traffic, if it does not."""
+        name, reading = state.upstream.name, state.reading
+        circuit = self.circuits.why_open(name, now)
         if circuit is not None:
-            return circuit
-        reading = state.reading
+            return replace(state, out=circuit, back=self.circuits.open_until(name))
+        if state.headroom is not None and (back := self.headroom.back(name, now)) > now:
+            return replace(state, out=RATE_LIMITED, back=back)
         if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
-            return reading.reason or "unhealthy"
-        return None
+            return replace(state, out=reading.reason or "unhealthy")
+        return state
 
     async def run(self) -> None:
         while True:

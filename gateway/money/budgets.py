@@ -1,60 +1,106 @@
-"""What a rule may spend on overflow in any hour: reserved before sending, corrected when the usage is known."""
+"""How much of a rule may leave: its share of the requests and its money of any hour, shared by all replicas.
+
+Both are reserved in one script before anything is sent. What arrives is counted here and told in batches: with every
+snapshot, and with each reservation, which so knows all that this replica has seen. What the others have yet to tell is
+missing from the sum, so the share is never passed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.errors import StoreFault
-from gateway.model import Reservation
-from gateway.store.connection import Store
+from gateway.model import Bound, Policy, Reservation, Spill
+from gateway.store.connection import Store, Value
 from gateway.store.scripts import load
 
 _SPEND = load("gateway.money", "spend")
 _MICRO = 1e6
 _DIGITS = 3
 """Below a thousandth of a micro-dollar a float's digits are noise, not money."""
-_NO_CAP = -1
+_UNBOUND = -1
 _LEAST = 1
+_BOUNDS: Mapping[bytes, Bound] = {b"share": "share", b"budget": "budget"}
 
 
+@dataclass(slots=True)
 class Budgets:
-    """Shared by all replicas through the store; one script reads the hour and books, so budgets do not race."""
+    """One per process. `shares` is rule -> share of its requests that left lately, as the store last told.
 
-    def __init__(self, store: Store, seconds: Callable[[], int] = lambda: 0) -> None:
-        """`seconds` replaces the store's clock in tests (0: its own)."""
-        self._store, self._seconds = store, seconds
-        self._tasks: set[asyncio.Task[None]] = set()
+    `seconds` replaces the store's clock in tests (0: its own).
+    """
 
-    async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None:
-        """Sets `usd` aside, or None where the last hour has no room for it.
+    store: Store
+    seconds: Callable[[], int] = lambda: 0
+    shares: dict[str, float] = field(default_factory=dict)
+    _arrived: Counter[str] = field(default_factory=Counter)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-        Raises StoreFault: without the store nothing new is spent, which is not the same as the money being spent.
+    def arrived(self, rule: str) -> None:
+        """A request came under a rule that has a `max_share`."""
+        self._arrived[rule] += 1
+
+    async def reserve(self, rule: str, usd: float, bounds: Spill) -> Reservation | Bound:
+        """The right to leave, with `usd` set aside; or which bound has no room for it.
+
+        Raises StoreFault: without the store nothing new leaves, which is not the same as the bounds being reached.
         """
-        amount, cap = _micro(usd), math.floor(round(usd_per_hour * _MICRO, _DIGITS))
-        granted, _, minute = await self._store.eval(_SPEND, [_key(rule)], [amount, cap, 0, self._seconds()])
-        return Reservation(rule, amount, int(minute)) if granted else None
+        money, share = bounds.budget_usd_per_hour, bounds.max_share
+        amount = 0 if money is None else _micro(usd)
+        cap = _UNBOUND if money is None else math.floor(round(money * _MICRO, _DIGITS))
+        leaving = 0 if share is None else 1
+        asked: list[Value] = [amount, cap, leaving, _UNBOUND if share is None else share]
+        word, minute, *_ = await self._book(rule, asked)
+        return _BOUNDS[word] if word else Reservation(rule, amount, int(minute), counted=share is not None)
 
     async def spent(self, rule: str) -> float:
         """USD spent or reserved in the last hour. Raises StoreFault."""
-        asked = [_LEAST, 0, 0, self._seconds()]  # any amount is more than nothing, so that nothing is booked
-        _, micro, _ = await self._store.eval(_SPEND, [_key(rule)], asked)
-        return int(micro) / _MICRO
+        asked: list[Value] = [_LEAST, 0, 0, _UNBOUND]  # any amount is more than nothing, so that nothing is booked
+        return int((await self._book(rule, asked))[4]) / _MICRO
 
     def settle_later(self, held: Reservation, usd: float) -> None:
-        """Replaces the reservation by what was really spent, off the caller's path."""
-        difference = _micro(usd) - held.micro_usd
-        if difference:
-            task = asyncio.create_task(self._correct(held, difference))
+        """Replaces the money set aside by what was really spent, off the caller's path."""
+        self._correct_later(held, _micro(usd) - held.micro_usd if held.micro_usd else 0, 0)
+
+    def give_back_later(self, held: Reservation) -> None:
+        """The attempt never left, or was refused before any work: as if it had not been made."""
+        self._correct_later(held, -held.micro_usd, -1 if held.counted else 0)
+
+    def _correct_later(self, held: Reservation, micro: int, leaving: int) -> None:
+        if micro or leaving:
+            task = asyncio.create_task(self._correct(held, micro, leaving))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _correct(self, held: Reservation, difference: int) -> None:
+    async def _correct(self, held: Reservation, micro: int, leaving: int) -> None:
         """If the store is away the reservation simply stays booked: too much is set aside, never too little."""
         with suppress(StoreFault):
-            await self._store.eval(_SPEND, [_key(held.rule)], [difference, _NO_CAP, held.minute, self._seconds()])
+            await self._book(held.rule, [micro, _UNBOUND, leaving, _UNBOUND], held.minute)
+
+    async def exchange(self, policy: Policy) -> None:
+        """Tells the store what arrived since the last time, and takes what share of each rule has left."""
+        bounded = {rule.name for rule in policy.rules if rule.spill is not None and rule.spill.max_share is not None}
+        for rule in self.shares.keys() - bounded:
+            del self.shares[rule]
+        with suppress(StoreFault):
+            await asyncio.gather(*(self._tell(rule, shown=rule in bounded) for rule in bounded | {*self._arrived}))
+
+    async def _tell(self, rule: str, *, shown: bool) -> None:
+        _, _, left, came, _ = await self._book(rule, [0, _UNBOUND, 0, _UNBOUND])
+        if shown:
+            self.shares[rule] = left / came if came else 0.0
+
+    async def _book(self, rule: str, asked: list[Value], minute: int = 0) -> Any:
+        """What the script returns. What arrived is told at most once: where no answer comes it may count for nothing,
+        and less may leave."""
+        args = [*asked, self._arrived.pop(rule, 0), minute, self.seconds()]
+        return await self.store.eval(_SPEND, [f"gw:budget:{{{rule}}}", f"gw:share:{{{rule}}}"], args)
 
     async def aclose(self) -> None:
         """Waits for the corrections under way."""
@@ -64,7 +110,3 @@ class Budgets:
 def _micro(usd: float) -> int:
     """Whole micro-dollars, rounded up: what is spent is never booked as less."""
     return math.ceil(round(usd * _MICRO, _DIGITS))
-
-
-def _key(rule: str) -> str:
-    return f"gw:budget:{{{rule}}}"

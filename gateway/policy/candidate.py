@@ -44,13 +44,14 @@ class Candidate:
 def unfit(current: Policy, tried: Policy) -> str | None:
     """Why `tried` cannot be on trial beside `current`, or None.
 
-    A trial is about rules, models, prices and tenants. Where data may flow stays what it is: every upstream must be one
-    of those in force, by address, zone and networks. They are also the only ones that are watched and probed.
+    A trial is about rules, models, prices and tenants, and about what these demand of residency. What an upstream is
+    stays as it is: each must be one of those in force, by address, zone and networks, so that a demand means the same.
+    They are also the only ones that are watched and probed.
     """
     if tried.version == current.version:
         return "it is the policy in force already"
     if tried.zones != current.zones:
-        return "backends.yaml: its zones are not those in force; a trial never changes where data may go"
+        return "backends.yaml: its zones are not those in force; a trial never changes what a zone is"
     for upstream in tried.upstreams.values():
         if upstream != current.upstreams.get(upstream.name):
             return (

@@ -29,7 +29,8 @@ from gateway.routing.residency import parse_demand
 from gateway.routing.scorers import weights
 
 WAIT_WHERE_NOTHING_SPILLS = 20.0
-"""Default `max_wait` in seconds; 0 where spill is allowed: waiting before a spill buys little."""
+"""Default `max_wait` in seconds, also of a request that its class or the bounds of `spill` keep at home; 0 where it
+may spill: waiting before that buys little."""
 _MS = 1_000
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -65,6 +66,7 @@ def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str], backends: 
         on_stale=route.on_stale,
         classes=MappingProxyType({name: _class(name, route.classes.get(name)) for name in CLASSES}),
         max_cost=route.max_cost_usd,
+        kept_wait=WAIT_WHERE_NOTHING_SPILLS if route.max_wait is None else route.max_wait,
     )
 
 

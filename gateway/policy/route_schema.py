@@ -205,7 +205,8 @@ class SpillIn(Strict):
     order: SpillOrder = "listed"
     """Which of them is tried first: as listed, the cheapest for this request, or the one with the fastest answers."""
     max_share: WholeShare | None = None
-    """The most of this route's requests, over five minutes and all replicas, that may leave; fallback counts."""
+    """The most of this route's requests, over five minutes and all replicas, that may leave; fallback counts. Fewer
+    than ten requests count as ten."""
     budget_usd_per_hour: NotNegative | None = None
     """The most this route may spend there in an hour; fallback counts."""
     when: When | None = None
@@ -264,7 +265,8 @@ class RouteIn(Strict):
     """How much a worker may hold. `learned`: what the strictest SLO of its traffic allows, found out from its answers.
     `fixed`: its `limit_work_s`, or the documented prior; so too where no rule has an `slo`."""
     max_wait: Duration | None = None
-    """How long a request may wait for local room; default: 0 where spill is allowed, else 20s."""
+    """How long a request may wait for local room; default: 0 where it may spill, else 20s: also where its class or the
+    bounds of `spill` keep it."""
     filters: FiltersIn | None = None
     """Who may take part; default: everyone that is up, speaks the path and may have the data."""
     scorers: ScorersIn | None = None
@@ -277,8 +279,8 @@ class RouteIn(Strict):
     damp: DampIn = DampIn()
     """Keeps `spill.when` from flapping."""
     on_stale: OnStale = "degrade"
-    """When no worker has a fresh reading. `hold`: the last one goes on counting; `degrade`: leases alone count;
-    `spill`: requests spill at once."""
+    """When no worker has a fresh reading (10s). `hold`: the last one counts for five minutes; `degrade`: leases alone
+    count; `spill`: requests spill at once."""
     classes: dict[Priority, ClassIn] = {}
     """What each priority class may do."""
     max_cost_usd: NotNegative | None = None

@@ -20,8 +20,12 @@ from gateway.policy.sources import Sources, read_sources
 def folder_warnings(folder: pathlib.Path) -> list[Fault]:
     """Of a folder that compiles."""
     sources, _ = read_sources(read_folder(folder))
-    found = [*_unused_routes(sources), *_unused_names(sources), *_unmatched_models(sources)]
-    found += residency_warnings(sources)
+    found = [
+        *_unused_routes(sources),
+        *_unused_names(sources),
+        *_unmatched_models(sources),
+        *residency_warnings(sources),
+    ]
     for index, rule in sources.rules.sound.items():
         found += _route_warnings(sources, index, sources.route(rule))
     return in_order(found)

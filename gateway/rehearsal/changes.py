@@ -24,6 +24,7 @@ HEADERS = ("X-Data-Residency", "X-Gateway-Priority", "X-Gateway-Max-Wait-Ms", "X
 READINGS: Mapping[str, str] = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 """Signal of `spill.when` -> the reading that it is the mean of."""
 _METADATA = "metadata.data_residency"
+_MS, _US = 1e3, 1e6
 _NUDGE = 1e-6
 _SLACK = 1.02
 """A wait is tried a little longer than predicted."""
@@ -187,19 +188,19 @@ def read_as(world: World, rule: Rule, signal: str, value: float) -> World:
 
 
 def _wait(world: World, request: RequestIn, rule: Rule, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """A longer `max_wait`, where room is to be expected within it: the fullest moment passes, work drains meanwhile."""
-    waits = [row["wait_ms"] for row in rows if row["role"] == "home" and "wait_ms" in row and row["wait_ms"] > 0]
-    if not waits or result.get("outcome") == "local":
+    """A longer `max_wait`, where room at home is to be expected within it: meanwhile leased work gets done."""
+    busy = [row for row in rows if row["role"] == "home" and row.get("wait_ms", 0) > 0]
+    if not busy or result.get("outcome") == "local":
         return
-    seconds = min(waits) / 1000 * _SLACK
+    expected = min(row["wait_ms"] for row in busy) / _MS
+    seconds = expected * _SLACK
     if seconds <= rule.max_wait:
         return
     later = world
-    for row in rows:
-        if row["role"] == "home" and "wait_ms" in row:
-            drained = max(0, world.state(row["upstream"]).leased - round(seconds * 1e6))
-            later = later.where(row["upstream"], leased=drained)
-    text = f"with max_wait {seconds:.2g}s (room at home is expected in {min(waits) / 1000:.2g} s)"
+    for row in busy:
+        left = world.state(row["upstream"]).leased - round(seconds * _US)
+        later = later.where(row["upstream"], leased=max(0, left))
+    text = f"with max_wait {seconds:.2g}s (room at home is expected in {expected:.2g} s)"
     yield Change(text, {"max_wait": round(seconds, 3)}, rehearse(later, request))
 
 

@@ -55,11 +55,11 @@ def holds(world: World, asked: GenRequest, rule: Rule, condition: str) -> bool:
 
 
 def sources(world: World, asked: GenRequest, rule: Rule | None) -> dict[str, Demand]:
-    """Who demands what: the request (header and metadata together), the tenant, the model, the rule; only those that
-    demand something."""
+    """Who demands what: the caller (by header, by metadata), the tenant, the model, the rule. Who demands nothing is
+    absent."""
     model = world.policy.models.get(asked.model)
     said = {
-        "request": asked.residency,
+        " and ".join(asked.demanded_by) or "header": asked.residency,
         "tenant": asked.tenant.residency,
         "model": Demand() if model is None else model.residency,
         "rule": Demand() if rule is None else rule.residency,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, ModelNotFound
 from gateway.model import CLASSES, Decision, GenRequest
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.changes import Change, changes
@@ -90,7 +90,8 @@ def tell(world: World, request: RequestIn, *, what_if: bool = True) -> Story:
     try:
         plan = plan_of(asked, board)
     except GatewayError as error:
-        return replace(begun, result=refusal(error), missed=missed(world, asked, None) if _known(world, asked) else ())
+        unmatched = isinstance(error, ModelNotFound) and asked.model in world.policy.models
+        return replace(begun, result=refusal(error), missed=missed(world, asked, None) if unmatched else ())
     decision, result = _decide(world, asked)
     told = replace(_planned(begun, world, asked, board, plan, decision), result=result)
     if not what_if:
@@ -123,11 +124,6 @@ def _planned(
         thresholds=seen(board, rule),
         notes=notes(scene),
     )
-
-
-def _known(world: World, asked: GenRequest) -> bool:
-    """Whether it is the rules that do not know the request, and not the folder its model."""
-    return asked.model in world.policy.models
 
 
 def shown(world: World, asked: GenRequest) -> dict[str, Any]:
@@ -164,6 +160,8 @@ def _of_decision(scene: Scene) -> Iterator[str]:
         return
     if decision.max_wait:
         yield f"waits up to {decision.max_wait:g} s for room at home"
+    if decision.rule.picker != "best":
+        yield f"picker {decision.rule.picker}: who of them is taken is chance, and another request may differ"
     for group in (*decision.primary, *decision.overflow):
         whole = len(scene.world.policy.backends[group.backend])
         if whole > len(group.candidates) >= MAX_SAMPLED:

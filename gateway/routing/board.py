@@ -20,6 +20,7 @@ from gateway.model import (
     Rule,
     Served,
     Snapshot,
+    SpillOrder,
     Tenant,
     Threshold,
     Upstream,
@@ -81,11 +82,20 @@ class Plan:
     demand: Demand
     permitted: frozenset[str]
     home: tuple[Pool, ...]
-    """Of the rule's own backends, in its order; `spill` and `fallback` are where it may go beyond them."""
+    """Of the rule's own backends, in its order; `spill` and `fallback` are where its class may go beyond them."""
     spill: tuple[Pool, ...]
     fallback: tuple[Pool, ...]
     spill_now: str | None
-    """As in Decision."""
+    """As in Decision, but for what the price of a request makes leave (`priced`)."""
+    priced: tuple[Threshold, ...]
+    order: SpillOrder
+    share: float
+    """What of a worker's limit it may fill."""
+    worth: float | None
+    cheap: bool
+    """Both as in Decision."""
+    waits: tuple[float, float]
+    """`max_wait` and `kept_wait` as in Decision, before the caller's own say."""
     terms: Terms
 
 
@@ -109,12 +119,14 @@ class Board:
     facts: dict[tuple[str, tuple[str, ...], str, bool], Mapping[str, object]] = field(default_factory=dict)
     paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
     """What this replica learned of how long answers take; a pool without an entry is as assumed."""
+    worths: Mapping[str, float] = field(default_factory=dict)
+    """Rule -> what its requests were worth lately in this replica, on average (routing/worth.py)."""
     zone: str | None = None
     """The gateway's own."""
     _pools: dict[tuple[str, str, Demand, str, Judged], Pool] = field(default_factory=dict)
     _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
-    _signals: dict[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
+    _signals: dict[tuple[tuple[str, ...], float], Mapping[str, float]] = field(default_factory=dict)
     _near: dict[str, float] = field(default_factory=dict)
 
     def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
@@ -194,10 +206,11 @@ class Board:
         found = self._permits.get(key)
         return remember(self._permits, key, build_permit(self, rule, model, demand)) if found is None else found
 
-    def signals(self, backends: tuple[str, ...]) -> Mapping[str, float]:
-        """The live readings that `spill.when` speaks of; a signal nobody published lately is absent."""
-        found = self._signals.get(backends)
-        return remember(self._signals, backends, read_signals(self, backends)) if found is None else found
+    def signals(self, backends: tuple[str, ...], within: float = FRESH_SECONDS) -> Mapping[str, float]:
+        """What the workers of `backends` publish; a signal that nobody published `within` seconds is absent."""
+        key = (backends, within)
+        found = self._signals.get(key)
+        return remember(self._signals, key, read_signals(self, backends, within)) if found is None else found
 
 
 def remember(memo: dict[K, V], key: K, value: V) -> V:
@@ -238,8 +251,8 @@ def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> froz
     )
 
 
-def read_signals(board: Board, backends: tuple[str, ...]) -> Mapping[str, float]:
-    """Means over the healthy local workers of `backends` whose reading is fresh."""
+def read_signals(board: Board, backends: tuple[str, ...], within: float) -> Mapping[str, float]:
+    """Means over the healthy local workers of `backends` whose reading is at most `within` seconds old."""
     readings = [
         state.reading
         for backend in backends
@@ -248,7 +261,7 @@ def read_signals(board: Board, backends: tuple[str, ...]) -> Mapping[str, float]
         and (state := board.snapshot.states.get(upstream.name)) is not None
         and state.out is None
         and state.reading is not None
-        and board.snapshot.at - state.reading.at <= FRESH_SECONDS
+        and board.snapshot.at - state.reading.at <= within
     ]
     found: dict[str, float] = {}
     for signal, attribute in _SIGNALS.items():

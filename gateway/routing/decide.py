@@ -7,6 +7,7 @@ filters) and samples them; `candidates.py` estimates and scores those sampled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from random import Random
 
 from gateway.errors import (
@@ -18,12 +19,14 @@ from gateway.errors import (
     NoCapacity,
     ResidencyRefused,
 )
-from gateway.model import Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
+from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.draw import Draw
 from gateway.routing.filters import most_cost
+from gateway.routing.overflow import in_order
 from gateway.routing.plan import plan_of
 from gateway.routing.ranks import ranked
+from gateway.routing.signals import price_word
 from gateway.routing.thresholds import broken
 
 RETRY_AFTER_DOWN_SECONDS = 5
@@ -41,19 +44,26 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     home = [draw.left(pool) for pool in plan.home]
     pools, outcome, reason = beyond(plan, home)
     away = [draw.left(pool) for pool in pools]
+    if plan.order != "listed" and outcome == "spilled":
+        away = in_order(away, plan, request, board)
     drops = tally((*home, *away))
     primary = at_home(draw, home)
     overflow = tuple([draw.group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        refusal = nobody(request, plan, drops)
+        refusal = nobody(request, plan, drops, board)
         refusal.rule, refusal.drops = plan.rule.name, drops
         try:
             raise refusal
         finally:
             del refusal  # its traceback has this frame, which holds the request
     permit = Permit(request.id, board.policy.version, plan.permitted)
-    wait = max_wait(request, plan.rule)
-    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, wait, plan.spill_now)
+    spill_now, (wait, kept) = plan.spill_now, plan.waits
+    if plan.priced and spill_now is None:
+        spill_now = price_word(plan, away, request, board)
+    if request.max_wait is not None:
+        wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
+    told = (wait, spill_now, kept, plan.worth, plan.cheap)
+    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
 
 
 def at_home(draw: Draw, home: Sequence[Pool]) -> tuple[Group, ...]:
@@ -94,12 +104,14 @@ def tally(pools: Iterable[Pool]) -> dict[str, int]:
     return drops
 
 
-def max_wait(request: GenRequest, rule: Rule) -> float:
-    """The lower of what the rule allows and the caller wants."""
-    return rule.max_wait if request.max_wait is None else min(rule.max_wait, request.max_wait)
+def busy_until(plan: Plan, board: Board) -> float | None:
+    """When the first API account of the rule takes requests again that is not down, but out of its rate limit."""
+    states = [board.snapshot.states.get(name) for name in plan.permitted]
+    backs = [one.back for one in states if one is not None and one.out in (RATE_LIMITED, ASKED_TO_WAIT)]
+    return min((back for back in backs if back is not None), default=None)
 
 
-def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> GatewayError:
+def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int], board: Board) -> GatewayError:
     """Why there is no candidate at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
     if not plan.permitted:
@@ -110,6 +122,9 @@ def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int]) -> Gateway
         full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
         return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "health" in drops or "failed_before" in drops:
+        if (back := busy_until(plan, board)) is not None:
+            wait = max(1, ceil(back - board.snapshot.at))
+            return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
         tried = "every upstream that may serve it is down"
         return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:

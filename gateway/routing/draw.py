@@ -66,8 +66,8 @@ class Draw(NamedTuple):
         return Group(pool.backend, outcome, reason, candidates, scoring.load)
 
     def share(self, pool: Pool) -> float:
-        """What of its upstreams' limits the request's class may fill."""
-        return class_share(pool.kind, self.plan.rule.classes[self.request.priority].share)
+        """What of its upstreams' limits the request may fill."""
+        return class_share(pool.kind, self.plan.share)
 
     def scene(self, pool: Pool) -> Scene:
         """What scorers look at, with those that the session and the prompt's beginning belong to, where they ask."""

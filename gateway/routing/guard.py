@@ -41,7 +41,7 @@ def sends(rule: Rule, backend: str, model: str) -> bool:
     """Whether the rule brings its SLO and its requests to this pool."""
     return (
         rule.learned
-        and (rule.slo.ttft is not None or rule.slo.tpot is not None)
+        and rule.slo != Slo(target=rule.slo.target)
         and (backend in rule.backends or backend in rule.fallback)
         and fits(model, rule.match.model)
     )

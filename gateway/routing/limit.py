@@ -71,14 +71,18 @@ def reach(admitted: Admitted) -> tuple[float, float]:
 
 
 def expected_limit_us(speed: Speed, seats: int, slo: Slo, learned: Learned) -> float:
-    """GPU-us: the answers of CAUTION of the largest batch whose steps keep `tpot`, and CAUTION of the prompts that are
-    computed within `ttft`. Where that batch has more than `seats` it is the seats that bound it: they need no caution.
+    """GPU-us: the answers of CAUTION of the largest batch whose steps keep `tpot`, and `total` for a mean answer, and
+    CAUTION of the prompts that are computed within `ttft`. Where that batch has more than `seats` it is the seats that
+    bound it: they need no caution.
 
     At rest each step of a batch brings `batch / output` new prompts, so it takes
     `step_ms + batch x (per_seq_ms + per_prompt_token_ms x prompt / output)`.
     """
     each = speed.per_seq_ms + speed.per_prompt_token_ms * learned.prompt / learned.output
-    batch = math.inf if slo.tpot is None else (slo.tpot * _MS - speed.step_ms) / each
+    token = min(
+        math.inf if slo.tpot is None else slo.tpot, math.inf if slo.total is None else slo.total / learned.output
+    )
+    batch = (token * _MS - speed.step_ms) / each
     answers = min(seats, max(1.0, CAUTION * batch)) * work_us(speed, seats, 0, round(learned.output))
     prompts = (DEFAULT_TTFT_SECONDS if slo.ttft is None else slo.ttft) * _US_PER_SECOND
     return answers + CAUTION * prompts
@@ -105,4 +109,5 @@ def guarding(slos: Iterable[Slo]) -> Slo:
         min((slo.ttft for slo in seen if slo.ttft is not None), default=None),
         min((slo.tpot for slo in seen if slo.tpot is not None), default=None),
         max((slo.target for slo in seen), default=Slo().target),
+        min((slo.total for slo in seen if slo.total is not None), default=None),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.model import Candidate, Decision, Group, Reason, UpstreamState
+from gateway.model import STALE, Candidate, Decision, Group, Reason, UpstreamState
 
 KV_PRESSURE = 0.9
 """KV use from which a full worker is called full of memory rather than of work."""
@@ -13,7 +13,7 @@ OUTSIDE_SHARE = 0.5
 
 
 def order(decision: Decision) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
-    """What is tried first and what after it: at home first, unless a threshold of `spill.when` holds."""
+    """What is tried first and what after it: at home first, unless something makes it leave before home is full."""
     if decision.spill_now is not None:
         return decision.overflow, decision.primary
     return decision.primary, decision.overflow
@@ -33,4 +33,6 @@ def spill_reason(decision: Decision, group: Group, full: Reason) -> Reason:
     """The reason shown for an overflow group: one that is there for another reason than a full fleet keeps its own."""
     if group.outcome != "spilled" or not any(home.candidates for home in decision.primary):
         return group.reason
-    return "spill_when" if decision.spill_now is not None else full
+    if decision.spill_now is None:
+        return "cheaper" if decision.cheap and full == "slo_limit" else full
+    return STALE if decision.spill_now == STALE else "spill_when"

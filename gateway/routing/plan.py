@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from gateway.errors import ModelNotAllowed, ModelNotFound
-from gateway.model import Demand, GenRequest, Model, Policy, Rule, Tenant
-from gateway.routing.board import Asked, Board, Plan, Pool, holds, remember
+from gateway.model import Demand, GenRequest, Model, Policy, PriorityClass, Rule, Tenant
+from gateway.routing.board import Asked, Board, Plan, Pool, remember
 from gateway.routing.globs import fits
 from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
+from gateway.routing.signals import EXACT, spill_word
 from gateway.routing.terms import terms_of
+from gateway.routing.worth import LEFT_TO_CHEAP, is_cheap, worth_of
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -32,17 +34,37 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
         return tuple(board.pool(model, backend, demand, asked.endpoint, rule) for backend in backends)
 
+    may, spill = rule.classes[asked.priority], rule.spill
+    if not may.spill:
+        spill = None
+    leaving = pools(spill.backends if spill else ())
+    worth = worth_of(rule, model.name, leaving, board)
+    cheap = is_cheap(worth, board.worths.get(rule.name))
     return Plan(
         rule=rule,
         model=model,
         demand=demand,
         permitted=board.permitted(rule, model, demand),
         home=pools(rule.backends),
-        spill=pools(rule.spill.backends if rule.spill else ()),
-        fallback=pools(rule.fallback),
-        spill_now=spill_word(rule, board),
+        spill=leaving,
+        fallback=pools(rule.fallback if may.spill else ()),
+        spill_now=spill_word(rule, model.name, board) if may.spill else None,
+        priced=tuple(one for one in spill.when if one.signal in EXACT) if spill else (),
+        order=spill.order if spill else "listed",
+        share=may.share * LEFT_TO_CHEAP if cheap else may.share,
+        worth=worth,
+        cheap=cheap,
+        waits=waits_of(rule, may),
         terms=terms_of(rule, model),
     )
+
+
+def waits_of(rule: Rule, may: PriorityClass) -> tuple[float, float]:
+    """How long such a request may wait for room at home: before it leaves, and in all where it may not."""
+    if may.max_wait is not None:
+        return may.max_wait, may.max_wait
+    kept = rule.max_wait if rule.kept_wait is None else max(rule.max_wait, rule.kept_wait)
+    return (rule.max_wait if may.spill else kept), kept
 
 
 def found_model(asked: Asked, policy: Policy) -> tuple[Model, Demand]:
@@ -63,15 +85,3 @@ def find_model(asked: Asked, policy: Policy) -> Model:
 def may_use(tenant: Tenant, model: str) -> bool:
     """Whether the tenant's allow-list holds this model; no list allows all."""
     return tenant.models is None or fits(model, tenant.models)
-
-
-def spill_word(rule: Rule, board: Board) -> str | None:
-    """The first threshold of `spill.when` that holds now, in the user's words."""
-    if rule.spill is None or not rule.spill.when:
-        return None
-    signals = board.signals(rule.backends)
-    for threshold in rule.spill.when:
-        if holds(threshold, signals):
-            sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
-            return f"{threshold.signal} {sign} {threshold.value:g}"
-    return None

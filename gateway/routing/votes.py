@@ -32,16 +32,18 @@ class Timings(NamedTuple):
 
 
 class Alone(NamedTuple):
-    """What the request would take on an idle worker: first token, and each later one, in seconds."""
+    """What the request would take on an idle worker: first token, and each later one, in seconds. `tokens`: how many
+    its answer is expected to have."""
 
     first: float
     each: float
+    tokens: int = 0
 
 
-def alone(speed: Speed, prompt_tokens: int) -> Alone:
+def alone(speed: Speed, prompt_tokens: int, output_tokens: int = 0) -> Alone:
     """From the worker's speed: `step_ms + per_prompt_token_ms * prompt`, then `step_ms + per_seq_ms` per token."""
     first = speed.step_ms + speed.per_prompt_token_ms * prompt_tokens
-    return Alone(first / _MS, (speed.step_ms + speed.per_seq_ms) / _MS)
+    return Alone(first / _MS, (speed.step_ms + speed.per_seq_ms) / _MS, output_tokens)
 
 
 def vote(slo: Slo, seen: Timings, idle: Alone) -> bool | None:
@@ -50,9 +52,9 @@ def vote(slo: Slo, seen: Timings, idle: Alone) -> bool | None:
     Load is not to blame, and there is no vote, where its own reader paused the stream, where the upstream broke, where
     the client left before the SLO passed, and where the request would miss alone on an idle worker.
     """
-    if seen.paused or seen.ending == "failed" or hopeless(slo, idle) or (slo.ttft is None and slo.tpot is None):
+    if seen.paused or seen.ending == "failed" or hopeless(slo, seen, idle) or slo == Slo(target=slo.target):
         return None
-    if seen.ending == "timeout":
+    if seen.ending == "timeout" or (overdue(slo, seen) and seen.ending != "open"):
         return False
     if not seen.stream:
         return whole(slo, seen)
@@ -73,14 +75,22 @@ def later(slo: Slo, seen: Timings, first: float) -> bool | None:
     return None if left else True
 
 
-def hopeless(slo: Slo, idle: Alone) -> bool:
-    return (slo.ttft is not None and idle.first > slo.ttft) or (slo.tpot is not None and idle.each > slo.tpot)
+def overdue(slo: Slo, seen: Timings) -> bool:
+    """It took longer than all of it may. Judged at its end: only then is it known how long it would have been alone."""
+    return slo.total is not None and seen.age > slo.total
+
+
+def hopeless(slo: Slo, seen: Timings, idle: Alone) -> bool:
+    if (slo.ttft is not None and idle.first > slo.ttft) or (slo.tpot is not None and idle.each > slo.tpot):
+        return True
+    tokens = seen.tokens if seen.ending == "done" and seen.tokens is not None else max(idle.tokens, seen.tokens or 0)
+    return slo.total is not None and idle.first + idle.each * max(0, tokens - 1) > slo.total
 
 
 def whole(slo: Slo, seen: Timings) -> bool | None:
-    """An answer that is not streamed: its total against `ttft + tpot x tokens`; both parts must be given."""
+    """An answer that is not streamed: its total against `ttft + tpot x tokens`, where both are given, and `total`."""
     if slo.ttft is None or slo.tpot is None or seen.tokens is None:
-        return None
+        return True if slo.total is not None and seen.ending == "done" else None
     if seen.age > slo.ttft + slo.tpot * seen.tokens:
         return False
     return True if seen.ending == "done" else None

@@ -72,15 +72,14 @@ def verdict(parts: Mapping[str, Tally]) -> str:
     requests, deliveries, forbidden = (
         sum(tally.counts[name] for tally in parts.values()) for name in ("requests", "deliveries", "forbidden")
     )
-    holds = forbidden == 0 and not any(missing(tally, LEAST[name]) for name, tally in parts.items())
-    said = f"{requests:,} requests, {deliveries:,} deliveries, {forbidden:,} forbidden"
-    return f"prove-residency: {said}: {'holds' if holds else 'does not hold'}"
+    word = "does not hold" if forbidden else "holds"
+    if not forbidden and any(missing(tally, LEAST[name]) for name, tally in parts.items()):
+        word = "proves nothing, too little was tried"
+    return f"prove-residency: {requests:,} requests, {deliveries:,} deliveries, {forbidden:,} forbidden: {word}"
 
 
 def page(parts: Mapping[str, Tally], about: Mapping[str, str]) -> str:
-    rows = [
-        f"| {name} | " + " | ".join(f"{tally.counts[name]:,}" for tally in parts.values()) + " |" for name in _ORDER
-    ]
+    rows = [f"| {name} | " + " | ".join(_shown(tally, name) for tally in parts.values()) + " |" for name in _ORDER]
     statuses = sorted(set().union(*(tally.statuses for tally in parts.values())))
     rows += [
         f"| answered {status or 'nobody: the caller had left'} | "
@@ -100,3 +99,8 @@ def page(parts: Mapping[str, Tally], about: Mapping[str, str]) -> str:
         )
         + "\n"
     )
+
+
+def _shown(tally: Tally, name: str) -> str:
+    """A dash where it is not counted."""
+    return f"{tally.counts[name]:,}" if name in tally.counts or name == "forbidden" else "-"

@@ -44,7 +44,7 @@ def test_a_rate_limit_is_passed_on_in_our_words_and_kept(site: Site) -> None:
         later = site.chat("limited")
         assert later.status_code in (429, 503)
         assert int(later.headers["retry-after"]) >= 1
-    assert asked(site, "limited") == 2
+    assert asked(site, "limited") == 1, "its answer said that nothing was left"
 
 
 @pytest.mark.parametrize("fault", ["invalid_key", "payment_required", "insufficient_quota"])

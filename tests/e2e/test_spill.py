@@ -13,7 +13,9 @@ LANES = [
     Lane("spill", workers=2, seats=1),
     Lane("work", workers=1, seats=64, worker={"limit_work_s": 0.05}),
     Lane("patient", seats=1, route={"max_wait": "200ms"}),
-    Lane("capped", seats=1, route={"spill": {"backends": ["capped-api"], "budget_usd_per_hour": 0.00015}}),
+    Lane(
+        "capped", seats=1, route={"spill": {"backends": ["capped-api"], "budget_usd_per_hour": 0.00015}, "max_wait": 0}
+    ),
     Lane("fallback", route={"fallback": ["fallback-api"], "spill": None}),
     Lane("strict"),
 ]
@@ -112,6 +114,9 @@ def test_a_spent_budget_does_not_spill(site: Site) -> None:
         answers = [site.chat("capped", max_tokens=100, ignore_eos=True) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 429, 429]
     assert len(site.fleet.requests("capped-api")) == 1
+    receipt = site.receipt(answers[1])
+    assert (receipt["outcome"], receipt["reason"], receipt["kept_by"]) == ("refused", "budget", "budget")
+    assert site.metric("gateway_spill_kept_total", rule="capped", bound="budget") == 2
 
 
 def test_fallback_only_where_the_rule_names_it(site: Site) -> None:

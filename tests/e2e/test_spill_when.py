@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,7 +12,18 @@ import pytest
 from tests.gateways import WEIGHTS, Lane, Site, chat_body, eventually
 
 ROOMY = {"max_num_seqs": 200, "limit_work_s": 1000}
+DWELL, SNAPSHOT = 1.5, 0.5
+"""Seconds: the rule's dwell, and how late a snapshot may show it."""
 LANES = [
+    Lane(
+        "damped",
+        seats=2,
+        worker=ROOMY,
+        route={
+            "spill": {"backends": ["damped-api"], "when": {"queue_depth": "> 8"}},
+            "damp": {"enter": 1, "exit": 0.5, "dwell": DWELL},
+        },
+    ),
     Lane("deep", seats=2, worker=ROOMY, route={"spill": {"backends": ["deep-api"], "when": {"queue_depth": "> 8"}}}),
     Lane("hot", seats=4, worker=ROOMY, route={"spill": {"backends": ["hot-api"], "when": {"gpu_util": "> 0.6"}}}),
 ]
@@ -52,4 +64,25 @@ def test_readings_over_the_threshold_spill(site: Site, lane: str, streams: int, 
     assert local["queue_depth"] > 8 if lane == "deep" else local["gpu"] > 0.6
     assert local["load"] < 0.5, "by its leases the worker has room"
     eventually(lambda: reading() <= float(threshold), "the readings fall again")
-    assert site.chat(lane).headers["x-gateway-outcome"] == "local"
+    eventually(lambda: site.chat(lane).headers["x-gateway-outcome"] == "local", "and its dwell is over")
+
+
+def test_a_spike_spills_for_as_long_as_it_dwells_and_no_longer(site: Site) -> None:
+    """The worker is deep in work for a moment; the rule goes on spilling for its 1.5 s although the queue is gone."""
+    url = next(worker.url for worker in site.fleet.workers if worker.name == "damped-1")
+
+    def depth() -> float:
+        return site.metric("gateway_upstream_queue_depth", upstream="damped-1") or 0.0
+
+    def spills() -> bool:
+        return site.chat("damped").headers["x-gateway-outcome"] == "spilled"
+
+    with strangers(url, 14):
+        eventually(lambda: depth() > 8, "the queue is seen")
+        assert spills()
+        began = time.monotonic()
+    eventually(lambda: depth() == 0, "the queue is gone")
+    assert spills(), "by its state, not by the reading"
+    eventually(lambda: not spills(), "it ends")
+    assert time.monotonic() - began >= DWELL - SNAPSHOT, f"not {DWELL} s"
+    assert not any(spills() for _ in range(3)), "and does not come back"

@@ -22,7 +22,19 @@ from tests.worlds import policy as policy_of
 USAGE = Usage(input_tokens=1_000_000, output_tokens=100_000, cached_tokens=10)
 KEYS = {
     *("id", "client_id", "time", "tenant", "model", "policy", "rule", "residency", "candidates", "drops", "chosen"),
-    *("attempts", "outcome", "reason", "spill_when", "removed", "error", "usage", "cost", "forecast", "times"),
+    *(
+        "attempts",
+        "outcome",
+        "reason",
+        "spill_when",
+        "kept_by",
+        "removed",
+        "error",
+        "usage",
+        "cost",
+        "forecast",
+        "times",
+    ),
 }
 
 

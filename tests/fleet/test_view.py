@@ -6,18 +6,19 @@ from gateway.fleet import readings
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
-from gateway.fleet.view import View, mean_work
-from gateway.model import Policy, Scrape
+from gateway.fleet.view import Hooks, View, mean_work
+from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
+from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
-from tests.worlds import policy, state, upstream
+from tests.worlds import policy, rule, state, upstream
 
 
-def view_of(store: Store, made: Policy) -> tuple[View, Leases]:
+def view_of(store: Store, made: Policy, hooks: Hooks | None = None) -> tuple[View, Leases]:
     leases = Leases(store, new_owner(), fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    return View(store, leases, lessons, lambda: made, Circuits()), leases
+    return View(store, leases, lessons, lambda: made, Circuits(), hooks=hooks), leases
 
 
 async def test_a_snapshot_holds_readings_leases_and_ages(valkey: Store) -> None:
@@ -91,6 +92,44 @@ def test_work_of_a_stranger_is_the_mean_of_ours_or_a_seats_share() -> None:
     worker = upstream("w", "gpu", limit=1000, seats=10)
     assert mean_work(state(worker)) == 100
     assert mean_work(state(worker, leased=90, inflight=3)) == 30
+
+
+async def test_an_account_takes_what_its_rate_limit_has_left_and_then_nothing(valkey: Store) -> None:
+    view, leases = view_of(valkey, policy())
+    assert view.current.states["a1"].headroom is None, "unknown, not zero"
+    await leases.acquire("api", leases.new_id(), [candidate("a1")])
+    number = view.headroom.sent("a1", 100, view.now())
+    view.headroom.told("a1", number, [Allowance("requests", 100, 3, 600, False)], view.now())
+    await view.refresh()
+    seen = view.current.states["a1"]
+    assert (seen.headroom, seen.limit, seen.out) == (0.03, 4, None), "the one in flight, and three more"
+    for _ in range(3):
+        view.headroom.sent("a1", 100, view.now())
+    view.rebuild()
+    spent = view.current.states["a1"]
+    assert (spent.headroom, spent.out) == (0.0, RATE_LIMITED)
+    assert spent.back == pytest.approx(view.now() + 600, abs=10)
+
+
+async def test_each_look_moves_the_damped_thresholds_and_tells_those_above(valkey: Store) -> None:
+    deep = Spill(("api",), when=(Threshold("queue_depth", True, False, 8),))
+    made, heard = policy(rules=(rule(spill=deep, damp=Damp(dwell=1000.0)),)), list[Policy]()
+
+    async def exchange(now: Policy) -> None:
+        heard.append(now)
+
+    view, _ = view_of(valkey, made, Hooks(exchange, lambda _: {"gpu": 1.5}, step))
+    key = ("chat", "m", "queue_depth")
+    assert not view.current.damped[key].on
+    await readings.write(valkey, "w1", Scrape(waiting=9))
+    await view.refresh()
+    since = view.current.damped[key]
+    assert since.on
+    await readings.write(valkey, "w1", Scrape(waiting=0))
+    await view.refresh()
+    assert view.current.damped[key] == Damped(True, since.since), "it lasts"
+    assert view.current.lines == {"gpu": 1.5}
+    assert heard == [made, made]
 
 
 def test_a_snapshot_tells_how_attempts_went(valkey: Store) -> None:

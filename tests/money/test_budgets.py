@@ -1,57 +1,129 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreFault
+from gateway.model import Reservation, Spill
 from gateway.money.budgets import Budgets
 from gateway.store.connection import Store
+from tests.worlds import policy, rule
+
+HALF = Spill(("api",), max_share=0.5)
+FEWEST, WINDOW, HOUR = 10, 5, 61
+"""As in spend.lua."""
 
 
-async def test_what_is_reserved_counts_and_what_is_given_back_is_free_again(store: Store) -> None:
+def money(usd_per_hour: float) -> Spill:
+    return Spill(("api",), usd_per_hour)
+
+
+async def granted(budgets: Budgets, usd: float, bounds: Spill, rule: str = "r") -> Reservation:
+    held = await budgets.reserve(rule, usd, bounds)
+    assert isinstance(held, Reservation)
+    return held
+
+
+async def test_what_is_reserved_counts_and_what_is_settled_is_free_again(store: Store) -> None:
     budgets = Budgets(store)
-    held = await budgets.reserve("r", 0.6, 1.0)
-    assert held is not None
-    assert await budgets.reserve("r", 0.6, 1.0) is None
-    assert await budgets.reserve("other", 0.6, 1.0) is not None
+    held = await granted(budgets, 0.6, money(1.0))
+    assert await budgets.reserve("r", 0.6, money(1.0)) == "budget"
+    await granted(budgets, 0.6, money(1.0), "other")
     budgets.settle_later(held, 0.1)
     await budgets.aclose()
-    assert await budgets.reserve("r", 0.9, 1.0) is not None
-    assert await budgets.reserve("r", 0.001, 1.0) is None
+    await granted(budgets, 0.9, money(1.0))
+    assert await budgets.reserve("r", 0.001, money(1.0)) == "budget"
 
 
 async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None:
     budgets = Budgets(store)
     assert await budgets.spent("r") == 0.0
     assert await store.call("EXISTS", "gw:budget:{r}") == 0
-    assert await budgets.reserve("r", 0.25, 1.0) is not None
+    await granted(budgets, 0.25, money(1.0))
     assert [await budgets.spent("r"), await budgets.spent("r")] == [0.25, 0.25]
+
+
+async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
+    now = 12 * 3600
+    budgets = Budgets(store, lambda: now)
+    assert await budgets.reserve("r", 0.5, 1.0) is not None
+    now = 13 * 3600
+    assert await budgets.spent("r") == 0.5
+    now = 13 * 3600 + 60
+    assert await budgets.spent("r") == 0.0
 
 
 async def test_a_hundred_at_once_do_not_overspend(store: Store) -> None:
     budgets = Budgets(store)
-    held = await asyncio.gather(*(budgets.reserve("r", 0.03, 1.0) for _ in range(100)))
-    assert sum(one is not None for one in held) == 33
+    held = await asyncio.gather(*(budgets.reserve("r", 0.03, money(1.0)) for _ in range(100)))
+    assert sum(isinstance(one, Reservation) for one in held) == 33
 
 
 async def test_without_the_store_nothing_new_is_spent(store: Store) -> None:
     budgets = Budgets(store)
     await store.aclose()
     with pytest.raises(StoreFault):
-        await budgets.reserve("r", 0.01, 1.0)
+        await budgets.reserve("r", 0.01, money(1.0))
 
 
 async def test_no_hour_however_it_is_cut_holds_more_than_the_cap(store: Store) -> None:
     now = 12 * 3600 + 59
     budgets = Budgets(store, lambda: now)
-    assert await budgets.reserve("r", 1.0, 1.0) is not None
+    await granted(budgets, 1.0, money(1.0))
     now = 13 * 3600 + 58
-    assert await budgets.reserve("r", 0.01, 1.0) is None, "59 minutes and 59 seconds later it is still the same hour"
+    assert await budgets.reserve("r", 0.01, money(1.0)) == "budget", "59 minutes and 59 seconds later: the same hour"
     now = 13 * 3600 + 120
-    assert await budgets.reserve("r", 1.0, 1.0) is not None
+    await granted(budgets, 1.0, money(1.0))
+
+
+async def test_a_share_is_of_what_all_replicas_saw_arrive(store: Store) -> None:
+    one, other = Budgets(store), Budgets(store)
+    for _ in range(FEWEST):
+        one.arrived("r")
+        other.arrived("r")
+    for _ in range(FEWEST // 2):
+        await granted(one, 0.0, HALF)
+    assert await one.reserve("r", 0.0, HALF) == "share", "the other's arrivals are not told yet"
+    made = policy(rules=(rule("r", spill=HALF),))
+    await other.exchange(made)
+    for _ in range(FEWEST // 2):
+        await granted(one, 0.0, HALF)
+    assert await other.reserve("r", 0.0, HALF) == "share"
+    await one.exchange(made)
+    assert one.shares == {"r": 0.5}
+    await one.exchange(policy())
+    assert one.shares == {}, "a rule that has no share any more is not shown"
+
+
+@pytest.mark.parametrize(("share", "few"), [(0.0, 0), (0.05, 0), (0.1, 1), (0.3, 3), (1.0, FEWEST)])
+async def test_the_first_requests_count_as_ten(store: Store, share: float, few: int) -> None:
+    budgets, bounds = Budgets(store), Spill(("api",), max_share=share)
+    budgets.arrived("r")
+    left = [await budgets.reserve("r", 0.0, bounds) for _ in range(FEWEST + 1)]
+    assert sum(isinstance(one, Reservation) for one in left) == few
+
+
+async def test_what_never_left_is_given_back_whole(store: Store) -> None:
+    budgets, bounds = Budgets(store), Spill(("api",), 1.0, max_share=0.1)
+    held = await granted(budgets, 1.0, bounds)
+    assert await budgets.reserve("r", 0.0, bounds) == "share"
+    budgets.give_back_later(held)
+    await budgets.aclose()
+    await granted(budgets, 1.0, bounds)
+
+
+async def test_a_share_forgets_after_five_minutes(store: Store) -> None:
+    now = 60_000
+    budgets, bounds = Budgets(store, lambda: now), Spill(("api",), max_share=0.1)
+    await granted(budgets, 0.0, bounds)
+    now += (WINDOW - 1) * 60
+    assert await budgets.reserve("r", 0.0, bounds) == "share"
+    now += 60
+    await granted(budgets, 0.0, bounds)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,11 +133,101 @@ async def test_booked_money_never_passes_the_cap(store: Store, spends: list[tupl
     await store.call("FLUSHALL")
     budgets, booked = Budgets(store), 0
     for micro, share in spends:  # micro-dollars
-        held = await budgets.reserve("r", micro / 1e6, cap / 1e6)
-        assert (held is not None) == (booked + micro <= cap)
-        if held is not None:
+        held = await budgets.reserve("r", micro / 1e6, money(cap / 1e6))
+        assert isinstance(held, Reservation) == (booked + micro <= cap)
+        if isinstance(held, Reservation):
             budgets.settle_later(held, int(micro * share) / 1e6)
             await budgets.aclose()
             booked += int(micro * share)
         flat = await store.call("HVALS", "gw:budget:{r}")
         assert sum(map(int, flat)) == booked <= cap
+
+
+WHO = st.integers(0, 2)
+STEP = st.one_of(
+    st.tuples(st.just("arrive"), WHO, st.integers(1, 12)),
+    st.tuples(st.just("leave"), WHO, st.integers(1, 300_000)),
+    st.tuples(st.just("leave"), WHO, st.just(1)),
+    st.tuples(st.just("all leave at once"), WHO, st.integers(1, 100_000)),
+    st.tuples(st.just("give back"), WHO, st.integers(0, 9)),
+    st.tuples(st.just("settle"), WHO, st.integers(0, 9)),
+    st.tuples(st.just("tell"), WHO, st.just(0)),
+    st.tuples(st.just("crash"), WHO, st.just(0)),
+    st.tuples(st.just("pass"), st.just(0), st.integers(1, 200)),
+)
+
+
+class Rule:
+    """Three replicas over one store, and beside them what is true: who arrived, left and spent in which minute."""
+
+    def __init__(self, store: Store, bounds: Spill) -> None:
+        self.store, self.bounds, self.now = store, bounds, 600_000
+        self.replicas = [self.replica() for _ in range(3)]
+        self.arrived, self.left, self.spent = Counter[int](), Counter[int](), Counter[int]()
+        self.held: list[Reservation] = []
+
+    def replica(self) -> Budgets:
+        return Budgets(self.store, lambda: self.now)
+
+    async def take(self, name: str, who: int, amount: int) -> None:
+        one = self.replicas[who]
+        if name == "arrive":
+            for _ in range(amount):
+                one.arrived("r")
+                self.arrived[self.now // 60] += 1
+        elif name == "leave":
+            await self.leave([one], amount)
+        elif name == "all leave at once":
+            await self.leave(self.replicas * 4, amount)
+        elif name in ("give back", "settle") and self.held:
+            held = self.held.pop(amount % len(self.held))
+            if name == "settle":
+                one.settle_later(held, held.micro_usd / 2e6)
+                self.spent[held.minute] -= held.micro_usd - -(-held.micro_usd // 2)
+            else:
+                one.give_back_later(held)
+                self.spent[held.minute] -= held.micro_usd
+                self.left[held.minute] -= 1
+            await one.aclose()
+        elif name == "tell":
+            await one.exchange(policy(rules=(rule("r", spill=self.bounds),)))
+        elif name == "crash":
+            self.replicas[who] = self.replica()
+        elif name == "pass":
+            for each in self.replicas:  # as they do four times a second
+                await each.exchange(policy(rules=(rule("r", spill=self.bounds),)))
+            self.now += amount
+
+    async def leave(self, who: list[Budgets], micro: int) -> None:
+        for held in await asyncio.gather(*(one.reserve("r", micro / 1e6, self.bounds) for one in who)):
+            if isinstance(held, Reservation):
+                self.held.append(held)
+                self.left[held.minute] += 1
+                self.spent[held.minute] += held.micro_usd
+                self.check()
+
+    def check(self) -> None:
+        """As somebody leaves."""
+        minute = self.now // 60
+        left = sum(count for when, count in self.left.items() if when > minute - WINDOW)
+        arrived = sum(count for when, count in self.arrived.items() if when > minute - WINDOW)
+        spent = sum(micro for when, micro in self.spent.items() if when > minute - HOUR)
+        assert self.bounds.max_share is not None
+        assert self.bounds.budget_usd_per_hour is not None
+        assert left <= self.bounds.max_share * max(FEWEST, arrived) + 1e-9
+        assert spent <= self.bounds.budget_usd_per_hour * 1e6 + 1e-3
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(STEP, max_size=40),
+    share=st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.0]),
+    usd=st.sampled_from([0.0, 0.5, 10.0]),
+)
+async def test_replicas_together_pass_neither_share_nor_budget(
+    valkey: Store, steps: list[tuple[str, int, int]], share: float, usd: float
+) -> None:
+    await valkey.call("FLUSHALL")
+    world = Rule(valkey, Spill(("api",), usd, max_share=share))
+    for step in steps:
+        await world.take(*step)

@@ -59,14 +59,6 @@ def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
     assert story.upstreams[-1]["why"] == "it does not speak messages"
 
 
-def test_a_demand_in_metadata_keeps_it_at_home() -> None:
-    story = told(FULL, metadata={"data_residency": "eu"})
-    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
-    assert change(story, "without metadata.data_residency").endswith(": spilled -> a1")
-    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
-    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
-
-
 def test_work_is_the_prompts_where_nothing_is_written() -> None:
     def work(path: str) -> int:
         story = told(path=path, input="x" * 4200, messages=["x" * 4200], max_output_tokens=100)
@@ -110,14 +102,29 @@ def test_an_unknown_model_is_not_the_rules_doing() -> None:
     assert (story.result["code"], story.missed) == ("model_not_found", ())
 
 
+def test_a_tenant_that_may_not_use_the_model_meets_no_rule() -> None:
+    narrow = replace(policy(rules=(rule(match=Match(stream=True)), rule("b"))), tenants={"t": Tenant("t", ("n-*",))})
+    story = told(under=narrow, tenant="t")
+    assert (story.result["code"], story.missed, story.rule) == ("model_not_allowed", (), None)
+
+
 def test_residency_names_everybody_who_demands_something() -> None:
     base = policy(rules=(rule(residency=Demand(zones=frozenset({"eu"}))),))
     tenants = {"acme": Tenant("acme", residency=Demand(zones=frozenset({"de"})))}
     story = told(under=replace(base, tenants=tenants), tenant="acme", headers={"x-data-residency": "local"})
     assert story.residency == ("local", "de", "eu")
-    assert story.sources == {"request": ("local",), "tenant": ("de",), "rule": ("eu",)}
+    assert story.sources == {"header": ("local",), "tenant": ("de",), "rule": ("eu",)}
     assert story.drops == {"a1": "residency"}
     assert story.upstreams[-1]["why"] == "a bought API is never one of our own machines"
+
+
+def test_a_demand_in_metadata_keeps_it_at_home() -> None:
+    story = told(FULL, metadata={"data_residency": "eu"})
+    assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
+    assert change(story, "without metadata.data_residency").endswith(": spilled -> a1")
+    assert story.sources == {"metadata": ("eu",)}
+    assert told(path="/v1/messages", metadata={"data_residency": "local"}).residency == ("local",)
+    assert told(path="/v1/messages", metadata={"data_residency": "mars"}).result["code"] == "residency_unknown"
 
 
 THREE = (upstream("w1", "gpu", engine="openai"), upstream("w2", "gpu"), upstream("a1", "api"))
@@ -306,3 +313,8 @@ def test_conditions_and_windows_that_did_not_hold() -> None:
     assert tell(world_of(made, four, {}), four).rule == "chat"
     late = world_of(made, asked, {}, at=NOON + 10 * 3600)
     assert tell(late, asked).rule == "night"
+
+
+def test_a_draw_says_that_it_is_one() -> None:
+    story = told(under=policy(rules=(rule(picker="weighted_random"),)))
+    assert "picker weighted_random: who of them is taken is chance, and another request may differ" in story.notes

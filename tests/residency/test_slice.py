@@ -10,7 +10,7 @@ import pytest
 from gateway.model import Demand, Upstream
 from loadtests.residency.http import prove_http
 from loadtests.residency.page import LEAST, missing, verdict
-from loadtests.residency.run import prove
+from loadtests.residency.run import Tally, prove
 
 
 def everywhere(_demand: Demand, _upstream: Upstream, _zones: Mapping[str, frozenset[str]]) -> bool:
@@ -53,4 +53,8 @@ def test_a_gateway_that_broke_its_promise_would_be_found(
     tally = prove(seed=7, count=2_000)
     assert tally.counts["forbidden"] > 0
     assert any(found in told for told in tally.forbidden)
-    assert verdict({"in one process": tally}).endswith("does not hold")
+    assert verdict({"in one process": tally}).endswith(": does not hold")
+
+
+def test_a_run_that_tempts_nobody_proves_nothing() -> None:
+    assert verdict({"in one process": Tally()}).endswith("proves nothing, too little was tried")

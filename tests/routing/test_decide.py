@@ -17,7 +17,18 @@ from gateway.errors import (
     NoCapacity,
     ResidencyRefused,
 )
-from gateway.model import Decision, Demand, Group, Match, Policy, Spill, Tenant, Threshold
+from gateway.model import (
+    CLASSES,
+    Decision,
+    Demand,
+    Group,
+    Match,
+    Policy,
+    PriorityClass,
+    Spill,
+    Tenant,
+    Threshold,
+)
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.residency import allows, strictest
@@ -245,3 +256,59 @@ def test_what_only_the_spill_backend_may_or_can_serve_goes_there() -> None:
     decision = decided(made, residency=Demand(zones=frozenset({"de"})))
     assert decision.primary == ()
     assert [(group.backend, group.reason) for group in decision.overflow] == [("api", "residency")]
+
+
+WAITS = [
+    # rule: max_wait, kept_wait; class: max_wait, spill; the caller's; expected: before it leaves, where it may not
+    (0.0, 20.0, None, True, None, (0.0, 20.0)),
+    (0.0, None, None, True, None, (0.0, 0.0)),
+    (2.0, 20.0, None, False, None, (20.0, 20.0)),
+    (0.0, 20.0, 5.0, True, None, (5.0, 5.0)),
+    (0.0, 20.0, 0.0, False, None, (0.0, 0.0)),
+    (0.0, 20.0, None, True, 1.0, (0.0, 1.0)),
+    (9.0, 4.0, None, True, None, (9.0, 9.0)),
+]
+
+
+@pytest.mark.parametrize(("usual", "kept", "own", "spill", "wanted", "expected"), WAITS)
+def test_how_long_a_class_waits(
+    usual: float,
+    kept: float | None,
+    own: float | None,
+    spill: bool,
+    wanted: float | None,
+    expected: tuple[float, float],
+) -> None:
+    classes = {**CLASSES, "batch": PriorityClass(0.5, own, spill)}
+    made = policy(rules=(rule(max_wait=usual, kept_wait=kept, classes=classes),))
+    decision = decided(made, priority="batch", max_wait=wanted)
+    assert (decision.max_wait, decision.kept_wait) == expected
+
+
+def test_a_class_that_may_not_spill_stays_whatever_happens() -> None:
+    when = (Threshold("queue_depth", True, False, 0),)
+    classes = {**CLASSES, "batch": PriorityClass(0.7, spill=False)}
+    made = policy(rules=(rule(spill=Spill(("api",), when=when), fallback=("api",), classes=classes),))
+    deep = {name: {"reading": reading(waiting=9)} for name in ("w1", "w2")}
+    assert decided(made, deep).spill_now == "queue_depth > 0"
+    kept = decided(made, deep, priority="batch")
+    assert (kept.spill_now, kept.overflow) == (None, ())
+    down = {name: {"out": "down"} for name in ("w1", "w2")}
+    assert decided(made, down).overflow
+    with pytest.raises(NoCapacity):
+        decided(made, down, priority="batch")
+
+
+def test_a_rules_own_shares_of_the_limit() -> None:
+    classes = {**CLASSES, "interactive": PriorityClass(0.5), "batch": PriorityClass(0.01)}
+    made = policy(rules=(rule(classes=classes),))
+    limits = [decided(made, priority=name).primary[0].candidates[0].limit for name in CLASSES]
+    assert limits == [500_000, 900_000, 10_000]
+
+
+@pytest.mark.parametrize(("out", "code"), [("rate_limited", 429), ("asked_to_wait", 429), ("failing", 503)])
+def test_an_api_without_rate_is_busy_and_not_down(out: str, code: int) -> None:
+    made = policy(rules=(rule(backends=("api",), spill=None),))
+    with pytest.raises(GatewayError) as caught:
+        decided(made, {"a1": {"out": out, "back": 112.5}})
+    assert (caught.value.status, caught.value.retry_after) == (code, 13 if code == 429 else 5)

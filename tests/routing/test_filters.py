@@ -14,14 +14,11 @@ from gateway.policy.route_schema import FiltersIn
 from gateway.policy.words import threshold
 from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board
 from gateway.routing.decide import decide
-from gateway.routing.draw import Draw
 from gateway.routing.estimate import estimate
-from gateway.routing.explained import why_dropped
 from gateway.routing.filters import CALL, STANDING, Standing, call_drop, standing_drop
 from gateway.routing.learn import PRIOR
 from gateway.routing.order import order, spill_reason
 from gateway.routing.pickers import MAX_SAMPLED
-from gateway.routing.plan import plan_of
 from gateway.routing.scene import Scene
 from gateway.routing.thresholds import FORECAST, REASONS, forecast_break, satisfied, standing_break
 from gateway.routing.thresholds import STANDING as SIGNALS
@@ -163,18 +160,6 @@ def test_a_home_without_anybody_left_is_full_for_that_reason(signal: str) -> Non
     assert [len(group.candidates) for group in home] == [0], "a request may wait for it"
     assert decision.max_wait == 7.0
     assert spill_reason(decision, away[0], "slo_limit") == REASONS[signal]
-
-
-@pytest.mark.parametrize("signal", REASONS)
-def test_explain_names_the_same_reasons(signal: str) -> None:
-    """Per upstream what the receipt counts, by the same functions."""
-    written, changes = BREAKS[signal]
-    seen = board(policy(rules=(rule(filters=(threshold(signal, written),)),)), w1=changes)
-    draw = Draw(request(), seen, plan_of(request(), seen), Random(1), frozenset({"w2"}))
-    pool = draw.plan.home[0]
-    assert why_dropped(draw, pool, seen.snapshot.states["w1"]) == signal
-    assert why_dropped(draw, pool, seen.snapshot.states["w2"]) == "failed_before"
-    assert why_dropped(draw, draw.plan.spill[0], seen.snapshot.states["a1"]) is None
 
 
 def test_up_but_filtered_is_no_failure_and_down_is_none_of_the_filters_business() -> None:

@@ -179,6 +179,15 @@ def test_memory_bounds_it_where_it_is_smaller_than_the_seats() -> None:
 def test_the_strictest_slo_guards_a_pool() -> None:
     loose, tight = Slo(2.0, 0.020, 0.95), Slo(0.5, None, 0.99)
     assert guarding([loose, tight]) == Slo(0.5, 0.020, 0.99)
+    assert guarding([replace(loose, total=9.0), replace(tight, total=4.0), tight]) == Slo(0.5, 0.020, 0.99, 4.0)
     assert guarding([tight]) == tight
     assert guarding([]) == Slo()
     assert guarding([replace(loose, target=0.5)]).target == 0.5
+
+
+def test_a_total_expects_what_its_share_of_each_token_does() -> None:
+    """A mean answer of 28 tokens within 2.8 s is a tenth of a second for each."""
+    whole, each = Slo(1.0, None, total=2.8), Slo(1.0, 0.1)
+    assert expected_limit_us(DEFAULT_SPEED, 256, whole, CODE) == expected_limit_us(DEFAULT_SPEED, 256, each, CODE)
+    both = Slo(1.0, 0.05, total=2.8)
+    assert expected_limit_us(DEFAULT_SPEED, 256, both, CODE) < expected_limit_us(DEFAULT_SPEED, 256, each, CODE)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.model import (
+    CLASSES,
     Candidate,
     Demand,
     Estimate,
     GenRequest,
     Group,
     Match,
+    PriorityClass,
     Rule,
     Snapshot,
     Spill,
@@ -104,6 +106,7 @@ def boards(draw: st.DrawFn) -> Board:
         backends=backends,
         spill=st.none() | st.builds(Spill, backends),
         fallback=st.just(()) | backends,
+        classes=st.sampled_from([CLASSES, {name: PriorityClass(0.5, spill=False) for name in CLASSES}]),
         residency=_NO_DEMAND | demands,
         on_fields=st.sampled_from([{}, {"store": "pass"}, {"store": "refuse", "n": "refuse"}]),
         filters=st.sampled_from([(), (QUIET,)]),
@@ -156,20 +159,21 @@ def plainly(asked: GenRequest, board: Board, failed: frozenset[str]) -> tuple[To
                 empty.append((backend, *words, rows))
         return made
 
-    spill = chosen.spill.backends if chosen.spill else ()
+    may = chosen.classes[asked.priority].spill
+    spill, fallback = chosen.spill.backends if chosen.spill else (), chosen.fallback
     primary = groups(chosen.backends, None, "residency" if demand else "local_has_room")
     if primary:
-        overflow = groups(spill, "spilled", "slo_limit")
+        overflow = groups(spill if may else (), "spilled", "slo_limit")
     elif drops["load"]:
-        overflow = groups(spill, "spilled", "slo_limit")
+        overflow = groups(spill if may else (), "spilled", "slo_limit")
         primary = [empty[0]]
     elif drops["health"] or drops["failed_before"]:
-        overflow = groups(chosen.fallback, "fallback", "no_healthy_worker")
+        overflow = groups(fallback if may else (), "fallback", "no_healthy_worker")
     else:
-        overflow = groups(spill, "spilled", "residency" if drops["residency"] else "capability")
+        overflow = groups(spill if may else (), "spilled", "residency" if drops["residency"] else "capability")
     permitted = frozenset(
         one.name
-        for backend in {*chosen.backends, *spill, *chosen.fallback} & set(served_by)
+        for backend in {*chosen.backends, *spill, *fallback} & set(served_by)
         for one in policy.backends[backend]
         if allows(demand, one, policy.zones)
     )

@@ -15,12 +15,9 @@ from gateway.policy.route_schema import ScorersIn
 from gateway.routing.board import Board
 from gateway.routing.candidates import Candidates
 from gateway.routing.decide import decide
-from gateway.routing.draw import Draw
 from gateway.routing.estimate import estimate, expected_price, rent
-from gateway.routing.explained import as_candidate
 from gateway.routing.forecast import MANAGED_FIRST_SECONDS, Pace
 from gateway.routing.learn import PRIOR
-from gateway.routing.plan import plan_of
 from gateway.routing.scene import Scene, asked_of, first_token_there, wait_there
 from gateway.routing.scorers import (
     HALF_FIRST_SECONDS,
@@ -185,15 +182,7 @@ def test_parts_are_what_the_score_is_made_of() -> None:
     group = decided(chosen, w1={"errors": 0.25, "leased": LIMIT // 2}).primary[0]
     assert isinstance(group.candidates, Candidates)
     assert group.candidates.scene is not None
-    seen_by = board(policy(rules=(chosen,)), w1={"errors": 0.25, "leased": LIMIT // 2})
-    draw = Draw(request(), seen_by, plan_of(request(), seen_by), Random(1), frozenset())
     for one, seen in zip(group.candidates, group.candidates.states, strict=True):
-        told, given = as_candidate(draw, draw.plan.home[0], seen_by.snapshot.states[one.upstream.name])
-        assert (told.score, told.limit, given) == (
-            one.score,
-            one.limit,
-            parts(chosen.scorers, draw.scene(draw.plan.home[0]), seen),
-        )
         shown = parts(chosen.scorers, group.candidates.scene, seen)
         assert set(shown) == {"load", "errors", "ttft", "list_price"}
         assert one.score == pytest.approx(sum(w * shown[name] for name, w in chosen.scorers if name != "load"))

@@ -103,3 +103,28 @@ def test_being_slower_never_turns_a_miss_into_met(first: float, rest: float, tok
     slow = quick._replace(age=quick.age + slower, last=first + rest + slower)
     if vote(CHAT, quick, IDLE) is False:
         assert vote(CHAT, slow, IDLE) is False
+
+
+TOTAL = Slo(1.0, None, total=5.0)
+TOTALS = [
+    ("whole within it", TOTAL, DONE, IDLE, True),
+    ("whole too late", TOTAL, DONE._replace(age=5.1, last=5.1), IDLE, False),
+    ("its time has passed, but it may be long", TOTAL, Timings(6.0, 0.5, 6.0, 300), IDLE, None),
+    ("the first token's time has passed", TOTAL, Timings(1.1), IDLE, False),
+    ("the client left in time", TOTAL, Timings(4.0, 0.5, 4.0, 51, "left"), IDLE, None),
+    ("the client left after it", TOTAL, Timings(5.1, 0.5, 5.1, 51, "left"), IDLE, False),
+    ("longer than it may take alone", TOTAL, Timings(9.0, 0.5, 9.0, 700, "done"), IDLE, None),
+    ("left, and expected to be as long", TOTAL, Timings(5.1, 0.5, 5.1, 51, "left"), IDLE._replace(tokens=700), None),
+    ("not streamed, within it", TOTAL, WHOLE, IDLE, True),
+    ("not streamed, usage unknown", TOTAL, WHOLE._replace(tokens=None), IDLE, True),
+    ("not streamed, too late", TOTAL, WHOLE._replace(age=5.1), IDLE, False),
+    ("not streamed, under way", TOTAL, WHOLE._replace(age=5.1, ending="open"), IDLE, None),
+    ("all three", Slo(1.0, 0.030, total=3.4), DONE, IDLE, False),
+    ("nothing but the total", Slo(total=5.0), Timings(4.9, 4.8, 4.9, 9, "done"), IDLE, True),
+    ("paused", TOTAL, DONE._replace(age=9.0, paused=True), IDLE, None),
+]
+
+
+@pytest.mark.parametrize(("slo", "seen", "idle", "expected"), [r[1:] for r in TOTALS], ids=[r[0] for r in TOTALS])
+def test_an_answer_that_must_be_whole_in_time(slo: Slo, seen: Timings, idle: Alone, expected: bool | None) -> None:
+    assert vote(slo, seen, idle) is expected

@@ -351,7 +351,7 @@ async def test_a_trial_goes_on_beside_a_new_policy_that_it_fits(fleet: Fleet) ->
         (B, "h100-2", "h100-9"),
     ],
 )
-async def test_a_trial_never_changes_where_data_may_go(fleet: Fleet, file: str, old: str, new: str) -> None:
+async def test_a_trial_never_changes_what_a_zone_or_an_upstream_is(fleet: Fleet, file: str, old: str, new: str) -> None:
     a = await fleet.start("a")
     with pytest.raises(PolicyConflict, match=r"backends\.yaml"):
         await a.versions.roll_out(Trial("", "shadow"), bundle(7, **{file: GOOD[file].replace(old, new)}))
