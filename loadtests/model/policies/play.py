@@ -58,7 +58,6 @@ class Play:
     admission: Admission = field(init=False)
     damped: Mapping[DampedKey, Damped] = field(default_factory=dict)
     _sent: dict[Job, Sent] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.policy.zones)
@@ -69,13 +68,10 @@ class Play:
         self._look(0)
 
     async def all(self, stream: Iterator[Wish]) -> None:
-        for wish in stream:
-            await asyncio.sleep(wish.ask.at - self.loop.time())
-            task = self.loop.create_task(self._serve(wish))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        async with asyncio.TaskGroup() as group:
+            for wish in stream:
+                await asyncio.sleep(wish.ask.at - self.loop.time())
+                group.create_task(self._serve(wish))
 
     def _look(self, number: int) -> None:
         """A new snapshot, four times a second; every fourth reads the workers' pages."""
@@ -189,7 +185,7 @@ class Play:
 
 
 def play(policy: Policy, pattern: Pattern, src: Source, seed: int) -> Figures:
-    """The same seed gives every folder the same traffic. Raises what the code under judgement raises."""
+    """The same seed gives every folder the same traffic. Raises ExceptionGroup of what the code under judgement raised."""
     loop = SimulatedLoop()
     try:
         stream = wishes(policy, pattern, src, Random(f"{pattern.name} {seed}"))
