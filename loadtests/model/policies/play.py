@@ -185,7 +185,7 @@ class Play:
 
 
 def play(policy: Policy, pattern: Pattern, src: Source, seed: int) -> Figures:
-    """The same seed gives every folder the same traffic. Raises ExceptionGroup of what the code under judgement raised."""
+    """The same seed gives every folder the same traffic. Raises ExceptionGroup where the gateway raises."""
     loop = SimulatedLoop()
     try:
         stream = wishes(policy, pattern, src, Random(f"{pattern.name} {seed}"))
