@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from gateway.model import Reservation
+from gateway.model import Reservation, Spill
 from gateway.policy.compile import compile_folder
 from loadtests.model.policies.__main__ import READY_MADE, run, write
 from loadtests.model.policies.clock import SimulatedLoop, Stuck
@@ -108,12 +108,22 @@ def test_the_clock_jumps_to_the_next_timer_and_says_when_there_is_none() -> None
 
 async def test_a_purse_has_an_hour_and_knows_what_was_really_spent() -> None:
     now = [1_000_000.0]
-    purse = Purse(lambda: now[0])
-    held = await purse.reserve("r", 0.6, 1.0)
+    purse, bounds = Purse(lambda: now[0]), Spill(("api",), budget_usd_per_hour=1.0)
+    held = await purse.reserve("r", 0.6, bounds)
     assert isinstance(held, Reservation)
-    assert await purse.reserve("r", 0.6, 1.0) is None
-    assert await purse.reserve("other", 0.6, 1.0) is not None
+    assert await purse.reserve("r", 0.6, bounds) == "budget"
+    assert isinstance(await purse.reserve("other", 0.6, bounds), Reservation)
     purse.settle(held, 0.1)
-    assert await purse.reserve("r", 0.6, 1.0) is not None
+    assert isinstance(await purse.reserve("r", 0.6, bounds), Reservation)
     now[0] += 62 * 60
-    assert await purse.reserve("r", 0.9, 1.0) is not None
+    assert isinstance(await purse.reserve("r", 0.9, bounds), Reservation)
+
+
+async def test_a_purse_lets_a_share_of_the_last_minutes_leave() -> None:
+    now = [1_000_000.0]
+    purse, bounds = Purse(lambda: now[0]), Spill(("api",), max_share=0.25)
+    for _ in range(20):
+        purse.arrived("r")
+    assert [isinstance(await purse.reserve("r", 1.0, bounds), Reservation) for _ in range(6)] == [True] * 5 + [False]
+    now[0] += 6 * 60
+    assert isinstance(await purse.reserve("r", 1.0, bounds), Reservation), "a few may leave before many came"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -13,11 +13,13 @@ from typing import cast
 from gateway.admission import Admission, Visit
 from gateway.errors import GatewayError
 from gateway.fleet.leases import Leases
-from gateway.model import Decision, Lease, Policy, Slo, Snapshot, UpstreamState
+from gateway.model import Damped, DampedKey, Decision, Lease, Policy, Slo, Snapshot, UpstreamState
 from gateway.routing.board import Board
+from gateway.routing.damping import step
 from gateway.routing.decide import decide
 from gateway.routing.estimate import price_of, work_left
 from gateway.routing.plan import plan_of
+from gateway.waiting import Lines
 from loadtests.model.policies.clock import SimulatedLoop
 from loadtests.model.policies.figures import Ended, Figures, Tally
 from loadtests.model.policies.mix import HOUR, Pattern, Wish, wishes
@@ -52,26 +54,24 @@ class Play:
     board: Board = field(init=False)
     purse: Purse = field(init=False)
     stations: Mapping[str, Station] = field(init=False)
+    lines: Lines = field(default_factory=Lines)
     admission: Admission = field(init=False)
+    damped: Mapping[DampedKey, Damped] = field(default_factory=dict)
     _sent: dict[Job, Sent] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.policy.zones)
         self.purse = Purse(lambda: self.epoch + self.loop.time())
         self.stations = stations(self.policy, self.loop, self._told, self.rng)
         leases = cast(Leases, self.shelf)  # what of it admission uses, without a store
-        self.admission = Admission(leases, self.purse, lambda: self.board.snapshot, self.loop.time)
+        self.admission = Admission(leases, self.purse, lambda: self.board.snapshot, self.lines, self.loop.time)
         self._look(0)
 
     async def all(self, stream: Iterator[Wish]) -> None:
-        for wish in stream:
-            await asyncio.sleep(wish.ask.at - self.loop.time())
-            task = self.loop.create_task(self._serve(wish))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        async with asyncio.TaskGroup() as group:
+            for wish in stream:
+                await asyncio.sleep(wish.ask.at - self.loop.time())
+                group.create_task(self._serve(wish))
 
     def _look(self, number: int) -> None:
         """A new snapshot, four times a second; every fourth reads the workers' pages."""
@@ -82,8 +82,11 @@ class Play:
                 station.scrape(now, self.epoch)
         states = {name: self._state(name, now) for name in self.policy.upstreams}
         scales, rules = dict(self.teacher.scales), self.teacher.rules(now)
-        snapshot = Snapshot(self.epoch + now, states, scales=scales, rules=rules, learned=dict(self.teacher.lengths))
-        self.board = Board(self.policy, snapshot, paces=dict(self.teacher.paces))
+        learned, lines = dict(self.teacher.lengths), self.lines.ahead(now)
+        made = Snapshot(self.epoch + now, states, scales=scales, rules=rules, learned=learned, lines=lines)
+        self.damped = step(self.policy, made, self.damped)
+        paces, worths = dict(self.teacher.paces), self.teacher.worths
+        self.board = Board(self.policy, replace(made, damped=self.damped), paces=paces, worths=worths)
         self.loop.call_at(now + SAMPLE_SECONDS, self._look, number + 1)
 
     def _state(self, name: str, now: float) -> UpstreamState:
@@ -95,6 +98,8 @@ class Play:
         board = self.board
         try:
             decision = self._decide(wish)
+            self.purse.arrived(decision.rule.name)
+            self.teacher.decided(decision)
             lease = await self.admission.admit(wish.request, decision, Visit(), partial(self._decide, wish))
         except GatewayError:
             self.tally.ended.append(self._asked(wish, self._slo(wish, board)))
@@ -180,7 +185,7 @@ class Play:
 
 
 def play(policy: Policy, pattern: Pattern, src: Source, seed: int) -> Figures:
-    """The same seed gives every folder the same traffic. Raises what the code under judgement raises."""
+    """The same seed gives every folder the same traffic. Raises ExceptionGroup where the gateway raises."""
     loop = SimulatedLoop()
     try:
         stream = wishes(policy, pattern, src, Random(f"{pattern.name} {seed}"))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from gateway.fleet.lessons import RULE_SECONDS
-from gateway.model import Learned, Lease, PoolKey
+from gateway.model import Decision, Learned, Lease, PoolKey
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.forecast import Forecast, Pace, correct, forecast
@@ -15,6 +15,7 @@ from gateway.routing.guard import Guard
 from gateway.routing.learn import PRIOR, learn
 from gateway.routing.limit import Admitted, clamp, factor
 from gateway.routing.votes import Ending, Timings, alone, vote
+from gateway.routing.worth import averaged
 from loadtests.model.policies.mix import Wish
 from loadtests.model.worker import Job
 
@@ -28,10 +29,16 @@ class Teacher:
     scales: dict[PoolKey, float] = field(default_factory=dict)
     lengths: dict[str, Learned] = field(default_factory=dict)
     paces: dict[PoolKey, Pace] = field(default_factory=dict)
+    worths: dict[str, float] = field(default_factory=dict)
     _came: defaultdict[PoolKey, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
 
     def came(self, pool: PoolKey, rule: str, now: float) -> None:
         self._came[pool][rule] = now
+
+    def decided(self, decision: Decision) -> None:
+        if decision.worth is not None:
+            name = decision.rule.name
+            self.worths[name] = averaged(self.worths.get(name), decision.worth)
 
     def rules(self, now: float) -> dict[PoolKey, tuple[str, ...]]:
         """The rules under which requests came to each pool lately."""

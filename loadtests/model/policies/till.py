@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.fleet.leases import Grant
-from gateway.model import LOAD_WEIGHT, Candidate, Reservation
+from gateway.model import LOAD_WEIGHT, Bound, Candidate, Reservation, Spill
 from gateway.routing.pickers import pick
 
-_BUCKETS = 61
+_HOUR, _WINDOW, _FEWEST, _ROUNDING = 61, 5, 10, 1e-9
+"""As in spend.lua."""
 _MICRO = 1e6
 
 
@@ -62,22 +63,38 @@ class Shelf:
 
 @dataclass(slots=True)
 class Purse:
-    """Money of each rule in the last hour, by the minute."""
+    """Each rule's money of the last hour, and what of its requests left lately; both by the minute."""
 
     seconds: Callable[[], float]
     """The clock: seconds since the epoch."""
-    _minutes: defaultdict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    _spent: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    _left: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    _came: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
-    async def reserve(self, rule: str, usd: float, usd_per_hour: float) -> Reservation | None:
-        minute, amount = int(self.seconds() // 60), math.ceil(usd * _MICRO)
-        spent = {at: micro for at, micro in self._minutes[rule].items() if at > minute - _BUCKETS}
-        self._minutes[rule] = spent
-        if sum(spent.values()) + amount > usd_per_hour * _MICRO:
-            return None
-        spent[minute] = spent.get(minute, 0) + amount
-        return Reservation(rule, amount, minute)
+    @property
+    def minute(self) -> int:
+        return int(self.seconds() // 60)
+
+    def arrived(self, rule: str) -> None:
+        self._came[rule][self.minute] += 1
+
+    async def reserve(self, rule: str, usd: float, bounds: Spill) -> Reservation | Bound:
+        minute, cap, share = self.minute, bounds.budget_usd_per_hour, bounds.max_share
+        amount = 0 if cap is None else math.ceil(usd * _MICRO)
+        came = max(_FEWEST, recent(self._came[rule], minute, _WINDOW))
+        if share is not None and recent(self._left[rule], minute, _WINDOW) + 1 > share * came + _ROUNDING:
+            return "share"
+        if cap is not None and recent(self._spent[rule], minute, _HOUR) + amount > cap * _MICRO:
+            return "budget"
+        self._spent[rule][minute] += amount
+        self._left[rule][minute] += share is not None
+        return Reservation(rule, amount, minute, counted=share is not None)
 
     def settle(self, held: Reservation, usd: float) -> None:
-        spent = self._minutes[held.rule]
-        if held.minute in spent:
-            spent[held.minute] += math.ceil(usd * _MICRO) - held.micro_usd
+        if held.micro_usd:
+            self._spent[held.rule][held.minute] += math.ceil(usd * _MICRO) - held.micro_usd
+
+
+def recent(counts: Mapping[int, int], minute: int, buckets: int) -> int:
+    """The sum of the last so many minutes, this one included."""
+    return sum(counts.get(minute - ago, 0) for ago in range(buckets))
