@@ -151,7 +151,7 @@ class Board:
 
     def since(self, rule: Rule) -> float:
         """The moment before which a reading says nothing under `rule`."""
-        return self.snapshot.at - (HOLD_SECONDS if rule.on_stale == "hold" else FRESH_SECONDS)
+        return self.snapshot.at - how_long(rule)
 
     def near(self) -> Mapping[str, float]:
         """Zone -> how near it is to the gateway's own: 1 for that and what lies in it, else the share of the zones
@@ -249,6 +249,11 @@ def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> froz
         for upstream in board.policy.backends[backend]
         if allows(demand, upstream, board.policy.zones)
     )
+
+
+def how_long(rule: Rule) -> float:
+    """Seconds for which a reading counts under `rule`."""
+    return HOLD_SECONDS if rule.on_stale == "hold" else FRESH_SECONDS
 
 
 def read_signals(board: Board, backends: tuple[str, ...], within: float) -> Mapping[str, float]:

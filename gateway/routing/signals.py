@@ -6,21 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.model import STALE, Damped, GenRequest, Rule, Threshold, UpstreamState
-from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board, Plan, Pool, holds
+from gateway.routing.board import FRESH_SECONDS, Board, Plan, Pool, holds, how_long
 from gateway.routing.estimate import estimate, work_of
-from gateway.routing.forecast import wait_for_room
+from gateway.routing.forecast import wait_at
 
 EXACT = frozenset({"price_usd"})
 """Signals that are known of each request, and so are neither read nor damped."""
 _WAIT = "predicted_wait_ms"
 _MS = 1_000.0
-_US = 1e6
 
 
 def signals_of(rule: Rule, model: str, board: Board) -> Mapping[str, float]:
     """The readings that the thresholds of `rule` speak of, for requests to `model`; an unknown one is absent."""
-    within = HOLD_SECONDS if rule.on_stale == "hold" else FRESH_SECONDS
-    found = board.signals(rule.backends, within)
+    found = board.signals(rule.backends, how_long(rule))
     if rule.spill is None or all(one.signal != _WAIT for one in rule.spill.when):
         return found
     wait = predicted_wait(rule, model, board)
@@ -40,15 +38,6 @@ def predicted_wait(rule: Rule, model: str, board: Board) -> float | None:
     if not waits:
         return None
     return min(waits) + (lines.get(rule.backends[0], 0.0) if rule.backends else 0.0)
-
-
-def wait_at(state: UpstreamState, work: int, limit: int) -> float:
-    """Seconds until `work` fits there; without a free seat at least until one of its requests has ended, of which each
-    has an equal part of its work."""
-    seconds = wait_for_room(state.leased, state.outside, work, limit)
-    if state.inflight < state.upstream.seats:
-        return seconds
-    return max(seconds, state.leased / state.inflight / _US)
 
 
 def stale(rule: Rule, board: Board) -> bool:

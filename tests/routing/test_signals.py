@@ -10,8 +10,9 @@ import pytest
 from gateway.model import STALE, Damped, Decision, OnStale, Policy, Snapshot, Spill, Threshold
 from gateway.routing.board import HOLD_SECONDS, Board
 from gateway.routing.decide import decide
+from gateway.routing.forecast import wait_at
 from gateway.routing.order import order, spill_reason
-from gateway.routing.signals import predicted_wait, spill_word, wait_at
+from gateway.routing.signals import predicted_wait, spill_word
 from tests.worlds import LIMIT, policy, reading, request, rule, state, upstream
 
 DEEP = Threshold("queue_depth", True, False, 8.0)
