@@ -33,7 +33,7 @@ POLL_SECONDS = 0.1
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
-_WHY_KEPT: Mapping[Bound, str] = {
+WHY_KEPT: Mapping[Bound, str] = {
     "share": "as many of its requests have left as `max_share` allows",
     "budget": "it has spent its budget of this hour",
     "store": "the store, which keeps its share and its budget, is away",
@@ -260,7 +260,7 @@ class Admission:
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
         if visit.kept is None:
             return FleetSaturated(full, retry_after=wait)
-        why = f"rule `{decision.rule.name}` sends nothing more away: {_WHY_KEPT[visit.kept]}"
+        why = f"rule `{decision.rule.name}` sends nothing more away: {WHY_KEPT[visit.kept]}"
         if decision.primary:
             return FleetSaturated(f"{full}, and {why}", retry_after=wait)
         return (BudgetExceeded if visit.kept == "budget" else FleetSaturated)(why, retry_after=wait)

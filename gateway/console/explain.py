@@ -60,9 +60,9 @@ def chosen(services: Services, asked: Asked) -> Policy:
 
 async def world_now(services: Services, policy: Policy) -> World:
     """The newest snapshot with its real leases, what each rule has spent, and what this process learned."""
-    snapshot = services.board_of(policy).snapshot
-    paces, zone = dict(services.calibration.paces), services.settings.zone
-    return World(policy, snapshot, await spent(services, policy), paces=paces, zone=zone)
+    board = services.board_of(policy)
+    spending, shares = await spent(services, policy), dict(services.budgets.shares)
+    return World(policy, board.snapshot, spending, shares, board.paces, board.worths, board.zone)
 
 
 async def spent(services: Services, policy: Policy) -> dict[str, float]:

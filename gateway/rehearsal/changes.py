@@ -10,9 +10,10 @@ from gateway.model import Rule, Threshold
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.ending import Result, differing, end, rehearse, same
 from gateway.rehearsal.rows import Row
-from gateway.rehearsal.thresholds import seen
+from gateway.rehearsal.thresholds import Seen
 from gateway.rehearsal.words import comparison, usd
 from gateway.rehearsal.world import World
+from gateway.routing.signals import moved
 
 MOST_WORKERS = 6
 """Of a large fleet only the workers next to taking the request are tried."""
@@ -50,13 +51,20 @@ class Change:
         return {"if": dict(self.condition), "text": str(self), "then": dict(self.result)}
 
 
-def changes(world: World, request: RequestIn, rule: Rule, result: Result, rows: tuple[Row, ...]) -> tuple[Change, ...]:
+def changes(
+    world: World,
+    request: RequestIn,
+    rule: Rule,
+    result: Result,
+    rows: tuple[Row, ...],
+    thresholds: tuple[Seen, ...],
+) -> tuple[Change, ...]:
     """Every change tried that has another result than `result`."""
     found = [
         *_headers(world, request),
         *_loads(world, request, result, rows),
         *_health(world, request, result, rows),
-        *_signals(world, request, rule),
+        *_signals(world, request, rule, thresholds),
         *_wait(world, request, rule, result, rows),
         *_money(world, request, rule),
         *_without(world, request, rule),
@@ -153,18 +161,19 @@ def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, .
         yield Change(f"if {chosen} were down", {"upstream": chosen, "healthy": False}, rehearse(down, request))
 
 
-def _signals(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
-    """Each threshold of `spill.when` on its other side."""
-    for one in seen(world.board(), rule):
-        threshold, name = one.threshold, one.threshold.signal
+def _signals(world: World, request: RequestIn, rule: Rule, thresholds: tuple[Seen, ...]) -> Iterator[Change]:
+    """Each threshold of `spill.when` on its other side, as a first look sees it: without what damping remembers."""
+    for one in thresholds:
+        name = one.threshold.signal
         if name not in READINGS:
             continue
-        there = read_as(world, rule, name, beyond(threshold, not one.holds))
+        edge = moved(one.threshold, rule.damp.enter)
+        there = read_as(world, rule, name, beyond(edge, not one.holds))
         now = "unknown" if one.value is None else f"{one.value:.4g}"
         word = "were not" if one.holds else "were"
         yield Change(
-            f"if {name} {word} {comparison(threshold)} (now {now})",
-            {"signal": name, "comparison": comparison(threshold), "holds": not one.holds},
+            f"if {name} {word} {comparison(edge)} (now {now})",
+            {"signal": name, "comparison": comparison(edge), "holds": not one.holds},
             rehearse(there, request),
         )
 
@@ -176,8 +185,9 @@ def beyond(threshold: Threshold, holding: bool) -> float:
 
 
 def read_as(world: World, rule: Rule, signal: str, value: float) -> World:
-    """All workers of the rule publish `value` now."""
+    """All workers of the rule publish `value` now, and nobody knows what was before."""
     at = world.snapshot.at
+    world = replace(world, snapshot=replace(world.snapshot, damped={}))
     for backend in rule.backends:
         for upstream in world.policy.backends[backend]:
             reading = world.state(upstream.name).reading

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from gateway.admission import WHY_KEPT
 from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError
-from gateway.model import Candidate, Decision, GenRequest, Group
+from gateway.model import Bound, Candidate, Decision, GenRequest, Group
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.world import SEED, World, ask
 from gateway.routing.decide import decide
@@ -36,44 +37,48 @@ def decided(world: World, asked: GenRequest) -> Decision:
 def ending(decision: Decision, world: World) -> Result:
     home = [(one, world.state(one.upstream.name)) for group in decision.primary for one in group.candidates]
     full = why_full(home, waited=False)
-    unpaid = False
+    kept: Bound | None = None
     for groups in order(decision):
         for group in groups:
             index = pick(group.candidates, *loads(group, world), group.load_weight)
             if index is None:
                 continue
             away = groups is decision.overflow
-            if away and not affordable(decision, group.candidates[index], world):
-                unpaid = True
+            bound = bound_of(decision, group.candidates[index], world) if away else None
+            if bound is not None:
+                kept = bound
                 continue
-            reason = spill_reason(decision, group, full) if away else group.reason
+            reason = spill_reason(decision, group, full) if away else "budget" if kept else group.reason
             chosen = group.candidates[index].upstream.name
             return {"outcome": group.outcome, "backend": group.backend, "upstream": chosen, "reason": reason} | {
                 "rule": decision.rule.name,
                 "status": 200,
             }
-    return shed(decision, unpaid)
+    return shed(decision, kept)
 
 
-def affordable(decision: Decision, one: Candidate, world: World) -> bool:
-    """Whether the rule's budget and share still have room; fallback spends from them as spill does."""
+def bound_of(decision: Decision, one: Candidate, world: World) -> Bound | None:
+    """Which of the rule's bounds keeps it here. Fallback counts as spill does; another worker of ours is no leaving."""
     spill = decision.rule.spill
-    if spill is None:
-        return True
+    if spill is None or one.upstream.kind == "local":
+        return None
     budget, share, rule = spill.budget_usd_per_hour, spill.max_share, decision.rule.name
-    if budget is not None and world.spent.get(rule, 0.0) + (one.price_most or 0.0) > budget:
-        return False
-    return share is None or world.shares.get(rule, 0.0) < share
+    if share is not None and world.shares.get(rule, 0.0) >= share:
+        return "share"
+    over = budget is not None and world.spent.get(rule, 0.0) + (one.price_most or 0.0) > budget
+    return "budget" if over else None
 
 
-def shed(decision: Decision, unpaid: bool) -> Result:
+def shed(decision: Decision, kept: Bound | None) -> Result:
     """The words are those of `Admission`."""
-    spent = f"rule `{decision.rule.name}` has spent its budget or its share"
-    if unpaid and not decision.primary:
-        return refusal(BudgetExceeded(spent), decision.rule.name)
-    waited = f" after waiting {decision.max_wait:g} s" if decision.max_wait else ""
-    full = f"every upstream is full{waited}"
-    return refusal(FleetSaturated(f"{full}, and {spent}" if unpaid else full), decision.rule.name)
+    wait = decision.max_wait if kept is None else decision.kept_wait
+    full = "every upstream is full" + (f" after waiting {wait:g} s" if wait else "")
+    if kept is None:
+        return refusal(FleetSaturated(full), decision.rule.name)
+    why = f"rule `{decision.rule.name}` sends nothing more away: {WHY_KEPT[kept]}"
+    if decision.primary:
+        return refusal(FleetSaturated(f"{full}, and {why}"), decision.rule.name)
+    return refusal((BudgetExceeded if kept == "budget" else FleetSaturated)(why), decision.rule.name)
 
 
 def refusal(error: GatewayError, rule: str | None = None) -> Result:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.errors import GatewayError, ModelNotFound
-from gateway.model import CLASSES, Decision, GenRequest
+from gateway.model import STALE, Decision, GenRequest
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.changes import Change, changes
 from gateway.rehearsal.ending import Result, decided, ending, refusal
@@ -96,7 +96,7 @@ def tell(world: World, request: RequestIn, *, what_if: bool = True) -> Story:
     told = replace(_planned(begun, world, asked, board, plan, decision), result=result)
     if not what_if:
         return told
-    return replace(told, changes=changes(world, request, plan.rule, result, told.upstreams))
+    return replace(told, changes=changes(world, request, plan.rule, result, told.upstreams, told.thresholds))
 
 
 def _decide(world: World, asked: GenRequest) -> tuple[Decision | None, Result]:
@@ -121,7 +121,7 @@ def _planned(
         sources=said,
         max_wait=None if decision is None else decision.max_wait,
         upstreams=rows(scene),
-        thresholds=seen(board, rule),
+        thresholds=seen(board, plan, asked),
         notes=notes(scene),
     )
 
@@ -149,17 +149,21 @@ def _of_class(scene: Scene) -> Iterator[str]:
     if scene.world.snapshot.degraded:
         yield "the store is away: the fleet is as this replica last saw it"
     priority = scene.asked.priority
-    share = scene.plan.rule.classes.get(priority, CLASSES[priority]).share
+    share, cheap = scene.plan.share, ", for they are cheap to buy" if scene.plan.cheap else ""
     if share < 1:
-        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit"
+        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit{cheap}"
 
 
 def _of_decision(scene: Scene) -> Iterator[str]:
     decision = scene.decision
     if decision is None:
         return
+    if decision.spill_now == STALE:
+        yield "no worker has a fresh reading, and the rule spills then"
     if decision.max_wait:
         yield f"waits up to {decision.max_wait:g} s for room at home"
+    if decision.kept_wait > decision.max_wait:
+        yield f"waits up to {decision.kept_wait:g} s where a bound of `spill` keeps it at home"
     if decision.rule.picker != "best":
         yield f"picker {decision.rule.picker}: who of them is taken is chance, and another request may differ"
     for group in (*decision.primary, *decision.overflow):

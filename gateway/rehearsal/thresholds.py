@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.model import Rule, Threshold
+from gateway.model import GenRequest, Threshold
 from gateway.rehearsal.words import comparison
-from gateway.routing.board import Board, holds
+from gateway.routing.board import Board, Plan, holds
+from gateway.routing.estimate import estimate
+from gateway.routing.signals import EXACT, holding, signals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,23 @@ class Seen:
         }
 
 
-def seen(board: Board, rule: Rule) -> tuple[Seen, ...]:
-    """All of `spill.when`."""
+def seen(board: Board, plan: Plan, asked: GenRequest) -> tuple[Seen, ...]:
+    """All of `spill.when`; damped ones in their state."""
+    rule, model = plan.rule, plan.model.name
     if rule.spill is None or not rule.spill.when:
         return ()
-    signals = board.signals(rule.backends)
-    return tuple(Seen(one, signals.get(one.signal), holds(one, signals)) for one in rule.spill.when)
+    signals = signals_of(rule, model, board)
+    made = []
+    for one in rule.spill.when:
+        if one.signal in EXACT:
+            price = least_price(board, plan, asked)
+            made.append(Seen(one, price, price is not None and holds(one, {one.signal: price})))
+        else:
+            made.append(Seen(one, signals.get(one.signal), holding(one, rule, model, board, signals)))
+    return tuple(made)
+
+
+def least_price(board: Board, plan: Plan, asked: GenRequest) -> float | None:
+    """USD of this request at the cheapest backend that it could spill to."""
+    prices = [estimate(asked, pool.served, board.known(plan.model.name)).price for pool in plan.spill if pool.states]
+    return min((price for price in prices if price is not None), default=None)

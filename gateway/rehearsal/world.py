@@ -42,11 +42,13 @@ class World:
     shares: Mapping[str, float] = field(default_factory=dict)
     paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
     """What this process learned about how fast each pool answers."""
+    worths: Mapping[str, float] = field(default_factory=dict)
+    """As on a board."""
     zone: str | None = None
     """The gateway's own, where it is known."""
 
     def board(self) -> Board:
-        return Board(self.policy, self.snapshot, paces=self.paces, zone=self.zone)
+        return Board(self.policy, self.snapshot, paces=self.paces, worths=self.worths, zone=self.zone)
 
     def state(self, name: str) -> UpstreamState:
         return self.snapshot.states.get(name) or UpstreamState(self.policy.upstreams[name])

@@ -76,12 +76,12 @@ def spill_word(rule: Rule, model: str, board: Board) -> str | None:
         return STALE
     signals: Mapping[str, float] = signals_of(rule, model, board) if rule.spill.when else {}
     for one in rule.spill.when:
-        if one.signal not in EXACT and _holds(one, rule, model, board, signals):
+        if one.signal not in EXACT and holding(one, rule, model, board, signals):
             return in_words(one)
     return None
 
 
-def _holds(one: Threshold, rule: Rule, model: str, board: Board, signals: Mapping[str, float]) -> bool:
+def holding(one: Threshold, rule: Rule, model: str, board: Board, signals: Mapping[str, float]) -> bool:
     """As its state says; without history as a first look would."""
     state: Damped | None = board.snapshot.damped.get((rule.name, model, one.signal))
     if state is not None:

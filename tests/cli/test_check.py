@@ -69,7 +69,7 @@ def test_faults_of_policy_and_cases_one_a_line(folder: Path) -> None:
     result = run(folder)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "routing.yaml:24:14: rules[1].route.limit: must be one of `learned`, `fixed`",
+        "routing.yaml:27:14: rules[1].route.limit: must be one of `learned`, `fixed`",
         "cases/spill.yaml:10:72: cases[1].fleet.h100-3.load: must be at least 0",
     ]
 

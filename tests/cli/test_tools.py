@@ -32,9 +32,40 @@ def invoked(*arguments: object, stdin: str = "") -> Result:
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin)
 
 
+CASES = """\
+cases:
+  - name: a full fleet spills
+    request: {path: /v1/chat/completions, body: BODY}
+    fleet: {h100-1: {load: 1.05}, h100-2: {load: 1.05}, h100-3: {load: 1.05}, h100-4: {load: 1.05}}
+    expect: {outcome: spilled, backend: gmi, reason: slo_limit}
+  - name: one worker with room is enough
+    request: {path: /v1/chat/completions, body: BODY}
+    fleet: {h100-1: {load: 1.05}, h100-2: {load: 1.05}, h100-3: {load: 0.2}, h100-4: {load: 1.05}}
+    expect: {outcome: local, upstream: h100-3, rule: chat, reason: local_has_room}
+  - name: a flagged request waits at home
+    request: {path: /v1/chat/completions, headers: {X-Data-Residency: local}, body: BODY}
+    fleet: {h100-1: {load: 1.05}, h100-2: {load: 1.05}, h100-3: {load: 1.05}, h100-4: {load: 1.05}}
+    expect: {rule: flagged, status: 429, code: fleet_saturated}
+""".replace("BODY", REQUEST)
+
+
+def copied(to: Path) -> Path:
+    """local-first with three cases of our own."""
+    shutil.copytree(LOCAL_FIRST, to)
+    shutil.rmtree(to / "cases")
+    (to / "cases").mkdir()
+    (to / "cases" / "spill.yaml").write_text(CASES)
+    return to
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(LOCAL_FIRST, tmp_path / "mine"))
+    return copied(tmp_path / "mine")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return copied(tmp_path / "other")
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -119,35 +150,36 @@ def test_a_failing_case_shows_its_diff_and_the_head_of_its_story(copy: Path) -> 
         "    rule: chat\n"
         "      not flagged: residency is none, not any\n"
         "    load is the share of what standard requests may fill: 0.9 of the limit\n"
+        "    waits up to 20 s where a bound of `spill` keeps it at home\n"
         "    budget: $0 of $40 spent in the last hour\n"
         "2 passed, 1 failed\n"
     )
 
 
-def test_some_cases_and_their_verdicts_as_json() -> None:
-    done = invoked("test", LOCAL_FIRST, "-k", "FLAGGED", "--json")
+def test_some_cases_and_their_verdicts_as_json(copy: Path) -> None:
+    done = invoked("test", copy, "-k", "FLAGGED", "--json")
     told = json.loads(done.stdout)
     assert (done.exit_code, told["passed"], told["failed"]) == (0, 1, 0)
     (row,) = told["cases"]
     assert (row["name"].split()[1], row["passed"], row["result"]["status"]) == ("flagged", True, 429)
 
 
-def test_diff_of_equal_folders_is_silent_but_for_its_count(copy: Path) -> None:
-    done = invoked("diff", LOCAL_FIRST, copy)
+def test_diff_of_equal_folders_is_silent_but_for_its_count(copy: Path, other: Path) -> None:
+    done = invoked("diff", other, copy)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "0 of 3 cases differ\n", "")
 
 
-def test_diff_of_folders_that_decide_differently(copy: Path, tmp_path: Path) -> None:
+def test_diff_of_folders_that_decide_differently(copy: Path, other: Path, tmp_path: Path) -> None:
     edit(copy / "routing.yaml", "spill: {backends: [gmi], budget_usd_per_hour: 40}\n", "max_wait: 5s\n")
     edit(copy / "backends.yaml", "name: h100-4", "name: h100-5")
     receipt = {**RECEIPT, "model": "llama-3.3-70b", "candidates": [], "chosen": "gmi"}
     (tmp_path / "receipts.jsonl").write_text(f"{json.dumps(receipt)}\n\n")
-    done = gateway("diff", LOCAL_FIRST, copy, "--receipts", tmp_path / "receipts.jsonl")
+    done = gateway("diff", other, copy, "--receipts", tmp_path / "receipts.jsonl")
     assert done.returncode == 1
     assert "rule chat: max_wait: 0 -> 5" in done.stdout
     assert "upstream h100-4: removed" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 of 0 cases differ, 3 skipped; 1 of 1 receipts differ"
-    told = json.loads(invoked("diff", LOCAL_FIRST, copy, "--json").stdout)
+    told = json.loads(invoked("diff", other, copy, "--json").stdout)
     assert [row["skipped"] for row in told["cases"]] == ["B has no upstream h100-4"] * 3
 
 

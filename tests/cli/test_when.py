@@ -69,6 +69,8 @@ cases:
 def folder(tmp_path: Path) -> Path:
     made = Path(shutil.copytree(LOCAL_FIRST, tmp_path / "mine"))
     (made / "routing.yaml").write_text(ROUTING)
+    shutil.rmtree(made / "cases")
+    (made / "cases").mkdir()
     (made / "cases" / "spill.yaml").write_text(CASES)
     return made
 

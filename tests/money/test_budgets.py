@@ -50,7 +50,7 @@ async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None
 async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
     now = 12 * 3600
     budgets = Budgets(store, lambda: now)
-    assert await budgets.reserve("r", 0.5, 1.0) is not None
+    await granted(budgets, 0.5, money(1.0))
     now = 13 * 3600
     assert await budgets.spent("r") == 0.5
     now = 13 * 3600 + 60

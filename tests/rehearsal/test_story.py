@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.model import Demand, Match, Policy, Spill, Tenant, Threshold, Window
+from gateway.model import Damp, Demand, Match, Policy, Spill, Tenant, Threshold, Window
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.changes import MOST_WORKERS
 from gateway.rehearsal.story import Story, tell
@@ -318,3 +318,27 @@ def test_conditions_and_windows_that_did_not_hold() -> None:
 def test_a_draw_says_that_it_is_one() -> None:
     story = told(under=policy(rules=(rule(picker="weighted_random"),)))
     assert "picker weighted_random: who of them is taken is chance, and another request may differ" in story.notes
+
+
+def test_thresholds_on_price_and_wait_and_damping() -> None:
+    when = (Threshold("price_usd", False, False, 1.0), Threshold("predicted_wait_ms", True, False, 500.0))
+    under = policy(rules=(rule(spill=Spill(("api",), when=when)),))
+    story = told({"w1": WorkerState(wait=2.0), "w2": WorkerState(wait=3.0)}, under=under)
+    price, wait = story.thresholds
+    assert (price.holds, wait.holds) == (True, True)
+    assert price.value is not None
+    assert price.value < 0.001
+    assert wait.value == pytest.approx(2000, rel=0.1)
+    damped = (Threshold("queue_depth", True, False, 8.0),)
+    under = policy(rules=(rule(spill=Spill(("api",), when=damped), damp=Damp(enter=1.5)),))
+    story = told({"w1": WorkerState(waiting=10)}, under=under)
+    assert str(story.thresholds[0]) == "queue_depth > 8: 10 now, does not hold"
+    assert change(story, "if queue_depth") == "if queue_depth were > 12 (now 10): spilled -> a1"
+
+
+def test_what_a_bound_keeps_at_home_says_so() -> None:
+    when = (Threshold("price_usd", False, False, 1.0),)
+    under = policy(rules=(rule(spill=Spill(("api",), budget_usd_per_hour=1.0, when=when)),))
+    assert told(under=under).result["outcome"] == "spilled"
+    kept = told(under=under, spent_usd=1.0).result
+    assert (kept["outcome"], kept["reason"]) == ("local", "budget")

@@ -1,0 +1,39 @@
+"""What an admitted request holds, and what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.model.request import Candidate, Group
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The right of one request to leave: its part of a rule's share (`counted`) and money from its hourly budget, both
+    booked in `minute` (minutes since the epoch)."""
+
+    rule: str
+    micro_usd: int
+    minute: int
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use part of one upstream now. `slot` names the upstream's incarnation."""
+
+    id: str
+    candidate: Candidate
+    group: Group
+    slot: str
+    full: float = 0.0
+    """How full its upstream was with it on board, as a share of the candidate's limit."""
+    reservation: Reservation | None = None

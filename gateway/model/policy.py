@@ -1,0 +1,42 @@
+"""A compiled policy folder, and who may call under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.model.rule import Rule
+from gateway.model.upstream import Model, Upstream
+from gateway.model.words import NO_DEMAND, Demand, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who pays. `models` is an allow-list of globs; None allows all."""
+
+    name: str
+    models: tuple[str, ...] | None = None
+    residency: Demand = NO_DEMAND
+    priority: Priority = "interactive"
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled folder: immutable; `version` is the hash of its content."""
+
+    version: str
+    zones: Mapping[str, frozenset[str]]
+    backends: Mapping[str, tuple[Upstream, ...]]
+    upstreams: Mapping[str, Upstream]
+    models: Mapping[str, Model]
+    rules: tuple[Rule, ...]
+    tenants: Mapping[str, Tenant]
+    keys: Mapping[str, str]
+    """Keyed hash of a key -> tenant name."""
+    simulated: bool
+    """True where every managed backend is a simulated one on loopback: only then does the key `demo` work."""
+    headers: frozenset[str] = frozenset()
+    """The request headers that its rules look at, in lower case: no other is kept for routing."""
+    affine: bool = False
+    """Whether any rule scores by the beginning of the prompt: else nobody works it out."""

@@ -1,0 +1,140 @@
+"""A request as routing sees it, and what is decided for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.model.policy import Tenant
+from gateway.model.rule import Rule
+from gateway.model.upstream import Served, Upstream
+from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, Outcome, Priority, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GenRequest:
+    """One generation as routing sees it. `body` is the client's raw bytes and stays out of every log and repr."""
+
+    id: str
+    endpoint: str
+    model: str
+    tenant: Tenant
+    body: bytes = field(repr=False)
+    prompt_bytes: int = 0
+    max_tokens: int | None = None
+    """The caller's cap on each output; 0 where the endpoint writes none."""
+    n: int = 1
+    """How many outputs the model writes for it: choices times prompts."""
+    stream: bool = False
+    include_usage: bool = False
+    residency: Demand = NO_DEMAND
+    priority: Priority = "standard"
+    arrived: float = 0.0
+    ready: float = 0.0
+    """When the body was whole; both are monotonic seconds."""
+    text_only: bool = True
+    """False where the prompt holds pictures or sounds: their tokens cannot be bounded by their bytes."""
+    deadline: float | None = None
+    max_wait: float | None = None
+    max_cost: float | None = None
+    fields: tuple[str, ...] = ()
+    """The known price-, scheduling- and retention-changing fields that this body carries."""
+    client_id: str | None = None
+    traceparent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that the policy's rules look at, names in lower case."""
+    session: str | None = None
+    """`X-Gateway-Session`."""
+    prefix: int | None = None
+    """A hash of the prompt's first blocks; None where no rule asks for it."""
+    demanded_by: tuple[str, ...] = ()
+    """Where the caller's own part of `residency` was said: `header`, `metadata`."""
+
+
+class Estimate(NamedTuple):
+    """What one request would ask of any upstream of one backend, and what it would cost there."""
+
+    input_tokens: int
+    output_tokens: int
+    price: float | None
+    """Expected, in USD; None for our own workers."""
+    price_most: float | None
+    """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
+
+
+NOTHING_ASKED = Estimate(0, 0, None, None)
+
+
+class Candidate(NamedTuple):
+    """An upstream that may serve the request, ready for the atomic pick. `work`, `limit`, `outside` are GPU-us."""
+
+    upstream: Upstream
+    served: Served
+    score: float
+    work: int
+    limit: int
+    seats: int
+    outside: int
+    life: int
+    ask: Estimate = NOTHING_ASKED
+    lift: float = 0.0
+    """What the rule's picker adds to the score for this pick alone: chance, or a place among the two drawn."""
+
+    @property
+    def price(self) -> float | None:
+        return self.ask.price
+
+    @property
+    def price_most(self) -> float | None:
+        return self.ask.price_most
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Candidates of one backend, the unit of one atomic pick; `outcome` and `reason` hold if the pick lands here."""
+
+    backend: str
+    outcome: Outcome
+    reason: Reason
+    candidates: Sequence[Candidate]
+    """`decide` works them out when somebody first looks: most requests never see their overflow. None at all where the
+    rule's filters leave out the whole backend at this moment: it counts as full."""
+    load_weight: float = LOAD_WEIGHT
+    """Weight of the live free share of a worker beside the static score; the rule's scorer `load`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Which upstreams this request's data may reach, under which policy version. Carried through every retry."""
+
+    request: str
+    policy: str
+    upstreams: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Step 5's result. `primary` is tried first, in order; `overflow` when it is full or `spill_now` says so.
+
+    `drops` counts, by the first reason that holds, the upstreams that may not serve this request: those of the backends
+    at home, and of the backends it would overflow to, whether or not anybody looks at `overflow`. Who was merely not
+    sampled is not counted.
+    """
+
+    rule: Rule
+    permit: Permit
+    demand: Demand
+    primary: tuple[Group, ...]
+    overflow: tuple[Group, ...]
+    drops: Mapping[str, int]
+    max_wait: float
+    spill_now: str | None = None
+    """Why it leaves before its home is full: the threshold of `spill.when` that holds now, in the user's words, or
+    STALE where no worker has a fresh reading and the rule spills then. None: it does not."""
+    kept_wait: float = 0.0
+    """How long it may wait in all where the bounds of `spill` keep it at home."""
+    worth: float | None = None
+    """USD that a GPU-second of such a request would cost to buy; None where it could not leave."""
+    cheap: bool = False
+    """Whether that is so little that it leaves the last of the room to others."""

@@ -1,0 +1,65 @@
+"""The small words of the vocabulary: enumerations, keys, and where data may go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+Kind = Literal["local", "managed"]
+Priority = Literal["interactive", "standard", "batch"]
+EndpointName = Literal[
+    "chat/completions", "completions", "responses", "embeddings", "messages", "messages/count_tokens"
+]
+"""The generation paths without their `/v1/`."""
+Outcome = Literal["local", "spilled", "fallback", "managed"]
+Reason = Literal[
+    "local_has_room",
+    "slo_limit",
+    "queue_wait",
+    "kv_pressure",
+    "outside_load",
+    "spill_when",
+    "no_healthy_worker",
+    "residency",
+    "cheaper",
+    "budget",
+    "stale",
+    "capability",
+    "rule",
+]
+OnStale = Literal["hold", "degrade", "spill"]
+STALE: Reason = "stale"
+PickerName = Literal["best", "weighted_random", "power_of_two"]
+SpillOrder = Literal["listed", "cheapest", "fastest"]
+Network = IPv4Network | IPv6Network
+LOAD_WEIGHT = 1.0
+"""Weight of the live free share of a worker (0..1) beside the static score, where a rule does not say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Where a request's data may go. `local`: our own machines only. `zones`: every one of them must hold the data."""
+
+    local: bool = False
+    zones: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.local or bool(self.zones)
+
+
+TokenBounds = tuple[int | None, int | None]
+"""Lowest and highest, both included; None is no bound."""
+PoolKey = tuple[str, str]
+"""(backend, model): what a learned limit is about."""
+RATE_LIMITED, ASKED_TO_WAIT = "rate_limited", "asked_to_wait"
+"""`UpstreamState.out` of an API account that has nothing left of its rate limit, or whose refusal told us when to come
+again: not down, but busy."""
+DampedKey = tuple[str, str, str]
+"""(rule, model, signal)."""
+Bound = Literal["share", "budget", "store"]
+"""What keeps a request from leaving: `spill.max_share`, `spill.budget_usd_per_hour`, or that the store, which has the
+books of both, is away."""
+
+
+NO_DEMAND = Demand()
