@@ -60,7 +60,7 @@ engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_C
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
-policy-model: $(VENV)/.run ## figures of the ready-made policy folders, in simulated time (4 minutes); TRACES=folder of Azure CSVs
+policy-model: $(VENV)/.run ## figures of the ready-made policy folders, in simulated time (2 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model.policies --write $(if $(TRACES),--traces $(TRACES))
 
 lock: ## write requirements/*.txt anew (needs uv)

@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.model.policies", description="Judges policy folders.")
     parser.add_argument("folders", nargs="*", type=Path, default=[POLICIES / name for name in READY_MADE])
     parser.add_argument("--traces", type=Path, default=Path(given) if given else None, help="folder of the Azure CSVs")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", default="", help="only traffic whose name holds this text")
     parser.add_argument("--write", action="store_true", help="put the figures into the READMEs")
     return parser.parse_args()

@@ -38,7 +38,8 @@ class Made:
             "the Azure 2023 conversation trace" if self.traces else "built-in distributions of the Azure 2023 trace"
         )
         options = " TRACES=DIR" if self.traces else ""
-        return f"`make policy-model{options}`: simulated time, {self.seeds} seeds, lengths from {lengths}."
+        seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"`make policy-model{options}`: simulated time, {seeds}, lengths from {lengths}."
 
 
 def mean(runs: Sequence[Figures]) -> Figures:
