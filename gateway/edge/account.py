@@ -10,6 +10,7 @@ from typing import Any
 from gateway.admission import Look, Visit
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
+from gateway.fleet.headroom import Sent
 from gateway.model import Decision, GenRequest, Lease, Tenant, Usage
 from gateway.receipts import Receipt
 from gateway.routing.estimate import amortised_price, price_of
@@ -39,6 +40,8 @@ class Attempt:
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
+    sent: Sent | None = None
+    """What it took of its account's rate limits, as long as no answer told."""
     first: float | None = None
     """The first token came."""
     last: float | None = None

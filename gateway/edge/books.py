@@ -87,26 +87,33 @@ class Books:
             return
         self._s.view.rebuild()
 
-    def sent(self, lease: Lease) -> int:
-        """A request leaves for a bought API: its number there, for `told`."""
+    def sent(self, lease: Lease, attempt: Attempt) -> None:
+        """A request leaves: what it may take of the rate limits of a bought API is counted until its answer tells."""
+        if lease.candidate.upstream.kind != "managed":
+            return
         request = self._request
         learned = self._s.board().known(request.model)
         longest = round(learned.output) if request.max_tokens is None else request.max_tokens
         tokens = prompt_tokens(request, learned) + longest * request.n
-        return self._s.view.headroom.sent(lease.candidate.upstream.name, tokens, self._s.view.now())
+        attempt.sent = self._s.view.headroom.sent(lease.candidate.upstream.name, tokens, self._s.view.now())
 
-    def told(self, lease: Lease, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def told(self, lease: Lease, attempt: Attempt, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """What its answer says of our account. One with nothing left takes no more, from the next request on."""
+        sent, attempt.sent = attempt.sent, None
+        if sent is None:
+            return
         name, view, now = lease.candidate.upstream.name, self._s.view, self._s.view.now()
-        view.headroom.told(name, number, allowances(headers, time.time()), now)
+        view.headroom.told(name, sent, allowances(headers, time.time()), now)
         if view.headroom.back(name, now) > now:
             state = view.current.states.get(name)
             if state is not None and state.out is None:
                 view.rebuild()
 
-    def settle(self, lease: Lease) -> None:
-        """Usage becomes cost; money set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
-        account = self._account
+    def settle(self, lease: Lease, attempt: Attempt) -> None:
+        """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
+        account, view = self._account, self._s.view
+        if attempt.free and attempt.sent is not None:
+            view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())
         if account.usage is not None:
             account.cost = account.cost or cost_of(lease, account.usage)
         if lease.reservation is None:
@@ -115,7 +122,7 @@ class Books:
             spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
             # A guess never gives money back: the API may have charged all that was set aside.
             self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
-        elif account.attempts[-1].free:
+        elif attempt.free:
             self._s.budgets.give_back_later(lease.reservation)
 
     def teach(self, lease: Lease, attempt: Attempt) -> None:

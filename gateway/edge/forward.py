@@ -207,7 +207,7 @@ class Forward:
             attempt.ended = time.monotonic()
             attempt.on_first = attempt.on_end = None  # they refer to us, and we to them
             self._s.telemetry.count_attempt(name, attempt.result)
-            self._books.settle(lease)
+            self._books.settle(lease, attempt)
             self._books.slo(decision, lease, attempt, ending)
             if ballot is not None:
                 ballot.close(ending, account.usage)
@@ -231,7 +231,7 @@ class Forward:
         self._account.removed = removed
         timeouts = self._timeouts(decision)
         attempt.free = False
-        number = self._books.sent(lease) if upstream.kind == "managed" else None
+        self._books.sent(lease, attempt)
         exchange = await self._s.client.send(
             decision.permit,
             self._policy,
@@ -257,8 +257,7 @@ class Forward:
         )
         async with exchange:
             attempt.status = exchange.status
-            if number is not None:
-                self._books.told(lease, number, exchange.headers)
+            self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
                 raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
             broke = await relay.relay(

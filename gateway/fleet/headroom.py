@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.model import Allowance
 
@@ -14,37 +15,48 @@ USUAL_TOKENS = 1_000.0
 """Of a request, before the first was sent."""
 _STEP = 0.1
 """Weight of the newest request in the mean of their tokens."""
-_MINUTE = 60.0
+MOST_TOKENS = 100_000.0
+"""Of one request, in that mean: more is a `max_tokens` that nobody means."""
+_MINUTE, _DAY = 60.0, 86_400.0
+"""How long a limit takes to be whole where nothing else is known, and at most."""
+
+
+class Sent(NamedTuple):
+    """A request that left for an account: its number there, and the tokens it may take."""
+
+    number: int
+    tokens: int
 
 
 @dataclass(slots=True)
 class Meter:
-    """`level` units were left at `at`, and `rate` come back each second, or, where it is a window, all at `ends`."""
+    """`level` units were left at `at`, and `rate` come back each second, or, where it is a window of `lasts` seconds,
+    all at `ends`. A window of which no answer ever tells refills as slowly as it was to last."""
 
     limit: float
     level: float
     at: float
     rate: float
     ends: float
+    lasts: float = _MINUTE
 
     @classmethod
     def of(cls, told: Allowance, now: float) -> Meter:
         """A limit that refills and is not full will be so at its reset; of a full one the rate is that of a minute."""
-        missing = told.limit - told.remaining
-        rate = (
-            (missing / told.resets if missing > 0 and told.resets > 0 else told.limit / _MINUTE)
-            if told.refills
-            else 0.0
-        )
-        return cls(told.limit, told.remaining, now, rate, math.inf if told.refills else now + told.resets)
+        missing, resets = told.limit - told.remaining, min(told.resets, _DAY)
+        filling = missing / resets if missing > 0 and resets > 0 else told.limit / _MINUTE
+        rate = max(filling, told.limit / _DAY) if told.refills else 0.0
+        ends = math.inf if told.refills else now + resets
+        return cls(told.limit, told.remaining, now, rate, ends, max(resets, _MINUTE))
 
     def left(self, now: float) -> float:
+        self._follow(now)
         if now >= self.ends:
             return self.limit
-        return min(self.limit, self.level + max(0.0, now - self.at) * self.rate)
+        return min(self.limit, self.level + (now - self.at) * self.rate)
 
     def back(self, amount: float, now: float) -> float:
-        """When `amount` is there; of more than there ever is, when all is."""
+        """When `amount` is there, at most two days from now; of more than there ever is, when all is."""
         amount = min(amount, self.limit)
         missing = amount - self.left(now)
         if missing <= 0:
@@ -52,9 +64,18 @@ class Meter:
         return min(self.ends, now + missing / self.rate if self.rate else math.inf)
 
     def take(self, amount: float, now: float) -> None:
-        self.level, self.at = self.left(now) - amount, now
+        """Never more than there ever is, nor deeper than that into debt: the API itself counts no further. A negative
+        amount gives back."""
+        left = self.left(now) - min(amount, self.limit)
+        self.level, self.at = max(-self.limit, min(self.limit, left)), now
         if now >= self.ends:
-            self.ends = math.inf  # the next window's end is told by its first answer
+            self.rate, self.ends = self.limit / self.lasts, math.inf  # until an answer tells of the new window
+
+    def _follow(self, now: float) -> None:
+        """A clock that went back (another store took over) takes the meter along."""
+        if now < self.at:
+            self.ends -= self.at - now
+            self.at = now
 
 
 @dataclass(slots=True)
@@ -67,7 +88,10 @@ class Account:
 
     def each(self, unit: str) -> float:
         """What a request of ours takes of a meter."""
-        return 1.0 if unit == REQUESTS else self.tokens
+        return 1.0 if unit == REQUESTS else min(self.tokens, self.meters[unit].limit)
+
+    def take(self, unit: str, requests: int, tokens: float, now: float) -> None:
+        self.meters[unit].take(requests if unit == REQUESTS else tokens, now)
 
 
 @dataclass(slots=True)
@@ -79,26 +103,46 @@ class Headroom:
 
     _accounts: dict[str, Account] = field(default_factory=dict)
 
-    def sent(self, name: str, tokens: int, now: float) -> int:
-        """A request of so many tokens (its prompt and the longest answer it may have) leaves now: its number."""
+    def sent(self, name: str, tokens: int, now: float) -> Sent:
+        """A request of so many tokens (its prompt and the longest answer it may have) leaves now."""
         account = self._accounts.setdefault(name, Account())
         account.sent += 1
-        account.tokens += _STEP * (tokens - account.tokens)
-        for unit, meter in account.meters.items():
-            meter.take(1.0 if unit == REQUESTS else tokens, now)
-        return account.sent
+        account.tokens += _STEP * (min(tokens, MOST_TOKENS) - account.tokens)
+        for unit in account.meters:
+            account.take(unit, 1, tokens, now)
+        return Sent(account.sent, tokens)
 
-    def told(self, name: str, number: int, allowances: Iterable[Allowance], now: float) -> None:
-        """The answer to the request of that number; one older than what is known tells nothing new. The API has yet to
-        count what was sent since."""
+    def told(self, name: str, sent: Sent, allowances: Iterable[Allowance], now: float) -> None:
+        """The answer to a request; one older than what is known tells nothing new. The API has yet to count what was
+        sent since; of a limit that the answer does not tell, what the request took is given back."""
         account = self._accounts.setdefault(name, Account())
-        if number < account.told:
+        if sent.number < account.told:
             return
-        since = account.sent - number
+        account.sent = max(account.sent, sent.number)  # it was forgotten while this was under way
+        since, silent = account.sent - sent.number, set(account.meters)
         for told in allowances:
-            account.told = number
+            account.told = sent.number
+            silent.discard(told.unit)
             meter = account.meters[told.unit] = Meter.of(told, now)
-            meter.level -= since * account.each(told.unit)
+            meter.take(since * account.each(told.unit), now)
+        for unit in silent:
+            self._give_back(account, unit, sent, now)
+
+    def untaken(self, name: str, sent: Sent, now: float) -> None:
+        """It never left, or was refused before any work, and no answer told."""
+        account = self._accounts.get(name)
+        if account is not None and sent.number >= account.told:
+            for unit in account.meters:
+                self._give_back(account, unit, sent, now)
+
+    @staticmethod
+    def _give_back(account: Account, unit: str, sent: Sent, now: float) -> None:
+        account.take(unit, -1, -min(sent.tokens, account.meters[unit].limit), now)
+
+    def keep(self, upstreams: frozenset[str]) -> None:
+        """Forgets those that the policy no longer has."""
+        for name in self._accounts.keys() - upstreams:
+            del self._accounts[name]
 
     def left(self, name: str, now: float) -> float | None:
         """Share of its limits, 0 to 1, of the scarcest; None where it tells none."""

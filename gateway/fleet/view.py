@@ -157,6 +157,12 @@ class View:
             return replace(state, out=reading.reason or "unhealthy")
         return state
 
+    def keep(self, policy: Policy) -> None:
+        """Forgets what this replica saw of upstreams that the policy no longer has."""
+        names = frozenset(policy.upstreams)
+        self.tries.keep(names)
+        self.headroom.keep(names)
+
     async def run(self) -> None:
         while True:
             await self.refresh()

@@ -33,7 +33,7 @@ from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
 from gateway.routing.residency import allows
 from gateway.routing.terms import Terms
-from gateway.routing.thresholds import standing_break
+from gateway.routing.thresholds import satisfied, standing_break
 
 FRESH_SECONDS = 10.0
 """A reading older than this says nothing about now: vLLM's gauges lag 3 to 6 s, up to 18 s after a cold start."""
@@ -279,8 +279,4 @@ def read_signals(board: Board, backends: tuple[str, ...], within: float) -> Mapp
 def holds(threshold: Threshold, signals: Mapping[str, float]) -> bool:
     """Unknown is never "over": a missing signal leaves the decision to the leases."""
     value = signals.get(threshold.signal)
-    if value is None:
-        return False
-    if value == threshold.value:
-        return threshold.inclusive
-    return (value > threshold.value) is threshold.above
+    return value is not None and satisfied(threshold, value)

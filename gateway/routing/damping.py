@@ -21,8 +21,10 @@ def damped(before: Damped, threshold: Threshold, damp: Damp, value: float | None
     """The next state, at `at` seconds; `value` None is unknown, and holds nothing.
 
     Off turns on where `value` is past `enter` times the threshold, on turns off where it is no longer past `exit`
-    times it; neither before `dwell` seconds in the present state.
+    times it; neither before `dwell` seconds in the present state. Where the clock went back, the state began now.
     """
+    if at < before.since:
+        before = Damped(before.on, at)
     if at - before.since < damp.dwell:
         return before
     edge = moved(threshold, damp.exit if before.on else damp.enter)

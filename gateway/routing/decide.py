@@ -7,7 +7,7 @@ filters) and samples them; `candidates.py` estimates and scores those sampled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, isfinite
 from random import Random
 
 from gateway.errors import (
@@ -46,11 +46,12 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     away = [draw.left(pool) for pool in pools]
     if plan.order != "listed" and outcome == "spilled":
         away = in_order(away, plan, request, board)
-    drops = tally((*home, *away))
+    tried = (*home, *away)
+    drops = tally(tried)
     primary = at_home(draw, home)
     overflow = tuple([draw.group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        refusal = nobody(request, plan, drops, board)
+        refusal = nobody(request, plan, tried, drops, board)
         refusal.rule, refusal.drops = plan.rule.name, drops
         try:
             raise refusal
@@ -104,15 +105,20 @@ def tally(pools: Iterable[Pool]) -> dict[str, int]:
     return drops
 
 
-def busy_until(plan: Plan, board: Board) -> float | None:
-    """When the first API account of the rule takes requests again that is not down, but out of its rate limit."""
+def busy_until(plan: Plan, tried: Iterable[Pool], board: Board) -> float | None:
+    """When the first API account in `tried`, the pools where the request could go now, takes requests again that is
+    not down, but out of its rate limit."""
+    backends = {pool.backend for pool in tried}
     states = [board.snapshot.states.get(name) for name in plan.permitted]
-    backs = [one.back for one in states if one is not None and one.out in (RATE_LIMITED, ASKED_TO_WAIT)]
-    return min((back for back in backs if back is not None), default=None)
+    busy = [one for one in states if one is not None and one.out in (RATE_LIMITED, ASKED_TO_WAIT)]
+    backs = [one.back for one in busy if one.upstream.backend in backends]
+    return min((back for back in backs if back is not None and isfinite(back)), default=None)
 
 
-def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int], board: Board) -> GatewayError:
-    """Why there is no candidate at all: the caller's demand, the caller's limits, or nothing is up."""
+def nobody(
+    request: GenRequest, plan: Plan, tried: Sequence[Pool], drops: Mapping[str, int], board: Board
+) -> GatewayError:
+    """Why there is no candidate in `tried` at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
     if not plan.permitted:
         if plan.demand:
@@ -122,7 +128,7 @@ def nobody(request: GenRequest, plan: Plan, drops: Mapping[str, int], board: Boa
         full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
         return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "health" in drops or "failed_before" in drops:
-        if (back := busy_until(plan, board)) is not None:
+        if (back := busy_until(plan, tried, board)) is not None:
             wait = max(1, ceil(back - board.snapshot.at))
             return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
         tried = "every upstream that may serve it is down"

@@ -42,7 +42,10 @@ def predicted_wait(rule: Rule, model: str, board: Board) -> float | None:
 
 def stale(rule: Rule, board: Board) -> bool:
     """Whether no worker of the route that has a metrics page and is up has a fresh reading; false where there is none
-    such: then `fallback` has the say, or nobody publishes anything."""
+    such: then `fallback` has the say, or nobody publishes anything. Nor while our store is away: readings come through
+    it, so that their age says nothing about the workers."""
+    if board.snapshot.degraded:
+        return False
     readings = [state.reading for state in _up(rule, board) if state.upstream.scraped]
     oldest = board.snapshot.at - FRESH_SECONDS
     return bool(readings) and all(reading is None or reading.at < oldest for reading in readings)

@@ -21,6 +21,8 @@ from gateway.model import Allowance
 USUAL_RESET_SECONDS = 60.0
 """Where none is told: limits are per minute."""
 LONGEST_RESET_SECONDS = 86_400.0
+FIRST_DATE = 1e9
+"""A reset from here on is no duration but a date: seconds since the epoch (2001), as some vendors send."""
 MOST = 1e12
 """No limit is higher: what is, was not meant as one."""
 _OPENAI = re.compile(r"x-ratelimit-(limit|remaining|reset)-([a-z-]{1,32})")
@@ -107,4 +109,6 @@ def _reset(style: str, text: str | None, now: float) -> float:
     if match and any(match.groups()):
         return sum(float(part or 0) * factor for part, factor in zip(match.groups(), _FACTORS, strict=True))
     seconds = _number(text)
-    return USUAL_RESET_SECONDS if seconds is None else seconds
+    if seconds is None:
+        return USUAL_RESET_SECONDS
+    return seconds - now if seconds >= FIRST_DATE else seconds

@@ -22,7 +22,7 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
-from gateway.model import Lease, Match, Policy, Slo, Usage
+from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
@@ -225,3 +225,28 @@ async def test_the_board_knows_the_paces_and_where_the_gateway_is() -> None:
     assert board.near()["eu"] == 0.5
     desk.services.calibration.paces[("gpu", "m")] = Pace()
     assert board.paces == {("gpu", "m"): Pace(2.0, 2.0)}, "a request sees one of them"
+
+
+@pytest.mark.parametrize(
+    ("free", "answer", "left"),
+    [
+        (True, None, 1.0),  # it never left
+        (False, None, 0.0),  # nobody knows what became of it
+        (False, [], 1.0),
+        (True, [(b"x-ratelimit-limit-tokens", b"3000"), (b"x-ratelimit-remaining-tokens", b"600")], 0.2),
+    ],
+)
+async def test_what_was_taken_of_an_accounts_limits_stays_taken_as_long_as_it_may_be(
+    free: bool, answer: list[tuple[bytes, bytes]] | None, left: float
+) -> None:
+    made = policy((upstream("a1", "api"),), (rule(backends=("api",), spill=None),))
+    desk = Desk(made, max_tokens=10**9)
+    view, allowed = desk.services.view, Allowance("tokens", 3000, 3000, 600, False)
+    view.headroom.told("a1", view.headroom.sent("a1", 10, view.now()), [allowed], view.now())
+    desk.attempt.free = free
+    desk.books.sent(desk.lease, desk.attempt)
+    assert view.headroom.left("a1", view.now()) == 0.0
+    if answer is not None:
+        desk.books.told(desk.lease, desk.attempt, answer)
+    desk.books.settle(desk.lease, desk.attempt)
+    assert view.headroom.left("a1", view.now()) == pytest.approx(left, abs=0.01)

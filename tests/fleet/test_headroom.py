@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from math import isfinite
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet.headroom import Headroom
+from gateway.fleet.headroom import MOST_TOKENS, USUAL_TOKENS, Headroom, Sent
 from gateway.model import Allowance
 
 
@@ -66,7 +68,7 @@ def test_an_account_that_only_we_use_is_never_asked_for_more_than_it_has(
     """One window: requests go out wherever there is room, and answers come when they come, in order."""
     headroom, now, left = Headroom(), 0.0, limit
     told(headroom, Allowance("requests", limit, limit, 1000.0, False))
-    under_way: list[tuple[int, Allowance]] = []
+    under_way: list[tuple[Sent, Allowance]] = []
     for answered, passes in steps:
         now += passes
         if answered and under_way:
@@ -92,3 +94,103 @@ def test_when_it_takes_another_request(said: Allowance, back: float) -> None:
     told(headroom, said, tokens=1000)
     assert headroom.back("a", 0.0) == pytest.approx(back)
     assert headroom.back("b", 3.0) == 3.0
+
+
+TOKENS = Allowance("tokens", 30_000, 30_000, 60, True)
+
+
+def test_one_request_of_absurd_size_takes_what_there_is_and_no_more() -> None:
+    """`max_tokens: 1000000000` on an account of 30,000 tokens a minute: whole again within its minute, in small too."""
+    headroom = Headroom()
+    told(headroom, TOKENS)
+    absurd = headroom.sent("a", 10**9, 0.0)
+    assert (headroom.left("a", 0.0), headroom.left("a", 60.0)) == (0.0, pytest.approx(1.0))
+    headroom.told("a", absurd, [TOKENS], 1.0)
+    assert headroom.back("a", 1.0) == 1.0, "its size is not that of the others"
+
+
+def test_nor_does_it_before_anything_is_known_of_the_account() -> None:
+    headroom = Headroom()
+    told(headroom, TOKENS, tokens=10**12)
+    for _ in range(20):
+        told(headroom, TOKENS)
+    assert (headroom.room("a", 0.0) or 0) >= 30_000 // (MOST_TOKENS * 0.1 * 0.9**20 + USUAL_TOKENS)
+
+
+def test_debts_go_no_deeper_than_the_limit() -> None:
+    """A hundred absurd ones are under way when the answer to the first comes."""
+    headroom = Headroom()
+    told(headroom, TOKENS)
+    first, *_ = [headroom.sent("a", 10**9, 0.0) for _ in range(100)]
+    assert headroom.left("a", 120.0) == pytest.approx(1.0)
+    headroom.told("a", first, [TOKENS._replace(remaining=0)], 0.0)
+    assert headroom.left("a", 120.0) == pytest.approx(1.0)
+
+
+def test_what_never_left_or_whose_answer_tells_nothing_is_given_back() -> None:
+    headroom = Headroom()
+    told(headroom, TOKENS, Allowance("requests", 10, 10, 60, False))
+    headroom.untaken("a", headroom.sent("a", 10_000, 0.0), 0.0)
+    assert headroom.left("a", 0.0) == 1.0
+    sent = headroom.sent("a", 10_000, 0.0)
+    headroom.told("a", sent, [Allowance("requests", 10, 9, 60, False)], 0.0)
+    assert headroom.left("a", 0.0) == pytest.approx(0.9), "what it does not tell is given back, what it tells is not"
+    headroom.untaken("a", Sent(1, 10_000), 0.0)
+    headroom.untaken("b", Sent(1, 10_000), 0.0)
+    assert headroom.left("a", 0.0) == pytest.approx(0.9), "a later answer knows better"
+
+
+@given(
+    st.booleans(),
+    st.floats(1, 1e6),
+    st.floats(0, 2),
+    st.floats(0, 1e9),
+    st.lists(st.tuples(st.integers(0, 10**12), st.floats(-1e4, 1e5), st.booleans()), max_size=20),
+)
+def test_no_account_is_ever_shut_for_good(
+    refills: bool, limit: float, share: float, resets: float, steps: list[tuple[int, float, bool]]
+) -> None:
+    """Whatever is sent when, with answers that tell nothing or none at all, and a clock that jumps."""
+    headroom, now = Headroom(), 1e6
+    told(headroom, Allowance("tokens", limit, min(limit, limit * share), resets, refills), now=now)
+    for tokens, passes, answered in steps:
+        now += passes
+        sent = headroom.sent("a", tokens, now)
+        if answered:
+            headroom.told("a", sent, [], now)
+        back = headroom.back("a", now)
+        assert isfinite(back)
+        assert now <= back <= now + 2 * 86_400 + 1
+
+
+def test_a_window_of_which_nobody_tells_refills_as_slowly_as_the_last_one() -> None:
+    headroom = Headroom()
+    told(headroom, Allowance("requests", 10, 0, 100, False))
+    assert headroom.back("a", 0.0) == 100.0
+    for _ in range(10):
+        headroom.sent("a", 1, 101.0)
+    assert headroom.room("a", 101.0) == 0
+    assert headroom.back("a", 101.0) == pytest.approx(111.0)
+    assert headroom.room("a", 201.0) == 10
+
+
+@pytest.mark.parametrize(("refills", "back"), [(True, 1.0), (False, 60.0)])
+def test_a_clock_that_goes_back_holds_nothing_up(refills: bool, back: float) -> None:
+    headroom = Headroom()
+    told(headroom, Allowance("requests", 60, 0, 60, refills), now=10_000.0)
+    assert headroom.back("a", 500.0) == pytest.approx(500.0 + back)
+    assert headroom.left("a", 560.0) == pytest.approx(1.0)
+
+
+def test_upstreams_that_the_policy_no_longer_has_are_forgotten() -> None:
+    headroom = Headroom()
+    told(headroom, TOKENS)
+    late = headroom.sent("a", 1, 0.0)
+    headroom.keep(frozenset({"a"}))
+    assert headroom.left("a", 0.0) is not None
+    headroom.keep(frozenset({"b"}))
+    assert headroom.left("a", 0.0) is None
+    headroom.told("a", late, [TOKENS._replace(remaining=15_000)], 0.0)
+    assert headroom.left("a", 0.0) == 0.5
+    told(headroom, TOKENS)
+    assert headroom.left("a", 0.0) == 1.0, "numbers go on from those under way"

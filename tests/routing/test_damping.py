@@ -67,6 +67,13 @@ def test_a_square_wave_switches_at_most_once_a_dwell(damp: Damp, half: float, lo
     assert len(changed) <= 60 / damp.dwell + 1
 
 
+def test_a_clock_that_goes_back_freezes_no_state() -> None:
+    """Another store took over, an hour behind: the state begins anew there, and ends a dwell later."""
+    state = damped(Damped(True, 5_000.0), ABOVE, DAMP, 0.0, 1_400.0)
+    assert state == Damped(True, 1_400.0)
+    assert damped(state, ABOVE, DAMP, 0.0, 1_402.0) == Damped(False, 1_402.0)
+
+
 @given(damps, st.lists(st.none() | st.floats(0, 30), max_size=200))
 def test_no_signal_flaps(damp: Damp, values: list[float | None]) -> None:
     changed = switches(values, damp)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import (
+    FleetSaturated,
     GatewayError,
     InvalidRequest,
     MaxCostExceeded,
@@ -30,7 +32,7 @@ from gateway.model import (
     Threshold,
 )
 from gateway.routing.board import Board
-from gateway.routing.decide import decide
+from gateway.routing.decide import RETRY_AFTER_DOWN_SECONDS, decide
 from gateway.routing.residency import allows, strictest
 from tests.worlds import board, demands, fleets, policy, reading, request, rule, upstream
 
@@ -44,6 +46,26 @@ def names(groups: tuple[Group, ...]) -> set[str]:
 
 def decided(made: Policy | None = None, states: dict[str, Any] | None = None, **asked: Any) -> Decision:
     return decide(request(**asked), board(made, **(states or {})), Random(1))
+
+
+@pytest.mark.parametrize(
+    ("fallback", "out", "back", "error"),
+    [
+        ((), "rate_limited", 130.0, NoCapacity),  # the API is not where a request goes whose workers are down
+        (("api",), "rate_limited", 130.0, FleetSaturated),
+        (("api",), "asked_to_wait", 130.0, FleetSaturated),
+        (("api",), "down", 130.0, NoCapacity),
+        (("api",), "rate_limited", inf, NoCapacity),
+        (("api",), "rate_limited", None, NoCapacity),
+    ],
+)
+def test_busy_is_said_only_of_accounts_where_it_could_go(
+    fallback: tuple[str, ...], out: str, back: float | None, error: type[GatewayError]
+) -> None:
+    states = {"w1": {"out": "down"}, "w2": {"out": "down"}, "a1": {"out": out, "back": back}}
+    with pytest.raises(error) as caught:
+        decided(policy(rules=(rule(fallback=fallback),)), states)
+    assert caught.value.retry_after == (30 if error is FleetSaturated else RETRY_AFTER_DOWN_SECONDS)
 
 
 @given(fleets(), demands, demands, demands, st.data())

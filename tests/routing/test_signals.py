@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -113,6 +114,13 @@ def test_the_price_is_that_of_this_request_at_the_cheapest_backend_it_could_spil
 def test_what_an_old_reading_means(on_stale: OnStale, age: float, said: str | None) -> None:
     made = spilling(DEEP, on_stale=on_stale)
     assert word(made, seen(made, reading=reading(100.0 - age, waiting=9))) == said
+
+
+def test_while_our_own_store_is_away_no_worker_is_called_stale() -> None:
+    made = spilling(on_stale="spill")
+    old = seen(made, reading=reading(10.0))
+    assert word(made, old) == STALE
+    assert word(made, replace(old, degraded=True)) is None, "we cannot read, which says nothing about them"
 
 
 def test_stale_means_every_worker_that_has_a_page_and_is_up() -> None:

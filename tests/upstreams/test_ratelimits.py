@@ -110,6 +110,8 @@ def test_what_headers_say(headers: dict[str, str], expected: list[Allowance]) ->
         ("soon", USUAL_RESET_SECONDS),
         ("", USUAL_RESET_SECONDS),
         ("9999h", LONGEST_RESET_SECONDS),
+        (str(int(NOW) + 90), 90.0),  # a date
+        (str(int(NOW) - 90), 0.0),
     ],
 )
 def test_how_long_until_a_reset(text: str, seconds: float) -> None:
