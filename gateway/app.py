@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -30,7 +31,7 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
-from gateway.model import Policy, PoolKey
+from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
@@ -71,7 +72,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
-    hooks = Hooks(budgets.exchange, lines.ahead, step)
+    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     scrapes = Scrapes(client)
     live.on_reload += [client.keep, scrapes.keep, view.keep]
@@ -132,6 +133,14 @@ def pools(live: LivePolicy) -> frozenset[PoolKey]:
     """Those whose limits can be learned: of the policy in force, and of a candidate that decides some requests."""
     tried = live.candidate
     return pools_of(live.current) | (pools_of(tried.policy) if tried is not None else frozenset())
+
+
+def damp(
+    live: LivePolicy, policy: Policy, snapshot: Snapshot, before: Mapping[DampedKey, Damped]
+) -> Mapping[DampedKey, Damped]:
+    """The states of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return {**step(policy, snapshot, before), **(step(tried.policy, snapshot, before) if tried is not None else {})}
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gateway import background
+from gateway.app import damp
 from gateway.background import keep_running
+from gateway.model import Snapshot, Spill, Threshold
+from gateway.policy.candidate import Candidate, Trial
+from gateway.policy.live import LivePolicy
 from gateway.startup import keys_refused, zone_refused
-from tests.worlds import policy
+from tests.worlds import policy, reading, rule, state
 
 
 async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +51,16 @@ def test_the_gateway_stands_in_a_zone_of_its_policy_or_in_none() -> None:
     said = zone_refused(policy(), "mars") or ""
     assert "GATEWAY_ZONE" in said
     assert "fra" in said, "it says what there is"
+
+
+def test_the_thresholds_of_a_candidate_have_states_of_their_own() -> None:
+    live = LivePolicy(Path(__file__).resolve().parents[1] / "policies" / "demo")
+    mine, other = (
+        policy(rules=(rule(spill=Spill(("api",), when=(Threshold("queue_depth", True, False, value),))),))
+        for value in (10.0, 1000.0)
+    )
+    states = {name: state(one, reading=reading(waiting=20)) for name, one in mine.upstreams.items()}
+    assert [one.on for one in damp(live, mine, Snapshot(100.0, states), {}).values()] == [True]
+    live.candidate = Candidate(Trial("v2", "share", 0.1), other)
+    both = damp(live, mine, Snapshot(100.0, states), {})
+    assert {key.threshold.value: one.on for key, one in both.items()} == {10.0: True, 1000.0: False}

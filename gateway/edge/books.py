@@ -110,7 +110,8 @@ class Books:
                 view.rebuild()
 
     def settle(self, lease: Lease, attempt: Attempt) -> None:
-        """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its reservation."""
+        """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its
+        reservation."""
         account, view = self._account, self._s.view
         if attempt.free and attempt.sent is not None:
             view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())

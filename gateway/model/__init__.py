@@ -9,7 +9,7 @@ work in GPU-microseconds
 
 from __future__ import annotations
 
-from gateway.model.fleet import Allowance, Damped, Learned, Reading, Scrape, Snapshot, UpstreamState
+from gateway.model.fleet import Allowance, Damped, DampedKey, Learned, Reading, Scrape, Snapshot, UpstreamState
 from gateway.model.lease import Lease, Reservation, Usage
 from gateway.model.policy import Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
@@ -33,7 +33,6 @@ from gateway.model.words import (
     RATE_LIMITED,
     STALE,
     Bound,
-    DampedKey,
     Demand,
     EndpointName,
     Kind,

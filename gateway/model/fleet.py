@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gateway.model.rule import Damp, Threshold
 from gateway.model.upstream import Upstream
-from gateway.model.words import DampedKey, PoolKey
+from gateway.model.words import OnStale, PoolKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,19 @@ class UpstreamState:
     """Share of its attempts that failed lately, as this replica saw; None: it had none."""
     warm: frozenset[str] = frozenset()
     """Models that it answered for lately, as this replica saw."""
+
+
+class DampedKey(NamedTuple):
+    """All in a policy that moves the state of one of its thresholds: where two policies agree in it, one of them in
+    force and one on trial, they share the state; where they differ, neither sees that of the other."""
+
+    rule: str
+    model: str
+    threshold: Threshold
+    damp: Damp
+    backends: tuple[str, ...]
+    on_stale: OnStale
+    learned: bool
 
 
 class Damped(NamedTuple):

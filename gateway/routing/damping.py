@@ -11,7 +11,7 @@ from math import inf
 from gateway.model import Damp, Damped, DampedKey, Policy, Snapshot, Threshold
 from gateway.routing.board import Board, holds
 from gateway.routing.globs import fits
-from gateway.routing.signals import EXACT, moved, signals_of
+from gateway.routing.signals import EXACT, damped_key, moved, signals_of
 
 OFF = Damped(False, -inf)
 """Before the first look: off for as long as anybody can remember."""
@@ -43,7 +43,7 @@ def step(policy: Policy, snapshot: Snapshot, before: Mapping[DampedKey, Damped])
             if fits(model, rule.match.model):
                 signals = signals_of(rule, model, board)
                 for one in readings:
-                    key = (rule.name, model, one.signal)
+                    key = damped_key(one, rule, model)
                     value = signals.get(one.signal)
                     states[key] = damped(before.get(key, OFF), one, rule.damp, value, snapshot.at)
     return states

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.model import STALE, Damped, GenRequest, Rule, Threshold, UpstreamState
+from gateway.model import STALE, Damped, DampedKey, GenRequest, Rule, Threshold, UpstreamState
 from gateway.routing.board import FRESH_SECONDS, Board, Plan, Pool, holds, how_long
 from gateway.routing.estimate import estimate, work_of
 from gateway.routing.forecast import wait_at
@@ -75,10 +75,14 @@ def spill_word(rule: Rule, model: str, board: Board) -> str | None:
 
 def holding(one: Threshold, rule: Rule, model: str, board: Board, signals: Mapping[str, float]) -> bool:
     """As its state says; without history as a first look would."""
-    state: Damped | None = board.snapshot.damped.get((rule.name, model, one.signal))
+    state: Damped | None = board.snapshot.damped.get(damped_key(one, rule, model))
     if state is not None:
         return state.on
     return holds(moved(one, rule.damp.enter), signals)
+
+
+def damped_key(one: Threshold, rule: Rule, model: str) -> DampedKey:
+    return DampedKey(rule.name, model, one, rule.damp, rule.backends, rule.on_stale, rule.learned)
 
 
 def moved(threshold: Threshold, factor: float) -> Threshold:

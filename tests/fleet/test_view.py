@@ -10,6 +10,7 @@ from gateway.fleet.view import Hooks, View, mean_work
 from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.signals import damped_key
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
 from tests.worlds import policy, rule, state, upstream
@@ -119,7 +120,7 @@ async def test_each_look_moves_the_damped_thresholds_and_tells_those_above(valke
         heard.append(now)
 
     view, _ = view_of(valkey, made, Hooks(exchange, lambda _: {"gpu": 1.5}, step))
-    key = ("chat", "m", "queue_depth")
+    key = damped_key(deep.when[0], made.rules[0], "m")
     assert not view.current.damped[key].on
     await readings.write(valkey, "w1", Scrape(waiting=9))
     await view.refresh()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Damp, Damped, Policy, Snapshot, Spill, Threshold
+from gateway.model import Damp, Damped, DampedKey, Policy, Snapshot, Spill, Threshold
 from gateway.routing.board import Board
 from gateway.routing.damping import OFF, damped, step
-from gateway.routing.signals import spill_word
+from gateway.routing.signals import damped_key, spill_word
 from tests.worlds import policy, reading, rule, state
 
 ABOVE, BELOW = Threshold("queue_depth", True, False, 10.0), Threshold("kv_util", False, True, 0.5)
@@ -88,7 +90,7 @@ def test_within_the_band_nothing_switches(damp: Damp, values: list[float]) -> No
 
 def looks(made: Policy, waiting: Sequence[int], every: float = LOOK_SECONDS) -> list[str | None]:
     """The word of each look, as a view takes them one after another."""
-    words, before = [], dict[tuple[str, str, str], Damped]()
+    words, before = [], dict[DampedKey, Damped]()
     for number, depth in enumerate(waiting):
         at = 100.0 + number * every
         states = {name: state(one, reading=reading(at, waiting=depth)) for name, one in made.upstreams.items()}
@@ -117,5 +119,25 @@ def test_square_waves_of_the_queue_do_not_make_a_rule_flap() -> None:
 def test_states_are_kept_for_readings_alone_and_for_what_the_policy_says() -> None:
     when = (ABOVE, Threshold("price_usd", False, False, 0.001))
     made = policy(rules=(rule("a", spill=Spill(("api",), when=when)), rule("b")))
-    states = step(made, Snapshot(100.0, {}), {("gone", "m", "queue_depth"): Damped(True, 0.0)})
-    assert states == {("a", "m", "queue_depth"): Damped(False, -inf)}
+    states = step(made, Snapshot(100.0, {}), {damped_key(ABOVE, rule("gone"), "m"): Damped(True, 0.0)})
+    assert states == {damped_key(ABOVE, made.rules[0], "m"): Damped(False, -inf)}
+
+
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        ({}, True),
+        ({"max_wait": 5.0}, True),
+        ({"spill": Spill(("api",), when=(Threshold("queue_depth", True, False, 1000.0),))}, False),
+        ({"spill": Spill(("api",), when=(Threshold("queue_depth", False, False, 10.0),))}, False),
+        ({"damp": Damp(3.0, 0.5, 1.0)}, False),
+        ({"backends": ("gpu2",)}, False),
+        ({"on_stale": "hold"}, False),
+    ],
+)
+def test_a_candidate_is_not_decided_by_the_state_of_another_threshold(other: dict[str, Any], shared: bool) -> None:
+    """20 deep under the policy in force; the candidate says something else under the same names."""
+    mine = rule(spill=Spill(("api",), when=(ABOVE,)), damp=DAMP)
+    before = step(policy(rules=(mine,)), Snapshot(100.0, {}), {})
+    tried = damped_key((there := replace(mine, **other)).spill.when[0], there, "m")
+    assert (tried in before) is shared

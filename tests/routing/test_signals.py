@@ -13,7 +13,7 @@ from gateway.routing.board import HOLD_SECONDS, Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import wait_at
 from gateway.routing.order import order, spill_reason
-from gateway.routing.signals import predicted_wait, spill_word
+from gateway.routing.signals import damped_key, predicted_wait, spill_word
 from tests.worlds import LIMIT, policy, reading, request, rule, state, upstream
 
 DEEP = Threshold("queue_depth", True, False, 8.0)
@@ -79,7 +79,7 @@ def test_a_state_is_followed_and_without_one_enter_holds_alone() -> None:
     made = spilling(DEEP)
     deep, shallow = seen(made, reading=reading(waiting=9)), seen(made, reading=reading(waiting=0))
     assert (word(made, deep), word(made, shallow)) == ("queue_depth > 8", None)
-    key = ("chat", "m", "queue_depth")
+    key = damped_key(DEEP, made.rules[0], "m")
     assert word(made, Snapshot(100.0, deep.states, damped={key: Damped(False, 99.0)})) is None
     assert word(made, Snapshot(100.0, shallow.states, damped={key: Damped(True, 99.0)})) == "queue_depth > 8"
 
