@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,14 +50,35 @@ class Budgets:
         """The right to leave, with `usd` set aside; or which bound has no room for it.
 
         Raises StoreFault: without the store nothing new leaves, which is not the same as the bounds being reached.
+        Whoever leaves before the answer is there, or finds it late, has reserved nothing: what the script booked all
+        the same is given back as its answer comes. Only a connection that breaks in between leaves it booked.
         """
         money, share = bounds.budget_usd_per_hour, bounds.max_share
         amount = 0 if money is None else _micro(usd)
         cap = _UNBOUND if money is None else math.floor(round(money * _MICRO, _DIGITS))
         leaving = 0 if share is None else 1
         asked: list[Value] = [amount, cap, leaving, _UNBOUND if share is None else share]
-        word, minute, *_ = await self._book(rule, asked)
-        return _BOUNDS[word] if word else Reservation(rule, amount, int(minute), counted=share is not None)
+
+        def held(answer: Any) -> Reservation | Bound:
+            word, minute, *_ = answer
+            return _BOUNDS[word] if word else Reservation(rule, amount, int(minute), counted=share is not None)
+
+        def unwanted(answer: Any) -> None:
+            if isinstance(it := held(answer), Reservation):
+                self.give_back_later(it)
+
+        booking = asyncio.create_task(self._book(rule, asked, late=unwanted))
+        try:
+            return held(await asyncio.shield(booking))
+        except asyncio.CancelledError:
+            self._later(self._unwanted(booking, unwanted))
+            raise
+
+    @staticmethod
+    async def _unwanted(booking: asyncio.Task[Any], unwanted: Callable[[Any], None]) -> None:
+        """Who asked has left: the script may have run all the same."""
+        with suppress(StoreFault):
+            unwanted(await booking)
 
     async def spent(self, rule: str) -> float:
         """USD spent or reserved in the last hour. Raises StoreFault."""
@@ -74,9 +95,12 @@ class Budgets:
 
     def _correct_later(self, held: Reservation, micro: int, leaving: int) -> None:
         if micro or leaving:
-            task = asyncio.create_task(self._correct(held, micro, leaving))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._later(self._correct(held, micro, leaving))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _correct(self, held: Reservation, micro: int, leaving: int) -> None:
         """If the store is away the reservation simply stays booked: too much is set aside, never too little."""
@@ -96,15 +120,18 @@ class Budgets:
         if shown:
             self.shares[rule] = left / came if came else 0.0
 
-    async def _book(self, rule: str, asked: list[Value], minute: int = 0) -> Any:
+    async def _book(
+        self, rule: str, asked: list[Value], minute: int = 0, late: Callable[[Any], None] | None = None
+    ) -> Any:
         """What the script returns. What arrived is told at most once: where no answer comes it may count for nothing,
         and less may leave."""
         args = [*asked, self._arrived.pop(rule, 0), minute, self.seconds()]
-        return await self.store.eval(_SPEND, [f"gw:budget:{{{rule}}}", f"gw:share:{{{rule}}}"], args)
+        return await self.store.eval(_SPEND, [f"gw:budget:{{{rule}}}", f"gw:share:{{{rule}}}"], args, late)
 
     async def aclose(self) -> None:
-        """Waits for the corrections under way."""
-        await asyncio.gather(*self._tasks)
+        """Waits for the corrections under way, and for those that they lead to."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
 
 
 def _micro(usd: float) -> int:

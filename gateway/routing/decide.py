@@ -131,8 +131,8 @@ def nobody(
         if (back := busy_until(plan, tried, board)) is not None:
             wait = max(1, ceil(back - board.snapshot.at))
             return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
-        tried = "every upstream that may serve it is down"
-        return NoCapacity(f"rule `{rule.name}`: {tried}", retry_after=RETRY_AFTER_DOWN_SECONDS)
+        down = f"rule `{rule.name}`: every upstream that may serve it is down"
+        return NoCapacity(down, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
     if "capability" in drops and "fields" not in drops:

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from gateway.errors import StartupFault, StoreFault
 from gateway.store.scripts import Script
-from gateway.store.wire import ReplyFault, Wire
+from gateway.store.wire import Call, ReplyFault, Wire
 
 Value = str | bytes | int | float
 Target = Connection | UnixDomainSocketConnection
@@ -46,7 +46,7 @@ class Store:
         """The address without credentials, for messages."""
         self._timeout = timeout
         self._wire: Wire | None = None
-        self._batch: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._batch: list[Call] = []
         self._recovery: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[bool, str], None]] = []
         self._sent: set[str] = set()
@@ -82,8 +82,9 @@ class Store:
                 "set `maxmemory-policy noeviction` in its configuration"
             )
 
-    def call(self, *command: Value) -> asyncio.Future[Any]:
-        """Send one command with this turn's pipeline. Answers are as in RESP2: bytes, int, list or None."""
+    def call(self, *command: Value, late: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        """Send one command with this turn's pipeline. Answers are as in RESP2: bytes, int, list or None. `late` hears
+        of one that comes after the call failed or was cancelled; it must not raise."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if self._wire is None:
@@ -91,24 +92,32 @@ class Store:
             return future
         if not self._batch:
             loop.call_soon(self._flush)
-        self._batch.append((_pack(command), future))
+        self._batch.append(Call(_pack(command), future, late))
         return future
 
-    async def eval(self, script: Script, keys: Sequence[str], args: Sequence[Value]) -> Any:
+    async def eval(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Value],
+        late: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Run a script: by its text where this connection has not sent it yet, then by its SHA-1; by its text again
-        where the store has forgotten it."""
+        where the store has forgotten it. `late` as in `call`."""
         try:
-            return await self._run(script, (len(keys), *keys, *args))
+            return await self._run(script, (len(keys), *keys, *args), late)
         except ReplyFault as fault:
             if fault.code != "NOSCRIPT":
                 raise
-        return await self.call("EVAL", script.text, len(keys), *keys, *args)
+        return await self.call("EVAL", script.text, len(keys), *keys, *args, late=late)
 
-    def _run(self, script: Script, rest: tuple[Value, ...]) -> asyncio.Future[Any]:
+    def _run(
+        self, script: Script, rest: tuple[Value, ...], late: Callable[[Any], None] | None = None
+    ) -> asyncio.Future[Any]:
         if script.sha1 in self._sent:
-            return self.call("EVALSHA", script.sha1, *rest)
+            return self.call("EVALSHA", script.sha1, *rest, late=late)
         self._sent.add(script.sha1)
-        return self.call("EVAL", script.text, *rest)
+        return self.call("EVAL", script.text, *rest, late=late)
 
     def post(
         self, script: Script, keys: Sequence[str], args: Sequence[Value], failed: Callable[[], None]
@@ -143,12 +152,12 @@ class Store:
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
-        live = [call for call in batch if not call[1].done()]
+        live = [call for call in batch if not call.answer.done()]
         if self._wire is not None:
             self._wire.send(live, self._timeout)
             return
-        for _, future in live:
-            future.set_exception(StoreFault(f"the store at {self.where} is degraded"))
+        for call in live:
+            call.answer.set_exception(StoreFault(f"the store at {self.where} is degraded"))
 
     async def _open(self) -> Wire:
         """A connection that has proved itself by a write. Raises StoreFault, OSError or TimeoutError."""
@@ -157,7 +166,7 @@ class Store:
             try:
                 for command in (*_greeting(self._target), ("SET", PROBE_KEY, "", "PX", PROBE_MS)):
                     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                    wire.send([(_pack(command), answer)], self._timeout)
+                    wire.send([Call(_pack(command), answer)], self._timeout)
                     await answer
             except BaseException:
                 wire.close("the store failed the probe")

@@ -1,7 +1,8 @@
 """One connection to the store: calls go out in batches, answers are matched to calls strictly in order.
 
-A call that is late or cancelled keeps its place in the queue, so its answer is read and dropped when it comes and can
-never be taken for the answer to another call. Parsing and packing are hiredis's; there is no push data in RESP2.
+A call that is late or cancelled keeps its place in the queue, so its answer is read when it comes, given to the call's
+`late` or dropped, and can never be taken for the answer to another call. Parsing and packing are hiredis's; there is no
+push data in RESP2.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hiredis
 
@@ -20,6 +21,15 @@ UNUSABLE = frozenset({"LOADING", "READONLY", "MASTERDOWN", "MISCONF", "OOM"})
 """Error codes that mean that this store takes no writes now; any other error concerns its call alone."""
 BUSY_LOOP = 0.010
 """Seconds. A timer later than this means that our own event loop was busy: the answer may already lie in the socket."""
+
+
+class Call(NamedTuple):
+    """A packed command and its answer. `late` is called with an answer that comes when nobody waits for it any more;
+    it must not raise."""
+
+    packed: bytes
+    answer: asyncio.Future[Any]
+    late: Callable[[Any], None] | None = None
 
 
 class ReplyFault(StoreFault):
@@ -39,7 +49,7 @@ class Wire(asyncio.Protocol):
         self._lost: Callable[[Wire, str], None] | None = lost
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[Call, float]] = deque()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reason = "the store closed the connection"
@@ -52,16 +62,16 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, batch: Sequence[tuple[bytes, asyncio.Future[Any]]], timeout: float) -> None:
+    def send(self, batch: Sequence[Call], timeout: float) -> None:
         """Write packed commands; each future gets its answer, its error, or StoreFault after `timeout` seconds."""
         if self._transport is None or self.over:
-            for _, future in batch:
-                _fail(future, self._reason)
+            for call in batch:
+                _fail(call.answer, self._reason)
             return
         deadline = self._loop.time() + timeout
-        for _, future in batch:
-            self._waiting.append((future, deadline))
-        self._transport.write(b"".join([packed for packed, _ in batch]))
+        for call in batch:
+            self._waiting.append((call, deadline))
+        self._transport.write(b"".join([call.packed for call in batch]))
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire, deadline)
 
@@ -74,8 +84,10 @@ class Wire(asyncio.Protocol):
             self.close("the store's answer is not RESP2")
 
     def _answer(self, reply: Any) -> None:
-        future, _ = self._waiting.popleft()
+        (_, future, late), _ = self._waiting.popleft()
         if future.done():
+            if late is not None and not isinstance(reply, hiredis.ReplyError):
+                late(reply)
             return
         self.late = 0
         if isinstance(reply, hiredis.ReplyError):
@@ -93,7 +105,7 @@ class Wire(asyncio.Protocol):
             self._timer = self._loop.call_later(BUSY_LOOP, lambda: self._expire(due, graced=True))
             return
         self._timer = None
-        for future, deadline in self._waiting:
+        for (_, future, _), deadline in self._waiting:
             if deadline > now:
                 self._timer = self._loop.call_at(deadline, self._expire, deadline)
                 break
@@ -115,7 +127,7 @@ class Wire(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            _fail(self._waiting.popleft()[0], self._reason)
+            _fail(self._waiting.popleft()[0].answer, self._reason)
         lost, self._lost = self._lost, None
         if lost is not None:
             lost(self, self._reason)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from gateway.errors import StoreFault
 from gateway.model import Reservation, Spill
 from gateway.money.budgets import Budgets
-from gateway.store.connection import Store
+from gateway.store.connection import TIMEOUT, Store
+from gateway.store.embedded import Embedded
+from tests.fleet.gates import Gate
 from tests.worlds import policy, rule
 
 HALF = Spill(("api",), max_share=0.5)
@@ -231,3 +234,49 @@ async def test_replicas_together_pass_neither_share_nor_budget(
     world = Rule(valkey, Spill(("api",), usd, max_share=share))
     for step in steps:
         await world.take(*step)
+
+
+async def booked(store: Store) -> tuple[list[int], list[int]]:
+    """Micro-dollars of the budget and requests of the share, as the store has them."""
+    money, share = await store.call("HVALS", "gw:budget:{r}"), await store.call("HGETALL", "gw:share:{r}")
+    left = [int(value) for key, value in zip(share[::2], share[1::2], strict=True) if key.startswith(b"l")]
+    return [int(value) for value in money], left
+
+
+@pytest.mark.parametrize("bounds", [money(1.0), HALF, Spill(("api",), 1.0, max_share=0.5)])
+async def test_who_leaves_while_it_reserves_has_reserved_nothing(store: Store, bounds: Spill) -> None:
+    """Cancelled after each number of turns of the loop until one is through; every interleaving is met on the way."""
+    budgets, met = Budgets(store), Counter[bool]()
+    for turns in range(200):
+        task = asyncio.create_task(budgets.reserve("r", 0.1, bounds))
+        for _ in range(turns // 10):
+            await asyncio.sleep(0)
+        task.cancel()
+        held = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(held[0], Reservation):
+            budgets.give_back_later(held[0])
+        await budgets.aclose()
+        met[task.cancelled()] += 1
+        micro, left = await booked(store)
+        assert (sum(micro), sum(left)) == (0, 0), f"after {turns // 10} turns"
+    assert met[True]
+
+
+async def test_a_reservation_whose_answer_comes_late_is_given_back(own_server: Embedded, tmp_path: Path) -> None:
+    async with Gate(tmp_path / "gate", Path(own_server.url.removeprefix("unix://"))) as gate:
+        store, look = Store(gate.url), Store(own_server.url)
+        await store.check()
+        await look.check()
+        budgets, bounds = Budgets(store), Spill(("api",), 1.0, max_share=0.5)
+        gate.delay = 2 * TIMEOUT
+        with pytest.raises(StoreFault):
+            await budgets.reserve("r", 0.1, bounds)
+        gate.delay = 0.0
+        seen = list[tuple[list[int], list[int]]]()
+        async with asyncio.timeout(5):
+            while not seen or seen[-1] != ([0], [0]):
+                seen.append(await booked(look))
+        assert ([100_000], [1]) in seen, "the script had run"
+        await budgets.aclose()
+        await store.aclose()
+        await look.aclose()

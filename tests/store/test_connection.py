@@ -24,7 +24,7 @@ from gateway.errors import StartupFault, StoreFault
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.store.scripts import Script, load
-from gateway.store.wire import LATE_LIMIT, ReplyFault, Wire
+from gateway.store.wire import LATE_LIMIT, Call, ReplyFault, Wire
 from tests.polling import until
 
 REDIS = shutil.which("redis-server")
@@ -241,7 +241,7 @@ def test_a_busy_loop_of_our_own_is_not_the_stores_lateness(run: Callable[..., No
         _, wire = await loop.create_unix_connection(lambda: Wire(lambda *_: None), sock=near)
         try:
             answer = loop.create_future()
-            wire.send([(b"PING\r\n", answer)], TIMEOUT)
+            wire.send([Call(b"PING\r\n", answer)], TIMEOUT)
             threading.Timer(TIMEOUT / 2, far.send, [b"+PONG\r\n"]).start()  # in time, but we are busy
             theirs.send(b"now")
             assert await answer == b"PONG"
