@@ -66,6 +66,8 @@ class Visit:
     """What kept it from leaving although there was room to buy."""
     crowded: bool = False
     """There was no place in line for it, or the place went to a higher class."""
+    stays: bool = False
+    """It cannot leave, for whatever reason: it waits at home as long as its rule says then, with its whole share."""
 
 
 class Admission:
@@ -96,7 +98,7 @@ class Admission:
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
         visit = Visit() if visit is None else visit
-        visit.kept, visit.crowded = None, False
+        visit.kept, visit.crowded, visit.stays = None, False, False
         again = again or (lambda: decision)
         for groups in order(decision):
             if groups is decision.overflow:
@@ -105,8 +107,9 @@ class Admission:
                 lease = await self._primary(request, decision, visit, again)
             if lease is not None:
                 return lease if groups is decision.overflow else _told(lease, visit)
-        if visit.kept is not None and decision.primary and not visit.crowded:
-            lease = await self._line_up(request, decision.kept_wait - visit.waited, decision, visit, again)
+        visit.stays = True
+        if not visit.crowded and (decision.cheap or decision.kept_wait > visit.waited):
+            lease = await self._primary(request, decision, visit, again)
             if lease is not None:
                 return _told(lease, visit)
         raise self._shed(request, decision, visit)
@@ -136,7 +139,8 @@ class Admission:
         rank, line = _RANK[request.priority], self.line(decision.primary[0].backend)
         if not line.behind(rank) and (lease := await self._first(decision.primary, visit)):
             return lease
-        return await self._line_up(request, decision.max_wait, decision, visit, again)
+        wait = decision.kept_wait - visit.waited if visit.stays else decision.max_wait
+        return await self._line_up(request, wait, decision, visit, again)
 
     async def _line_up(
         self, request: GenRequest, wait: float, decision: Decision, visit: Visit, again: Callable[[], Decision]
@@ -216,7 +220,7 @@ class Admission:
         return replace(lease, reservation=held)
 
     async def _first(self, groups: Sequence[Group], visit: Visit) -> Lease | None:
-        for group in groups:
+        for group in [one.whole() for one in groups] if visit.stays else groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
             snapshot = self._snapshot()

@@ -371,3 +371,81 @@ async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store, monke
         await desk.admit(priority="interactive")
     desk.admission.release(held[0])
     assert (await low).group.outcome == "local"
+
+
+def without_a_way_out(why: str) -> tuple[Board, dict[str, Any], int]:
+    """A board and a request that cannot leave, and how many requests fill the rest."""
+    made = two_seats(kept_wait=30.0, fallback=("api",))
+    states: dict[str, dict[str, Any]] = {
+        "rate limited": {"a1": {"out": "rate_limited", "back": 1e9}},
+        "down": {"a1": {"out": "down"}},
+    }
+    asked = {"too dear": {"max_cost": 0.0}, "residency": {"residency": LOCAL}}
+    if why == "full":
+        made = replace(made, backends={**made.backends, "api": (tiny := upstream("a1", "api", seats=1, limit=1),)})
+        made = replace(made, upstreams={**made.upstreams, "a1": tiny})
+    return board(made, **states.get(why, {})), asked.get(why, {}), 3 if why == "full" else 2
+
+
+@pytest.mark.parametrize("why", ["rate limited", "down", "too dear", "residency", "full"])
+async def test_whatever_keeps_it_from_leaving_it_waits_at_home(valkey: Store, why: str) -> None:
+    seen, asked, fill = without_a_way_out(why)
+    desk = desk_on(valkey, seen.policy)
+    held = [await desk.admission.admit(request(), decide(request(), seen, Random(1))) for _ in range(fill)]
+    one = request(**asked)
+    kept = asyncio.create_task(desk.admission.admit(one, decide(one, seen, Random(1))))
+    await queued(desk, 1)
+    desk.admission.release(held[0])
+    assert (await kept).group.outcome == "local"
+    hasty = request(**asked, max_wait=0.0)
+    with pytest.raises(FleetSaturated):
+        async with asyncio.timeout(5):
+            await desk.admission.admit(hasty, decide(hasty, seen, Random(1)))
+
+
+async def test_what_waited_before_is_part_of_the_wait(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0), kept_wait=30.0))
+    for _ in range(2):
+        await desk.admit()
+    with pytest.raises(FleetSaturated, match="max_share"):
+        async with asyncio.timeout(5):
+            await desk.admission.admit(request(), desk.decided(), Visit(waited=31.0))
+
+
+async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it could: the one of the higher class that took its place has left meanwhile."""
+    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0), max_wait=30.0, kept_wait=60.0))
+    for _ in range(2):
+        await desk.admit()
+    low = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    high = asyncio.create_task(desk.admit(priority="interactive"))
+    async with asyncio.timeout(5):
+        while desk.admission.line("gpu").head is None or desk.admission.line("gpu").head.rank:  # type: ignore[union-attr] # noqa: ASYNC110
+            await asyncio.sleep(0)
+    high.cancel()
+    with pytest.raises(FleetSaturated):
+        async with asyncio.timeout(5):
+            await low
+
+
+@pytest.mark.parametrize("kept_wait", [0.0, 30.0])
+@pytest.mark.parametrize("why", ["share", "down", "full"])
+async def test_what_is_cheap_to_buy_and_cannot_leave_has_the_room_of_its_class(
+    valkey: Store, why: str, kept_wait: float
+) -> None:
+    """Cheap requests fill 0.72 of the worker; the fourth is above that and below 0.9."""
+    spill = Spill(("api",), max_share=0.0) if why == "share" else Spill(("api",))
+    api = upstream("a1", "api", seats=1, limit=1)
+    made = policy((upstream("w1", "gpu"), api), (rule(spill=spill, kept_wait=kept_wait),))
+    work = decide(request(), board(made), Random(1)).primary[0].candidates[0].work
+    made = policy((upstream("w1", "gpu", limit=int(4.5 * work)), api), made.rules)
+    seen = replace(board(made, **({"a1": {"out": "down"}} if why == "down" else {})), worths={"chat": 1e9})
+    desk = desk_on(valkey, made)
+    if why == "full":
+        dear = decide(request(), board(made), Random(1))
+        await desk.admission.admit(request(), replace(dear, primary=()))
+    ends = [(await desk.admission.admit(request(), decide(request(), seen, Random(1)))).group for _ in range(4)]
+    assert [group.outcome for group in ends] == ["local"] * 4
+    assert decide(request(), seen, Random(1)).cheap is (why != "down")

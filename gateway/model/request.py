@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.model.policy import Tenant
@@ -102,6 +102,12 @@ class Group:
     rule's filters leave out the whole backend at this moment: it counts as full."""
     load_weight: float = LOAD_WEIGHT
     """Weight of the live free share of a worker beside the static score; the rule's scorer `load`."""
+    last: Sequence[Candidate] | None = None
+    """The same candidates for a request that is cheap to buy and turns out not to be able to leave: up to the whole
+    share of its class. None: that is what `candidates` are."""
+
+    def whole(self) -> Group:
+        return self if self.last is None else replace(self, candidates=self.last, last=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ class Decision:
     """Why it leaves before its home is full: the threshold of `spill.when` that holds now, in the user's words, or
     STALE where no worker has a fresh reading and the rule spills then. None: it does not."""
     kept_wait: float = 0.0
-    """How long it may wait in all where the bounds of `spill` keep it at home."""
+    """How long it may wait in all where it cannot leave: a bound of `spill` keeps it, or nobody takes it."""
     worth: float | None = None
     """USD that a GPU-second of such a request would cost to buy; None where it could not leave."""
     cheap: bool = False

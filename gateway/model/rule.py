@@ -158,5 +158,5 @@ class Rule:
     max_cost: float | None = None
     """USD; a request that may cost more is not sent to a bought API."""
     kept_wait: float | None = None
-    """How long a request waits for room at home that may not leave: past the bounds of `spill`, or by its class.
-    None: `max_wait`."""
+    """How long a request waits for room at home that cannot leave: past the bounds of `spill`, by its class, or because
+    nobody takes it. None: `max_wait`."""

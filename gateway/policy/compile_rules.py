@@ -29,8 +29,8 @@ from gateway.routing.residency import parse_demand
 from gateway.routing.scorers import weights
 
 WAIT_WHERE_NOTHING_SPILLS = 20.0
-"""Default `max_wait` in seconds, also of a request that its class or the bounds of `spill` keep at home; 0 where it
-may spill: waiting before that buys little."""
+"""Default `max_wait` in seconds, also of a request that cannot leave, whatever keeps it; 0 before it spills: waiting
+there buys little."""
 _MS = 1_000
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

@@ -38,7 +38,7 @@ def ending(decision: Decision, world: World) -> Result:
     home = [(one, world.state(one.upstream.name)) for group in decision.primary for one in group.candidates]
     full = why_full(home, waited=False)
     kept: Bound | None = None
-    for groups in order(decision):
+    for groups in (*order(decision), tuple(group.whole() for group in decision.primary)):
         for group in groups:
             index = pick(group.candidates, *loads(group, world), group.load_weight)
             if index is None:
@@ -71,7 +71,7 @@ def bound_of(decision: Decision, one: Candidate, world: World) -> Bound | None:
 
 def shed(decision: Decision, kept: Bound | None) -> Result:
     """The words are those of `Admission`."""
-    wait = decision.max_wait if kept is None else decision.kept_wait
+    wait = decision.kept_wait if decision.primary else 0.0
     full = "every upstream is full" + (f" after waiting {wait:g} s" if wait else "")
     if kept is None:
         return refusal(FleetSaturated(full), decision.rule.name)

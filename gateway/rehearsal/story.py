@@ -22,6 +22,7 @@ from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.pickers import MAX_SAMPLED
 from gateway.routing.plan import plan_of
+from gateway.routing.worth import LEFT_TO_CHEAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,10 @@ def _of_class(scene: Scene) -> Iterator[str]:
     if scene.world.snapshot.degraded:
         yield "the store is away: the fleet is as this replica last saw it"
     priority = scene.asked.priority
-    share, cheap = scene.plan.share, ", for they are cheap to buy" if scene.plan.cheap else ""
+    cheap = scene.decision is not None and scene.decision.cheap
+    share, why = (scene.plan.share * LEFT_TO_CHEAP, ", for they are cheap to buy") if cheap else (scene.plan.share, "")
     if share < 1:
-        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit{cheap}"
+        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit{why}"
 
 
 def _of_decision(scene: Scene) -> Iterator[str]:
@@ -163,7 +165,7 @@ def _of_decision(scene: Scene) -> Iterator[str]:
     if decision.max_wait:
         yield f"waits up to {decision.max_wait:g} s for room at home"
     if decision.kept_wait > decision.max_wait:
-        yield f"waits up to {decision.kept_wait:g} s where a bound of `spill` keeps it at home"
+        yield f"waits up to {decision.kept_wait:g} s where it cannot leave"
     if decision.rule.picker != "best":
         yield f"picker {decision.rule.picker}: who of them is taken is chance, and another request may differ"
     for group in (*decision.primary, *decision.overflow):

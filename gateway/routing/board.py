@@ -90,7 +90,7 @@ class Plan:
     priced: tuple[Threshold, ...]
     order: SpillOrder
     share: float
-    """What of a worker's limit it may fill."""
+    """What of a worker's limit its class may fill."""
     worth: float | None
     cheap: bool
     """Both as in Decision."""

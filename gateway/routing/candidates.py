@@ -40,6 +40,13 @@ class Candidates(Sequence[Candidate]):
         self._share, self.scene, self._static, self._lifts = share, scene, static, lifts
         self._made: tuple[Candidate, ...] | None = None
 
+    def within(self, share: float) -> Candidates:
+        """The same ones, of whose limits the request may fill so much."""
+        scene = None if self.scene is None else self.scene._replace(share=share)
+        return Candidates(
+            self._request, self._served, self.states, self._learned, share, scene, self._static, self._lifts
+        )
+
     def _all(self) -> tuple[Candidate, ...]:
         if self._made is None:
             made = make_candidates(

@@ -46,6 +46,9 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     away = [draw.left(pool) for pool in pools]
     if plan.order != "listed" and outcome == "spilled":
         away = in_order(away, plan, request, board)
+    if plan.cheap and not any(pool.states for pool in away):
+        draw = draw._replace(stays=True)
+        home = [draw.left(pool) for pool in plan.home]
     tried = (*home, *away)
     drops = tally(tried)
     primary = at_home(draw, home)
@@ -63,7 +66,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         spill_now = price_word(plan, away, request, board)
     if request.max_wait is not None:
         wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
-    told = (wait, spill_now, kept, plan.worth, plan.cheap)
+    told = (wait, spill_now, kept, plan.worth, draw.cheap)
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
 
 

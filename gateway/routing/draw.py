@@ -17,16 +17,24 @@ from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, sample
 from gateway.routing.scene import Scene
 from gateway.routing.terms import cheapest
 from gateway.routing.thresholds import forecast_break
+from gateway.routing.worth import LEFT_TO_CHEAP
 
 
 class Draw(NamedTuple):
-    """One request that is being decided; `excluded` names upstreams that already failed it."""
+    """One request that is being decided; `excluded` names upstreams that already failed it. `stays`: there is nobody to
+    whom it could leave."""
 
     request: GenRequest
     board: Board
     plan: Plan
     rng: Random
     excluded: frozenset[str]
+    stays: bool = False
+
+    @property
+    def cheap(self) -> bool:
+        """Whether it leaves the last of the room to what is dearer to buy: what cannot leave does not."""
+        return self.plan.cheap and not self.stays
 
     def left(self, pool: Pool) -> Pool:
         """What is left of `pool` for this very request: without those that failed it before or that its filters leave
@@ -63,11 +71,12 @@ class Draw(NamedTuple):
             states = drawn(pool, self.rng, scene)
             lifted = lifts(terms.picker, len(states), scoring.total, self.rng)
             candidates = Candidates(self.request, pool.served, states, learned, share, scene, scoring.static, lifted)
-        return Group(pool.backend, outcome, reason, candidates, scoring.load)
+        last = candidates.within(class_share(pool.kind, self.plan.share)) if self.cheap else None
+        return Group(pool.backend, outcome, reason, candidates, scoring.load, last)
 
     def share(self, pool: Pool) -> float:
         """What of its upstreams' limits the request may fill."""
-        return class_share(pool.kind, self.plan.share)
+        return class_share(pool.kind, self.plan.share * LEFT_TO_CHEAP if self.cheap else self.plan.share)
 
     def scene(self, pool: Pool) -> Scene:
         """What scorers look at, with those that the session and the prompt's beginning belong to, where they ask."""

@@ -10,7 +10,7 @@ from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
 from gateway.routing.signals import EXACT, spill_word
 from gateway.routing.terms import terms_of
-from gateway.routing.worth import LEFT_TO_CHEAP, is_cheap, worth_of
+from gateway.routing.worth import is_cheap, worth_of
 
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
@@ -51,7 +51,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
         spill_now=spill_word(rule, model.name, board) if may.spill else None,
         priced=tuple(one for one in spill.when if one.signal in EXACT) if spill else (),
         order=spill.order if spill else "listed",
-        share=may.share * LEFT_TO_CHEAP if cheap else may.share,
+        share=may.share,
         worth=worth,
         cheap=cheap,
         waits=waits_of(rule, may),

@@ -150,7 +150,7 @@ def test_a_failing_case_shows_its_diff_and_the_head_of_its_story(copy: Path) -> 
         "    rule: chat\n"
         "      not flagged: residency is none, not any\n"
         "    load is the share of what standard requests may fill: 0.9 of the limit\n"
-        "    waits up to 20 s where a bound of `spill` keeps it at home\n"
+        "    waits up to 20 s where it cannot leave\n"
         "    budget: $0 of $40 spent in the last hour\n"
         "2 passed, 1 failed\n"
     )

@@ -194,3 +194,9 @@ def test_upstreams_that_the_policy_no_longer_has_are_forgotten() -> None:
     assert headroom.left("a", 0.0) == 0.5
     told(headroom, TOKENS)
     assert headroom.left("a", 0.0) == 1.0, "numbers go on from those under way"
+
+
+def test_an_account_smaller_than_a_usual_request_takes_one_when_it_is_whole() -> None:
+    headroom = Headroom()
+    told(headroom, Allowance("tokens", 500, 500, 60, True))
+    assert (headroom.back("a", 0.0), headroom.room("a", 0.0)) == (0.0, 1)

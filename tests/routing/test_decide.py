@@ -27,11 +27,12 @@ from gateway.model import (
     Match,
     Policy,
     PriorityClass,
+    Slo,
     Spill,
     Tenant,
     Threshold,
 )
-from gateway.routing.board import Board
+from gateway.routing.board import FRESH_SECONDS, Board
 from gateway.routing.decide import RETRY_AFTER_DOWN_SECONDS, decide
 from gateway.routing.residency import allows, strictest
 from tests.worlds import board, demands, fleets, policy, reading, request, rule, upstream
@@ -334,3 +335,20 @@ def test_an_api_without_rate_is_busy_and_not_down(out: str, code: int) -> None:
     with pytest.raises(GatewayError) as caught:
         decided(made, {"a1": {"out": out, "back": 112.5}})
     assert (caught.value.status, caught.value.retry_after) == (code, 13 if code == 429 else 5)
+
+
+def test_a_first_token_is_scored_by_the_slo_of_the_rule() -> None:
+    """The same worker: half the score is at the rule's own time."""
+    scores = []
+    for ttft in (0.01, 10.0):
+        made = policy(rules=(rule(scorers=(("ttft", 1.0),), slo=Slo(ttft=ttft)),))
+        scores.append(decided(made).primary[0].candidates[0].score)
+    assert scores[0] < 0.5 < scores[1]
+
+
+@pytest.mark.parametrize(("age", "waits"), [(1.0, True), (FRESH_SECONDS + 1.0, False)])
+def test_an_old_queue_says_nothing_to_a_forecast(age: float, waits: bool) -> None:
+    deep = {"leased": 100_000, "inflight": 2, "reading": reading(100.0 - age, waiting=500)}
+    made = policy(rules=(rule(filters=(Threshold("wait_ms", False, False, 1000.0),)),))
+    decision = decided(made, {"w1": deep, "w2": deep})
+    assert decision.drops.get("wait_ms", 0) == (2 if waits else 0)

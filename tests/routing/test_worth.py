@@ -62,6 +62,15 @@ def test_what_may_not_leave_has_all_of_its_room() -> None:
     assert not decided("cheap", None).cheap, "before anything is known of the others"
 
 
+@pytest.mark.parametrize("asked", [{"max_cost": 0.0}, {"max_cost": 1.0}])
+def test_nor_does_what_costs_more_than_its_caller_allows(asked: dict[str, float]) -> None:
+    cheap, stays = decided("cheap", 1.0, **asked), asked["max_cost"] == 0.0
+    full = LIMIT * CLASSES["standard"].share
+    assert cheap.cheap is not stays
+    assert {one.limit for one in cheap.primary[0].candidates} == {int(full if stays else full * LEFT_TO_CHEAP)}
+    assert {one.limit for one in cheap.primary[0].whole().candidates} == {int(full)}
+
+
 def test_one_price_leaves_nothing_to_choose() -> None:
     mean: float | None = None
     for _ in range(100):
