@@ -99,16 +99,18 @@ class Site:
             yield answer, (line.removeprefix("data: ") for line in answer.iter_lines() if line)
 
     @contextlib.contextmanager
-    def occupied(self, model: str, streams: int = 1) -> Iterator[None]:
-        """The lane's seats are taken by long streams for as long as the block lasts."""
+    def occupied(self, model: str, streams: int = 1) -> Iterator[list[str]]:
+        """The lane's seats are taken by long streams for as long as the block lasts; gives their request ids. That they
+        are left when the block ends the gateway learns a moment later: when their receipts are there."""
         with contextlib.ExitStack() as stack:
-            opened = []  # a generator of lines that is collected closes its connection
+            opened, ids = [], []  # a generator of lines that is collected closes its connection
             for _ in range(streams):
                 answer, lines = stack.enter_context(self.stream(model, max_tokens=4000, ignore_eos=True))
                 next(lines)
                 opened.append(lines)
+                ids.append(answer.headers["x-request-id"])
                 assert answer.headers["x-gateway-outcome"] == "local", dict(answer.headers)
-            yield
+            yield ids
 
     def sdk(self, key: str = KEY, **options: Any) -> openai.OpenAI:
         """The official client, as it is; use it as a context manager."""

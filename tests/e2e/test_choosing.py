@@ -32,8 +32,9 @@ def ends(answer: httpx.Response) -> tuple[str, str]:
 
 def test_the_cheaper_backend_comes_first_whatever_the_order(site: Site) -> None:
     assert ends(site.chat("cost")) == ("local", "local_has_room")
-    with site.occupied("cost"):
+    with site.occupied("cost") as streams:
         assert ends(site.chat("cost")) == ("managed", "rule")
+    assert site.receipt(streams[0])["outcome"] == "local", "its place is free again"
     assert ends(site.chat("cost")) == ("local", "local_has_room"), "however full the last snapshot saw it"
     assert ends(site.chat("dear")) == ("managed", "cheaper")
 
