@@ -403,13 +403,14 @@ async def test_whatever_keeps_it_from_leaving_it_waits_at_home(valkey: Store, wh
             await desk.admission.admit(hasty, decide(hasty, seen, Random(1)))
 
 
-async def test_what_waited_before_is_part_of_the_wait(valkey: Store) -> None:
+@pytest.mark.parametrize("waited", [29.9, 31.0])
+async def test_what_waited_before_is_part_of_the_wait(valkey: Store, waited: float) -> None:
     desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0), kept_wait=30.0))
     for _ in range(2):
         await desk.admit()
     with pytest.raises(FleetSaturated, match="max_share"):
         async with asyncio.timeout(5):
-            await desk.admission.admit(request(), desk.decided(), Visit(waited=31.0))
+            await desk.admission.admit(request(), desk.decided(), Visit(waited=waited))
 
 
 async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
