@@ -81,7 +81,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
-    versions = Versions(store, owner, live, None if key is None else Seal(key), lambda: services.shadow.tally.row())
+    seal = None if key is None else Seal(key)
+    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
         settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
     )
