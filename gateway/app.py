@@ -90,7 +90,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
-        _log.warning("no admin key is set: /admin answers direct loopback callers only")
+        _log.warning(
+            "no admin key is set: /admin answers direct loopback callers only; "
+            "behind any proxy on this host set GATEWAY_ADMIN_KEY"
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

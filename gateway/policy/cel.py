@@ -20,6 +20,7 @@ from gateway.policy.cel_names import FIELDS, FUNCTIONS, operators
 from gateway.policy.cel_pattern import TooWide, pattern_steps
 from gateway.policy.cel_text import CelFault, Named, Token, map_keys, overwritten, readings, refuse_costly, tokens
 from gateway.policy.match_schema import MAX_EXPRESSION
+from gateway.policy.source import printable
 from gateway.policy.validate import nearest
 
 _VARIABLE = "__{:x}"
@@ -219,7 +220,7 @@ def _fault(said: str, source: str, found: list[Token]) -> CelFault:
         here = next((token for token in found if token.start <= offset < token.end), None)
         if here is None:
             return CelFault("is not CEL: it ends too early", found[-1].end if found else 0)
-        return CelFault(f"is not CEL: unexpected `{here.text[:40]}`", offset)
+        return CelFault(f"is not CEL: unexpected `{printable(here.text, 40)}`", offset)
     return CelFault(complaint, offset)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.policy.cel_names import BACKEND, FIELDS, MACROS
-from gateway.policy.validate import nearest
+from gateway.policy.source import printable
+from gateway.policy.validate import listed, nearest
 
 _TOKEN: Final = re.compile(
     r"""(?P<blank>\s+|//[^\n]*)
@@ -98,7 +99,7 @@ def _step(found: list[Token], index: int, names: list[str], root: Token, known: 
         raise CelFault(f"`{so_far}` has no value of its own: name a {what} of it; {choices(known)}", root.start)
     name, place, after = step
     if name not in known:
-        raise CelFault(f"`{so_far}` has no {what} `{name[:64]}`; {nearest(name, list(known))}", place)
+        raise CelFault(f"`{so_far}` has no {what} `{printable(name)}`; {nearest(name, list(known))}", place)
     names.append(name)
     return after
 
@@ -144,8 +145,7 @@ def _sign(found: list[Token], index: int) -> str | None:
 
 def choices(known: Collection[str]) -> str:
     """A few of `known`, for a message."""
-    few = sorted(known)[:8]
-    return f"there are {', '.join(few)}{', ...' if len(known) > len(few) else ''}" if few else "there is none"
+    return f"there are {listed(known)}" if known else "there is none"
 
 
 def refuse_costly(found: list[Token], pattern_steps: Callable[[Token], int]) -> None:
