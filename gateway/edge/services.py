@@ -86,8 +86,8 @@ class Services:
     def board_for(self, call: Call, tenant: Tenant) -> Board:
         """The policy that decides this call, with the newest snapshot; a request takes it once and keeps the policy.
 
-        The candidate's share is of sessions: `X-Gateway-Session` within the tenant. A call that names none, or an empty one, is
-        a session of its own.
+        The candidate's share is of sessions: `X-Gateway-Session` within the tenant. A call that names none,
+        or an empty one, is a session of its own.
         """
         candidate = self.live.candidate
         if candidate is None or candidate.trial.mode != "share":

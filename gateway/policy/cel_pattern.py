@@ -12,9 +12,9 @@ from typing import Final
 BASE: Final = 100
 """Steps of `cel_text` (70 ns) of the smallest pattern: 7 us."""
 _SIGN, _CHAR, _WIDE, _CLASS, _ANY = 5, 30, 40, 140, 140
-"""Steps of `*`, `|` and the like, of a character, of one beyond ASCII, of a class, and of `.` or the opposite of a class.
-Measured as the slowest of five texts of 512 characters, over the number of repeats (docs/adr/0011-cel.md): to compile it
-takes a sixth of that, the rest is one step of the automaton for each character of the text."""
+"""Steps of `*`, `|` and the like, a character, one beyond ASCII, a class, and `.` or the opposite of a class.
+Measured as the slowest of five texts of 512 characters, over the number of repeats (docs/adr/0011-cel.md): part is to
+compile it, the rest a step of the automaton for each character of the text."""
 _ATOM: Final = re.compile(
     r"""(?P<unicode>\\[pP]|\\Q)
       | (?P<repeat>\{(?P<least>\d+)(?P<more>,(?P<most>\d*))?\})

@@ -210,7 +210,7 @@ def _compile(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     except Exception as defect:
         place = traceback.extract_tb(defect.__traceback__)[-1]
         where = f"{type(defect).__name__} at {Path(place.filename).name}:{place.lineno}"
-        _log.error("a policy folder could not be compiled", extra={"fields": {"defect": where}})  # noqa: TRY400
+        _log.error("a policy folder could not be compiled", extra={"fields": {"defect": where}})
         raise PolicyFault(
             [f"(folder): cannot be compiled; a defect of the gateway, please report it: {where}"]
         ) from None

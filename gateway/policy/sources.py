@@ -56,7 +56,7 @@ class Sources:
         return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
 
     def unsound_rules(self) -> Iterator[tuple[int, MatchIn, RouteIn]]:
-        """Of every rule that is not sound as a whole, the keys that are, each by itself; the others are faults already."""
+        """Of every rule that is not sound as a whole, the keys that are; the others are faults already."""
         data = self.rules.document.data
         listed = data.get(self.rules.key) if isinstance(data, dict) else None
         for index, rule in enumerate(listed if isinstance(listed, list) else ()):

@@ -347,7 +347,7 @@ class Versions:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether what holds here is more than can be shared. It goes on to, until the folder or somebody changes it."""
+        """Whether what holds here is more than can be shared; it does until the folder or somebody changes it."""
         return self._alone == self._live.current.version
 
     def _due(self, theirs: Order) -> bool:
