@@ -54,7 +54,7 @@ async def rollout(services: Services) -> dict[str, Any]:
     if candidate is None:
         return {"in_force": services.policy.version, "candidate": None}
     told = await replicas(services)
-    rows = [row for row in told.values() if row["trial"] and row["trial"]["version"] == candidate.trial.version]
+    rows = [row for row in told.values() if row["trial"] == asdict(candidate.trial)]
     return {
         "in_force": services.policy.version,
         "candidate": asdict(candidate.trial),

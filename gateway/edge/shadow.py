@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.errors import GatewayError, InvalidKey
 from gateway.model import Decision, GenRequest, Policy, Snapshot
-from gateway.policy.candidate import Candidate
+from gateway.policy.candidate import Candidate, Trial
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.telemetry import Telemetry
@@ -52,7 +52,7 @@ def seen(answer: Answer) -> Seen:
 class Tally:
     """Of one trial on this replica. `fields` counts by what of the decision is another."""
 
-    version: str | None = None
+    trial: Trial | None = None
     same: int = 0
     different: int = 0
     tried: int = 0
@@ -71,7 +71,7 @@ class Tally:
 
 
 class Shadow:
-    """One per process; its tally begins anew with each candidate."""
+    """One per process; its tally begins anew with each trial."""
 
     def __init__(self, telemetry: Telemetry, rng: Random, boards: Boards) -> None:
         self._telemetry, self._rng, self._boards = telemetry, rng, boards
@@ -113,8 +113,12 @@ class Shadow:
             return seen(error)
 
     def _of(self, candidate: Candidate) -> Tally:
-        if self.tally.version != candidate.trial.version:
-            self.tally = Tally(candidate.trial.version)
+        return self.tally_of(candidate.trial)
+
+    def tally_of(self, trial: Trial) -> Tally:
+        """What this trial showed here so far; that of an earlier one is forgotten."""
+        if self.tally.trial != trial:
+            self.tally = Tally(trial)
         return self.tally
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.model import Outcome, Reason
 from gateway.policy.strict import Strict
-from gateway.policy.words import Duration, ModelName, Name, NotNegative, WholeShare
+from gateway.policy.words import ABSOLUTE, Duration, ModelName, Name, NotNegative, WholeShare
 
 
 def _moment(value: Any) -> float:
@@ -30,7 +30,7 @@ Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema({"type": "str
 class RequestIn(Strict):
     """One request, as a client would send it."""
 
-    path: Annotated[str, Field(pattern=r"^/", examples=["/v1/chat/completions"])]
+    path: Annotated[str, Field(pattern=ABSOLUTE, examples=["/v1/chat/completions"])]
     """A generation path, /v1 included."""
     headers: dict[str, str] = {}
     """Such as X-Data-Residency, X-Gateway-Priority, X-Gateway-Max-Wait-Ms, or what rules look at."""

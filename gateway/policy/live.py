@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -161,7 +162,7 @@ class LivePolicy:
         return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
 
     async def _compiled(self, folder: Folder) -> Policy:
-        policy = await asyncio.to_thread(compile_files, folder, self._env)
+        policy = await asyncio.to_thread(_compile, folder, self._env)
         if (refusal := self._refuse(self.current, policy)) is not None:
             raise PolicyFault([refusal])
         return policy
@@ -197,6 +198,22 @@ class LivePolicy:
         if fault != self.fault:
             self.fault = fault
             _tell(self.on_fault, fault)
+
+
+def _compile(folder: Folder, env: Mapping[str, str] | None) -> Policy:
+    """As `compile_files`; a defect of ours is a fault of the folder too, else the folder would be passed over in
+    silence. Its message may hold what the folder holds, so only its kind and its place are told."""
+    try:
+        return compile_files(folder, env)
+    except PolicyFault:
+        raise
+    except Exception as defect:
+        place = traceback.extract_tb(defect.__traceback__)[-1]
+        where = f"{type(defect).__name__} at {Path(place.filename).name}:{place.lineno}"
+        _log.error("a policy folder could not be compiled", extra={"fields": {"defect": where}})
+        raise PolicyFault(
+            [f"(folder): cannot be compiled; a defect of the gateway, please report it: {where}"]
+        ) from None
 
 
 def _tell(listeners: list[Callable[[T], None]], news: T) -> None:

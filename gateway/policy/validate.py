@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,8 @@ from gateway.policy.strict import Strict
 from gateway.policy.words import PATTERNS
 
 T = TypeVar("T")
+MOST_NAMES = 8
+"""Of a list of what is known, in one sentence."""
 _KINDS = {"local": "managed", "managed": "local"}
 _KEY = "[key]"
 _PARTS = re.compile(r"[-._:/]")
@@ -42,8 +44,15 @@ def nearest(word: str, choices: frozenset[str] | list[str]) -> str:
     spellings = {spelling.lower(): spelling for name in sorted(choices) for spelling in _spellings(word, name)}
     close = get_close_matches(word.lower(), list(spellings), n=1)
     if close:
-        return f"did you mean `{spellings[close[0]]}`?"
-    return f"known here: {', '.join(sorted(choices)) or 'none'}"
+        return f"did you mean `{printable(spellings[close[0]])}`?"
+    return f"known here: {listed(choices)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`names` in order, fit for one line: no more than MOST_NAMES of them, and how many there are beyond."""
+    found = sorted(names)
+    shown = ", ".join(map(printable, found[:MOST_NAMES])) or "none"
+    return shown + (f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else "")
 
 
 def _spellings(word: str, name: str) -> list[str]:

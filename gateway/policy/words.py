@@ -17,12 +17,13 @@ from gateway.model import Threshold
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
-GLOB: Final = r"^[A-Za-z0-9._:/*?\[\]!-]{1,128}$"
+GLOB: Final = r"^[A-Za-z0-9._:/*?-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
 HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
+ABSOLUTE: Final = r"^/"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
 PATTERNS: Final = {
@@ -33,6 +34,7 @@ PATTERNS: Final = {
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
     HEADER: "must be the name of a header: letters, digits and `-`",
+    ABSOLUTE: "must be a path that begins with `/`, such as /v1/chat/completions",
     CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
 }
 """What to say where a pattern does not match."""

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from datetime import tzinfo
 from typing import Any
 
-from gateway.model import Demand, Match, Rule, Threshold, Window
+from gateway.model import Demand, Match, Threshold, Window
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _BOUNDS = frozenset({"prompt_tokens", "output_tokens"})
@@ -79,18 +79,6 @@ def conditions(match: Match) -> dict[str, Any]:
     usual = Match()
     held = {one.name: getattr(match, one.name) for one in fields(match)}
     return {name: value for name, value in held.items() if value != getattr(usual, name)}
-
-
-def rule_keys(rule: Rule) -> dict[str, str]:
-    """Every key of a rule in words: `match.model`, `backends`, `spill.when`, ... What is usual is there too."""
-    made = {f"match.{name}": condition_words(name, value) for name, value in conditions(rule.match).items()}
-    for one in fields(rule):
-        value = getattr(rule, one.name)
-        if one.name in ("slo", "spill", "timeouts", "damp") and value is not None:
-            made |= {f"{one.name}.{inner.name}": words(getattr(value, inner.name)) for inner in fields(value)}
-        elif one.name not in ("name", "match"):
-            made[one.name] = words(value)
-    return made
 
 
 def _clock(minutes: int) -> str:

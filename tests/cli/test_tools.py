@@ -176,7 +176,7 @@ def test_diff_of_folders_that_decide_differently(copy: Path, other: Path, tmp_pa
     (tmp_path / "receipts.jsonl").write_text(f"{json.dumps(receipt)}\n\n")
     done = gateway("diff", other, copy, "--receipts", tmp_path / "receipts.jsonl")
     assert done.returncode == 1
-    assert "rule chat: max_wait: 0 -> 5" in done.stdout
+    assert "rule chat: max_wait: none -> 5s" in done.stdout
     assert "upstream h100-4: removed" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 of 0 cases differ, 3 skipped; 1 of 1 receipts differ"
     told = json.loads(invoked("diff", other, copy, "--json").stdout)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge.shadow import EXAMPLES, Seen, Shadow, differences, seen
+from gateway.edge.shadow import EXAMPLES, Seen, Shadow, Tally, differences, seen
 from gateway.errors import GatewayError, ModelNotAllowed
 from gateway.model import Decision, Match, Policy, Spill, Tenant, Threshold
 from gateway.policy.candidate import Candidate, Trial
@@ -66,6 +66,16 @@ async def test_it_counts_and_keeps_a_few_examples() -> None:
     made.later(Candidate(Trial("v3", "shadow"), of()), request(), answer(policy()), snapshot)
     await until(lambda: made.tally.same == 1)
     assert made.tally.row()["different"] == 0, "the next candidate begins anew"
+
+
+def test_a_trial_begins_with_nothing_and_goes_on_with_what_it_has() -> None:
+    made = shadow(Telemetry())
+    first = Trial("v2", "share", 0.1, begun=4)
+    made.tried(Candidate(first, of()))
+    assert made.tally_of(first).row()["tried"] == 1
+    for other in (replace(first, version="v3"), replace(first, mode="shadow"), replace(first, begun=5)):
+        assert made.tally_of(other).row() == Tally().row()
+        made.tried(Candidate(first, of()))
 
 
 def test_the_tenant_is_the_candidates() -> None:

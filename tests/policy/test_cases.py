@@ -21,6 +21,8 @@ cases:
 BROKEN = [
     ("h100-2:", "h100-3:", "4:99: cases[0].fleet.h100-3: unknown upstream `h100-3`; did you mean `h100-2`?"),
     ("backend: gmi", "backend: gmu", "5:41: cases[0].expect.backend: unknown backend `gmu`; did you mean `gmi`?"),
+    ("path: /v1/chat/completions", "path: v1/chat/completions",
+     "3:21: cases[0].request.path: must be a path that begins with `/`, such as /v1/chat/completions"),
     ("rule: chat", "rule: chut", "5:86: cases[0].expect.rule: unknown rule `chut`; did you mean `chat`?"),
     ("outcome: spilled", "outcome: spilt",
      "5:23: cases[0].expect.outcome: unknown value `spilt`; did you mean `spilled`?"),
