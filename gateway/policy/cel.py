@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from cel_expr_python import cel
 
 from gateway.policy.cel_names import FIELDS, FUNCTIONS, operators
+from gateway.policy.cel_slips import refuse_slips
 from gateway.policy.cel_text import CelFault, Named, Token, overwritten, readings, refuse_costly, tokens
 from gateway.policy.match_schema import MAX_EXPRESSION
 from gateway.policy.validate import nearest
@@ -100,6 +101,7 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     _refuse_unreadable(source)
     found = tokens(source)
     _refuse_reserved(found)
+    refuse_slips(found)
     refuse_costly(found)
     named = list(readings(found, backends))
     variables = {

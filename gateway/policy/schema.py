@@ -63,7 +63,7 @@ class UpstreamIn(Strict):
     name: Name
     """Stands once in the whole folder; receipts, metrics and headers tell it."""
     url: str
-    """http:// or https://; of a bought API as its provider gives it, /v1 included."""
+    """http:// or https://; of a worker without /v1, of a bought API as its provider gives it, /v1 included."""
     key: str | None = None
     """${env:NAME} or ${file:PATH}."""
 

@@ -30,7 +30,29 @@ ROWS: list[tuple[str, str, str, str]] = [
     (R, "budget_usd_per_hour: 40", "budget_usd_per_hour: 0",
      "routing.yaml:13:7: rules[1].route.spill: has no effect with a budget or a share of 0: nothing may leave; "
      "remove it"),
+    (B, "https://api.example.com/v1", "https://api.example.com",
+     "backends.yaml:28:14: backends[1].upstreams[0].url: names no version of the API: requests go to "
+     "`/chat/completions` right below it; write it as the provider gives it, such as https://api.example.com/v1"),
+    (B, "https://api.example.com/v1", "https://api.example.com/openai/v1", ""),
+    (B, "https://api.example.com/v1", "http://api.example.com/v1",
+     "backends.yaml:28:14: backends[1].upstreams[0].url: sends its key in the clear: write https://"),
+    (B, "https://api.example.com/v1", "http://10.1.2.3/v1", ""),
+    (B, "https://api.example.com/v1", "http://8.8.8.8/v1",
+     "backends.yaml:28:14: backends[1].upstreams[0].url: sends its key in the clear: write https://"),
+    (B, "https://api.example.com/v1\n        key: ${env:API_KEY}", "http://api.example.com/v1", ""),
     (B, "  us: {}\n", "  us: {}\n  ca: {}\n", ""),
+    (R, '"llama-*", tenant: acme}', "llama-*, when: request.priority == 'bach' && fleet.load > 0.5}",
+     "routing.yaml:9:55: rules[1].match.when: `request.priority` is never `bach`; did you mean `batch`?"),
+    (R, '"llama-*", tenant: acme}', "llama-*, when: \"'remote' != backend.gmi.kind\"}",
+     "routing.yaml:9:36: rules[1].match.when: `backend.kind` is never `remote`; known here: local, managed"),
+    (R, '"llama-*", tenant: acme}',
+     "llama-*, when: \"request.endpoint in ['chat/completions', 'chat/completion']\"}",
+     "routing.yaml:9:77: rules[1].match.when: `request.endpoint` is never `chat/completion`; "
+     "did you mean `chat/completions`?"),
+    (R, '"llama-*", tenant: acme}', "llama-*, when: request.model == 'llama-3.3-70B'}",
+     "routing.yaml:9:52: rules[1].match.when: `request.model` is never `llama-3.3-70B`; "
+     "did you mean `llama-3.3-70b`?"),
+    (R, '"llama-*", tenant: acme}', "llama-*, when: request.model == 'llama-3.3-70b' && tenant.name == 'x'}", ""),
     (T, "    priority: standard", "    tags: [gold]\n    priority: standard",
      "tenants.yaml:6:12: tenants[0].tags[0]: no rule looks at `gold`"),
 ]  # fmt: skip
