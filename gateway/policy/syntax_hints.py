@@ -91,6 +91,6 @@ def _colons(lines: list[str], number: int) -> str | None:
     if _TWO_COLONS.match(lines[number]):
         return "put the value in quotes: it holds a colon"
     for at in (number, number - 1):
-        if 0 <= at and _NO_BLANK.match(lines[at]):
+        if at >= 0 and _NO_BLANK.match(lines[at]):
             return f"write a blank behind the colon of line {at + 1}"
     return None

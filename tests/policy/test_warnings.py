@@ -53,6 +53,18 @@ ROWS: list[tuple[str, str, str, str]] = [
      "routing.yaml:9:52: rules[1].match.when: `request.model` is never `llama-3.3-70B`; "
      "did you mean `llama-3.3-70b`?"),
     (R, '"llama-*", tenant: acme}', "llama-*, when: request.model == 'llama-3.3-70b' && tenant.name == 'x'}", ""),
+    (B, "  us: {}", "  us: {}\n  par: {within: [ue]}",
+     "backends.yaml:4:18: zones.par.within[0]: zone `ue` stands nowhere else; did you mean `eu`?"),
+    (B, "  us: {}", "  us: {}\n  par: {within: [eur]}",
+     "backends.yaml:4:18: zones.par.within[0]: zone `eur` stands nowhere else; did you mean `eu`?"),
+    (B, "  us: {}", "  us: {within: [world]}\n  eu-1: {within: [eu-2]}", ""),
+    (R, "max_wait: 20s", "max_wait: 1000",
+     "routing.yaml:7:23: rules[0].route.max_wait: 1000 is seconds; write 1000ms or 1s, or 1000s if you mean it"),
+    (R, "max_wait: 20s", "max_wait: 1000s", ""),
+    (R, "max_wait: 20s", "max_wait: 600", ""),
+    (R, "  backends: [h100]\n", "  backends: [h100]\n  classes: {batch: {max_wait: 2500}}\n",
+     "routing.yaml:3:31: defaults.classes.batch.max_wait: 2500 is seconds; write 2500ms or 2.5s, "
+     "or 2500s if you mean it"),
     (T, "    priority: standard", "    tags: [gold]\n    priority: standard",
      "tenants.yaml:6:12: tenants[0].tags[0]: no rule looks at `gold`"),
 ]  # fmt: skip
