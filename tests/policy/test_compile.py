@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
@@ -273,3 +273,17 @@ def test_what_is_not_written_has_the_documented_default() -> None:
     assert (rule.scorers, rule.ranked, rule.filters, rule.picker) == ((("load", 1.0),), False, (), "best")
     assert (rule.damp, rule.on_stale, rule.classes, rule.max_cost) == (Damp(), "degrade", CLASSES, None)
     assert (policy.headers, policy.affine) == (frozenset(), False)
+
+
+@pytest.mark.parametrize(
+    ("file", "listed", "alone"),
+    [
+        (R, "  backends: [h100]\n  timeouts", "  backends: h100\n  timeouts"),
+        (R, "        backends: [gmi]", "        backends: gmi"),
+        (B, "networks: [10.20.0.0/16]", "networks: 10.20.0.0/16"),
+        (T, f"keys: [{HASH}]", f"keys: {HASH}"),
+        (T, 'models: ["llama-*"]', 'models: "llama-*"'),
+    ],
+)
+def test_one_name_stands_for_a_list_of_one(file: str, listed: str, alone: str) -> None:
+    assert replace(compiled(changed(file, listed, alone)), version="") == replace(compiled(), version="")
