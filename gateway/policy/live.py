@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 class LivePolicy:
     """`current` is always a whole, valid policy; `fault` holds what is wrong with the folder now, or None.
 
-    It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `origin` says which. `news` is True from the
-    moment the folder's own content took effect until somebody has told the others and says so. `on_reload` is called
-    with each new policy after it took effect, `on_fault` with each new set of fault lines and with None when the folder
-    is sound.
+    It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `origin` says which.
+    `news` is True from the moment the folder's own content took effect until somebody has told the others and says so.
+    `on_reload` is called with each new policy after it took effect, `on_fault` with each new set of fault lines and
+    with None when the folder is sound.
 
     Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
     call that changes something has to end before the next one begins; `Versions` sees to that.
