@@ -27,7 +27,7 @@ def share_of(text: str) -> float:
     return share
 
 
-@click.command()
+@click.command(short_help="Try a policy folder on a running gateway.")
 @click.argument("folder", required=False, type=FOLDER)
 @click.option("--shadow", is_flag=True, help="Decide every request by FOLDER too and report what differs; act on none.")
 @click.option(
