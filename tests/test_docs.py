@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from gateway.errors import GatewayError
 from gateway.policy.cel_names import FIELDS
+from gateway.policy.route_schema import RouteIn, RoutingFile
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
@@ -57,6 +60,49 @@ def test_readings_of_conditions() -> None:
         assert root is not None
         listed.setdefault(root[1], set()).update(re.findall(r"\.(\w+)", row))
     assert listed == {root: set(fields) for root, fields in FIELDS.items()}
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key that routing.yaml may have, a route once, with its default."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        yield key, field.default
+        for inner in models_in(field.annotation):
+            if inner is not RouteIn or prefix:
+                yield from keys_of(inner, f"{key}.")
+
+
+def test_keys_of_routing_yaml() -> None:
+    """Every key has its row; where its default is one word or number, the row says that one."""
+    section = (DOCS / "policies.md").read_text().partition("### Every key of routing.yaml\n")[2].partition("\n## ")[0]
+    told: dict[str, str] = {}
+    for keys, default in re.findall(r"^\| (`[a-z].*?`) \| (.*?) \| .*\|$", section, re.M):
+        first, *others = re.findall(r"`([\w.]+)`", keys)
+        named = [first, *(first.rpartition(".")[0] + other for other in others)]
+        each = default.split(", ") if default.count(", ") == len(others) else [default] * len(named)
+        told.update(zip(named, each, strict=True))
+    written = dict(keys_of(RoutingFile))
+    assert set(told) == set(written)
+    for key, default in written.items():
+        if isinstance(default, str | int | float):
+            shown = told[key].strip("`")
+            assert shown == str(default) or float(shown.removesuffix("s")) == default, key
+
+
+def test_the_page_of_policies_begins_with_its_contents() -> None:
+    text = (DOCS / "policies.md").read_text()
+    listed = re.findall(r"\]\(#([\w-]+)\)", text.partition("**On this page:**")[2].partition("\n\n")[0])
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    heads = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^##+ (.*)$", prose, re.M)]
+    assert listed == heads
+    assert set(re.findall(r"\]\(#([\w-]+)\)", prose)) <= set(heads)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gateway").rglob("*.lua")), ids=lambda path: path.name)
