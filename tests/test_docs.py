@@ -22,6 +22,7 @@ from gateway.telemetry import FLEET_GAUGES, Telemetry
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, README = ROOT / "docs", ROOT / "README.md"
+RULES, MINUTES = "## Rules you can read, test and ask\n", "## A policy in five minutes\n"
 
 
 def tree(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
@@ -120,35 +121,47 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def console_lines() -> list[tuple[str, str]]:
-    """What the README types and what it says is printed then, of the block that checks, tests and explains a policy."""
-    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.S)
-    shown = next(block for block in blocks if "gateway check" in block)
+def console_lines(heading: str) -> list[tuple[str, str]]:
+    """What the README types and what it says is printed then, of the first such block below `heading`."""
+    shown = re.findall(r"```console\n(.*?)```", README.read_text().partition(heading)[2], re.S)[0]
     return [(typed, printed) for typed, printed in re.findall(r"^\$ (.*)\n((?:[^$].*\n|\n)*)", shown, re.M)]
+
+
+def printed_by(command: str, folder: Path, **env: str) -> str:
+    line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
+    given = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(
+        line, shell=True, cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    ).stdout
 
 
 def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
-    typed = console_lines()
+    typed = console_lines(RULES)
     assert len(typed) == 5
     for command, printed in typed:
-        line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
-        done = subprocess.run(
-            line,
-            shell=True,
-            cwd=tmp_path,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
-        assert done.stdout == printed, command
+        assert printed_by(command, tmp_path) == printed, command
+
+
+def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
+    """The steps that print something, and the copy that they are about; those with a running gateway are in e2e."""
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    typed = console_lines(MINUTES)
+    told = [re.sub(r" +#.*", "", command) for command, _ in typed]
+    assert [
+        words for words in ("cp", "check", "test", "explain", "serve", "rollout") if words not in " ".join(told)
+    ] == []
+    for command, (_, printed) in zip(told, typed, strict=True):
+        if printed or command.startswith("cp "):
+            assert printed_by(command, tmp_path, GMI_API_KEY="x") == printed, command
+    section = README.read_text().partition(MINUTES)[2].partition("\n## ")[0]
+    assert len(section.splitlines()) <= 25
+    folders = {path.parent.name for path in (ROOT / "policies").glob("*/routing.yaml")} - {"demo"}
+    assert set(re.findall(r"\]\(policies/([\w-]+)\) \|", section)) == folders
 
 
 def test_the_page_of_policies_shows_the_same_story() -> None:
-    story = next(printed for typed, printed in console_lines() if "gateway explain" in typed)
+    story = next(printed for typed, printed in console_lines(RULES) if "gateway explain" in typed)
     assert story.strip() in (DOCS / "policies.md").read_text()
 
 
