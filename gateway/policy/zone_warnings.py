@@ -37,7 +37,8 @@ def _mentions(sources: Sources) -> Iterator[str]:
     demands = [route.residency for route in routes if route is not None]
     demands += [rule.match.residency for rule in sources.rules.sound.values()]
     demands += [model.residency for model in sources.models.sound.values()]
-    demands += [tenant.residency for tenant in sources.tenants.sound.values()]
+    for tenant in sources.tenants.sound.values():
+        demands += [tenant.residency, *(key.residency for key in tenant.keys)]
     for demand in demands:
         yield from (part.strip() for part in (demand or "").split(",") if part.strip())
 
