@@ -121,7 +121,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def console_lines(heading: str) -> list[tuple[str, str]]:
+def console_lines(heading: str = RULES) -> list[tuple[str, str]]:
     """What the README types and what it says is printed then, of the first such block below `heading`."""
     shown = re.findall(r"```console\n(.*?)```", README.read_text().partition(heading)[2], re.S)[0]
     return [(typed, printed) for typed, printed in re.findall(r"^\$ (.*)\n((?:[^$].*\n|\n)*)", shown, re.M)]
@@ -137,7 +137,7 @@ def printed_by(command: str, folder: Path, **env: str) -> str:
 
 def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    typed = console_lines(RULES)
+    typed = console_lines()
     assert len(typed) == 5
     for command, printed in typed:
         assert printed_by(command, tmp_path) == printed, command
@@ -161,7 +161,7 @@ def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
 
 
 def test_the_page_of_policies_shows_the_same_story() -> None:
-    story = next(printed for typed, printed in console_lines(RULES) if "gateway explain" in typed)
+    story = next(printed for typed, printed in console_lines() if "gateway explain" in typed)
     assert story.strip() in (DOCS / "policies.md").read_text()
 
 

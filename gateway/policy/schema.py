@@ -24,6 +24,7 @@ from gateway.policy.words import (
     Networks,
     NotNegative,
     OneOrMore,
+    OrText,
     Positive,
     ZoneName,
 )
@@ -256,7 +257,7 @@ class TenantIn(Strict):
 
     name: Name
     """What rules, receipts and metrics call it."""
-    keys: Listed[KeyIn] = ()
+    keys: Listed[Annotated[KeyIn, OrText(KEYED_HASH)]] = ()
     """The keyed hash of each key, or `{hash, residency}`."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""

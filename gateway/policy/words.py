@@ -98,6 +98,16 @@ class OrWord:
         return {"anyOf": [handler(schema), {"enum": list(self.words)}]}
 
 
+class OrText:
+    """Shows editors that a text of this pattern may stand for an object."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": self.pattern}]}
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
