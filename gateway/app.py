@@ -164,7 +164,7 @@ def watch(services: Services, store: Store) -> None:
 
     def policy_changed(policy: Policy) -> None:
         services.view.rebuild()
-        _log.info("policy in force", extra={"fields": {"version": policy.version}})
+        _log.info("policy in force", extra={"fields": {"version": policy.version, "from": live.origin}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
         telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)

@@ -19,7 +19,7 @@ MOST_RECEIPT_BYTES = 1 << 16
 """A line of --receipts; the gateway's own receipts have at most 2 KB."""
 
 
-@click.command()
+@click.command(short_help="Say what two policy folders decide differently.")
 @click.argument("old", metavar="A", type=_FOLDER)
 @click.argument("new", metavar="B", type=_FOLDER)
 @click.option("--receipts", "receipts_file", type=click.File("rb"), help="Recorded receipts, one JSON object a line.")

@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 
-@click.command()
+@click.command(short_help="Decide one request, and say why and what would change it.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--request",

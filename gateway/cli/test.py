@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gateway.rehearsal.golden import Verdict
 
 
-@click.command()
+@click.command(short_help="Run the golden cases of a policy folder.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-k", "wanted", metavar="TEXT", help="Only cases whose name holds TEXT; upper and lower case are alike.")
 @click.option("--json", "as_json", is_flag=True, help="The verdicts as JSON.")

@@ -12,7 +12,7 @@ from gateway.edge.services import Services
 from gateway.edge.shadow import EXAMPLES
 from gateway.errors import StoreFault
 
-_COUNTED = ("same", "different", "tried")
+_COUNTED = ("same", "different", "renamed", "tried", "kept")
 
 Replicas = Mapping[str, Mapping[str, Any]]
 

@@ -95,6 +95,7 @@ class Services:
         given = call.headers.get(b"x-gateway-session")
         session = call.id.encode() if not given else tenant.name.encode() + b"\0" + given
         if not candidate.takes(session):
+            self.shadow.kept(candidate)
             return self.board_of(self.live.current)
         self.shadow.tried(candidate)
         return self.board_of(candidate.policy)

@@ -20,6 +20,8 @@ from gateway.telemetry import Telemetry
 EXAMPLES = 5
 """Kept of what was decided differently, the newest ones."""
 
+_NAME_ALONE = ("rule",)
+"""What happens is the same."""
 Answer = Decision | GatewayError
 Boards = Callable[[Policy, Snapshot], Board]
 
@@ -55,8 +57,12 @@ class Tally:
     trial: Trial | None = None
     same: int = 0
     different: int = 0
+    renamed: int = 0
+    """Decided alike by a rule of another name."""
     tried: int = 0
     """Requests that the candidate itself decided."""
+    kept: int = 0
+    """Of a share's other sessions: decided by the policy in force."""
     fields: Counter[str] = field(default_factory=Counter)
     examples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EXAMPLES))
 
@@ -64,7 +70,9 @@ class Tally:
         return {
             "same": self.same,
             "different": self.different,
+            "renamed": self.renamed,
             "tried": self.tried,
+            "kept": self.kept,
             "fields": dict(self.fields),
             "examples": list(self.examples),
         }
@@ -82,6 +90,10 @@ class Shadow:
         self._of(candidate).tried += 1
         self._telemetry.count_rollout("tried")
 
+    def kept(self, candidate: Candidate) -> None:
+        """The policy in force decided a request that is not of the candidate's share."""
+        self._of(candidate).kept += 1
+
     def later(self, candidate: Candidate, request: GenRequest, answer: Answer, snapshot: Snapshot) -> None:
         """Compares once the request is on its way: the loop comes back to it after this turn's pipeline has left."""
         asyncio.get_running_loop().call_later(0, self._compare, candidate, request, seen(answer), snapshot)
@@ -92,6 +104,10 @@ class Shadow:
         if not changed:
             tally.same += 1
             self._telemetry.count_rollout("same")
+            return
+        if changed == _NAME_ALONE:
+            tally.renamed += 1
+            self._telemetry.count_rollout("renamed")
             return
         tally.different += 1
         tally.fields.update(changed)

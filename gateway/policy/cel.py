@@ -18,6 +18,7 @@ from cel_expr_python import cel
 
 from gateway.policy.cel_names import FIELDS, FUNCTIONS, operators
 from gateway.policy.cel_pattern import TooWide, pattern_steps
+from gateway.policy.cel_slips import refuse_slips
 from gateway.policy.cel_text import CelFault, Named, Token, map_keys, overwritten, readings, refuse_costly, tokens
 from gateway.policy.match_schema import MAX_EXPRESSION
 from gateway.policy.source import printable
@@ -102,6 +103,7 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     _refuse_unreadable(source)
     found = tokens(source)
     _refuse_reserved(found)
+    refuse_slips(found)
     refuse_costly(found, _pattern_steps)
     named = list(readings(found, backends))
     variables = {

@@ -73,6 +73,12 @@ def tokens(source: str) -> list[Token]:
     return [token for token in found if token.kind != "blank"]
 
 
+def plain_text(token: Token) -> str | None:
+    """What a text without escapes says; None for any other token."""
+    match = _PLAIN_TEXT.fullmatch(token.text) if token.kind == "text" else None
+    return match[2] if match is not None else None
+
+
 def readings(found: list[Token], backends: Collection[str]) -> Iterator[Named]:
     """Every reading that the expression names, in order. Raises CelFault for a name that is not declared."""
     for index, token in enumerate(found):

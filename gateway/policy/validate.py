@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.policy.source import Document, Fault, Path, printable
 from gateway.policy.strict import Strict
+from gateway.policy.value_hints import home_of, number_hint
 from gateway.policy.words import PATTERNS
 
 T = TypeVar("T")
@@ -132,7 +133,9 @@ def _sentence(schema: Mapping[str, Any], detail: ErrorDetails) -> str:
     if kind == "literal_error":
         return _not_a_choice(detail, context)
     make = _SENTENCES.get(kind)
-    return make(context) if make is not None else printable(detail["msg"])
+    if make is None:
+        return printable(detail["msg"])
+    return make(context) + number_hint(kind, detail["input"], context)
 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -178,6 +181,8 @@ def _unknown_key(schema: Mapping[str, Any], where: tuple[int | str, ...]) -> str
         other = _KINDS[str(where[2])]
         if key in _keys_at(schema, (*where[:2], other, *where[3:-1])):
             return f"only backends of `kind: {other}` have `{key}`; remove it"
+    if home := home_of(where, lambda at: _keys_at(schema, at)):
+        return f"{said}; it belongs under {home}"
     return f"{said}; {nearest(key, _keys_at(schema, where[:-1]))}"
 
 

@@ -100,6 +100,16 @@ class OrWord:
         return {"anyOf": [handler(schema), {"enum": list(self.words)}]}
 
 
+class OrText:
+    """Shows editors that a text of this pattern may stand for an object."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": self.pattern}]}
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -131,12 +141,13 @@ NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 WholeShare = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], BeforeValidator(_listed), _OrOne()]
 OneOrMore = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(_listed), _OrOne()]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Clock = Annotated[str, Field(pattern=CLOCK)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
-Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
+Names = OneOrMore[Name]
+Networks = Listed[Annotated[str, AfterValidator(_network)]]
 Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema(_COMPARISON_SCHEMA)]
 ShareComparison = Annotated[Comparison, AfterValidator(_share)]
 KnownField = Literal[

@@ -108,7 +108,7 @@ def test_a_recorded_receipt(tmp_path: Path) -> None:
 
 USAGE = [
     (("explain", LOCAL_FIRST), "", "give either --request FILE or --receipt FILE"),
-    (("explain", LOCAL_FIRST, "--request", "-"), "[1", "--request:2:1: (file): is not valid YAML"),
+    (("explain", LOCAL_FIRST, "--request", "-"), "[1", "--request:2:1: (file): the [ of line 1 is not closed"),
     (("explain", LOCAL_FIRST, "--request", "-"), "x", "--request: must be an object"),
     (("explain", LOCAL_FIRST, "--request", "-"), "a: &a [1]\nb: *a", "--request:1:4: (file): anchors"),
     (("explain", LOCAL_FIRST, "--request", "-"), '{"body": {}, "header": {}}',

@@ -29,7 +29,7 @@ BROKEN = [
     ("load: 1.05", "laod: 1.05", "4:22: cases[0].fleet.h100-1.laod: unknown key `laod`; did you mean `load`?"),
     ("body: {model", "tenant: acne, body: {model",
      "3:89: cases[0].request.tenant: unknown tenant `acne`; did you mean `acme`?"),
-    ("kv: 0.5", "kv: 50", "4:62: cases[0].fleet.h100-1.kv: must be at most 1"),
+    ("kv: 0.5", "kv: 50", "4:62: cases[0].fleet.h100-1.kv: must be at most 1; write 0.5 for 50 %"),
     ("body: {model: llama-3.3-70b, n: 2}", "body: hi",
      "3:87: cases[0].request.body: must be a mapping of keys to values"),
     ("{outcome: spilled, backend: gmi, upstream: gmi, reason: slo_limit, rule: chat, status: 200}", "{}",

@@ -35,6 +35,10 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
         "models: &a [*a, *a]",
         "1:9: (file): anchors and aliases are not part of the policy language; write the value out",
     ),
+    (
+        "models: *a",
+        "1:9: (file): aliases are not part of the policy language; put a value that begins with `*` in quotes",
+    ),
     ("models: [", "2:1: (file): is not valid YAML: did not find expected node content"),
     (b"models:\n  - \xff", "2:5: (file): is not UTF-8; save it as UTF-8 text"),
     (b"models:\n  - \0", "2:5: (file): is not valid YAML: it holds a character that is not allowed"),
