@@ -41,10 +41,10 @@ async def test_what_is_reserved_counts_and_what_is_settled_is_free_again(store: 
 
 async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None:
     budgets = Budgets(store)
-    assert await budgets.spent("r") == 0.0
+    assert (await budgets.booked("r")).usd == 0.0
     assert await store.call("EXISTS", "gw:budget:{r}") == 0
     await granted(budgets, 0.25, money(1.0))
-    assert [await budgets.spent("r"), await budgets.spent("r")] == [0.25, 0.25]
+    assert [(await budgets.booked("r")).usd for _ in range(2)] == [0.25, 0.25]
 
 
 async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
@@ -52,9 +52,9 @@ async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
     budgets = Budgets(store, lambda: now)
     await granted(budgets, 0.5, money(1.0))
     now = 13 * 3600
-    assert await budgets.spent("r") == 0.5
+    assert (await budgets.booked("r")).usd == 0.5
     now = 13 * 3600 + 60
-    assert await budgets.spent("r") == 0.0
+    assert (await budgets.booked("r")).usd == 0.0
 
 
 async def test_a_hundred_at_once_do_not_overspend(store: Store) -> None:
