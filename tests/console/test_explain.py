@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from click.testing import CliRunner
 
+from gateway.__main__ import cli
 from gateway.app import create_app
 from gateway.console.explain import read
 from gateway.edge.protocol import Patience, protocol
@@ -21,9 +23,12 @@ from gateway.settings import Settings
 from loadtests.simfleet.harness import SimFleet
 from tests.gateways import KEY, PEPPER, Lane, chat_body, eventually, folder_of, start_lanes, write_folder
 
-LANES = (Lane("chat", workers=2, seats=1, route={"spill": {"backends": ["chat-api"], "budget_usd_per_hour": 5}}),)
+LANES = (
+    Lane("chat", workers=2, seats=1, route={"spill": {"backends": ["chat-api"], "budget_usd_per_hour": 5}}),
+    Lane("shared", route={"spill": {"backends": ["shared-api"], "max_share": 0.5}}),
+)
 CHAT = "/v1/chat/completions"
-ASKED = {"path": CHAT, "tenant": "acme", "body": chat_body("chat")}
+ASKED = {"tenant": "acme", "body": chat_body("chat")}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +102,9 @@ def test_a_full_fleet_spills_by_its_real_leases(http: httpx.Client) -> None:
             change["text"] for change in told["changes"]
         ]
         local = explained(http, headers={"X-Data-Residency": "local"})
-        assert (local["result"]["code"], local["rule"]) == ("fleet_saturated", "chat-flagged")
+        assert local["rule"] == "chat-flagged"
+        assert local["result"]["waits"] > 0, "it waits for the work that is leased there"
+        assert local["result"]["otherwise"]["code"] == "fleet_saturated"
 
 
 def test_what_was_bought_shows_in_the_budget(http: httpx.Client) -> None:
@@ -111,8 +118,31 @@ def test_what_was_bought_shows_in_the_budget(http: httpx.Client) -> None:
     )
 
 
+def test_who_left_is_counted_as_the_bound_counts(http: httpx.Client) -> None:
+    note = "share: 0 of its 1 requests left lately, 50% may"
+    assert note in explained(http, body=chat_body("shared"))["notes"]
+
+
+def test_a_plain_request_is_asked_as_the_command_asks_it(http: httpx.Client) -> None:
+    """Without a tenant it is a call without a key."""
+    answer = http.post("/admin/v1/explain", json=chat_body("chat"))
+    assert answer.json()["result"]["code"] == "invalid_key"
+    assert explained(http)["request"]["endpoint"] == "chat/completions"
+
+
+def test_the_command_tells_the_live_story(http: httpx.Client) -> None:
+    command = ["explain", "--url", str(http.base_url), "--request", "-"]
+    done = CliRunner().invoke(cli, command, input=json.dumps(ASKED))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("local -> chat-")
+    assert "what would change it:" in done.stdout
+    assert "\nupstream " in done.stdout
+    refused = CliRunner().invoke(cli, command, input=json.dumps(chat_body("chat")))
+    assert (refused.exit_code, refused.stdout.startswith("refused: 401 invalid_key: ")) == (1, True)
+
+
 WRONG: list[tuple[Any, int, str]] = [
-    ({}, 400, "path"),
+    ({}, 400, "body"),
     ({**ASKED, "fleet": {}}, 400, "fleet"),
     ({**ASKED, "tenant": "acne"}, 400, "unknown tenant; did you mean `acme`?"),
     ({**ASKED, "policy": "000000000000"}, 404, "no such policy in force or on trial here"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreFault
 from gateway.model import Reservation, Spill
-from gateway.money.budgets import Budgets
+from gateway.money.budgets import Budgets, first_to_leave, may_leave
 from gateway.store.connection import Store
 from tests.worlds import policy, rule
 
@@ -45,6 +45,21 @@ async def test_what_is_spent_can_be_asked_without_spending(store: Store) -> None
     assert await store.call("EXISTS", "gw:budget:{r}") == 0
     await granted(budgets, 0.25, money(1.0))
     assert [(await budgets.booked("r")).usd for _ in range(2)] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(("share", "arrived"), [(0.05, 19), (0.05, 20), (0.29, 100), (0.1, 1), (0.5, 12), (1.0, 3)])
+async def test_who_may_leave_is_the_same_in_a_rehearsal(store: Store, share: float, arrived: int) -> None:
+    """`may_leave` and `first_to_leave` against the script, one request after the other."""
+    budgets, bounds = Budgets(store), Spill(("api",), max_share=share)
+    for _ in range(arrived):
+        budgets.arrived("r")
+    before = await budgets.booked("r")
+    assert (before.arrived, before.left) == (arrived, 0)
+    assert may_leave(0, arrived, share) is (arrived >= first_to_leave(share))
+    for _ in range(arrived):
+        booked = await budgets.booked("r")
+        left = isinstance(await budgets.reserve("r", 0.0, bounds), Reservation)
+        assert left is may_leave(booked.left, booked.arrived, share), booked
 
 
 async def test_what_was_spent_counts_for_an_hour(store: Store) -> None:
