@@ -116,20 +116,21 @@ def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ..
         if row["inflight"] >= row["seats"]:
             yield _seat(world, request, row)
             continue
-        edge = crossing(world, request, row)
-        if edge is None:
+        crossed = crossing(world, request, row)
+        if crossed is None:
             continue
+        edge, side = crossed
         then = rehearse(at_load(world, row, edge), request)
         end_of = {name: value for name, value in then.items() if name in TELLING and value != row["upstream"]}
-        key = (edge, row["load"], edge >= row["load"], *end_of.items())
+        key = (edge, row["load"], side, *end_of.items())
         alike.setdefault(key, []).append(row["upstream"])
         found.setdefault(key, then)
-    for (edge, now, more, *_), names in alike.items():
-        side = "at least" if more else "at most"
+    for key, names in alike.items():
+        edge, now, side, *_ = key
         whose = f"{names[0]}'s load" if len(names) == 1 else f"the load of any of {', '.join(names)}"
-        text = f"if {whose} were {side} {edge:g} (now {now:.3g})"
+        text = f"if {whose} were {side} {edge:g} (now {now:.4g})"
         condition = {"upstream": names[0], "any_of": names, "load": {side.replace(" ", "_"): edge}}
-        yield Change(text, condition, found[edge, now, more, *_])
+        yield Change(text, condition, found[key])
 
 
 def _seat(world: World, request: RequestIn, row: Row) -> Change:
@@ -141,9 +142,9 @@ def _seat(world: World, request: RequestIn, row: Row) -> Change:
     return Change(text, {"upstream": name, "inflight": row["seats"] - 1}, rehearse(less, request))
 
 
-def crossing(world: World, request: RequestIn, row: Row) -> float | None:
+def crossing(world: World, request: RequestIn, row: Row) -> tuple[float, str] | None:
     """The first load, in thousandths of the limit, at which `row`'s upstream ceases to take the request at once, or
-    begins to. As it is written it can be tried as a fleet's `load`."""
+    begins to, and on which side of it that holds. As it is written it can be tried as a fleet's `load`."""
 
     def takes(thousandths: float) -> bool:
         then = rehearse(at_load(world, row, thousandths / _FINE), request)
@@ -160,7 +161,7 @@ def crossing(world: World, request: RequestIn, row: Row) -> float | None:
             stays = middle
         else:
             turns = middle
-    return turns / _FINE
+    return turns / _FINE, "at least" if taken else "at most"
 
 
 def at_load(world: World, row: Row, load: float) -> World:

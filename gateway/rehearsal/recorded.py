@@ -133,6 +133,8 @@ def _row(policy: Policy, one: Looked) -> Row:
 def _notes(policy: Policy, receipt: Receipt) -> Iterator[str]:
     version = receipt.get("policy")
     yield f"policy: {version}" + ("" if version == policy.version else f" (this folder is {policy.version})")
+    if receipt.get("candidates"):
+        yield "loads and limits are those of the request's class, as they were recorded"
     if receipt.get("spill_when"):
         yield f"spill.when held: {receipt['spill_when']}"
     drops = receipt.get("drops") or {}

@@ -63,6 +63,7 @@ def test_a_receipt_is_told_as_a_story() -> None:
     assert story.upstreams[0]["after"] == pytest.approx(1.02 + 24000 / 900000)
     assert story.notes == (
         "policy: v1",
+        "loads and limits are those of the request's class, as they were recorded",
         "asked a1 at 1.5 ms: ok, status 200, 600 ms",
         "removed from the request: store",
         "usage: 300 tokens in, 120 out",
