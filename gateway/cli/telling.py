@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.rehearsal.ending import head
 from gateway.rehearsal.rules import Missed
+from gateway.routing.plan import NO_RULE
 
 WIDTH = 100
 MOST_ROWS = 24
@@ -54,7 +55,8 @@ def text(story: Told) -> str:
 
 def headline(story: Told) -> str:
     result = story["result"]
-    return head(result) if "outcome" in result else f"{head(result)}: {result['message']}"
+    told = "outcome" in result or result["message"] == NO_RULE
+    return head(result) if told else f"{head(result)}: {result['message']}"
 
 
 def facts(story: Told) -> list[str]:

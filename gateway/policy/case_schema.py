@@ -40,9 +40,13 @@ class RequestIn(Strict):
     """The JSON body; `model` is required."""
 
 
+_PARTS = frozenset({*RequestIn.model_fields, "policy"})
+
+
 def unwrapped(given: Any) -> Any:
     """What a person gives as a request: the body of one, or {path, headers, tenant, body}; made into the latter."""
-    return {"body": given} if isinstance(given, dict) and "model" in given and "body" not in given else given
+    plain = isinstance(given, dict) and given and given.keys().isdisjoint(_PARTS)
+    return {"body": given} if plain else given
 
 
 class WorkerState(Strict):

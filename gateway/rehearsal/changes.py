@@ -46,7 +46,8 @@ class Change:
         rule, reason = self.result.get("rule"), self.result.get("reason")
         also = f", rule {rule}" if "rule" in self.new and rule else ""
         also += f", because {reason}" if self.new == ("reason",) else ""
-        also += " at once" if self.new == (WAITS,) and WAITS not in self.result else ""
+        at_once = WAITS in self.new and WAITS not in self.result and "outcome" in self.result
+        also = (" at once" if at_once else "") + also
         return f"{self.text}: {end(self.result)}{also}"
 
     def row(self) -> dict[str, Any]:

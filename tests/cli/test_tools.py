@@ -217,3 +217,19 @@ def test_diff_with_a_folder_that_does_not_compile(copy: Path) -> None:
     done = invoked("diff", LOCAL_FIRST, copy)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"{copy}/routing.yaml:")
+
+
+def test_a_request_that_no_rule_wants_says_so_once(copy: Path) -> None:
+    edit(
+        copy / "routing.yaml",
+        'match: {model: "llama-*"}\n    route:\n      backends: [h100]\n      slo',
+        "match: {stream: true}\n    route:\n      backends: [h100]\n      slo",
+    )
+    done = invoked("explain", copy, "--request", "-", stdin=REQUEST)
+    assert done.stdout.startswith("refused: no rule matches (404 model_not_found)\nrule: none\n")
+    assert "not chat: stream is no, not yes" in done.stdout
+
+
+def test_a_plain_body_is_known_by_what_it_has_not() -> None:
+    done = invoked("explain", LOCAL_FIRST, "--request", "-", stdin='{"messages": []}')
+    assert (done.exit_code, done.stdout.startswith("refused: 400 invalid_request: ")) == (1, True)

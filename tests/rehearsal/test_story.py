@@ -377,7 +377,7 @@ def test_headers_health_rules_and_waits_that_would_change_it() -> None:
     under = policy(rules=rules)
     local = {"X-Data-Residency": "local"}
     story = told(FULL, under=under, headers=local)
-    assert change(story, "without X-Data-Residency") == "without X-Data-Residency: spilled -> a1, rule chat"
+    assert change(story, "without X-Data-Residency") == "without X-Data-Residency: spilled -> a1 at once, rule chat"
     story = told(FULL, under=under)
     kept = change(story, "with X-Data-Residency: local")
     assert kept.endswith(": waits about 0.16 s, then local -> w2, rule flagged")
