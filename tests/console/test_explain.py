@@ -25,7 +25,11 @@ from tests.gateways import KEY, PEPPER, Lane, chat_body, eventually, folder_of, 
 
 LANES = (
     Lane("chat", workers=2, seats=1, route={"spill": {"backends": ["chat-api"], "budget_usd_per_hour": 5}}),
-    Lane("shared", route={"spill": {"backends": ["shared-api"], "max_share": 0.5}}),
+    Lane(
+        "shared",
+        route={"spill": {"backends": ["shared-api"], "max_share": 0.5, "when": {"predicted_wait_ms": "> 60000"}}},
+    ),
+    Lane("patient", seats=1, route={"max_wait": "20s", "spill": {"backends": ["patient-api"]}}),
 )
 CHAT = "/v1/chat/completions"
 ASKED = {"tenant": "acme", "body": chat_body("chat")}
@@ -107,6 +111,29 @@ def test_a_full_fleet_spills_by_its_real_leases(http: httpx.Client) -> None:
         assert local["result"]["otherwise"]["code"] == "fleet_saturated"
 
 
+def test_a_wait_that_is_told_is_the_wait_that_follows(http: httpx.Client) -> None:
+    occupied = chat_body("patient", stream=True, max_tokens=300, ignore_eos=True)
+    with http.stream("POST", CHAT, json=occupied) as running:
+        lines = running.iter_lines()
+        next(lines)
+        asked = {"body": chat_body("patient", max_tokens=5)}
+        told = eventually(
+            lambda: (found := explained(http, **asked))["result"].get("waits") and found, "a lease that is seen"
+        )
+        answer = http.post(CHAT, json=asked["body"])
+    assert (told["result"]["outcome"], told["result"]["upstream"]) == ("local", "patient-1")
+    assert told["result"]["otherwise"]["outcome"] == "spilled"
+    assert answer.headers["x-gateway-outcome"] == "local"
+    receipt = http.get(f"/v1/gateway/receipts/{answer.headers['x-request-id']}").json()
+    assert receipt["times"]["queue_ms"] > 0
+
+
+def test_signals_of_this_instant(http: httpx.Client) -> None:
+    (one,) = explained(http, body=chat_body("shared"))["thresholds"]
+    assert (one["value"], one["holds"]) == (0.0, False)
+    assert one["text"] == "predicted_wait_ms > 60000: 0 now, does not hold"
+
+
 def test_what_was_bought_shows_in_the_budget(http: httpx.Client) -> None:
     eventually(lambda: not any(row["inflight"] for row in explained(http)["upstreams"]), "no lease of another test")
     occupied = chat_body("chat", stream=True, max_tokens=4000, ignore_eos=True)
@@ -124,13 +151,13 @@ def test_who_left_is_counted_as_the_bound_counts(http: httpx.Client) -> None:
 
 
 def test_a_plain_request_is_asked_as_the_command_asks_it(http: httpx.Client) -> None:
-    """Without a tenant it is a call without a key."""
     answer = http.post("/admin/v1/explain", json=chat_body("chat"))
     assert answer.json()["result"]["code"] == "invalid_key"
     assert explained(http)["request"]["endpoint"] == "chat/completions"
 
 
 def test_the_command_tells_the_live_story(http: httpx.Client) -> None:
+    eventually(lambda: not any(row["inflight"] for row in explained(http)["upstreams"]), "no lease of another test")
     command = ["explain", "--url", str(http.base_url), "--request", "-"]
     done = CliRunner().invoke(cli, command, input=json.dumps(ASKED))
     assert done.exit_code == 0, done.output
