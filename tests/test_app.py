@@ -7,6 +7,7 @@ import pytest
 
 from gateway import background
 from gateway.background import keep_running
+from gateway.model import Tenant
 from gateway.startup import keys_refused, zone_refused
 from tests.worlds import policy
 
@@ -32,7 +33,7 @@ async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.Monk
 
 
 def test_which_keys_may_not_take_effect() -> None:
-    keyed = replace(policy(), keys={"ab" * 32: "t"})
+    keyed = replace(policy(), keys={"ab" * 32: Tenant("t")})
     assert keys_refused(policy(), "") is None
     assert keys_refused(keyed, "pepper") is None
     assert "GATEWAY_KEY_PEPPER" in (keys_refused(keyed, "") or "")

@@ -32,8 +32,8 @@ class Policy:
     models: Mapping[str, Model]
     rules: tuple[Rule, ...]
     tenants: Mapping[str, Tenant]
-    keys: Mapping[str, str]
-    """Keyed hash of a key -> tenant name."""
+    keys: Mapping[str, Tenant]
+    """Keyed hash of a key -> its tenant, with what is demanded of that key alone."""
     simulated: bool
     """True where every managed backend is a simulated one on loopback: only then does the key `demo` work."""
     headers: frozenset[str] = frozenset()

@@ -69,12 +69,12 @@ class Keys:
 
     def _look_up(self, policy: Policy, key: str) -> Tenant:
         if key == DEMO_KEY:
-            name = policy.keys.get(DEMO_KEY) if policy.simulated else None
+            tenant = policy.keys.get(DEMO_KEY) if policy.simulated else None
         else:
-            name = policy.keys.get(hash_key(self._pepper, key))
-        if name is None:
+            tenant = policy.keys.get(hash_key(self._pepper, key))
+        if tenant is None:
             raise InvalidKey("this key is not known here")
-        return policy.tenants[name]
+        return tenant
 
 
 def is_loopback(peer: str | None) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from gateway.policy.source import Fault, in_order
 from gateway.policy.sources import Sources, read_sources
 from gateway.routing.estimate import MANAGED_UNIT
 from gateway.routing.priors import prior_limit_us, speed_of
+from gateway.routing.residency import strictest
 from gateway.routing.scorers import AFFINE
 
 DEMO_KEY = "demo"
@@ -95,7 +97,7 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
         models=MappingProxyType({m.name: _model(m, names) for m in sources.models.sound.values()}),
         rules=rules,
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
-        keys=MappingProxyType({key: tenant.name for tenant in tenants for key in _keys(tenant)}),
+        keys=MappingProxyType(_keys(tenants, names)),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
         affine=any(name in AFFINE for rule in rules for name, _ in rule.scorers),
@@ -172,5 +174,14 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
     return Tenant(tenant.name, tenant.models, demand(tenant.residency, zones), tenant.priority, frozenset(tenant.tags))
 
 
-def _keys(tenant: TenantIn) -> tuple[str, ...]:
-    return (*tenant.keys, DEMO_KEY) if tenant.demo else tenant.keys
+def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenant]:
+    """Keyed hash -> its tenant, under the demand of that key too."""
+    made: dict[str, Tenant] = {}
+    for tenant in tenants:
+        whole = _tenant(tenant, zones)
+        for key in tenant.keys:
+            stricter = strictest(whole.residency, demand(key.residency, zones))
+            made[key.hash] = whole if stricter == whole.residency else replace(whole, residency=stricter)
+        if tenant.demo:
+            made[DEMO_KEY] = whole
+    return made

@@ -102,10 +102,11 @@ def tenant_faults(sources: Sources) -> Iterator[Fault]:
         for j, glob in enumerate(tenant.models or ()):
             if sources.models.names is not None and not matching((glob,), sources.models.names):
                 yield from unknown(document, (*path, "models", j), "model", glob, sources.models.names)
-        for j, keyed_hash in enumerate(tenant.keys):
+        for j, key in enumerate(tenant.keys):
             at: Path = (*path, "keys", j)
-            if holder.setdefault(keyed_hash, at) != at:
-                yield document.fault(at, f"is the same key as {dotted(holder[keyed_hash])}; a key has one tenant")
+            yield from demand_faults(document, (*at, "residency"), key.residency, sources.zone_names)
+            if holder.setdefault(key.hash, at) != at:
+                yield document.fault(at, f"is the same key as {dotted(holder[key.hash])}; a key has one tenant")
         if tenant.demo and real:
             said = f"the key `demo` is public: every managed backend must be `simulated: true`, and `{real[0]}` is not"
             yield document.fault((*path, "demo"), said)

@@ -6,7 +6,7 @@ files; `jsonschema.py` publishes these models for editors. Docstrings become the
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -235,13 +235,27 @@ class ModelsFile(Strict):
 # tenants.yaml
 
 
+class KeyIn(Strict):
+    """One key. Its hash alone may stand for it."""
+
+    hash: Annotated[str, Field(pattern=KEYED_HASH)]
+    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys` makes it."""
+    residency: str | None = None
+    """Where the data of whoever sends this key must stay, beside what its tenant says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def by_hash(cls, value: Any) -> Any:
+        return {"hash": value} if isinstance(value, str) else value
+
+
 class TenantIn(Strict):
     """Who pays, the keys that say so, and what they may do."""
 
     name: Name
     """What rules, receipts and metrics call it."""
-    keys: tuple[Annotated[str, Field(pattern=KEYED_HASH)], ...] = ()
-    """HMAC-SHA256 of each key under the gateway's pepper, in hex."""
+    keys: tuple[KeyIn, ...] = ()
+    """The keyed hash of each key, or `{hash, residency}`."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
     models: Annotated[tuple[Glob, ...], Field(min_length=1)] | None = None

@@ -69,12 +69,19 @@ class Document:
         return self.values.get(path, START)
 
     def _written(self, path: Path) -> Path:
-        """`path` without the places in lists that are none: one value may stand where a list may."""
+        """`path` without what its value was only read as: one value may stand where a list or an object may."""
         made: Path = ()
+        for part in path if self.data is not None else ():
+            inside = (*made, part)
+            if inside in self.values or (isinstance(part, str) and self._is_mapping(made)):
+                made = inside
+        return path if self.data is None else made
+
+    def _is_mapping(self, path: Path) -> bool:
+        node: Any = self.data
         for part in path:
-            if part != 0 or (*made, part) in self.values or made not in self.values:
-                made = (*made, part)
-        return made
+            node = node[int(part)] if isinstance(node, list) else (node or {}).get(part)
+        return node is None or isinstance(node, dict)
 
     def fault(self, path: Path, text: str, *, key: bool = False) -> Fault:
         path = self._written(path)

@@ -123,6 +123,7 @@ def as_policy(world: oracle.World, rng: Random, prefix: str) -> Policy:
     def demand(words: tuple[str, ...]) -> Demand:
         return parse_demand(",".join(words), zones) if words else Demand()
 
+    tenants = {name: Tenant(name, residency=demand(words)) for name, words in world.tenants.items()}
     return Policy(
         version=world.version,
         zones=zones,
@@ -130,8 +131,8 @@ def as_policy(world: oracle.World, rng: Random, prefix: str) -> Policy:
         upstreams={one.name: one for group in upstreams.values() for one in group},
         models={name: Model(name, "text", served, demand(words)) for name, words in world.models.items()},
         rules=tuple(_as_rule(rule, demand(rule.words), rng) for rule in world.rules),
-        tenants={name: Tenant(name, residency=demand(words)) for name, words in world.tenants.items()},
-        keys=HASHES,
+        tenants=tenants,
+        keys={key: tenants[name] for key, name in HASHES.items()},
         simulated=False,
     )
 

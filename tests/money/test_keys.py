@@ -11,8 +11,8 @@ from tests.worlds import policy
 
 PEPPER, KEY = "pepper", "hrg-abc"
 TENANT = Tenant("acme")
-KEYED = replace(policy(), tenants={"acme": TENANT}, keys={hash_key(PEPPER, KEY): "acme"})
-DEMO = replace(policy(), tenants={"acme": TENANT}, keys={"demo": "acme"}, simulated=True)
+KEYED = replace(policy(), tenants={"acme": TENANT}, keys={hash_key(PEPPER, KEY): TENANT})
+DEMO = replace(policy(), tenants={"acme": TENANT}, keys={"demo": TENANT}, simulated=True)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def sent(key: str) -> dict[bytes, bytes]:
 def test_a_key_that_left_the_policy_is_refused_at_once_and_a_moved_one_leads_to_its_new_tenant() -> None:
     keys, other = Keys(PEPPER), Tenant("other")
     assert keys.tenant(KEYED, sent(KEY), None) is TENANT
-    moved = replace(KEYED, tenants={"other": other}, keys={hash_key(PEPPER, KEY): "other"})
+    moved = replace(KEYED, tenants={"other": other}, keys={hash_key(PEPPER, KEY): other})
     assert keys.tenant(moved, sent(KEY), None) is other
-    rotated = replace(KEYED, keys={hash_key(PEPPER, "new"): "acme"})
+    rotated = replace(KEYED, keys={hash_key(PEPPER, "new"): TENANT})
     with pytest.raises(InvalidKey):
         keys.tenant(rotated, sent(KEY), None)
     assert keys.tenant(rotated, sent("new"), None) is TENANT
@@ -86,7 +86,7 @@ def test_a_key_that_left_the_policy_is_refused_at_once_and_a_moved_one_leads_to_
 
 def test_of_two_policies_in_turn_each_has_its_own_answer() -> None:
     """While the folder is replaced, a request whose body is still coming asks under both."""
-    keys, without = Keys(PEPPER), replace(KEYED, keys={hash_key(PEPPER, "new"): "acme"})
+    keys, without = Keys(PEPPER), replace(KEYED, keys={hash_key(PEPPER, "new"): TENANT})
     for _ in range(3):
         assert keys.tenant(KEYED, sent(KEY), None) is TENANT
         with pytest.raises(InvalidKey):
@@ -96,7 +96,8 @@ def test_of_two_policies_in_turn_each_has_its_own_answer() -> None:
 def test_a_tenant_that_changes_is_the_one_of_the_policy_in_force() -> None:
     keys, narrowed = Keys(PEPPER), Tenant("acme", models=("m",))
     assert keys.tenant(KEYED, sent(KEY), None) is TENANT
-    assert keys.tenant(replace(KEYED, tenants={"acme": narrowed}), sent(KEY), None) is narrowed
+    moved = replace(KEYED, tenants={"acme": narrowed}, keys={hash_key(PEPPER, KEY): narrowed})
+    assert keys.tenant(moved, sent(KEY), None) is narrowed
 
 
 def test_a_demo_key_that_was_admitted_dies_with_the_simulated_folder() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
@@ -121,7 +121,7 @@ def test_models_zones_and_tenants() -> None:
     }
     assert policy.zones == {"fra": {"fra", "de", "eu"}, "de": {"de"}, "eu": {"eu"}, "us": {"us"}}
     assert policy.tenants == {"acme": Tenant("acme", ("llama-*",), Demand(zones=frozenset({"eu"})), "standard")}
-    assert policy.keys == {HASH: "acme"}
+    assert policy.keys == {HASH: policy.tenants["acme"]}
 
 
 def test_containment_of_zones_is_transitive() -> None:
@@ -161,7 +161,7 @@ def test_loopback_needs_no_networks_and_only_simulated_apis_allow_the_demo_key()
     rest = {M: GOOD[M], R: GOOD[R].replace("local, eu", "local"), T: DEMO}
     policy = compiled({B: LOOPBACK, **rest}, env={})
     assert policy.simulated
-    assert policy.keys == {"demo": "acme"}
+    assert policy.keys == {"demo": policy.tenants["acme"]}
     assert policy.upstreams["sim"].key == "sim-key"
     assert policy.upstreams["sim"].private_in == {"here"}
     assert policy.upstreams["w"].networks == (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -273,3 +273,11 @@ def test_what_is_not_written_has_the_documented_default() -> None:
     assert (rule.scorers, rule.ranked, rule.filters, rule.picker) == ((("load", 1.0),), False, (), "best")
     assert (rule.damp, rule.on_stale, rule.classes, rule.max_cost) == (Damp(), "degrade", CLASSES, None)
     assert (policy.headers, policy.affine) == (frozenset(), False)
+
+
+def test_a_key_may_demand_more_than_its_tenant() -> None:
+    strict = "f" * 64
+    policy = compiled(changed(T, f"[{HASH}]", f"[{HASH}, {{hash: {strict}, residency: local}}]"))
+    tenant = policy.tenants["acme"]
+    assert policy.keys[HASH] == tenant
+    assert policy.keys[strict] == replace(tenant, residency=Demand(local=True, zones=tenant.residency.zones))

@@ -100,7 +100,7 @@ def test_the_commented_rule_of_local_first_works_when_uncommented() -> None:
 def test_the_demo_runs_on_loopback_with_its_public_key() -> None:
     policy = compile_folder(POLICIES / "demo", {})
     assert policy.simulated
-    assert policy.keys == {"demo": "demo"}
+    assert policy.keys == {"demo": policy.tenants["demo"]}
     assert all("//127.0.0.1:" in upstream.url for upstream in policy.upstreams.values())
     assert [upstream.gpus for upstream in policy.backends["h100"]] == [(0,), (1,), (2,), (3,)]
     assert policy.upstreams["cloud"].key
