@@ -171,7 +171,7 @@ def tenant_of(policy: Policy, request: RequestIn) -> Tenant:
     """Raises InvalidKey, as for a call without a key where the policy has keys, or NotFound."""
     if request.tenant is None:
         if policy.keys:
-            names = ", ".join(f"`{name}`" for name in sorted(set(policy.keys.values())))
+            names = ", ".join(f"`{name}`" for name in sorted({tenant.name for tenant in policy.keys.values()}))
             raise InvalidKey(
                 f"a call without a key is refused here: say whose it carries by `tenant`; there is {names}"
             )

@@ -46,7 +46,9 @@ def test_a_wait_is_a_difference() -> None:
 
 
 def test_a_receipt_of_a_caller_whom_the_keys_do_not_know_is_skipped() -> None:
-    (one,) = compare_receipts(OLD, replace(OLD, tenants={"acme": Tenant("acme")}, keys={"k": "acme"}), [RECEIPT])
+    (one,) = compare_receipts(
+        OLD, replace(OLD, tenants={"acme": Tenant("acme")}, keys={"k": Tenant("acme")}), [RECEIPT]
+    )
     assert one.skipped == "B has no tenant local"
 
 

@@ -365,7 +365,7 @@ def test_a_small_share_lets_nobody_leave_at_first() -> None:
 
 
 def test_a_call_without_a_key_is_refused_where_the_policy_has_keys() -> None:
-    under = replace(policy(), tenants={"acme": Tenant("acme")}, keys={"k": "acme"})
+    under = replace(policy(), tenants={"acme": Tenant("acme")}, keys={"k": Tenant("acme")})
     story = told(under=under)
     assert (story.result["status"], story.result["code"]) == (401, "invalid_key")
     assert story.result["message"].endswith("there is `acme`")
