@@ -66,9 +66,13 @@ def unknown(policy: Policy, case: Case) -> list[str]:
 def compare_receipts(old: Policy, new: Policy, receipts: Iterable[Receipt]) -> Iterator[Pair]:
     for receipt in receipts:
         name = f"receipt {receipt.get('id', '?')}"
-        again = rebuilt(old, receipt)
+        again, caller = rebuilt(old, receipt), receipt.get("tenant")
         if again is None:
             yield Pair(name, {}, {}, "it was refused before it could be read")
+            continue
+        strange = [which for which, one in (("A", old), ("B", new)) if one.keys and caller not in one.tenants]
+        if strange:
+            yield Pair(name, {}, {}, "; ".join(f"{which} has no tenant {caller}" for which in strange))
             continue
         was, now = (rehearse(again.world(one), again.request) for one in (old, new))
         recorded = result_of(old, receipt)

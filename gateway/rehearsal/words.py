@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import tzinfo
@@ -10,11 +11,26 @@ from typing import Any
 from gateway.model import Demand, Match, Threshold, Window
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_NOISE = 1e-9
+"""Of a division: 0.3 / 0.01 is a little more than 30."""
+_SHORTEST = 0.001
 _BOUNDS = frozenset({"prompt_tokens", "output_tokens"})
 
 
 def usd(amount: float) -> str:
     return "$" + (f"{amount:.7f}".rstrip("0").rstrip("."))
+
+
+def rounded_up(number: float) -> float:
+    """Seconds to two digits that count, and not below `number`: who is told a wait waits no longer."""
+    if number <= _SHORTEST:
+        return _SHORTEST if number > 0 else 0.0
+    place = math.floor(math.log10(number)) - 1
+    return float(f"{math.ceil(number / 10**place - _NOISE)}e{place}")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def comparison(threshold: Threshold) -> str:

@@ -29,8 +29,11 @@ def test_a_case_that_is_decided_differently_in_one_line() -> None:
     full, idle = compare_cases(OLD, CLOSED, [case(), case("idle", {})])
     assert (full.differs, idle.differs) == (True, False)
     assert str(full) == (
-        "full: spilled -> a1 (api), because slo_limit [rule chat] -> refused: 429 fleet_saturated [rule chat]"
+        "full: spilled -> a1 (api), because slo_limit [rule chat] -> waits about 0.16 s, then local -> w2 (gpu), "
+        "because local_has_room; without room within 20 s: 429 fleet_saturated [rule chat]"
     )
+    (refused,) = compare_cases(OLD, policy(rules=(rule(spill=None),)), [case()])
+    assert str(refused).endswith("-> refused: 429 fleet_saturated [rule chat]")
     assert full.row()["old"]["outcome"] == "spilled"
 
 
@@ -40,6 +43,18 @@ def test_a_case_that_names_what_one_lacks_is_skipped() -> None:
     assert (one.differs, one.skipped) == (False, "B has no upstream w2")
     (one,) = compare_cases(OLD, replace(OLD, tenants={"acme": Tenant("acme")}), [case(tenant="acme")])
     assert one.skipped == "A has no tenant acme"
+
+
+def test_a_wait_is_a_difference() -> None:
+    one, _ = compare_cases(CLOSED, policy(rules=(rule(spill=None),)), [case(), case("idle", {})])
+    assert (one.differs, "waits" in one.old, one.new["status"]) == (True, True, 429)
+
+
+def test_a_receipt_of_a_caller_whom_the_keys_do_not_know_is_skipped() -> None:
+    (one,) = compare_receipts(
+        OLD, replace(OLD, tenants={"acme": Tenant("acme")}, keys={"k": Tenant("acme")}), [RECEIPT]
+    )
+    assert one.skipped == "B has no tenant local"
 
 
 def test_recorded_receipts() -> None:
