@@ -40,6 +40,8 @@ WEIGHTS = "meta-llama/Llama-3.3-70B-Instruct"
 PRICE = {"input_per_1m": 0.25, "output_per_1m": 0.75}
 STEP_MS, PER_SEQ_MS, PER_PROMPT_TOKEN_MS = 4.0, 0.1, 0.0005
 LOCAL = {"X-Data-Residency": "local"}
+HASTY = {"X-Gateway-Max-Wait-Ms": "0"}
+"""Told at once that there is no room, also where it cannot leave."""
 ELSEWHERE = "localhost"
 """A host name instead of an address: what it leads to is known only once it is connected."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.gateways import API_KEY, Lane, Site, eventually
+from tests.gateways import API_KEY, HASTY, Lane, Site, eventually
 
 
 def bought(name: str, accounts: tuple[str, ...] = (API_KEY,), **route: Any) -> Lane:
@@ -68,7 +68,7 @@ def test_another_account_is_asked_instead(site: Site) -> None:
 def test_a_spill_that_is_refused_is_not_repeated_in_a_loop(site: Site) -> None:
     site.fleet.config("spilling-api", account="insufficient_quota")
     with site.occupied("spilling"):
-        answers = [site.chat("spilling") for _ in range(4)]
+        answers = [site.chat("spilling", HASTY) for _ in range(4)]
     assert {answer.status_code for answer in answers} == {429}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
     assert asked(site, "spilling") == 1
@@ -123,7 +123,7 @@ def test_a_request_that_never_left_spends_no_budget(site: Site) -> None:
     """The budget buys one request; the first try finds a closed port and must not use it up."""
     site.fleet.config("budgeted-api", die=True)
     with site.occupied("budgeted"):
-        assert site.chat("budgeted", max_tokens=100).status_code in (429, 503)
+        assert site.chat("budgeted", HASTY, max_tokens=100).status_code in (429, 503)
     site.fleet.config("budgeted-api", alive=True)
     eventually(lambda: site.metric("gateway_upstream_up", upstream="budgeted-api") == 1, "the circuit closes again")
     with site.occupied("budgeted"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.gateways import OTHER_KEY, PRICE, Lane, Site
+from tests.gateways import HASTY, OTHER_KEY, PRICE, Lane, Site
 
 LANES = [
     Lane("spill", workers=2, seats=1),
@@ -86,7 +86,7 @@ def test_a_receipt_is_small_and_for_its_tenant_only(site: Site, spilled: httpx.R
 
 def test_a_refused_request_has_a_receipt_with_what_was_looked_at(site: Site) -> None:
     with site.occupied("spill", 2):
-        refused = site.chat("spill", service_tier="flex")  # the API may not get it, and the fleet is full
+        refused = site.chat("spill", HASTY, service_tier="flex")  # the API may not get it, and the fleet is full
     assert refused.status_code == 429
     receipt = site.receipt(refused)
     assert (receipt["outcome"], receipt["error"], receipt["chosen"]) == ("refused", "fleet_saturated", None)

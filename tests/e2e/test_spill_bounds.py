@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.gateways import BATCH_KEY, KEY, Lane, Site, chat_body, eventually
+from tests.gateways import BATCH_KEY, HASTY, KEY, Lane, Site, chat_body, eventually
 
 ENV = {"GATEWAY_WORKERS": "2"}
 SHARE = 0.2
@@ -70,7 +70,7 @@ def test_a_class_that_may_not_spill_waits_and_is_refused(site: Site) -> None:
 def test_an_account_with_nothing_left_is_not_asked(site: Site) -> None:
     """Four requests a minute: the API's own headers say how many are left, so none of ours is refused by it."""
     with site.occupied("limited"):
-        answers = [site.chat("limited") for _ in range(8)]
+        answers = [site.chat("limited", HASTY) for _ in range(8)]
         assert [answer.status_code for answer in answers] == [200] * 4 + [429] * 4
         received = site.fleet.requests("limited-api")
         assert [one["status"] for one in received] == [200] * 4

@@ -11,7 +11,7 @@ import openai
 import pytest
 from openai.types.responses import FunctionToolParam
 
-from tests.gateways import KEY, NARROW_KEY, Lane, Site
+from tests.gateways import HASTY, KEY, NARROW_KEY, Lane, Site
 
 LANES = [
     Lane("home", workers=2, seats=16),
@@ -344,5 +344,5 @@ def test_who_does_not_speak_an_endpoint_is_never_asked(
 
 def test_a_message_does_not_spill_to_an_api_that_does_not_speak_it(site: Site, claude: anthropic.Anthropic) -> None:
     with site.occupied("spill"), pytest.raises(anthropic.RateLimitError):
-        claude.messages.create(model="spill", messages=HELLO, max_tokens=1)
+        claude.messages.create(model="spill", messages=HELLO, max_tokens=1, extra_headers=HASTY)
     assert not [seen for seen in site.fleet.requests("spill-api") if seen["path"].startswith("/v1/messages")]
