@@ -17,8 +17,7 @@ from gateway.edge.account import Account, Attempt
 from gateway.edge.books import Books
 from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, Refused, Reset, UpstreamFault, UpstreamTimeout
-from gateway.errors import PermitMismatch, PermitRefused, UpstreamFault
+from gateway.errors import ConnectFailed, PermitMismatch, PermitRefused, Refused, Reset, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
