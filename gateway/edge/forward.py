@@ -74,7 +74,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
-            refused_in_audit(self._s, self._request, self._policy, self._account, error)
+            refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
             reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
