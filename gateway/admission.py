@@ -70,6 +70,23 @@ class Visit:
     """It cannot leave, for whatever reason: it waits at home as long as its rule says then, with its whole share."""
 
 
+@dataclass(slots=True)
+class _Course:
+    """The newest decision for a request that is being admitted. All that is done for it from then on is done by that
+    one: an older decision may let its data go where the newer one does not."""
+
+    decision: Decision
+    again: Callable[[], Decision]
+
+    def anew(self) -> Sequence[Group]:
+        """Who may serve at home as things are now; nobody where the new decision is a refusal."""
+        try:
+            self.decision = self.again()
+        except GatewayError:
+            return ()
+        return self.decision.primary
+
+
 class Admission:
     """The only place where leases are taken and given back."""
 
@@ -95,24 +112,25 @@ class Admission:
         """The lease under which `request` may be sent; the caller gives it back with `release`.
 
         `again` decides anew on the snapshot of that moment: a worker that comes back while the request waits is found.
+        The lease tells by which decision it was taken; that one must hold for whatever is done under it.
         Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
         """
         visit = Visit() if visit is None else visit
         visit.kept, visit.crowded, visit.stays = None, False, False
-        again = again or (lambda: decision)
+        course = _Course(decision, again or (lambda: decision))
         for groups in order(decision):
             if groups is decision.overflow:
-                lease = await self._overflow(decision, visit)
+                lease = await self._overflow(course.decision, visit)
             else:
-                lease = await self._primary(request, decision, visit, again)
+                lease = await self._primary(request, course, visit)
             if lease is not None:
                 return lease if groups is decision.overflow else _told(lease, visit)
-        visit.stays = True
-        if not visit.crowded and (decision.cheap or decision.kept_wait > visit.waited):
-            lease = await self._primary(request, decision, visit, again)
+        visit.stays, newest = True, course.decision
+        if not visit.crowded and (newest.cheap or newest.kept_wait > visit.waited):
+            lease = await self._primary(request, course, visit)
             if lease is not None:
                 return _told(lease, visit)
-        raise self._shed(request, decision, visit)
+        raise self._shed(request, course.decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:
         """Part of it is done: the lease holds at most `work` from now on, and who waits may use the rest."""
@@ -130,23 +148,21 @@ class Admission:
     def line(self, backend: str) -> Line:
         return self._lines[backend]
 
-    async def _primary(
-        self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]
-    ) -> Lease | None:
+    async def _primary(self, request: GenRequest, course: _Course, visit: Visit) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
+        decision = course.decision
         if not decision.primary:
             return None
         rank, line = _RANK[request.priority], self.line(decision.primary[0].backend)
-        if not line.behind(rank) and (lease := await self._first(decision.primary, visit)):
+        if not line.behind(rank) and (lease := await self._first(decision, decision.primary, visit)):
             return lease
         wait = decision.kept_wait - visit.waited if visit.stays else decision.max_wait
-        return await self._line_up(request, wait, decision, visit, again)
+        return await self._line_up(request, wait, course, visit)
 
-    async def _line_up(
-        self, request: GenRequest, wait: float, decision: Decision, visit: Visit, again: Callable[[], Decision]
-    ) -> Lease | None:
+    async def _line_up(self, request: GenRequest, wait: float, course: _Course, visit: Visit) -> Lease | None:
         """Room at home within `wait` seconds, and the caller's deadline."""
-        line, began = self.line(decision.primary[0].backend), self._clock()
+        decision, began = course.decision, self._clock()
+        line = self.line(decision.primary[0].backend)
         until = began + wait
         if request.deadline is not None:
             until = min(until, request.deadline)
@@ -159,19 +175,17 @@ class Admission:
             visit.crowded = True
             return None
         try:
-            return await self._wait(line, waiter, until, visit, again)
+            return await self._wait(line, waiter, until, course, visit)
         finally:
             visit.crowded = waiter.gone
             line.leave(waiter)
             visit.waited += self._clock() - began
 
-    async def _wait(
-        self, line: Line, waiter: Waiter, until: float, visit: Visit, again: Callable[[], Decision]
-    ) -> Lease | None:
+    async def _wait(self, line: Line, waiter: Waiter, until: float, course: _Course, visit: Visit) -> Lease | None:
         while not waiter.gone and (left := until - self._clock()) > 0:
             waiter.turn.clear()
             first = line.head is waiter
-            if first and (lease := await self._first(_primary_of(again), visit)):
+            if first and (home := course.anew()) and (lease := await self._first(course.decision, home, visit)):
                 return lease
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
             with suppress(TimeoutError):
@@ -190,7 +204,7 @@ class Admission:
             visit.looks.setdefault(one.upstream.name, Look(one, state.leased, state.reading, snapshot.at))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
-            lease = await self._first((told,), visit)
+            lease = await self._first(decision, (told,), visit)
             if lease is None:
                 continue
             paid = await self._pay(decision, lease, visit)
@@ -219,7 +233,7 @@ class Admission:
             return None
         return replace(lease, reservation=held)
 
-    async def _first(self, groups: Sequence[Group], visit: Visit) -> Lease | None:
+    async def _first(self, decision: Decision, groups: Sequence[Group], visit: Visit) -> Lease | None:
         for group in [one.whole() for one in groups] if visit.stays else groups:
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
@@ -230,7 +244,7 @@ class Admission:
             if grant.index is not None:
                 chosen = group.candidates[grant.index]
                 full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit
-                return Lease(lease_id, chosen, group, _slot(chosen), 0.0 if grant.alone else full)
+                return Lease(lease_id, chosen, group, _slot(chosen), decision, 0.0 if grant.alone else full)
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
@@ -273,14 +287,6 @@ class Admission:
 def _told(lease: Lease, visit: Visit) -> Lease:
     """A lease at home; what had to stay there says so."""
     return lease if visit.kept is None else replace(lease, group=replace(lease.group, reason="budget"))
-
-
-def _primary_of(again: Callable[[], Decision]) -> tuple[Group, ...]:
-    """Who may serve at home as things are now; nobody where the new decision is a refusal."""
-    try:
-        return again().primary
-    except GatewayError:
-        return ()
 
 
 def _slot(candidate: Candidate) -> str:

@@ -15,6 +15,7 @@ from gateway import __version__
 from gateway.admission import Admission
 from gateway.audit.chain import Chain
 from gateway.audit.journal import Journal
+from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
@@ -25,7 +26,7 @@ from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StoreFault
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
@@ -130,7 +131,11 @@ def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) ->
     folder = settings.audit_dir or settings.data_dir / "audit"
     key, place = audit_key(settings.audit_key.get_secret_value(), settings.data_dir), open_place(folder)
     entries, seals = (Chain(key, folder, f"{kind}-{owner}") for kind in ("chain", "seals"))
-    return Journal(entries, telemetry.count_audit), Sealer(key, place, entries, seals, store)
+    try:
+        found = ends(key, folder, place)
+    except OSError as fault:
+        raise StartupFault(f"what lies in {folder} cannot be read ({fault}); set GATEWAY_AUDIT_DIR") from None
+    return Journal(entries, telemetry.count_audit), Sealer(key, place, entries, seals, store, found)
 
 
 def pools(live: LivePolicy) -> frozenset[PoolKey]:

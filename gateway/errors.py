@@ -25,7 +25,8 @@
       DeadlineExceeded        504 deadline_exceeded
     UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
       ConnectFailed                    no byte of the request left this machine
-      PermitRefused                    the permit does not cover this upstream, version or peer address
+      PermitRefused                    the connected peer lies outside the networks of its upstream
+      PermitMismatch                   the permit is not for this request, version or upstream: a mistake of ours
       Reset                            the connection broke; `processed` tells whether the request may have been seen
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
@@ -168,6 +169,13 @@ class ConnectFailed(UpstreamFault):
 
 
 class PermitRefused(UpstreamFault):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, processed=False)
+
+
+class PermitMismatch(UpstreamFault):
+    """Nothing was opened, and it says nothing about the upstream."""
+
     def __init__(self, message: str) -> None:
         super().__init__(message, processed=False)
 

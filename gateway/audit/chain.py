@@ -90,7 +90,13 @@ class Chain:
     def _next_part(self) -> None:
         path = part_path(self._folder, self.name, self._part + 1)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Left behind, it would be in the way of the next line. It is still empty: nobody else writes this chain.
+            path.unlink()
+            os.close(file)
+            raise
         if self._file is not None:
             self._full.append(self._file)
         self._file, self._size, self._torn, self.gone = file, 0, False, False

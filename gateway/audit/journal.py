@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,19 @@ RETRY_AFTER_SECONDS = 10
 _REMEMBERED = 256
 """Sets of allowed upstreams whose JSON is kept; a policy has one for each rule, model and demand."""
 _log = logging.getLogger("gateway")
+
+
+class Refusal(NamedTuple):
+    """A flagged request that is answered with an error of ours, under policy version `policy`. `rule` and `model` are
+    None where none was found."""
+
+    request: str
+    tenant: str
+    policy: str
+    demand: Demand
+    by: tuple[str, ...]
+    rule: str | None
+    model: str | None
 
 
 class Journal:
@@ -56,20 +69,19 @@ class Journal:
                 retry_after=RETRY_AFTER_SECONDS,
             ) from None
 
-    def refused(
-        self, request: str, tenant: str, policy: str, error: GatewayError, demand: Demand, by: tuple[str, ...]
-    ) -> None:
+    def refused(self, told: Refusal, error: GatewayError) -> None:
         """A flagged request that got no answer from any upstream. Never raises: nothing leaves."""
         fields = fields_of(
             at=now(),
             what="refused",
-            request=request,
-            tenant=tenant,
-            rule=error.rule,
-            demand=words(demand),
-            by=by,
+            request=told.request,
+            tenant=told.tenant,
+            model=told.model,
+            rule=told.rule,
+            demand=words(told.demand),
+            by=told.by,
             error=error.code,
-            policy=policy,
+            policy=told.policy,
         )
         try:
             self._append("refused", fields)

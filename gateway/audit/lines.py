@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,11 @@ import msgspec
 
 GENESIS = "0" * 64
 """What stands for the MAC before the first line."""
-_FILE = re.compile(r"(chain-[0-9a-f]{12}|seals-[0-9a-f]{12}|trims)\.(\d{6})\.jsonl")
+NAME = re.compile(r"(?:chain|seals)-[0-9a-f]{12}")
+"""A chain of a process."""
+_FILE = re.compile(rf"({NAME.pattern}|trims)\.([0-9]{{6}})\.jsonl")
+_END_BYTES = 1 << 20
+"""More than the longest line: a seal has 130 bytes for each chain of the last hour, and for each in the folder."""
 _TAIL = b',"mac":"'
 _TAIL_BYTES = len(_TAIL) + len(GENESIS) + len(b'"}\n')
 
@@ -66,6 +71,28 @@ def read_line(key: bytes, line: bytes) -> Line:
 
 def sign(key: bytes, text: bytes) -> str:
     return hmac.digest(key, text, "sha256").hex()
+
+
+def ends(key: bytes, folder: Path, place: str) -> dict[str, Head]:
+    """The last sound line of every chain in the folder, which is named `place`; no more is read of each chain than the
+    end of its last parts. Raises OSError."""
+    found = {}
+    for chain, parts in parts_in(folder).items():
+        last = next((line for _, path in reversed(parts) if (line := _last(key, chain, path)) is not None), None)
+        if last is not None and last.place in (None, place):
+            found[chain] = Head(last.n, last.mac, place)
+    return found
+
+
+def _last(key: bytes, chain: str, path: Path) -> Line | None:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        lines = file.read().splitlines(keepends=True)
+    for raw in reversed(lines):
+        with suppress(BadLine):
+            line = read_line(key, raw)
+            return line if line.chain == chain else None
+    return None
 
 
 def fields_of(**fields: object) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
 from gateway.audit.chain import Chain
 from gateway.audit.journal import now
-from gateway.audit.lines import Head, fields_of, sign
+from gateway.audit.lines import NAME, Head, fields_of, sign
 from gateway.errors import StoreFault
 from gateway.store.connection import Store
 
@@ -24,8 +25,19 @@ _log = logging.getLogger("gateway")
 class Sealer:
     """Seals the heads of all chains of all processes into `seals`, a chain of this process."""
 
-    def __init__(self, key: bytes, place: str, entries: Chain, seals: Chain, store: Store) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        place: str,
+        entries: Chain,
+        seals: Chain,
+        store: Store,
+        found: Mapping[str, Head] | None = None,
+    ) -> None:
+        """`found` are the ends of the chains that lay in the folder at the start (`ends`): the first seal holds them,
+        so that what earlier processes left is not cut short unseen."""
         self._key, self._place, self._entries, self._seals, self._store = key, place, entries, seals, store
+        self._found = dict(found or {})
         self._heads: dict[str, Head] = {}
         self._sealed: dict[str, Head] = {}
 
@@ -33,8 +45,8 @@ class Sealer:
         """Seals until cancelled, and then once more."""
         try:
             while True:
-                await asyncio.sleep(SEAL_SECONDS)
                 await self._try()
+                await asyncio.sleep(SEAL_SECONDS)
         finally:
             await asyncio.shield(self._try())
 
@@ -43,6 +55,8 @@ class Sealer:
             await self.seal()
         except OSError as fault:
             _log.error("the audit could not be sealed", extra={"fields": {"why": fault.strerror}})
+        except Exception:
+            _log.exception("the audit could not be sealed")
 
     async def seal(self) -> None:
         """Puts the entries so far on the disk, tells the others, and seals what is new. Raises OSError."""
@@ -55,13 +69,14 @@ class Sealer:
                 self._heads[chain.name] = head
         with suppress(StoreFault):  # then it is told with the next seal, and meanwhile each knows what it knew
             await self._exchange()
-        heads = {name: head for name, head in self._heads.items() if name != self._seals.name}
-        fresh = {name: head for name, head in heads.items() if name.startswith("chain-")}
-        if fresh == self._sealed:
+        heads = {**self._found, **{name: head for name, head in self._heads.items() if name != self._seals.name}}
+        fresh = {name: head for name, head in self._heads.items() if name.startswith("chain-")}
+        if fresh == self._sealed and not self._found:
             return
         self._seals.append(fields_of(at=now(), place=self._place, heads=heads))
         await asyncio.to_thread(self._seals.sync)
         self._sealed = fresh
+        self._found.clear()
 
     async def _exchange(self) -> None:
         """Tells the store of our own chains and learns of the others'. What is not signed with our key is ignored."""
@@ -71,8 +86,9 @@ class Sealer:
                 "HSET", HEADS_KEY, name, written(self._key, name, self._heads[name], int(time.time()))
             )
         rows: list[bytes] = await self._store.call("HGETALL", HEADS_KEY)
-        for name, row in zip((raw.decode() for raw in rows[0::2]), rows[1::2], strict=True):
-            told = read(self._key, name, row)
+        for raw, row in zip(rows[0::2], rows[1::2], strict=True):
+            name = raw.decode("ascii", "replace")
+            told = read(self._key, name, row) if NAME.fullmatch(name) else None
             if told is None:
                 continue
             if told[1] < time.time() - KEPT_SECONDS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from gateway.audit.lines import GENESIS, BadLine, Head, Line, parts_in, read_line
+from gateway.audit.place import PLACE_FILE, place_of
 
 
 class Sealed(NamedTuple):
@@ -34,15 +36,32 @@ class Report:
     entries: int = 0
     unsealed: int = 0
     """Entries after the last seal: whether more of them are missing cannot be known."""
+    sealed_at: float | None = None
+    """When the newest seal in the folder was written (epoch seconds): of what is cut off together with all seals from
+    a moment on, nothing in the folder tells but that this is long ago."""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What the sound lines of all seals and trims say."""
+    """What the sound lines of all seals and trims say of the folder that is named `place`."""
 
+    place: str | None
     sealed: dict[str, Sealed] = field(default_factory=dict)
-    places: set[str] = field(default_factory=set)
+    strange: dict[str, str] = field(default_factory=dict)
+    """Seals in the folder that were written for another one -> the first line that says so."""
     trimmed: dict[str, list[Trimmed]] = field(default_factory=dict)
+    sealed_at: float | None = None
+
+    def seals(self, where: str, line: Line) -> bool:
+        """Takes in what a seal says; whether anything of it is about this folder."""
+        ours = False
+        for name, head in (line.heads or {}).items():
+            ours |= head.place == self.place
+            if head.place != self.place and not name.startswith(("chain-", "seals-")):
+                continue  # every folder has `trims` of its own
+            if name not in self.sealed or head.n > self.sealed[name].head.n:
+                self.sealed[name] = Sealed(head, where)
+        return ours
 
     def may_begin(self, chain: str, line: Line) -> bool:
         """Whether all lines before this one were removed on purpose. More may have been meant: a trim that was
@@ -56,44 +75,75 @@ class Evidence:
         return max((one.upto for one in self.trimmed.get(chain, ())), default=0)
 
 
-def verify(folder: Path, key: bytes) -> Report:
-    """Looks at every line once, at those of seals twice. Raises OSError."""
+def verify(folder: Path, key: bytes, others: Sequence[Path] = ()) -> Report:
+    """Looks at every line once, at those of seals twice. `others` are seals from elsewhere: folders of other hosts, or
+    files of lines that were saved. Raises OSError."""
     parts, report = parts_in(folder), Report()
-    evidence = gather(parts, key)
+    evidence = gather(parts, key, place_of(folder))
+    for path in others:
+        report.findings += add(evidence, path, key)
     for chain, files in parts.items():
         last = Walk(report, evidence, chain, key).over([path for _, path in files])
         if chain.startswith("chain-"):
             report.chains += 1
             sealed = evidence.sealed.get(chain)
             report.unsealed += max(0, last - (sealed.head.n if sealed else 0))
-    for chain, (head, where) in evidence.sealed.items():
-        if chain not in parts and head.n > evidence.upto(chain):
-            if head.place in evidence.places:
-                report.findings.append(f"{where}: sealed {head.n} lines of {chain}, and there is no such file")
-            else:
-                report.notes.append(f"{where}: {chain} is kept in another folder, which is to be verified by itself")
+    _belongings(parts, evidence, report)
+    report.sealed_at = evidence.sealed_at
     return report
 
 
-def gather(parts: Mapping[str, list[tuple[int, Path]]], key: bytes) -> Evidence:
-    """What seals and trims say, of those lines that are sound."""
-    found = Evidence()
+def _belongings(parts: Mapping[str, list[tuple[int, Path]]], evidence: Evidence, report: Report) -> None:
+    """Chains that are not there, and seals that should not be."""
+    if evidence.place is None and evidence.strange:
+        report.findings.append(f"{PLACE_FILE}: is gone: which chains this folder kept is not known")
+    for where in evidence.strange.values() if evidence.place is not None else ():
+        said = f"is a seal of another folder: a copy, to be given with --seals, or `{PLACE_FILE}` was replaced"
+        report.findings.append(f"{where}: {said}")
+    for chain, (head, where) in evidence.sealed.items():
+        if chain in parts or head.n <= evidence.upto(chain):
+            continue
+        if head.place == evidence.place:
+            report.findings.append(f"{where}: sealed {head.n} lines of {chain}, and there is no such file")
+        else:
+            report.notes.append(f"{where}: {chain} is kept in another folder, which is to be verified by itself")
+
+
+def gather(parts: Mapping[str, list[tuple[int, Path]]], key: bytes, place: str | None) -> Evidence:
+    """What the folder's own seals and trims say, of those lines that are sound."""
+    found = Evidence(place)
     for chain in (name for name in parts if not name.startswith("chain-")):
-        for where, raw in _lines(path for _, path in parts[chain]):
-            try:
-                line = read_line(key, raw)
-            except BadLine:
-                continue
+        for where, line in _sound_lines([path for _, path in parts[chain]], key):
             if line.chain != chain:
                 continue
-            if line.place is not None:
-                found.places.add(line.place)
-            for name, head in (line.heads or {}).items():
-                if name not in found.sealed or head.n > found.sealed[name].head.n:
-                    found.sealed[name] = Sealed(head, where)
+            if line.place is not None and line.place != place:
+                found.strange.setdefault(chain, where)
+            if line.heads is not None:
+                found.seals(where, line)
+                found.sealed_at = max(line.at, found.sealed_at or line.at)
             if line.trimmed is not None and line.upto is not None and line.head is not None:
                 found.trimmed.setdefault(line.trimmed, []).append(Trimmed(line.upto, line.head))
     return found
+
+
+def add(evidence: Evidence, path: Path, key: bytes) -> list[str]:
+    """Takes in seals from elsewhere, each line for itself; what speaks against the folder or against them."""
+    if path.is_dir():
+        files = [file for name, parts in parts_in(path).items() if name.startswith("seals-") for _, file in parts]
+    else:
+        files = [path]
+    known = [evidence.seals(f"{path.name}/{where}", line) for where, line in _sound_lines(files, key) if line.heads]
+    if not known:
+        return [f"{path}: no seal that was made with this key"]
+    if not any(known):
+        return [f"{path}: none of its seals knows this folder: it is another gateway's, or `{PLACE_FILE}` was replaced"]
+    return []
+
+
+def _sound_lines(files: Sequence[Path], key: bytes) -> Iterator[tuple[str, Line]]:
+    for where, raw in _lines(list(files)):
+        with suppress(BadLine):
+            yield where, read_line(key, raw)
 
 
 class Walk:
@@ -157,7 +207,7 @@ class Walk:
         self._report.findings.append(f"{where}: {what}")
 
 
-def _lines(files: Iterator[Path] | list[Path]) -> Iterator[tuple[str, bytes]]:
+def _lines(files: list[Path]) -> Iterator[tuple[str, bytes]]:
     for path in files:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -23,20 +23,31 @@ def audit() -> None:
 @audit.command()
 @_FOLDER
 @_KEY
+@click.option(
+    "--seals",
+    "others",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Seals from elsewhere: another host's folder, or saved lines; they show what FOLDER alone cannot.",
+)
 @click.pass_context
-def verify(context: click.Context, folder: Path, key_file: Path | None) -> None:
-    """Check every line in FOLDER: exit 0, or 1 with one line per finding, or 2 without the key."""
+def verify(context: click.Context, folder: Path, key_file: Path | None, others: tuple[Path, ...]) -> None:
+    """Check every line in FOLDER: exit 0, or 1 with one line per finding, or 2 where it or the key cannot be read."""
     from gateway.audit.verify import verify as check
 
-    report = check(folder, _key(folder, key_file))
+    try:
+        report = check(folder, _key(folder, key_file), others)
+    except OSError as fault:
+        raise _unreadable(fault) from None
     for note in report.notes:
         click.echo(f"note: {note}")
     for finding in report.findings:
         click.echo(finding, err=True)
     if report.findings:
         context.exit(1)
-    tail = f", entries newer than the last seal: {report.unsealed}" if report.unsealed else ""
-    click.echo(f"ok: {folder}: entries: {report.entries}, chains: {report.chains}{tail}")
+    sealed = "never" if report.sealed_at is None else f"{datetime.fromtimestamp(report.sealed_at, UTC):%FT%TZ}"
+    tail = f", entries newer than it: {report.unsealed}" if report.unsealed else ""
+    click.echo(f"ok: {folder}: entries: {report.entries}, chains: {report.chains}, last seal: {sealed}{tail}")
 
 
 @audit.command()
@@ -55,19 +66,31 @@ def trim(context: click.Context, folder: Path, key_file: Path | None, before: da
         for finding in unsound.findings:
             click.echo(finding, err=True)
         context.exit(1)
+    except OSError as fault:
+        raise _unreadable(fault) from None
     for chain, last in removed.items():
         click.echo(f"{chain}: removed up to line {last}")
     click.echo(f"ok: {folder}: chains trimmed: {len(removed)}")
 
 
 def _key(folder: Path, key_file: Path | None) -> bytes:
-    from gateway.audit.place import KEY_FILE
+    from gateway.audit.place import KEY_FILE, read_key, sound_key
+    from gateway.errors import StartupFault
     from gateway.settings import load_settings
 
     given = load_settings().audit_key.get_secret_value()
-    if key_file is None and given:
-        return given.encode()
     path = key_file or folder.resolve().parent / KEY_FILE
-    if not path.is_file():
-        raise click.UsageError(f"no key at {path}; set GATEWAY_AUDIT_KEY or give --key-file")
-    return path.read_bytes().strip()
+    try:
+        if key_file is None and given:
+            return sound_key(given.encode(), "GATEWAY_AUDIT_KEY")
+        return read_key(path)
+    except FileNotFoundError:
+        raise click.UsageError(f"no key at {path}; set GATEWAY_AUDIT_KEY or give --key-file") from None
+    except StartupFault as fault:
+        raise click.UsageError(str(fault)) from None
+    except OSError as fault:
+        raise _unreadable(fault) from None
+
+
+def _unreadable(fault: OSError) -> click.UsageError:
+    return click.UsageError(f"{fault.filename}: {fault.strerror}")

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -207,6 +208,32 @@ def residency(fields: Mapping[str, Raw]) -> str | None:
         return _text.decode(said)
     except msgspec.DecodeError:
         raise ResidencyUnknown(f"{RESIDENCY}: must be text: `local` or zone names", param=RESIDENCY) from None
+
+
+class Glimpse(NamedTuple):
+    """What a body that is refused says all the same. `spoke`: of residency, understood or not."""
+
+    model: str | None = None
+    residency: str | None = None
+    spoke: bool = False
+
+
+def glimpse(raw: bytes) -> Glimpse:
+    """As much as can be read."""
+    try:
+        fields = _object_of(raw)
+    except InvalidRequest:
+        return Glimpse()
+    model = None
+    with suppress(InvalidRequest):
+        model = _get(fields, "model", _text, "a string")
+    try:
+        said = residency(fields) if "metadata" in fields else None
+    except ResidencyUnknown:
+        return Glimpse(model, None, True)
+    except InvalidRequest:
+        return Glimpse(model)
+    return Glimpse(model, said, said is not None)
 
 
 def known(fields: Mapping[str, Raw]) -> tuple[str, ...]:

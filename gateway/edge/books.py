@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 
@@ -9,7 +10,15 @@ from gateway.edge.account import Account, Attempt, cost_of
 from gateway.edge.ballot import Ballot, timings
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
-from gateway.errors import ConnectFailed, GatewayError, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
+from gateway.errors import (
+    ConnectFailed,
+    GatewayError,
+    PermitMismatch,
+    PermitRefused,
+    Refused,
+    UpstreamFault,
+    UpstreamTimeout,
+)
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
 from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
 from gateway.routing.board import Board
@@ -18,6 +27,7 @@ from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
 from gateway.upstreams.ratelimits import allowances
 
+_log = logging.getLogger("gateway")
 NEVER_HOPELESS = Alone(0.0, 0.0)
 """A promise is kept or not, whether or not any worker could have kept it."""
 
@@ -75,6 +85,9 @@ class Books:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
         if isinstance(fault, UpstreamTimeout) and (fault.held or passed(self._request.deadline)):
             return  # the caller's own slowness or limit: nobody's failure
+        if isinstance(fault, PermitMismatch):
+            _log.error("a request was about to leave without a permit", extra={"fields": {"upstream": name}})
+            return  # our own mistake
         circuits, now = self._s.view.circuits, self._s.view.now()
         self._s.view.tries.failed(name, now)
         if isinstance(fault, PermitRefused):

@@ -54,7 +54,7 @@ class Forward:
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
         self._kept = Demand()
-        """What its last decision demanded of its data."""
+        """What its newest decision demands of its data, and so every one before it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer takes the short way, which never waits."""
@@ -74,7 +74,7 @@ class Forward:
             task.uncancel()
         except GatewayError as error:
             self._account.fail(error)
-            refused_in_audit(self._s, self._request, self._policy, self._account, error)
+            refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
             reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
@@ -93,8 +93,8 @@ class Forward:
         self._s.retries.request()
         faults: list[tuple[str, UpstreamFault]] = []
         while True:
-            decision = self._decide(faults)
-            lease = await self._admit(decision, faults)
+            lease = await self._admit(self._decide(faults), faults)
+            decision = lease.decision
             try:
                 if decision.demand:
                     self._audit(decision, lease)
@@ -120,7 +120,6 @@ class Forward:
         if not faults:
             self._books.came(self._policy, decision)
             self._shadow(decision)
-        self._account.decision, self._kept = decision, decision.demand
         return decision
 
     def _shadow(self, answer: Decision | GatewayError) -> None:
@@ -136,13 +135,14 @@ class Forward:
         """The decision as things are now: the policy is the request's own, the snapshot the newest.
 
         Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
-        all the same, and only gets stricter.
+        all the same, and only gets stricter: from one attempt to the next, and while it waits.
         """
         excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
         decision = decide(self._request, board, self._s.rng, excluded=excluded)
         if self._kept and strictest(decision.demand, self._kept) != decision.demand:
             bound = replace(self._request, residency=strictest(self._request.residency, self._kept))
             decision = decide(bound, board, self._s.rng, excluded=excluded)
+        self._account.decision, self._kept = decision, decision.demand
         return decision
 
     async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
@@ -154,7 +154,7 @@ class Forward:
             if faults and not decision.primary:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
-        self._account.lease = lease
+        self._account.lease, self._account.decision = lease, lease.decision
         self._account.forecast = self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
         return lease
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,11 +19,13 @@ from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
-from gateway.routing.plan import may_use
+from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
 
+IN_FORCE = "policy_in_force"
+"""Who demanded what only the policy in force demands of a request that a candidate decides."""
 STORE_RETRY_AFTER_SECONDS = 2
 _RANK: Mapping[Priority, int] = {"batch": 0, "standard": 1, "interactive": 2}
 
@@ -32,7 +35,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
-    tenant = caller(services, call)  # before the body: a stranger's is not read
+    tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
         raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
@@ -40,15 +43,34 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
         if board.policy is not policy:
             # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
             # that also decides.
-            tenant = caller(services, call, board.policy)
+            policy = board.policy
+            tenant = caller(services, call, policy)
         body = bodies.decode(raw, endpoint)
-        residency = demanded(call, body, board.policy)
-        request, fields = build(call, tenant, endpoint, body, residency, board.policy)
+        residency = demanded(call, body, policy)
+        request, fields = build(call, tenant, endpoint, body, residency, policy)
+        if policy is not services.policy:
+            in_force = services.policy
+            same, _ = build(call, caller(services, call), endpoint, body, residency, in_force)
+            request = kept_by_both(services, request, same)
     except GatewayError as error:
-        services.receipts.add(refused(call, tenant, services.policy.version, error))
-        unread_in_audit(services, call, tenant, error)
+        services.receipts.add(refused(call, tenant, policy.version, error))
+        unread_in_audit(services, call, tenant, policy, raw, error)
         raise
     return Forward(services, call, request, fields, board)
+
+
+def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> GenRequest:
+    """A request on trial, under what the policy in force demands of it too: `same` is the same call as that one sees
+    it. Its caller chooses by X-Gateway-Session which of the two decides, and must not choose the looser one."""
+    try:
+        demand = plan_of(same, services.board()).demand
+    except GatewayError:  # it would answer nothing: what it demands of tenant and model holds all the same
+        model = services.policy.models.get(same.model)
+        demand = strictest(same.residency, same.tenant.residency, model.residency if model is not None else Demand())
+    whole = strictest(tried.residency, demand)
+    if whole == tried.residency:
+        return tried
+    return replace(tried, residency=whole, demanded_by=(*tried.demanded_by, IN_FORCE))
 
 
 def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:

@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
-from gateway.audit.journal import sources
+from gateway.audit.journal import Refusal, sources
 from gateway.edge.account import Account
-from gateway.edge.body import RESIDENCY
+from gateway.edge.body import glimpse
 from gateway.edge.calls import Call
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, ResidencyUnknown
-from gateway.model import Demand, GenRequest, Policy, Tenant
+from gateway.model import Demand, GenRequest, Model, Policy, Tenant
 from gateway.routing.residency import parse_demand, strictest
 
 
 def refused_in_audit(
-    services: Services, request: GenRequest, policy: Policy, account: Account, error: GatewayError
+    services: Services, request: GenRequest, policy: Policy, account: Account, error: GatewayError, kept: Demand
 ) -> None:
-    """Of a request that was read whole: decided or not."""
+    """Of a request that was read whole: decided or not. `kept` is what its newest decision demanded, if there was one:
+    an earlier rule's demand is in it."""
     rule = next((one for one in policy.rules if one.name == account.rule), None)
     model = policy.models.get(request.model)
-    demands = [request.residency, request.tenant.residency]
+    demands = [request.residency, request.tenant.residency, kept]
     demands += [said.residency for said in (model, rule) if said is not None]
     demand = strictest(*demands)
     if demand:
-        by = sources(request, policy, rule)
-        services.journal.refused(request.id, request.tenant.name, policy.version, error, demand, by)
+        by = sources(request, policy, rule) or ("rule",)  # else it was the rule of an earlier decision
+        told = Refusal(request.id, request.tenant.name, policy.version, demand, by, account.rule, _name(model))
+        services.journal.refused(told, error)
 
 
-def unread_in_audit(services: Services, call: Call, tenant: Tenant, error: GatewayError) -> None:
-    """Of a request that was refused before it was one: what it demanded may not have been understood."""
-    unknown = isinstance(error, ResidencyUnknown)
+def unread_in_audit(
+    services: Services, call: Call, tenant: Tenant, policy: Policy, raw: bytes, error: GatewayError
+) -> None:
+    """Of a request that was refused before it was one: what it demanded may not have been understood. `raw` is as much
+    of its body as was read, `policy` the one by which it was refused."""
+    seen = glimpse(raw)
+    model = policy.models.get(seen.model) if seen.model is not None else None
     said = {
         "header": call.residency is not None,
-        "metadata": unknown and error.param == RESIDENCY,
+        "metadata": seen.spoke,
         "tenant": bool(tenant.residency),
+        "model": model is not None and bool(model.residency),
     }
     by = tuple([where for where, spoke in said.items() if spoke])
     if by:
-        policy = services.policy
-        demand = strictest(tenant.residency, _header(call, policy))
-        services.journal.refused(call.id, tenant.name, policy.version, error, demand, by)
+        asked = [_understood(text, policy) for text in (call.residency, seen.residency)]
+        demand = strictest(tenant.residency, *asked, *([] if model is None else [model.residency]))
+        services.journal.refused(
+            Refusal(call.id, tenant.name, policy.version, demand, by, error.rule, _name(model)), error
+        )
 
 
-def _header(call: Call, policy: Policy) -> Demand:
+def _understood(text: str | None, policy: Policy) -> Demand:
     try:
-        return parse_demand(call.residency, policy.zones)
+        return parse_demand(text, policy.zones)
     except ResidencyUnknown:
         return Demand()
+
+
+def _name(model: Model | None) -> str | None:
+    """Only names that the policy knows: any other is the caller's text."""
+    return model.name if model is not None else None

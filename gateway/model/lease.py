@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.model.request import Candidate, Group
+from gateway.model.request import Candidate, Decision, Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,17 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to use part of one upstream now. `slot` names the upstream's incarnation."""
+    """The right to use part of one upstream now. `slot` names the upstream's incarnation.
+
+    `decision` is the one under which it was taken, which may be newer than the one that its request came with: what is
+    demanded, permitted, removed, timed and audited is that decision's.
+    """
 
     id: str
     candidate: Candidate
     group: Group
     slot: str
+    decision: Decision
     full: float = 0.0
     """How full its upstream was with it on board, as a share of the candidate's limit."""
     reservation: Reservation | None = None

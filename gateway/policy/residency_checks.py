@@ -156,7 +156,11 @@ def _as_wide(wide: MatchIn, narrow: MatchIn) -> bool:
     """Whether all else that a match says surely holds where the narrow one does."""
     for key in MatchIn.model_fields:
         wanted, given = getattr(wide, key), getattr(narrow, key)
-        if key in _JUDGED or wanted is None or wanted == given:
+        if key in _JUDGED or wanted is None:
+            continue
+        if key == "when":
+            return False  # of the fleet it reads the rule's own workers: the same text need not say the same
+        if wanted == given:
             continue
         if key not in _LISTED or given is None or not set(given) <= set(wanted):
             return False

@@ -179,7 +179,11 @@ def _covers(wide: MatchIn, narrow: MatchIn, models: frozenset[str] | None) -> bo
     """Whether `wide` surely matches every request that `narrow` does; models outside the folder are 404 anyway."""
     for key in MatchIn.model_fields:
         wanted, given = getattr(wide, key), getattr(narrow, key)
-        if key == "model" or wanted is None or wanted == given:
+        if key == "model" or wanted is None:
+            continue
+        if key == "when":
+            return False  # of the fleet it reads the rule's own workers: the same text need not say the same
+        if wanted == given:
             continue
         if not isinstance(wanted, tuple) or given is None or not _within(key, wanted, given):
             return False

@@ -78,7 +78,7 @@ def _comparison(value: Any) -> Any:
 
 def _listed(value: Any) -> Any:
     """One value stands for a list of one."""
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 @dataclass(frozen=True)

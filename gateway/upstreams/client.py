@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.errors import BadAnswer, PermitRefused
+from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 
@@ -44,13 +44,13 @@ class Client:
     ) -> Exchange:
         """Sends `body` (client data) and returns when the answer's head is here.
 
-        Raises PermitRefused before anything is opened where request, policy version or upstream are not those of the
-        permit; the pool raises it where the connected peer is outside the upstream's declared networks.
+        Raises PermitMismatch before anything is opened where request, policy version or upstream are not those of the
+        permit; the pool raises PermitRefused where the connected peer is outside the upstream's declared networks.
         """
         if permit.request != request or permit.policy != policy.version or upstream.name not in permit.upstreams:
-            raise PermitRefused(f"the permit of this request does not cover upstream {upstream.name}")
+            raise PermitMismatch(f"the permit of this request does not cover upstream {upstream.name}")
         if policy.upstreams.get(upstream.name) is not upstream:
-            raise PermitRefused(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
+            raise PermitMismatch(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
         pool, host = self._pool_of(upstream)
         return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
 

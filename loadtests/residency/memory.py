@@ -14,7 +14,9 @@ from typing import Any, Literal, Protocol, cast
 
 import uvloop
 
-Mood = Literal["answer", "refuse", "reset", "hang", "cut", 401, 429, 500, 503]
+Mood = Literal["answer", "refuse", "reset", "hang", "cut", "late", 401, 429, 500, 503]
+LATE_SECONDS = 0.02
+"""Long enough to stand in the way of others, short enough to be no fault."""
 _USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 _WHOLE = json.dumps({"id": "x", "object": "chat.completion", "choices": [], "usage": _USAGE}).encode()
 _FRAME = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
@@ -81,6 +83,8 @@ class Transport(asyncio.Transport):
         mood = self._loop.far.received(self._host, self._peer, request)
         if mood == "reset":
             self._loop.call_soon(self.abort)
+        elif mood == "late":
+            self._loop.call_later(LATE_SECONDS, self._answer, "answer", b'"stream":true' in body)
         elif mood != "hang":
             self._loop.call_soon(self._answer, mood, b'"stream":true' in body)
 

@@ -6,7 +6,7 @@ not have reached an address, or None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
@@ -35,6 +35,9 @@ class Rule:
     spill: tuple[str, ...]
     fallback: tuple[str, ...]
     words: tuple[str, ...]
+    sure: bool = True
+    """False where its match also says something that may hold at one moment and not at the next: a condition, a time of
+    the day, a number of tokens."""
 
     @property
     def named(self) -> frozenset[str]:
@@ -69,6 +72,15 @@ class Ask:
     endpoint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A line of the audit: by which rule and under which demand what went to `host`."""
+
+    rule: str
+    demand: frozenset[str]
+    host: str
+
+
 def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
     """Why this request must not have reached `host`, where a connection led to the address `peer`."""
     backend = world.by_host.get(host)
@@ -79,15 +91,52 @@ def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
     words = demanded(world, ask)
     if words is None:
         return "its demand is not understood"
-    rule = next((rule for rule in world.rules if meets(world, rule.match, ask, words)), None)
-    if rule is None:
-        return "no rule is about it"
-    words = words | set(rule.words)
+    whys = [_kept_from(world, backend, rule, under) for rule, under in possible(world, ask, words)]
+    return "no rule is about it" if not whys else None if None in whys else whys[0]
+
+
+def unaudited(world: World, ask: Ask, host: str, lines: Sequence[Audited]) -> str | None:
+    """Why what reached `host` just now is not what the lines of its request say, the newest last."""
+    words = demanded(world, ask) or set()
+    if not lines:
+        free = any(not under for _, under in possible(world, ask, words))
+        return None if free else "it was under a demand, and no line says that it was sent"
+    newest = lines[-1]
+    if newest.host != host:
+        return f"the newest line says that it was sent to {newest.host}"
+    if any(not line.demand <= newest.demand for line in lines):
+        return "the newest line demands less than one before it"
+    rules = [rule for rule, under in possible(world, ask, words) if (rule.name, under) == (newest.rule, newest.demand)]
+    if not rules:
+        return f"no decision of rule {newest.rule} could demand {sorted(newest.demand)}"
+    return _kept_from(world, world.by_host[host], rules[0], newest.demand)
+
+
+def _kept_from(world: World, backend: Backend, rule: Rule, words: frozenset[str]) -> str | None:
     if not words:
         return None
     if backend.name not in rule.named:
         return "a backend that its rule does not name"
     return next((f"its data must stay in `{word}`" for word in sorted(words) if not holds(world, backend, word)), None)
+
+
+def possible(world: World, ask: Ask, words: Set[str]) -> list[tuple[Rule, frozenset[str]]]:
+    """The rules that may decide it at some moment, each with all that is demanded then. What a rule demanded stays
+    demanded when another one decides after it."""
+    found: dict[tuple[str, frozenset[str]], Rule] = {}
+    left, seen = [frozenset(words)], {frozenset(words)}
+    while left:
+        before = left.pop()
+        for rule in world.rules:
+            if meets(world, rule.match, ask, before):
+                under = before | set(rule.words)
+                found[rule.name, under] = rule
+                if under not in seen:
+                    seen.add(under)
+                    left.append(under)
+                if rule.sure:
+                    break
+    return [(rule, under) for (_, under), rule in found.items()]
 
 
 def demanded(world: World, ask: Ask) -> set[str] | None:
@@ -119,7 +168,7 @@ def inside(world: World, zone: str, outer: str) -> bool:
     return zone == outer or any(inside(world, parent, outer) for parent in world.within.get(zone, ()))
 
 
-def meets(world: World, match: Mapping[str, str], ask: Ask, words: set[str]) -> bool:
+def meets(world: World, match: Mapping[str, str], ask: Ask, words: Set[str]) -> bool:
     """Whether a rule's match is about it."""
     seen = {
         "tenant": ask.tenant,

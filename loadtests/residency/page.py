@@ -13,6 +13,8 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "deliveries": 0.2,
         "flagged to our own workers": 0.05,
         "flagged to private endpoints": 0.005,
+        "audited": 0.1,
+        "under rules that change": 0.1,
         "reloads": 0.005,
         "times without the store": 1e-6,
     },
@@ -34,6 +36,8 @@ _ORDER = (
     "deliveries",
     "flagged to our own workers",
     "flagged to private endpoints",
+    "audited",
+    "under rules that change",
     "forbidden",
 )
 NOTE = """Written by `make prove-residency`. Each request goes through the gateway's own code, and every delivery is
@@ -44,9 +48,12 @@ judged by `loadtests/residency/oracle.py`, which states the promise anew and imp
 its pools, connections and their check of the peer. Replaced are the HTTP server in front, the probes, and the one
 call that would open a socket: its connections note every byte and answer, refuse, stall, break off or lead to a wrong
 peer. The policies are random and never went through `gateway check`, which would refuse many of them: rules that send
-anything anywhere, private endpoints in wrong zones, spill on failure; about every sixty requests another version
+anything anywhere, private endpoints in wrong zones, spill on failure, rules whose match holds at one moment and not at
+the next, also while a request waits or between two attempts; about every sixty requests another version
 takes effect, in which zones, kinds and private endpoints of the same addresses have changed, and in every 25th world
-the store stands still until the gateway is degraded.
+the store stands still until the gateway is degraded. For each delivery under a demand the audit on the disk must have
+its line at that moment, by a rule that could decide it, under all that was demanded before; no attempt may be one that
+only its permit held back; and at the end `gateway audit verify` must find the chains whole.
 
 **Over HTTP** a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass and
 whose author never thought of residency; workers and APIs fail, and reloads swap the zones of two APIs. Judged are the

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -18,8 +18,10 @@ from gateway.admission import Admission
 from gateway.audit.chain import Chain
 from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
-from gateway.edge.cycle import WIRE
+from gateway.edge.calls import Call, Scope
+from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.middleware import Front
+from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
@@ -41,6 +43,7 @@ from loadtests.residency.traffic import Sent
 from loadtests.residency.worlds import PEPPER
 
 AUDIT_KEY = b"the audit's key of a proof, no secret"
+ON_ID = "gateway.proof.on_id"
 STORE_PAUSE_SECONDS = 0.4
 """Long enough for three calls to be late (50 ms each): then the gateway is degraded."""
 
@@ -86,19 +89,28 @@ class Wire:
             self.on_left()
 
 
+class Told(Front):
+    """Tells who came by which id."""
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send, wire: Cycle) -> None:
+        scope[ON_ID](call.id)
+        await super()._answer(call, scope, receive, send, wire)
+
+
 class Rig:
     """Made by `rig`. `call` is one request from the ASGI server's hands to its answer."""
 
     def __init__(self, services: Services, live: Live, embedded: Embedded, rng: Random) -> None:
         self.services, self.live, self._embedded, self._rng = services, live, embedded, rng
-        self._front = Front(services, _nobody)
+        self._front = Told(services, _nobody)
         self.statuses: Counter[int] = Counter()
 
     def reload(self, policy: Policy) -> None:
         self.live.put(policy)
 
-    async def call(self, sent: Sent, on_body: Any) -> None:
-        """`on_body` is called as the gateway gets the body: from then on the policy of the request stands."""
+    async def call(self, sent: Sent, on_body: Any, on_id: Callable[[str], object] = str) -> None:
+        """`on_body` is called as the gateway gets the body: from then on the policy of the request stands. `on_id` is
+        told what the gateway calls the request, in its audit too."""
         wire = Wire()
         late = self._rng.random() < 0.1
 
@@ -115,6 +127,7 @@ class Rig:
             "headers": sent.headers,
             "client": ("127.0.0.1", 1),
             "extensions": {WIRE: wire},
+            ON_ID: on_id,
         }
         if self._rng.random() < 0.02:
             asyncio.get_running_loop().call_later(self._rng.random() * 0.02, wire.leave)

@@ -33,6 +33,8 @@ def make_request(rng: Random, nonce: str) -> Sent:
         headers.append((b"x-gateway-priority", priority.encode()))
     if rng.random() < 0.1:
         headers.append((b"x-gateway-max-wait-ms", b"5"))
+    if rng.random() < 0.2:
+        headers.append((b"x-gateway-session", rng.choice((b"one", b"two"))))
     body: dict[str, Any] = {"model": model, "user": nonce, "max_tokens": rng.choice((1, 50, 2000))}
     body |= {"input": "x"} if endpoint == "embeddings" else {"prompt": "x"} if endpoint == "completions" else {}
     body |= {} if endpoint in ("embeddings", "completions") else {"messages": [{"role": "user", "content": "x"}]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 from ipaddress import ip_network
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from gateway.model import (
     Tenant,
     Timeouts,
     Upstream,
+    Window,
 )
 from gateway.money.keys import hash_key
 from gateway.policy.backend_checks import within
@@ -40,6 +42,9 @@ NETWORK = "10.0.0.0/8"
 OUTSIDE = "192.0.2.7"
 """A peer in no network of ours (RFC 5737)."""
 TIMEOUTS = Timeouts(connect=0.5, first_byte=0.1, idle=0.1, total=0.5)
+FLIPS = 0.1
+"""How often a condition changes, of the times that it is asked."""
+SCORERS = ((("load", 1.0),), (("prefix", 1.0), ("session", 0.5)), (("price", 1.0), ("zone", 0.3)), (("ttft", 1.0),))
 _PRICE = Price(0.25, 0.75)
 
 
@@ -110,14 +115,43 @@ def _rule(rng: Random, name: str, names: list[str], backends: Sequence[oracle.Ba
     spill = tuple(rng.sample(bought, rng.randint(0, len(bought))))
     fallback = tuple(rng.sample(names, rng.randint(0, 2)))
     home = tuple(rng.sample(names, rng.randint(1, min(3, len(names)))))
-    return oracle.Rule(name, match, home, spill, fallback, _words(rng, 0.1))
+    sure = last or rng.random() < 0.6
+    return oracle.Rule(name, match, home, spill, fallback, _words(rng, 0.1 if sure else 0.4), sure)
 
 
-def as_policy(world: oracle.World, rng: Random, prefix: str) -> Policy:
-    """The same as the gateway has it. It never went through `gateway check`, which would refuse many of them."""
+class Flips:
+    """A condition on the fleet, as a request sees it whose readings change: every now and then it holds no more, or
+    again."""
+
+    source, reads, headers = "flips", frozenset[str](), frozenset[str]()
+
+    def __init__(self, rng: Random) -> None:
+        self._rng, self._holds = rng, rng.random() < 0.5
+
+    def __call__(self, facts: Mapping[str, Mapping[str, object]]) -> bool:
+        if self._rng.random() < FLIPS:
+            self._holds = not self._holds
+        return self._holds
+
+
+def _at_times(rng: Random) -> dict[str, Any]:
+    """Something in a match that may hold or not; a condition most of all, because that changes under a request."""
+    begin = rng.randrange(24 * 60)
+    window = Window(frozenset(rng.sample(range(7), 4)), begin, (begin + 12 * 60) % (24 * 60), UTC)
+    others: list[dict[str, Any]] = [{"time": (window,)}, {"prompt_tokens": (2, 8)}, {"output_tokens": (40, None)}]
+    return {"when": Flips(rng)} if rng.random() < 0.7 else rng.choice(others)
+
+
+def as_policy(world: oracle.World, rng: Random, prefix: str, *, crowded: bool = False) -> Policy:
+    """The same as the gateway has it. It never went through `gateway check`, which would refuse many of them.
+
+    Crowded: each worker takes one request at a time, and the others wait for it.
+    """
     declared = {name: Zone(within=outer) for name, outer in world.within.items()}
     zones = {name: within(name, declared) for name in declared}
-    upstreams = {one.name: tuple(_upstream(one, host, prefix, rng) for host in one.hosts) for one in world.backends}
+    upstreams = {
+        one.name: tuple(_upstream(one, host, prefix, rng, crowded) for host in one.hosts) for one in world.backends
+    }
     served = tuple(Served(one.name, "m", None if one.local else _PRICE) for one in world.backends)
 
     def demand(words: tuple[str, ...]) -> Demand:
@@ -130,15 +164,16 @@ def as_policy(world: oracle.World, rng: Random, prefix: str) -> Policy:
         backends=upstreams,
         upstreams={one.name: one for group in upstreams.values() for one in group},
         models={name: Model(name, "text", served, demand(words)) for name, words in world.models.items()},
-        rules=tuple(_as_rule(rule, demand(rule.words), rng) for rule in world.rules),
+        rules=tuple(_as_rule(rule, demand(rule.words), rng, crowded) for rule in world.rules),
         tenants=tenants,
         keys={key: tenants[name] for key, name in HASHES.items()},
         simulated=False,
+        affine=True,
     )
 
 
-def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random) -> Upstream:
-    seats = rng.choice((4, 16, 64))
+def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random, crowded: bool) -> Upstream:
+    seats = 1 if crowded and backend.local else rng.choice((4, 16, 64))
     return Upstream(
         name=f"{prefix}-{host}",
         backend=backend.name,
@@ -158,21 +193,26 @@ def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random) -> U
     )
 
 
-def _as_rule(rule: oracle.Rule, demand: Demand, rng: Random) -> Rule:
+def _as_rule(rule: oracle.Rule, demand: Demand, rng: Random, crowded: bool) -> Rule:
     match: dict[str, Any] = {key: (value,) for key, value in rule.match.items() if key not in ("residency", "stream")}
     if "stream" in rule.match:
         match["stream"] = rule.match["stream"] == "yes"
+    if not rule.sure:
+        match |= _at_times(rng)
     budget = rng.choice((None, None, 0.0001, 1000.0))
     return Rule(
         name=rule.name,
         match=Match(residency=rule.match.get("residency"), **match),
         backends=rule.home,
         slo=rng.choice((Slo(), Slo(ttft=0.05))),
-        max_wait=rng.choice((0.0, 0.0, 0.01, 0.05)),
+        max_wait=0.3 if crowded else rng.choice((0.0, 0.0, 0.01, 0.05)),
         spill=Spill(rule.spill, budget) if rule.spill else None,
         fallback=rule.fallback,
         attempts=rng.randint(1, 4),
         timeouts=TIMEOUTS,
         residency=demand,
         on_fields={},
+        ranked=rng.random() < 0.3,
+        scorers=rng.choice(SCORERS),
+        picker=rng.choice(("best", "weighted_random", "power_of_two")),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.audit.chain import PART_BYTES, Chain
 from gateway.audit.lines import Head, fields_of
+from gateway.audit.place import PLACE_FILE
 from gateway.audit.verify import verify
 
 KEY = b"k" * 32
@@ -31,6 +32,7 @@ def seal(seals: Chain, *chains: Chain, at: float = 2000.0) -> None:
 
 
 def sealer(folder: Path, owner: str = OWNERS[0]) -> Chain:
+    (folder / PLACE_FILE).write_text(PLACE + "rest")
     return Chain(KEY, folder, f"seals-{owner}")
 
 

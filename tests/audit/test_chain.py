@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -44,6 +46,23 @@ def test_a_folder_that_is_gone_is_an_error_and_the_chain_goes_on_when_it_is_back
     add(chain, 2)
     assert verify(folder, KEY).entries == 2
     assert findings(folder) == []
+
+
+def test_a_lock_that_fails_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody looks at the new part in the moment in which it is locked: one line fails, the next does not."""
+    real, times = fcntl.flock, iter([True])
+
+    def looked_at(file: int, operation: int) -> None:
+        if next(times, False):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        real(file, operation)
+
+    monkeypatch.setattr("gateway.audit.chain.fcntl.flock", looked_at)
+    chain = entries(tmp_path)
+    with pytest.raises(BlockingIOError):
+        add(chain, 1)
+    add(chain, 2)
+    assert (verify(tmp_path, KEY).entries, findings(tmp_path)) == (2, [])
 
 
 def test_a_part_that_was_removed_is_missed(tmp_path: Path) -> None:

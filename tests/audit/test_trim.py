@@ -39,7 +39,7 @@ def test_twice_and_then_altogether(tmp_path: Path) -> None:
     assert trim(tmp_path, KEY, 1006.0) == {name: 6}
     assert findings(tmp_path) == []
     assert trim(tmp_path, KEY, 3000.0) == {name: 8, f"seals-{OWNERS[0]}": 1}
-    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"trims"}
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"place", "trims"}
     assert findings(tmp_path) == []
 
 

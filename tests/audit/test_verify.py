@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit.lines import Head, fields_of, part_path
+from gateway.audit.place import PLACE_FILE
 from gateway.audit.verify import verify
 
-from .folders import KEY, OWNERS, add, entries, findings, seal, sealer
+from .folders import KEY, OWNERS, PLACE, add, entries, findings, seal, sealer
 
 SEALED, AFTER = 6, 2
 CHAIN = f"chain-{OWNERS[0]}"
@@ -184,16 +185,62 @@ def test_a_line_torn_by_the_end_of_its_process_is_no_finding(tmp_path: Path, cut
     assert report.notes == [f"{path.name}:4: torn: its process ended while it was written"]
 
 
-def test_what_another_folder_keeps_is_only_noted(tmp_path: Path) -> None:
+def two_hosts(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders, each with ten lines of its own; each host has sealed both."""
     one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    seals = sealer(one)
-    seal(seals, entries(other, count=3))
-    text = part_path(one, seals.name, 1)
-    assert len(findings(one)) == 1, "as it is the seal says that this folder keeps the chain"
-    text.unlink()
-    elsewhere = sealer(one, OWNERS[1])
-    elsewhere.append(fields_of(at=1.0, place="here", heads={"chain-00000000000c": Head(3, "0" * 64, "there")}))
-    report = verify(one, KEY)
-    assert (report.findings, len(report.notes)) == ([], 1)
+    places = {one: PLACE, other: "f" * 16}
+    chains = {}
+    for folder, owner in zip(places, OWNERS, strict=True):
+        folder.mkdir()
+        chains[folder] = entries(folder, owner, 10)
+    heads = {chain.name: Head(chain.n, chain.mac, places[folder]) for folder, chain in chains.items()}
+    for folder, owner in zip(places, OWNERS, strict=True):
+        sealer(folder, owner).append(fields_of(at=1.0, place=places[folder], heads=heads))
+        (folder / PLACE_FILE).write_text(places[folder])
+    return one, other
+
+
+def test_what_another_folder_keeps_is_only_noted(tmp_path: Path) -> None:
+    one, other = two_hosts(tmp_path)
+    for folder in (one, other):
+        report = verify(folder, KEY)
+        assert (report.findings, len(report.notes)) == ([], 1)
+        assert verify(folder, KEY, [other, one]).findings == []
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["folder", "lines"])
+def test_what_one_folder_cannot_show_another_hosts_seals_do(tmp_path: Path, saved: bool) -> None:
+    """All of it is put back to an earlier state, seals included."""
+    one, other = two_hosts(tmp_path)
+    evidence = part_path(other, f"seals-{OWNERS[1]}", 1) if saved else other
+    for path in one.glob("*.jsonl"):
+        path.unlink()
+    assert findings(one) == []
+    assert len(verify(one, KEY, [evidence]).findings) == 1
+    chain = entries(one, OWNERS[0], 4)
+    assert findings(one) == []
+    found = verify(one, KEY, [evidence]).findings
+    assert len(found) == 1
+    assert found[0].startswith(f"{chain.name}.000001.jsonl:4: lines 5 to 10 are missing after it")
+
+
+def test_a_place_that_was_replaced_is_found(tmp_path: Path) -> None:
+    one, other = two_hosts(tmp_path)
+    copy = part_path(other, f"seals-{OWNERS[1]}", 1)
+    (one / copy.name).write_bytes(copy.read_bytes())
+    assert findings(one) == [
+        f"{copy.name}:1: is a seal of another folder: a copy, to be given with --seals, or `place` was replaced"
+    ]
+    (one / copy.name).unlink()
+    for said, text in (("was replaced", "0" * 16), ("is gone", None)):
+        (one / PLACE_FILE).unlink()
+        if text is not None:
+            (one / PLACE_FILE).write_text(text)
+        assert [said in found for found in findings(one)] == [True]
+        assert any("none of its seals knows this folder" in found for found in verify(one, KEY, [other]).findings)
+
+
+def test_seals_that_prove_nothing_are_told(tmp_path: Path) -> None:
+    one, _ = two_hosts(tmp_path)
+    (tmp_path / "junk").write_text("junk\n")
+    assert len(verify(one, KEY, [tmp_path / "junk"]).findings) == 1

@@ -36,7 +36,7 @@ def test_what_is_whole(folder: Path) -> None:
     told = run("verify", folder)
     assert (told.exit_code, told.stdout) == (
         0,
-        f"ok: {folder}: entries: 5, chains: 1, entries newer than the last seal: 2\n",
+        f"ok: {folder}: entries: 5, chains: 1, last seal: 1970-01-01T00:33:20Z, entries newer than it: 2\n",
     )
 
 
@@ -62,3 +62,25 @@ def test_another_key_and_none(folder: Path, tmp_path: Path, monkeypatch: pytest.
     assert run("verify", folder).exit_code == 2
     monkeypatch.setenv("GATEWAY_AUDIT_KEY", KEY.decode())
     assert run("verify", folder).exit_code == 0
+
+
+def test_what_cannot_be_read_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (folder / "chain-00000000000c.000001.jsonl").mkdir()
+    for words in (("verify", folder), ("trim", folder, "--before", "2020-01-01")):
+        told = run(*words)
+        assert (told.exit_code, told.stderr.splitlines()[-1].startswith("Error: ")) == (2, True)
+        assert "Is a directory" in told.stderr
+    (tmp_path / "audit.key").write_text("short")
+    assert run("verify", folder).exit_code == 2
+
+
+def test_seals_from_elsewhere(folder: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.jsonl"
+    for path in folder.glob("*.jsonl"):
+        if path.name.startswith("seals-"):
+            saved.write_bytes(path.read_bytes())
+        path.unlink()
+    assert run("verify", folder).stdout == f"ok: {folder}: entries: 0, chains: 0, last seal: never\n"
+    told = run("verify", folder, "--seals", saved)
+    assert told.exit_code == 1
+    assert f"sealed 3 lines of {CHAIN}, and there is no such file" in told.stderr

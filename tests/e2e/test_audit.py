@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.audit import audit as command
@@ -121,13 +122,34 @@ def test_refusals_and_all_who_demanded(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "demand", "by", "model"),
+    [
+        ({"X-Gateway-Priority": "junk"}, {"metadata": {"data_residency": "de"}}, ["de"], ["metadata"], "one"),
+        ({"X-Gateway-Priority": "junk", **LOCAL}, {}, ["local"], ["header"], "one"),
+        ({}, {"metadata": {"data_residency": "local"}, "max_tokens": "many"}, ["local"], ["metadata"], "one"),
+        ({}, {"metadata": {"data_residency": 7}, "max_tokens": "many"}, [], ["metadata"], "one"),
+        ({}, {"metadata": {"data_residency": "local"}, "model": "secret"}, ["local"], ["metadata"], None),
+    ],
+)
+def test_refusals_for_another_reason_are_told_too(
+    site: Site, headers: dict[str, str], body: dict[str, Any], demand: list[str], by: list[str], model: str | None
+) -> None:
+    before = len(entries(site.data))
+    answer = site.chat(body.pop("model", "one"), headers, **body)
+    assert 400 <= answer.status_code < 500
+    (told,) = entries(site.data)[before:]
+    assert (told["what"], told["demand"], told["by"], told["model"]) == ("refused", demand, by, model)
+    assert "secret" not in json.dumps(told)
+
+
 def test_retries_are_written_one_by_one(site: Site) -> None:
     site.fleet.config("down-1", error_rate=1.0)
     answer = site.chat("down", LOCAL)
     mine = [entry for entry in entries(site.data) if entry["request"] == answer.headers["x-request-id"]]
     attempts = site.receipt(answer)["attempts"]
     assert [entry["upstream"] for entry in mine if entry["what"] == "sent"] == [row["upstream"] for row in attempts]
-    assert mine[-1]["what"] == "refused"
+    assert (mine[-1]["what"], mine[-1]["rule"], mine[-1]["model"]) == ("refused", mine[0]["rule"], "down")
 
 
 def test_what_cannot_be_written_does_not_leave(tmp_path: Path) -> None:

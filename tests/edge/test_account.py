@@ -56,7 +56,7 @@ def served(made: Account, overflow: bool = False) -> Lease:
     candidate = group.candidates[0]
     made.decision = decision
     made.visit.looks["w1"] = look("w1", leased=950)
-    made.lease = Lease("id", candidate, group, f"{candidate.upstream.name}@0")
+    made.lease = Lease("id", candidate, group, f"{candidate.upstream.name}@0", decision)
     return made.lease
 
 

@@ -37,12 +37,13 @@ class Desk:
         made = policy(rules=(rule(slo=slo),))
         states = {name: UpstreamState(one) for name, one in made.upstreams.items()}
         board = Board(made, Snapshot(100.0, states, scales={POOL: scale}))
-        group = decide(asked, board, Random(1)).primary[0]
+        decision = decide(asked, board, Random(1))
+        group = decision.primary[0]
         self.lessons = Lessons(Store("redis://127.0.0.1:1"), Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
         self.lessons.scales[POOL] = scale
         self.telemetry = Telemetry()
         self.attempt = Attempt("w1", "x", time.monotonic(), streamed=asked.stream)
-        lease = Lease("id", group.candidates[0], group, "w1@0", full)
+        lease = Lease("id", group.candidates[0], group, "w1@0", decision, full)
         self.ballot = Ballot(self.lessons, self.telemetry, board, asked, lease, self.attempt, Guard(slo, (0.01, 100.0)))
 
     @property

@@ -17,7 +17,7 @@ from gateway.edge.account import Account, Attempt
 from gateway.edge.books import Books
 from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, Refused, Reset, UpstreamFault, UpstreamTimeout
+from gateway.errors import ConnectFailed, PermitMismatch, PermitRefused, Refused, Reset, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
@@ -72,7 +72,7 @@ class Desk:
         self.account = Account(request(arrived=time.monotonic(), **asked), "v1")
         self.decision = decide(self.account.request, self.board, Random(1))
         group = (self.decision.primary or self.decision.overflow)[0]
-        self.lease = Lease("id", group.candidates[0], group, "w1@0", 0.9)
+        self.lease = Lease("id", group.candidates[0], group, "w1@0", self.decision, 0.9)
         self.account.decision, self.account.lease = self.decision, self.lease
         self.attempt = Attempt("w1", "x", 10.0, ended=11.0, result="answered")
         self.account.attempts.append(self.attempt)
@@ -250,3 +250,14 @@ async def test_what_was_taken_of_an_accounts_limits_stays_taken_as_long_as_it_ma
         desk.books.told(desk.lease, desk.attempt, answer)
     desk.books.settle(desk.lease, desk.attempt)
     assert view.headroom.left("a1", view.now()) == pytest.approx(left, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"), [(PermitRefused("elsewhere"), "permit"), (PermitMismatch("not the one decided for"), None)]
+)
+async def test_only_a_peer_elsewhere_pauses_its_upstream(fault: UpstreamFault, why: str | None) -> None:
+    """A permit that does not fit is a mistake of ours, and must not take the worker from everybody."""
+    desk = Desk(policy())
+    for _ in range(3):
+        desk.books.fault("w1", fault)
+    assert desk.services.view.circuits.why_open("w1", desk.services.view.now()) == why

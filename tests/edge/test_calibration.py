@@ -29,8 +29,9 @@ def values(telemetry: Telemetry, name: str) -> dict[str, float]:
 def play(calibration: Calibration, slower: float, times: int = 1) -> None:
     """Streams that take `slower` times what a worker is assumed to take."""
     seen = board()
-    group = decide(ASKED, seen, Random(1)).primary[0]
-    lease = Lease("id", group.candidates[0], group, "w1@0")
+    decision = decide(ASKED, seen, Random(1))
+    group = decision.primary[0]
+    lease = Lease("id", group.candidates[0], group, "w1@0", decision)
     for _ in range(times):
         said = calibration.forecast(seen, ASKED, lease)
         assumed = Calibration(Telemetry()).forecast(seen, ASKED, lease)

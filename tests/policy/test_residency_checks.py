@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.policy.residency_checks import residency_faults, residency_warnings
+from gateway.policy.routing_checks import rule_faults
 from gateway.policy.sources import Sources, read_sources
 
 from .good import HASH, folder
@@ -188,3 +189,14 @@ def test_a_rule_that_flagged_requests_meet_by_the_way_is_worth_a_warning() -> No
     assert list(residency_warnings(sources([FLAGGED, {"route": SPILL}]))) == []
     assert list(residency_warnings(sources([{"match": {"residency": "none"}, "route": SPILL}]))) == []
     assert list(residency_warnings(sources([{"route": {"backends": ["gpu"]}}]))) == []
+
+
+def test_the_same_condition_above_takes_nothing_for_sure() -> None:
+    """Of the fleet a condition reads the workers of its own rule: the same text may hold below and not above."""
+    when = "fleet.load < 0.5"
+    above = {"match": {"residency": "any", "when": when}, "route": {"backends": ["gpu"]}}
+    made = sources([above, {"match": {"when": when}, "route": SPILL}])
+    assert [fault.path for fault in residency_warnings(made)] == ["rules[1].name"]
+    everything = {"match": {"when": when}, "route": {"backends": ["gpu"]}}
+    assert not list(rule_faults(sources([everything, {"match": {"when": when}, "route": SPILL}])))
+    assert len(list(rule_faults(sources([{"route": SPILL}, {"match": {"when": when}, "route": SPILL}])))) == 1

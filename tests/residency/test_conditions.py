@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from gateway.model import Match
+import pytest
+
+from gateway.model import Match, Policy
 from gateway.store.embedded import Embedded
 from loadtests.residency.memory import Loop, Mood, running_loop
 from loadtests.residency.oracle import Ask, Backend, Rule, World
@@ -81,3 +84,126 @@ def test_a_retry_under_another_rule_stays_where_the_first_one_kept_it(tmp_path: 
         hosts, asked = runner.run(reached(tmp_path, own_server))
     assert hosts == [HOME]
     assert asked > 1, "the retry was decided anew"
+
+
+OTHER = "10.0.0.3"
+LONG, HANGS, SHORT = 5.0, 0.4, 0.2
+"""Seconds: a wait that is long enough, how long the first request hangs, a wait that is not."""
+FIRST = SENT._replace(headers=[SENT.headers[0], (b"authorization", b"Bearer " + KEYS["globex"].encode())])
+SECOND = SENT._replace(body=SENT.body.replace(b'"x"', b'"y"'))
+
+
+class Switch:
+    """Holds while it is on."""
+
+    source, reads, headers = "switch", frozenset[str](), frozenset[str]()
+    on = True
+
+    def __call__(self, facts: Mapping[str, Mapping[str, object]]) -> bool:
+        return self.on
+
+
+@dataclass(frozen=True)
+class Story:
+    """The first request hangs on the only seat of `gpu`; a second one, which came under rule `a`, waits for it. Then
+    `a` holds no more, and where `back` says so it does again as soon as the second one was delivered somewhere."""
+
+    rules: tuple[Rule, Rule]
+    reached: list[str]
+    """By the second request, whose deliveries `gpu` answers with `then`."""
+    audited: list[tuple[str, str, list[str]]]
+    """Of the second request: upstream, rule and demand of each line `sent`."""
+    then: Mood = "answer"
+    back: bool = False
+    wait: float = LONG
+
+
+A = Rule("a", {}, ("gpu",), (), (), ())
+STORIES = {
+    "what the new rule keeps here is audited": Story(
+        (A, Rule("b", {}, ("gpu",), (), (), ("local",))), [HOME], [(f"w-{HOME}", "b", ["local"])]
+    ),
+    "under the new rule it goes to the new rule's worker": Story(
+        (A, Rule("b", {}, ("gpu2",), (), (), ("eu",))), [OTHER], [(f"w-{OTHER}", "b", ["eu"])]
+    ),
+    "without any demand too": Story((A, Rule("b", {}, ("gpu2",), (), (), ())), [OTHER], []),
+    "what was demanded in the wait holds for the retry": Story(
+        (replace(A, fallback=("cloud",)), Rule("b", {}, ("gpu",), (), (), ("eu",))),
+        [HOME],
+        [(f"w-{HOME}", "b", ["eu"])],
+        then=500,
+        back=True,
+    ),
+    "and when the wait was for nothing": Story(
+        (replace(A, spill=("cloud",)), Rule("b", {}, ("gpu",), (), (), ("eu",))), [], [], wait=SHORT
+    ),
+}
+
+
+class Hanging(Far):
+    """The first request hangs, the second one finds what its story says."""
+
+    def __init__(self, story: Story, switch: Switch) -> None:
+        super().__init__()
+        self._story, self._switch = story, switch
+        self.held = asyncio.Event()
+
+    def received(self, host: str, peer: str, data: bytes) -> Mood:
+        if b'"y"' not in data:
+            self.held.set()
+            return "hang"
+        self.reached.append(host)
+        self._switch.on |= self._story.back
+        return self._story.then if host == HOME else "answer"
+
+
+def flipping(story: Story, switch: Switch) -> Policy:
+    """The first of the story's rules as long as `switch` is on; `gpu` and `gpu2` have one seat each."""
+    other = Backend("gpu2", True, "eu", (), ("10.0.0.0/8",), (OTHER,))
+    made = as_policy(replace(WORLD, backends=(*WORLD.backends, other), rules=story.rules), Random(1), "w")
+    backends = {
+        name: tuple([replace(one, limit=1000, seats=1) if one.kind == "local" else one for one in group])
+        for name, group in made.backends.items()
+    }
+    timeouts = replace(made.rules[0].timeouts, first_byte=HANGS, total=LONG)
+    first, second = (replace(rule, max_wait=story.wait, attempts=3, timeouts=timeouts) for rule in made.rules)
+    return replace(
+        made,
+        backends=backends,
+        upstreams={one.name: one for group in backends.values() for one in group},
+        rules=(replace(first, match=Match(when=switch)), replace(second, attempts=1) if story.back else second),
+    )
+
+
+async def played(story: Story, place: Path, embedded: Embedded) -> tuple[list[str], list[str | None]]:
+    """Where the second request went, and why each upstream is out after it."""
+    switch = Switch()
+    far = running_loop().far = Hanging(story, switch)
+    async with rig(place, embedded, flipping(story, switch), Still()) as made, asyncio.timeout(10):
+        first = asyncio.create_task(made.call(FIRST, lambda: None))
+        await far.held.wait()
+        second = asyncio.create_task(made.call(SECOND, lambda: None))
+        while not made.services.admission.line("gpu").size:  # noqa: ASYNC110 - admission signals no arrivals
+            await asyncio.sleep(0.001)
+        switch.on = False
+        await asyncio.gather(first, second)
+        return far.reached, [state.out for state in made.services.view.current.states.values()]
+
+
+class Still(Random):
+    """Nobody is late and nobody leaves."""
+
+    def random(self) -> float:
+        return 0.9
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_a_rule_that_changes_while_a_request_waits(story: Story, tmp_path: Path, own_server: Embedded) -> None:
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        reached_hosts, out = runner.run(played(story, tmp_path, own_server))
+    lines = [json.loads(line) for path in tmp_path.glob("chain-*") for line in path.read_text().splitlines()]
+    sent = [line for line in lines if line["what"] == "sent"]
+    told = [(line["upstream"], line["rule"], line["demand"]) for line in sent if line["tenant"] == "acme"]
+    assert reached_hosts == story.reached
+    assert told == story.audited
+    assert set(out) == {None}, "nobody is paused for a rule that changed"

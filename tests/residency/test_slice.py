@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.lines import GENESIS, make_line
 from gateway.model import Demand, Upstream
 from loadtests.residency.http import prove_http
 from loadtests.residency.page import LEAST, missing, verdict
@@ -42,15 +43,21 @@ def test_nor_over_http(tmp_path: Path) -> None:
             lambda _self, _networks: None,
             "a peer outside",
         ),
+        (("gateway.edge.forward.Forward._audit",), lambda _self, _decision, _lease: None, "no line says"),
+        (
+            ("gateway.audit.chain.make_line",),
+            lambda key, name, n, prev, fields: make_line(key, name, n, GENESIS, fields),
+            "not whole",
+        ),
     ],
-    ids=["filter", "metadata", "peer"],
+    ids=["filter", "metadata", "peer", "no audit", "no chain"],
 )
 def test_a_gateway_that_broke_its_promise_would_be_found(
     broken: tuple[str, ...], instead: Callable[..., object], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in broken:
         monkeypatch.setattr(place, instead)
-    tally = prove(seed=7, count=2_000)
+    tally = prove(seed=11, count=2_000)
     assert tally.counts["forbidden"] > 0
     assert any(found in told for told in tally.forbidden)
     assert verdict({"in one process": tally}).endswith(": does not hold")
