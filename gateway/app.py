@@ -82,7 +82,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
-    versions = Versions(store, owner, live, None if key is None else Seal(key), lambda: services.shadow.tally.row())
+    seal = None if key is None else Seal(key)
+    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
         settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
     )
@@ -90,7 +91,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
-        _log.warning("no admin key is set: /admin answers direct loopback callers only")
+        _log.warning(
+            "no admin key is set: /admin answers direct loopback callers only; "
+            "behind any proxy on this host set GATEWAY_ADMIN_KEY"
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -160,7 +164,7 @@ def watch(services: Services, store: Store) -> None:
 
     def policy_changed(policy: Policy) -> None:
         services.view.rebuild()
-        _log.info("policy in force", extra={"fields": {"version": policy.version}})
+        _log.info("policy in force", extra={"fields": {"version": policy.version, "from": live.origin}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
         telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)

@@ -95,7 +95,7 @@ class Telemetry:
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
         self._rollout = Counter(
             "gateway_rollout_decisions",
-            "Decisions beside a candidate policy: same, different, or tried by it.",
+            "Decisions beside a candidate policy: same, different, renamed (the rule alone), or tried by it.",
             ("result",),
         )
         self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))

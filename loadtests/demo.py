@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import sys
@@ -20,6 +21,7 @@ from gateway.cli.port import bind
 from gateway.errors import StartupFault
 from gateway.settings import load_settings
 from loadtests.fleet_page import FleetPage, read
+from loadtests.policy_news import PolicyNews
 from loadtests.simfleet.harness import SimFault, SimFleet, start
 from loadtests.stack import DEMO_BASE_PORT, DEMO_POLICIES, DEMO_WORKERS, ROOT, StackFault, start_gateway
 
@@ -41,7 +43,10 @@ print(client.chat.completions.create(model="llama-3.3-70b", max_tokens=40,
 
 Add the header X-Data-Residency: local and a request never leaves this fleet.
 `make load` ramps a demo of its own past its capacity and draws the picture.
+
+Its policy is {folder}: edit it while it runs; a line below says what takes effect, or what is wrong where.
 """
+FOLDER = str(DEMO_POLICIES.relative_to(ROOT))
 
 
 class Stopped(Exception):
@@ -49,6 +54,7 @@ class Stopped(Exception):
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="make run", description=__doc__).parse_args()
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -60,8 +66,9 @@ def main() -> int:
             data = ROOT / settings.data_dir
             data.mkdir(mode=0o700, exist_ok=True)
             with start_gateway(DEMO_POLICIES, data, host=host, port=port, log=data / "gateway.log") as gateway:
-                console.print(SNIPPET.format(url=gateway.url), markup=False, highlight=False, soft_wrap=True)
-                show(console, gateway.url, fleet, data)
+                banner = SNIPPET.format(url=gateway.url, folder=FOLDER)
+                console.print(banner, markup=False, highlight=False, soft_wrap=True)
+                show(console, gateway.url, fleet, data / "gateway.log")
     except Stopped:
         console.print("stopped: gateway, store and simulated fleet have ended")
         return 0
@@ -91,9 +98,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def show(console: Console, url: str, fleet: SimFleet, data: Path) -> None:
-    """The live status until somebody stops it. Raises StackFault where a process ends by itself."""
-    shares = Shares()
+def show(console: Console, url: str, fleet: SimFleet, log: Path) -> None:
+    """The live status until somebody stops it, and a line for each change of the policy. Raises StackFault where a
+    process ends by itself."""
+    shares, news, due = Shares(), PolicyNews(log, FOLDER), 0.0
     with httpx.Client(base_url=url, trust_env=False, timeout=2.0) as client, contextlib.ExitStack() as stack:
         live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         if live is not None:
@@ -102,16 +110,18 @@ def show(console: Console, url: str, fleet: SimFleet, data: Path) -> None:
             try:
                 page = read(client)
             except httpx.HTTPError:
-                raise StackFault(f"the gateway has ended; see {data / 'gateway.log'}") from None
+                raise StackFault(f"the gateway has ended; see {log}") from None
             if fleet.ended:
                 raise StackFault("the simulated fleet has ended; run `make run` again")
             shares.add(page)
+            for said in news.lines():
+                console.print(said, markup=False, highlight=False, soft_wrap=True)
             if live is not None:
                 live.update(status(page, shares), refresh=True)
-                time.sleep(REFRESH_SECONDS)
-            else:
+            elif time.monotonic() >= due:
                 console.print(line(page, shares), soft_wrap=True)
-                time.sleep(PLAIN_SECONDS)
+                due = time.monotonic() + PLAIN_SECONDS
+            time.sleep(REFRESH_SECONDS)
 
 
 class Shares:
@@ -167,7 +177,7 @@ def note(page: FleetPage) -> Text:
         return Text("policies/demo does not compile, the last good one is in force; see .gateway/gateway.log", "red")
     if page.degraded:
         return Text("the store does not answer: degraded", "red")
-    return Text("edit policies/demo/routing.yaml and watch; log: .gateway/gateway.log; Ctrl-C ends everything", "dim")
+    return Text(f"edit {FOLDER}/routing.yaml and watch; log: .gateway/gateway.log; Ctrl-C ends everything", "dim")
 
 
 def number(value: float | None) -> str:

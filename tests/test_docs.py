@@ -9,16 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from gateway.errors import GatewayError
 from gateway.policy.cel_names import FIELDS
+from gateway.policy.route_schema import RouteIn, RoutingFile
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, README = ROOT / "docs", ROOT / "README.md"
+RULES, MINUTES = "## Rules you can read, test and ask\n", "## A policy in five minutes\n"
 
 
 def tree(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
@@ -59,6 +63,49 @@ def test_readings_of_conditions() -> None:
     assert listed == {root: set(fields) for root, fields in FIELDS.items()}
 
 
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key that routing.yaml may have, a route once, with its default."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        yield key, field.default
+        for inner in models_in(field.annotation):
+            if inner is not RouteIn or prefix:
+                yield from keys_of(inner, f"{key}.")
+
+
+def test_keys_of_routing_yaml() -> None:
+    """Every key has its row; where its default is one word or number, the row says that one."""
+    section = (DOCS / "policies.md").read_text().partition("### Every key of routing.yaml\n")[2].partition("\n## ")[0]
+    told: dict[str, str] = {}
+    for keys, default in re.findall(r"^\| (`[a-z].*?`) \| (.*?) \| .*\|$", section, re.M):
+        first, *others = re.findall(r"`([\w.]+)`", keys)
+        named = [first, *(first.rpartition(".")[0] + other for other in others)]
+        each = default.split(", ") if default.count(", ") == len(others) else [default] * len(named)
+        told.update(zip(named, each, strict=True))
+    written = dict(keys_of(RoutingFile))
+    assert set(told) == set(written)
+    for key, default in written.items():
+        if isinstance(default, str | int | float):
+            shown = told[key].strip("`")
+            assert shown == str(default) or float(shown.removesuffix("s")) == default, key
+
+
+def test_the_page_of_policies_begins_with_its_contents() -> None:
+    text = (DOCS / "policies.md").read_text()
+    listed = re.findall(r"\]\(#([\w-]+)\)", text.partition("**On this page:**")[2].partition("\n\n")[0])
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    heads = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^##+ (.*)$", prose, re.M)]
+    assert listed == heads
+    assert set(re.findall(r"\]\(#([\w-]+)\)", prose)) <= set(heads)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "gateway").rglob("*.lua")), ids=lambda path: path.name)
 def test_store_keys(path: Path) -> None:
     """Every key that a script describes has its row in docs/store.md."""
@@ -74,31 +121,43 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def console_lines() -> list[tuple[str, str]]:
-    """What the README types and what it says is printed then, of the block that checks, tests and explains a policy."""
-    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.S)
-    shown = next(block for block in blocks if "gateway check" in block)
+def console_lines(heading: str = RULES) -> list[tuple[str, str]]:
+    """What the README types and what it says is printed then, of the first such block below `heading`."""
+    shown = re.findall(r"```console\n(.*?)```", README.read_text().partition(heading)[2], re.S)[0]
     return [(typed, printed) for typed, printed in re.findall(r"^\$ (.*)\n((?:[^$].*\n|\n)*)", shown, re.M)]
+
+
+def printed_by(command: str, folder: Path, **env: str) -> str:
+    line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
+    given = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(
+        line, shell=True, cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    ).stdout
 
 
 def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
     typed = console_lines()
     assert len(typed) == 5
     for command, printed in typed:
-        line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
-        done = subprocess.run(
-            line,
-            shell=True,
-            cwd=tmp_path,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
-        assert done.stdout == printed, command
+        assert printed_by(command, tmp_path) == printed, command
+
+
+def test_the_five_minutes_of_the_readme(tmp_path: Path) -> None:
+    """The steps that print something, and the copy that they are about; those with a running gateway are in e2e."""
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    typed = console_lines(MINUTES)
+    told = [re.sub(r" +#.*", "", command) for command, _ in typed]
+    assert [
+        words for words in ("cp", "check", "test", "explain", "serve", "rollout") if words not in " ".join(told)
+    ] == []
+    for command, (_, printed) in zip(told, typed, strict=True):
+        if printed or command.startswith("cp "):
+            assert printed_by(command, tmp_path, GMI_API_KEY="x") == printed, command
+    section = README.read_text().partition(MINUTES)[2].partition("\n## ")[0]
+    assert len(section.splitlines()) <= 25
+    folders = {path.parent.name for path in (ROOT / "policies").glob("*/routing.yaml")} - {"demo"}
+    assert set(re.findall(r"\]\(policies/([\w-]+)\) \|", section)) == folders
 
 
 def test_the_page_of_policies_shows_the_same_story() -> None:

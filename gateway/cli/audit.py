@@ -15,7 +15,7 @@ _KEY = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Verify and trim the audit of flagged requests.")
 def audit() -> None:
     """The audit of requests under a residency demand."""
 

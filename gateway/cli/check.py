@@ -19,7 +19,7 @@ _LINE = re.compile(
 """A fault as it is printed."""
 
 
-@click.command()
+@click.command(short_help="Compile a policy folder and say all that is wrong with it.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="A secret that is not set here is a fault, not a warning.")
 @click.option("--json", "as_json", is_flag=True, help="Faults and warnings as JSON.")

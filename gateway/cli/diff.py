@@ -19,7 +19,7 @@ MOST_RECEIPT_BYTES = 1 << 16
 """A line of --receipts; the gateway's own receipts have at most 2 KB."""
 
 
-@click.command()
+@click.command(short_help="Say what two policy folders decide differently.")
 @click.argument("old", metavar="A", type=_FOLDER)
 @click.argument("new", metavar="B", type=_FOLDER)
 @click.option("--receipts", "receipts_file", type=click.File("rb"), help="Recorded receipts, one JSON object a line.")
@@ -28,13 +28,15 @@ MOST_RECEIPT_BYTES = 1 << 16
 def diff(context: click.Context, old: Path, new: Path, receipts_file: Any, as_json: bool) -> None:
     """Decide the golden cases of both folders, and recorded receipts, by A and by B. Exit 0 where all come out alike,
     1 where some do not, 2 where a folder does not compile."""
+    from gateway.policy.folder import read_folder
+    from gateway.policy.sources import read_sources
     from gateway.rehearsal.compare import changed_parts, compare_cases, compare_receipts
 
     before, after = _compiled(context, old), _compiled(context, new)
     pairs = list(compare_cases(before, after, _cases(context, old, new)))
     receipts = [] if receipts_file is None else _receipts(receipts_file)
     recorded = list(compare_receipts(before, after, receipts))
-    parts = changed_parts(before, after)
+    parts = changed_parts(*(read_sources(read_folder(folder))[0] for folder in (old, new)))
     if as_json:
         told = {"cases": [one.row() for one in pairs], "receipts": [one.row() for one in recorded]}
         click.echo(json.dumps({"a": before.version, "b": after.version, "changed": parts, **told}))

@@ -9,7 +9,7 @@ import click
 from pydantic import ValidationError
 
 from gateway.model import Policy
-from gateway.policy.case_schema import RequestIn, WorkerState
+from gateway.policy.case_schema import RequestIn, WorkerState, unwrapped
 from gateway.policy.source import MAX_BYTES, parse
 from gateway.policy.strict import Strict
 from gateway.policy.validate import nearest
@@ -20,9 +20,7 @@ T = TypeVar("T", bound=Strict)
 
 def request_of(file: IO[bytes]) -> RequestIn:
     """A request body, or {path, headers, tenant, body}."""
-    given = loaded("--request", file)
-    wrapped = given if "body" in given and "model" not in given else {"body": given}
-    return checked("--request", RequestIn, {"path": "/v1/chat/completions"} | wrapped)
+    return checked("--request", RequestIn, unwrapped(loaded("--request", file)))
 
 
 def receipt_of(file: IO[bytes]) -> Receipt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.group()
+@click.group(short_help="Make a key for tenants.yaml.")
 def keys() -> None:
     """Gateway keys."""
 

@@ -27,7 +27,7 @@ def share_of(text: str) -> float:
     return share
 
 
-@click.command()
+@click.command(short_help="Try a policy folder on a running gateway.")
 @click.argument("folder", required=False, type=FOLDER)
 @click.option("--shadow", is_flag=True, help="Decide every request by FOLDER too and report what differs; act on none.")
 @click.option(
@@ -59,7 +59,7 @@ def rollout(
     gateway = Gateway(context, url, admin_key if admin_key is not None else os.environ.get("GATEWAY_ADMIN_KEY"))
     if folder is not None:
         started = gateway.ask("POST", PATH, offer(folder, share))
-        how = "in the shadow" if share is None else f"for {share:.4g} of the sessions"
+        how = "in the shadow" if share is None else f"for {percent(share)} of the sessions"
         click.echo(f"{started['candidate']} is tried {how}, beside {started['beside']}")
     elif look:
         click.echo("\n".join(report(gateway.ask("GET", PATH))))
@@ -114,21 +114,30 @@ def report(told: Mapping[str, Any]) -> list[str]:
     """`--status` as lines."""
     if told["candidate"] is None:
         return [f"in force: {told['in_force']}; nothing is tried"]
-    trial, compared = told["candidate"], told["same"] + told["different"]
-    how = "in the shadow" if trial["mode"] == "shadow" else f"for {trial['share']:.4g} of the sessions"
+    trial, compared = told["candidate"], told["same"] + told["different"] + told["renamed"]
+    how = "in the shadow" if trial["mode"] == "shadow" else f"for {percent(trial['share'])} of the sessions"
     lines = [
         f"in force: {told['in_force']}",
         f"candidate: {trial['version']}, {how}, on {told['replicas_trying']} of {told['replicas']} replicas",
     ]
     if trial["mode"] == "share":
-        return [*lines, f"decided by the candidate: {told['tried']}"]
-    share = f" ({told['different'] / compared:.2%})" if compared else ""
-    lines.append(f"decided differently: {told['different']} of {compared}{share}")
+        return [*lines, f"decided by the candidate: {told['tried']}{of(told['tried'], told['tried'] + told['kept'])}"]
+    lines.append(f"decided differently: {told['different']}{of(told['different'], compared)}")
+    if told["renamed"]:
+        lines.append(f"only the name of the rule: {told['renamed']}")
     lines += [f"  {name}: {count}" for name, count in sorted(told["fields"].items(), key=lambda row: -row[1])]
     for example in told["examples"]:
         changes = (f"{name} {shown(old)} -> {shown(example['new'][name])}" for name, old in example["old"].items())
         lines.append(f"  {example['request']}: {', '.join(changes)}")
     return lines
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.4g}%"
+
+
+def of(part: int, whole: int) -> str:
+    return f" of {whole} ({part / whole:.2%})" if whole else " of 0"
 
 
 def shown(value: Any) -> str:

@@ -23,7 +23,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 TRIM_BYTES, MMAP_BYTES = 16 << 20, 1 << 20
 
 
-@click.command()
+@click.command(short_help="Run the gateway.")
 @click.option("--policies", type=click.Path(path_type=Path), help="Policy folder [GATEWAY_POLICIES].")
 @click.option("--host", help="Address to listen on [GATEWAY_HOST].")
 @click.option("--port", type=int, help="Port to listen on [GATEWAY_PORT].")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.rehearsal.ending import head
-from gateway.rehearsal.story import Story
+from gateway.rehearsal.rules import Missed
+from gateway.routing.plan import NO_RULE
 
 WIDTH = 100
 MOST_ROWS = 24
@@ -17,7 +19,8 @@ _COLUMNS = (
     ("backend", "backend", "{}"),
     ("load", "load", "{:.3f}"),
     ("after", "after", "{:.3f}"),
-    ("limit", "limit", "{}"),
+    ("outside", "outside", "{:.3f}"),
+    ("limit", "limit", "{} requests"),
     ("queue_depth", "queue", "{}"),
     ("gpu", "gpu", "{:.2f}"),
     ("age_ms", "age ms", "{:.0f}"),
@@ -31,33 +34,38 @@ _FIRST_TO_GO = ("age_ms", "gpu", "queue_depth", "limit", "first_ms")
 """Columns that a table can be without where long names make it too wide."""
 
 
-def text(story: Story) -> str:
+Told = Mapping[str, Any]
+"""`Story.as_data()`, be it of this process or of a running gateway."""
+
+
+def text(story: Told) -> str:
     """All of a story, without a line end at the end."""
-    lines = [headline(story), *wrapped(facts(story))]
-    lines += ["", *table(story.upstreams)] if story.upstreams else []
+    rows = story["upstreams"]
+    lines = [*wrapped([headline(story)]), *wrapped(facts(story))]
+    lines += ["", *table(rows)] if rows else []
     for title, items in (
-        ("scores", scores(story.upstreams)),
-        ("spill.when (any is enough)", [str(one) for one in story.thresholds]),
-        ("what would change it", [str(change) for change in story.changes]),
+        ("scores", scores(rows)),
+        ("spill.when (any is enough)", [one["text"] for one in story["thresholds"]]),
+        ("what would change it", [change["text"] for change in story["changes"]]),
     ):
         if items:
             lines += ["", f"{title}:", *wrapped(f"  {item}" for item in items)]
     return "\n".join(lines)
 
 
-def headline(story: Story) -> str:
-    if "outcome" in story.result:
-        return head(story.result)
-    return f"{head(story.result)}: {story.result['message']}"
+def headline(story: Told) -> str:
+    result = story["result"]
+    told = "outcome" in result or result["message"] == NO_RULE
+    return head(result) if told else f"{head(result)}: {result['message']}"
 
 
-def facts(story: Story) -> list[str]:
-    lines = [f"rule: {story.rule or 'none'}"]
-    lines += [f"  not {one}" for one in story.missed]
-    if story.residency:
-        said = "; ".join(f"{name} says {', '.join(demand)}" for name, demand in (story.sources or {}).items())
-        lines.append(f"residency: {', '.join(story.residency)} ({said})")
-    return [*lines, *story.notes]
+def facts(story: Told) -> list[str]:
+    lines = [f"rule: {story['rule'] or 'none'}"]
+    lines += [f"  not {Missed(**one)}" for one in story["missed"]]
+    if story["residency"]:
+        said = "; ".join(f"{name} says {', '.join(demand)}" for name, demand in story["sources"].items())
+        lines.append(f"residency: {', '.join(story['residency'])}" + (f" ({said})" if said else ""))
+    return [*lines, *story["notes"]]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -103,12 +111,14 @@ def in_columns(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def cell(row: dict[str, Any], key: str, form: str) -> str:
-    """A limit is shown in GPU-seconds, or as a count where it is one."""
+    """A limit is shown in seconds of a GPU, or as a count where it is one; waits are never shown as less."""
     value = row.get(key)
     if value is None:
         return "-"
     if key == "limit" and row.get("work", 1) > 1:
-        return f"{value / 1e6:.2f} s"
+        return f"{value / 1e6:.2f} GPU s"
+    if key == "wait_ms":
+        value = math.ceil(value)
     return form.format(value)
 
 
@@ -126,5 +136,7 @@ def wrapped(lines: Iterable[str]) -> list[str]:
     made = []
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip()) + 4)
-        made += textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_long_words=False)
+        made += textwrap.wrap(
+            line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_long_words=False, break_on_hyphens=False
+        )
     return made

@@ -9,8 +9,15 @@ from gateway.edge.calls import Call
 from gateway.errors import AdminRefused, InvalidKey
 from gateway.money.keys import credential, is_loopback
 
-FORWARDING = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"origin")
-"""A call with one of these was passed on by a proxy, or sent by a web page: its peer says nothing of who asks."""
+FORWARDING = frozenset(
+    {b"forwarded", b"via", b"origin", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"}
+)
+FORWARDING_PREFIXES = (b"x-forwarded-", b"x-original-", b"x-envoy-", b"cf-")
+"""A call with one of these was passed on by a proxy, or sent by a web page: its peer says nothing of who asks. A proxy
+need not send any, so behind one there must be a key."""
+_SITE = b"sec-fetch-site"
+OWN_SITES = frozenset({b"none", b"same-origin"})
+"""What a browser says where no other page made it ask."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What a browser that was led here by a stranger's name does not call this host."""
 
@@ -34,4 +41,11 @@ def check(call: Call, key: str | None) -> None:
 def _from_here(call: Call) -> bool:
     host = call.headers.get(b"host", b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return is_loopback(call.peer) and name in LOCAL_NAMES and not any(header in call.headers for header in FORWARDING)
+    return is_loopback(call.peer) and name in LOCAL_NAMES and not any(map(_tells_of_another, call.headers.items()))
+
+
+def _tells_of_another(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    if name == _SITE:
+        return value not in OWN_SITES
+    return name in FORWARDING or name.startswith(FORWARDING_PREFIXES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ from gateway.console.incoming import body
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, NotFound, StoreFault
 from gateway.model import Policy
-from gateway.policy.case_schema import RequestIn
+from gateway.money.budgets import Booked
+from gateway.policy.case_schema import RequestIn, unwrapped
 from gateway.policy.validate import nearest
 from gateway.rehearsal.story import tell
 from gateway.rehearsal.world import World
@@ -35,7 +37,8 @@ def explain_routes(services: Services) -> APIRouter:
 
     @api.post("/explain")
     async def explain(request: Request) -> Mapping[str, Any]:
-        """Body: {path, headers, tenant, body, policy}. Answers with the story that `gateway explain --json` prints."""
+        """Body: {path, headers, tenant, body, policy}, or a plain request. Answers with the story that
+        `gateway explain --json` prints."""
         asked = read(await body(request, services.settings.max_body_bytes))
         policy = chosen(services, asked)
         world = await world_now(services, policy)
@@ -61,28 +64,33 @@ def chosen(services: Services, asked: Asked) -> Policy:
 async def world_now(services: Services, policy: Policy) -> World:
     """The newest snapshot with its real leases, what each rule has spent, and what this process learned."""
     board = services.board_of(policy)
-    spending, shares = await spent(services, policy), dict(services.budgets.shares)
-    return World(policy, board.snapshot, spending, shares, board.paces, board.worths, board.zone)
+    return World(policy, board.snapshot, await books(services, policy), board.paces, board.worths, board.zone)
 
 
-async def spent(services: Services, policy: Policy) -> dict[str, float]:
-    """USD of the last hour by rule. Without the store nothing may be spent, as if all of a budget were."""
-    found = {}
+async def books(services: Services, policy: Policy) -> dict[str, Booked | None]:
+    """Of each rule whose spill is bounded; None where the store is away."""
+    found: dict[str, Booked | None] = {}
     for rule in policy.rules:
-        budget = None if rule.spill is None else rule.spill.budget_usd_per_hour
-        if budget is None:
+        spill = rule.spill
+        if spill is None or (spill.budget_usd_per_hour is None and spill.max_share is None):
             continue
         try:
-            found[rule.name] = await services.budgets.spent(rule.name)
+            booked = await services.budgets.booked(rule.name)
         except StoreFault:
-            found[rule.name] = budget
+            found[rule.name] = None
+        else:
+            found[rule.name] = booked._replace(arrived=booked.arrived + 1)  # the one that is asked about arrives, too
     return found
 
 
 def read(raw: bytes) -> Asked:
     """Raises InvalidRequest, which names the place and quotes nothing."""
     try:
-        return Asked.model_validate_json(raw)
+        given = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("(body): is not JSON; give {path, headers, tenant, body}", param="(body)") from None
+    try:
+        return Asked.model_validate_json(json.dumps(unwrapped(given)))
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False, include_context=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "(body)"

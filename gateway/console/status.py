@@ -12,7 +12,7 @@ from gateway.edge.services import Services
 from gateway.edge.shadow import EXAMPLES
 from gateway.errors import StoreFault
 
-_COUNTED = ("same", "different", "tried")
+_COUNTED = ("same", "different", "renamed", "tried", "kept")
 
 Replicas = Mapping[str, Mapping[str, Any]]
 
@@ -54,7 +54,7 @@ async def rollout(services: Services) -> dict[str, Any]:
     if candidate is None:
         return {"in_force": services.policy.version, "candidate": None}
     told = await replicas(services)
-    rows = [row for row in told.values() if row["trial"] and row["trial"]["version"] == candidate.trial.version]
+    rows = [row for row in told.values() if row["trial"] == asdict(candidate.trial)]
     return {
         "in_force": services.policy.version,
         "candidate": asdict(candidate.trial),

@@ -86,15 +86,16 @@ class Services:
     def board_for(self, call: Call, tenant: Tenant) -> Board:
         """The policy that decides this call, with the newest snapshot; a request takes it once and keeps the policy.
 
-        The candidate's share is of sessions: `X-Gateway-Session` within the tenant. A call that names none is a session
-        of its own.
+        The candidate's share is of sessions: `X-Gateway-Session` within the tenant. A call that names none,
+        or an empty one, is a session of its own.
         """
         candidate = self.live.candidate
         if candidate is None or candidate.trial.mode != "share":
             return self.board_of(self.live.current)
         given = call.headers.get(b"x-gateway-session")
-        session = call.id.encode() if given is None else tenant.name.encode() + b"\0" + given
+        session = call.id.encode() if not given else tenant.name.encode() + b"\0" + given
         if not candidate.takes(session):
+            self.shadow.kept(candidate)
             return self.board_of(self.live.current)
         self.shadow.tried(candidate)
         return self.board_of(candidate.policy)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.errors import GatewayError, InvalidKey
 from gateway.model import Decision, GenRequest, Policy, Snapshot
-from gateway.policy.candidate import Candidate
+from gateway.policy.candidate import Candidate, Trial
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.telemetry import Telemetry
@@ -20,6 +20,8 @@ from gateway.telemetry import Telemetry
 EXAMPLES = 5
 """Kept of what was decided differently, the newest ones."""
 
+_NAME_ALONE = ("rule",)
+"""What happens is the same."""
 Answer = Decision | GatewayError
 Boards = Callable[[Policy, Snapshot], Board]
 
@@ -52,11 +54,15 @@ def seen(answer: Answer) -> Seen:
 class Tally:
     """Of one trial on this replica. `fields` counts by what of the decision is another."""
 
-    version: str | None = None
+    trial: Trial | None = None
     same: int = 0
     different: int = 0
+    renamed: int = 0
+    """Decided alike by a rule of another name."""
     tried: int = 0
     """Requests that the candidate itself decided."""
+    kept: int = 0
+    """Of a share's other sessions: decided by the policy in force."""
     fields: Counter[str] = field(default_factory=Counter)
     examples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EXAMPLES))
 
@@ -64,14 +70,16 @@ class Tally:
         return {
             "same": self.same,
             "different": self.different,
+            "renamed": self.renamed,
             "tried": self.tried,
+            "kept": self.kept,
             "fields": dict(self.fields),
             "examples": list(self.examples),
         }
 
 
 class Shadow:
-    """One per process; its tally begins anew with each candidate."""
+    """One per process; its tally begins anew with each trial."""
 
     def __init__(self, telemetry: Telemetry, rng: Random, boards: Boards) -> None:
         self._telemetry, self._rng, self._boards = telemetry, rng, boards
@@ -81,6 +89,10 @@ class Shadow:
         """The candidate decided a request."""
         self._of(candidate).tried += 1
         self._telemetry.count_rollout("tried")
+
+    def kept(self, candidate: Candidate) -> None:
+        """The policy in force decided a request that is not of the candidate's share."""
+        self._of(candidate).kept += 1
 
     def later(self, candidate: Candidate, request: GenRequest, answer: Answer, snapshot: Snapshot) -> None:
         """Compares once the request is on its way: the loop comes back to it after this turn's pipeline has left."""
@@ -92,6 +104,10 @@ class Shadow:
         if not changed:
             tally.same += 1
             self._telemetry.count_rollout("same")
+            return
+        if changed == _NAME_ALONE:
+            tally.renamed += 1
+            self._telemetry.count_rollout("renamed")
             return
         tally.different += 1
         tally.fields.update(changed)
@@ -113,8 +129,12 @@ class Shadow:
             return seen(error)
 
     def _of(self, candidate: Candidate) -> Tally:
-        if self.tally.version != candidate.trial.version:
-            self.tally = Tally(candidate.trial.version)
+        return self.tally_of(candidate.trial)
+
+    def tally_of(self, trial: Trial) -> Tally:
+        """What this trial showed here so far; that of an earlier one is forgotten."""
+        if self.tally.trial != trial:
+            self.tally = Tally(trial)
         return self.tally
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from gateway.store.connection import Store
 REFRESH_SECONDS = 0.25
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
+
+_log = logging.getLogger("gateway")
 
 
 async def _nothing(_: Policy) -> None: ...
@@ -119,6 +122,7 @@ class View:
             learned=lessons.lengths,
             lines=self._hooks.lines(time.monotonic()),
         )
+        _tell(self.current.states, states)
         self.current = replace(made, damped=self._hooks.damp(policy, made, self.current.damped))
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
@@ -167,6 +171,16 @@ class View:
         while True:
             await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _tell(before: Mapping[str, UpstreamState], after: Mapping[str, UpstreamState]) -> None:
+    """A line for each upstream that went out or came back; another reason for the same is none."""
+    for name, state in after.items():
+        was = before[name].out if name in before else None
+        if state.out is not None and was is None:
+            _log.warning("upstream out", extra={"fields": {"upstream": name, "why": state.out}})
+        elif state.out is None and was is not None:
+            _log.info("upstream back", extra={"fields": {"upstream": name, "was": was}})
 
 
 def pools_of(policy: Policy) -> frozenset[PoolKey]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.errors import StoreFault
 from gateway.model import Bound, Policy, Reservation, Spill
@@ -27,6 +27,32 @@ _DIGITS = 3
 _UNBOUND = -1
 _LEAST = 1
 _BOUNDS: Mapping[bytes, Bound] = {b"share": "share", b"budget": "budget"}
+
+
+FEWEST_ARRIVALS = 10
+"""A window of fewer counts as one of so many (spend.lua): else nobody could be the first to leave."""
+WINDOW_MINUTES = 5
+_ROUNDING = 1e-9
+
+
+class Booked(NamedTuple):
+    """Of one rule: requests that left and that arrived in the last WINDOW_MINUTES, USD spent or reserved in the last
+    hour."""
+
+    left: int
+    arrived: int
+    usd: float
+
+
+def may_leave(left: int, arrived: int, share: float) -> bool:
+    """Whether one more may, by the formula of spend.lua; `arrived` counts it."""
+    return left + 1 <= share * max(arrived, FEWEST_ARRIVALS) + _ROUNDING
+
+
+def first_to_leave(share: float) -> int:
+    """Which request of a window, counted as they arrive, is the first that may leave at all."""
+    least = math.ceil(1 / share - _ROUNDING) if share > 0 else 0
+    return least if least > FEWEST_ARRIVALS else 1
 
 
 @dataclass(slots=True)
@@ -80,10 +106,11 @@ class Budgets:
         with suppress(StoreFault):
             unwanted(await booking)
 
-    async def spent(self, rule: str) -> float:
-        """USD spent or reserved in the last hour. Raises StoreFault."""
+    async def booked(self, rule: str) -> Booked:
+        """What counts now; nothing is booked by asking. Raises StoreFault."""
         asked: list[Value] = [_LEAST, 0, 0, _UNBOUND]  # any amount is more than nothing, so that nothing is booked
-        return int((await self._book(rule, asked))[4]) / _MICRO
+        _, _, left, arrived, micro = await self._book(rule, asked)
+        return Booked(int(left), int(arrived), int(micro) / _MICRO)
 
     def settle_later(self, held: Reservation, usd: float) -> None:
         """Replaces the money set aside by what was really spent, off the caller's path."""

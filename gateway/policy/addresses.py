@@ -13,6 +13,10 @@ from gateway.policy.words import HOST
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """The networks of a backend that names none and has loopback addresses only."""
 
+_APPENDED = frozenset({"v1", "metrics", "health"})
+"""First parts of what is asked of a worker, below its address."""
+_VERSION = r"v[0-9]+[a-z]*[0-9]*"
+
 
 def address_fault(url: str) -> str | None:
     """What is wrong with `url` as an upstream's address, or None. The sentence never repeats the address."""
@@ -37,6 +41,28 @@ def is_loopback(url: str) -> bool:
     host = _host(url)
     address = _ip(host)
     return host == "localhost" if address is None else address.is_loopback
+
+
+def is_private(url: str) -> bool:
+    """Whether `url` names an IP address of a private network, or this machine; a DNS name may lie anywhere."""
+    address = _ip(_host(url))
+    return is_loopback(url) or (address is not None and address.is_private)
+
+
+def before_api(url: str) -> str | None:
+    """`url` up to the path that the gateway itself appends to a worker's address; None where it has no such path."""
+    parts = _split(url)
+    steps = parts.path.split("/") if parts is not None else []
+    found = next((index for index, step in enumerate(steps) if step in _APPENDED), None)
+    if parts is None or found is None:
+        return None
+    return f"{parts.scheme}://{parts.netloc}{'/'.join(steps[:found])}"
+
+
+def names_version(url: str) -> bool:
+    """Whether a part of the path is the version of an API, such as `v1`."""
+    parts = _split(url)
+    return parts is not None and any(re.fullmatch(_VERSION, step) for step in parts.path.split("/"))
 
 
 def outside(url: str, networks: Iterable[Network]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from gateway.model import Network
-from gateway.policy.addresses import LOOPBACK, address_fault, is_loopback, outside
+from gateway.policy.addresses import LOOPBACK, address_fault, before_api, is_loopback, outside
 from gateway.policy.references import repeated, unknown
 from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, Zone
 from gateway.policy.source import Document, Fault, Path
@@ -91,6 +91,8 @@ def _address_faults(document: Document, path: Path, backend: LocalBackend | Mana
             said = "must be on loopback: this backend is `simulated: true`"
         if said is None and networks_of(backend) and outside(upstream.url, networks_of(backend)):
             said = "lies outside this backend's `networks`, so every connection would be refused"
+        if said is None and backend.kind == "local" and (root := before_api(upstream.url)) is not None:
+            said = f'a worker\'s address has no API path; write "{root}"'
         if said is not None:
             yield document.fault((*at, "url"), said)
         if isinstance(upstream, LocalUpstream) and upstream.dcgm is not None and (said := address_fault(upstream.dcgm)):

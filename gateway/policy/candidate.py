@@ -15,11 +15,15 @@ _DIGESTS = float(2 ** (8 * _DIGEST_BYTES))
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is tried and how. `share` (0..1) is the part of the requests that `share` acts on; 0 in the shadow."""
+    """What is tried and how. `share` (0..1) is the part of the requests that `share` acts on; 0 in the shadow.
+
+    `begun` is the number of the order that began it: what is tried a second time is another trial.
+    """
 
     version: str
     mode: Mode
     share: float = 0.0
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)

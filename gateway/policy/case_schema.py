@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.model import Outcome, Reason
 from gateway.policy.strict import Strict
-from gateway.policy.words import Duration, ModelName, Name, NotNegative, WholeShare
+from gateway.policy.words import ABSOLUTE, Duration, ModelName, Name, NotNegative, WholeShare
 
 
 def _moment(value: Any) -> float:
@@ -30,14 +30,23 @@ Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema({"type": "str
 class RequestIn(Strict):
     """One request, as a client would send it."""
 
-    path: Annotated[str, Field(pattern=r"^/", examples=["/v1/chat/completions"])]
+    path: Annotated[str, Field(pattern=ABSOLUTE, examples=["/v1/chat/completions"])] = "/v1/chat/completions"
     """A generation path, /v1 included."""
     headers: dict[str, str] = {}
     """Such as X-Data-Residency, X-Gateway-Priority, X-Gateway-Max-Wait-Ms, or what rules look at."""
     tenant: Name | None = None
-    """Whose key it carries; without it a caller that no tenant's limits hold for."""
+    """Whose key it carries; without it a call without a key, which a policy with keys refuses."""
     body: dict[str, Any]
     """The JSON body; `model` is required."""
+
+
+_PARTS = frozenset({*RequestIn.model_fields, "policy"})
+
+
+def unwrapped(given: Any) -> Any:
+    """What a person gives as a request: the body of one, or {path, headers, tenant, body}; made into the latter."""
+    plain = isinstance(given, dict) and given and given.keys().isdisjoint(_PARTS)
+    return {"body": given} if plain else given
 
 
 class WorkerState(Strict):
@@ -81,7 +90,7 @@ class Expect(Strict):
     """What must come out; what is not written may be anything."""
 
     outcome: Outcome | None = None
-    """How it is served; absent where it is refused."""
+    """How it is served, after the wait that the loads foretell; absent where it is refused."""
     backend: Name | None = None
     """The backend that serves it."""
     upstream: Name | None = None
@@ -98,6 +107,8 @@ class Expect(Strict):
     """Where the data must stay after all who have a say: `local` and zones, in any order."""
     max_wait: Duration | None = None
     """How long it may wait for room at home."""
+    waits: bool | None = None
+    """Whether it waits before that, for room or in vain."""
     candidates: tuple[Name, ...] | None = None
     """All upstreams that may take it, at home and beyond, full or not, in any order."""
     drops: dict[Name, Annotated[str, Field(min_length=1)]] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -18,13 +19,25 @@ from gateway.policy.validate import Items, read, shape_faults
 _CASE = TypeAdapter(Case)
 
 
+class Placed(NamedTuple):
+    """A case, and where it is written: `cases/spill.yaml:3`."""
+
+    place: str
+    case: Case
+
+
 def load_cases(root: Path, policy: Policy | None) -> tuple[Case, ...]:
+    """As `placed_cases`."""
+    return tuple(one.case for one in placed_cases(root, policy))
+
+
+def placed_cases(root: Path, policy: Policy | None) -> tuple[Placed, ...]:
     """All cases in `root`/cases/*.yaml, by file and place; none where there is no such folder.
 
     Names are looked up in `policy`; None, where the folder does not compile, leaves them unchecked.
     Raises PolicyFault with every fault found, in the form of `compile_folder`.
     """
-    cases: list[Case] = []
+    cases: list[Placed] = []
     faults: list[Fault] = []
     if (root / CASES).exists() and not (root / CASES).is_dir():
         faults.append(Fault(CASES, START, "(file)", "must be a folder of YAML files"))
@@ -33,7 +46,9 @@ def load_cases(root: Path, policy: Policy | None) -> tuple[Case, ...]:
         faults += shape_faults(document, CasesFile)
         items = read(document, "cases", _CASE)
         faults += _case_faults(items, policy) if policy is not None else ()
-        cases += items.sound.values()
+        for index, case in items.sound.items():
+            line, _ = document.at(("cases", index))
+            cases.append(Placed(f"{name}:{line}", case))
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
     return tuple(cases)

@@ -17,8 +17,11 @@ from typing import Final, NamedTuple
 from cel_expr_python import cel
 
 from gateway.policy.cel_names import FIELDS, FUNCTIONS, operators
-from gateway.policy.cel_text import CelFault, Named, Token, overwritten, readings, refuse_costly, tokens
+from gateway.policy.cel_pattern import TooWide, pattern_steps
+from gateway.policy.cel_slips import refuse_slips
+from gateway.policy.cel_text import CelFault, Named, Token, map_keys, overwritten, readings, refuse_costly, tokens
 from gateway.policy.match_schema import MAX_EXPRESSION
+from gateway.policy.source import printable
 from gateway.policy.validate import nearest
 
 _VARIABLE = "__{:x}"
@@ -100,7 +103,8 @@ def compile_condition(source: str, backends: Collection[str] = ()) -> Condition:
     _refuse_unreadable(source)
     found = tokens(source)
     _refuse_reserved(found)
-    refuse_costly(found)
+    refuse_slips(found)
+    refuse_costly(found, _pattern_steps)
     named = list(readings(found, backends))
     variables = {
         key: _VARIABLE.format(index) for index, key in enumerate(dict.fromkeys((n.path, n.asks) for n in named))
@@ -160,13 +164,39 @@ def _checked(text: str, types: Mapping[str, cel.Type], source: str, found: list[
         program = env.compile(text)
     except RuntimeError as error:
         raise _fault(str(error), source, found) from None
-    if program.return_type() != cel.Type.BOOL:
-        kind = _spoken(program.return_type().name().lower())
-        raise CelFault(f"must be true or false, but it is {kind}", found[0].start if found else 0)
-    for one, opens, pattern, closes in zip(found, found[1:], found[2:], found[3:], strict=False):
-        if (one.text, opens.text, pattern.kind, closes.text) == ("matches", "(", "text", ")"):
+    for key in map_keys(found):
+        if not _is_key(env, text[key[0].start : key[-1].end]):
+            raise CelFault("a key of a map must be text, int or bool, and no variable of a macro", key[0].start)
+    try:
+        kind = program.return_type()
+        name = _spoken(kind.name().lower())
+    except RuntimeError:  # a type that cel-cpp checks and cannot name
+        raise CelFault("must be true or false", found[0].start if found else 0) from None
+    if kind != cel.Type.BOOL:
+        raise CelFault(f"must be true or false, but it is {name}", found[0].start if found else 0)
+    for one, _, pattern in zip(found, found[1:], found[2:], strict=False):
+        if one.kind == "name" and one.text == "matches" and pattern.kind == "text":
             _refuse_pattern(env, pattern)
     return program
+
+
+def _is_key(env: cel.Env, text: str) -> bool:
+    """Whether cel-cpp can look it up; a variable of a macro, which means nothing by itself, is none."""
+    try:
+        return env.compile(text).return_type() in (cel.Type.STRING, cel.Type.INT, cel.Type.BOOL)
+    except RuntimeError:
+        return False
+
+
+def _pattern_steps(pattern: Token) -> int:
+    """Raises CelFault for a pattern that would take long whatever it is held against."""
+    try:
+        value = cel.NewEnv(config=_library()).compile(pattern.text).eval(data={}).plain_value()
+        return pattern_steps(value) if isinstance(value, str) else 0
+    except TooWide as fault:
+        raise CelFault(str(fault), pattern.start) from None
+    except RuntimeError:  # no text: the checker says so
+        return 0
 
 
 def _refuse_pattern(env: cel.Env, pattern: Token) -> None:
@@ -192,7 +222,7 @@ def _fault(said: str, source: str, found: list[Token]) -> CelFault:
         here = next((token for token in found if token.start <= offset < token.end), None)
         if here is None:
             return CelFault("is not CEL: it ends too early", found[-1].end if found else 0)
-        return CelFault(f"is not CEL: unexpected `{here.text[:40]}`", offset)
+        return CelFault(f"is not CEL: unexpected `{printable(here.text, 40)}`", offset)
     return CelFault(complaint, offset)
 
 

@@ -8,12 +8,13 @@ the checker reports is one of the user's own text.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.policy.cel_names import BACKEND, FIELDS, MACROS
-from gateway.policy.validate import nearest
+from gateway.policy.source import printable
+from gateway.policy.validate import listed, nearest
 
 _TOKEN: Final = re.compile(
     r"""(?P<blank>\s+|//[^\n]*)
@@ -30,8 +31,8 @@ _BEFORE_TEST: Final = frozenset("(!&|?:,[")
 
 LONGEST_FACT: Final = 64
 """Items that a list among the facts is reckoned with."""
-_STEPS: Final = {"matches": 50, "+": 20}
-"""What takes longer than a step; joining texts only where it is done many times."""
+_JOIN_STEPS: Final = 20
+"""Of a `+` in a macro, which may join texts."""
 MAX_STEPS: Final = 20_000
 """A step takes at most some 70 ns (docs/adr/0011-cel.md): 1.4 ms, which no event loop notices."""
 
@@ -72,6 +73,12 @@ def tokens(source: str) -> list[Token]:
     return [token for token in found if token.kind != "blank"]
 
 
+def plain_text(token: Token) -> str | None:
+    """What a text without escapes says; None for any other token."""
+    match = _PLAIN_TEXT.fullmatch(token.text) if token.kind == "text" else None
+    return match[2] if match is not None else None
+
+
 def readings(found: list[Token], backends: Collection[str]) -> Iterator[Named]:
     """Every reading that the expression names, in order. Raises CelFault for a name that is not declared."""
     for index, token in enumerate(found):
@@ -98,7 +105,7 @@ def _step(found: list[Token], index: int, names: list[str], root: Token, known: 
         raise CelFault(f"`{so_far}` has no value of its own: name a {what} of it; {choices(known)}", root.start)
     name, place, after = step
     if name not in known:
-        raise CelFault(f"`{so_far}` has no {what} `{name[:64]}`; {nearest(name, list(known))}", place)
+        raise CelFault(f"`{so_far}` has no {what} `{printable(name)}`; {nearest(name, list(known))}", place)
     names.append(name)
     return after
 
@@ -144,24 +151,27 @@ def _sign(found: list[Token], index: int) -> str | None:
 
 def choices(known: Collection[str]) -> str:
     """A few of `known`, for a message."""
-    few = sorted(known)[:8]
-    return f"there are {', '.join(few)}{', ...' if len(known) > len(few) else ''}" if few else "there is none"
+    return f"there are {listed(known)}" if known else "there is none"
 
 
-def refuse_costly(found: list[Token]) -> None:
+def refuse_costly(found: list[Token], pattern_steps: Callable[[Token], int]) -> None:
     """Bounds the time and the memory that an evaluation can take, from the text alone. Raises CelFault.
 
-    Counts steps: one per token, more for what `_STEPS` names, and those of a macro's body once per round. A list that
-    is written out has at most as many items as there are tokens before the macro. One macro within another would
-    multiply the rounds, and a `map` of what was mapped may double the values each time: both are refused.
+    Counts steps: one per token, more for a `+` in a macro and for a `matches`, and those of a macro's body once per
+    round. `pattern_steps` gives those of a written pattern; each `+` of the expression may make the text that it is
+    held against longer by one fact. A list that is written out has at most as many items as there are tokens before the
+    macro. One macro within another would multiply the rounds, and a `map` of what was mapped may double the values each
+    time: both are refused.
     """
-    steps, rounds = 0, 1
+    steps, rounds, lengths = 0, 1, 1 + sum(token.text == "+" for token in found)
     frames: list[tuple[bool, int]] = []
     """Of each open bracket: whether something in it, or before it, was mapped; and the rounds around it."""
     mapped: dict[int, bool] = {}
     """The same of each bracket that was closed, by its index."""
     for index, token in enumerate(found):
-        steps += rounds * (_STEPS.get(token.text, 1) if rounds > 1 or token.text == "matches" else 1)
+        if token.kind == "name" and token.text == "matches" and _sign(found, index + 1) == "(":
+            steps += rounds * lengths * pattern_steps(_pattern_of(found, index))
+        steps += rounds * (_JOIN_STEPS if rounds > 1 and token.text == "+" else 1)
         if steps > MAX_STEPS:
             raise CelFault("could take long: fewer items, or less to do with each", token.start)
         if token.kind != "sign":
@@ -181,6 +191,41 @@ def refuse_costly(found: list[Token]) -> None:
             mapped[index], rounds = frames.pop()
             if frames and mapped[index]:
                 frames[-1] = (True, frames[-1][1])
+
+
+def map_keys(found: list[Token]) -> Iterator[list[Token]]:
+    """The tokens of every key of a map that is written out. A `{` behind a name begins a message, whose keys are
+    names."""
+    opened: list[int | None] = []
+    """Of each open bracket, where the next key of its map begins, or began; None where it is no map."""
+    asked = 0
+    for index, token in enumerate(found):
+        if token.kind != "sign":
+            continue
+        if token.text in ("(", "[", "{"):
+            message = index > 0 and found[index - 1].kind == "name" and found[index - 1].text != "in"
+            opened.append(index + 1 if token.text == "{" and not message else None)
+        elif token.text in (")", "]", "}") and opened:
+            opened.pop()
+        elif token.text == "?":
+            asked += 1
+        elif token.text == ":" and asked:
+            asked -= 1
+        elif opened and (begin := opened[-1]) is not None:
+            if token.text == ":" and begin < index:
+                yield found[begin:index]
+            elif token.text == ",":
+                opened[-1] = index + 1
+
+
+def _pattern_of(found: list[Token], index: int) -> Token:
+    """The written pattern of the `matches` at `index`: one that is worked out could be a client's, and take seconds."""
+    called, pattern, closes = _sign(found, index - 1) == ".", found[index + 2 : index + 3], _sign(found, index + 3)
+    own = index >= 2 and (found[index - 2].kind != "sign" or found[index - 2].text in (")", "]"))
+    if not (called and own and pattern and pattern[0].kind == "text" and closes == ")"):
+        said = "`matches` takes a pattern that is written out: `request.model.matches('^llama-')`"
+        raise CelFault(said, found[index].start)
+    return pattern[0]
 
 
 def overwritten(source: str, named: Named, variable: str) -> str:

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from gateway.errors import PolicyFault
 from gateway.model import Policy
@@ -16,10 +17,12 @@ from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.compile import compile_files
 from gateway.policy.folder import BACKENDS, Folder, read_folder, stamp
 from gateway.policy.tls import digests
+from gateway.policy.trial_log import TrialLog
 
 RACY_SECONDS = 2.0
 """Younger than this, a file's time stamp cannot prove that it has not changed since (coarsest file system clock)."""
 
+Origin = Literal["folder", "promoted", "another replica"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -27,10 +30,10 @@ _log = logging.getLogger(__name__)
 class LivePolicy:
     """`current` is always a whole, valid policy; `fault` holds what is wrong with the folder now, or None.
 
-    It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `news` is True from the
-    moment the folder's own content took effect until somebody has told the others and says so. `on_reload` is called
-    with each new policy after it took effect, `on_fault` with each new set of fault lines and with None when the folder
-    is sound.
+    It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `origin` says which.
+    `news` is True from the moment the folder's own content took effect until somebody has told the others and says so.
+    `on_reload` is called with each new policy after it took effect, `on_fault` with each new set of fault lines and
+    with None when the folder is sound.
 
     Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
     call that changes something has to end before the next one begins; `Versions` sees to that.
@@ -59,6 +62,8 @@ class LivePolicy:
         self._asked = False
         self.current: Policy = compile_files(self._seen, env)
         self.candidate: Candidate | None = None
+        self.origin: Origin = "folder"
+        self._trials = TrialLog()
         self.news = False
         self.fault: tuple[str, ...] | None = None
         self.on_reload: list[Callable[[Policy], None]] = []
@@ -90,6 +95,7 @@ class LivePolicy:
 
     async def poll(self) -> bool:
         """Looks at the folder once; True where a new policy took effect. A few `stat` calls while nothing changes."""
+        self._trials.look(self.candidate, self.current.version)
         if self._asked:
             return await self.reload()
         return await self._look() or await self._renew()
@@ -161,7 +167,7 @@ class LivePolicy:
         return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
 
     async def _compiled(self, folder: Folder) -> Policy:
-        policy = await asyncio.to_thread(compile_files, folder, self._env)
+        policy = await asyncio.to_thread(_compile, folder, self._env)
         if (refusal := self._refuse(self.current, policy)) is not None:
             raise PolicyFault([refusal])
         return policy
@@ -186,6 +192,8 @@ class LivePolicy:
             return False
         self.current = policy
         tried = self.candidate
+        promoted = tried is not None and tried.policy.version == policy.version
+        self.origin = "promoted" if promoted else "another replica" if self._adopted else "folder"
         if tried is not None and (why := unfit(policy, tried.policy)) is not None:
             self.candidate = None
             if policy.version != tried.policy.version:
@@ -197,6 +205,22 @@ class LivePolicy:
         if fault != self.fault:
             self.fault = fault
             _tell(self.on_fault, fault)
+
+
+def _compile(folder: Folder, env: Mapping[str, str] | None) -> Policy:
+    """As `compile_files`; a defect of ours is a fault of the folder too, else the folder would be passed over in
+    silence. Its message may hold what the folder holds, so only its kind and its place are told."""
+    try:
+        return compile_files(folder, env)
+    except PolicyFault:
+        raise
+    except Exception as defect:
+        place = traceback.extract_tb(defect.__traceback__)[-1]
+        where = f"{type(defect).__name__} at {Path(place.filename).name}:{place.lineno}"
+        _log.error("a policy folder could not be compiled", extra={"fields": {"defect": where}})
+        raise PolicyFault(
+            [f"(folder): cannot be compiled; a defect of the gateway, please report it: {where}"]
+        ) from None
 
 
 def _tell(listeners: list[Callable[[T], None]], news: T) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.errors import ResidencyUnknown
-from gateway.policy.source import Document, Fault, Path, dotted
+from gateway.policy.source import Document, Fault, Path, dotted, printable
 from gateway.policy.validate import nearest
 from gateway.routing.globs import fits
 from gateway.routing.residency import parse_demand
@@ -14,7 +14,7 @@ from gateway.routing.residency import parse_demand
 def unknown(document: Document, path: Path, what: str, name: str, known: frozenset[str] | None) -> Iterator[Fault]:
     """A fault where `name` is not one of `known`; None knows nothing and so says nothing."""
     if known is not None and name not in known:
-        yield document.fault(path, f"unknown {what} `{name}`; {nearest(name, known)}")
+        yield document.fault(path, f"unknown {what} `{printable(name)}`; {nearest(name, known)}")
 
 
 def repeated(document: Document, names: Iterable[tuple[Path, str]]) -> Iterator[Fault]:
@@ -23,7 +23,7 @@ def repeated(document: Document, names: Iterable[tuple[Path, str]]) -> Iterator[
     for path, name in names:
         other, taken = first.setdefault(name.lower(), (path, name))
         if other != path and taken == name:
-            yield document.fault(path, f"`{name}` is taken by {dotted(other)}; every name stands once")
+            yield document.fault(path, f"`{printable(name)}` is taken by {dotted(other)}; every name stands once")
         elif other != path:
             said = f"`{name}` is `{taken}` of {dotted(other)} in other letters; names must differ in more than case"
             yield document.fault(path, said)

@@ -13,6 +13,7 @@ from gateway.policy.words import (
     Comparison,
     Duration,
     KnownField,
+    Listed,
     Name,
     Names,
     NotNegative,
@@ -285,7 +286,7 @@ class RouteIn(Strict):
     """What each priority class may do."""
     max_cost_usd: NotNegative | None = None
     """A request that may cost more is not sent to a bought API; 402 where there is nobody else."""
-    fallback: tuple[Name, ...] = ()
+    fallback: Listed[Name] = ()
     """Backends to try where no worker of `backends` is up; default: none."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Upstreams tried per request, the first one included."""

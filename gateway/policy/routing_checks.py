@@ -43,6 +43,12 @@ def rule_faults(sources: Sources) -> Iterator[Fault]:
     for index, rule in sources.rules.sound.items():
         yield from _match_faults(sources, index, rule.match)
         yield from _route_faults(sources, index)
+    for index, match, route in sources.unsound_rules():
+        yield from _match_faults(sources, index, match)
+        for key, names in (("backends", route.backends), ("fallback", route.fallback)):
+            for j, name in enumerate(names or ()):
+                at = ("rules", index, "route", key, j)
+                yield from unknown(document, at, "backend", name, sources.backends.names)
 
 
 def _match_faults(sources: Sources, index: int, match: MatchIn) -> Iterator[Fault]:

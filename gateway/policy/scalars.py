@@ -31,7 +31,7 @@ def place_within(text: str, start: Place, value: str, offset: int) -> Place:
 def _in_block(lines: list[str], line: int, _column: int, value: str, offset: int) -> Place:
     """`line` has the `|` or `>`; line breaks of the value are counted, whichever of them were folded."""
     line += 1
-    indent = _lead(next(one for one in lines[line:] if one.strip(" "))) - _lead(value.lstrip("\n"))
+    indent = _lead(_first_filled(lines[line:])) - _lead(_first_filled(value.split("\n")))
     column, position = indent, 0
     while position < offset:
         if column < len(lines[line]):
@@ -80,6 +80,11 @@ def _run(value: str, position: int, most: int) -> int:
     while count < most and value[position + count : position + count + 1] == "\n":
         count += 1
     return count
+
+
+def _first_filled(lines: list[str]) -> str:
+    """The first line that is not blank: blanks of one before it may be text, or less than the indentation."""
+    return next((one for one in lines if one.strip(" ")), "")
 
 
 def _lead(line: str) -> int:

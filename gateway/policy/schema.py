@@ -18,10 +18,13 @@ from gateway.policy.words import (
     KEYED_HASH,
     Count,
     Glob,
+    Listed,
     ModelName,
     Name,
     Networks,
     NotNegative,
+    OneOrMore,
+    OrText,
     Positive,
     ZoneName,
 )
@@ -32,7 +35,7 @@ from gateway.policy.words import (
 class Zone(Strict):
     """A place where data can be, such as a country, a site or a cloud region."""
 
-    within: tuple[ZoneName, ...] = ()
+    within: Listed[ZoneName] = ()
     """The larger zones that contain this one; what lies in it lies in them, and in theirs."""
 
 
@@ -63,7 +66,7 @@ class UpstreamIn(Strict):
     name: Name
     """Stands once in the whole folder; receipts, metrics and headers tell it."""
     url: str
-    """http:// or https://; of a bought API as its provider gives it, /v1 included."""
+    """http:// or https://; of a worker without /v1, of a bought API as its provider gives it, /v1 included."""
     key: str | None = None
     """${env:NAME} or ${file:PATH}."""
 
@@ -94,7 +97,7 @@ class ManagedUpstream(UpstreamIn):
     """Requests that may be in flight there at once."""
 
 
-Endpoints = Annotated[tuple[EndpointName, ...], Field(min_length=1)]
+Endpoints = OneOrMore[EndpointName]
 
 
 PemFile = Annotated[str, Field(min_length=1)]
@@ -159,7 +162,7 @@ class ManagedBackend(Strict):
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
     tls: TlsIn | None = None
     """How its https addresses are secured; default: the system's authorities, no certificate of ours."""
-    private_endpoint_in: tuple[ZoneName, ...] = ()
+    private_endpoint_in: Listed[ZoneName] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False
     """A stand-in on loopback that costs nothing."""
@@ -254,17 +257,17 @@ class TenantIn(Strict):
 
     name: Name
     """What rules, receipts and metrics call it."""
-    keys: tuple[KeyIn, ...] = ()
+    keys: Listed[Annotated[KeyIn, OrText(KEYED_HASH)]] = ()
     """The keyed hash of each key, or `{hash, residency}`."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
-    models: Annotated[tuple[Glob, ...], Field(min_length=1)] | None = None
+    models: OneOrMore[Glob] | None = None
     """What it may use; default: all."""
     residency: str | None = None
     """Where its data must stay: `local`, a zone, or several separated by commas."""
     priority: Priority = "interactive"
     """The highest it may ask for."""
-    tags: tuple[Name, ...] = ()
+    tags: Listed[Name] = ()
     """What rules may match it by."""
 
     @model_validator(mode="after")

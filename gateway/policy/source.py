@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import yaml
 
 from gateway.policy.scalars import Place, place_within
+from gateway.policy.syntax_hints import syntax_hint
 
 Path = tuple[str | int, ...]
 """Where a value sits: `("backends", 0, "name")`."""
@@ -150,7 +151,9 @@ def _forbidden(file: str, text: str) -> Iterator[Fault]:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.NodeEvent):
-            if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            if isinstance(event, yaml.AliasEvent):
+                complaint = "aliases are not part of the policy language; put a value that begins with `*` in quotes"
+            elif event.anchor is not None:
                 complaint = "anchors and aliases are not part of the policy language; write the value out"
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
@@ -241,12 +244,14 @@ def _is_tab(raw: bytes, place: Place) -> bool:
 
 
 def _syntax_fault(file: str, raw: bytes, error: yaml.YAMLError) -> Fault:
-    """The parser's own words, which name marks and tokens but never a value."""
+    """What is likely wrong, and the parser's own words, which name marks and tokens but never a value."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         place = _place(error.problem_mark)
         if _is_tab(raw, place):
             return Fault(file, place, "(file)", "begins with a tab; YAML is indented with spaces")
-        return Fault(file, place, "(file)", f"is not valid YAML: {printable(error.problem or 'unreadable')}")
+        said = f"not valid YAML: {printable(error.problem or 'unreadable')}"
+        hint = syntax_hint(raw.decode("utf-8-sig", "replace"), error)
+        return Fault(file, place, "(file)", f"is {said}" if hint is None else f"{hint} ({said})")
     position = getattr(error, "position", None)
     where = _place_of_byte(raw, position) if isinstance(position, int) else START
     return Fault(file, where, "(file)", "is not valid YAML: it holds a character that is not allowed")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.policy.folder import Folder
+from gateway.policy.match_schema import MatchIn
 from gateway.policy.route_schema import RouteIn, RuleIn
 from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
 from gateway.policy.source import Document, Fault, Path
@@ -18,6 +19,7 @@ from gateway.policy.words import Name, ZoneName
 
 _BACKEND: TypeAdapter[LocalBackend | ManagedBackend] = TypeAdapter(Backend)
 _MODEL = TypeAdapter(ModelIn)
+_MATCH = TypeAdapter(MatchIn)
 _RULE = TypeAdapter(RuleIn)
 _TENANT = TypeAdapter(TenantIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
@@ -52,6 +54,18 @@ class Sources:
         if self.tenants.names is None or len(self.tenants.sound) < len(self.tenants.names):
             return None
         return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
+
+    def unsound_rules(self) -> Iterator[tuple[int, MatchIn, RouteIn]]:
+        """Of every rule that is not sound as a whole, the keys that are; the others are faults already."""
+        data = self.rules.document.data
+        listed = data.get(self.rules.key) if isinstance(data, dict) else None
+        for index, rule in enumerate(listed if isinstance(listed, list) else ()):
+            if index not in self.rules.sound and isinstance(rule, dict):
+                yield (
+                    index,
+                    _sound_keys(_MATCH, rule.get("match"), MatchIn()),
+                    _sound_keys(_ROUTE, rule.get("route"), RouteIn()),
+                )
 
     def backend(self, name: str) -> LocalBackend | ManagedBackend | None:
         return next((backend for backend in self.backends.sound.values() if backend.name == name), None)
@@ -100,6 +114,18 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
         named=_part(routing, "named", _NAMED, {}),
     ), faults
+
+
+def _sound_keys(adapter: TypeAdapter[T], written: object, made: T) -> T:
+    """`made` with those keys of `written` that are sound by themselves."""
+    sound: dict[str, object] = {}
+    for key, value in written.items() if isinstance(written, dict) else ():
+        try:
+            made = adapter.validate_json(json.dumps(sound | {key: value}))
+            sound[key] = value
+        except ValidationError:  # reported with the whole file
+            continue
+    return made
 
 
 def _no_tenants() -> Items[TenantIn]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
@@ -17,9 +17,12 @@ from pydantic_core import ErrorDetails
 
 from gateway.policy.source import Document, Fault, Path, printable
 from gateway.policy.strict import Strict
+from gateway.policy.value_hints import home_of, number_hint
 from gateway.policy.words import PATTERNS
 
 T = TypeVar("T")
+MOST_NAMES = 8
+"""Of a list of what is known, in one sentence."""
 _KINDS = {"local": "managed", "managed": "local"}
 _KEY = "[key]"
 _PARTS = re.compile(r"[-._:/]")
@@ -42,8 +45,15 @@ def nearest(word: str, choices: frozenset[str] | list[str]) -> str:
     spellings = {spelling.lower(): spelling for name in sorted(choices) for spelling in _spellings(word, name)}
     close = get_close_matches(word.lower(), list(spellings), n=1)
     if close:
-        return f"did you mean `{spellings[close[0]]}`?"
-    return f"known here: {', '.join(sorted(choices)) or 'none'}"
+        return f"did you mean `{printable(spellings[close[0]])}`?"
+    return f"known here: {listed(choices)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`names` in order, fit for one line: no more than MOST_NAMES of them, and how many there are beyond."""
+    found = sorted(names)
+    shown = ", ".join(map(printable, found[:MOST_NAMES])) or "none"
+    return shown + (f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else "")
 
 
 def _spellings(word: str, name: str) -> list[str]:
@@ -123,7 +133,9 @@ def _sentence(schema: Mapping[str, Any], detail: ErrorDetails) -> str:
     if kind == "literal_error":
         return _not_a_choice(detail, context)
     make = _SENTENCES.get(kind)
-    return make(context) if make is not None else printable(detail["msg"])
+    if make is None:
+        return printable(detail["msg"])
+    return make(context) + number_hint(kind, detail["input"], context)
 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -169,6 +181,8 @@ def _unknown_key(schema: Mapping[str, Any], where: tuple[int | str, ...]) -> str
         other = _KINDS[str(where[2])]
         if key in _keys_at(schema, (*where[:2], other, *where[3:-1])):
             return f"only backends of `kind: {other}` have `{key}`; remove it"
+    if home := home_of(where, lambda at: _keys_at(schema, at)):
+        return f"{said}; it belongs under {home}"
     return f"{said}; {nearest(key, _keys_at(schema, where[:-1]))}"
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 
+from gateway.policy.address_warnings import address_warnings
+from gateway.policy.cel_slips import never_equal
+from gateway.policy.cel_text import tokens
+from gateway.policy.duration_warnings import duration_warnings
 from gateway.policy.folder import read_folder
 from gateway.policy.references import matching
 from gateway.policy.residency_checks import residency_warnings
@@ -15,6 +19,7 @@ from gateway.policy.route_schema import RouteIn
 from gateway.policy.schema import ManagedBackend
 from gateway.policy.source import Fault, Path, in_order
 from gateway.policy.sources import Sources, read_sources
+from gateway.policy.zone_warnings import zone_warnings
 
 
 def folder_warnings(folder: pathlib.Path) -> list[Fault]:
@@ -25,10 +30,21 @@ def folder_warnings(folder: pathlib.Path) -> list[Fault]:
         *_unused_names(sources),
         *_unmatched_models(sources),
         *residency_warnings(sources),
+        *address_warnings(sources),
+        *zone_warnings(sources),
+        *duration_warnings(sources),
     ]
     for index, rule in sources.rules.sound.items():
+        if rule.match.when is not None:
+            found += _condition_warnings(sources, ("rules", index, "match", "when"), rule.match.when)
         found += _route_warnings(sources, index, sources.route(rule))
     return in_order(found)
+
+
+def _condition_warnings(sources: Sources, path: Path, condition: str) -> Iterator[Fault]:
+    names = sources.backends.names or frozenset(), sources.models.names or frozenset()
+    for offset, said in never_equal(tokens(condition), *names):
+        yield sources.rules.document.fault_within(path, condition, offset, said)
 
 
 def _unused_routes(sources: Sources) -> Iterator[Fault]:

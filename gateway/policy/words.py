@@ -17,12 +17,13 @@ from gateway.model import Threshold
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
-GLOB: Final = r"^[A-Za-z0-9._:/*?\[\]!-]{1,128}$"
+GLOB: Final = r"^[A-Za-z0-9._:/*?-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
 HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
+ABSOLUTE: Final = r"^/"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
 PATTERNS: Final = {
@@ -33,6 +34,7 @@ PATTERNS: Final = {
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
     HEADER: "must be the name of a header: letters, digits and `-`",
+    ABSOLUTE: "must be a path that begins with `/`, such as /v1/chat/completions",
     CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
 }
 """What to say where a pattern does not match."""
@@ -98,6 +100,16 @@ class OrWord:
         return {"anyOf": [handler(schema), {"enum": list(self.words)}]}
 
 
+class OrText:
+    """Shows editors that a text of this pattern may stand for an object."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": self.pattern}]}
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -129,12 +141,13 @@ NotNegative = Annotated[float, Field(ge=0, le=_MOST)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 WholeShare = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], BeforeValidator(_listed), _OrOne()]
 OneOrMore = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(_listed), _OrOne()]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Clock = Annotated[str, Field(pattern=CLOCK)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
-Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
+Names = OneOrMore[Name]
+Networks = Listed[Annotated[str, AfterValidator(_network)]]
 Comparison = Annotated[str, BeforeValidator(_comparison), WithJsonSchema(_COMPARISON_SCHEMA)]
 ShareComparison = Annotated[Comparison, AfterValidator(_share)]
 KnownField = Literal[

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.errors import GatewayError
 from gateway.model import Rule, Threshold
+from gateway.money.budgets import FEWEST_ARRIVALS
 from gateway.policy.case_schema import RequestIn
-from gateway.rehearsal.ending import Result, differing, end, rehearse, same
+from gateway.rehearsal.ending import TELLING, WAITS, Result, decided, differing, end, rehearse
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import Seen
-from gateway.rehearsal.words import comparison, usd
-from gateway.rehearsal.world import World
+from gateway.rehearsal.waiting import soonest
+from gateway.rehearsal.words import comparison, rounded_up, usd
+from gateway.rehearsal.world import World, ask, left_of
 from gateway.routing.signals import moved
 
 MOST_WORKERS = 6
 """Of a large fleet only the workers next to taking the request are tried."""
-STEPS = 12
-"""Halvings of the search for a load: to 0.0003 of the limit."""
 FULL = 1.2
 """A load at which nothing fits."""
 HEADERS = ("X-Data-Residency", "X-Gateway-Priority", "X-Gateway-Max-Wait-Ms", "X-Gateway-Max-Cost-Usd")
 READINGS: Mapping[str, str] = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 """Signal of `spill.when` -> the reading that it is the mean of."""
 _METADATA = "metadata.data_residency"
-_MS, _US = 1e3, 1e6
+_FINE = 1000
+"""Loads are tried in thousandths of the limit."""
 _NUDGE = 1e-6
-_SLACK = 1.02
-"""A wait is tried a little longer than predicted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Change:
         rule, reason = self.result.get("rule"), self.result.get("reason")
         also = f", rule {rule}" if "rule" in self.new and rule else ""
         also += f", because {reason}" if self.new == ("reason",) else ""
+        at_once = WAITS in self.new and WAITS not in self.result and "outcome" in self.result
+        also = (" at once" if at_once else "") + also
         return f"{self.text}: {end(self.result)}{also}"
 
     def row(self) -> dict[str, Any]:
@@ -59,17 +62,22 @@ def changes(
     rows: tuple[Row, ...],
     thresholds: tuple[Seen, ...],
 ) -> tuple[Change, ...]:
-    """Every change tried that has another result than `result`."""
+    """Every change tried that has another result than `result`, and not only another worker of the same backend."""
     found = [
         *_headers(world, request),
         *_loads(world, request, result, rows),
         *_health(world, request, result, rows),
         *_signals(world, request, rule, thresholds),
-        *_wait(world, request, rule, result, rows),
+        *_wait(world, request, rule, result),
         *_money(world, request, rule),
         *_without(world, request, rule),
     ]
-    return tuple(replace(one, new=differing(one.result, result)) for one in found if not same(one.result, result))
+    told = [replace(one, new=differing(one.result, result)) for one in found]
+    return tuple(one for one in told if one.new and not (one.new == ("upstream",) and _equals(one.result, result)))
+
+
+def _equals(one: Result, other: Result) -> bool:
+    return one.get("backend") == other.get("backend")
 
 
 def _headers(world: World, request: RequestIn) -> Iterator[Change]:
@@ -98,23 +106,32 @@ def _with_header(world: World, request: RequestIn, name: str, value: str) -> Cha
 
 
 def _loads(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """The load at which each worker nearest to it would take the request, and at which the chosen one loses it."""
+    """The load at which each worker nearest to it would take the request, and at which the chosen one loses it. Workers
+    of equal load, of which any would do, share a line."""
     home = [row for row in rows if row["role"] == "home" and row.get("sampled")]
     chosen = result.get("upstream")
     others = sorted((row for row in home if row["upstream"] != chosen), key=lambda row: float(row["after"]))
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    found: dict[tuple[Any, ...], Result] = {}
     for row in [*(row for row in home if row["upstream"] == chosen), *others[:MOST_WORKERS]]:
-        name, load = row["upstream"], float(row["load"])
-        taken = name == chosen
         if row["inflight"] >= row["seats"]:
             yield _seat(world, request, row)
             continue
-        edge = crossing(world, request, row, taken)
-        if edge is None:
+        crossed = crossing(world, request, row)
+        if crossed is None:
             continue
-        side = "above" if taken else "below"
-        past = at_load(world, row, edge[1])
-        text = f"if {name}'s load were {side} {edge[0]:.3f} (now {load:.3f})"
-        yield Change(text, {"upstream": name, "load": {side: round(edge[0], 4)}}, rehearse(past, request))
+        edge, side = crossed
+        then = rehearse(at_load(world, row, edge), request)
+        end_of = {name: value for name, value in then.items() if name in TELLING and value != row["upstream"]}
+        key = (edge, row["load"], side, *end_of.items())
+        alike.setdefault(key, []).append(row["upstream"])
+        found.setdefault(key, then)
+    for key, names in alike.items():
+        edge, now, side, *_ = key
+        whose = f"{names[0]}'s load" if len(names) == 1 else f"the load of any of {', '.join(names)}"
+        text = f"if {whose} were {side} {edge:g} (now {now:.4g})"
+        condition = {"upstream": names[0], "any_of": names, "load": {side.replace(" ", "_"): edge}}
+        yield Change(text, condition, found[key])
 
 
 def _seat(world: World, request: RequestIn, row: Row) -> Change:
@@ -126,27 +143,30 @@ def _seat(world: World, request: RequestIn, row: Row) -> Change:
     return Change(text, {"upstream": name, "inflight": row["seats"] - 1}, rehearse(less, request))
 
 
-def crossing(world: World, request: RequestIn, row: Row, taken: bool) -> tuple[float, float] | None:
-    """The load where `row`'s upstream begins or ceases to take the request, and one just on the other side of it."""
-    stays, turns = float(row["load"]), FULL if taken else 0.0
+def crossing(world: World, request: RequestIn, row: Row) -> tuple[float, str] | None:
+    """The first load, in thousandths of the limit, at which `row`'s upstream ceases to take the request at once, or
+    begins to, and on which side of it that holds. As it is written it can be tried as a fleet's `load`."""
 
-    def takes(load: float) -> bool:
-        return bool(rehearse(at_load(world, row, load), request).get("upstream") == row["upstream"])
+    def takes(thousandths: float) -> bool:
+        then = rehearse(at_load(world, row, thousandths / _FINE), request)
+        return then.get("upstream") == row["upstream"] and WAITS not in then
 
+    now = float(row["load"]) * _FINE
+    taken = takes(now)
+    stays, turns = (math.floor(now), round(FULL * _FINE)) if taken else (math.ceil(now), 0)
     if takes(turns) is taken:
         return None
-    for _ in range(STEPS):
-        middle = (stays + turns) / 2
+    while abs(turns - stays) > 1:
+        middle = (stays + turns) // 2
         if takes(middle) is taken:
             stays = middle
         else:
             turns = middle
-    return stays, turns
+    return turns / _FINE, "at least" if taken else "at most"
 
 
 def at_load(world: World, row: Row, load: float) -> World:
-    state = world.state(row["upstream"])
-    return world.where(row["upstream"], leased=max(0, round(load * row["limit"]) - state.outside))
+    return world.where(row["upstream"], leased=round(load * row["limit"]))
 
 
 def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
@@ -197,36 +217,41 @@ def read_as(world: World, rule: Rule, signal: str, value: float) -> World:
     return world
 
 
-def _wait(world: World, request: RequestIn, rule: Rule, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """A longer `max_wait`, where room at home is to be expected within it: meanwhile leased work gets done."""
-    busy = [row for row in rows if row["role"] == "home" and row.get("wait_ms", 0) > 0]
-    if not busy or result.get("outcome") == "local":
+def _wait(world: World, request: RequestIn, rule: Rule, result: Result) -> Iterator[Change]:
+    """A longer `max_wait`, where room at home is to be expected within it."""
+    if result.get("outcome") == "local":
         return
-    expected = min(row["wait_ms"] for row in busy) / _MS
-    seconds = expected * _SLACK
-    if seconds <= rule.max_wait:
+    try:
+        room = soonest(decided(world, ask(world.policy, request)), world)
+    except GatewayError:
         return
-    later = world
-    for row in busy:
-        left = world.state(row["upstream"]).leased - round(seconds * _US)
-        later = later.where(row["upstream"], leased=max(0, left))
-    text = f"with max_wait {seconds:.2g}s (room at home is expected in {expected:.2g} s)"
-    yield Change(text, {"max_wait": round(seconds, 3)}, rehearse(later, request))
+    if room is None or room.seconds <= rule.max_wait:
+        return
+    seconds = rounded_up(room.seconds)
+    classes = {name: replace(one, max_wait=one.max_wait and seconds) for name, one in rule.classes.items()}
+    patient = replace(rule, max_wait=seconds, classes=classes)
+    rules = tuple(patient if other is rule else other for other in world.policy.rules)
+    there = world.under(replace(world.policy, rules=rules))
+    yield Change(f"with max_wait {seconds:g}s", {"max_wait": seconds}, rehearse(there, request))
 
 
 def _money(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
     """The budget and the share of the rule, spent or untouched."""
-    spill = rule.spill
-    if spill is not None and spill.budget_usd_per_hour is not None:
+    spill, booked = rule.spill, world.booked(rule.name)
+    if spill is None or booked is None:
+        return
+    if spill.budget_usd_per_hour is not None:
         for spent in (0.0, spill.budget_usd_per_hour):
-            there = replace(world, spent={**world.spent, rule.name: spent})
+            there = world.with_booked(rule.name, booked._replace(usd=spent))
             text = f"if {usd(spent)} of its budget were spent"
             yield Change(text, {"rule": rule.name, "spent_usd": spent}, rehearse(there, request))
-    if spill is not None and spill.max_share is not None:
-        for share in (0.0, spill.max_share):
-            there = replace(world, shares={**world.shares, rule.name: share})
-            text = f"if {share:g} of its requests had left lately"
-            yield Change(text, {"rule": rule.name, "share": share}, rehearse(there, request))
+    if spill.max_share is not None:
+        arrived = max(booked.arrived, FEWEST_ARRIVALS)
+        for left in (0, math.floor(spill.max_share * arrived + _NUDGE)):
+            given = booked._replace(left=left)
+            there = world.with_booked(rule.name, given)
+            text = f"if {left_of(given)} had left lately"
+            yield Change(text, {"rule": rule.name, "share": left / arrived}, rehearse(there, request))
 
 
 def _without(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 from gateway.model import Policy
 from gateway.policy.case_schema import Case
+from gateway.policy.sources import Sources
+from gateway.rehearsal import written
 from gateway.rehearsal.ending import Result, head, rehearse, same
 from gateway.rehearsal.receipt_shape import Receipt
 from gateway.rehearsal.recorded import rebuilt, result_of
-from gateway.rehearsal.words import rule_keys, words
 from gateway.rehearsal.world import world_of_case
+from gateway.rehearsal.written import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,13 @@ def unknown(policy: Policy, case: Case) -> list[str]:
 def compare_receipts(old: Policy, new: Policy, receipts: Iterable[Receipt]) -> Iterator[Pair]:
     for receipt in receipts:
         name = f"receipt {receipt.get('id', '?')}"
-        again = rebuilt(old, receipt)
+        again, caller = rebuilt(old, receipt), receipt.get("tenant")
         if again is None:
             yield Pair(name, {}, {}, "it was refused before it could be read")
+            continue
+        strange = [which for which, one in (("A", old), ("B", new)) if one.keys and caller not in one.tenants]
+        if strange:
+            yield Pair(name, {}, {}, "; ".join(f"{which} has no tenant {caller}" for which in strange))
             continue
         was, now = (rehearse(again.world(one), again.request) for one in (old, new))
         recorded = result_of(old, receipt)
@@ -74,20 +80,20 @@ def compare_receipts(old: Policy, new: Policy, receipts: Iterable[Receipt]) -> I
         yield Pair(name, was, now, reproduced=alike)
 
 
-def changed_parts(old: Policy, new: Policy) -> list[str]:
-    """What was added, removed, moved or changed, in words; no key and no hash of one is among them."""
+def changed_parts(old: Sources, new: Sources) -> list[str]:
+    """What was added, removed, moved or changed, in the words of the files; no key and no hash of one is among them."""
     return [
-        *_rules(old, new),
-        *_named("backend", old.backends, new.backends),
-        *_named("upstream", old.upstreams, new.upstreams),
-        *_named("model", old.models, new.models),
-        *_named("tenant", old.tenants, new.tenants),
-        *_named("zone", old.zones, new.zones),
+        *_rules(written.rules(old), written.rules(new)),
+        *_named("backend", written.backends(old), written.backends(new)),
+        *_named("upstream", written.upstreams(old), written.upstreams(new)),
+        *_named("model", written.models(old), written.models(new)),
+        *_named("tenant", written.tenants(old), written.tenants(new)),
+        *_named("zone", written.zones(old), written.zones(new)),
+        *_secrets(old, new),
     ]
 
 
-def _rules(old: Policy, new: Policy) -> Iterator[str]:
-    before, after = ({rule.name: rule for rule in policy.rules} for policy in (old, new))
+def _rules(before: Parts, after: Parts) -> Iterator[str]:
     yield from (f"rule {name}: removed" for name in before if name not in after)
     yield from (f"rule {name}: added at place {place}" for place, name in enumerate(after, 1) if name not in before)
     for name in moved([n for n in before if n in after], [n for n in after if n in before]):
@@ -95,7 +101,14 @@ def _rules(old: Policy, new: Policy) -> Iterator[str]:
         yield f"rule {name}: moved from place {places[0]} to {places[1]}"
     for name in after:
         if name in before:
-            yield from _keys(f"rule {name}", rule_keys(before[name]), rule_keys(after[name]))
+            yield from _keys(f"rule {name}", before[name], after[name])
+
+
+def _secrets(old: Sources, new: Sources) -> Iterator[str]:
+    before, after = written.secrets(old), written.secrets(new)
+    for kind, name, key in after:
+        if before.get((kind, name, key), after[kind, name, key]) != after[kind, name, key]:
+            yield f"{kind} {name}: {key}: changed"
 
 
 def moved(before: Sequence[str], after: Sequence[str]) -> list[str]:
@@ -107,19 +120,14 @@ def moved(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 def _keys(what: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     for key in dict.fromkeys((*old, *new)):
-        was, now = old.get(key, "none"), new.get(key, "none")
+        was, now = old.get(key, written.NOTHING), new.get(key, written.NOTHING)
         if was != now:
             yield f"{what}: {key}: {was} -> {now}"
 
 
-def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _named(what: str, old: Parts, new: Parts) -> Iterator[str]:
     yield from (f"{what} {name}: removed" for name in old if name not in new)
     yield from (f"{what} {name}: added" for name in new if name not in old)
     for name in new:
-        if name in old and hasattr(new[name], "__dataclass_fields__"):
-            yield from _keys(f"{what} {name}", _plain(old[name]), _plain(new[name]))
-
-
-def _plain(one: Any) -> dict[str, str]:
-    """Fields that may be shown: what is kept out of a repr is kept out here."""
-    return {field.name: words(getattr(one, field.name)) for field in fields(one) if field.repr and field.name != "name"}
+        if name in old:
+            yield from _keys(f"{what} {name}", old[name], new[name])

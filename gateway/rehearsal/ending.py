@@ -1,4 +1,4 @@
-"""What admission would do with a decision on these loads, without waiting."""
+"""What admission would do with a decision on these loads: a wait ends when the forecast says that there is room."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from gateway.admission import WHY_KEPT
-from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError
+from gateway.admission import POLL_SECONDS, WHY_KEPT
+from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError
 from gateway.model import Bound, Candidate, Decision, GenRequest, Group
+from gateway.money.budgets import may_leave
 from gateway.policy.case_schema import RequestIn
+from gateway.rehearsal.waiting import Room, ahead, patience, soonest
+from gateway.rehearsal.words import rounded_up
 from gateway.rehearsal.world import SEED, World, ask
 from gateway.routing.decide import decide
 from gateway.routing.order import order, spill_reason, why_full
 from gateway.routing.pickers import pick
+from gateway.routing.plan import NO_RULE
 
 Result = Mapping[str, Any]
-"""outcome, backend, upstream, reason, rule and status; or status, code, message and, where one decided, the rule."""
+"""outcome, backend, upstream, reason, rule and status; or status, code, message and, where one decided, the rule.
+
+Where it waits first also `waits`: the seconds that are predicted, or all that it may wait where there is no room within
+them; `may_wait`: those; and, where it finds room, `otherwise`: the result without any."""
 TELLING = ("status", "code", "outcome", "backend", "upstream", "reason", "rule")
-"""Where two results differ in none of these, they are the same."""
+"""Where two results differ in none of these, and both wait or neither does, they are the same."""
+WAITS = "waits"
 
 
 def rehearse(world: World, request: RequestIn) -> Result:
     """How `request` would end in `world`. Raises nothing of the gateway's."""
     try:
         asked = ask(world.policy, request)
-        return ending(decided(world, asked), world)
+        return ending(decided(world, asked), asked, world)
     except GatewayError as error:
         return refusal(error)
 
@@ -34,27 +42,72 @@ def decided(world: World, asked: GenRequest) -> Decision:
     return decide(asked, world.board(), Random(SEED))
 
 
-def ending(decision: Decision, world: World) -> Result:
+def ending(decision: Decision, asked: GenRequest, world: World) -> Result:
+    room = soonest(decision, world)
+    found = admitted(decision, asked, world, room)
+    at_home = room is not None and WAITS in found and found.get("upstream") == room.one.upstream.name
+    return {**found, "otherwise": admitted(decision, asked, world, None)} if at_home else found
+
+
+def admitted(decision: Decision, asked: GenRequest, world: World, room: Room | None) -> Result:
+    """The steps of `Admission.admit`; `room`: what comes free at home, None: nothing does."""
+    waited, kept = 0.0, None
+    for groups in order(decision):
+        if groups is decision.overflow:
+            found, kept = away(decision, world, waited)
+            if found is not None:
+                return waiting(found, waited, waited)
+        elif groups:
+            at_once = None if ahead(decision, world) else first(groups, world)
+            if at_once is not None:
+                return served(decision, *at_once, kept=kept)
+            waited = patience(decision.max_wait, asked)
+            if room is not None and room.seconds <= waited:
+                return waiting(served(decision, room.group, room.one, kept=kept), room.seconds, waited)
+    if decision.primary:  # it cannot leave, so all that its class may fill is open to it
+        whole = tuple(group.whole() for group in decision.primary)
+        at_once = None if ahead(decision, world) else first(whole, world)
+        if at_once is not None:
+            return waiting(served(decision, *at_once, kept=kept), waited, waited)
+        waited = max(waited, patience(decision.kept_wait, asked))
+        if room is not None and room.seconds <= waited:
+            return waiting(served(decision, room.group, room.one, kept=kept), room.seconds, waited)
+    return waiting(shed(decision, asked, kept, waited), waited, waited)
+
+
+def away(decision: Decision, world: World, waited: float) -> tuple[Result | None, Bound | None]:
+    """Where it leaves to, or which bound keeps it here."""
     home = [(one, world.state(one.upstream.name)) for group in decision.primary for one in group.candidates]
-    full = why_full(home, waited=False)
-    kept: Bound | None = None
-    for groups in (*order(decision), tuple(group.whole() for group in decision.primary)):
-        for group in groups:
-            index = pick(group.candidates, *loads(group, world), group.load_weight)
-            if index is None:
-                continue
-            away = groups is decision.overflow
-            bound = bound_of(decision, group.candidates[index], world) if away else None
-            if bound is not None:
-                kept = bound
-                continue
-            reason = spill_reason(decision, group, full) if away else "budget" if kept else group.reason
-            chosen = group.candidates[index].upstream.name
-            return {"outcome": group.outcome, "backend": group.backend, "upstream": chosen, "reason": reason} | {
-                "rule": decision.rule.name,
-                "status": 200,
-            }
-    return shed(decision, kept)
+    full, kept = why_full(home, waited=waited >= POLL_SECONDS), None
+    for group in decision.overflow:
+        found = first((group,), world)
+        if found is None:
+            continue
+        bound = bound_of(decision, found[1], world)
+        if bound is None:
+            return served(decision, *found, reason=spill_reason(decision, group, full)), None
+        kept = bound
+    return None, kept
+
+
+def first(groups: tuple[Group, ...], world: World) -> tuple[Group, Candidate] | None:
+    for group in groups:
+        index = pick(group.candidates, *loads(group, world), group.load_weight)
+        if index is not None:
+            return group, group.candidates[index]
+    return None
+
+
+def served(
+    decision: Decision, group: Group, one: Candidate, *, reason: str | None = None, kept: Bound | None = None
+) -> Result:
+    why = "budget" if kept else reason or group.reason
+    made = {"outcome": group.outcome, "backend": group.backend, "upstream": one.upstream.name, "reason": why}
+    return {**made, "rule": decision.rule.name, "status": 200}
+
+
+def waiting(result: Result, seconds: float, most: float) -> Result:
+    return {**result, WAITS: rounded_up(seconds), "may_wait": most} if most > 0 else result
 
 
 def bound_of(decision: Decision, one: Candidate, world: World) -> Bound | None:
@@ -62,23 +115,30 @@ def bound_of(decision: Decision, one: Candidate, world: World) -> Bound | None:
     spill = decision.rule.spill
     if spill is None or one.upstream.kind == "local":
         return None
-    budget, share, rule = spill.budget_usd_per_hour, spill.max_share, decision.rule.name
-    if share is not None and world.shares.get(rule, 0.0) >= share:
+    budget, share = spill.budget_usd_per_hour, spill.max_share
+    if budget is None and share is None:
+        return None
+    booked = world.booked(decision.rule.name)
+    if booked is None:
+        return "store"
+    if share is not None and not may_leave(booked.left, booked.arrived, share):
         return "share"
-    over = budget is not None and world.spent.get(rule, 0.0) + (one.price_most or 0.0) > budget
-    return "budget" if over else None
+    return "budget" if budget is not None and booked.usd + (one.price_most or 0.0) > budget else None
 
 
-def shed(decision: Decision, kept: Bound | None) -> Result:
-    """The words are those of `Admission`."""
-    wait = decision.kept_wait if decision.primary else 0.0
-    full = "every upstream is full" + (f" after waiting {wait:g} s" if wait else "")
+def shed(decision: Decision, asked: GenRequest, kept: Bound | None, waited: float) -> Result:
+    """In the words of `Admission`."""
+    rule = decision.rule.name
+    if asked.deadline is not None and waited >= asked.deadline:
+        return refusal(DeadlineExceeded("the deadline passed while waiting for capacity"), rule)
+    groups = decision.primary or decision.overflow
+    full = f"every upstream of {', '.join(group.backend for group in groups)} is full"
     if kept is None:
-        return refusal(FleetSaturated(full), decision.rule.name)
-    why = f"rule `{decision.rule.name}` sends nothing more away: {WHY_KEPT[kept]}"
+        return refusal(FleetSaturated(full), rule)
+    why = f"rule `{rule}` sends nothing more away: {WHY_KEPT[kept]}"
     if decision.primary:
-        return refusal(FleetSaturated(f"{full}, and {why}"), decision.rule.name)
-    return refusal((BudgetExceeded if kept == "budget" else FleetSaturated)(why), decision.rule.name)
+        return refusal(FleetSaturated(f"{full}, and {why}"), rule)
+    return refusal((BudgetExceeded if kept == "budget" else FleetSaturated)(why), rule)
 
 
 def refusal(error: GatewayError, rule: str | None = None) -> Result:
@@ -93,22 +153,48 @@ def loads(group: Group, world: World) -> tuple[list[int], list[int]]:
 
 
 def differing(one: Result, other: Result) -> tuple[str, ...]:
-    return tuple(name for name in TELLING if one.get(name) != other.get(name))
+    """The names of what differs; of a wait only whether there is one."""
+    found = tuple(name for name in TELLING if one.get(name) != other.get(name))
+    return found if (WAITS in one) is (WAITS in other) else (*found, WAITS)
 
 
 def same(one: Result, other: Result) -> bool:
     return not differing(one, other)
 
 
+def finds_room(result: Result) -> bool:
+    """Whether it waits, and not in vain."""
+    return "otherwise" in result
+
+
 def end(result: Result) -> str:
-    """Where it goes, or how it is refused."""
+    """Where it goes, or how it is refused, and how long it waits before."""
     if "outcome" in result:
-        return f"{result['outcome']} -> {result['upstream']}"
-    return f"{result['status']} {result['code']}"
+        return f"{_first_waits(result)}{result['outcome']} -> {result['upstream']}"
+    if result.get("message") == NO_RULE:
+        return f"no rule matches ({result['status']} {result['code']})"
+    return f"{_first_waits(result)}{result['status']} {result['code']}"
 
 
 def head(result: Result) -> str:
     """A result in one line."""
-    if "outcome" in result:
-        return f"{end(result)} ({result['backend']}), because {result['reason']}"
-    return f"refused: {end(result)}"
+    if "outcome" not in result:
+        return f"refused: {end(result)}"
+    told = f"{end(result)} ({result['backend']}), because {result['reason']}"
+    if not finds_room(result):
+        return told
+    other = result["otherwise"]
+    reason = f" ({other['reason']})" if "reason" in other else ""
+    return f"{told}; without room within {result['may_wait']:g} s: {_bare(other)}{reason}"
+
+
+def _bare(result: Result) -> str:
+    """Its end without the wait before."""
+    return end({name: value for name, value in result.items() if name != WAITS})
+
+
+def _first_waits(result: Result) -> str:
+    if WAITS not in result:
+        return ""
+    about = "about " if finds_room(result) else ""
+    return f"waits {about}{result[WAITS]:g} s, then "

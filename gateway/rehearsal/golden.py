@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.model import Policy
 from gateway.policy.case_schema import Case
+from gateway.rehearsal.ending import WAITS
 from gateway.rehearsal.story import Story, tell
 from gateway.rehearsal.world import world_of_case
 
@@ -40,6 +41,8 @@ def found(story: Story, key: str, wanted: Any) -> Any:
         return {name: story.drops.get(name) for name in wanted}
     if key in ("residency", "candidates", "max_wait"):
         return getattr(story, key)
+    if key == WAITS:
+        return WAITS in story.result
     return story.result.get(key)
 
 

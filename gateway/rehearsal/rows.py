@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from gateway.model import Decision, GenRequest, UpstreamState
+from gateway.rehearsal.waiting import ahead
 from gateway.rehearsal.words import comparison, usd
 from gateway.rehearsal.world import SEED, World
 from gateway.routing.board import Board, Plan, Pool
@@ -22,6 +23,8 @@ Row = dict[str, Any]
 NOT_NEEDED = "not_needed"
 """Of a backend of `fallback` while workers are up, and of `spill` while none is."""
 _DIGITS = 4
+_SHOWN = 3
+"""Digits of a score and of its parts, so that they add up as they are printed."""
 _MS = 1000.0
 
 
@@ -46,6 +49,11 @@ class Scene:
         decision = self.decision
         groups = () if decision is None else (*decision.primary, *decision.overflow)
         return frozenset(one.upstream.name for group in groups if group.backend == backend for one in group.candidates)
+
+    @property
+    def ahead(self) -> float:
+        """Seconds that those take who stand in line at home already."""
+        return 0.0 if self.decision is None else ahead(self.decision, self.world)
 
     @property
     def draw(self) -> Draw:
@@ -80,7 +88,8 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
             dropped = NOT_NEEDED
         row |= readings(state, scene.world.snapshot.at)
         if dropped is None:
-            row |= {"sampled": upstream.name in sampled, **candidate_row(scene, pool, state)}
+            queue = scene.ahead if role == "home" else 0.0
+            row |= {"sampled": upstream.name in sampled, **candidate_row(scene, pool, state, queue)}
         else:
             row |= {"dropped": dropped, "why": in_words(dropped, scene, pool, state)}
         made.append(row)
@@ -98,24 +107,29 @@ def why(scene: Scene, pool: Pool, state: UpstreamState) -> str | None:
     return next(iter(scene.draw.left(replace(pool, states=(state,), drops={})).drops), None)
 
 
-def candidate_row(scene: Scene, pool: Pool, state: UpstreamState) -> Row:
+def candidate_row(scene: Scene, pool: Pool, state: UpstreamState, queue: float) -> Row:
+    """Loads are shares of the whole limit, as in a fleet file, whatever part of it the class may fill. `queue`: seconds
+    before its turn to look for room."""
     at, weighed = scene.draw.scene(pool), scene.plan.rule.scorers
-    work, limit = asked_of(at, state)
-    free = 1 - (state.leased + state.outside + work) / limit
+    work, fills = asked_of(at, state)
+    limit = state.upstream.limit if state.limit is None else state.limit
+    after = state.leased + state.outside + work
     weights, given = dict(weighed), parts(weighed, at, state)
-    made = {name: round(weights[name] * max(0.0, value), _DIGITS) for name, value in given.items()}
+    made = {name: round(weights[name] * max(0.0, value), _SHOWN) for name, value in given.items()}
     return {
-        "load": round((state.leased + state.outside) / limit, _DIGITS),
-        "after": round(1 - free, _DIGITS),
+        "load": round(state.leased / limit, _DIGITS),
+        **({"outside": round(state.outside / limit, _DIGITS)} if state.outside else {}),
+        "after": round(after / limit, _DIGITS),
         "limit": limit,
+        "may_fill": at.share,
         "work": work,
         "inflight": state.inflight,
         "seats": state.upstream.seats,
-        "room": free >= 0 and state.inflight < state.upstream.seats,
-        "score": round(sum(made.values()), _DIGITS),
+        "room": after <= fills and state.inflight < state.upstream.seats,
+        "score": round(sum(made.values()), _SHOWN),
         "parts": made,
-        "wait_ms": round((wait_there(at, state, work, limit) or 0.0) * _MS, 1),
-        "first_ms": round(first_token_there(at, state, work, limit) * _MS, 1),
+        "wait_ms": round(((wait_there(at, state, work, fills) or 0.0) + queue) * _MS, 1),
+        "first_ms": round((first_token_there(at, state, work, fills) + queue) * _MS, 1),
         "usd": at.ask.price,
         "usd_most": at.ask.price_most,
     }

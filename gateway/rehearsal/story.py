@@ -10,14 +10,15 @@ from typing import Any
 
 from gateway.errors import GatewayError, ModelNotFound
 from gateway.model import STALE, Decision, GenRequest
+from gateway.money.budgets import WINDOW_MINUTES, first_to_leave
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.changes import Change, changes
 from gateway.rehearsal.ending import Result, decided, ending, refusal
 from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
 from gateway.rehearsal.rules import Missed, missed, sources
 from gateway.rehearsal.thresholds import Seen, seen
-from gateway.rehearsal.words import demand_words, usd
-from gateway.rehearsal.world import World, ask
+from gateway.rehearsal.words import demand_words, percent, rounded_up, usd
+from gateway.rehearsal.world import World, ask, left_of
 from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.pickers import MAX_SAMPLED
@@ -105,7 +106,7 @@ def _decide(world: World, asked: GenRequest) -> tuple[Decision | None, Result]:
         decision = decided(world, asked)
     except GatewayError as error:
         return None, refusal(error)
-    return decision, ending(decision, world)
+    return decision, ending(decision, asked, world)
 
 
 def _planned(
@@ -153,7 +154,9 @@ def _of_class(scene: Scene) -> Iterator[str]:
     cheap = scene.decision is not None and scene.decision.cheap
     share, why = (scene.plan.share * LEFT_TO_CHEAP, ", for they are cheap to buy") if cheap else (scene.plan.share, "")
     if share < 1:
-        yield f"load is the share of what {priority} requests may fill: {share:g} of the limit{why}"
+        yield f"{priority} requests may fill {share:g} of a worker's limit{why}"
+    if scene.ahead:
+        yield f"those who wait in line already will take {rounded_up(scene.ahead):g} s"
 
 
 def _of_decision(scene: Scene) -> Iterator[str]:
@@ -175,9 +178,17 @@ def _of_decision(scene: Scene) -> Iterator[str]:
 
 
 def _of_money(scene: Scene) -> Iterator[str]:
-    spill, name, world = scene.plan.rule.spill, scene.plan.rule.name, scene.world
-    if spill is not None and spill.budget_usd_per_hour is not None:
-        spent = world.spent.get(name, 0.0)
-        yield f"budget: {usd(spent)} of {usd(spill.budget_usd_per_hour)} spent in the last hour"
-    if spill is not None and spill.max_share is not None:
-        yield f"share: {world.shares.get(name, 0.0):.4g} of its requests left lately, {spill.max_share:g} may"
+    spill, booked = scene.plan.rule.spill, scene.world.booked(scene.plan.rule.name)
+    if spill is None or (spill.budget_usd_per_hour is None and spill.max_share is None):
+        return
+    if booked is None:
+        yield "the store, which keeps its share and its budget, is away: nothing leaves"
+        return
+    if spill.budget_usd_per_hour is not None:
+        yield f"budget: {usd(booked.usd)} of {usd(spill.budget_usd_per_hour)} spent in the last hour"
+    if spill.max_share is not None:
+        yield f"share: {left_of(booked)} left lately, {percent(spill.max_share)} may"
+        first = first_to_leave(spill.max_share)
+        if first > 1:
+            span = f"{WINDOW_MINUTES} minutes"
+            yield f"max_share {spill.max_share:g}: nobody leaves before request {first} of {span}"

@@ -32,6 +32,7 @@ class Seen:
             "comparison": comparison(self.threshold),
             "value": self.value,
             "holds": self.holds,
+            "text": str(self),
         }
 
 

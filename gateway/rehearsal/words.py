@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import tzinfo
 from typing import Any
 
-from gateway.model import Demand, Match, Rule, Threshold, Window
+from gateway.model import Demand, Match, Threshold, Window
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_NOISE = 1e-9
+"""Of a division: 0.3 / 0.01 is a little more than 30."""
+_SHORTEST = 0.001
 _BOUNDS = frozenset({"prompt_tokens", "output_tokens"})
 
 
 def usd(amount: float) -> str:
     return "$" + (f"{amount:.7f}".rstrip("0").rstrip("."))
+
+
+def rounded_up(number: float) -> float:
+    """Seconds to two digits that count, and not below `number`: who is told a wait waits no longer."""
+    if number <= _SHORTEST:
+        return _SHORTEST if number > 0 else 0.0
+    place = math.floor(math.log10(number)) - 1
+    return float(f"{math.ceil(number / 10**place - _NOISE)}e{place}")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def comparison(threshold: Threshold) -> str:
@@ -79,18 +95,6 @@ def conditions(match: Match) -> dict[str, Any]:
     usual = Match()
     held = {one.name: getattr(match, one.name) for one in fields(match)}
     return {name: value for name, value in held.items() if value != getattr(usual, name)}
-
-
-def rule_keys(rule: Rule) -> dict[str, str]:
-    """Every key of a rule in words: `match.model`, `backends`, `spill.when`, ... What is usual is there too."""
-    made = {f"match.{name}": condition_words(name, value) for name, value in conditions(rule.match).items()}
-    for one in fields(rule):
-        value = getattr(rule, one.name)
-        if one.name in ("slo", "spill", "timeouts", "damp") and value is not None:
-            made |= {f"{one.name}.{inner.name}": words(getattr(value, inner.name)) for inner in fields(value)}
-        elif one.name not in ("name", "match"):
-            made[one.name] = words(value)
-    return made
 
 
 def _clock(minutes: int) -> str:

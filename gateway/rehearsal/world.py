@@ -11,10 +11,12 @@ from typing import Any
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
 from gateway.edge.routes import build, demanded
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import GatewayError, InvalidKey, NotFound
 from gateway.model import GenRequest, Policy, PoolKey, Reading, Snapshot, Tenant, Upstream, UpstreamState
+from gateway.money.budgets import Booked
 from gateway.money.keys import ANYBODY
 from gateway.policy.case_schema import Case, RequestIn, WorkerState
+from gateway.rehearsal.words import percent
 from gateway.routing.board import Board
 from gateway.routing.forecast import Pace
 from gateway.routing.plan import plan_of
@@ -26,6 +28,8 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp()
 SEED = 0
 """Ties between equal workers fall the same way every time, so that a case cannot pass by luck."""
 REHEARSAL_ID = "rehearsal"
+MANY = 1_000_000
+"""Arrivals of a rehearsal, which knows only a share of them: the bound of a busy hour."""
 _LOOKS = 2
 """A rule's own condition may look at the loads that depend on its limits."""
 _IDLE = WorkerState()
@@ -34,12 +38,12 @@ _US = 1e6
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`spent` (USD of the last hour) and `shares` (of its requests that left lately) are by rule."""
+    """`books`: rule -> what it has spent and who left, this request counted as arrived; None where the store, which
+    keeps that, is away."""
 
     policy: Policy
     snapshot: Snapshot
-    spent: Mapping[str, float] = field(default_factory=dict)
-    shares: Mapping[str, float] = field(default_factory=dict)
+    books: Mapping[str, Booked | None] = field(default_factory=dict)
     paces: Mapping[PoolKey, Pace] = field(default_factory=dict)
     """What this process learned about how fast each pool answers."""
     worths: Mapping[str, float] = field(default_factory=dict)
@@ -52,6 +56,12 @@ class World:
 
     def state(self, name: str) -> UpstreamState:
         return self.snapshot.states.get(name) or UpstreamState(self.policy.upstreams[name])
+
+    def booked(self, rule: str) -> Booked | None:
+        return self.books.get(rule, Booked(0, MANY, 0.0))
+
+    def with_booked(self, rule: str, booked: Booked) -> World:
+        return replace(self, books={**self.books, rule: booked})
 
     def where(self, name: str, **changes: Any) -> World:
         """The same world with one upstream in another state."""
@@ -81,7 +91,7 @@ def world_of(
     and the rule's, so the rule is looked for on the idle fleet first. The upstreams of `fleet` are the policy's."""
     states = {name: state_of(one, fleet.get(name, _IDLE), at) for name, one in policy.upstreams.items()}
     rules = [rule.name for rule in policy.rules]
-    world = World(policy, Snapshot(at, states), dict.fromkeys(rules, spent_usd), dict.fromkeys(rules, share))
+    world = World(policy, Snapshot(at, states), dict.fromkeys(rules, Booked(round(share * MANY), MANY, spent_usd)))
     try:
         asked = ask(policy, request)
         for _ in range(_LOOKS):
@@ -130,6 +140,13 @@ def loaded(state: UpstreamState, given: WorkerState, limit: int) -> UpstreamStat
     return replace(state, leased=round(leased), outside=round((given.outside or 0.0) * limit))
 
 
+def left_of(booked: Booked) -> str:
+    """How many of a rule's requests left, in words."""
+    if booked.arrived == MANY:
+        return f"{percent(booked.left / MANY)} of its requests"
+    return f"{booked.left} of its {booked.arrived} requests"
+
+
 def ask(policy: Policy, request: RequestIn) -> GenRequest:
     """`request` as routing sees it. Raises what the client would get where it is malformed."""
     endpoint = endpoint_of(request.path)
@@ -151,7 +168,13 @@ def endpoint_of(path: str) -> Endpoint:
 
 
 def tenant_of(policy: Policy, request: RequestIn) -> Tenant:
+    """Raises InvalidKey, as for a call without a key where the policy has keys, or NotFound."""
     if request.tenant is None:
+        if policy.keys:
+            names = ", ".join(f"`{name}`" for name in sorted({tenant.name for tenant in policy.keys.values()}))
+            raise InvalidKey(
+                f"a call without a key is refused here: say whose it carries by `tenant`; there is {names}"
+            )
         return ANYBODY
     tenant = policy.tenants.get(request.tenant)
     if tenant is None:

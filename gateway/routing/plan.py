@@ -12,6 +12,8 @@ from gateway.routing.signals import EXACT, spill_word
 from gateway.routing.terms import terms_of
 from gateway.routing.worth import is_cheap, worth_of
 
+NO_RULE = "no rule of the policy matches this request"
+
 
 def plan_of(request: GenRequest, board: Board) -> Plan:
     """The plan of `request`, remembered on `board`. Raises ModelNotFound or ModelNotAllowed."""
@@ -24,7 +26,7 @@ def plan_of(request: GenRequest, board: Board) -> Plan:
             if course.plan is None:
                 course.plan = make_plan(asked, course.rule, board)
             return course.plan
-    raise ModelNotFound("no rule of the policy matches this request", param="model")
+    raise ModelNotFound(NO_RULE, param="model")
 
 
 def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:

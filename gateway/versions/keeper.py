@@ -11,9 +11,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ RETRY_SECONDS = 5.0
 """Before an announced version that did not compile here is tried again: a certificate may have come since."""
 DISTRUST = "the announced policy cannot be trusted"
 _TRIES = 5
+_CROWDED = "others change the policy at the same time; try again"
 _SHOWN_FAULTS, _FAULT_CHARS = 20, 300
 ORDER_KEY, VERSIONS_KEY, AGES_KEY, REPLICAS_KEY = (
     f"gw:{{policy}}:{name}" for name in ("order", "versions", "ages", "replicas")
@@ -43,8 +44,16 @@ _ANNOUNCE, _TELL = load("gateway.versions", "announce"), load("gateway.versions"
 
 Contents = Mapping[str, Mapping[str, bytes]]
 """Version -> its files by name."""
-Tally = Callable[[], Mapping[str, Any]]
+Tally = Callable[[Trial], Mapping[str, Any]]
 _log = logging.getLogger("gateway")
+
+
+class _Change(NamedTuple):
+    """What is to hold for all, and the files that the store may not have yet."""
+
+    version: str
+    trial: Trial | None
+    files: Contents
 
 
 class Versions:
@@ -54,7 +63,9 @@ class Versions:
     `on_fault` is called when that changes. `tally` gives what a trial showed on this replica.
     """
 
-    def __init__(self, store: Store, owner: str, live: LivePolicy, seal: Seal | None, tally: Tally = dict) -> None:
+    def __init__(
+        self, store: Store, owner: str, live: LivePolicy, seal: Seal | None, tally: Tally = lambda _: {}
+    ) -> None:
         self._store, self._owner, self._live, self._seal, self._tally = store, owner, live, seal, tally
         self.order: Order | None = None
         self.fault: tuple[str, ...] | None = None
@@ -64,6 +75,8 @@ class Versions:
         """What the store held as order at the last look."""
         self._tried: Mapping[str, bytes] = {}
         """The files of the candidate."""
+        self._alone: str | None = None
+        """The version that holds here although it could not be told to anybody."""
         self._retry_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -107,45 +120,57 @@ class Versions:
 
         Raises PolicyFault, PolicyConflict or StoreFault.
         """
-        seal = self._need_seal()
-        async with self._lock:
-            policy = await self._live.compiled(files)
-            await self._sync()
-            if self.fault is not None:
-                raise PolicyConflict("this replica cannot follow the others now; GET /admin/v1/status says why")
+        self._need_seal()
+
+        async def beside_what_holds() -> _Change:
+            self._refuse_while_unable()
             if (why := unfit(self._live.current, policy)) is not None:
                 raise PolicyConflict(why)
-            trial = Trial(policy.version, mode.mode, mode.share)
+            trial = Trial(policy.version, mode.mode, mode.share, begun=self._next_number())
+            return _Change(self._in_force, trial, {policy.version: files})
+
+        async with self._lock:
+            policy = await self._live.compiled(files)
             try:
-                seal.content(files)
+                given = await self._change(beside_what_holds)
             except TooLarge as fault:
                 raise PolicyConflict(str(fault)) from None
-            await self._give(self._in_force, trial, {policy.version: files})
+            assert given is not None and given.trial is not None  # noqa: S101,PT018 - as `beside_what_holds` says
             self._tried = files
-            self._live.try_out(trial, policy)
-        return Candidate(trial, policy)
+            self._live.try_out(given.trial, policy)
+        return Candidate(given.trial, policy)
 
     async def end_trial(self) -> None:
         """Drops the candidate on all replicas. Raises PolicyConflict or StoreFault."""
         self._need_seal()
+
+        async def without_a_trial() -> _Change | None:
+            if self.order is None or self.order.trial is None:
+                return None
+            return _Change(self._in_force, None, {})
+
         async with self._lock:
-            await self._sync()
-            if self.order is not None and self.order.trial is not None:
-                await self._give(self._in_force, None, {})
+            if await self._change(without_a_trial) is not None:
                 self._live.candidate = None
 
     async def promote(self) -> str:
         """The candidate takes effect on all replicas: its version. Raises PolicyConflict, PolicyFault or StoreFault."""
         self._need_seal()
-        async with self._lock:
-            await self._sync()
-            candidate = self._live.candidate
-            if candidate is None:
+
+        async def with_the_candidate() -> _Change:
+            self._refuse_while_unable()
+            if self._live.candidate is None:
                 raise PolicyConflict("there is no candidate to promote: begin with `gateway rollout --shadow DIR`")
-            await self._live.compiled(self._tried)
-            await self._give(candidate.policy.version, None, {candidate.policy.version: self._tried})
+            policy = await self._live.compiled(self._tried)
+            if (why := unfit(self._live.current, policy)) is not None:
+                raise PolicyConflict(why)
+            return _Change(policy.version, None, {policy.version: self._tried})
+
+        async with self._lock:
+            given = await self._change(with_the_candidate)
+            assert given is not None  # noqa: S101 - as `with_the_candidate` says
             await self._live.adopt(self._tried)
-            return candidate.policy.version
+            return given.version
 
     def state(self) -> dict[str, Any]:
         """How this replica is, for the other replicas and for people."""
@@ -158,7 +183,7 @@ class Versions:
             "faults": _shown(live.fault),
             "store_faults": _shown(self.fault),
             "trial": asdict(live.candidate.trial) if live.candidate is not None else None,
-            "tally": dict(self._tally()) if live.candidate is not None else {},
+            "tally": dict(self._tally(live.candidate.trial)) if live.candidate is not None else {},
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
@@ -199,10 +224,10 @@ class Versions:
         newer = theirs is not None and theirs != mine and (mine is None or theirs.number >= mine.number)
         live.news = live.news and (theirs is None or theirs.version != live.current.version)
         if live.news:
-            await self._give_news()
+            await self._give_news(theirs)
         elif theirs is not None and (newer or self._due(theirs)):
             await self._follow(theirs)
-        elif mine is not None and theirs != mine and readable:
+        elif mine is not None and theirs != mine and readable and not self._is_alone:
             await self._put_back(mine)
 
     async def _begin(self, theirs: Order | None) -> None:
@@ -211,11 +236,6 @@ class Versions:
         live.news = theirs is None or (
             theirs.version != live.current.version and not await self._known(live.current.version)
         )
-        if live.news and theirs is not None:
-            try:
-                await self._try(theirs.trial)
-            except (PolicyFault, BadSeal):
-                live.candidate = None
         self._begun = True
 
     async def _look(self) -> tuple[Order | None, bool]:
@@ -237,15 +257,36 @@ class Versions:
     async def _known(self, version: str) -> bool:
         return bool(await self._store.call("HEXISTS", VERSIONS_KEY, version))
 
-    async def _give_news(self) -> None:
+    async def _give_news(self, theirs: Order | None) -> None:
+        """What took effect here holds for all, beside the trial that the last order tells of."""
         live = self._live
-        trial = live.candidate.trial if live.candidate is not None else None
+        for _ in range(_TRIES):
+            newest = max(filter(None, (theirs, self.order)), key=lambda order: order.number, default=None)
+            trial = await self._going_on(newest)
+            try:
+                given = await self._announce(_Change(live.current.version, trial, self._contents()))
+            except TooLarge as fault:
+                self._alone, live.news = live.current.version, False
+                self._note((f"{fault}: {live.current.version} holds on this replica alone",))
+                return
+            if given:
+                self._note(None)
+                live.news = False
+                return
+            theirs, _ = await self._look()
+        raise StoreFault(_CROWDED)
+
+    async def _going_on(self, order: Order | None) -> Trial | None:
+        """The trial of the newest order, if it can stand beside what holds here now; without an order, our own."""
+        live = self._live
+        if order is None:
+            return live.candidate.trial if live.candidate is not None else None
         try:
-            await self._give(live.current.version, trial, self._contents())
-            self._note(None)
-        except TooLarge as fault:
-            self._note((str(fault),))
-        live.news = False
+            await self._try(order.trial)
+        except (PolicyFault, BadSeal) as fault:
+            _log.warning("the trial of a policy ended", extra={"fields": {"why": str(fault)}})
+            return None
+        return order.trial
 
     def _contents(self) -> Contents:
         """Of the policies that are at work here."""
@@ -254,19 +295,40 @@ class Versions:
         tried = {live.candidate.policy.version: self._tried} if live.candidate is not None else {}
         return {live.current.version: held, **tried}
 
-    async def _give(self, version: str, trial: Trial | None, files: Contents) -> None:
-        """Has an order hold: the newest one wins. Raises TooLarge or StoreFault."""
-        seal = self._need_seal()
-        contents = {name: seal.content(held) for name, held in files.items()}
-        theirs = self._read_stored(seal)
+    async def _change(self, decide: Callable[[], Awaitable[_Change | None]]) -> _Change | None:
+        """Has what `decide` says hold for all, or nothing where it says None. It is asked after what others did was
+        taken up, and again where one of them comes in between, so that nobody's change is taken back unseen.
+
+        Raises what `decide` does, TooLarge, PolicyConflict or StoreFault.
+        """
         for _ in range(_TRIES):
-            number = 1 + max(order.number if order is not None else 0 for order in (self.order, theirs))
-            order = Order(number, version, trial, round(time.time(), 3), self._owner)
-            if await self._write(order, contents):
-                self.order = order
-                return
-            theirs, _ = await self._look()
-        raise StoreFault("others change the policy at the same time; try again")
+            await self._sync()
+            change = await decide()
+            if change is None or await self._announce(change):
+                return change
+        raise PolicyConflict(_CROWDED)
+
+    def _refuse_while_unable(self) -> None:
+        if self.fault is not None:
+            raise PolicyConflict("this replica cannot follow the others now; GET /admin/v1/status says why")
+
+    async def _announce(self, change: _Change) -> bool:
+        """Whether it holds now; it does not where somebody changed the order since the last look.
+
+        Raises TooLarge or StoreFault.
+        """
+        seal = self._need_seal()
+        contents = {name: seal.content(held) for name, held in change.files.items()}
+        order = Order(self._next_number(), change.version, change.trial, round(time.time(), 3), self._owner)
+        if not await self._write(order, contents):
+            return False
+        self.order = order
+        return True
+
+    def _next_number(self) -> int:
+        """Behind the order that holds here and the one that was there at the last look."""
+        theirs = self._read_stored(self._need_seal())
+        return 1 + max(order.number if order is not None else 0 for order in (self.order, theirs))
 
     async def _write(self, order: Order, contents: Mapping[str, bytes]) -> bool:
         sealed = self._need_seal().order(order)
@@ -283,9 +345,15 @@ class Versions:
         seal = self._need_seal()
         await self._write(mine, {name: seal.content(files) for name, files in self._contents().items()})
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether what holds here is more than can be shared; it does until the folder or somebody changes it."""
+        return self._alone == self._live.current.version
+
     def _due(self, theirs: Order) -> bool:
         """Whether an order that could not be followed is to be tried once more."""
-        return self.fault is not None and theirs == self.order and time.monotonic() >= self._retry_at
+        waited = theirs == self.order and time.monotonic() >= self._retry_at
+        return self.fault is not None and waited and not self._is_alone
 
     async def _follow(self, order: Order) -> None:
         """What it says takes effect, or nothing does and `fault` says why."""

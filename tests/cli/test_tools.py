@@ -12,8 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.__main__ import cli
+from gateway.cli.telling import cell, scores, wrapped
+from gateway.policy.case_schema import RequestIn, WorkerState
+from gateway.rehearsal.story import tell
+from gateway.rehearsal.world import world_of
 from tests.rehearsal.test_recorded import RECEIPT
 from tests.test_docs import console_lines
+from tests.worlds import policy, rule
 
 ROOT = Path(__file__).parents[2]
 LOCAL_FIRST = ROOT / "policies" / "local-first"
@@ -44,7 +49,7 @@ cases:
     expect: {outcome: local, upstream: h100-3, rule: chat, reason: local_has_room}
   - name: a flagged request waits at home
     request: {path: /v1/chat/completions, headers: {X-Data-Residency: local}, body: BODY}
-    fleet: {h100-1: {load: 1.05}, h100-2: {load: 1.05}, h100-3: {load: 1.05}, h100-4: {load: 1.05}}
+    fleet: {h100-1: {wait: 30s}, h100-2: {wait: 30s}, h100-3: {wait: 30s}, h100-4: {wait: 30s}}
     expect: {rule: flagged, status: 429, code: fleet_saturated}
 """.replace("BODY", REQUEST)
 
@@ -108,7 +113,9 @@ def test_a_recorded_receipt(tmp_path: Path) -> None:
 
 USAGE = [
     (("explain", LOCAL_FIRST), "", "give either --request FILE or --receipt FILE"),
-    (("explain", LOCAL_FIRST, "--request", "-"), "[1", "--request:2:1: (file): is not valid YAML"),
+    (("explain", "--request", "-"), "{}", "give either a FOLDER or --url"),
+    (("explain", "--url", "http://127.0.0.1:1", "--receipt", "-"), "{}", "--url goes with --request alone"),
+    (("explain", LOCAL_FIRST, "--request", "-"), "[1", "--request:2:1: (file): the [ of line 1 is not closed"),
     (("explain", LOCAL_FIRST, "--request", "-"), "x", "--request: must be an object"),
     (("explain", LOCAL_FIRST, "--request", "-"), "a: &a [1]\nb: *a", "--request:1:4: (file): anchors"),
     (("explain", LOCAL_FIRST, "--request", "-"), '{"body": {}, "header": {}}',
@@ -131,6 +138,18 @@ def test_usage(arguments: tuple[object, ...], stdin: str, said: str) -> None:
     assert said in " ".join(done.stderr.split())
 
 
+def test_a_limit_has_its_unit_a_wait_is_rounded_up_and_parts_add_up() -> None:
+    assert cell({"limit": 1_360_000, "work": 24_000}, "limit", "{} requests") == "1.36 GPU s"
+    assert cell({"limit": 64, "work": 1}, "limit", "{} requests") == "64 requests"
+    assert cell({"wait_ms": 130.1}, "wait_ms", "{:.0f}") == "131"
+    fleet = {"w1": WorkerState(errors=1 / 3, load=0.7), "w2": WorkerState(errors=1 / 7)}
+    rules = (rule(scorers=(("price", 0.3333), ("errors", 1 / 3), ("load", 0.7777))),)
+    asked = RequestIn(body={"model": "m", "messages": [], "max_tokens": 5})
+    for line in scores(tell(world_of(policy(rules=rules), asked, fleet), asked).upstreams):
+        said, _, whole = line.partition(": ")[2].partition(" = ")
+        assert sum(int(part.split()[1].replace(".", "")) for part in said.split(" + ")) == int(whole.replace(".", ""))
+
+
 def test_an_upstream_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text("{h100-11: {load: 1}}")
     done = invoked("explain", LOCAL_FIRST, "--request", "-", "--fleet", tmp_path / "fleet.yaml", stdin=REQUEST)
@@ -143,17 +162,26 @@ def test_a_failing_case_shows_its_diff_and_the_head_of_its_story(copy: Path) -> 
     done = gateway("test", copy)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == (
-        "FAIL a full fleet spills\n"
-        "  - outcome: local\n"
-        "  + outcome: spilled\n"
+        f"FAIL {copy}/cases/spill.yaml:2: a full fleet spills\n"
+        "  outcome: expected local\n"
+        "           got      spilled\n"
         "    spilled -> gmi (gmi), because slo_limit\n"
         "    rule: chat\n"
         "      not flagged: residency is none, not any\n"
-        "    load is the share of what standard requests may fill: 0.9 of the limit\n"
+        "    standard requests may fill 0.9 of a worker's limit\n"
         "    waits up to 20 s where it cannot leave\n"
         "    budget: $0 of $40 spent in the last hour\n"
         "2 passed, 1 failed\n"
     )
+
+
+def test_what_a_case_does_not_find_is_said_in_words_and_no_word_is_broken(copy: Path) -> None:
+    edit(copy / "cases" / "spill.yaml", "outcome: spilled, backend: gmi", "code: no_capacity, drops: {gmi: health}")
+    done = invoked("test", copy)
+    assert "  code: expected no_capacity\n        got      nothing\n" in done.stdout
+    assert "  drops: expected gmi health\n         got      gmi not dropped\n" in done.stdout
+    long = wrapped(["a " * 45 + "one-word-with-many-hyphens"])
+    assert long[-1].split() == ["one-word-with-many-hyphens"]
 
 
 def test_some_cases_and_their_verdicts_as_json(copy: Path) -> None:
@@ -161,6 +189,7 @@ def test_some_cases_and_their_verdicts_as_json(copy: Path) -> None:
     told = json.loads(done.stdout)
     assert (done.exit_code, told["passed"], told["failed"]) == (0, 1, 0)
     (row,) = told["cases"]
+    assert row["place"] == "cases/spill.yaml:10"
     assert (row["name"].split()[1], row["passed"], row["result"]["status"]) == ("flagged", True, 429)
 
 
@@ -176,7 +205,7 @@ def test_diff_of_folders_that_decide_differently(copy: Path, other: Path, tmp_pa
     (tmp_path / "receipts.jsonl").write_text(f"{json.dumps(receipt)}\n\n")
     done = gateway("diff", other, copy, "--receipts", tmp_path / "receipts.jsonl")
     assert done.returncode == 1
-    assert "rule chat: max_wait: 0 -> 5" in done.stdout
+    assert "rule chat: max_wait: none -> 5s" in done.stdout
     assert "upstream h100-4: removed" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 of 0 cases differ, 3 skipped; 1 of 1 receipts differ"
     told = json.loads(invoked("diff", other, copy, "--json").stdout)
@@ -188,3 +217,19 @@ def test_diff_with_a_folder_that_does_not_compile(copy: Path) -> None:
     done = invoked("diff", LOCAL_FIRST, copy)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(f"{copy}/routing.yaml:")
+
+
+def test_a_request_that_no_rule_wants_says_so_once(copy: Path) -> None:
+    edit(
+        copy / "routing.yaml",
+        'match: {model: "llama-*"}\n    route:\n      backends: [h100]\n      slo',
+        "match: {stream: true}\n    route:\n      backends: [h100]\n      slo",
+    )
+    done = invoked("explain", copy, "--request", "-", stdin=REQUEST)
+    assert done.stdout.startswith("refused: no rule matches (404 model_not_found)\nrule: none\n")
+    assert "not chat: stream is no, not yes" in done.stdout
+
+
+def test_a_plain_body_is_known_by_what_it_has_not() -> None:
+    done = invoked("explain", LOCAL_FIRST, "--request", "-", stdin='{"messages": []}')
+    assert (done.exit_code, done.stdout.startswith("refused: 400 invalid_request: ")) == (1, True)

@@ -28,10 +28,25 @@ def test_without_a_key_nobody_else_does(peer: str | None) -> None:
         check(call(HOST, peer), None)
 
 
-@pytest.mark.parametrize("header", FORWARDING)
+PROXIED = [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-client-cert", b"x-original-forwarded-for"]
+PROXIED += [b"x-original-url", b"x-envoy-external-address", b"cf-connecting-ip", b"cf-ray", *sorted(FORWARDING)]
+
+
+@pytest.mark.parametrize("header", PROXIED)
 def test_what_was_passed_on_or_comes_from_a_page_is_not_local(header: bytes) -> None:
     with pytest.raises(AdminRefused):
         check(call({**HOST, header: b"127.0.0.1"}), None)
+
+
+@pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"", b"NONE"])
+def test_a_page_of_another_site_is_not_local(site: bytes) -> None:
+    with pytest.raises(AdminRefused):
+        check(call({**HOST, b"sec-fetch-site": site}), None)
+
+
+@pytest.mark.parametrize("site", [b"none", b"same-origin"])
+def test_our_own_page_is(site: bytes) -> None:
+    check(call({**HOST, b"sec-fetch-site": site}), None)
 
 
 @pytest.mark.parametrize("name", [b"", b"evil.example", b"evil.example:8080", b"127.0.0.1.evil.example"])

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from click.testing import CliRunner
 
+from gateway.__main__ import cli
 from gateway.app import create_app
 from gateway.console.explain import read
 from gateway.edge.protocol import Patience, protocol
@@ -21,9 +23,16 @@ from gateway.settings import Settings
 from loadtests.simfleet.harness import SimFleet
 from tests.gateways import KEY, PEPPER, Lane, chat_body, eventually, folder_of, start_lanes, write_folder
 
-LANES = (Lane("chat", workers=2, seats=1, route={"spill": {"backends": ["chat-api"], "budget_usd_per_hour": 5}}),)
+LANES = (
+    Lane("chat", workers=2, seats=1, route={"spill": {"backends": ["chat-api"], "budget_usd_per_hour": 5}}),
+    Lane(
+        "shared",
+        route={"spill": {"backends": ["shared-api"], "max_share": 0.5, "when": {"predicted_wait_ms": "> 60000"}}},
+    ),
+    Lane("patient", seats=1, route={"max_wait": "20s", "spill": {"backends": ["patient-api"]}}),
+)
 CHAT = "/v1/chat/completions"
-ASKED = {"path": CHAT, "tenant": "acme", "body": chat_body("chat")}
+ASKED = {"tenant": "acme", "body": chat_body("chat")}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +106,32 @@ def test_a_full_fleet_spills_by_its_real_leases(http: httpx.Client) -> None:
             change["text"] for change in told["changes"]
         ]
         local = explained(http, headers={"X-Data-Residency": "local"})
-        assert (local["result"]["code"], local["rule"]) == ("fleet_saturated", "chat-flagged")
+        assert local["rule"] == "chat-flagged"
+        assert local["result"]["waits"] > 0, "it waits for the work that is leased there"
+        assert local["result"]["otherwise"]["code"] == "fleet_saturated"
+
+
+def test_a_wait_that_is_told_is_the_wait_that_follows(http: httpx.Client) -> None:
+    occupied = chat_body("patient", stream=True, max_tokens=300, ignore_eos=True)
+    with http.stream("POST", CHAT, json=occupied) as running:
+        lines = running.iter_lines()
+        next(lines)
+        asked = {"body": chat_body("patient", max_tokens=5)}
+        told = eventually(
+            lambda: (found := explained(http, **asked))["result"].get("waits") and found, "a lease that is seen"
+        )
+        answer = http.post(CHAT, json=asked["body"])
+    assert (told["result"]["outcome"], told["result"]["upstream"]) == ("local", "patient-1")
+    assert told["result"]["otherwise"]["outcome"] == "spilled"
+    assert answer.headers["x-gateway-outcome"] == "local"
+    receipt = http.get(f"/v1/gateway/receipts/{answer.headers['x-request-id']}").json()
+    assert receipt["times"]["queue_ms"] > 0
+
+
+def test_signals_of_this_instant(http: httpx.Client) -> None:
+    (one,) = explained(http, body=chat_body("shared"))["thresholds"]
+    assert (one["value"], one["holds"]) == (0.0, False)
+    assert one["text"] == "predicted_wait_ms > 60000: 0 now, does not hold"
 
 
 def test_what_was_bought_shows_in_the_budget(http: httpx.Client) -> None:
@@ -111,8 +145,31 @@ def test_what_was_bought_shows_in_the_budget(http: httpx.Client) -> None:
     )
 
 
+def test_who_left_is_counted_as_the_bound_counts(http: httpx.Client) -> None:
+    note = "share: 0 of its 1 requests left lately, 50% may"
+    assert note in explained(http, body=chat_body("shared"))["notes"]
+
+
+def test_a_plain_request_is_asked_as_the_command_asks_it(http: httpx.Client) -> None:
+    answer = http.post("/admin/v1/explain", json=chat_body("chat"))
+    assert answer.json()["result"]["code"] == "invalid_key"
+    assert explained(http)["request"]["endpoint"] == "chat/completions"
+
+
+def test_the_command_tells_the_live_story(http: httpx.Client) -> None:
+    eventually(lambda: not any(row["inflight"] for row in explained(http)["upstreams"]), "no lease of another test")
+    command = ["explain", "--url", str(http.base_url), "--request", "-"]
+    done = CliRunner().invoke(cli, command, input=json.dumps(ASKED))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("local -> chat-")
+    assert "what would change it:" in done.stdout
+    assert "\nupstream " in done.stdout
+    refused = CliRunner().invoke(cli, command, input=json.dumps(chat_body("chat")))
+    assert (refused.exit_code, refused.stdout.startswith("refused: 401 invalid_key: ")) == (1, True)
+
+
 WRONG: list[tuple[Any, int, str]] = [
-    ({}, 400, "path"),
+    ({}, 400, "body"),
     ({**ASKED, "fleet": {}}, 400, "fleet"),
     ({**ASKED, "tenant": "acne"}, 400, "unknown tenant; did you mean `acme`?"),
     ({**ASKED, "policy": "000000000000"}, 404, "no such policy in force or on trial here"),

@@ -96,6 +96,21 @@ def test_a_share_is_sticky_and_of_its_size(site: Site, candidate: Path) -> None:
     assert receipt["rule"] == "bought"
 
 
+def test_an_empty_session_is_none(site: Site, candidate: Path) -> None:
+    assert rollout(site, "--share", "50%", str(candidate))[0] == 0
+    seen = {site.chat("chat", {"X-Gateway-Session": ""}).headers["x-gateway-policy"] for _ in range(24)}
+    assert len(seen) == 2, "each call is a session of its own"
+
+
+def test_the_same_candidate_for_a_second_time_begins_at_zero(site: Site, candidate: Path) -> None:
+    for _ in range(2):
+        assert rollout(site, "--shadow", str(candidate))[0] == 0
+        assert "decided differently: 0 of 0" in rollout(site, "--status")[1]
+        site.chat("chat")
+        eventually(lambda: "decided differently: 1 of 1" in rollout(site, "--status")[1], "it was compared")
+        assert rollout(site, "--stop")[0] == 0
+
+
 def moved(answer: object, before: str) -> bool:
     return answer.headers["x-gateway-policy"] != before  # type: ignore[attr-defined,no-any-return]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge.shadow import EXAMPLES, Seen, Shadow, differences, seen
+from gateway.edge.shadow import EXAMPLES, Seen, Shadow, Tally, differences, seen
 from gateway.errors import GatewayError, ModelNotAllowed
 from gateway.model import Decision, Match, Policy, Spill, Tenant, Threshold
 from gateway.policy.candidate import Candidate, Trial
@@ -55,17 +55,34 @@ def shadow(telemetry: Telemetry) -> Shadow:
 async def test_it_counts_and_keeps_a_few_examples() -> None:
     telemetry = Telemetry()
     made, snapshot = shadow(telemetry), board().snapshot
-    tried = Candidate(Trial("v2", "shadow"), of(name="other"))
+    tried = Candidate(Trial("v2", "shadow"), of(name="other", max_wait=3.0))
     for number in range(EXAMPLES + 2):
         made.later(tried, request(id=f"r{number}"), answer(policy()), snapshot)
     await until(lambda: made.tally.different == EXAMPLES + 2)
     row = made.tally.row()
-    assert row["fields"] == {"rule": EXAMPLES + 2}
+    assert row["fields"] == {"rule": EXAMPLES + 2, "max_wait": EXAMPLES + 2}
     assert [example["request"] for example in row["examples"]] == [f"r{number}" for number in range(2, EXAMPLES + 2)]
-    assert row["examples"][0]["old"] == {"rule": "chat"}
+    assert row["examples"][0]["old"] == {"rule": "chat", "max_wait": 0.0}
     made.later(Candidate(Trial("v3", "shadow"), of()), request(), answer(policy()), snapshot)
     await until(lambda: made.tally.same == 1)
     assert made.tally.row()["different"] == 0, "the next candidate begins anew"
+
+
+def test_a_trial_begins_with_nothing_and_goes_on_with_what_it_has() -> None:
+    made = shadow(Telemetry())
+    first = Trial("v2", "share", 0.1, begun=4)
+    made.tried(Candidate(first, of()))
+    assert made.tally_of(first).row()["tried"] == 1
+    for other in (replace(first, version="v3"), replace(first, mode="shadow"), replace(first, begun=5)):
+        assert made.tally_of(other).row() == Tally().row()
+        made.tried(Candidate(first, of()))
+
+
+async def test_another_name_of_the_rule_alone_is_no_other_decision() -> None:
+    made = shadow(Telemetry())
+    made.later(Candidate(Trial("v2", "shadow"), of(name="other")), request(), answer(policy()), board().snapshot)
+    await until(lambda: made.tally.renamed == 1)
+    assert (made.tally.same, made.tally.different, list(made.tally.examples)) == (0, 0, [])
 
 
 def test_the_tenant_is_the_candidates() -> None:

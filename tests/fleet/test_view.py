@@ -143,3 +143,17 @@ def test_a_snapshot_tells_how_attempts_went(valkey: Store) -> None:
     assert seen["w1"].errors == pytest.approx(0.25)
     assert seen["w1"].warm == {"m"}
     assert (seen["w2"].errors, seen["w2"].warm) == (None, frozenset())
+
+
+async def test_what_goes_out_and_comes_back_is_told_once(valkey: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gateway")
+    view, _ = view_of(valkey, policy())
+    for scrape in (Scrape(healthy=False, reason="unreachable"), Scrape(healthy=False, reason="not a worker"), Scrape()):
+        await readings.write(valkey, "w1", scrape)
+        await view.refresh()
+        await view.refresh()
+    told = [(record.message, record.__dict__["fields"]) for record in caplog.records]
+    assert told == [
+        ("upstream out", {"upstream": "w1", "why": "unreachable"}),
+        ("upstream back", {"upstream": "w1", "was": "not a worker"}),
+    ]

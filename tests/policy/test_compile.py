@@ -275,6 +275,20 @@ def test_what_is_not_written_has_the_documented_default() -> None:
     assert (policy.headers, policy.affine) == (frozenset(), False)
 
 
+@pytest.mark.parametrize(
+    ("file", "listed", "alone"),
+    [
+        (R, "  backends: [h100]\n  timeouts", "  backends: h100\n  timeouts"),
+        (R, "        backends: [gmi]", "        backends: gmi"),
+        (B, "networks: [10.20.0.0/16]", "networks: 10.20.0.0/16"),
+        (T, f"keys: [{HASH}]", f"keys: {HASH}"),
+        (T, 'models: ["llama-*"]', 'models: "llama-*"'),
+    ],
+)
+def test_one_name_stands_for_a_list_of_one(file: str, listed: str, alone: str) -> None:
+    assert replace(compiled(changed(file, listed, alone)), version="") == replace(compiled(), version="")
+
+
 def test_a_key_may_demand_more_than_its_tenant() -> None:
     strict = "f" * 64
     policy = compiled(changed(T, f"[{HASH}]", f"[{HASH}, {{hash: {strict}, residency: local}}]"))

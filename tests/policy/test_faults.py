@@ -35,6 +35,10 @@ UNREADABLE: list[tuple[str | bytes, str]] = [
         "models: &a [*a, *a]",
         "1:9: (file): anchors and aliases are not part of the policy language; write the value out",
     ),
+    (
+        "models: *a",
+        "1:9: (file): aliases are not part of the policy language; put a value that begins with `*` in quotes",
+    ),
     ("models: [", "2:1: (file): is not valid YAML: did not find expected node content"),
     (b"models:\n  - \xff", "2:5: (file): is not UTF-8; save it as UTF-8 text"),
     (b"models:\n  - \0", "2:5: (file): is not valid YAML: it holds a character that is not allowed"),
@@ -110,3 +114,23 @@ def test_a_fault_in_defaults_is_told_once() -> None:
 def test_a_key_with_control_characters_stays_on_one_line() -> None:
     lines = faults_of({**GOOD, T: '"a\\nb\\x1b": 1\n' + GOOD[T]})
     assert lines == [r"tenants.yaml:1:1: a\nb\x1b: unknown key `a\nb\x1b`; known here: tenants"]
+
+
+def test_a_list_of_what_is_known_is_short_and_on_one_line() -> None:
+    odd = "".join(f'  - {{name: "b\\n{number}"}}\n' for number in range(20))
+    lines = faults_of({**changed(R, "  backends: [h100]\n", "  backends: [zzz]\n"), B: GOOD[B] + odd})
+    assert all(LINE.fullmatch(line) for line in lines)
+    (line,) = [line for line in lines if "unknown backend `zzz`" in line]
+    assert "known here: " in line
+    assert re.search(r" and \d\d more$", line)
+    assert r"b\n" in line
+
+
+def test_a_rule_with_one_wrong_key_still_tells_the_others() -> None:
+    files = changed(R, "attempts: 2", "atempts: 2, backends: [h1000], fallback: [nobody]")
+    lines = faults_of(files)
+    assert any("unknown key `atempts`" in line for line in lines)
+    assert [line.split("unknown backend ")[1] for line in lines if "unknown backend" in line] == [
+        "`h1000`; did you mean `h100`?",
+        "`nobody`; known here: gmi, h100",
+    ]

@@ -47,7 +47,7 @@ def test_a_ready_made_folder_says_for_whom_and_shows_every_rule(folder: Path) ->
     assert (folder / "routing.yaml").read_text(encoding="utf-8").splitlines()[1].startswith("# For ")
     policy = compile_folder(folder, env=None)
     cases = load_cases(folder, policy)
-    assert 5 <= len(cases) <= 12
+    assert 5 <= len(cases) <= 15
     assert {rule.name for rule in policy.rules} <= {case.expect.rule for case in cases}
     page = (folder / "README.md").read_text(encoding="utf-8")
     assert "To make it yours" in page

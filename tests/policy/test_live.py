@@ -237,3 +237,27 @@ async def test_the_loop_goes_on_while_a_folder_is_compiled(folder: Path) -> None
     await live.reload()
     task.cancel()
     assert turns > 0
+
+
+class Odd(dict[str, str]):
+    """An environment that fails in a way that nobody reckoned with."""
+
+    def get(self, *_: object) -> str:  # type: ignore[override]
+        raise RuntimeError("hunter2")
+
+    __getitem__ = __contains__ = get  # type: ignore[assignment]
+
+
+async def test_a_defect_of_ours_is_a_fault_line_without_its_message(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = LivePolicy(folder, ENV)
+    good, live._env = live.current, Odd()
+    write(folder, "attempts: 2", "attempts: 5")
+    assert not await live.poll()
+    assert live.current is good
+    assert live.fault is not None
+    assert live.fault[0].startswith("(folder): cannot be compiled; a defect of the gateway")
+    assert "RuntimeError at test_live.py" in live.fault[0]
+    assert "hunter2" not in live.fault[0] + caplog.text
+    assert [record.getMessage() for record in caplog.records] == ["a policy folder could not be compiled"]

@@ -26,6 +26,8 @@ WRITTEN = [
     ("when: |\n  a &&\n  X", (3, 3)),
     ("when: |-\n\n  a\n\n\n    X\n", (6, 5)),
     ("when: |2\n    a\n  X\n", (3, 3)),
+    ("when: |2\n      \n    a\n  X\n", (4, 3)),
+    ("when: |2\n\n    X\n", (3, 5)),
     ("when: >\n  a\n  b X\n", (3, 5)),
     ("when: >-\n  a\n\n\n  X\n", (5, 3)),
     ("when: >-\n  a\n    b\n\n    c\n  X\n", (6, 3)),
@@ -44,6 +46,13 @@ def test_the_place_of_the_x(text: str, place: tuple[int, int]) -> None:
     path = ("when", 1) if isinstance(value, list) else ("when",)
     value = value[1] if isinstance(value, list) else value
     assert document.fault_within(path, value, value.index("X"), "").place == place
+
+
+@pytest.mark.parametrize("text", ["when: |+\n  \n", "when: |2\n     \n", "when: >+\n\n\n"])
+def test_a_block_of_blanks_has_places_too(text: str) -> None:
+    document = parse("x.yaml", text.encode())
+    for offset in range(len(document.data["when"]) + 1):
+        assert document.fault_within(("when",), document.data["when"], offset, "").place >= (1, 1)
 
 
 words = st.lists(

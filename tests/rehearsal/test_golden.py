@@ -26,7 +26,8 @@ PASSING: list[dict[str, Any]] = [
     {"fleet": {"w2": {"healthy": False}}, "expect": {"upstream": "w1", "drops": {"w2": "health"}}},
     {"expect": {"candidates": ("w2", "a1", "w1")}},
     {"request": {**REQUEST, "headers": {"X-Data-Residency": "eu, de"}}, "expect": {"residency": ("eu", "de")}},
-    {"expect": {"max_wait": 0}},
+    {"expect": {"max_wait": 0, "waits": False}},
+    {"fleet": FULL, "request": {"body": REQUEST["body"]}, "expect": {"outcome": "spilled"}},
 ]
 
 
@@ -35,6 +36,12 @@ def test_a_case_that_holds(parts: dict[str, Any]) -> None:
     verdict = judge(policy(), case(**parts))
     assert verdict.wrong == {}
     assert verdict.row()["passed"] is True
+
+
+def test_a_case_says_whether_it_waits() -> None:
+    patient = policy(rules=(rule(max_wait=20.0),))
+    assert judge(patient, case(fleet=FULL, expect={"outcome": "local", "waits": True})).wrong == {}
+    assert judge(patient, case(expect={"waits": True})).wrong == {"waits": (True, False)}
 
 
 def test_what_is_wrong_is_told_key_by_key() -> None:

@@ -48,6 +48,12 @@ RAW: dict[str, Any] = {
 RECEIPT = as_receipt(RAW)
 
 
+def test_an_answer_in_one_piece_has_no_first_token_to_compare() -> None:
+    took = {"total_ms": 602.0, "ttft_ms": 600.0}
+    (line,) = [one for one in story_of(policy(), {**RECEIPT, "times": took}).notes if one.startswith("took: ")]
+    assert line == "took: total 602 ms"
+
+
 def test_a_receipt_is_told_as_a_story() -> None:
     story = story_of(policy(), RECEIPT)
     assert story.result == {
@@ -57,6 +63,7 @@ def test_a_receipt_is_told_as_a_story() -> None:
     assert story.upstreams[0]["after"] == pytest.approx(1.02 + 24000 / 900000)
     assert story.notes == (
         "policy: v1",
+        "loads and limits are those of the request's class, as they were recorded",
         "asked a1 at 1.5 ms: ok, status 200, 600 ms",
         "removed from the request: store",
         "usage: 300 tokens in, 120 out",

@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.model import Damp, Demand, Match, Policy, Spill, Tenant, Threshold, Window
+from gateway.model import CLASSES, Damp, Demand, Match, Policy, Spill, Tenant, Threshold, Window
+from gateway.money.budgets import Booked
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.changes import MOST_WORKERS
+from gateway.rehearsal.ending import head, same
 from gateway.rehearsal.story import Story, tell
 from gateway.rehearsal.world import NOON, world_of
 from gateway.upstreams.dialects.surface import PATHS
@@ -199,8 +201,10 @@ def test_a_row_adds_up() -> None:
         assert row["room"] is True
     first = told({"w1": WorkerState(load=0.5, waiting=3, gpu=0.7, kv=0.2, age=1.5)}).upstreams[0]
     assert (first["queue_depth"], first["gpu"], first["kv"], first["age_ms"]) == (3, 0.7, 0.2, 1500.0)
-    assert first["load"] == pytest.approx(0.5 / 0.9, abs=1e-3)
+    assert (first["load"], first["may_fill"]) == (0.5, 0.9)
     assert first["after"] > first["load"]
+    assert "outside" not in first
+    assert told({"w1": WorkerState(load=0.5, outside=0.25)}).upstreams[0]["outside"] == 0.25
 
 
 def test_states_by_wait_and_by_load_that_is_not_ours() -> None:
@@ -234,25 +238,138 @@ def test_budget_and_share_close_the_way_out() -> None:
     assert change(spent, "if $0 of its budget") == "if $0 of its budget were spent: spilled -> a1"
     shared = told(FULL, under=under, share=0.3)
     assert shared.result["status"] == 429
-    assert change(shared, "if 0 of its requests").endswith("spilled -> a1")
+    assert "as many of its requests have left as `max_share` allows" in shared.result["message"]
+    assert change(shared, "if 0% of its requests").endswith("spilled -> a1")
+    assert "share: 30% of its requests left lately, 30% may" in shared.notes
     only = policy(rules=(rule(backends=("gpu",), spill=Spill(("api",), budget_usd_per_hour=1.0), fallback=("api",)),))
     gone = {name: WorkerState(healthy=False) for name in ("w1", "w2")}
     assert told(gone, under=only, spent_usd=1.0).result["code"] == "budget_exceeded"
 
 
 def test_the_loads_at_which_the_answer_changes_are_where_it_changes() -> None:
-    fleet = {"w1": WorkerState(load=0.2), "w2": WorkerState(load=0.5)}
-    story = told(fleet)
-    assert story.result["upstream"] == "w1"
-    edges = {one.condition["upstream"]: one.condition["load"] for one in story.changes if "load" in one.condition}
-    for name, load, taker in (
-        ("w1", edges["w1"]["above"] * 0.9 + 0.002, "w2"),
-        ("w1", edges["w1"]["above"] * 0.9 - 0.002, "w1"),
-        ("w2", edges["w2"]["below"] * 0.9 - 0.002, "w2"),
-        ("w2", edges["w2"]["below"] * 0.9 + 0.002, "w1"),
-    ):
-        moved = {**fleet, name: WorkerState(load=load)}
-        assert told(moved).result["upstream"] == taker, (name, load)
+    """The very number that is printed, typed into a fleet, does what is said; a thousandth less of it does not."""
+    one = {"w1": WorkerState(load=0.97), "w2": WorkerState(load=1.05, outside=0.1)}
+    outside = {"w1": WorkerState(load=0.4, outside=0.2), "w2": WorkerState(load=1.05)}
+    for fleet, name, side in ((one, "w1", "at_most"), (one, "w2", "at_most"), (outside, "w1", "at_least")):
+        story = told(fleet)
+        (found,) = [
+            change
+            for change in story.changes
+            if change.condition.get("upstream") == name and "load" in change.condition
+        ]
+        edge, back = found.condition["load"][side], 0.001 if side == "at_most" else -0.001
+        assert f" {edge:g} (now " in found.text
+        for load, expected in ((edge, found.result), (round(edge + back, 3), story.result)):
+            moved = told({**fleet, name: fleet[name].model_copy(update={"load": load})})
+            assert same(moved.result, expected), (name, load)
+
+
+def test_workers_that_would_do_equally_share_a_line_and_a_swap_of_equals_is_none() -> None:
+    assert change(told(FULL), "if the load of any of w1, w2 were at most 0.898 (now 1.05): local -> w1")
+    swaps = [one for one in told({"w1": WorkerState(load=0.2)}).changes if "upstream" in one.condition]
+    assert swaps == []
+
+
+WAITING = {"w1": WorkerState(load=1.2), "w2": WorkerState(load=1.1)}
+PATIENT: list[tuple[float, float | None, str | None, tuple[str, ...]]] = [
+    (20.0, None, None, ("local", "w2", "local_has_room")),
+    (0.1, None, None, ("spilled", "a1", "queue_wait")),
+    (0.0, None, None, ("spilled", "a1", "slo_limit")),
+    (20.0, 0.1, None, ("spilled", "a1", "queue_wait")),
+    (20.0, None, "100", ("spilled", "a1", "queue_wait")),
+    (0.0, 20.0, None, ("local", "w2", "local_has_room")),
+]
+
+
+@pytest.mark.parametrize(("wait", "of_class", "header", "end"), PATIENT)
+def test_it_waits_where_room_is_to_be_expected_in_time(
+    wait: float, of_class: float | None, header: str | None, end: tuple[str, ...]
+) -> None:
+    """w2 has room for a standard request, which may fill 0.9, once a fifth of its limit of a second is done."""
+    classes = {**CLASSES, "standard": replace(CLASSES["standard"], max_wait=of_class)}
+    headers = {} if header is None else {"X-Gateway-Max-Wait-Ms": header}
+    result = told(WAITING, under=policy(rules=(rule(max_wait=wait, classes=classes),)), headers=headers).result
+    assert (result["outcome"], result["upstream"], result["reason"]) == end
+    most = min(wait if of_class is None else of_class, 20.0 if header is None else 0.1)
+    assert result.get("may_wait", 0.0) == most
+    if end[0] == "local":
+        assert 0.2 <= result["waits"] <= 0.22
+        assert result["otherwise"]["reason"] == "queue_wait"
+    else:
+        assert result.get("waits", 0.0) == most
+
+
+def test_the_words_of_a_wait() -> None:
+    found, vain, none = (
+        told(WAITING, under=policy(rules=(one,))).result
+        for one in (rule(max_wait=20.0), rule(max_wait=0.1), rule(max_wait=0.1, spill=None))
+    )
+    assert head(found) == (
+        "waits about 0.21 s, then local -> w2 (gpu), because local_has_room; "
+        "without room within 20 s: spilled -> a1 (queue_wait)"
+    )
+    assert head(vain) == "waits 0.1 s, then spilled -> a1 (api), because queue_wait"
+    assert head(none) == "refused: waits 0.1 s, then 429 fleet_saturated"
+
+
+def test_those_in_line_wait_before_it() -> None:
+    asked = RequestIn(body=BODY)
+    world = world_of(policy(rules=(rule(max_wait=20.0),)), asked, {"w1": WorkerState(load=0.5)})
+    queued = replace(world, snapshot=replace(world.snapshot, lines={"gpu": 3.0}))
+    story = tell(queued, asked)
+    assert story.result["waits"] == 3.0
+    assert [row["wait_ms"] for row in story.upstreams] == [3000.0, 3000.0, 0.0]
+    assert "those who wait in line already will take 3 s" in story.notes
+    assert tell(replace(queued, policy=policy()), asked).result["outcome"] == "spilled"
+
+
+def test_what_a_bound_keeps_at_home_waits_longer() -> None:
+    under = policy(rules=(rule(spill=Spill(("api",), budget_usd_per_hour=1.0), kept_wait=20.0),))
+    assert told(WAITING, under=under).result["outcome"] == "spilled"
+    kept = told(WAITING, under=under, spent_usd=1.0).result
+    assert (kept["outcome"], kept["reason"], kept["may_wait"]) == ("local", "budget", 20.0)
+    assert "has spent its budget" in kept["otherwise"]["message"]
+
+
+def test_a_deadline_ends_the_wait() -> None:
+    under = policy(rules=(rule(spill=None, max_wait=20.0),))
+    story = told(WAITING, under=under, headers={"X-Gateway-Deadline-Ms": "100"})
+    assert (story.result["code"], story.result["waits"]) == ("deadline_exceeded", 0.1)
+
+
+BOUNDS: list[tuple[Booked | None, str | None]] = [
+    (Booked(0, 10, 0.0), None),
+    (Booked(3, 10, 0.0), "as many of its requests have left as `max_share` allows"),
+    (Booked(2, 10, 0.0), None),
+    (Booked(29, 100, 1.0), "it has spent its budget of this hour"),
+    (Booked(3, 11, 0.0), "as many of its requests have left as `max_share` allows"),
+    (None, "the store, which keeps its share and its budget, is away"),
+]
+
+
+@pytest.mark.parametrize(("booked", "said"), BOUNDS)
+def test_bounds_by_real_counts(booked: Booked | None, said: str | None) -> None:
+    asked = RequestIn(body=BODY)
+    under = policy(rules=(rule(spill=Spill(("api",), max_share=0.3, budget_usd_per_hour=1.0)),))
+    story = tell(replace(world_of(under, asked, FULL), books={"chat": booked}), asked)
+    assert story.result.get("outcome") == ("spilled" if said is None else None)
+    if said is not None:
+        assert story.result["message"].endswith(f"rule `chat` sends nothing more away: {said}")
+
+
+def test_a_small_share_lets_nobody_leave_at_first() -> None:
+    small, large = (policy(rules=(rule(spill=Spill(("api",), max_share=share)),)) for share in (0.05, 0.1))
+    said = "max_share 0.05: nobody leaves before request 20 of 5 minutes"
+    assert said in told(under=small).notes
+    assert not [note for note in told(under=large).notes if note.startswith("max_share")]
+
+
+def test_a_call_without_a_key_is_refused_where_the_policy_has_keys() -> None:
+    under = replace(policy(), tenants={"acme": Tenant("acme")}, keys={"k": Tenant("acme")})
+    story = told(under=under)
+    assert (story.result["status"], story.result["code"]) == (401, "invalid_key")
+    assert story.result["message"].endswith("there is `acme`")
+    assert told(under=under, tenant="acme").result["status"] == 200
 
 
 def test_headers_health_rules_and_waits_that_would_change_it() -> None:
@@ -260,12 +377,13 @@ def test_headers_health_rules_and_waits_that_would_change_it() -> None:
     under = policy(rules=rules)
     local = {"X-Data-Residency": "local"}
     story = told(FULL, under=under, headers=local)
-    assert change(story, "without X-Data-Residency") == "without X-Data-Residency: spilled -> a1, rule chat"
+    assert change(story, "without X-Data-Residency") == "without X-Data-Residency: spilled -> a1 at once, rule chat"
     story = told(FULL, under=under)
-    assert change(story, "with X-Data-Residency: local").endswith("429 fleet_saturated, rule flagged")
+    kept = change(story, "with X-Data-Residency: local")
+    assert kept.endswith(": waits about 0.16 s, then local -> w2, rule flagged")
     assert change(story, "if a1 were down").endswith("429 fleet_saturated")
-    assert change(story, "without rule chat").endswith("404 model_not_found")
-    assert ": local -> w" in change(story, "with max_wait")
+    assert change(story, "without rule chat").endswith(": no rule matches (404 model_not_found)")
+    assert change(story, "with max_wait 0.16s: waits about 0.16 s, then local -> w2")
     story = told({**FULL, "w2": WorkerState(healthy=False)}, under=under)
     assert change(story, "if w2 were up") == "if w2 were up: local -> w2"
 
@@ -293,7 +411,8 @@ def test_of_a_large_backend_a_sample_is_asked() -> None:
     assert "gpu: each request asks 8 of its 40 upstreams, by chance" in story.notes
     assert sum(row["sampled"] for row in story.upstreams if row["backend"] == "gpu") == 8
     full = told({f"w{number}": WorkerState(load=1.05) for number in range(40)}, under=made)
-    assert len([one for one in full.changes if "load" in one.condition]) == MOST_WORKERS
+    (line,) = [one for one in full.changes if "load" in one.condition]
+    assert len(line.condition["any_of"]) == MOST_WORKERS
 
 
 def test_conditions_and_windows_that_did_not_hold() -> None:
@@ -303,13 +422,13 @@ def test_conditions_and_windows_that_did_not_hold() -> None:
     night_rule = replace(made.rules[0], name="night", match=Match(time=(night,)))
     made = replace(made, rules=(night_rule, *made.rules[1:]))
     body = {"model": "llama-3.3-70b", "messages": [], "max_tokens": 5}
-    asked = RequestIn(path=CHAT, body=body)
+    asked = RequestIn(path=CHAT, tenant="acme", body=body)
     story = tell(world_of(made, asked, {}), asked)
     assert [str(one) for one in story.missed] == [
         "night: time is mon 12:00 utc, not mon,tue,wed,thu,fri,sat,sun 22:00-06:00 Europe/Berlin",
         "chat: request.n > 3 does not hold",
     ]
-    four = RequestIn(path=CHAT, body={**body, "n": 4})
+    four = RequestIn(path=CHAT, tenant="acme", body={**body, "n": 4})
     assert tell(world_of(made, four, {}), four).rule == "chat"
     late = world_of(made, asked, {}, at=NOON + 10 * 3600)
     assert tell(late, asked).rule == "night"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.versions import keeper
 from gateway.versions.keeper import KEEP, ORDER_KEY, VERSIONS_KEY, Versions
-from gateway.versions.orders import Order, Seal
+from gateway.versions.orders import MAX_CONTENT_BYTES, Order, Seal
 from tests.conftest import PATIENT
 from tests.policy.good import ENV, GOOD
 
@@ -370,6 +374,187 @@ async def test_two_that_change_at_once_agree_and_no_change_is_lost(fleet: Fleet)
     assert a.versions.order == b.versions.order
     assert a.versions.order is not None
     assert a.versions.order.number == before + 2, "the second one saw the first before it held"
+
+
+class Interrupted:
+    """The store, before whose next orders somebody else comes in."""
+
+    def __init__(self, store: Store, others: Callable[[], Awaitable[object]], times: int) -> None:
+        self._store, self._others = store, [others] * times
+
+    async def eval(self, script: object, keys: Any, args: Any) -> Any:
+        if script is keeper._ANNOUNCE and self._others:
+            await self._others.pop()()
+        return await self._store.eval(script, keys, args)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def interrupt(replica: Replica, others: Callable[[], Awaitable[object]], times: int = 1) -> None:
+    replica.versions._store = Interrupted(replica.versions._store, others, times)  # type: ignore[assignment]
+
+
+def trials(*replicas: Replica) -> list[str | None]:
+    return [one.live.candidate and one.live.candidate.trial.version for one in replicas]
+
+
+async def test_a_stopped_trial_does_not_come_back_with_an_edit(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await a.versions.roll_out(Trial("", "share", 0.5), bundle(7))
+    await looks(a, b)
+    await b.versions.end_trial()
+    a.edit(3)
+    assert await looks(a, b) == [3, 3]
+    assert trials(a, b) == [None, None]
+
+
+async def test_a_new_trial_is_not_dropped_by_an_edit_elsewhere(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    given = await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    a.edit(4)
+    assert await looks(a, b) == [4, 4]
+    assert trials(a, b) == [given.trial.version] * 2
+
+
+async def test_an_edit_that_comes_second_keeps_the_trial_that_came_first(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    begun = await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    await looks(a, b)
+    interrupt(a, b.versions.end_trial)
+    a.edit(4)
+    assert await looks(a, b) == [4, 4]
+    assert trials(a, b) == [None, None]
+    interrupt(a, lambda: b.versions.roll_out(Trial("", "shadow"), bundle(8)))
+    a.edit(5)
+    assert await looks(a, b) == [5, 5]
+    assert trials(a, b) == [begun.trial.version] * 2
+    assert a.live.candidate is not None
+    assert a.live.candidate.trial != begun.trial, "the same candidate for a second time is another trial"
+
+
+@pytest.mark.parametrize("command", ["stop", "start", "promote"])
+async def test_a_command_takes_back_nobodys_edit(fleet: Fleet, command: str) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    if command != "start":
+        await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    await looks(a, b)
+
+    async def edit() -> None:
+        b.edit(5)
+        await b.look()
+
+    interrupt(a, edit)
+    if command == "stop":
+        await a.versions.end_trial()
+    elif command == "start":
+        await a.versions.roll_out(Trial("", "shadow"), bundle(8))
+    else:
+        await a.versions.promote()
+    assert await looks(a, b) == ([8, 8] if command == "promote" else [5, 5])
+    assert [one is not None for one in trials(a, b)] == [command == "start"] * 2
+    assert not b.live.fault
+
+
+async def test_a_candidate_that_fits_no_more_is_not_promoted(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    await looks(a, b)
+
+    async def edit() -> None:
+        (b.folder / B).write_text(GOOD[B].replace("max_num_seqs: 128", "max_num_seqs: 64"))
+        await b.look()
+
+    interrupt(a, edit)
+    with pytest.raises(PolicyConflict):
+        await a.versions.promote()
+    assert await looks(a, b) == [2, 2]
+    assert a.live.current.version == b.live.folder.version
+
+
+async def test_nothing_is_promoted_where_the_order_cannot_be_followed(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    await looks(a, b)
+    a.live._env = {}
+    b.edit(5)
+    assert await looks(b, a) == [5, 2]
+    a.live._env = ENV
+    with pytest.raises(PolicyConflict, match="cannot follow"):
+        await a.versions.promote()
+    assert await looks(b) == [5]
+
+
+async def test_who_is_interrupted_each_time_says_so(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+
+    async def again() -> None:
+        b.edit(3 if b.attempts != 3 else 4)
+        await b.versions.reload()
+
+    interrupt(a, again, times=keeper._TRIES)
+    with pytest.raises(PolicyConflict, match="try again"):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(8))
+    assert a.live.candidate is None
+
+
+def unpackable() -> str:
+    return "\n# " + base64.b64encode(os.urandom(MAX_CONTENT_BYTES * 5 // 8)).decode() + "\n"
+
+
+async def test_a_folder_too_large_to_share_holds_here_and_says_so(fleet: Fleet) -> None:
+    a, b = await fleet.start("a"), await fleet.start("b")
+    (a.folder / R).write_text(with_attempts(9) + unpackable())
+    (a.folder / B).write_text(GOOD[B] + unpackable())
+    for _ in range(3):
+        a.versions._retry_at = 0.0
+        assert await looks(a, b) == [9, 2]
+    assert a.versions.fault is not None
+    assert "too much to be shared" in a.versions.fault[0]
+    assert "this replica alone" in a.versions.fault[0]
+    await fleet.store.call("FLUSHALL")
+    for _ in range(2):
+        assert await looks(a, b) == [9, 2]
+    assert await fleet.store.call("EXISTS", ORDER_KEY)
+    with pytest.raises(PolicyConflict):
+        await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    b.edit(3)
+    assert await looks(b, a) == [3, 3], "the newest one holds"
+    assert a.versions.fault is None
+    (a.folder / R).write_text(with_attempts(9) + unpackable())
+    assert await looks(a, b) == [9, 3]
+    for file, text in ((R, with_attempts(4)), (B, GOOD[B])):
+        (a.folder / file).write_text(text)
+    assert await looks(a, b) == [4, 4]
+    assert a.versions.fault is None
+
+
+async def test_a_condition_that_cannot_be_compiled_is_a_fault_of_the_folder(fleet: Fleet) -> None:
+    a = await fleet.start("a")
+    bad = "rules:\n  - name: odd\n    match: {when: '{fleet.load: 1}'}\n    route: {backends: [h100]}\n"
+    (a.folder / R).write_text(GOOD[R].replace("rules:\n", bad, 1))
+    assert await looks(a) == [2]
+    assert a.live.fault is not None
+    assert "a key of a map" in a.live.fault[0]
+
+
+async def test_the_tally_told_is_of_the_trial(fleet: Fleet) -> None:
+    asked: list[Trial] = []
+    a = await fleet.start("a")
+
+    def tally(trial: Trial) -> dict[str, object]:
+        asked.append(trial)
+        return {"same": len(asked)}
+
+    a.versions._tally = tally
+    first = await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    a.versions.state()
+    second = await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    a.versions.state()
+    assert asked[-1] == second.trial
+    assert first.trial in asked
+    assert first.trial.version == second.trial.version
+    assert first.trial != second.trial
 
 
 def test_a_look_is_often_enough() -> None:
