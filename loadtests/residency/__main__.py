@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import sys
 import tempfile
@@ -24,14 +23,8 @@ CHUNK = 25_000
 """Requests for each process of the pool: with a store of its own, so that a run of a million ends where one began."""
 
 
-def silent() -> None:
-    """Workers go out and come back all the time here; without a handler each such line would go to stderr."""
-    logging.getLogger("gateway").addHandler(logging.NullHandler())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    silent()
     about, began = machine.describe(), time.monotonic()
     inside, over_http = Tally(), Tally()
     try:
@@ -58,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _inside(tally: Tally, count: int, seed: int, processes: int, began: float) -> None:
     chunks = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), silent) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         running = [pool.submit(prove, seed * 1_000_000 + number, size) for number, size in enumerate(chunks)]
         for done in as_completed(running):
             tally.add(done.result())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -107,6 +108,7 @@ class Judge:
 
 def prove(seed: int, count: int) -> Tally:
     """Sends `count` requests (whole worlds). To be run on the main thread."""
+    logging.getLogger("gateway").addHandler(logging.NullHandler())  # workers go out and come back all the time here
     with tempfile.TemporaryDirectory(prefix="gateway-proof-") as name:
         place = Path(name)
         embedded = Embedded.start(place / "store")
