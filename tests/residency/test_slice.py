@@ -13,9 +13,12 @@ from loadtests.residency.http import prove_http
 from loadtests.residency.page import LEAST, missing, verdict
 from loadtests.residency.run import Tally, prove
 
-
 FEWER = 5
 """A few worlds differ more from each other than many do."""
+
+
+SEEDS = 6
+"""Worlds run on a clock of their own beside a real store: what a seed meets differs a little from run to run."""
 
 
 def everywhere(_demand: Demand, _upstream: Upstream, _zones: Mapping[str, frozenset[str]]) -> bool:
@@ -63,9 +66,12 @@ def test_a_gateway_that_broke_its_promise_would_be_found(
 ) -> None:
     for place in broken:
         monkeypatch.setattr(place, instead)
-    tally = prove(seed=11, count=2_000)
-    assert tally.counts["forbidden"] > 0
+    for seed in range(1, SEEDS + 1):
+        tally = prove(seed=seed, count=2_000)
+        if any(found in told for told in tally.forbidden):
+            break
     assert any(found in told for told in tally.forbidden)
+    assert tally.counts["forbidden"] > 0
     assert verdict({"in one process": tally}).endswith(": does not hold")
 
 
