@@ -53,7 +53,7 @@ class Journal:
             tenant=request.tenant.name,
             model=request.model,
             rule=decision.rule.name,
-            demand=words(decision.demand),
+            demand=decision.demand.words(),
             by=sources(request, policy, decision.rule) or ("rule",),  # else it was the rule of an earlier attempt
             allowed=self._names(decision.permit),
             upstream=upstream.name,
@@ -78,7 +78,7 @@ class Journal:
             tenant=told.tenant,
             model=told.model,
             rule=told.rule,
-            demand=words(told.demand),
+            demand=told.demand.words(),
             by=told.by,
             error=error.code,
             policy=told.policy,
@@ -121,11 +121,6 @@ def sources(request: GenRequest, policy: Policy, rule: Rule | None) -> tuple[str
         ("rule", rule.residency if rule is not None else Demand()),
     )
     return (*request.demanded_by, *[name for name, demand in said if demand])
-
-
-def words(demand: Demand) -> list[str]:
-    """A demand as its caller could have written it."""
-    return [*(["local"] if demand.local else []), *sorted(demand.zones)]
 
 
 def now() -> float:

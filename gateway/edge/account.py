@@ -197,7 +197,7 @@ class Account:
 
 def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     demand = decision.demand if decision else request.residency
-    return [*(["local"] if demand.local else []), *sorted(demand.zones)]
+    return demand.words()
 
 
 def _candidate(look: Look) -> dict[str, Any]:

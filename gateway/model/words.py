@@ -47,6 +47,10 @@ class Demand:
     def __bool__(self) -> bool:
         return self.local or bool(self.zones)
 
+    def words(self) -> list[str]:
+        """As its caller could have written it: `local` first, then zones."""
+        return [*(["local"] if self.local else []), *sorted(self.zones)]
+
 
 TokenBounds = tuple[int | None, int | None]
 """Lowest and highest, both included; None is no bound."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -92,8 +92,28 @@ class ObjectiveIn(Strict):
 Objective = Annotated[ObjectiveIn, OrWord(*ObjectiveIn.model_fields)]
 
 
-class FiltersIn(Strict):
+class ThresholdsIn(Strict):
+    """Readings compared with numbers; at least one."""
+
+    take_part: ClassVar[bool]
+    """Whether who keeps them takes part, or whether what they say makes requests leave."""
+
+    @model_validator(mode="after")
+    def says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
+        return self
+
+    @field_validator("*")
+    @classmethod
+    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return not_reversed(info.field_name or "", value, take_part=cls.take_part)
+
+
+class FiltersIn(ThresholdsIn):
     """Who may take part: an upstream that breaks ANY of these is left out. An unknown reading breaks none."""
+
+    take_part: ClassVar[bool] = True
 
     load: Comparison | None = None
     """Leased work as a share of the limit."""
@@ -111,17 +131,6 @@ class FiltersIn(Strict):
     """What an API account has left of its rate limit, 0 to 1."""
     error_rate: ShareComparison | None = None
     """Share of its attempts that failed lately, 0 to 1."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> FiltersIn:
-        if not self.model_fields_set:
-            raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
-        return self
-
-    @field_validator("*")
-    @classmethod
-    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return not_reversed(info.field_name or "", value, take_part=True)
 
 
 class ScorersIn(Strict):
@@ -152,11 +161,13 @@ class ScorersIn(Strict):
     """How few of its attempts failed lately."""
 
 
-class When(Strict):
+class When(ThresholdsIn):
     """Thresholds on means over the healthy workers of the route's local backends with a fresh reading.
 
     A signal that no worker publishes is unknown and never counts.
     """
+
+    take_part: ClassVar[bool] = False
 
     queue_depth: Comparison | None = None
     """Requests waiting in a worker's own queue."""
@@ -168,17 +179,6 @@ class When(Strict):
     """Predicted wait of a new request for room at home."""
     price_usd: Comparison | None = None
     """Expected price of this request at the cheapest backend that it could spill to."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> When:
-        if not self.model_fields_set:
-            raise ValueError(f"must set at least one of {', '.join(f'`{name}`' for name in type(self).model_fields)}")
-        return self
-
-    @field_validator("*")
-    @classmethod
-    def right_way_round(cls, value: str | None, info: ValidationInfo) -> str | None:
-        return not_reversed(info.field_name or "", value, take_part=False)
 
 
 class DampIn(Strict):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from gateway.errors import GatewayError
 from gateway.model import Demand, GenRequest, Match, Rule
-from gateway.rehearsal.words import condition_words, conditions, demand_words
+from gateway.rehearsal.words import condition_words, conditions
 from gateway.rehearsal.world import World
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.plan import plan_of
@@ -74,7 +74,7 @@ def have(world: World, asked: GenRequest, condition: str) -> str:
 
 
 def _demand(world: World, asked: GenRequest) -> str:
-    return ", ".join(demand_words(strictest(*sources(world, asked, None).values()))) or "none"
+    return ", ".join(strictest(*sources(world, asked, None).values()).words()) or "none"
 
 
 def _modality(world: World, asked: GenRequest) -> str:

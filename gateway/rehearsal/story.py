@@ -17,7 +17,7 @@ from gateway.rehearsal.ending import Result, decided, ending, refusal
 from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
 from gateway.rehearsal.rules import Missed, missed, sources
 from gateway.rehearsal.thresholds import Seen, seen
-from gateway.rehearsal.words import demand_words, percent, rounded_up, usd
+from gateway.rehearsal.words import percent, rounded_up, usd
 from gateway.rehearsal.world import World, ask, left_of
 from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
@@ -114,12 +114,12 @@ def _planned(
 ) -> Story:
     rule = plan.rule
     scene = Scene(world, board, plan, asked, decision)
-    said = {name: tuple(demand_words(demand)) for name, demand in sources(world, asked, rule).items()}
+    said = {name: tuple(demand.words()) for name, demand in sources(world, asked, rule).items()}
     return replace(
         begun,
         rule=rule.name,
         missed=missed(world, asked, rule.name),
-        residency=tuple(demand_words(plan.demand)),
+        residency=tuple(plan.demand.words()),
         sources=said,
         max_wait=None if decision is None else decision.max_wait,
         upstreams=rows(scene),

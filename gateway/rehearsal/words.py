@@ -38,11 +38,6 @@ def comparison(threshold: Threshold) -> str:
     return f"{sign} {threshold.value:g}"
 
 
-def demand_words(demand: Demand) -> list[str]:
-    """As on receipts: `local` first, then zones."""
-    return [*(["local"] if demand.local else []), *sorted(demand.zones)]
-
-
 def bounds(given: tuple[int | None, int | None]) -> str:
     low, high = given
     if low is None:
@@ -55,7 +50,7 @@ def words(value: Any) -> str:
     if isinstance(value, Threshold):
         return f"{value.signal} {comparison(value)}"
     if isinstance(value, Demand):
-        return ", ".join(demand_words(value)) or "none"
+        return ", ".join(value.words()) or "none"
     if isinstance(value, Window):
         days = ",".join(_DAYS[day] for day in sorted(value.days))
         return f"{days} {_clock(value.begin)}-{_clock(value.end)} {_zone(value.timezone)}"
