@@ -15,9 +15,9 @@ from gateway.rehearsal.ending import TELLING, WAITS, Result, decided, differing,
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import Seen
 from gateway.rehearsal.waiting import soonest
-from gateway.rehearsal.words import comparison, rounded_up, usd
+from gateway.rehearsal.words import rounded_up, usd
 from gateway.rehearsal.world import World, ask, left_of
-from gateway.routing.signals import moved
+from gateway.routing.signals import comparison, moved
 
 MOST_WORKERS = 6
 """Of a large fleet only the workers next to taking the request are tried."""

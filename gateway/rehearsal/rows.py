@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.model import Decision, GenRequest, UpstreamState
 from gateway.rehearsal.waiting import ahead
-from gateway.rehearsal.words import comparison, usd
+from gateway.rehearsal.words import usd
 from gateway.rehearsal.world import SEED, World
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.draw import Draw
@@ -17,6 +17,7 @@ from gateway.routing.estimate import price_ceiling
 from gateway.routing.filters import most_cost
 from gateway.routing.scene import asked_of, first_token_there, wait_there
 from gateway.routing.scorers import parts
+from gateway.routing.signals import comparison
 from gateway.routing.thresholds import FORECAST, STANDING
 
 Row = dict[str, Any]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.model import GenRequest, Threshold
-from gateway.rehearsal.words import comparison
 from gateway.routing.board import Board, Plan, holds
 from gateway.routing.estimate import estimate
-from gateway.routing.signals import EXACT, holding, signals_of
+from gateway.routing.signals import EXACT, comparison, holding, signals_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import tzinfo
 from typing import Any
 
 from gateway.model import Demand, Match, Threshold, Window
+from gateway.routing.signals import in_words
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NOISE = 1e-9
@@ -33,11 +34,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
-def comparison(threshold: Threshold) -> str:
-    sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
-    return f"{sign} {threshold.value:g}"
-
-
 def bounds(given: tuple[int | None, int | None]) -> str:
     low, high = given
     if low is None:
@@ -48,7 +44,7 @@ def bounds(given: tuple[int | None, int | None]) -> str:
 def words(value: Any) -> str:
     """A value of a rule as a person would write it; nothing at all is `none`."""
     if isinstance(value, Threshold):
-        return f"{value.signal} {comparison(value)}"
+        return in_words(value)
     if isinstance(value, Demand):
         return ", ".join(value.words()) or "none"
     if isinstance(value, Window):

@@ -102,5 +102,9 @@ def price_word(plan: Plan, away: Sequence[Pool], request: GenRequest, board: Boa
 
 
 def in_words(threshold: Threshold) -> str:
+    return f"{threshold.signal} {comparison(threshold)}"
+
+
+def comparison(threshold: Threshold) -> str:
     sign = (">" if threshold.above else "<") + ("=" if threshold.inclusive else "")
-    return f"{threshold.signal} {sign} {threshold.value:g}"
+    return f"{sign} {threshold.value:g}"

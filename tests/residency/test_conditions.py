@@ -56,17 +56,17 @@ class Once:
 
 
 class Far:
-    """Fails whatever it gets."""
+    """Fails whatever it gets, or does as `mood` says."""
 
-    def __init__(self) -> None:
-        self.reached: list[str] = []
+    def __init__(self, mood: Mood = 500) -> None:
+        self.mood, self.reached = mood, list[str]()
 
     def connect(self, host: str) -> str | None:
         return host
 
     def received(self, host: str, peer: str, data: bytes) -> Mood:
         self.reached.append(host)
-        return 500
+        return self.mood
 
 
 async def reached(place: Path, embedded: Embedded) -> tuple[list[str], int]:

@@ -15,27 +15,15 @@ import pytest
 from gateway.model import Demand, Policy
 from gateway.policy.candidate import Candidate, Trial
 from gateway.store.embedded import Embedded
-from loadtests.residency.memory import Loop, Mood, running_loop
+from loadtests.residency.memory import Loop, running_loop
 from loadtests.residency.oracle import Rule
 from loadtests.residency.rig import rig
 from loadtests.residency.worlds import as_policy
 
-from .test_conditions import ABROAD, HOME, SENT, WORLD, Still
+from .test_conditions import ABROAD, HOME, SENT, WORLD, Far, Still
 
 OPEN = as_policy(replace(WORLD, rules=(Rule("all", {}, ("cloud", "gpu"), (), (), ()),)), Random(1), "w")
 EU, US = Demand(zones=frozenset({"eu"})), Demand(zones=frozenset({"us"}))
-
-
-class Answering:
-    def __init__(self) -> None:
-        self.reached: list[str] = []
-
-    def connect(self, host: str) -> str | None:
-        return host
-
-    def received(self, host: str, peer: str, data: bytes) -> Mood:
-        self.reached.append(host)
-        return "answer"
 
 
 def demanding(policy: Policy, version: str, demands: Mapping[str, Demand]) -> Policy:
@@ -57,7 +45,7 @@ def demanding(policy: Policy, version: str, demands: Mapping[str, Demand]) -> Po
 
 
 async def tried(place: Path, embedded: Embedded, current: Policy, other: Policy) -> tuple[list[str], list[int]]:
-    far = running_loop().far = Answering()
+    far = running_loop().far = Far("answer")
     async with rig(place, embedded, current, Still()) as made:
         made.live.candidate = Candidate(Trial(other.version, "share", 1.0), other)
         await made.call(SENT, lambda: None)
