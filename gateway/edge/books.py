@@ -51,7 +51,7 @@ class Books:
             worths[rule] = averaged(worths.get(rule), decision.worth)
         if decision.rule.learned:
             for group in decision.primary or decision.overflow:
-                if policy.backends[group.backend][0].kind == "local":
+                if policy.kind(group.backend) == "local":
                     self._s.view.lessons.came((group.backend, self._request.model), decision.rule.name)
 
     def ballot(self, board: Board, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:

@@ -63,7 +63,7 @@ class Probes:
 
     async def tick(self, group: asyncio.TaskGroup, now: float) -> None:
         """Starts one scrape for each worker that is due and ours."""
-        workers = {u.name: u for u in self._policy().upstreams.values() if u.kind == "local" and u.engine == "vllm"}
+        workers = {u.name: u for u in self._policy().upstreams.values() if u.scraped}
         if not workers:
             return
         for name in await readings.claim(self._store, self._owner, list(workers)):

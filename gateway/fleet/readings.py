@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 
 import msgspec
 
@@ -44,16 +45,6 @@ def parse(value: bytes) -> Reading:
     life, started, at_ms, body = value.split(b"|", 3)
     scrape = msgspec.json.decode(body, type=Scrape)
     at = int(at_ms) / 1000
-    return Reading(
-        at=at,
-        healthy=scrape.healthy,
-        life=int(life),
-        running=scrape.running,
-        waiting=scrape.waiting,
-        kv=scrape.kv,
-        kv_tokens=scrape.kv_tokens,
-        gpu=scrape.gpu,
-        gpu_at=None if scrape.gpu_age is None else at - scrape.gpu_age,
-        reason=scrape.reason,
-        started=float(started) if started else None,
-    )
+    told = {field.name: getattr(scrape, field.name) for field in fields(Scrape)}
+    told["started"] = float(started) if started else None
+    return Reading(**told, at=at, life=int(life), gpu_at=None if scrape.gpu_age is None else at - scrape.gpu_age)

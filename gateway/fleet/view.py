@@ -189,7 +189,7 @@ def pools_of(policy: Policy) -> frozenset[PoolKey]:
         (served.backend, model.name)
         for model in policy.models.values()
         for served in model.served_by
-        if policy.backends[served.backend][0].kind == "local"
+        if policy.kind(served.backend) == "local"
     )
 
 

@@ -10,6 +10,7 @@ work in GPU-microseconds
 from __future__ import annotations
 
 from gateway.model.fleet import Allowance, Damped, DampedKey, Learned, Reading, Scrape, Snapshot, UpstreamState
+from gateway.model.gpu import Gpus, GpuSample, Need
 from gateway.model.lease import Lease, Reservation, Usage
 from gateway.model.policy import Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
@@ -17,6 +18,7 @@ from gateway.model.rule import (
     CLASSES,
     Condition,
     Damp,
+    Hedge,
     Match,
     PriorityClass,
     Rule,
@@ -26,7 +28,7 @@ from gateway.model.rule import (
     Timeouts,
     Window,
 )
-from gateway.model.upstream import Model, Price, Served, Speed, Tls, Upstream
+from gateway.model.upstream import Breaker, Discovery, Model, Price, Served, Source, Speed, Tls, Upstream
 from gateway.model.words import (
     ASKED_TO_WAIT,
     LOAD_WEIGHT,
@@ -56,6 +58,7 @@ __all__ = [
     "STALE",
     "Allowance",
     "Bound",
+    "Breaker",
     "Candidate",
     "Condition",
     "Damp",
@@ -63,15 +66,20 @@ __all__ = [
     "DampedKey",
     "Decision",
     "Demand",
+    "Discovery",
     "EndpointName",
     "Estimate",
     "GenRequest",
+    "GpuSample",
+    "Gpus",
     "Group",
+    "Hedge",
     "Kind",
     "Learned",
     "Lease",
     "Match",
     "Model",
+    "Need",
     "Network",
     "OnStale",
     "Outcome",
@@ -90,6 +98,7 @@ __all__ = [
     "Served",
     "Slo",
     "Snapshot",
+    "Source",
     "Speed",
     "Spill",
     "SpillOrder",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gateway.model.gpu import GpuSample
 from gateway.model.rule import Damp, Threshold
 from gateway.model.upstream import Upstream
 from gateway.model.words import OnStale, PoolKey
@@ -42,7 +43,7 @@ class Allowance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What one look at a worker gave; None was not published. `gpu_age` is seconds since its GPU page was read,
+    """What one look at a worker gave; None was not published. `gpu_age` is seconds since its GPUs were read,
     `started` the epoch second in which the worker's process began."""
 
     healthy: bool = True
@@ -55,23 +56,30 @@ class Scrape:
     gpu_age: float | None = None
     started: float | None = None
     reason: str | None = None
+    engine: str | None = None
+    """What it was found to be: a name of `engine` in backends.yaml."""
+    version: str | None = None
+    """The engine's own."""
+    seats: int | None = None
+    """Requests that it runs at once."""
+    models: tuple[str, ...] | None = None
+    """Names that it answers for now, adapters included."""
+    adapters: tuple[str, ...] = ()
+    """Those of them that are LoRA adapters."""
+    asleep: bool = False
+    """Its weights are put away: it answers, but not soon."""
+    missing: tuple[str, ...] = ()
+    """Metrics that its engine should publish and that were not on its page: unknown, not zero."""
+    gpus: tuple[GpuSample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One scrape of a worker. `at` is when it was taken (the store's clock); None fields were not published."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Scrape):
+    """One scrape of a worker. `at` is when it was taken, `gpu_at` when its GPUs were read (the store's clock)."""
 
     at: float
-    healthy: bool
     life: int = 0
-    running: int | None = None
-    waiting: int | None = None
-    kv: float | None = None
-    kv_tokens: int | None = None
-    gpu: float | None = None
     gpu_at: float | None = None
-    reason: str | None = None
-    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,8 @@ class UpstreamState:
     """Share of its attempts that failed lately, as this replica saw; None: it had none."""
     warm: frozenset[str] = frozenset()
     """Models that it answered for lately, as this replica saw."""
+    ramp: float = 1.0
+    """Share of its limit that it may hold while it warms up."""
 
 
 class DampedKey(NamedTuple):

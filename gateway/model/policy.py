@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.model.rule import Rule
-from gateway.model.upstream import Model, Upstream
-from gateway.model.words import NO_DEMAND, Demand, Priority
+from gateway.model.upstream import Discovery, Model, Upstream
+from gateway.model.words import NO_DEMAND, Demand, Kind, Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Tenant:
     residency: Demand = NO_DEMAND
     priority: Priority = "interactive"
     tags: frozenset[str] = frozenset()
+    weight: float = 1.0
+    """Its share of a line, beside the other tenants that wait in its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,10 @@ class Policy:
     """The request headers that its rules look at, in lower case: no other is kept for routing."""
     affine: bool = False
     """Whether any rule scores by the beginning of the prompt: else nobody works it out."""
+    discovery: Mapping[str, Discovery] = field(default_factory=dict)
+    """Backend -> where its further workers are found; one without an entry has those written down."""
+
+    def kind(self, backend: str) -> Kind:
+        """An API always has an account; our own machines may have no worker at this moment."""
+        upstreams = self.backends[backend]
+        return upstreams[0].kind if upstreams else "local"

@@ -60,6 +60,8 @@ class PriorityClass:
     max_wait: float | None = None
     spill: bool = True
     shed: bool = True
+    below: float = 1.0
+    """It begins at home only while the backend's workers are, on average, less full than this."""
 
 
 CLASSES: Mapping[Priority, PriorityClass] = {
@@ -132,6 +134,15 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """A second attempt begins elsewhere when the first has had no first token for `after` seconds (None: the p95 that
+    was learned for the route), for at most the share `budget` of the rule's requests."""
+
+    after: float | None = None
+    budget: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     name: str
     match: Match
@@ -160,3 +171,10 @@ class Rule:
     kept_wait: float | None = None
     """How long a request waits for room at home that cannot leave: past the bounds of `spill`, by its class, or because
     nobody takes it. None: `max_wait`."""
+    hedge: Hedge | None = None
+    rescue: bool = False
+    """Whether a text stream whose worker died is continued on another one."""
+    max_queue: int = 2_000
+    """Requests of it that may wait in one replica."""
+    starve_after: float = 30.0
+    """Seconds after which one that waits goes before every class."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
+from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
 from gateway.model.words import NO_DEMAND, Demand, EndpointName, Kind, Network
 
 
@@ -36,6 +37,22 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """When an upstream is left alone for a while: after so many failures in a row, when `error_rate` of at least
+    `least` attempts within `window` seconds failed, or when it is `slow` times as slow to its first byte as the median
+    of its backend. Never more than the share `ejected` of a backend at once, but for those that cannot be reached."""
+
+    consecutive: int = 3
+    error_rate: float = 0.5
+    least: int = 10
+    window: float = 30.0
+    slow: float | None = None
+    pause: float = 1.0
+    longest: float = 30.0
+    ejected: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One address to send to. `limit` is leased work (GPU-us) and `seats` the requests in flight that it may hold."""
 
@@ -54,6 +71,15 @@ class Upstream:
     dcgm: str | None = None
     hostname: str | None = None
     gpus: tuple[int, ...] | None = None
+    gpu_uuids: frozenset[str] = frozenset()
+    pod: str | None = None
+    """`namespace/name` of its pod, as its GPU page labels it."""
+    metrics: str | None = None
+    """Address of its metrics page; None: where its engine has it."""
+    hardware: Gpus = UNKNOWN_GPUS
+    slow_start: float = 0.0
+    """Seconds in which it gets to its full share after it came or came back."""
+    breaker: Breaker = Breaker()
     usd_per_hour: float | None = None
     """Of the whole worker: the price of one GPU times its GPUs."""
     private_in: frozenset[str] = frozenset()
@@ -68,7 +94,7 @@ class Upstream:
     @property
     def scraped(self) -> bool:
         """Whether it has a metrics page that is read: what publishes nothing cannot grow stale."""
-        return self.kind == "local" and self.engine == "vllm"
+        return self.kind == "local" and self.engine != "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +104,36 @@ class Served:
     backend: str
     name: str
     price: Price | None = None
+    version: str | None = None
+    """Of several that one backend serves side by side, its name; each of them is a `Served` of its own."""
+    weight: float = 1.0
+    """What share of the sessions it gets, beside the other versions there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where workers of a backend are found beside those written down. One of `dns`, `srv`, `service`, `pool` is set, or
+    `registration` is true."""
+
+    dns: str | None = None
+    srv: str | None = None
+    service: str | None = None
+    """`namespace/name` of a Kubernetes Service, whose EndpointSlices are watched."""
+    pool: str | None = None
+    """`namespace/name` of an InferencePool (Gateway API Inference Extension v1)."""
+    registration: bool = False
+    port: int | str | None = None
+    """Number; of a `service` also the name of a port."""
+    https: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Of one local backend: where its further workers are found, and what each of them is. `pattern` has an empty name
+    and address; all else, zone, price and networks too, is the policy's word alone."""
+
+    sources: tuple[Source, ...]
+    pattern: Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +142,6 @@ class Model:
     modality: str
     served_by: tuple[Served, ...]
     residency: Demand = NO_DEMAND
+    custom: bool = False
+    """It exists on our own machines only."""
+    need: Need = NO_NEED

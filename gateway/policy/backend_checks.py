@@ -9,9 +9,10 @@ from ipaddress import ip_network
 from gateway.model import Network
 from gateway.policy.addresses import LOOPBACK, address_fault, before_api, is_loopback, outside
 from gateway.policy.references import repeated, unknown
-from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, Zone
+from gateway.policy.schema import LocalBackend, ManagedBackend, Zone
 from gateway.policy.source import Document, Fault, Path
 from gateway.policy.sources import Sources
+from gateway.policy.worker_schema import LocalUpstream
 from gateway.routing.residency import LOCAL
 
 
@@ -55,7 +56,7 @@ def networks_of(backend: LocalBackend | ManagedBackend) -> tuple[Network, ...]:
     """Where a connected peer may be: as declared, else loopback where every address is one; () is anywhere."""
     if backend.networks:
         return tuple(ip_network(network) for network in backend.networks)
-    return LOOPBACK if all(is_loopback(upstream.url) for upstream in backend.upstreams) else ()
+    return LOOPBACK if backend.upstreams and all(is_loopback(upstream.url) for upstream in backend.upstreams) else ()
 
 
 def within(zone: str, zones: Mapping[str, Zone]) -> frozenset[str]:
@@ -119,15 +120,10 @@ def _tls_faults(document: Document, path: Path, backend: LocalBackend | ManagedB
 
 
 def _gpu_faults(document: Document, path: Path, worker: LocalUpstream) -> Iterator[Fault]:
-    labels = worker.gpu_index
-    if labels is not None and len(set(labels)) < len(labels):
-        yield document.fault((*path, "gpu_index"), "names a GPU twice")
-    elif labels is not None and worker.gpus is not None and worker.gpus != len(labels):
-        yield document.fault(
-            (*path, "gpus"), f"says {worker.gpus} but `gpu_index` names {len(labels)}; make them agree"
-        )
-    if worker.dcgm is None:
-        for key in ("gpu_index", "hostname"):
-            if getattr(worker, key) is not None:
-                said = "has no effect without `dcgm`, the page on which to find it"
-                yield document.fault((*path, key), said, key=True)
+    for key in ("gpu_index", "gpu_uuid"):
+        labels = getattr(worker, key) or ()
+        if len(set(labels)) < len(labels):
+            yield document.fault((*path, key), "names a GPU twice")
+        elif labels and worker.gpus is not None and worker.gpus != len(labels):
+            said = f"says {worker.gpus} but `{key}` names {len(labels)}; make them agree"
+            yield document.fault((*path, "gpus"), said)

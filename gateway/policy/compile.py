@@ -9,19 +9,35 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.errors import PolicyFault
-from gateway.model import Model, Policy, Price, Served, Speed, Tenant, Tls, Upstream
+from gateway.model import (
+    Breaker,
+    Discovery,
+    Gpus,
+    Model,
+    Need,
+    Policy,
+    Price,
+    Served,
+    Source,
+    Speed,
+    Tenant,
+    Tls,
+    Upstream,
+)
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
 from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import LocalBackend, LocalUpstream, ManagedBackend, ManagedUpstream, ModelIn, TenantIn
+from gateway.policy.schema import LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
+from gateway.policy.source import Path as At
 from gateway.policy.sources import Sources, read_sources
+from gateway.policy.worker_schema import Gpu, LocalUpstream, PatternIn, WorkerIn
 from gateway.routing.estimate import MANAGED_UNIT
-from gateway.routing.priors import prior_limit_us, speed_of
+from gateway.routing.priors import MEMORY_GB, prior_limit_us, speed_of
 from gateway.routing.residency import strictest
 from gateway.routing.scorers import AFFINE
 
@@ -58,15 +74,24 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
     keys: dict[str, str | None] = {}
     for index, backend in sources.backends.sound.items():
         literal_allowed = isinstance(backend, ManagedBackend) and backend.simulated
-        for j, upstream in enumerate(backend.upstreams):
-            if upstream.key is None:
+        written: list[tuple[str, str | None, At]] = [
+            (upstream.name, upstream.key, ("upstreams", j)) for j, upstream in enumerate(backend.upstreams)
+        ]
+        if isinstance(backend, LocalBackend) and backend.worker is not None:
+            written.append((pattern_key(backend.name), backend.worker.key, ("worker",)))
+        for name, key, at in written:
+            if key is None:
                 continue
             try:
-                keys[upstream.name] = resolve(upstream.key, root, env, literal_allowed=literal_allowed)
+                keys[name] = resolve(key, root, env, literal_allowed=literal_allowed)
             except ValueError as error:
-                path = ("backends", index, "upstreams", j, "key")
-                faults.append(sources.backends.document.fault(path, str(error)))
+                faults.append(sources.backends.document.fault(("backends", index, *at, "key"), str(error)))
     return keys
+
+
+def pattern_key(backend: str) -> str:
+    """Where the credential of a backend's found workers is kept beside those of its upstreams: no name has a `/`."""
+    return f"{backend}/*"
 
 
 def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str, Tls]:
@@ -100,6 +125,13 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
         keys=MappingProxyType(_keys(tenants, names)),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
+        discovery=MappingProxyType(
+            {
+                b.name: _discovery(b, keys.get(pattern_key(b.name)), secured.get(b.name))
+                for b in sound
+                if isinstance(b, LocalBackend) and b.discover
+            }
+        ),
         affine=any(name in AFFINE for rule in rules for name, _ in rule.scorers),
     )
 
@@ -113,34 +145,63 @@ def _upstreams(
 
 
 def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secured: Tls | None) -> Upstream:
-    gpu = backend.gpu
+    return replace(
+        _like(backend, worker, worker.gpus or len(worker.gpu_index or worker.gpu_uuid or (0,)), secured),
+        name=worker.name,
+        url=worker.url.rstrip("/"),
+        key=key,
+        dcgm=worker.dcgm,
+        hostname=worker.hostname,
+        gpus=worker.gpu_index,
+        gpu_uuids=frozenset(worker.gpu_uuid),
+        pod=worker.pod,
+        metrics=worker.metrics,
+    )
+
+
+def _like(backend: LocalBackend, worker: WorkerIn, count: int, secured: Tls | None) -> Upstream:
+    """What a worker of this backend is, whatever its name and address."""
+    gpu = worker.gpu or backend.gpu
     speed = speed_of(gpu.kind if gpu else None)
     if backend.speed is not None:
         speed = Speed(backend.speed.step_ms, backend.speed.per_seq_ms, backend.speed.per_prompt_token_ms)
-    seats = worker.max_num_seqs
-    count = worker.gpus or len(worker.gpu_index or (0,))
-    limit = prior_limit_us(speed, seats) if worker.limit_work_s is None else max(1, round(worker.limit_work_s * _US))
+    seats, stated = worker.max_num_seqs, worker.limit_work_s
     return Upstream(
-        name=worker.name,
+        name="",
         backend=backend.name,
         kind="local",
-        url=worker.url.rstrip("/"),
+        url="",
         dialect="openai",
         zone=backend.zone,
         networks=networks_of(backend),
         speed=speed,
-        limit=limit,
+        limit=prior_limit_us(speed, seats) if stated is None else max(1, round(stated * _US)),
         seats=seats,
-        key=key,
         engine=worker.engine,
-        dcgm=worker.dcgm,
-        hostname=worker.hostname,
-        gpus=worker.gpu_index,
+        hardware=hardware(gpu, count),
+        slow_start=backend.slow_start,
+        breaker=Breaker(**backend.breaker.model_dump()),
         usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
-        limit_stated=worker.limit_work_s is not None,
+        limit_stated=stated is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
     )
+
+
+def hardware(gpu: Gpu | None, count: int) -> Gpus:
+    if gpu is None:
+        return Gpus(count=count)
+    memory = MEMORY_GB.get(gpu.kind) if gpu.memory_gb is None else gpu.memory_gb
+    return Gpus(gpu.kind, count, memory, gpu.usd_per_hour)
+
+
+def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None) -> Discovery:
+    worker = PatternIn() if backend.worker is None else backend.worker
+    sources = tuple(
+        Source(s.dns, s.srv, s.service, s.pool, bool(s.registration), s.port, s.scheme == "https")
+        for s in backend.discover
+    )
+    return Discovery(sources, replace(_like(backend, worker, worker.gpus or 1, secured), key=key))
 
 
 def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None, secured: Tls | None) -> Upstream:
@@ -158,20 +219,34 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
         key=key,
         private_in=frozenset(backend.private_endpoint_in),
         simulated=backend.simulated,
+        breaker=Breaker(**backend.breaker.model_dump()),
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
     )
 
 
 def _model(model: ModelIn, zones: frozenset[str]) -> Model:
-    served = tuple(
-        Served(s.backend, s.as_, None if s.price is None else Price(**s.price.model_dump())) for s in model.served_by
-    )
-    return Model(model.name, model.modality, served, demand(model.residency, zones))
+    served = tuple(one for given in model.served_by for one in _served(given))
+    need = Need() if model.needs is None else Need(model.needs.memory_gb, model.needs.gpus)
+    return Model(model.name, model.modality, served, demand(model.residency, zones), model.custom, need)
+
+
+def _served(given: ServedIn) -> tuple[Served, ...]:
+    price = None if given.price is None else Price(**given.price.model_dump())
+    if given.as_ is not None:
+        return (Served(given.backend, given.as_, price),)
+    return tuple(Served(given.backend, one.as_, price, one.name, one.weight) for one in given.versions or ())
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
-    return Tenant(tenant.name, tenant.models, demand(tenant.residency, zones), tenant.priority, frozenset(tenant.tags))
+    return Tenant(
+        name=tenant.name,
+        models=tenant.models,
+        residency=demand(tenant.residency, zones),
+        priority=tenant.priority,
+        tags=frozenset(tenant.tags),
+        weight=tenant.weight,
+    )
 
 
 def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenant]:

@@ -10,6 +10,7 @@ from gateway.model import (
     CLASSES,
     Damp,
     Demand,
+    Hedge,
     Match,
     Priority,
     PriorityClass,
@@ -23,7 +24,7 @@ from gateway.model import (
 )
 from gateway.policy.cel import compile_condition
 from gateway.policy.match_schema import MatchIn, TokenRange, WindowIn
-from gateway.policy.route_schema import ClassIn, FiltersIn, RouteIn, RuleIn, SloIn, SpillIn, When
+from gateway.policy.route_schema import ClassIn, FiltersIn, HedgeIn, RouteIn, RuleIn, SloIn, SpillIn, When
 from gateway.policy.words import threshold
 from gateway.routing.residency import parse_demand
 from gateway.routing.scorers import weights
@@ -66,6 +67,10 @@ def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str], backends: 
         on_stale=route.on_stale,
         classes=MappingProxyType({name: _class(name, route.classes.get(name)) for name in CLASSES}),
         max_cost=route.max_cost_usd,
+        hedge=None if route.hedge is None else _hedge(route.hedge),
+        rescue=route.rescue,
+        max_queue=route.max_queue,
+        starve_after=route.starve_after,
         kept_wait=WAIT_WHERE_NOTHING_SPILLS if route.max_wait is None else route.max_wait,
     )
 
@@ -132,4 +137,9 @@ def _class(name: Priority, written: ClassIn | None) -> PriorityClass:
         max_wait=written.max_wait,
         spill=usual.spill if written.spill is None else written.spill,
         shed=usual.shed if written.shed is None else written.shed,
+        below=usual.below if written.below is None else written.below,
     )
+
+
+def _hedge(hedge: HedgeIn) -> Hedge:
+    return Hedge(None if hedge.after == "p95" else hedge.after, hedge.budget)

@@ -11,6 +11,7 @@ from gateway.policy.match_schema import MatchIn
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     Comparison,
+    Count,
     Duration,
     KnownField,
     Listed,
@@ -225,6 +226,18 @@ class ClassIn(Strict):
     """Whether it may leave for `spill` and `fallback`."""
     shed: bool | None = None
     """Whether one that waits may be turned away for a request of a higher class when the line is full."""
+    below: Annotated[float, Field(gt=0, le=1)] | None = None
+    """It begins at home only while the workers of a backend are less full than this on average; default: 1."""
+
+
+class HedgeIn(Strict):
+    """A second attempt elsewhere when the first keeps its client waiting; the first token wins, the other is cancelled
+    and what it cost is booked."""
+
+    after: Literal["p95"] | Duration = "p95"
+    """How long without a first token; `p95`: what 95 % of the answers of this rule and backend were faster than."""
+    budget: Share = 0.05
+    """The most of the rule's requests that may have a second attempt."""
 
 
 class TimeoutsIn(Strict):
@@ -290,6 +303,14 @@ class RouteIn(Strict):
     """Backends to try where no worker of `backends` is up; default: none."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Upstreams tried per request, the first one included."""
+    hedge: HedgeIn | None = None
+    """A second attempt where the first is slow to begin; default: none."""
+    rescue: bool = False
+    """Whether a text stream whose worker died is continued on another one, from what was already sent."""
+    max_queue: Count = 2_000
+    """Requests that may wait for it in one replica; past it 429 at once."""
+    starve_after: Duration = 30.0
+    """One that waits longer than this goes before every class."""
     timeouts: TimeoutsIn | None = None
     """How long an upstream may take."""
     residency: str | None = None

@@ -27,9 +27,14 @@ def model_faults(sources: Sources) -> Iterator[Fault]:
             at: Path = (*path, "served_by", j)
             yield from unknown(document, (*at, "backend"), "backend", served.backend, sources.backends.names)
             backend = sources.backend(served.backend)
+            versions = served.versions or ()
+            yield from repeated(document, [((*at, "versions", k, "name"), one.name) for k, one in enumerate(versions)])
             if isinstance(backend, ManagedBackend) and served.price is None:
                 said = f"is required: `{served.backend}` is a bought API; write 0 if it costs nothing"
                 yield document.fault((*at, "price"), said, key=True)
+            elif isinstance(backend, ManagedBackend) and model.custom:
+                said = f"`{served.backend}` is a bought API, and a `custom` model exists on our own machines only"
+                yield document.fault((*at, "backend"), said)
             elif backend is not None and backend.kind == "local" and served.price is not None:
                 said = f"has no effect: `{served.backend}` is local and priced by `gpu.usd_per_hour`; remove it"
                 yield document.fault((*at, "price"), said, key=True)

@@ -14,9 +14,9 @@ from gateway.model import EndpointName, Priority
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
-    HOST,
     KEYED_HASH,
     Count,
+    Duration,
     Glob,
     Listed,
     ModelName,
@@ -28,6 +28,7 @@ from gateway.policy.words import (
     Positive,
     ZoneName,
 )
+from gateway.policy.worker_schema import BreakerIn, DiscoverIn, Gpu, LocalUpstream, PatternIn, UpstreamIn
 
 # backends.yaml
 
@@ -37,15 +38,6 @@ class Zone(Strict):
 
     within: Listed[ZoneName] = ()
     """The larger zones that contain this one; what lies in it lies in them, and in theirs."""
-
-
-class Gpu(Strict):
-    """The GPUs of a backend's workers."""
-
-    kind: Name
-    """Such as H100: picks the prior of how fast a worker is."""
-    usd_per_hour: NotNegative | None = None
-    """What one GPU costs."""
 
 
 class SpeedIn(Strict):
@@ -60,34 +52,6 @@ class SpeedIn(Strict):
     """What each sequence adds to a step."""
     per_prompt_token_ms: NotNegative
     """What each token of a new prompt adds to the step that reads it."""
-
-
-class UpstreamIn(Strict):
-    name: Name
-    """Stands once in the whole folder; receipts, metrics and headers tell it."""
-    url: str
-    """http:// or https://; of a worker without /v1, of a bought API as its provider gives it, /v1 included."""
-    key: str | None = None
-    """${env:NAME} or ${file:PATH}."""
-
-
-class LocalUpstream(UpstreamIn):
-    """One worker."""
-
-    engine: Literal["vllm", "openai"] = "vllm"
-    """`vllm`: publishes its load on /metrics. `openai`: speaks the API and publishes nothing."""
-    gpus: Count | None = None
-    """How many GPUs it runs on; default: as many as gpu_index names, else 1."""
-    gpu_index: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)] | None = None
-    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
-    hostname: Annotated[str, Field(pattern=HOST)] | None = None
-    """The `Hostname` label on its DCGM page, where one page shows several hosts."""
-    dcgm: str | None = None
-    """Address of the node's DCGM exporter page."""
-    max_num_seqs: Count = 256
-    """The engine's own bound on sequences in one batch."""
-    limit_work_s: Positive | None = None
-    """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
 
 
 class ManagedUpstream(UpstreamIn):
@@ -141,8 +105,24 @@ class LocalBackend(Strict):
     """Kind and price of the GPUs."""
     speed: SpeedIn | None = None
     """How fast a worker is; default: by the kind of its GPUs."""
-    upstreams: Annotated[tuple[LocalUpstream, ...], Field(min_length=1)]
+    breaker: BreakerIn = BreakerIn()
+    """When one of its workers is left alone for a while."""
+    slow_start: Duration = 10.0
+    """How long a worker that came or came back takes to get its full share."""
+    upstreams: tuple[LocalUpstream, ...] = ()
     """Its workers: alike, and each as good as the other."""
+    discover: Listed[DiscoverIn] = ()
+    """Where further workers are found as they come and go. Zone, price and networks are what this backend says."""
+    worker: PatternIn | None = None
+    """What the workers are that `discover` finds."""
+
+    @model_validator(mode="after")
+    def has_workers(self) -> LocalBackend:
+        if not self.upstreams and not self.discover:
+            raise ValueError("has neither `upstreams` nor `discover`, so it could have no worker")
+        if self.worker is not None and not self.discover:
+            raise ValueError("`worker` has no effect without `discover`")
+        return self
 
 
 class ManagedBackend(Strict):
@@ -166,6 +146,8 @@ class ManagedBackend(Strict):
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
     simulated: bool = False
     """A stand-in on loopback that costs nothing."""
+    breaker: BreakerIn = BreakerIn()
+    """When one of its accounts is left alone for a while."""
     upstreams: Annotated[tuple[ManagedUpstream, ...], Field(min_length=1)]
     """Its accounts."""
 
@@ -204,15 +186,43 @@ class PriceIn(Strict):
         return self
 
 
+class VersionIn(Strict):
+    """One of several versions of a model at one backend."""
+
+    name: Name
+    """What receipts and metrics call it, such as v1."""
+    as_: Annotated[ModelName, Field(alias="as")]
+    """Its name at that backend."""
+    weight: Positive = 1.0
+    """Its share of the sessions, beside the other versions."""
+
+
+class NeedIn(Strict):
+    """What a model needs of a worker."""
+
+    memory_gb: Positive | None = None
+    """Memory of all its GPUs together, in 10^9 bytes: weights, and room for the KV cache."""
+    gpus: Count = 1
+    """How many GPUs share it (tensor-parallel degree): each must have `memory_gb / gpus`."""
+
+
 class ServedIn(Strict):
     """One way to serve a model."""
 
     backend: Name
     """One of backends.yaml."""
-    as_: Annotated[ModelName, Field(alias="as")]
-    """The model's name at that backend."""
+    as_: Annotated[ModelName | None, Field(alias="as")] = None
+    """The model's name at that backend. Required unless there are `versions`."""
+    versions: Annotated[tuple[VersionIn, ...], Field(min_length=2)] | None = None
+    """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
     """Required for managed backends."""
+
+    @model_validator(mode="after")
+    def one_name(self) -> ServedIn:
+        if (self.as_ is None) == (self.versions is None):
+            raise ValueError("must set either `as` or `versions`")
+        return self
 
 
 class ModelIn(Strict):
@@ -226,6 +236,10 @@ class ModelIn(Strict):
     """Each backend that serves it; the rules say who is tried when."""
     residency: str | None = None
     """Where every request for it must stay: `local`, a zone, or several separated by commas."""
+    custom: bool = False
+    """It exists on our own machines only: no bought API may be named for it, here or by a rule."""
+    needs: NeedIn | None = None
+    """What a worker must have to serve it; default: nothing is asked."""
 
 
 class ModelsFile(Strict):
@@ -269,6 +283,8 @@ class TenantIn(Strict):
     """The highest it may ask for."""
     tags: Listed[Name] = ()
     """What rules may match it by."""
+    weight: Positive = 1.0
+    """Its share of a line, beside other tenants of its class that wait."""
 
     @model_validator(mode="after")
     def has_a_key(self) -> TenantIn:

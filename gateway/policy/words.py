@@ -20,6 +20,8 @@ ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 GLOB: Final = r"^[A-Za-z0-9._:/*?-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
+NAMESPACED: Final = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+GPU_UUID: Final = r"^(GPU|MIG)-[A-Za-z0-9/-]{1,96}$"
 HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
@@ -33,6 +35,8 @@ PATTERNS: Final = {
     GLOB: "must be a model name in which `*` and `?` stand for anything",
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
+    NAMESPACED: "must be namespace/name, as Kubernetes writes them, such as ml/vllm-llama",
+    GPU_UUID: "must be the UUID of a GPU as nvidia-smi -L prints it, such as GPU-8b1c...",
     HEADER: "must be the name of a header: letters, digits and `-`",
     ABSOLUTE: "must be a path that begins with `/`, such as /v1/chat/completions",
     CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
@@ -143,6 +147,9 @@ WholeShare = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], BeforeValidator(_listed), _OrOne()]
 OneOrMore = Annotated[tuple[T, ...], Field(min_length=1), BeforeValidator(_listed), _OrOne()]
+Namespaced = Annotated[str, Field(pattern=NAMESPACED)]
+GpuUuid = Annotated[str, Field(pattern=GPU_UUID)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Clock = Annotated[str, Field(pattern=CLOCK)]
 Timezone = Annotated[str, AfterValidator(_timezone)]

@@ -224,7 +224,7 @@ def remember(memo: dict[K, V], key: K, value: V) -> V:
 def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
     """A backend that does not serve the model has an empty pool: all of it is dropped by `capability`."""
     upstreams = board.policy.backends[backend]
-    kind = upstreams[0].kind
+    kind = board.policy.kind(backend)
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})

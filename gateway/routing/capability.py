@@ -8,7 +8,7 @@ from gateway.model import EndpointName, Upstream
 
 _PLAIN: frozenset[EndpointName] = frozenset({"chat/completions", "completions", "embeddings"})
 _ALL: frozenset[EndpointName] = _PLAIN | {"responses", "messages", "messages/count_tokens"}
-BY_ENGINE: Mapping[str | None, frozenset[EndpointName]] = {"vllm": _ALL, "openai": _PLAIN}
+BY_ENGINE: Mapping[str | None, frozenset[EndpointName]] = {"auto": _ALL, "vllm": _ALL, "openai": _PLAIN}
 """Of our own workers. `openai` is any server that speaks the older, common part of the API."""
 BY_DIALECT: Mapping[str, frozenset[EndpointName]] = {"openai": _PLAIN | {"responses"}}
 """Of bought APIs."""

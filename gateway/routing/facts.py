@@ -130,7 +130,7 @@ def fleet_facts(board: Board, rule: Rule, model: Model) -> Mapping[str, object]:
 
 
 def _local(backends: Iterable[str], board: Board) -> tuple[str, ...]:
-    return tuple(name for name in backends if board.policy.backends[name][0].kind == "local")
+    return tuple(name for name in backends if board.policy.kind(name) == "local")
 
 
 def _fleet(board: Board, backends: tuple[str, ...], model: Model, *, learned: bool) -> Mapping[str, object]:
@@ -158,7 +158,7 @@ def backend_facts(board: Board, backend: str, model: Model, *, learned: bool) ->
 def _of_backend(board: Board, backend: str, model: Model, learned: bool) -> Mapping[str, object]:
     states = board.states(backend)
     up = [state for state in states if state.out is None]
-    found: dict[str, object] = {"kind": states[0].upstream.kind, "workers": len(states), "up": len(up)}
+    found: dict[str, object] = {"kind": board.policy.kind(backend), "workers": len(states), "up": len(up)}
     found.update(board.signals((backend,)))
     if up:
         found["load"] = _load(up, [_limit(board, state, model, learned=learned) for state in up])

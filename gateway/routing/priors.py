@@ -16,6 +16,9 @@ SPEED_BY_GPU: Mapping[str, Speed] = {
 }
 """Milliseconds, for a 70B-class model in 8-bit weights. `gpu.kind` of a backend picks the row, `speed` replaces it."""
 
+MEMORY_GB: Mapping[str, float] = {"H100": 80.0, "H200": 141.0}
+"""Of one GPU, in 10^9 bytes, as its vendor's data sheet says; `gpu.memory_gb` replaces it."""
+
 DEFAULT_SPEED = SPEED_BY_GPU["H100"]
 """For a GPU kind without a row."""
 

@@ -54,7 +54,7 @@ def test_a_worker_has_what_is_written_and_priors_for_the_rest() -> None:
     assert first.limit == prior_limit_us(speed_of("H100"), 128)
     assert first.networks == (ip_network("10.20.0.0/16"),)
     assert (second.url, second.seats, second.limit) == ("http://10.20.0.12:8000", 256, 4_500_000)
-    assert (second.gpus, second.usd_per_hour, second.engine) == (None, 2.0, "vllm")
+    assert (second.gpus, second.usd_per_hour, second.engine) == (None, 2.0, "auto")
 
 
 def test_a_managed_account_is_counted_in_requests() -> None:

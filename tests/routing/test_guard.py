@@ -111,7 +111,7 @@ def test_decide_holds_learned_rules_to_the_learned_limit_and_fixed_ones_to_the_f
 
 def test_memory_that_a_worker_tells_bounds_its_limit() -> None:
     made = policy(GPU, (rule(slo=CHAT),))
-    reading = Reading(99.0, healthy=True, kv_tokens=5_000)
+    reading = Reading(at=99.0, healthy=True, kv_tokens=5_000)
     states = {name: UpstreamState(one, reading=reading) for name, one in made.upstreams.items()}
     board = Board(made, Snapshot(100.0, states))
     worker = GPU[0]
