@@ -155,6 +155,8 @@ class Books:
         bought API is counted until its answer tells."""
         if self._s.view.circuits.probe(lease.candidate.upstream.name, self._s.view.now()):
             self._s.view.rebuild()
+        if self._request.beginnings:
+            self._s.prefixes.sent(self._request, lease.candidate.upstream.name)
         if lease.candidate.upstream.kind != "managed":
             return
         request = self._request

@@ -49,6 +49,7 @@ class Forward:
     def __init__(
         self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw], board: Board
     ) -> None:
+        request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._endpoint = ENDPOINTS[request.endpoint]
         self._policy = board.policy

@@ -10,6 +10,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.shadow import Shadow
+from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.view import View
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
@@ -64,6 +65,7 @@ class Services:
     journal: Journal
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    prefixes: Prefixes = field(default_factory=Prefixes)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)
