@@ -90,13 +90,17 @@ def test_a_turn_has_the_beginnings_of_the_turns_before_it(size: int, cuts: list[
 
 
 def test_who_read_it_before_comes_first_unless_it_is_full_and_the_owner_after_it() -> None:
-    made = policy(tuple(upstream(f"w{n}", "gpu") for n in range(6)), (rule(scorers=(("prefix", 2.0),)),), affine=True)
+    made = policy(
+        tuple(upstream(f"w{n}", "gpu") for n in range(6)), (rule(scorers=(("prefix", 2.0),), spill=None),), affine=True
+    )
     seen = board(made)
     owner = favourite(seen, request(prefix=KEYS[0]))
     reader = next(name for name in made.upstreams if name != owner)
     asked = request(prefix=KEYS[0], read_by=(reader, "gone"))
     assert favourite(seen, asked) == reader
-    assert favourite(board(made, **{reader: {"leased": round(0.7 * LIMIT)}}), asked) == reader, "to read it again is work"
+    assert favourite(board(made, **{reader: {"leased": round(0.7 * LIMIT)}}), asked) == reader, (
+        "to read it again is work"
+    )
     assert favourite(board(made, **{reader: {"leased": round(0.8 * LIMIT)}}), asked) == owner
     assert favourite(board(made, **{reader: {"out": "down"}}), asked) == owner
     new = board(made, **{owner: {"leased": round((FRESH + 0.01) * LIMIT)}})
