@@ -157,6 +157,7 @@ class Service(ABC):
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
+        entry.user = body.user
         if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
             raise self._refuse(
                 self.faults.error_status, "Injected fault"
