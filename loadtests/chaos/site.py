@@ -7,11 +7,12 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import redis
@@ -115,7 +116,8 @@ class Site:
         self._closing.close()
 
     def doors(self) -> list[tuple[str, int]]:
-        return [("127.0.0.1", int(gateway.url.rpartition(":")[2])) for gateway in self.gateways.values()]
+        parts = [urlsplit(gateway.url) for gateway in self.gateways.values()]
+        return [(part.hostname or "", part.port or 0) for part in parts]
 
     @contextmanager
     def load(self, shape: Shape | None = None) -> Iterator[None]:
@@ -164,7 +166,7 @@ class Site:
 
     # gateways
 
-    def start_gateway(self, name: str, **env: str) -> Gateway:
+    def start_gateway(self, name: str, *, host: str = "127.0.0.1", prefix: Sequence[str] = (), **env: str) -> Gateway:
         given = {
             "GATEWAY_REDIS_URL": f"redis://127.0.0.1:{self.wire.port}",
             "GATEWAY_KEY_PEPPER": PEPPER,
@@ -173,7 +175,8 @@ class Site:
             **self.layout.env,
             **env,
         }
-        gateway = start_gateway(self.policy, self.place / name, env=given, log=self.place / f"{name}.log")
+        log = self.place / f"{name}.log"
+        gateway = start_gateway(self.policy, self.place / name, host=host, env=given, log=log, prefix=prefix)
         self.gateways[name] = gateway
         return gateway
 
@@ -214,12 +217,13 @@ class Site:
 
     # the policy
 
-    def write_policy(self, **route: Any) -> None:
+    def write_policy(self, urls: Mapping[str, str] | None = None, **route: Any) -> None:
+        """`urls`: of workers that are not reached on loopback."""
         layout = self.layout
         local = [
             {
                 "name": n,
-                "url": f"http://127.0.0.1:{p}",
+                "url": (urls or {}).get(n, f"http://127.0.0.1:{p}"),
                 "engine": "vllm",
                 "max_num_seqs": layout.seats,
                 "limit_work_s": 10_000,

@@ -36,7 +36,7 @@ def test_nothing_wrong() -> None:
         ("lost", asked(what="refused no_capacity"), []),
         ("refused", asked(what="refused fleet_saturated"), []),
         ("cut", asked(what="cut"), []),
-        ("duplicated", asked(), [delivery(), delivery(server="w2")]),
+        ("repeated", asked(), [delivery(), delivery(server="w2")]),
         ("duplicated", asked(), [delivery(managed=True, outcome="aborted"), delivery(managed=True, server="api")]),
         ("mis_sent", asked(flagged=True), [delivery(server="api", managed=True)]),
         ("over_admitted", asked(tries=2), [delivery(), delivery(began=0.5)]),
@@ -50,7 +50,7 @@ def test_each_harm(name: str, request_: Asked, seen: list[Delivery]) -> None:
 
 def test_a_retry_after_a_failed_attempt_is_no_duplicate() -> None:
     first = delivery(outcome="lost", status=0)
-    assert figures([asked()], [first, delivery(server="w2")], {}, 0, None).duplicated == 0
+    assert figures([asked()], [first, delivery(server="w2")], {}, 0, None).repeated == 0
 
 
 def test_leases_left_are_told() -> None:

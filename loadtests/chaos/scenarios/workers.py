@@ -35,7 +35,7 @@ def worker_kill(bench: Bench) -> None:
     "worker-hang",
     "A worker that stops answering (SIGSTOP) is left alone; its requests are served elsewhere. What its socket held "
     "when it froze it may still do when it wakes.",
-    Promise(duplicated=20),
+    Promise(repeated=20),
 )
 def worker_hang(bench: Bench) -> None:
     site = bench.open(Layout(route=HASTY))
