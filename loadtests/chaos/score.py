@@ -12,6 +12,8 @@ from loadtests.chaos.traffic import BUSY, Asked
 SLOW_SECONDS = 2.0
 """A request whose first byte takes longer counts as not served yet: it is told in the time to recover."""
 RECOVERY_SECONDS = 5.0
+NOTED_SECONDS = 0.02
+"""A simulated server notes the end of a request this long after its last byte at most; the next may be there by then."""
 TAKEN = frozenset({"finished", "aborted", "dropped", "active"})
 """Outcomes of deliveries for which a bought API may charge."""
 
@@ -114,7 +116,8 @@ def over_admitted(seen: Sequence[Delivery], seats: Mapping[str, int]) -> int:
     moves: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for one in seen:
         if one.server in seats:
-            moves[one.server] += [(one.began, 1), (float("inf") if one.ended is None else one.ended, -1)]
+            end = float("inf") if one.ended is None else max(one.began, one.ended - NOTED_SECONDS)
+            moves[one.server] += [(one.began, 1), (end, -1)]
     worst = 0
     for server, steps in moves.items():
         held = 0

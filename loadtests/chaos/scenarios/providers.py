@@ -22,9 +22,9 @@ def provider_429(bench: Bench) -> None:
     site = bench.open(SMALL)
     with site.load(Shape(rate=60.0, flagged=0.05)):
         time.sleep(2)
-        site.fault(API, rpm=30)
+        site.fault(API, error_rate=1.0, error_status=429, retry_after_s=1.0)
         time.sleep(4)
-        site.fault(API, clear=True, rpm=None)
+        site.fault(API, clear=True)
         bench.recovers_from()
         time.sleep(4)
 
@@ -53,5 +53,21 @@ def account_spent(bench: Bench) -> None:
     with site.load(Shape(rate=40.0, flagged=0.05)):
         time.sleep(1)
         site.fault(API, account="insufficient_quota")
+        bench.recovers_from()
+        time.sleep(4)
+
+
+@scenario(
+    "provider-drips",
+    "An API that sends a byte a second (slow-loris) is given up where its rule says so; its clients are told.",
+    Promise(refused=None, lost=60),
+)
+def provider_drips(bench: Bench) -> None:
+    site = bench.open(Layout(workers=1, seats=4, route={"timeouts": {"first_byte": "1s", "idle": "1s", "total": "4s"}}))
+    with site.load(Shape(rate=30.0, flagged=0.05)):
+        time.sleep(1)
+        site.fault(API, stall={"after_frames": 2, "every_s": 1.0})
+        time.sleep(4)
+        site.fault(API, clear=True, stall=None)
         bench.recovers_from()
         time.sleep(4)
