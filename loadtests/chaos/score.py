@@ -13,7 +13,7 @@ SLOW_SECONDS = 2.0
 """A request whose first byte takes longer counts as not served yet: it is told in the time to recover."""
 RECOVERY_SECONDS = 5.0
 NOTED_SECONDS = 0.02
-"""A simulated server notes the end of a request this long after its last byte at most; the next may be there by then."""
+"""A simulated server notes the end of a request this long after its last byte at most, when the next may be there."""
 TAKEN = frozenset({"finished", "aborted", "dropped", "active"})
 """Outcomes of deliveries for which a bought API may charge."""
 
