@@ -25,6 +25,7 @@ from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
+from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
 _log = logging.getLogger("gateway")
@@ -89,6 +90,10 @@ class Books:
             _log.error("a request was about to leave without a permit", extra={"fields": {"upstream": name}})
             return  # our own mistake
         circuits, now = self._s.view.circuits, self._s.view.now()
+        if isinstance(fault, Refused) and fault.code == MODEL_MISSING and self._account.lease is not None:
+            self._s.view.unloaded.said(name, self._account.lease.candidate.served.name, now)
+            self._s.view.rebuild()
+            return  # it may serve its other models
         self._s.view.tries.failed(name, now)
         if isinstance(fault, PermitRefused):
             circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")

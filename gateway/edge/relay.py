@@ -10,10 +10,20 @@ from typing import Protocol
 
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt, cost_of
 from gateway.edge.replies import Headers
-from gateway.errors import BadAnswer, GatewayError, NoCapacity, Reset, UpstreamFailed, UpstreamFault, UpstreamTimeout
+from gateway.errors import (
+    BadAnswer,
+    GatewayError,
+    NoCapacity,
+    Refused,
+    Reset,
+    UpstreamFailed,
+    UpstreamFault,
+    UpstreamTimeout,
+)
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.upstreams import missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -80,6 +90,10 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.result = TooLong.__name__
         # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
+    if account.lease is not None and account.lease.candidate.upstream.kind == "local":
+        name = account.lease.candidate.served.name
+        if missing.names_missing_model(exchange.status, body, name):
+            raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
         usage = ENDPOINTS[account.request.endpoint].usage_of(body)

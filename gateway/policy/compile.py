@@ -179,6 +179,7 @@ def _like(backend: LocalBackend, worker: WorkerIn, count: int, secured: Tls | No
         seats=seats,
         engine=worker.engine,
         hardware=hardware(gpu, count),
+        models=worker.models,
         slow_start=backend.slow_start,
         breaker=Breaker(**backend.breaker.model_dump()),
         usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,

@@ -204,9 +204,9 @@ def test_rules_with_other_filters_have_other_pools() -> None:
     made = policy(rules=(strict, rule("open")))
     seen = board(made, w1={"leased": LIMIT})
     model, asked = made.models["m"], ("gpu", request().residency, request().endpoint)
-    assert seen.pool(model, *asked, strict).drops == {"load": 1}
-    assert seen.pool(model, *asked, made.rules[1]).drops == {}
-    assert seen.pool(model, *asked, replace(strict, name="again")) is seen.pool(model, *asked, strict)
+    assert seen.pools(model, *asked, strict)[0].drops == {"load": 1}
+    assert seen.pools(model, *asked, made.rules[1])[0].drops == {}
+    assert seen.pools(model, *asked, replace(strict, name="again")) is seen.pools(model, *asked, strict)
 
 
 @pytest.mark.parametrize("good", [0, 1, 5, 40])
