@@ -209,3 +209,9 @@ def test_the_gateway_stays_small(liars: tuple[Site, dict[str, Liar]]) -> None:
         assert site.chat("heavy").status_code == httpx.codes.OK
     assert memory_kb(site.gateway.pid) - before < MEMORY_KB
     assert (site.metric("gateway_requests_total") or 0) > (read or 0)
+
+
+def test_retries_are_counted(liars: tuple[Site, dict[str, Liar]]) -> None:
+    site, made = liars
+    eventually(lambda: site.chat("fast-500").status_code == httpx.codes.OK and made["fast-500"].asked, "it is asked")
+    assert (site.metric("gateway_retries_total", result="taken") or 0) >= 1

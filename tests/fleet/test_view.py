@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from gateway.fleet import readings
@@ -8,12 +10,15 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import Hooks, View, mean_work
 from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
+from gateway.routing.board import Board
 from gateway.routing.damping import step
+from gateway.routing.decide import decide
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.pickers import pick
 from gateway.routing.signals import damped_key
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
-from tests.worlds import policy, rule, state, upstream
+from tests.worlds import policy, request, rule, state, upstream
 
 
 def view_of(store: Store, made: Policy, hooks: Hooks | None = None) -> tuple[View, Leases]:
@@ -159,3 +164,50 @@ async def test_what_goes_out_and_comes_back_is_told_once(valkey: Store, caplog: 
         ("upstream out", {"upstream": "w1", "why": "unreachable"}),
         ("upstream back", {"upstream": "w1", "was": "not a worker"}),
     ]
+
+
+async def test_half_open_it_has_one_seat_more_than_there_are_requests_and_a_probe_shuts_the_door(valkey: Store) -> None:
+    made = policy((upstream("a", "h100"), upstream("b", "h100")))
+    view, leases = view_of(valkey, made)
+    await leases.acquire("h100", leases.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
+    await view.refresh()
+    peers, past = made.backends["h100"], view.now() - 10.0  # its pause is over
+    view.circuits.failed(made.upstreams["a"], peers, past, past, at_once=True)
+    view.rebuild()
+    half = view.current.states["a"]
+    assert (half.out, half.seats, half.holds) == (None, 2, 2), "the stream that goes on, and one to try it"
+    assert view.circuits.probe("a", view.now())
+    view.rebuild()
+    assert view.current.states["a"].out == "unreachable"
+    view.circuits.answered(made.upstreams["a"], peers, view.now(), view.now())
+    view.rebuild()
+    assert (view.current.states["a"].out, view.current.states["a"].seats) == (None, None)
+
+
+async def test_without_the_store_each_replica_has_a_seat_to_try_it_with(valkey: Store) -> None:
+    made = policy((upstream("a", "h100"),))
+    view, leases = view_of(valkey, made)
+    other = Leases(valkey, new_owner())
+    for one in (leases, other):
+        await one.acquire("h100", one.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
+    await view.refresh()
+    assert view.current.replicas == 2
+    past = view.now() - 10.0
+    view.circuits.failed(made.upstreams["a"], made.backends["h100"], past, past, at_once=True)
+    await valkey.aclose()
+    await view.refresh()
+    assert view.current.degraded
+    assert view.current.states["a"].seats == 2 + 2
+
+
+def test_a_full_queue_makes_home_full_and_not_down(valkey: Store) -> None:
+    made = policy()
+    view, _ = view_of(valkey, made)
+    for name in ("w1", "w2"):
+        view.circuits.busy(made.upstreams[name], view.now())
+    view.rebuild()
+    decision = decide(request(), Board(made, view.current), Random(1))
+    home = decision.primary[0].candidates
+    assert [one.seats for one in home] == [0, 0]
+    assert pick(home, [0, 0], [0, 0]) is None, "nobody has room, and nobody waits for a seat that is there"
+    assert [group.outcome for group in decision.overflow] == ["spilled"]
