@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from .answer import Answer
 from .bodies import GenBody
@@ -207,6 +210,23 @@ class Worker(Service):
 
     def _named(self, body: GenBody) -> str:
         return body.model or self.model
+
+    async def _serve(self, exchange: Exchange, entry: Entry) -> None:
+        act = self.surface.actions.get(exchange.path) if exchange.method == "POST" else None
+        if act is None:
+            early = self.surface.refuses_while_loading
+            if early is not None and self.warming:
+                raise self._refuse(503, early)
+            await super()._serve(exchange, entry)
+            return
+        try:
+            body = msgspec.json.decode(await exchange.body() or b"{}", type=dict[str, Any])
+            change = act(self.seen(), body)
+        except (msgspec.MsgspecError, KeyError) as fault:
+            raise self._refuse(400, f"Bad body: {fault}") from None
+        self.apply(change)
+        self.journal.close(entry, "finished", 200)
+        await exchange.reply(200, {})
 
     async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, talk: Talk) -> None:
         self._refuse_when_full()

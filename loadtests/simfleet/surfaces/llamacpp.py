@@ -20,6 +20,7 @@ class LlamaCpp(Surface):
     flavour: ClassVar[Flavour] = OPENAI
     talks: ClassVar[Mapping[str, Talk]] = SPOKEN_BY_VLLM
     owner = "llamacpp"
+    refuses_while_loading = "Loading model"
     error_types: ClassVar[Mapping[int, str]] = {
         400: "invalid_request_error",
         404: "not_found_error",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from loadtests.simfleet.config import WorkerConfig
 from loadtests.simfleet.engine import Engine
+from loadtests.simfleet.faults import Change
 from loadtests.simfleet.framing import VLLM, Flavour
 from loadtests.simfleet.metrics import Load, Stats
 from loadtests.simfleet.refusal import Refusal
@@ -64,6 +65,8 @@ class Seen:
 
 
 Show = Callable[[Seen], Reply]
+Act = Callable[[Seen, dict[str, Any]], Change]
+"""A POST that changes what is served, given its JSON body."""
 
 
 class Surface(ABC):
@@ -89,6 +92,10 @@ class Surface(ABC):
     }
     metrics_pages: ClassVar[frozenset[str]] = frozenset({"/metrics"})
     """Paths of its load metrics: what the metrics faults act on."""
+    actions: ClassVar[Mapping[str, Act]] = {}
+    """POST path -> what it changes."""
+    refuses_while_loading: ClassVar[str | None] = None
+    """Said with a 503 to requests that come too early; None: they wait."""
     apart: ClassVar[bool] = False
     """Whether the metrics are on a second port."""
 
