@@ -21,8 +21,9 @@ from .honesty import Honesty
 from .journal import Entry
 from .metrics import Lagged, Stats
 from .refusal import Refusal
-from .service import PROBES, Service
+from .service import Service
 from .spoil import spoil
+from .station import PROBES, Station
 from .surfaces import TEXT
 from .surfaces.surface import Hosted, Reply, Seen, Surface
 from .talks import MESSAGES, Talk
@@ -31,7 +32,7 @@ from .talks import MESSAGES, Talk
 class Worker(Service):
     """One GPU worker; also the source of its GPU's readings."""
 
-    others: Mapping[str, Service] = {}
+    others: Mapping[str, Station] = {}
     """The servers of the fleet by name: a lying worker shows the page of another one."""
 
     def __init__(self, config: WorkerConfig, seed: int, honesty: Honesty) -> None:
@@ -117,6 +118,10 @@ class Worker(Service):
             "started": self.started,
             "scrapes": self.scrapes,
         }
+
+    @property
+    def metrics_pages(self) -> frozenset[str]:
+        return self.surface.metrics_pages
 
     @property
     def hosted(self) -> Hosted:

@@ -100,5 +100,5 @@ def test_sglang_gives_its_memory_back(served: SimFleet, http: httpx.Client) -> N
 def test_a_page_of_the_size_of_a_busy_servers(served: SimFleet, http: httpx.Client) -> None:
     page = http.get(f"{served.workers[0].url}/metrics")
     assert 55 * KB < len(page.content) < 65 * KB
-    assert page.text.index("vllm:num_requests_running") > 15 * KB
+    assert page.text.index("vllm:num_requests_running") > 10 * KB
     assert sum(1 for _ in text_string_to_metric_families(page.text)) > 20
