@@ -70,10 +70,11 @@ async def gauges(stand: Stand, ledger: Ledger) -> None:
         await until(lambda: holds(stand, LOADED), STARTED_SECONDS)
         await until(lambda: reading_says(stand, running=LOADED, waiting=0), SEEN_SECONDS)
         reading, shown = await stand.reading(), await stand.shown()
+        tells = stand.about.kind.tells_kv
         seen = (reading.running, reading.waiting, (reading.kv or 0) > 0)
-        ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, True), seen)
+        ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, tells), seen)
         told = (shown.get("running"), shown.get("queue_depth"), shown.get("kv_utilisation", 0) > 0)
-        ledger.add("our /metrics: running, queue depth, kv above 0", (LOADED, 0, True), told)
+        ledger.add("our /metrics: running, queue depth, kv above 0", (LOADED, 0, tells), told)
         ledger.add("our /metrics: leases", LOADED, shown.get("leases"))
         oldest, end = 0.0, time.monotonic() + WATCHED_SECONDS
         while time.monotonic() < end:
