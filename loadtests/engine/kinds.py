@@ -23,6 +23,8 @@ class Kind:
     """Whether the events of a streamed response are numbered."""
     refuses_max_tokens: bool
     """Whether more output than the context holds is refused; otherwise it writes until the context is full."""
+    aborts_plain: bool
+    """Whether a plain answer ends when its client leaves, however busy the engine is."""
 
 
 VLLM = Kind(
@@ -33,6 +35,7 @@ VLLM = Kind(
     cut_status="incomplete",
     numbers_events=True,
     refuses_max_tokens=True,
+    aborts_plain=True,
 )
 LLAMACPP = Kind(
     name="llamacpp",
@@ -42,6 +45,7 @@ LLAMACPP = Kind(
     cut_status="completed",
     numbers_events=False,
     refuses_max_tokens=False,
+    aborts_plain=False,
 )
 BY_OWNER: Mapping[str, Kind] = {"vllm": VLLM, "llamacpp": LLAMACPP}
 """`owned_by` of the model card -> the engine."""

@@ -50,7 +50,10 @@ async def warm_up(stand: Stand, ledger: Ledger) -> None:
 
 async def aborts(stand: Stand, ledger: Ledger) -> None:
     """A client that leaves: the engine stops writing for it, and the lease is gone."""
-    for what, stream in (("a long stream", True), ("a long plain answer", False)):
+    asked = [("a long stream", True)]
+    if stand.about.kind.aborts_plain:
+        asked.append(("a long plain answer", False))
+    for what, stream in asked:
         body = stand.long(stream=stream)
         task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
         held, _ = await until(lambda: holds(stand, 1), STARTED_SECONDS)

@@ -26,6 +26,8 @@ class Service(Station):
     continues = False
     """Whether it goes on from a partial answer: see `origin`."""
     strict = False
+    aborts_plain = True
+    """Whether an answer that is not streamed ends when its client leaves."""
 
     def __init__(self, name: str, model: str, seed: int) -> None:
         super().__init__(name, model, seed)
@@ -70,7 +72,8 @@ class Service(Station):
         cap = self._output_cap(body, max(prompts))
         headers = self._admit(entry, body, cap * len(choices))
         answer = self._answer(exchange, entry, body, len(choices), cap, talk, self._origin(body))
-        exchange.on_gone(answer.abort)
+        if answer.streamed or self.aborts_plain:
+            exchange.on_gone(answer.abort)
         if answer.streamed:
             await exchange.start(headers)
         self._run(answer, entry, choices, cap)

@@ -60,6 +60,7 @@ class Worker(Service):
         self.surface: Surface = TEXT[self.config.engine](self.config, self.started)
         self.flavour, self.talks = self.surface.flavour, self.surface.talks
         self.continues, self.strict = self.surface.continues, self.surface.strict
+        self.aborts_plain = self.surface.aborts_plain
         self._serve_names((self.config.model, *self.config.models))
         self._adapters, self._asleep = self.config.adapters, self.config.asleep
         self._frozen = {}
@@ -202,19 +203,27 @@ class Worker(Service):
         return Refusal(status, message, kind, status, param=param)
 
     def _told(self, refusal: Refusal, path: str) -> object:
-        return refusal.anthropic() if path.startswith(MESSAGES) else self.surface.error(refusal)
+        surface = self.surface
+        return surface.message_error(refusal) if path.startswith(MESSAGES) else surface.error(refusal)
 
     def _authorize(self, exchange: Exchange) -> None:
         """vLLM without --api-key lets everybody in."""
 
     def _check_model(self, body: GenBody) -> None:
-        if (
-            body.model is not None and body.model not in self.hosted.names
+        if body.model is not None and not self._serves(
+            body.model
         ):  # like vLLM, which takes a missing model for its own
             raise self._refuse(404, f"The model `{body.model}` does not exist.", "model")
 
+    def _serves(self, model: str) -> bool:
+        return self.surface.any_model or model in self.hosted.names
+
     def _named(self, body: GenBody) -> str:
-        return body.model or self.model
+        return self.model if self.surface.any_model else body.model or self.model
+
+    async def handle(self, exchange: Exchange) -> None:
+        exchange.server = self.surface.server
+        await super().handle(exchange)
 
     async def _serve(self, exchange: Exchange, entry: Entry) -> None:
         act = self.surface.actions.get(exchange.path) if exchange.method == "POST" else None

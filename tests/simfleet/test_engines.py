@@ -94,7 +94,7 @@ def test_load_is_on_the_page_under_the_engines_names(
     answers = fill(http, engines, server)
     ranks = 2 if name == "sglang" else 1
     engines.wait(name, lambda _: values(http, server, running) == [SEATS] * ranks)
-    assert values(http, server, waiting) == [1] * ranks
+    engines.wait(name, lambda _: values(http, server, waiting) == [1] * ranks)
     if kv is not None:
         assert all(0 < value < 1 for value in values(http, server, kv))
     for answer in answers:
@@ -198,3 +198,28 @@ def test_triton_is_dead_on_both_ports(engines: SimFleet, servers: dict[str, Serv
     engines.config("triton", alive=True)
     for url in (server.metrics, f"{server.url}/v2/health/live"):
         assert http.get(url).status_code == 200
+
+
+def test_llamacpp_is_told_by_what_is_its_own(engines: SimFleet, servers: dict[str, Server], http: httpx.Client) -> None:
+    """As a real one behaves: docs/llamacpp.md."""
+    server = servers["llamacpp"]
+    assert http.get(f"{server.url}/health").headers.get_list("server") == ["llama.cpp"]
+    answer = http.post(f"{server.url}/v1/chat/completions", json=chat(server, max_tokens=1) | {"model": "any"})
+    assert answer.json()["model"] == server.model
+    refused = http.post(f"{server.url}/v1/messages", content=b"{").json()
+    assert (refused["error"]["type"], "type" in refused) == ("invalid_request_error", False)
+    engines.config("llamacpp", loading=True)
+    assert http.post(f"{server.url}/v1/chat/completions", json=chat(server)).status_code == 503
+    engines.config("llamacpp", loading=False)
+
+
+@pytest.mark.parametrize(("engine", "ends"), [("vllm", "aborted"), ("llamacpp", "finished")])
+def test_a_plain_answer_whose_client_leaves(
+    engines: SimFleet, servers: dict[str, Server], http: httpx.Client, engine: str, ends: str
+) -> None:
+    server = servers[engine]
+    body = chat(server, max_tokens=60, ignore_eos=True)
+    with pytest.raises(httpx.ReadTimeout):
+        http.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.1)
+    engines.wait(engine, lambda state: state["running"] == 0)
+    assert engines.requests(engine)[-1]["outcome"] == ends

@@ -76,6 +76,12 @@ class Surface(ABC):
     talks: ClassVar[Mapping[str, Talk]] = SPOKEN_BY_ALL
     owner: ClassVar[str] = "vllm"
     """`owned_by` of its model cards."""
+    any_model: ClassVar[bool] = False
+    """Whether it takes every model's name for its own."""
+    aborts_plain: ClassVar[bool] = True
+    """Whether an answer that is not streamed ends when its client leaves."""
+    server: ClassVar[bytes] = b"uvicorn"
+    """Value of its header `server`."""
     continues: ClassVar[bool] = False
     """Whether a chat may end with a partial answer that is to be continued (`continue_final_message`)."""
     strict: ClassVar[bool] = False
@@ -129,6 +135,10 @@ class Surface(ABC):
     def error(self, refusal: Refusal) -> object:
         """The body of an error answer."""
         return refusal.wrapped()
+
+    def message_error(self, refusal: Refusal) -> object:
+        """The same on /v1/messages."""
+        return refusal.anthropic()
 
 
 def json_bytes(value: object) -> bytes:
