@@ -62,6 +62,7 @@ class Service(Station):
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
+        entry.user = body.user
         self._inject(entry)  # read already: the journal knows what it was
         self._check_model(body)
         if talk.framing is None:
