@@ -152,6 +152,8 @@ class View:
     def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
         """With why it takes no traffic, if it does not."""
         name, reading = state.upstream.name, state.reading
+        if reading is not None and reading.gpu_fault is not None:
+            return replace(state, out=f"gpu fault: {reading.gpu_fault}")
         circuit = self.circuits.why_open(name, now)
         if circuit is not None:
             return replace(state, out=circuit, back=self.circuits.open_until(name))
