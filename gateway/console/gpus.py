@@ -19,7 +19,7 @@ from gateway.edge.services import Services
 from gateway.errors import AdminRefused, InvalidKey, InvalidRequest, NoCapacity, NotFound
 from gateway.fleet.agents import MOST_HOSTS
 from gateway.fleet.gpu_history import ENTRIES, FIELDS, STEP_SECONDS, Moment
-from gateway.model import STANDING_FAULTS, GpuSample, Upstream
+from gateway.model import STANDING_FAULTS, THROTTLES, GpuSample, Upstream
 from gateway.money.keys import credential
 
 MOST_BEAT_BYTES = 64 << 10
@@ -30,7 +30,6 @@ _UUID = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]{1,96}")
 _SHARES = ("sm", "dram", "util")
 _AMOUNTS = ("memory_used", "memory_total", "power", "index", "xid", "ecc", "remapped", "window")
 _MOST = 1e9
-_THROTTLES = frozenset({"power", "thermal", "hardware"})
 _beat = msgspec.json.Decoder(tuple[GpuSample, ...])
 
 
@@ -148,7 +147,7 @@ def _wrong(gpu: GpuSample) -> str | None:
         return "xids"
     if gpu.fault is not None and gpu.fault not in STANDING_FAULTS:
         return "fault"
-    if not _THROTTLES.issuperset(gpu.throttle):
+    if not THROTTLES.issuperset(gpu.throttle):
         return "throttle"
     return "pids" if len(gpu.pids) > MOST_PIDS or any(not 0 <= pid <= _MOST for pid in gpu.pids) else None
 

@@ -142,4 +142,4 @@ def _over(health: GpuHealth, look: GpuLook, count: int, cleared: float) -> bool:
 def _restarted(fault: GpuFault, began: float | None) -> bool:
     if began is None:
         return False
-    return began > fault.at if fault.began is None else began > fault.began + MOVED_SECONDS
+    return began > fault.at if fault.began is None else abs(began - fault.began) > MOVED_SECONDS

@@ -15,11 +15,13 @@ from gateway.model.gpu import (
     NEEDS_RESET,
     ROW_REMAP_FAILURE,
     STANDING_FAULTS,
+    THROTTLES,
     GpuLook,
     Gpus,
     GpuSample,
     Need,
     SeenGpu,
+    throttles,
 )
 from gateway.model.lease import Lease, Reservation, Usage
 from gateway.model.placing import gpus_of
@@ -71,6 +73,7 @@ __all__ = [
     "ROW_REMAP_FAILURE",
     "STALE",
     "STANDING_FAULTS",
+    "THROTTLES",
     "Allowance",
     "Bound",
     "Breaker",
@@ -129,4 +132,5 @@ __all__ = [
     "Usage",
     "Window",
     "gpus_of",
+    "throttles",
 ]

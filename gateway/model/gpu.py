@@ -99,5 +99,14 @@ class Need:
     """Tensor-parallel degree: each GPU holds `memory_gb / gpus`."""
 
 
+def throttles(reasons: int) -> tuple[str, ...]:
+    """Names of the reasons in a mask of NVML's clock event reasons that mean slower than asked for."""
+    return tuple(name for name, bits in _THROTTLES if reasons & bits)
+
+
+_THROTTLES: tuple[tuple[str, int], ...] = (("power", 0x4 | 0x80), ("thermal", 0x20 | 0x40), ("hardware", 0x8))
+"""nvmlClocksEventReason*: software power cap and power brake; software and hardware thermal slowdown; hardware slowdown
+as such, which comes beside the brake and the heat or alone."""
+THROTTLES = frozenset(name for name, _ in _THROTTLES)
 UNKNOWN_GPUS = Gpus()
 NO_NEED = Need()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import GpuLook, GpuSample, SeenGpu, gpus_of
-from gateway.upstreams.dialects.dcgm import parse_gpus, throttles
+from gateway.model import GpuLook, GpuSample, SeenGpu, gpus_of, throttles
+from gateway.upstreams.dialects.dcgm import parse_gpus
 from loadtests.simfleet.dcgm import GpuReading, render
 from loadtests.simfleet.metrics import Load
 from tests.worlds import upstream

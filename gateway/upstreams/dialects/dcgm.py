@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.model import ROW_REMAP_FAILURE, GpuSample, SeenGpu
+from gateway.model import ROW_REMAP_FAILURE, GpuSample, SeenGpu, throttles
 
 LAG_SECONDS = 30.0
 """dcgm-exporter's default interval of collection: what is on its page may be that old."""
@@ -45,10 +45,6 @@ _VALUES = frozenset(
 )
 _XID_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
 _WANTED = _VALUES | {_XID_COUNT}
-
-THROTTLES: tuple[tuple[str, int], ...] = (("power", 0x4 | 0x80), ("thermal", 0x20 | 0x40), ("hardware", 0x8))
-"""Bits of the clock event reasons, as NVML names them: software power cap and power brake; software and hardware
-thermal slowdown; hardware slowdown, which comes beside the brake and the heat or alone."""
 
 
 class _Key(NamedTuple):
@@ -153,11 +149,6 @@ def _sample(key: _Key, told: _Told) -> GpuSample:
         fault=ROW_REMAP_FAILURE if value("DCGM_FI_DEV_ROW_REMAP_FAILURE", 0.0) else None,
         throttle=throttles(int(reasons)),
     )
-
-
-def throttles(reasons: int) -> tuple[str, ...]:
-    """Names of the reasons in a mask of clock event reasons that mean slower than asked for."""
-    return tuple(name for name, bits in THROTTLES if reasons & bits)
 
 
 def _duty(values: Mapping[str, float]) -> float | None:
