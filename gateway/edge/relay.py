@@ -14,6 +14,7 @@ from gateway.errors import BadAnswer, GatewayError, NoCapacity, Reset, UpstreamF
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.upstreams import answers
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -80,9 +81,13 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.result = TooLong.__name__
         # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
+    usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
+    # One that tells what it used is an answer: only the others are looked at once more.
+    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    if fault is not None:
+        raise fault
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = ENDPOINTS[account.request.endpoint].usage_of(body)
         account.usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
         account.cost = cost_of(account.lease, account.usage) if account.lease is not None else None
         attempt.tokens = account.usage.output_tokens
@@ -111,6 +116,8 @@ class Stream:
             await self._exchange.pour(self._push)
             if not tap.done and _ends_by_closing(self._exchange):
                 raise Reset("the connection closed before the stream said its end")
+            if not tap.done and not tap.frames:
+                raise BadAnswer("the stream ended without an answer")
             rest = tap.rest()
             if not self._begun:
                 self._begin(rest)
