@@ -18,8 +18,8 @@ HOLDS_MS = 5_000
 MOST_HOSTS = 4_096
 READ_SECONDS = 0.45
 """All hosts are read once per round of probes, not once per worker."""
-LAG_SECONDS = 2.0
-"""An agent is told of an XID as it happens and beats twice a second; the rest is for a slow network."""
+LAG_SECONDS = 7.0
+"""An agent is told of an XID as it happens and beats twice a second; a slow worker is looked at every 5 s."""
 _WRITE = load("gateway.fleet", "agent")
 _gpus = msgspec.json.Decoder(tuple[GpuSample, ...])
 
