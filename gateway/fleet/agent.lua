@@ -1,6 +1,6 @@
 -- Keeps what the agent of one host told last.
--- KEYS[1] gw:{agents}:beats   sorted set: host -> ms of its last heartbeat
--- KEYS[2] gw:{agents}:gpus    hash: host -> "ms|json"
+-- KEYS[1] gw:{agents}:hosts   sorted set: host -> ms of its last heartbeat
+-- KEYS[2] gw:{agents}:told    hash: host -> "ms|json"
 -- ARGV[1] host      ARGV[2] the heartbeat as JSON      ARGV[3] ms that it holds      ARGV[4] hosts there may be
 -- Returns 0 where there are that many already.
 local time = redis.call('TIME')

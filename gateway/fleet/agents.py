@@ -12,7 +12,7 @@ from gateway.model import GpuLook, GpuSample, SeenGpu, Upstream, gpus_of
 from gateway.store.connection import Store
 from gateway.store.scripts import load
 
-BEATS_KEY, GPUS_KEY = "gw:{agents}:beats", "gw:{agents}:gpus"
+HOSTS_KEY, TOLD_KEY = "gw:{agents}:hosts", "gw:{agents}:told"
 HOLDS_MS = 5_000
 """Ten heartbeats: an agent that is gone is unknown soon."""
 MOST_HOSTS = 4_096
@@ -37,7 +37,7 @@ class Agents:
     async def push(self, host: str, gpus: tuple[GpuSample, ...]) -> bool:
         """Keeps a heartbeat; False where there are too many hosts. Raises StoreFault."""
         beat = msgspec.json.encode(gpus)
-        return bool(await self._store.eval(_WRITE, [BEATS_KEY, GPUS_KEY], [host, beat, HOLDS_MS, MOST_HOSTS]))
+        return bool(await self._store.eval(_WRITE, [HOSTS_KEY, TOLD_KEY], [host, beat, HOLDS_MS, MOST_HOSTS]))
 
     async def look(self, upstream: Upstream) -> GpuLook | None:
         """The worker's GPUs by the last heartbeats: by UUID, else by host name and index; agents know of no pods.
@@ -57,7 +57,7 @@ class Agents:
 
     async def _read(self) -> None:
         self._read_at = here = time.monotonic()
-        clock, raw = await asyncio.gather(self._store.call("TIME"), self._store.call("HGETALL", GPUS_KEY))
+        clock, raw = await asyncio.gather(self._store.call("TIME"), self._store.call("HGETALL", TOLD_KEY))
         now = int(clock[0]) + int(clock[1]) / 1e6
         by_host: dict[str, list[Aged]] = {}
         for host, beat in zip(map(bytes.decode, raw[::2]), raw[1::2], strict=True):

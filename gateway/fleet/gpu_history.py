@@ -92,7 +92,7 @@ def unpack(entry: bytes) -> Iterator[Moment]:
 
 
 def key_of(upstream: str) -> str:
-    return f"gw:{{{upstream}}}:gpus"
+    return f"gw:{{{upstream}}}:hour"
 
 
 class GpuHistory:

@@ -139,15 +139,15 @@ async def test_what_an_agent_told_reaches_the_workers_of_its_host(valkey: Store)
 
 async def test_an_agent_that_is_silent_is_unknown_and_the_store_forgets_it(valkey: Store) -> None:
     await Agents(valkey).push("n1", (gpu(sm=0.5),))
-    (host, beat) = await valkey.call("HGETALL", agents.GPUS_KEY)
+    (host, beat) = await valkey.call("HGETALL", agents.TOLD_KEY)
     ms, body = beat.split(b"|", 1)
     old = int(ms) - agents.HOLDS_MS - 1
-    await valkey.call("HSET", agents.GPUS_KEY, host, b"%d|%s" % (old, body), "junk", "x", "odd", f"{ms.decode()}|[3]")
-    await valkey.call("ZADD", agents.BEATS_KEY, old, "n1")
+    await valkey.call("HSET", agents.TOLD_KEY, host, b"%d|%s" % (old, body), "junk", "x", "odd", f"{ms.decode()}|[3]")
+    await valkey.call("ZADD", agents.HOSTS_KEY, old, "n1")
     assert await Agents(valkey).look(AGENTED) is None
     await Agents(valkey).push("n2", ())
-    assert await valkey.call("HEXISTS", agents.GPUS_KEY, "n1") == 0
-    assert 0 < await valkey.call("PTTL", agents.GPUS_KEY) <= agents.HOLDS_MS
+    assert await valkey.call("HEXISTS", agents.TOLD_KEY, "n1") == 0
+    assert 0 < await valkey.call("PTTL", agents.TOLD_KEY) <= agents.HOLDS_MS
 
 
 async def test_hosts_are_bounded(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
