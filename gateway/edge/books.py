@@ -27,6 +27,7 @@ from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
 from gateway.upstreams import answers
+from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
 _log = logging.getLogger("gateway")
@@ -120,6 +121,10 @@ class Books:
             return
         view = self._s.view
         circuits, now = view.circuits, view.now()
+        if isinstance(fault, Refused) and fault.code == MODEL_MISSING:
+            view.unloaded.said(upstream.name, lease.candidate.served.name, now)
+            view.rebuild()
+            return  # it may serve its other models
         if isinstance(fault, Refused) and answers.busy(upstream.kind, fault):
             circuits.busy(upstream, now, fault.retry_after)
             view.rebuild()
