@@ -21,8 +21,8 @@ _UNFIT = ("GPU_RESET", "NODE_REBOOT", "DRAIN_P2P", "BUS_RESET", "SYSTEM_REBOOT")
 with less, and is to be reset when there is time."""
 
 
-class _Lost(Exception):
-    """The GPU does not answer any more."""
+class _Broken(Exception):
+    """Every call to the GPU fails; the message is the fault to tell."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class NvmlReader:
         self._xids = XidWatch(nvml, [(one.uuid, one.handle) for one in self._devices])
 
     def read(self) -> tuple[GpuSample, ...]:
-        """Every GPU of the machine now."""
+        """Every GPU of the machine now. Raises StartupFault where the driver was unloaded."""
         return tuple(map(self._sample, self._devices))
 
     def close(self) -> None:
@@ -78,8 +78,8 @@ class NvmlReader:
         last, counts = self._xids.of(device.uuid)
         try:
             return self._told(device, last, counts)
-        except _Lost:
-            return GpuSample(uuid=device.uuid, index=device.index, xid=last, xids=counts, fault=LOST)
+        except _Broken as broken:
+            return GpuSample(uuid=device.uuid, index=device.index, xid=last, xids=counts, fault=str(broken))
 
     def _told(self, device: _Device, last: int, counts: tuple[tuple[int, int], ...] | None) -> GpuSample:
         nvml, ask, handle = self._nvml, self._ask, device.handle
@@ -148,12 +148,17 @@ class NvmlReader:
         return metric.value / _PERCENT if good else None
 
     def _ask(self, call: str, *args: Any) -> Any:
-        """What NVML answers; None where it has no answer. Raises _Lost."""
+        """What NVML answers; None where it has no answer. Raises _Broken, or StartupFault where the driver is gone."""
+        nvml = self._nvml
         try:
-            return getattr(self._nvml, call)(*args)
-        except self._nvml.NVMLError as fault:
-            if fault.value == self._nvml.NVML_ERROR_GPU_IS_LOST:
-                raise _Lost from None
+            return getattr(nvml, call)(*args)
+        except nvml.NVMLError as fault:
+            if fault.value == nvml.NVML_ERROR_GPU_IS_LOST:
+                raise _Broken(LOST) from None
+            if fault.value == nvml.NVML_ERROR_RESET_REQUIRED:
+                raise _Broken(NEEDS_RESET) from None
+            if fault.value in (nvml.NVML_ERROR_UNINITIALIZED, nvml.NVML_ERROR_DRIVER_NOT_LOADED):
+                raise StartupFault("the NVIDIA driver was unloaded under the agent; start it anew") from None
             return None
         except AttributeError:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import queue
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,13 +11,17 @@ from typing import Any
 import pynvml
 
 
+def _address(sample: Any) -> int | None:
+    return ctypes.cast(sample, ctypes.c_void_p).value
+
+
 def failing(code: int) -> pynvml.NVMLError:
     return pynvml.NVMLError(code)
 
 
 @dataclass
 class Card:
-    """One GPU. A name in `missing` is a call that it does not support; `lost`: it does not answer at all."""
+    """One GPU. A name in `missing` is a call that it does not support."""
 
     uuid: str
     gpm: bool = True
@@ -27,7 +32,8 @@ class Card:
     reasons: int = pynvml.nvmlClocksEventReasonSwPowerCap
     ecc: int = 0
     missing: set[str] = field(default_factory=set)
-    lost: bool = False
+    code: int = pynvml.NVML_SUCCESS
+    """What every call fails with, if not success."""
 
 
 class Driver:
@@ -37,7 +43,9 @@ class Driver:
         self.cards, self.events = cards, queue.SimpleQueue[tuple[Card, int] | None]()
         self.can_watch = True
         self.open = False
-        self.waits = 0
+        self.allocated, self.clock = 0, 0
+        self.taken: dict[int | None, int] = {}
+        """Sample -> when it was taken, counted."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("nvml") and callable(getattr(pynvml, name, None)):
@@ -49,8 +57,8 @@ class Driver:
 
     def _call(self, name: str, *args: Any) -> Any:
         card = args[0] if args and isinstance(args[0], Card) else None
-        if card is not None and card.lost:
-            raise failing(pynvml.NVML_ERROR_GPU_IS_LOST)
+        if card is not None and card.code != pynvml.NVML_SUCCESS:
+            raise failing(card.code)
         if card is not None and name in card.missing:
             raise failing(pynvml.NVML_ERROR_NOT_SUPPORTED)
         return getattr(self, f"on_{name}")(*args)
@@ -107,9 +115,12 @@ class Driver:
         return SimpleNamespace(isSupportedDevice=int(card.gpm))
 
     def on_nvmlGpmSampleAlloc(self) -> Any:
-        return pynvml.c_nvmlGpmSample_t()
+        self.allocated += 1
+        return ctypes.cast(self.allocated, pynvml.c_nvmlGpmSample_t)
 
     def on_nvmlGpmSampleGet(self, _: Card, sample: Any) -> Any:
+        self.clock += 1
+        self.taken[_address(sample)] = self.clock
         return sample
 
     def on_nvmlGpmMetricsGet(self, asked: Any) -> Any:
@@ -132,7 +143,6 @@ class Driver:
 
     def on_nvmlEventSetWait(self, _: Any, milliseconds: int) -> Any:
         """A hundredth of the time that a driver would take: nothing waits for it but the end of the test."""
-        self.waits += 1
         try:
             event = self.events.get(timeout=milliseconds / 100_000)
         except queue.Empty:

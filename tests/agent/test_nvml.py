@@ -25,7 +25,7 @@ def reading(driver: Driver) -> Iterator[NvmlReader]:
 
 def test_everything_that_a_hopper_tells() -> None:
     with reading(Driver(Card("GPU-a", ecc=3))) as reader:
-        (told,) = reader.read()
+        (_,), (told,) = reader.read(), reader.read()
     assert told == GpuSample(
         uuid="GPU-a", index=0, sm=0.5, dram=0.25, util=0.97, memory_used=70 * 1024, memory_total=80 * 1024, power=612.5,
         temperature=64, xid=0, xids=(), ecc=3, remapped=2, throttle=("power",), pids=(4711,),
@@ -64,13 +64,25 @@ def test_what_makes_a_gpu_unfit(card: Card, fault: str | None) -> None:
         assert reader.read()[0].fault == fault
 
 
-def test_a_gpu_that_falls_off_the_bus_is_lost_and_the_others_are_told() -> None:
-    lost, well = Card("GPU-a"), Card("GPU-b")
-    with reading(Driver(lost, well)) as reader:
-        lost.lost = True
-        assert [(one.uuid, one.index, one.fault) for one in reader.read()] == [("GPU-a", 0, "lost"), ("GPU-b", 1, None)]
-        lost.lost = False
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [(pynvml.NVML_ERROR_GPU_IS_LOST, "lost"), (pynvml.NVML_ERROR_RESET_REQUIRED, "needs a reset")],
+)
+def test_a_gpu_that_falls_off_the_bus_is_lost_and_the_others_are_told(code: int, fault: str) -> None:
+    broken, well = Card("GPU-a"), Card("GPU-b")
+    with reading(Driver(broken, well)) as reader:
+        broken.code = code
+        assert [(one.uuid, one.index, one.fault) for one in reader.read()] == [("GPU-a", 0, fault), ("GPU-b", 1, None)]
+        broken.code = pynvml.NVML_SUCCESS
         assert reader.read()[0].fault is None
+
+
+def test_a_driver_that_is_unloaded_ends_the_agent() -> None:
+    card = Card("GPU-a")
+    with reading(Driver(card)) as reader:
+        card.code = pynvml.NVML_ERROR_UNINITIALIZED
+        with pytest.raises(StartupFault, match="unloaded"):
+            reader.read()
 
 
 def test_xids_are_counted_as_they_happen() -> None:
@@ -79,7 +91,7 @@ def test_xids_are_counted_as_they_happen() -> None:
     with reading(driver) as reader:
         for card, xid in ((second, 94), (second, 13), (second, 94), (Card("GPU-of-another"), 79)):
             driver.events.put((card, xid))
-        driver.events.put((Card("GPU-a", lost=True), 79))
+        driver.events.put((Card("GPU-a", code=pynvml.NVML_ERROR_GPU_IS_LOST), 79))
         eventually(lambda: reader.read()[1].xids == ((13, 1), (94, 2)), "all events")
         assert [(one.xid, one.xids) for one in reader.read()] == [(0, ()), (94, ((13, 1), (94, 2)))]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.model import GpuLook, GpuSample, SeenGpu, gpus_of, throttles
 from gateway.upstreams.dialects.dcgm import parse_gpus
+from loadtests.simfleet.config import DcgmConfig
 from loadtests.simfleet.dcgm import GpuReading, render
 from loadtests.simfleet.metrics import Load
 from tests.worlds import upstream
@@ -26,11 +27,12 @@ def lines(**values: object) -> str:
     return "".join(f'DCGM_FI_{name}{{gpu="0",UUID="GPU-a",Hostname="n"}} {value}\n' for name, value in values.items())
 
 
-def test_a_page_of_the_simulated_node() -> None:
-    page = render("node-1", [GpuReading(0, Load(8, 0, 0.5), 16), GpuReading(1, None, 16, xid=79)]).decode()
-    busy, idle = parse_gpus(page)
-    assert (busy.host, busy.pod, busy.sample.index) == ("node-1", None, 0)
-    assert busy.sample.uuid == "GPU-5117f1ee-0000-4000-8000-000000000000"
+@pytest.mark.parametrize("spelling", ["now", "before", "oldest"])
+def test_a_page_of_the_simulated_node(spelling: Any) -> None:
+    gpus = [GpuReading(0, Load(8, 0, 0.5), 16, uuid="GPU-a", pod="w-0"), GpuReading(1, None, 16, xid=79, uuid="GPU-b")]
+    busy, idle = parse_gpus(render("node-1", gpus, DcgmConfig(labels=spelling, kubernetes=True)).decode())
+    assert (busy.host, busy.pod, busy.sample.index) == ("node-1", "default/w-0", 0)
+    assert (busy.sample.uuid, idle.sample.uuid, idle.pod) == ("GPU-a", "GPU-b", None)
     assert busy.sample.use == pytest.approx(0.5)
     assert busy.sample.memory_total == idle.sample.memory_total == 81_559
     assert (idle.sample.use, idle.sample.xid, idle.sample.xids) == (0.0, 79, None)
