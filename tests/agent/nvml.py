@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import queue
+from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -43,9 +44,9 @@ class Driver:
         self.cards, self.events = cards, queue.SimpleQueue[tuple[Card, int] | None]()
         self.can_watch = True
         self.open = False
-        self.allocated, self.clock = 0, 0
-        self.taken: dict[int | None, int] = {}
-        """Sample -> when it was taken, counted."""
+        self.allocated, self.reads = 0, Counter[str]()
+        self.taken: dict[int | None, tuple[str, int]] = {}
+        """Sample -> whose it is, and the how manieth of that card."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("nvml") and callable(getattr(pynvml, name, None)):
@@ -118,13 +119,16 @@ class Driver:
         self.allocated += 1
         return ctypes.cast(self.allocated, pynvml.c_nvmlGpmSample_t)
 
-    def on_nvmlGpmSampleGet(self, _: Card, sample: Any) -> Any:
-        self.clock += 1
-        self.taken[_address(sample)] = self.clock
+    def on_nvmlGpmSampleGet(self, card: Card, sample: Any) -> Any:
+        self.reads[card.uuid] += 1
+        self.taken[_address(sample)] = card.uuid, self.reads[card.uuid]
         return sample
 
     def on_nvmlGpmMetricsGet(self, asked: Any) -> Any:
         assert (asked.version, asked.numMetrics) == (pynvml.NVML_GPM_METRICS_GET_VERSION, 2)
+        (one, older), (same, newer) = (self.taken[_address(sample)] for sample in (asked.sample1, asked.sample2))
+        assert one == same
+        assert (older, newer) == (self.reads[one] - 1, self.reads[one]), "from the sample before to the last one"
         told = {
             pynvml.NVML_GPM_METRIC_SM_UTIL: self.cards[0].sm,
             pynvml.NVML_GPM_METRIC_DRAM_BW_UTIL: self.cards[0].dram,
