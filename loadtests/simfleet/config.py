@@ -45,6 +45,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     output_sigma: float = 0.8
     gauge_lag_s: float = 1.0
     """Age of the load gauges on /metrics and of the DCGM page."""
+    age_s: float = 0.0
+    """How long its first process says it has been there already."""
     engine: TextEngine | MediaEngine = "vllm"
     """Whose surface it shows: a file of `surfaces`."""
     older: bool = False

@@ -54,7 +54,7 @@ class Worker(Service):
     def revive(self) -> None:
         """A new process: new start time, empty engine, counters at zero."""
         super().revive()
-        self.started = time.time()
+        self.started = time.time() if hasattr(self, "started") else time.time() - self.config.age_s
         engine = Engine(self.config)
         self.driver = Driver(engine, Stats(), Lagged(self.config.gauge_lag_s), self._honesty, self._on_token)
         self.surface: Surface = TEXT[self.config.engine](self.config, self.started)
