@@ -10,6 +10,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.shadow import Shadow
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.view import View
 from gateway.model import Policy, Snapshot, Tenant
@@ -63,6 +64,7 @@ class Services:
     siblings: Siblings
     versions: Versions
     journal: Journal
+    gpus: GpuWatch
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
