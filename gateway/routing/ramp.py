@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from gateway.model import UpstreamState
 
-
 ALIKE = 0.9
 """Who is so warm beside the warmest is as warm: workers that came together are equals, and share their load as such."""
 
