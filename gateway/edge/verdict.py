@@ -10,6 +10,7 @@ from gateway.errors import (
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
+    InvalidRequest,
     NoCapacity,
     Refused,
     UpstreamFailed,
@@ -18,7 +19,7 @@ from gateway.errors import (
 )
 from gateway.model import Kind
 from gateway.upstreams import missing
-from gateway.upstreams.answers import retryable
+from gateway.upstreams.answers import about_content, retryable
 
 RETRY_AFTER_SECONDS = 5
 TICK_SECONDS = 0.01
@@ -37,6 +38,8 @@ def verdict(faults: Sequence[tuple[str, UpstreamFault]], kind: Kind, deadline: f
     tried = "; ".join(f"{name}: {fault.message if hasattr(fault, 'message') else fault}" for name, fault in faults)
     last = faults[-1][1]
     retry = None if retryable(kind, last) else False
+    if about_content(last):
+        return InvalidRequest(f"the content was refused: tried {tried}")
     if isinstance(last, UpstreamTimeout) and passed(deadline):
         return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=retry)
     if isinstance(last, Refused) and not last.account and last.status == 429:

@@ -170,12 +170,15 @@ class View:
             return replace(state, out=RATE_LIMITED, back=back)
         if unfit and reading is not None:
             return replace(state, out=reading.reason or "unhealthy")
-        return state
+        # Without the store each replica has its own part of the seats: one for each of them to try it with.
+        seats = self.circuits.seats(name, state.inflight, self._replicas if self._store.degraded else 1, now)
+        return state if seats is None else replace(state, seats=min(seats, state.upstream.seats))
 
     def keep(self, policy: Policy) -> None:
         """Forgets what this replica saw of upstreams that the policy no longer has."""
         names = frozenset(policy.upstreams)
         self.tries.keep(names)
+        self.circuits.keep(names)
         self.headroom.keep(names)
         self.unloaded.keep(names)
         self._warmups.keep(names)

@@ -97,7 +97,8 @@ def make_candidates(
         if scene is not None:
             for scorer, weight in static:
                 score += weight * scorer(scene, state, here, limit)
-        made.append(_row((upstream, served, score, here, limit, seats, state.outside, state.life, ask, ramp, 0.0)))
+        room = seats if state.seats is None else state.seats
+        made.append(_row((upstream, served, score, here, limit, room, state.outside, state.life, ask, ramp, 0.0)))
     return tuple(made)
 
 
