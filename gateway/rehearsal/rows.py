@@ -51,8 +51,7 @@ class Scene:
         return self.board.standing(plan.model, pool.served, plan.demand, self.asked.endpoint, plan.rule)
 
     def shown(self, pools: Sequence[Pool]) -> list[Pool]:
-        """Of the pools of one backend, those of its versions, the one that is told: that of the version which the
-        session gets there, else its own."""
+        """Of each backend's pools, one for each of its versions, the one that the session gets there."""
         if not self.plan.versions:
             return list(pools)
         home = [self.draw.left(pool) for pool in self.plan.home]
