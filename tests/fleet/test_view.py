@@ -9,6 +9,7 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import Hooks, View, mean_work
+from gateway.fleet.warmups import FIRST_SHARE
 from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
 from gateway.routing.board import Board
 from gateway.routing.damping import step
@@ -211,3 +212,38 @@ def test_a_full_queue_makes_home_full_and_not_down(valkey: Store) -> None:
     assert [one.seats for one in home] == [0, 0]
     assert pick(home, [0, 0], [0, 0]) is None, "nobody has room, and nobody waits for a seat that is there"
     assert [group.outcome for group in decision.overflow] == ["spilled"]
+
+
+async def test_a_worker_that_loads_its_model_has_not_failed_whatever_requests_to_it_did(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    w1 = view.current.states["w1"].upstream
+    view.circuits.failed(w1, [w1], view.now(), view.now(), at_once=True)
+    await readings.write(valkey, "w1", Scrape(healthy=False, reason="loading"))
+    await view.refresh()
+    assert view.current.states["w1"].out == "loading"
+
+
+async def test_a_worker_that_comes_back_warms_up_and_what_it_lacks_is_told(valkey: Store) -> None:
+    slow = policy((upstream("w1", "gpu", slow_start=100.0), upstream("w2", "gpu", slow_start=100.0)))
+    view, _ = view_of(valkey, slow)
+    for scrape in (Scrape(started=10.0), Scrape(healthy=False, reason="unreachable"), Scrape(models=("m",))):
+        assert view.current.states["w1"].ramp == 1
+        await readings.write(valkey, "w1", scrape)
+        await view.refresh()
+    view.unloaded.said("w1", "n", view.now() + 1)
+    view.rebuild()
+    assert FIRST_SHARE <= view.current.states["w1"].ramp < 0.5
+    assert view.current.states["w1"].unloaded == {"n"}
+    assert view.current.states["w2"].ramp == 1
+
+
+async def test_a_gateway_that_restarts_makes_nobody_cold(valkey: Store) -> None:
+    slow = policy((upstream("w1", "gpu", slow_start=100.0), upstream("w2", "gpu", slow_start=100.0)))
+    first, _ = view_of(valkey, slow)
+    for name in ("w1", "w2"):
+        await readings.write(valkey, name, Scrape(started=first.now() - 1000.0))
+    await first.refresh()
+    again, _ = view_of(valkey, slow)
+    assert {state.ramp for state in again.current.states.values()} == {1.0}
+    await again.refresh()
+    assert {state.ramp for state in again.current.states.values()} == {1.0}
