@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterable
 
-from gateway.edge.account import Account, Attempt, cost_of
-from gateway.edge.ballot import Ballot, timings
+from gateway.edge.account import LOST, RESCUED, Account, Attempt, Cost, cost_of
+from gateway.edge.ballot import Ballot, later, timings
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import (
     ConnectFailed,
     GatewayError,
+    NotContinued,
     PermitMismatch,
     PermitRefused,
     Refused,
@@ -20,7 +21,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
+from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy, Usage
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
@@ -49,6 +50,7 @@ class Books:
         if decision.worth is not None:
             worths, rule = self._s.worths, decision.rule.name
             worths[rule] = averaged(worths.get(rule), decision.worth)
+        self._s.hedges.came(decision.rule)
         if decision.rule.learned:
             for group in decision.primary or decision.overflow:
                 if policy.kind(group.backend) == "local":
@@ -66,19 +68,26 @@ class Books:
         return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
 
     def slo(self, decision: Decision, lease: Lease, attempt: Attempt, ending: Ending) -> None:
-        """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are."""
-        if lease.group.outcome != "local":
+        """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are, but from when the
+        first of two attempts was sent: that is what the client waited for. One that lost is not the answer."""
+        if lease.group.outcome != "local" or attempt.result == LOST:
             return
-        seen = timings(attempt, self._request, self._account.usage, ending, attempt.ended)
+        seen = timings(attempt, self._request, attempt.usage, ending, attempt.ended)
+        if attempt.role == "hedge":
+            seen = later(seen, attempt.began - self._beside(attempt).began)
         met = vote(decision.rule.slo, seen, NEVER_HOPELESS)
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
+
+    def _beside(self, hedge: Attempt) -> Attempt:
+        """The attempt that was to be overtaken."""
+        return next(one for one in reversed(self._account.attempts) if one is not hedge and one.began <= hedge.began)
 
     def answered(self, lease: Lease, attempt: Attempt) -> None:
         """The upstream did what it was asked for, or said itself that the request is wrong: it is up."""
         view, name = self._s.view, lease.candidate.upstream.name
         view.circuits.succeeded(name, view.ago(attempt.began), view.now())
-        if attempt.result == "answered":
+        if attempt.result in ("answered", RESCUED):
             view.tries.answered(name, self._request.model, view.now())
 
     def fault(self, name: str, fault: UpstreamFault) -> None:
@@ -88,6 +97,8 @@ class Books:
         if isinstance(fault, PermitMismatch):
             _log.error("a request was about to leave without a permit", extra={"fields": {"upstream": name}})
             return  # our own mistake
+        if isinstance(fault, NotContinued):
+            return  # it is up, and cannot do what others can
         circuits, now = self._s.view.circuits, self._s.view.now()
         self._s.view.tries.failed(name, now)
         if isinstance(fault, PermitRefused):
@@ -125,24 +136,42 @@ class Books:
     def settle(self, lease: Lease, attempt: Attempt) -> None:
         """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its
         reservation."""
-        account, view = self._account, self._s.view
+        account, view, usage = self._account, self._s.view, attempt.usage
         if attempt.free and attempt.sent is not None:
             view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())
-        if account.usage is not None:
-            account.cost = account.cost or cost_of(lease, account.usage)
+        if usage is not None and attempt.cost is None:
+            account.book(attempt, cost_of(lease, usage))
+        if attempt.result == LOST and not attempt.free:
+            self._lost(lease, attempt)
         if lease.reservation is None:
             return
-        if account.usage is not None and account.cost is not None:
-            spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
+        if usage is not None and attempt.cost is not None:
+            spent, held = attempt.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
             # A guess never gives money back: the API may have charged all that was set aside.
-            self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
+            self._s.budgets.settle_later(lease.reservation, max(spent, held) if usage.estimated else spent)
         elif attempt.free:
             self._s.budgets.give_back_later(lease.reservation)
+
+    def _lost(self, lease: Lease, attempt: Attempt) -> None:
+        """Another attempt was faster. Our own worker has read the prompt; a bought API may charge for all of it."""
+        prompt = prompt_tokens(self._request, self._s.board().known(self._request.model))
+        cost = cost_of(lease, Usage(prompt, 0, estimated=True))
+        if lease.candidate.upstream.kind == "managed":
+            cost = Cost(lease.candidate.price_most, cost.basis)
+        attempt.lost_usd = cost.usd
+        self._s.telemetry.count_usage(lease.group.backend, cost.basis, cost.usd or 0.0, prompt, 0)
+
+    def first_token(self, lease: Lease, attempt: Attempt) -> None:
+        """What is late from now on, for those who may hedge. Who lost would have taken longer still."""
+        until = attempt.ended if attempt.result == LOST or not attempt.streamed else attempt.first
+        if attempt.result in ("answered", LOST) and until is not None:
+            backend, seconds = lease.candidate.upstream.backend, until - attempt.began
+            self._s.hedges.saw(lease.decision.rule, backend, self._request.stream, seconds)
 
     def teach(self, lease: Lease, attempt: Attempt) -> None:
         """What a complete answer says about the next ones."""
         request, account = self._request, self._account
-        usage, said = account.usage, account.forecast
+        usage, said = attempt.usage, account.forecast
         if usage is None or usage.estimated or request.max_tokens == 0:
             return
         if lease.candidate.upstream.kind == "local" and request.text_only:
