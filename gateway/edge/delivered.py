@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ class Delivered:
         self._head: dict[str, Raw] = {}
         self._sound, self._finished = True, False
         self._before = 0
-        """Tokens of the parts before this one."""
+        """Tokens that the next worker finds in its prompt."""
         self._due = ""
         """White space that the client has and the next worker has not been told of: it will write it again."""
         self.parts = 0
@@ -94,22 +95,23 @@ class Delivered:
     def broke_off(self, fault: UpstreamFault) -> None:
         self.parts += 1
         self.left_open = False
-        self.fault, self._before = self.fault or fault, self.written
+        self.fault = self.fault or fault
         text = "".join(self._pieces)
-        self._pieces = [text]
         kept = text.rstrip() if self._request.endpoint == "chat/completions" else text
         self._due = text[len(kept) :]
+        again = sum(1 for _ in takewhile(str.isspace, reversed(self._pieces))) if self._due else 0
+        self._before = max(0, self.written - again)
 
     def body(self) -> dict[str, Raw]:
         """What the next worker is asked for."""
         text = "".join(self._pieces)
         told = text[: len(text) - len(self._due)]
-        return continuation.continued(self._request.endpoint, self._body, told, self.written)
+        return continuation.continued(self._request.endpoint, self._body, told, self._before)
 
     def request(self) -> GenRequest:
         """The rest as routing sees it: a longer prompt, a shorter answer."""
         most = self._request.max_tokens
-        left = None if most is None else max(1, most - self.written)
+        left = None if most is None else max(1, most - self._before)
         return replace(self._request, prompt_bytes=self._request.prompt_bytes + self._bytes, max_tokens=left)
 
     def whole(self, part: Usage) -> Usage:

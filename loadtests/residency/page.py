@@ -15,6 +15,8 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "flagged to private endpoints": 0.005,
         "audited": 0.1,
         "under rules that change": 0.1,
+        "hedges": 0.0003,
+        "rescues": 0.00005,
         "reloads": 0.005,
         "times without the store": 1e-6,
     },
@@ -38,6 +40,8 @@ _ORDER = (
     "flagged to private endpoints",
     "audited",
     "under rules that change",
+    "hedges",
+    "rescues",
     "forbidden",
 )
 NOTE = """Written by `make prove-residency`. Each request goes through the gateway's own code, and every delivery is
