@@ -16,6 +16,7 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
+from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
@@ -62,7 +63,15 @@ class Asking:
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
         account, name = self._account, lease.candidate.upstream.name
-        attempt = Attempt(name, token_hex(16), time.monotonic(), streamed=self._request.stream, role=role)
+        attempt = Attempt(
+            name,
+            token_hex(16),
+            time.monotonic(),
+            streamed=self._request.stream,
+            role=role,
+            lease=lease,
+            forecast=forecast,
+        )
         account.attempts.append(attempt)
         if account.asked is None:
             account.asked = attempt.began
@@ -77,7 +86,7 @@ class Asking:
             if broke is None:
                 self._books.answered(lease, attempt)
             else:
-                self._books.fault(name, broke)
+                self._books.fault(lease, attempt, broke)
             return broke
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
@@ -85,7 +94,7 @@ class Asking:
             if isinstance(fault, Refused):
                 attempt.status = fault.status
             ending = ending_of(fault, self._request.deadline)
-            self._books.fault(name, fault)
+            self._books.fault(lease, attempt, fault)
             raise
         except (asyncio.CancelledError, Lost):
             attempt.result, ending = self._why_cancelled(lane)
@@ -123,10 +132,14 @@ class Asking:
         board = self._s.board_of(self._policy)
         left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
-        attempt.on_first = lambda: self._s.admission.shrink(lease, left)
+        attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
         return self._books.ballot(board, lease.decision, lease, attempt)
+
+    def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
+        self._s.admission.shrink(lease, left)
+        self._books.began_well(lease, attempt)
 
     async def _exchange(
         self, lease: Lease, attempt: Attempt, wire: Cycle, delivered: Delivered | None
@@ -134,7 +147,7 @@ class Asking:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         if attempt.role != "hedge":
             self._account.removed = self._removed(lease)
-        timeouts = self._timeouts(lease.decision.rule.timeouts)
+        timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
         async with await self._send(lease, attempt, timeouts, delivered) as exchange:
@@ -194,11 +207,14 @@ class Asking:
         """Our response headers, made when the first byte is about to leave."""
         return [*identity(self._call), *self._account.headers()]
 
-    def _timeouts(self, timeouts: Timeouts) -> Timeouts:
-        deadline = self._request.deadline
+    def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
+        decision, deadline = lease.decision, self._request.deadline
+        timeouts = decision.rule.timeouts
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
-        return Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, min(timeouts.total, left))
+        others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
+        last = not others or len(self._account.attempts) >= decision.rule.attempts
+        return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)

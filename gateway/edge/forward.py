@@ -183,8 +183,14 @@ class Forward:
             all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
             and len(faults) < failed[-1][0].decision.rule.attempts
             and not passed(self._request.deadline)
-            and self._s.retries.take()
+            and self._afforded()
         )
+
+    def _afforded(self) -> bool:
+        """Takes a retry from the budget; False where it is used up."""
+        taken = self._s.retries.take()
+        self._s.telemetry.count_retry(taken)
+        return taken
 
     @property
     def _going_on(self) -> bool:
@@ -205,7 +211,7 @@ class Forward:
             rescuable(lease, fault, delivered)
             and len(faults) < lease.decision.rule.attempts
             and not passed(self._request.deadline)
-            and self._s.retries.take()
+            and self._afforded()
         ):
             raise UpstreamFailed(fault.message)
 
@@ -250,7 +256,7 @@ class Forward:
                 role=role,
                 delivered=self._delivered,
                 lane=lane,
-                forecast=forecast,
+                forecast=forecast or self._account.forecast,
             )
         except UpstreamFault as fault:
             return [(lease, fault.with_traceback(None))]  # the traceback leads back to this list

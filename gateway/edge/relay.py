@@ -16,6 +16,7 @@ from gateway.errors import (
     GatewayError,
     NoCapacity,
     NotContinued,
+    Refused,
     Reset,
     UpstreamFailed,
     UpstreamFault,
@@ -24,6 +25,7 @@ from gateway.errors import (
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.upstreams import answers, missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -97,15 +99,23 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.result = TooLong.__name__
         # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
+    if attempt.lease is not None and attempt.lease.candidate.upstream.kind == "local":
+        name = attempt.lease.candidate.served.name
+        if missing.names_missing_model(exchange.status, body, name):
+            raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
+    usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
+    # One that tells what it used is an answer: only the others are looked at once more.
+    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    if fault is not None:
+        raise fault
     if attempt.claim is not None:
         attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = ENDPOINTS[account.request.endpoint].usage_of(body)
         usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
         attempt.usage = account.usage = usage
-        if account.lease is not None:
-            account.book(attempt, cost_of(account.lease, usage))
+        if attempt.lease is not None:
+            account.book(attempt, cost_of(attempt.lease, usage))
         attempt.tokens = usage.output_tokens
     return body
 
@@ -140,6 +150,8 @@ class Stream:
             await self._exchange.pour(self._push)
             if not tap.done and _ends_by_closing(self._exchange):
                 raise Reset("the connection closed before the stream said its end")
+            if not tap.done and not tap.frames:
+                raise BadAnswer("the stream ended without an answer")
             rest = tap.rest()
             if rest or not self._begun:
                 self._pass(rest)
