@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -99,8 +98,7 @@ class Delivered:
         text = "".join(self._pieces)
         kept = text.rstrip() if self._request.endpoint == "chat/completions" else text
         self._due = text[len(kept) :]
-        again = sum(1 for _ in takewhile(str.isspace, reversed(self._pieces))) if self._due else 0
-        self._before = max(0, self.written - again)
+        self._before = max(0, self.written - _pieces_in(self._pieces, len(self._due)))
 
     def body(self) -> dict[str, Raw]:
         """What the next worker is asked for."""
@@ -217,6 +215,15 @@ class Delivered:
         prompt = max(0, int(part.get("prompt_tokens") or 0) - self._before)
         written = int(part.get("completion_tokens") or 0) + self._before
         return {**part, "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+
+
+def _pieces_in(pieces: Sequence[str], end: int) -> int:
+    """How many pieces the last `end` characters have a part in: the next worker writes those tokens again."""
+    count = 0
+    while end > 0:
+        count += 1
+        end -= len(pieces[-count])
+    return count
 
 
 def _says(raw: Raw) -> bool:
