@@ -450,3 +450,28 @@ async def test_what_is_cheap_to_buy_and_cannot_leave_has_the_room_of_its_class(
     ends = [(await desk.admission.admit(request(), decide(request(), seen, Random(1)))).group for _ in range(4)]
     assert [group.outcome for group in ends] == ["local"] * 4
     assert decide(request(), seen, Random(1)).cheap is (why != "down")
+
+
+async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+    decision = desk.decided()
+    first, second = await desk.admission.take(decision, Visit()), await desk.admission.take(decision, Visit())
+    assert first is not None
+    assert second is not None
+    assert await desk.admission.take(decision, Visit()) is None
+    waiting = asyncio.create_task(desk.admit())
+    await queued(desk, 1)
+    desk.admission.release(first)
+    assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
+    desk.admission.release(await waiting)
+
+
+async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001)))
+    decision = replace(desk.decided(body=b"x" * 100), primary=())
+    lease = await desk.admission.take(decision, Visit())
+    assert lease is not None
+    assert lease.reservation is not None
+    visit = Visit()
+    assert await desk.admission.take(decision, visit) is None
+    assert visit.kept == "budget"
