@@ -9,8 +9,8 @@ from gateway.edge.delivered import Delivered
 from gateway.errors import GatewayError, NoCapacity, UpstreamFault, UpstreamTimeout
 from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Policy, Rule
 from gateway.routing.board import Board
+from gateway.routing.capability import continues
 from gateway.routing.fields import action
-from gateway.upstreams.dialects.continuation import continues
 
 _LASTING = frozenset({"store", "background", "kv_transfer_params"})
 """Body fields that leave something behind at their upstream, or take it up there: asking two of them is not the same as

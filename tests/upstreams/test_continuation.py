@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from gateway.upstreams.dialects.continuation import cap, continuable, continued, continues
+from gateway.routing.capability import continues
+from gateway.upstreams.dialects.continuation import cap, continuable, continued
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 

@@ -1,4 +1,4 @@
-"""Which streams another worker can go on with, and what it is asked for then.
+"""Which streams another worker can go on with, and what it is asked for then (by whom: `routing/capability.py`).
 
 A chat is continued with the answer so far as its last message, left open (`continue_final_message`); a completion with
 its prompt and the answer so far. Texts only, one of them: what a parser made of the model's words (tool calls,
@@ -14,9 +14,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-CONTINUES_CHATS = frozenset({"vllm", "sglang"})
-"""Engines known to leave the last message open on request. One that ignores the wish would begin anew: the client would
-read its answer's beginning twice. (vLLM and SGLang: `continue_final_message` in their ChatCompletionRequest.)"""
 _WHOLE = frozenset(
     {
         *("tools", "functions", "tool_choice", "function_call", "modalities", "audio", "use_beam_search"),
@@ -33,12 +30,6 @@ _any = msgspec.json.Decoder()
 _text = msgspec.json.Decoder(str)
 _list = msgspec.json.Decoder(list[Raw])
 _options = msgspec.json.Decoder(dict[str, Any] | None)
-
-
-def continues(endpoint: str, engine: str | None) -> bool:
-    """Whether a worker with this engine can go on with a stream of `endpoint`. Completions are continued by any: to the
-    engine it is one more prompt."""
-    return endpoint == "completions" or engine in CONTINUES_CHATS
 
 
 def continuable(endpoint: str, fields: Mapping[str, Raw]) -> bool:
