@@ -459,11 +459,14 @@ async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: S
     assert first is not None
     assert second is not None
     assert await desk.admission.take(decision, Visit()) is None
-    waiting = asyncio.create_task(desk.admit())
-    await queued(desk, 1)
     desk.admission.release(first)
+    await desk.leases.drain()
+    line = desk.admission.line("gpu")
+    waiter = line.join(2)
+    assert waiter is not None
     assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
-    desk.admission.release(await waiting)
+    line.leave(waiter)
+    assert await desk.admission.take(decision, Visit()) is not None
 
 
 async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:

@@ -35,6 +35,8 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "scarce": {"hedge": {"after": "50ms", "budget": 0.25}},
         "learned": {"hedge": {"after": "p95", "budget": 0.9}},
         "once": {"hedge": SOON, "attempts": 1},
+        "strict": {"hedge": SOON, "slo": {"ttft_ms": 45}},
+        "easy": {"hedge": SOON, "slo": {"ttft_ms": 5000}},
         "both": {"hedge": SOON, "rescue": True, "timeouts": {"idle": "300ms"}},
     }
     with stage(tmp_path_factory.mktemp("hedges"), 3, routes) as made:
@@ -149,6 +151,28 @@ def test_flagged_data_is_audited_for_both(trio: Stage) -> None:
     trio.ask(headers=LOCAL)
     assert trio.audited() == [f"w{seen.worker}" for seen in trio.play.seen]
     assert len(trio.audited()) == 2
+
+
+def test_the_promise_counts_from_the_first_attempt(trio: Stage) -> None:
+    """Its winner had a first token in time; its client waited longer. The one that lost is no second answer."""
+    trio.rehearse("strict")
+
+    def counted(met: str) -> float:
+        return trio.site.metric("gateway_slo_total", rule="strict", met=met) or 0.0
+
+    before = {met: counted(met) for met in ("yes", "no")}
+    trio.play.faults.append(Fault(first_delay=NEVER))
+    trio.ask(model="strict")
+    assert trio.results() == ["lost", "answered"]
+    assert {met: counted(met) - before[met] for met in before} == {"yes": 0, "no": 1}
+
+
+def test_one_that_lost_in_time_says_nothing_of_its_worker(trio: Stage) -> None:
+    trio.rehearse("easy")
+    trio.play.faults.append(Fault(first_delay=NEVER))
+    trio.ask(model="easy")
+    assert trio.results() == ["lost", "answered"]
+    assert trio.site.metric("gateway_votes_total", model="easy", met="no") is None
 
 
 def test_a_client_that_leaves_cancels_both(trio: Stage) -> None:

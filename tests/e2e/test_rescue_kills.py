@@ -13,7 +13,7 @@ from tests.gateways import Lane, Site, eventually, gateway_on
 SAVED = {"max_wait": "20s", "attempts": 3, "rescue": True}
 PAIR = Lane("pair", workers=2, seats=64, cloud=False, route=SAVED, flagged={"rescue": True}, worker={"engine": "vllm"})
 SLOW = {"max_num_seqs": 64, "step_ms": 10.0, "per_seq_ms": 0.1, "per_prompt_token_ms": 0.0005, "gauge_lag_s": 0.0}
-STREAMS, TOKENS = 16, 120
+STREAMS, TOKENS = 12, 80
 
 
 async def read(sdk: openai.AsyncOpenAI, number: int) -> tuple[str, str]:

@@ -76,6 +76,14 @@ def test_a_worker_that_writes_other_white_space_is_believed() -> None:
     assert heard(made.take(frame({"content": "\nc"})))[0] == "\nc"
 
 
+def test_a_role_beside_the_text_is_not_said_twice() -> None:
+    made = chat()
+    made.take(frame({"role": "assistant", "content": "a"}))
+    made.broke_off(Reset("x"))
+    text, chunks = heard(made.take(frame({"role": "assistant", "content": "b"})))
+    assert (text, chunks[0]["choices"][0]["delta"]) == ("b", {"content": "b"})
+
+
 def test_the_first_part_passes_as_it_came() -> None:
     made, frames = chat(), b"".join(part(["a", "b"], "one", whole=True))
     assert made.take(frames) == frames
