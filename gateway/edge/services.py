@@ -11,6 +11,7 @@ from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.hedges import Hedges
 from gateway.edge.shadow import Shadow
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.view import View
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
@@ -63,6 +64,7 @@ class Services:
     siblings: Siblings
     versions: Versions
     journal: Journal
+    gpus: GpuWatch
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     hedges: Hedges = field(default_factory=Hedges)

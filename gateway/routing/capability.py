@@ -25,7 +25,8 @@ def spoken(upstream: Upstream) -> frozenset[EndpointName]:
 
 CONTINUES_CHATS = frozenset({"vllm", "sglang"})
 """Engines known to leave the last message of a chat open on request (`continue_final_message`, in the
-ChatCompletionRequest of either). One that ignores the wish would begin anew, and a client would read the beginning of its answer twice."""
+ChatCompletionRequest of either). One that ignores the wish would begin anew, and a client would read the beginning of
+its answer twice."""
 
 
 def continues(endpoint: str, engine: str | None) -> bool:
