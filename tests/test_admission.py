@@ -469,3 +469,31 @@ async def test_a_worker_that_warms_up_is_told_how_full_it_is_of_its_whole_limit(
     admission.release(lease)
     await leases.drain()
     assert (await admission.admit(asked, warm)).full == pytest.approx(lease.full), "the warmest has its whole limit"
+
+
+async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+    decision = desk.decided()
+    first, second = await desk.admission.take(decision, Visit()), await desk.admission.take(decision, Visit())
+    assert first is not None
+    assert second is not None
+    assert await desk.admission.take(decision, Visit()) is None
+    desk.admission.release(first)
+    await desk.leases.drain()
+    line = desk.admission.line("gpu")
+    waiter = line.join(2)
+    assert waiter is not None
+    assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
+    line.leave(waiter)
+    assert await desk.admission.take(decision, Visit()) is not None
+
+
+async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001)))
+    decision = replace(desk.decided(body=b"x" * 100), primary=())
+    lease = await desk.admission.take(decision, Visit())
+    assert lease is not None
+    assert lease.reservation is not None
+    visit = Visit()
+    assert await desk.admission.take(decision, visit) is None
+    assert visit.kept == "budget"

@@ -9,6 +9,7 @@ from gateway.admission import Admission
 from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
+from gateway.edge.hedges import Hedges
 from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
@@ -68,6 +69,7 @@ class Services:
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
+    hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)
