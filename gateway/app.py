@@ -20,6 +20,7 @@ from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin
+from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -32,6 +33,7 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
+from gateway.joining import Joining
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
@@ -73,10 +75,12 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
-    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
+    joining = Joining(store, live)
+    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live), joining.out, joining.roster.joined)
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     scrapes = Scrapes(client)
-    live.on_reload += [client.keep, scrapes.keep, view.keep]
+    joining.on_change.append(view.rebuild)
+    live.on_reload += [client.keep, scrapes.keep, view.keep, lambda policy: telemetry.keep(policy.upstreams)]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
@@ -86,7 +90,19 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     seal = None if key is None else Seal(key)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
-        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
+        settings,
+        live,
+        view,
+        admission,
+        client,
+        receipts,
+        budgets,
+        telemetry,
+        calibration,
+        siblings,
+        versions,
+        journal,
+        joining,
     )
     watch(services, store)
     if key is None:
@@ -108,9 +124,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
+            await joining.roster.look()
             await view.refresh()
             runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run, sealer.run)
-            tasks = [asyncio.create_task(keep_running(run)) for run in runs]
+            tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
@@ -119,6 +136,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    api.include_router(registration_routes(services))
     api.include_router(admin.router(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
@@ -167,9 +185,14 @@ def watch(services: Services, store: Store) -> None:
         _log.warning("store degraded" if degraded else "store recovered", extra={"fields": {"reason": reason}})
         services.view.rebuild()
 
+    told = live.current.version
+
     def policy_changed(policy: Policy) -> None:
+        nonlocal told
         services.view.rebuild()
-        _log.info("policy in force", extra={"fields": {"version": policy.version, "from": live.origin}})
+        if policy.version != told:
+            told = policy.version
+            _log.info("policy in force", extra={"fields": {"version": told, "from": live.origin}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
         telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)

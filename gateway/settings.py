@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
     )
+    worker_token: SecretStr | None = Field(
+        None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -138,6 +138,7 @@ class Forward:
         all the same, and only gets stricter: from one attempt to the next, and while it waits.
         """
         excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
+        self._policy = board.policy
         decision = decide(self._request, board, self._s.rng, excluded=excluded)
         if self._kept and strictest(decision.demand, self._kept) != decision.demand:
             bound = replace(self._request, residency=strictest(self._request.residency, self._kept))

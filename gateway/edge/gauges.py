@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.model import UpstreamState
+from gateway.model import DRAINED, LEAVING, UpstreamState
 from gateway.routing.board import Board
 from gateway.telemetry import Row
 
@@ -39,5 +39,6 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_leases": state.inflight,
         "gateway_upstream_outside_share": state.outside / limit,
         "gateway_upstream_up": float(state.out is None),
+        "gateway_upstream_drained": float(state.out in (DRAINED, LEAVING)),
         "gateway_upstream_headroom": state.headroom,
     }

@@ -11,6 +11,7 @@ from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.shadow import Shadow
 from gateway.fleet.view import View
+from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
 from gateway.money.keys import Keys
@@ -62,6 +63,7 @@ class Services:
     siblings: Siblings
     versions: Versions
     journal: Journal
+    joining: Joining
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     worths: dict[str, float] = field(default_factory=dict)
@@ -101,8 +103,9 @@ class Services:
         return self.board_of(candidate.policy)
 
     def board_of(self, policy: Policy) -> Board:
-        """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with."""
-        return self.board_on(policy, self.view.current)
+        """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with, but
+        for the workers that joined it or left since."""
+        return self.board_on(self.live.newest(policy), self.view.current)
 
     def board_on(self, policy: Policy, snapshot: Snapshot) -> Board:
         board, other = self._board, self._other

@@ -51,6 +51,11 @@ class Circuits:
         circuit.pause = min(circuit.pause * 2, LONGEST_PAUSE_SECONDS)
         return True
 
+    def keep(self, upstreams: frozenset[str]) -> None:
+        """Forgets those that the policy no longer has."""
+        for name in self._circuits.keys() - upstreams:
+            del self._circuits[name]
+
     def pause(self, name: str, now: float, seconds: float, reason: str) -> None:
         """Opens for a time the upstream asked for (Retry-After), or that its refusal deserves."""
         self._open(self._circuits.setdefault(name, Circuit()), now, seconds, reason)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from gateway.model.fleet import Allowance, Damped, DampedKey, Learned, Reading, Scrape, Snapshot, UpstreamState
 from gateway.model.gpu import Gpus, GpuSample, Need
 from gateway.model.lease import Lease, Reservation, Usage
+from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.policy import Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
@@ -31,6 +32,8 @@ from gateway.model.rule import (
 from gateway.model.upstream import Breaker, Discovery, Model, Price, Served, Source, Speed, Tls, Upstream
 from gateway.model.words import (
     ASKED_TO_WAIT,
+    DRAINED,
+    LEAVING,
     LOAD_WEIGHT,
     RATE_LIMITED,
     STALE,
@@ -52,6 +55,9 @@ from gateway.model.words import (
 __all__ = [
     "ASKED_TO_WAIT",
     "CLASSES",
+    "DRAINED",
+    "FINDINGS",
+    "LEAVING",
     "LOAD_WEIGHT",
     "NOTHING_ASKED",
     "RATE_LIMITED",
@@ -69,6 +75,8 @@ __all__ = [
     "Discovery",
     "EndpointName",
     "Estimate",
+    "Finding",
+    "Found",
     "GenRequest",
     "GpuSample",
     "Gpus",
@@ -78,6 +86,7 @@ __all__ = [
     "Learned",
     "Lease",
     "Match",
+    "Member",
     "Model",
     "Need",
     "Network",

@@ -107,6 +107,8 @@ class UpstreamState:
     """Models that it answered for lately, as this replica saw."""
     ramp: float = 1.0
     """Share of its limit that it may hold while it warms up."""
+    joined: float | None = None
+    """When it was first found, of all replicas (seconds of the snapshot's clock); None: the policy writes it down."""
 
 
 class DampedKey(NamedTuple):

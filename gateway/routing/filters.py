@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.model import Demand, GenRequest, Kind, Rule, Served, UpstreamState
+from gateway.model import DRAINED, LEAVING, Demand, GenRequest, Kind, Rule, Served, UpstreamState
 from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
@@ -32,6 +32,11 @@ def residency(ctx: Standing, state: UpstreamState) -> bool:
 
 def capability(ctx: Standing, state: UpstreamState) -> bool:
     return ctx.endpoint in spoken(state.upstream)
+
+
+def drained(_: Standing, state: UpstreamState) -> bool:
+    """It may be as healthy as ever: somebody, or its own source, wants it empty."""
+    return state.out not in (DRAINED, LEAVING)
 
 
 def health(_: Standing, state: UpstreamState) -> bool:
@@ -62,6 +67,7 @@ def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:
 STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
     ("residency", residency),  # first: nothing else may hide that data must not go there
     ("capability", capability),
+    ("drained", drained),
     ("health", health),
 )
 CALL: tuple[tuple[str, Callable[[Rule, GenRequest, Kind, Served], bool]], ...] = (
