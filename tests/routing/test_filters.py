@@ -30,7 +30,7 @@ SERVED = policy().models["m"].served_by
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({}, None), ({"out": "down"}, "health")],
+    [({}, None), ({"out": "down"}, "health"), ({"out": "drained"}, "drained"), ({"out": "leaving"}, "drained")],
 )
 def test_standing_filters(changes: dict[str, Any], reason: str | None) -> None:
     assert standing_drop(Standing(request().residency, ZONES, request().endpoint), state(WORKER, **changes)) == reason
