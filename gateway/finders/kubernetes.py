@@ -8,6 +8,7 @@ as kubectl finds it: in a pod by its service account, elsewhere by KUBECONFIG.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -44,12 +45,14 @@ async def follow(backend: str, source: Source, report: Report) -> None:
     """Follows `source.service` or `source.pool` until cancelled."""
     pause = PAUSE_SECONDS
     while True:
+        began = time.monotonic()
         try:
             async with aclosing(AsyncClient(config=KubeConfig.from_env().get(), trust_env=False)) as client:
                 await (_service if source.service is not None else _pool)(client, backend, source, report)
         except Exception as fault:  # it must go on, whatever configuration, network and server do
             report.failed(_told(fault))
-            pause = PAUSE_SECONDS if isinstance(fault, NotThere) else pause
+        if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+            pause = PAUSE_SECONDS  # it had been well
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 

@@ -4,7 +4,7 @@
 -- KEYS[3] gw:{roster}:joined      hash: name -> ms at which a found worker was first seen
 -- KEYS[4] gw:{roster}:seen        zset: name -> ms at which a replica last had it among its found workers
 -- KEYS[5] gw:{roster}:drained     hash: name -> "ms reason": takes nothing new
--- KEYS[6] gw:{roster}:epoch       string: ms at which this set of keys began
+-- KEYS[6] gw:{roster}:epoch       string: the moment at which this set of keys began
 -- ARGV[1] GONE_MS   [2] FORGET_MS   then for each found worker of the caller: name, ms at which it joined (0: not known)
 -- Returns {now, epoch, registered, drained, {ms at which each of the caller's workers joined, ...}}
 -- Not seen for GONE_MS: it has left, and joins anew unless its caller, which has kept it, says since when it is there.
@@ -54,5 +54,5 @@ for _, name in ipairs(gone) do
   redis.call('HDEL', DRAINED, name)
 end
 
-redis.call('SET', EPOCH, int(now), 'NX')
+redis.call('SET', EPOCH, time[1] .. '.' .. time[2], 'NX')
 return { now, redis.call('GET', EPOCH), live, redis.call('HGETALL', DRAINED), joined }
