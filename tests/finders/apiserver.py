@@ -41,7 +41,7 @@ class ApiServer:
         self.watches: list[str] = []
         self.port = 0
         self._moved = asyncio.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
 
     async def put(self, plural: str, made: Object) -> None:
         self.version += 1
@@ -68,6 +68,12 @@ class ApiServer:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def end(self) -> None:
+        tasks = [task for task in self._writers.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def kubeconfig(self, folder: Path) -> Path:
         path = folder / "kubeconfig"
         path.write_text(
@@ -85,7 +91,7 @@ class ApiServer:
         return path
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers[writer] = asyncio.current_task()
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 target = head.split(b" ", 2)[1].decode()
@@ -94,7 +100,7 @@ class ApiServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self._writers.discard(writer)
+            del self._writers[writer]
             writer.close()
 
     async def _answer(self, target: str, writer: asyncio.StreamWriter) -> None:
@@ -162,4 +168,4 @@ async def api_server() -> AsyncIterator[ApiServer]:
         yield made
     finally:
         server.close()
-        made.drop()
+        await made.end()
