@@ -30,6 +30,7 @@ async def overview(services: Services) -> dict[str, Any]:
             for state in states
             if state.out is not None
         ],
+        "discovery_faults": services.joining.finders.faults,
         "replicas": await replicas(services),
     }
 

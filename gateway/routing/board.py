@@ -60,6 +60,8 @@ class Pool:
     drops: Mapping[str, int]
     circle: Circle | None = None
     """Who of `states` a prompt or a session belongs to; None where no rule asks."""
+    awaits: bool = False
+    """It has nobody at all, and whoever is found there may serve: its workers have not come yet, or have left."""
 
 
 class Asked(NamedTuple):
@@ -228,6 +230,8 @@ def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoin
     served = next((s for s in model.served_by if s.backend == backend), None)
     if served is None:
         return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
+    if not upstreams:
+        return Pool(backend, kind, served, (), {}, awaits=awaits(board, backend, demand, endpoint))
     states, drops = [], Counter[str]()
     for one in board.states(backend):
         state, reason = board.judged(one, model.name, demand, endpoint, rule)
@@ -237,6 +241,13 @@ def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoin
             drops[reason] += 1
     circle = circle_of(tuple(one.name for one in upstreams), states) if board.policy.affine else None
     return Pool(backend, kind, served, tuple(states), drops, circle)
+
+
+def awaits(board: Board, backend: str, demand: Demand, endpoint: str) -> bool:
+    """Whether a worker may be found there that such a request could go to."""
+    discovery = board.policy.discovery.get(backend)
+    standing = Standing(demand, board.policy.zones, endpoint)
+    return discovery is not None and standing_drop(standing, UpstreamState(discovery.pattern)) is None
 
 
 def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:

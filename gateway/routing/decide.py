@@ -94,9 +94,14 @@ def beyond(plan: Plan, home: Sequence[Pool]) -> tuple[tuple[Pool, ...], Outcome,
     drops = tally(home)
     if (why := broken(drops)) is not None:  # they are up, and full in the user's own words
         return plan.spill, "spilled", why
-    if "health" in drops or "failed_before" in drops:
+    if down(drops) or any(pool.awaits for pool in home):
         return plan.fallback, "fallback", "no_healthy_worker"
     return plan.spill, "spilled", "residency" if "residency" in drops else "capability"  # up or down, none ever could
+
+
+def down(drops: Mapping[str, int]) -> bool:
+    """Whether somebody might have served it who takes nothing now."""
+    return any(why in drops for why in ("health", "drained", "failed_before"))
 
 
 def tally(pools: Iterable[Pool]) -> dict[str, int]:
@@ -123,6 +128,9 @@ def nobody(
 ) -> GatewayError:
     """Why there is no candidate in `tried` at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
+    if not plan.permitted and any(pool.awaits for pool in tried):
+        none = f"rule `{rule.name}`: no worker is there now that may serve it"
+        return NoCapacity(none, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if not plan.permitted:
         if plan.demand:
             return ResidencyRefused(f"rule `{rule.name}` has no upstream where this request's data may go")
@@ -130,12 +138,12 @@ def nobody(
     if broken(drops) is not None:
         full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
         return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
-    if "health" in drops or "failed_before" in drops:
+    if down(drops) or any(pool.awaits for pool in tried):
         if (back := busy_until(plan, tried, board)) is not None:
             wait = max(1, ceil(back - board.snapshot.at))
             return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
-        down = f"rule `{rule.name}`: every upstream that may serve it is down"
-        return NoCapacity(down, retry_after=RETRY_AFTER_DOWN_SECONDS)
+        out = f"rule `{rule.name}`: every upstream that may serve it is down"
+        return NoCapacity(out, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
     if "capability" in drops and "fields" not in drops:

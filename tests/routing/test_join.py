@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.model import FINDINGS, Discovery, Member, Policy, Snapshot, Source, UpstreamState
+from gateway.model import FINDINGS, Demand, Discovery, Member, Policy, Snapshot, Source, UpstreamState
 from gateway.policy.words import NAME
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.join import derived, found, join, misplaced, plain, url_of
 from gateway.routing.residency import allows
-from tests.worlds import demands, fleets, policy, request, upstream
+from tests.worlds import board, demands, fleets, policy, request, rule, upstream
 
 ALL = (
     Source(registration=True),
@@ -198,3 +198,51 @@ def test_a_found_worker_gets_nothing_that_its_backend_may_not(
         return
     for name in decision.permit.upstreams:
         assert allows(decision.demand, whole.upstreams[name], whole.zones)
+
+
+@pytest.mark.parametrize(
+    ("demand", "told"),
+    [
+        ({}, (503, "no_capacity")),
+        ({"zones": frozenset({"eu"})}, (503, "no_capacity")),
+        ({"zones": frozenset({"us"})}, (403, "residency_refused")),
+    ],
+)
+def test_a_backend_that_has_found_nobody_yet_is_down_not_unknown(demand: Any, told: tuple[int, str]) -> None:
+    made = open_to_all(policy(rules=(rule(spill=None),)))
+    made = replace(made, backends={**made.backends, "gpu": ()}, upstreams={"a1": made.upstreams["a1"]})
+    with pytest.raises(GatewayError) as raised:
+        decide(request(residency=Demand(**demand)), board(made), Random(1))
+    assert (raised.value.status, raised.value.code) == told
+
+
+@pytest.mark.parametrize("states", [{"w1": {"out": "drained"}, "w2": {"out": "leaving"}}, None])
+def test_where_nobody_at_home_takes_anything_its_fallback_does(states: dict[str, Any] | None) -> None:
+    made = open_to_all(policy(rules=(rule(fallback=("api",)),)))
+    if states is None:
+        made = replace(made, backends={**made.backends, "gpu": ()}, upstreams={"a1": made.upstreams["a1"]})
+    decision = decide(request(), board(made, **(states or {})), Random(1))
+    assert [(group.backend, group.outcome, group.reason) for group in decision.overflow] == [
+        ("api", "fallback", "no_healthy_worker")
+    ]
+    assert decision.drops == ({"drained": 2} if states else {})
+
+
+def test_an_empty_backend_where_its_data_may_not_go_is_no_reason_to_fall_back() -> None:
+    """What may not go to any worker there, present or not, leaves by the rule's spill as it always does."""
+    api = upstream("a1", "api", zone="ams")
+    made = open_to_all(policy((upstream("w1", "gpu"), api), rules=(rule(),)), zone="us")
+    made = replace(made, backends={**made.backends, "gpu": ()}, upstreams={"a1": api})
+    decision = decide(request(residency=Demand(zones=frozenset({"eu"}))), board(made), Random(1))
+    assert [(group.backend, group.outcome) for group in decision.overflow] == [("api", "spilled")]
+
+
+def test_a_request_finds_who_joined_since(  # as Forward does: the policy is its own, by whoever has joined it
+) -> None:
+    made = open_to_all(policy((upstream("w1", "gpu"),), rules=(rule(spill=None),)))
+    whole = join(made, found(made, [member()], {}, {}))
+    decision = decide(request(), board(whole, w1={"out": "down"}), Random(1))
+    (group,) = decision.primary
+    assert [one.upstream.name for one in group.candidates] == ["gpu-10-0-0-9-8000"]
+    assert decision.permit.upstreams == {"w1", "gpu-10-0-0-9-8000"}
+    assert decision.permit.policy == made.version
