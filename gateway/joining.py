@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from gateway.model import DRAINED, LEAVING, Member, Policy, Upstream
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
 
+GATHER_SECONDS = 0.05
+"""A thousand workers take 15 ms to join, and each may be told of several times while it starts."""
 _log = logging.getLogger("gateway")
 
 
@@ -21,15 +24,24 @@ class Joining:
     def __init__(self, store: Store, live: LivePolicy, resolver: MakeResolver | None = None) -> None:
         self._live = live
         self.roster = Roster(store, lambda: found_in(live.current), self.meet)
-        self.finders = Finders(lambda: live.current, self.meet, resolver)
+        self.finders = Finders(lambda: live.current, self._soon, resolver)
         self.on_change: list[Callable[[], None]] = []
+        self._turn: asyncio.TimerHandle | None = None
         self._told: dict[str, Upstream] = {}
         self._refused: frozenset[Member] = frozenset()
         self._faults: dict[str, str] = {}
         live.on_reload.append(self._reloaded)
 
+    def _soon(self) -> None:
+        """What several finders say at once, or a cluster in a roll-out, is worked out together."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.meet)
+
     def meet(self) -> None:
         """The policy is joined by whoever is found now, and the next request knows."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._live.meet((*self.roster.members, *self.finders.members), self.finders.homes)
         self._tell()
         for listener in self.on_change:

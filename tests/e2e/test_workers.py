@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from loadtests.simfleet.harness import start
-from loadtests.stack import ROOT
-from tests.gateways import Lane, Site, eventually
+from loadtests.stack import ROOT, start_gateway
+from tests.gateways import PEPPER, Lane, Site, eventually
 
 TOKEN, ADMIN = "token-of-the-workers", "key-of-the-operator"
 ENV = {"GATEWAY_WORKER_TOKEN": TOKEN, "GATEWAY_ADMIN_KEY": ADMIN}
@@ -189,6 +189,22 @@ def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_new(site: Site) ->
     assert waited.stdout.endswith("open-1 is empty\n"), waited.stderr
     assert gateway_drain(site, "open-1", "--undo").stdout == "open-1 takes requests again\n"
     assert eventually(lambda: site.chat("open").status_code == 200, "it serves again", NOTICED_SECONDS)
+
+
+def test_a_drain_survives_a_restart(site: Site, tmp_path: Path) -> None:
+    told = []
+    for _ in range(2):
+        with start_gateway(
+            site.folder, tmp_path, env={**ENV, "GATEWAY_KEY_PEPPER": PEPPER}, log=tmp_path / "log"
+        ) as one:
+            with httpx.Client(
+                base_url=one.url, headers={"Authorization": f"Bearer {ADMIN}"}, trust_env=False
+            ) as client:
+                if not told:
+                    client.post(f"{PATH}/spare-1/drain", json={"reason": "for good"})
+                told.append(client.get(f"{PATH}/spare-1").json()["drained"])
+    assert told[0] == told[1]
+    assert told[0]["reason"] == "for good"
 
 
 def test_a_name_that_nobody_has(site: Site) -> None:

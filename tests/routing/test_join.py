@@ -230,7 +230,7 @@ def test_where_nobody_at_home_takes_anything_its_fallback_does(states: dict[str,
 
 def test_an_empty_backend_where_its_data_may_not_go_is_no_reason_to_fall_back() -> None:
     """What may not go to any worker there, present or not, leaves by the rule's spill as it always does."""
-    api = upstream("a1", "api", zone="ams")
+    api = upstream("a1", "api", zone="ams", private_in=frozenset({"ams", "eu"}))
     made = open_to_all(policy((upstream("w1", "gpu"), api), rules=(rule(),)), zone="us")
     made = replace(made, backends={**made.backends, "gpu": ()}, upstreams={"a1": api})
     decision = decide(request(residency=Demand(zones=frozenset({"eu"}))), board(made), Random(1))
