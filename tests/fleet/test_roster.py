@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.fleet.roster import KEYS, Refused, Registered, Registration, Roster
 from gateway.model import Member
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from tests.conftest import PATIENT
 from tests.polling import until
 
 ONE = Registration("gpu", "http://10.0.0.9:8000", ("10.0.0.9",), 8000)
@@ -200,8 +202,22 @@ async def test_who_could_not_say_so_is_forgiven_for_a_while_and_no_longer(
     assert made.members == (), "an operator means it"
 
 
+async def test_a_drain_survives_a_restart_of_everything(own_server: Embedded, tmp_path: Path) -> None:
+    for server in (own_server, None):
+        running = server or Embedded.start(tmp_path / "store")
+        store = Store(running.url, timeout=PATIENT)
+        await store.check()
+        made = roster(store)
+        if server is not None:
+            await made.drain("w1", "why")
+        await made.look()
+        assert made.drained["w1"].reason == "why"
+        await store.aclose()
+        running.stop()
+
+
 async def test_while_the_store_is_away_what_was_seen_last_stays(own_server: Embedded) -> None:
-    store = Store(own_server.url, timeout=5.0)
+    store = Store(own_server.url, timeout=PATIENT)
     await store.check()
     made = roster(store)
     await registered(made, ttl=0.2)
