@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin
+from gateway.console import admin, gpus
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -29,6 +29,7 @@ from gateway.edge.routes import router
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
@@ -48,6 +49,7 @@ from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.scrapes import Scrapes
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
@@ -78,10 +80,12 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     joining = Joining(store, live)
     hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live), joining.out, joining.roster.joined)
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    scrapes = Scrapes(client)
+    pages = GpuPages(client)
+    watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
     joining.on_change.append(view.rebuild)
-    live.on_reload += [client.keep, scrapes.keep, view.keep, lambda policy: telemetry.keep(policy.upstreams)]
-    probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
+    live.on_reload += [client.keep, pages.keep, watch_gpus.keep, view.keep]
+    live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
+    probes = Probes(store, owner, lambda: live.current, Scrapes(client).worker, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
@@ -102,6 +106,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         siblings,
         versions,
         journal,
+        watch_gpus,
         joining,
     )
     watch(services, store)
@@ -138,6 +143,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.include_router(router(services))
     api.include_router(registration_routes(services))
     api.include_router(admin.router(services))
+    api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
     )
+    agent_token: SecretStr | None = Field(
+        None, description="What `gateway agent` shows when it tells of its GPUs; unset: none may.", min_length=16
+    )
     worker_token: SecretStr | None = Field(
         None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
     )

@@ -71,6 +71,8 @@ class Scrape:
     missing: tuple[str, ...] = ()
     """Metrics that its engine should publish and that were not on its page: unknown, not zero."""
     gpus: tuple[GpuSample, ...] = ()
+    gpu_fault: str | None = None
+    """Which fault of its GPUs keeps it out, such as `xid 79 on GPU-...`: until that is over, however old the scrape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,19 @@ class UpstreamState:
     warm: frozenset[str] = frozenset()
     """Models that it answered for lately, as this replica saw."""
     ramp: float = 1.0
-    """Share of its limit that it may hold while it warms up."""
+    """Share of its limit that it may hold while it warms up, beside a warm one; never less than one request."""
     joined: float | None = None
     """When it was first found, of all replicas (seconds of the snapshot's clock); None: the policy writes it down."""
+    unloaded: frozenset[str] = frozenset()
+    """Names that it said it has no model for, when it was asked for one since its last reading."""
+    seats: int | None = None
+    """The requests that it may hold now, where that is fewer than ever: it is tried again after a failure, or its own
+    queue is full. None: `Upstream.seats`."""
+
+    @property
+    def holds(self) -> int:
+        """Requests that it may hold now."""
+        return self.upstream.seats if self.seats is None else self.seats
 
 
 class DampedKey(NamedTuple):

@@ -2,136 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Mapping
 
 from .answer import Answer
 from .bodies import BadBody, GenBody
 from .draws import Draws
 from .exchange import ClientGone, Exchange, Header
-from .faults import Change, Faults
 from .framing import Flavour, Head
-from .journal import Entry, Journal
+from .journal import Entry
+from .origin import Origin, origin
+from .refusal import Refusal
 from .scripts import write
+from .station import Station
 from .talks import MESSAGES, Talk
 
-PROBES = {"/metrics", "/health", "/version", "/ping"}
-"""Counted, but kept out of the journal: two a second would push the requests out."""
-FILLER_STRIDE = 7
-"""Neighbouring answers start at different words."""
 
-Handler = Callable[[Exchange], Awaitable[None]]
+class Service(Station):
+    """A server of text."""
 
-
-class Refusal(Exception):
-    """An error answer. `code` is the API's own: an integer for vLLM, a word or null for OpenAI."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        type: str,
-        code: int | str | None,
-        *,
-        param: str | None = None,
-        headers: Iterable[Header] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body: dict[str, dict[str, object]] = {
-            "error": {"message": message, "type": type, "param": param, "code": code}
-        }
-        self.headers = tuple(headers)
-
-    def told(self, path: str) -> dict[str, object]:
-        """The body in the shape of its path: Anthropic's on /v1/messages."""
-        if not path.startswith(MESSAGES):
-            return dict(self.body)
-        return {"type": "error", "error": {key: self.body["error"][key] for key in ("type", "message")}}
-
-
-class Service(ABC):
-    """One simulated server. `port` is known once its socket is bound."""
-
-    flavour: ClassVar[Flavour]
-    talks: ClassVar[Mapping[str, Talk]]
+    flavour: Flavour
+    talks: Mapping[str, Talk]
+    continues = False
+    """Whether it goes on from a partial answer: see `origin`."""
+    strict = False
+    aborts_plain = True
+    """Whether an answer that is not streamed ends when its client leaves."""
 
     def __init__(self, name: str, model: str, seed: int) -> None:
-        self.name = name
-        self.model = model
-        self.port = 0
-        self.alive = True
-        self.faults = Faults()
-        self.journal = Journal()
-        self.draws = Draws(seed, name)
-        self.probes: dict[str, int] = {}
-        self.generation = asyncio.Event()
-        """Set while requests are served: neither hanging nor warming up."""
-        self.generation.set()
-        self._warming: asyncio.TimerHandle | None = None
+        super().__init__(name, model, seed)
+        self.writing = Draws(seed, "")
+        """What is said, and how much: the same on every server."""
 
-    # -- control -----------------------------------------------------------------------------------------------
-
-    def apply(self, change: Change) -> None:
-        """Take over faults; death and revival of the port are the fleet's business."""
-        self.faults = self.faults.after(change)
-        if change.clear:
-            self._warm()
-        if isinstance(change.cold_start, float):
-            self._warm()
-            self._warming = asyncio.get_running_loop().call_later(change.cold_start, self._warm)
-        self._settle()
-
-    def die(self) -> None:
-        """Forget everything in flight, as a killed process does."""
-        self.alive = False
-        self.journal.lose()
-
-    def revive(self) -> None:
-        self.alive = True
-
-    @property
-    def warming(self) -> bool:
-        return self._warming is not None
-
-    def _warm(self) -> None:
-        if self._warming is not None:
-            self._warming.cancel()
-        self._warming = None
-        self._settle()
-
-    def _settle(self) -> None:
-        if self.faults.hang or self.warming:
-            self.generation.clear()
-        else:
-            self.generation.set()
-
-    @abstractmethod
-    def state(self) -> dict[str, object]:
-        """The live truth, for GET /sim/state."""
-
-    # -- requests ----------------------------------------------------------------------------------------------
-
-    async def handle(self, exchange: Exchange) -> None:
-        """Answer one request. Raises ClientGone."""
-        if exchange.path in PROBES:
-            self.probes[exchange.path] = self.probes.get(exchange.path, 0) + 1
-            await self._probe(exchange)
-            return
-        entry = self.journal.open(exchange)
-        try:
-            await self._serve(exchange, entry)
-        except Refusal as refusal:
-            self.journal.close(entry, "error", refusal.status)
-            await exchange.reply(refusal.status, refusal.told(exchange.path), refusal.headers)
-        finally:
-            self.journal.close(entry, "aborted")
-
-    @abstractmethod
-    async def _probe(self, exchange: Exchange) -> None:
-        """Answer a path of PROBES."""
+    def _told(self, refusal: Refusal, path: str) -> object:
+        """The body in the shape of its path: Anthropic's on /v1/messages."""
+        return refusal.anthropic() if path.startswith(MESSAGES) else refusal.wrapped()
 
     async def _serve(self, exchange: Exchange, entry: Entry) -> None:
         raw = await exchange.body()
@@ -157,10 +62,8 @@ class Service(ABC):
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
-        if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
-            raise self._refuse(
-                self.faults.error_status, "Injected fault"
-            )  # read already: the journal knows what it was
+        entry.user = body.user
+        self._inject(entry)  # read already: the journal knows what it was
         self._check_model(body)
         if talk.framing is None:
             self.journal.close(entry, "finished", 200)
@@ -169,8 +72,9 @@ class Service(ABC):
         choices = [tokens for tokens in prompts for _ in range(body.n or 1)]
         cap = self._output_cap(body, max(prompts))
         headers = self._admit(entry, body, cap * len(choices))
-        answer = self._answer(exchange, entry, body, len(choices), cap, talk)
-        exchange.on_gone(answer.abort)
+        answer = self._answer(exchange, entry, body, len(choices), cap, talk, self._origin(body))
+        if answer.streamed or self.aborts_plain:
+            exchange.on_gone(answer.abort)
         if answer.streamed:
             await exchange.start(headers)
         self._run(answer, entry, choices, cap)
@@ -184,31 +88,43 @@ class Service(ABC):
         else:
             await exchange.reply(200, answer.whole(), headers)
 
-    def _answer(self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, talk: Talk) -> Answer:
+    def _origin(self, body: GenBody) -> Origin:
+        try:
+            return origin(body, continues=self.continues, strict=self.strict)
+        except BadBody as fault:
+            raise self._refuse(400, fault.message, fault.param) from None
+
+    def _answer(
+        self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, talk: Talk, told: Origin
+    ) -> Answer:
         assert talk.framing is not None
-        drawn = self._draw_length(entry.seq)
-        offset = entry.seq * FILLER_STRIDE
-        scripts = [write(body, chat=talk.chat, drawn=drawn, offset=offset, cap=cap) for _ in range(choices)]
+        drawn = self._draw_length(told.key)
+        scripts = [
+            write(body, chat=talk.chat, drawn=drawn, offset=told.key, cap=cap, said=told.said) for _ in range(choices)
+        ]
         entry.id = self._answer_id(entry, talk.prefix)
-        head = Head(entry.id, self.model, entry.x_nonce or body.user)
+        head = Head(entry.id, self._named(body), entry.x_nonce or body.user)
         answer = Answer(exchange, talk.framing(head, body, scripts, entry, self.flavour), entry)
         drop = self.faults.drop
         if drop is not None and self.draws.uniform(entry.seq, "drop") < drop.share:
             answer.drop_after = drop.after_frames
+        stall = self.faults.stall
+        if stall is not None and self.draws.uniform(entry.seq, "stall") < stall.share:
+            answer.stall = stall
         return answer
 
-    # -- what differs between the two kinds --------------------------------------------------------------------
+    def _named(self, body: GenBody) -> str:
+        """The model that the answer names."""
+        return self.model
 
-    @abstractmethod
-    def _refuse(self, status: int, message: str, param: str | None = None) -> Refusal:
-        """The refusal in this API's shape."""
+    # -- what differs between the two kinds --------------------------------------------------------------------
 
     @abstractmethod
     def _authorize(self, exchange: Exchange) -> None:
         """Raises Refusal for a caller without the right key."""
 
     @abstractmethod
-    def _models(self) -> dict[str, object]:
+    def _models(self) -> object:
         """The body of GET /v1/models."""
 
     @abstractmethod
@@ -220,7 +136,8 @@ class Service(ABC):
         """Most output tokens one choice may have. Raises Refusal when the prompt leaves no room."""
 
     @abstractmethod
-    def _draw_length(self, index: int) -> float: ...
+    def _draw_length(self, key: int) -> float:
+        """The model's own length of the answer to a conversation, in tokens."""
 
     @abstractmethod
     def _answer_id(self, entry: Entry, prefix: str) -> str: ...
