@@ -59,7 +59,7 @@ async def test_what_ten_thousand_workers_leave_behind(
         rows: list[Any] = [value for name in names for value in (name, f"0||{10**12}|{{}}")]
         await valkey.call("HSET", readings.READINGS_KEY, *rows)
         for name in names:
-            made.circuits.failed(name, made.now(), "down", at_once=True)
+            made.circuits.failed(live.current.upstreams[name], (), made.now(), made.now(), at_once=True)
             made.tries.failed(name, made.now())
             telemetry.count_attempt(name, "failed")
         await made.refresh()
