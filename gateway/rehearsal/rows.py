@@ -223,6 +223,7 @@ def _not_needed(scene: Scene, pool: Pool, _: UpstreamState) -> str:
 _WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
     "residency": _residency,
     "capability": _capability,
+    "drained": lambda _, __, state: f"it takes nothing new: {state.out}",
     "health": lambda _, __, state: f"it is out: {state.out}",
     "dedicated": lambda _, __, state: f"it is kept for {', '.join(state.upstream.models)}",
     "gpu_memory": _gpu_memory,
