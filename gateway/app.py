@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin
+from gateway.console import admin, ready
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -47,6 +47,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
 from gateway.waiting import Lines
@@ -75,9 +76,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     budgets, lines = Budgets(store), Lines()
     hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    scrapes = Scrapes(client)
-    live.on_reload += [client.keep, scrapes.keep, view.keep]
-    probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
+    scrapes, workers = Scrapes(client), Workers(client)
+    live.on_reload += [client.keep, scrapes.keep, workers.keep, view.keep]
+    probes = Probes(store, owner, lambda: live.current, workers.look, scrapes.gpus)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
@@ -119,6 +120,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    api.include_router(ready.routes(services))
     api.include_router(admin.router(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)

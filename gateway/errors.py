@@ -30,6 +30,7 @@
       Reset                            the connection broke; `processed` tells whether the request may have been seen
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
+        BadPage                        a worker's page that says nothing of its load
       Refused                          a complete answer whose status is about us or about load, not about the request
     StoreFault                         the store was slow or gone; never the client's problem
     PolicyFault                        a policy folder that does not compile; carries every fault found
@@ -155,7 +156,12 @@ class DeadlineExceeded(GatewayError):
 
 
 class UpstreamFault(Exception):
-    """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request."""
+    """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request.
+
+    `reason` is why a worker that is looked at and does so takes no traffic, in a word.
+    """
+
+    reason: str = "no_metrics"
 
     def __init__(self, message: str, *, processed: bool = True) -> None:
         super().__init__(message)
@@ -164,11 +170,14 @@ class UpstreamFault(Exception):
 
 
 class ConnectFailed(UpstreamFault):
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, reason: str = "unreachable") -> None:
         super().__init__(message, processed=False)
+        self.reason = reason
 
 
 class PermitRefused(UpstreamFault):
+    reason = "outside_networks"
+
     def __init__(self, message: str) -> None:
         super().__init__(message, processed=False)
 
@@ -188,12 +197,21 @@ class UpstreamTimeout(UpstreamFault):
     def __init__(self, phase: str, seconds: float, *, processed: bool = True, held: bool = False) -> None:
         super().__init__(f"{phase} timeout after {seconds:g} s", processed=processed)
         self.phase = phase
+        self.reason = "late" if processed else "unreachable"
         self.held = held
         """It was held back for a slow client as its time ended: nothing that it can be blamed for."""
 
 
 class BadAnswer(UpstreamFault):
     """The upstream's bytes are not HTTP that can be framed without doubt."""
+
+
+class BadPage(BadAnswer):
+    """A worker's page that says nothing of its load: another status, another engine's, no metrics at all."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Refused(UpstreamFault):

@@ -27,8 +27,15 @@ async def claim(store: Store, owner: str, upstreams: Sequence[str]) -> frozenset
 
 
 async def write(store: Store, upstream: str, scrape: Scrape) -> None:
-    started = "" if scrape.started is None else f"{scrape.started:.3f}"
-    await store.eval(_WRITE, [READINGS_KEY], [upstream, started, msgspec.json.encode(scrape)])
+    await write_all(store, {upstream: scrape})
+
+
+async def write_all(store: Store, scrapes: Mapping[str, Scrape]) -> None:
+    """What several workers gave, in one step: a call for each of a large fleet would cost more than the scrape."""
+    rows: list[str | bytes] = []
+    for upstream, scrape in scrapes.items():
+        rows += (upstream, "" if scrape.started is None else f"{scrape.started:.3f}", msgspec.json.encode(scrape))
+    await store.eval(_WRITE, [READINGS_KEY], rows)
 
 
 async def read(store: Store) -> Mapping[str, Reading]:

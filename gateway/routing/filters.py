@@ -31,7 +31,7 @@ def residency(ctx: Standing, state: UpstreamState) -> bool:
 
 
 def capability(ctx: Standing, state: UpstreamState) -> bool:
-    return ctx.endpoint in spoken(state.upstream)
+    return ctx.endpoint in spoken(state.upstream, state.reading.engine if state.reading is not None else None)
 
 
 def health(_: Standing, state: UpstreamState) -> bool:

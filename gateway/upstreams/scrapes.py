@@ -1,4 +1,4 @@
-"""Asks workers and their nodes how busy they are: the probe functions that `app` hands to `fleet/probes.py`."""
+"""Asks the nodes of workers how busy their GPUs are: the probe function that `app` hands to `fleet/probes.py`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from gateway.errors import BadAnswer, UpstreamFault
-from gateway.model import Policy, Scrape, Tls, Upstream
+from gateway.errors import UpstreamFault
+from gateway.model import Policy, Tls, Upstream
 from gateway.upstreams.client import Client
-from gateway.upstreams.dialects import dcgm, vllm
+from gateway.upstreams.dialects import dcgm
 
 GPU_PAGE_SECONDS = 0.45
 """A node's page serves all its workers: it is read once per round of probes, not once per worker."""
@@ -31,15 +31,6 @@ class Scrapes:
         """Forgets the GPU pages that `policy`, now in force, does not name."""
         named = {upstream.dcgm for upstream in policy.upstreams.values()}
         self._pages = {url: page for url, page in self._pages.items() if url in named}
-
-    async def worker(self, upstream: Upstream) -> Scrape:
-        """The worker's own metrics page. Raises UpstreamFault."""
-        scrape = vllm.parse_metrics(
-            await self._client.page(upstream.url.rstrip("/") + vllm.METRICS_PATH, upstream.networks, upstream.tls)
-        )
-        if scrape.running is None and scrape.waiting is None:
-            raise BadAnswer("the metrics page holds none of this engine's gauges")
-        return scrape
 
     async def gpus(self, upstream: Upstream) -> tuple[float | None, float] | None:
         """(utilisation 0..1 or None, age in seconds) of the worker's GPUs; None where it names no GPU page."""

@@ -19,7 +19,7 @@ GpuUse = Mapping[tuple[str, int], float]
 """(host name, GPU index) -> utilisation 0..1."""
 
 
-def parse_gpus(page: str) -> GpuUse:
+def parse_gpus(page: bytes) -> GpuUse:
     """Utilisation of every GPU on the page, each by the best signal published for it."""
     seen: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for sample in samples(page, _NAMES):
