@@ -27,7 +27,7 @@ MISSES_TO_FAIL = 3
 NOT_READY = "not_ready"
 CORE_SHARE = 0.25
 """Of one core, what all looks of all replicas together may take."""
-LOOK_SECONDS = 0.0004
+LOOK_SECONDS = 0.0003
 """CPU time of one look at a worker with a page of 60 KB, its share of the details and of the writing (`make
 fleet-bench`)."""
 TICK_SECONDS = 0.05
