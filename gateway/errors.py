@@ -198,6 +198,7 @@ class UpstreamTimeout(UpstreamFault):
         super().__init__(f"{phase} timeout after {seconds:g} s", processed=processed)
         self.phase = phase
         self.reason = "late" if processed else "unreachable"
+        self.seconds = seconds
         self.held = held
         """It was held back for a slow client as its time ended: nothing that it can be blamed for."""
 

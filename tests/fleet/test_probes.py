@@ -151,7 +151,7 @@ async def test_a_large_fleet_is_not_looked_at_all_at_once(valkey: Store) -> None
         await one_round(prober, 100.0 + number * 1e-3)
         begun.append(asked.total())
     steps = [after - before for before, after in pairwise([0, *begun])]
-    assert max(steps) < 60
+    assert max(steps) <= 80
     assert set(asked.values()) == {1}
     assert len(asked) == 400
     assert len(await readings.read(valkey)) == 400
