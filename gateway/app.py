@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin, ready
+from gateway.console import admin, gpus, ready
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -28,6 +28,7 @@ from gateway.edge.routes import router
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
@@ -46,7 +47,7 @@ from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
-from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
@@ -76,9 +77,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     budgets, lines = Budgets(store), Lines()
     hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    scrapes, workers = Scrapes(client), Workers(client)
-    live.on_reload += [client.keep, scrapes.keep, workers.keep, view.keep]
-    probes = Probes(store, owner, lambda: live.current, workers.look, scrapes.gpus)
+    workers, pages = Workers(client), GpuPages(client)
+    watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
+    live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
+    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
@@ -87,7 +89,19 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     seal = None if key is None else Seal(key)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
-        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
+        settings,
+        live,
+        view,
+        admission,
+        client,
+        receipts,
+        budgets,
+        telemetry,
+        calibration,
+        siblings,
+        versions,
+        journal,
+        watch_gpus,
     )
     watch(services, store)
     if key is None:
@@ -122,6 +136,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.include_router(router(services))
     api.include_router(ready.routes(services))
     api.include_router(admin.router(services))
+    api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)

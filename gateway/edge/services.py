@@ -10,6 +10,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.shadow import Shadow
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.view import View
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
@@ -62,6 +63,7 @@ class Services:
     siblings: Siblings
     versions: Versions
     journal: Journal
+    gpus: GpuWatch
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     worths: dict[str, float] = field(default_factory=dict)

@@ -8,11 +8,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.model import Policy, Scrape, Upstream
+from gateway.model import GpuLook, Policy, Scrape, Upstream
 from gateway.store.connection import Store
 
 INTERVAL_SECONDS = 0.5
@@ -39,8 +39,10 @@ GATHER_SECONDS = 0.02
 """Readings that come within it are written together."""
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
-GpuProbe = Callable[[Upstream], Awaitable[tuple[float | None, float] | None]]
-"""Gives (utilisation 0..1, seconds since it was read), or None where the worker names no GPU page."""
+GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
+"""Gives the worker's GPUs, or None where nobody tells of them."""
+GpuJudge = Callable[[Upstream, Scrape, GpuLook | None], Awaitable[Scrape]]
+"""The scrape with its GPUs and what their state means for the worker. Raises StoreFault."""
 
 
 def interval_of(workers: int) -> float:
@@ -67,10 +69,16 @@ class Probes:
     """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking."""
 
     def __init__(
-        self, store: Store, owner: str, policy: Callable[[], Policy], worker: WorkerProbe, gpu: GpuProbe
+        self,
+        store: Store,
+        owner: str,
+        policy: Callable[[], Policy],
+        worker: WorkerProbe,
+        gpu: GpuProbe,
+        judge: GpuJudge,
     ) -> None:
         self._store, self._owner, self._policy = store, owner, policy
-        self._worker, self._gpu = worker, gpu
+        self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
         self._workers: dict[str, Upstream] = {}
         self._seen: Policy | None = None
@@ -117,15 +125,19 @@ class Probes:
     async def _look(self, group: asyncio.TaskGroup, upstream: Upstream, patience: Patience) -> None:
         started = time.monotonic()
         try:
-            scrape = await self._scrape(upstream, patience)
+            scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
             if scrape is not None:
-                if not self._unwritten:
-                    group.create_task(self._write())
-                self._unwritten[upstream.name] = scrape
+                with suppress(StoreFault):
+                    self._keep(group, upstream.name, await self._judge(upstream, scrape, gpus))
         finally:
             patience.busy = False
             now = time.monotonic()
             patience.took(now - started, now, self._interval)
+
+    def _keep(self, group: asyncio.TaskGroup, upstream: str, scrape: Scrape) -> None:
+        if not self._unwritten:
+            group.create_task(self._write())
+        self._unwritten[upstream] = scrape
 
     async def _write(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
@@ -134,12 +146,9 @@ class Probes:
             await readings.write_all(self._store, rows)
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
-        """The worker's own page and its node's GPU page; None where one late page proves nothing yet."""
+        """The worker's own page; None where one late page proves nothing yet."""
         try:
-            if upstream.dcgm is None:
-                scrape, gpu = await self._worker(upstream), await self._gpu_or_none(upstream)
-            else:
-                scrape, gpu = await asyncio.gather(self._worker(upstream), self._gpu_or_none(upstream))
+            scrape = await self._worker(upstream)
         except UpstreamFault as fault:
             patience.misses += 1
             enough = LATE_TO_FAIL if isinstance(fault, UpstreamTimeout) else MISSES_TO_FAIL
@@ -147,10 +156,10 @@ class Probes:
                 return None
             return Scrape(healthy=False, reason=fault.reason)
         patience.misses = 0
-        return scrape if gpu is None else replace(scrape, gpu=gpu[0], gpu_age=gpu[1])
+        return scrape
 
-    async def _gpu_or_none(self, upstream: Upstream) -> tuple[float | None, float] | None:
-        """A GPU page that fails leaves the GPU unknown; the worker may still serve."""
+    async def _gpus(self, upstream: Upstream) -> GpuLook | None:
+        """A GPU page that fails leaves the GPUs unknown; the worker may still serve."""
         try:
             return await self._gpu(upstream)
         except UpstreamFault:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
@@ -18,7 +19,7 @@ from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.store.connection import Store
 from gateway.upstreams.client import Client
-from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.workers import Workers
 from loadtests.policy_folder import write
 
@@ -69,7 +70,8 @@ async def replica(url: str, policy: Policy) -> AsyncIterator[Replica]:
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
 
     view = View(store, leases, lessons, lambda: policy, Circuits(), hooks=Hooks(damp=step))
-    probes = Probes(store, owner, lambda: policy, Workers(client).look, Scrapes(client).gpus)
+    gpus = GpuWatch(store, GpuPages(client).look, lambda *_: None)
+    probes = Probes(store, owner, lambda: policy, Workers(client).look, gpus.look, gpus.judged)
     try:
         await store.check()
         yield Replica(store, client, probes, view, policy)

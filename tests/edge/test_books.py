@@ -19,6 +19,7 @@ from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, PermitMismatch, PermitRefused, Refused, Reset, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
@@ -35,6 +36,7 @@ from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from tests.worlds import board, policy, request, rule, upstream
 
@@ -60,6 +62,7 @@ def services_of(made: Policy) -> Services:
         Siblings(telemetry, None),
         Versions(store, leases.owner, live, None),
         Journal(Chain(b"", Path("/nonexistent"), "chain-000000000000")),
+        GpuWatch(store, GpuPages(Client()).look),
     )
 
 

@@ -24,7 +24,7 @@ from gateway.fleet.probes import (
     Probes,
     interval_of,
 )
-from gateway.model import Reading, Scrape, Upstream
+from gateway.model import GpuLook, GpuSample, Reading, Scrape, Upstream
 from gateway.store.connection import Store
 from tests.worlds import policy, upstream
 
@@ -41,10 +41,14 @@ def probes(
         asked[one.name] += 1
         return answer(one)
 
-    async def gpus(_: Upstream) -> tuple[float | None, float] | None:
-        return None if gpu is None else (gpu, 0.1)
+    async def gpus(_: Upstream) -> GpuLook | None:
+        return None if gpu is None else GpuLook((GpuSample(index=0, sm=gpu),), 0.1, 30.0)
 
-    return Probes(store, owner, policy, worker, gpus)
+    return Probes(store, owner, policy, worker, gpus, judged)
+
+
+async def judged(_: Upstream, scrape: Scrape, look: GpuLook | None) -> Scrape:
+    return scrape if look is None else replace(scrape, gpu=look.use)
 
 
 def failing(fault: UpstreamFault) -> Callable[[Upstream], Scrape]:
@@ -108,10 +112,10 @@ async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None
     async def worker(_: Upstream) -> Scrape:
         return Scrape(running=1)
 
-    async def gpus(_: Upstream) -> tuple[float | None, float] | None:
+    async def gpus(_: Upstream) -> GpuLook | None:
         raise ConnectFailed("refused")
 
-    await one_round(Probes(valkey, "r", policy, worker, gpus), 100.0)
+    await one_round(Probes(valkey, "r", policy, worker, gpus, judged), 100.0)
     seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.running, seen.gpu) == (True, 1, None)
@@ -145,7 +149,7 @@ async def test_a_large_fleet_is_not_looked_at_all_at_once(valkey: Store) -> None
 
     async def gpus(_: Upstream) -> None: ...
 
-    prober = Probes(valkey, "r", lambda: crowd, worker, gpus)
+    prober = Probes(valkey, "r", lambda: crowd, worker, gpus, judged)
     begun = []
     for number in range(30):
         await one_round(prober, 100.0 + number * 1e-3)
