@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import openai
 import pytest
 
+from gateway.upstreams.client import Client
+from gateway.upstreams.workers import Workers
+from loadtests.simfleet.harness import start
+from tests import worlds
 from tests.gateways import Lane, Site, eventually
 
 ENGINES = {
@@ -23,6 +28,7 @@ ENGINES = {
 """The simulator's name -> ours. Each is a lane of its own, called like the simulator's."""
 KV = frozenset(ENGINES) - {"tgi", "llamacpp"}
 SEATS = 8
+MEDIA = ("vllm-omni", "sglang-diffusion", "comfyui")
 LANES = [
     Lane(name, seats=SEATS, cloud=False, worker={"engine": "auto"}, sim={"engine": name, "gauge_lag_s": 0.0})
     for name in ENGINES
@@ -78,3 +84,18 @@ def test_a_metric_that_is_gone_is_unknown_and_named(site: Site) -> None:
         assert site.log.read_text().count(line) == 1
     finally:
         site.fleet.config("sglang-1", clear=True)
+
+
+async def test_servers_of_images_and_video_are_found_and_read() -> None:
+    """They have no text endpoint that a request could come through."""
+    client = Client()
+    workers = Workers(client)
+    with start(workers=[{"name": name, "engine": name} for name in MEDIA]) as fleet:
+        for server in fleet.workers:
+            asked = worlds.upstream(
+                server.name, "gpu", url=server.url, engine="auto", networks=(ip_network("127.0.0.0/8"),)
+            )
+            found = await workers.look(asked)
+            assert (found.engine, found.running, found.waiting, found.missing) == (server.name, 0, 0, ())
+            assert found.version is not None or server.name == "sglang-diffusion"
+    await client.aclose()
