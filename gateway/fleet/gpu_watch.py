@@ -82,7 +82,7 @@ class GpuWatch:
 
     async def clear(self, upstream: str) -> None:
         """An operator says that the worker's fault is mended. Raises StoreFault."""
-        await self._store.call("SET", cleared_key(upstream), f"{await self._clock():.3f}", "EX", EXPIRES_SECONDS)
+        await self._store.call("SET", cleared_key(upstream), f"{await self._clock():.6f}", "EX", EXPIRES_SECONDS)
 
     async def _recall(self, upstream: str) -> _Known:
         known = self._known.get(upstream)

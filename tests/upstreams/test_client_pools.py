@@ -76,18 +76,6 @@ async def test_what_the_policy_still_names_keeps_its_connections(client: Client)
         await node.all_closed()
 
 
-async def test_a_gpu_page_is_remembered_for_as_long_as_the_policy_names_it(client: Client) -> None:
-    async with RawServer(always(GPU_PAGE)) as node:
-        pages, named = GpuPages(client), worker(node, dcgm=f"http://127.0.0.1:{node.port}/metrics")
-        first = await pages.look(named)
-        pages.keep(policy_of(named))
-        page = pages._pages[str(named.dcgm)]
-        assert first is not None
-        assert page.gpus
-        pages.keep(policy_of())
-        assert not pages._pages
-
-
 async def test_an_exchange_on_a_pool_that_is_given_up_ends_normally(client: Client) -> None:
     go_on = asyncio.Event()
 
