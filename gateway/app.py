@@ -31,6 +31,8 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
+from gateway.fleet.prefix_news import PrefixNews
+from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
@@ -75,7 +77,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
-    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
+    prefixes = Prefixes()
+    news = PrefixNews(store, owner, prefixes)
+    hooks = Hooks(partial(exchange, budgets, news), lines.ahead, partial(damp, live))
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     workers, pages = Workers(client), GpuPages(client)
     watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
@@ -102,6 +106,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         versions,
         journal,
         watch_gpus,
+        prefixes=prefixes,
     )
     watch(services, store)
     if key is None:
@@ -159,6 +164,14 @@ def pools(live: LivePolicy) -> frozenset[PoolKey]:
     """Those whose limits can be learned: of the policy in force, and of a candidate that decides some requests."""
     tried = live.candidate
     return pools_of(live.current) | (pools_of(tried.policy) if tried is not None else frozenset())
+
+
+async def exchange(budgets: Budgets, news: PrefixNews, policy: Policy) -> None:
+    """What is told and heard with every look at the store."""
+    if policy.affine:
+        await asyncio.gather(budgets.exchange(policy), news.exchange())
+    else:
+        await budgets.exchange(policy)
 
 
 def damp(

@@ -31,6 +31,7 @@
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
         BadPage                        a worker's page that says nothing of its load
+      NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
     StoreFault                         the store was slow or gone; never the client's problem
     PolicyFault                        a policy folder that does not compile; carries every fault found
@@ -213,6 +214,10 @@ class BadPage(BadAnswer):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class NotContinued(UpstreamFault):
+    """It answered something else when it was to go on with a stream that another one began."""
 
 
 class Refused(UpstreamFault):

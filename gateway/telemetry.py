@@ -105,6 +105,8 @@ class Telemetry:
             ("what",),
         )
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
+        self._hedges = Counter("gateway_hedges", "Second attempts beside a late first one.", ("rule", "outcome"))
+        self._rescues = Counter("gateway_rescues", "Streams that broke off and were to be saved.", ("rule", "outcome"))
         self._rollout = Counter(
             "gateway_rollout_decisions",
             "Decisions beside a candidate policy: same, different, renamed (the rule alone), or tried by it.",
@@ -163,6 +165,12 @@ class Telemetry:
 
     def count_kept(self, rule: str, bound: str) -> None:
         self._kept.inc(rule, bound)
+
+    def count_hedge(self, rule: str, outcome: str) -> None:
+        self._hedges.inc(rule, outcome)
+
+    def count_rescue(self, rule: str, outcome: str) -> None:
+        self._rescues.inc(rule, outcome)
 
     def count_rollout(self, result: str) -> None:
         self._rollout.inc(result)
