@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin, gpus
+from gateway.console import admin, gpus, ready
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -52,7 +52,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.gpu_pages import GpuPages
-from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
 from gateway.waiting import Lines
@@ -86,12 +86,12 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         partial(exchange, budgets, news), lines.ahead, partial(damp, live), joining.out, joining.roster.joined
     )
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    pages = GpuPages(client)
+    workers, pages = Workers(client), GpuPages(client)
     watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
     joining.on_change.append(view.rebuild)
-    live.on_reload += [client.keep, pages.keep, watch_gpus.keep, view.keep]
+    live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
-    probes = Probes(store, owner, lambda: live.current, Scrapes(client).worker, watch_gpus.look, watch_gpus.judged)
+    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
@@ -149,6 +149,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
+    api.include_router(ready.routes(services))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)

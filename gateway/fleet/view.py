@@ -77,6 +77,7 @@ class View:
         self.lessons, self.headroom, self.tries = lessons, Headroom(), Tries()
         self.unloaded, self._warmups = Unloaded(), Warmups()
         self._outside: dict[str, OutsideLoad] = {}
+        self._reader = readings.Reader()
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
         self._clock_offset = 0.0
@@ -100,7 +101,7 @@ class View:
                 self.lessons.exchange(self._pools()),
                 self._hooks.exchange(self._policy()),
                 self._store.call("TIME"),
-                readings.read(self._store),
+                self._reader.read(self._store),
                 self._leases.loads(backends),
                 self._leases.owners(backends[0]) if backends else _one(),
             )
