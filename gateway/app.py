@@ -28,7 +28,7 @@ from gateway.edge.routes import router
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
-from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.leases import Leases, new_owner, room_channel
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
@@ -49,7 +49,7 @@ from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.scrapes import Scrapes
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
-from gateway.waiting import Lines
+from gateway.waiting.lines import Lines
 
 _log = logging.getLogger("gateway")
 
@@ -73,12 +73,13 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
-    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live))
+    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live), lines.notice)
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     scrapes = Scrapes(client)
     live.on_reload += [client.keep, scrapes.keep, view.keep]
     probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
     admission = Admission(leases, budgets, lambda: view.current, lines)
+    rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -109,7 +110,16 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             with suppress(StoreFault):
                 await versions.sync()
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run, sealer.run)
+            runs = (
+                leases.beat_forever,
+                rooms.run,
+                view.run,
+                probes.run,
+                receipts.run,
+                versions.run,
+                siblings.run,
+                sealer.run,
+            )
             tasks = [asyncio.create_task(keep_running(run)) for run in runs]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))

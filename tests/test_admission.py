@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gateway import waiting
 from gateway.admission import Admission, Visit
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
@@ -22,6 +21,7 @@ from gateway.routing.decide import decide
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from tests.fleet.gates import Gate
+from tests.polling import until
 from tests.worlds import board, policy, request, rule, upstream
 
 LOCAL = Demand(local=True)
@@ -57,7 +57,7 @@ def two_seats(**changes: Any) -> Policy:
 async def queued(desk: Desk, waiters: int) -> None:
     """Returns once that many stand in line."""
     async with asyncio.timeout(5):
-        while desk.admission.line("gpu").size < waiters:  # noqa: ASYNC110 - admission signals no arrivals
+        while desk.admission.lines.size("gpu") < waiters:  # noqa: ASYNC110 - admission signals no arrivals
             await asyncio.sleep(0.001)
 
 
@@ -104,7 +104,7 @@ async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before
     waiting[0].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert waiting[0].cancelled(), "a cancellation that meets a turn is still a cancellation"
-    assert desk.admission.line("gpu").size == 0, "a waiter that left stands in nobody's way"
+    assert desk.admission.lines.size("gpu") == 0, "a waiter that left stands in nobody's way"
 
 
 async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(valkey: Store) -> None:
@@ -163,12 +163,13 @@ async def test_two_replicas_together_keep_the_limit(valkey: Store) -> None:
 async def test_a_lease_given_back_twice_is_given_back_once(valkey: Store) -> None:
     desk = desk_on(valkey, two_seats())
     first, _ = await desk.admit(), await desk.admit()
+    freed = list[int]()
+    desk.admission.lines.freed = lambda _backend, work: freed.append(work)  # type: ignore[method-assign]
     desk.admission.release(first)
-    last = desk.admission.line("gpu").last
     desk.admission.release(first)
     await desk.leases.drain()
     assert (await desk.leases.loads(["gpu"]))["w1@0"][1] == 1
-    assert desk.admission.line("gpu").last == last, "the rate at which leases come free is not counted twice"
+    assert freed == [first.candidate.work], "the rate at which work comes free is not counted twice"
 
 
 async def test_a_cancelled_admission_leaves_no_lease(valkey: Store) -> None:
@@ -343,9 +344,8 @@ async def test_without_the_store_what_is_bounded_stays(valkey: Store) -> None:
     assert visit.kept == "store"
 
 
-async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 2)
-    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, max_queue=2))
     held = [await desk.admit() for _ in range(2)]
     low = [asyncio.create_task(desk.admit(priority="batch")) for _ in range(2)]
     await queued(desk, 2)
@@ -360,10 +360,9 @@ async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store, monkeyp
     assert (await low[0]).group.outcome == "local"
 
 
-async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
+async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store) -> None:
     classes = {**CLASSES, "batch": PriorityClass(0.7, shed=False)}
-    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, classes=classes))
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, classes=classes, max_queue=1))
     held = [await desk.admit() for _ in range(2)]
     low = asyncio.create_task(desk.admit(priority="batch"))
     await queued(desk, 1)
@@ -413,18 +412,16 @@ async def test_what_waited_before_is_part_of_the_wait(valkey: Store, waited: flo
             await desk.admission.admit(request(), desk.decided(), Visit(waited=waited))
 
 
-async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store) -> None:
     """Even where it could: the one of the higher class that took its place has left meanwhile."""
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
-    desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0), max_wait=30.0, kept_wait=60.0))
+    bounds = Spill(("api",), max_share=0.0)
+    desk = desk_on(valkey, two_seats(spill=bounds, max_wait=30.0, kept_wait=60.0, max_queue=1))
     for _ in range(2):
         await desk.admit()
     low = asyncio.create_task(desk.admit(priority="batch"))
     await queued(desk, 1)
     high = asyncio.create_task(desk.admit(priority="interactive"))
-    async with asyncio.timeout(5):
-        while desk.admission.line("gpu").head is None or desk.admission.line("gpu").head.rank:  # type: ignore[union-attr] # noqa: ASYNC110
-            await asyncio.sleep(0)
+    await until(lambda: desk.admission.lines.line("gpu").waiting(0) == 1)
     high.cancel()
     with pytest.raises(FleetSaturated):
         async with asyncio.timeout(5):

@@ -14,6 +14,8 @@ from gateway.routing.affinity import share
 from gateway.routing.scene import Scene, asked_of, first_token_there, wait_there
 
 _MS = 1000.0
+BELOW = "below"
+"""The drop where a class waits for its backend to be less full (below.py): like a filter, a word of the user's."""
 
 
 def satisfied(threshold: Threshold, value: float) -> bool:
@@ -71,6 +73,7 @@ REASONS: Mapping[str, Reason] = {
     "gpu_util": "spill_when",
     "headroom": "spill_when",
     "error_rate": "spill_when",
+    BELOW: "spill_when",
 }
 """Why a request left for a bought API where this filter left nobody at home. What the contract has no word of its own
 for is `spill_when`, a threshold of the user's; the receipt's drops name it."""
