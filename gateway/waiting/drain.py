@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 MEMORY_SECONDS = 10.0
 PRIOR_SECONDS = 1.0
 """What is assumed counts as much as so many seconds of measuring."""
-MOST_TAKEN = 0.5
-"""Newcomers of higher classes are counted on to take at most this share of what comes free: what they took in one burst
-says little about the next minute."""
+ARRIVAL_SECONDS = 30.0
+"""What came is remembered so long: one burst says little about the next half minute."""
+MOST_TAKEN = 0.9
+"""Newcomers of higher classes are counted on to take at most this share of what comes free: no class waits for ever."""
 _RANKS = 3
 
 
@@ -40,21 +41,22 @@ class Drain:
             self._work += work
 
     def came(self, rank: int, work: int, now: float) -> None:
-        """A request of this class was served without waiting."""
-        fade = math.exp(-(now - self._came_at) / MEMORY_SECONDS)
+        """A request of this class was served at once, or waits from now on."""
+        fade = math.exp(-(now - self._came_at) / ARRIVAL_SECONDS)
         self._came = [before * fade for before in self._came]
         self._came[rank] += work
         self._came_at = now
 
     def rate(self, rank: int, now: float) -> float | None:
-        """GPU-us a second that come free for this class and those above it; None where nothing is known."""
+        """GPU-us a second that come free and are not for requests of higher classes that are yet to come; None where
+        nothing is known."""
         self._pass(now)
         known = self._seconds + (PRIOR_SECONDS if self.prior else 0.0)
         if not known or not (work := self._work + self.prior * PRIOR_SECONDS):
             return None
         freed = work / known
-        fade = math.exp(-(now - self._came_at) / MEMORY_SECONDS)
-        taken = sum(self._came[:rank]) * fade / MEMORY_SECONDS
+        fade = math.exp(-(now - self._came_at) / ARRIVAL_SECONDS)
+        taken = sum(self._came[:rank]) * fade / ARRIVAL_SECONDS
         return max(freed - taken, freed * (1 - MOST_TAKEN))
 
     def _pass(self, now: float) -> None:

@@ -13,6 +13,7 @@ comes free: who comes later is overdue later.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from itertools import count
 
 from gateway.waiting.drain import Drain
@@ -53,6 +54,7 @@ class Line:
     def join(self, ask: Ask, now: float) -> Place:
         if not self._places:
             self.drain.busy(now, waits=True)
+        self.drain.came(ask.rank, ask.work, now)
         place = Place(ask, next(self._numbers))
         self._places.add(place)
         self._kinds[ask.kind] += 1
@@ -97,6 +99,10 @@ class Line:
         self._overdue.take(place)
         self._aside.append(place)
         return True
+
+    def has_other(self, kinds: Collection[object]) -> bool:
+        """Whether somebody waits whose kind is none of these."""
+        return any(kind not in kinds for kind in self._kinds)
 
     def restore(self) -> None:
         """All are back in their order."""

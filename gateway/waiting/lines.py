@@ -23,6 +23,9 @@ from gateway.waiting.ring import Ask, Place
 
 MOST_TRIES = 4
 """Waiters that try in vain before a turn ends: the first, and those that might fit where it does not."""
+MOST_SKIPS = 16
+"""Those of the same kind as one that tried in vain do not try: for each that may try, so many are passed over to find one
+of another kind."""
 SAFETY_SECONDS, SAFETY_TRIES = 1.0, 64
 """How often all is looked at without any news, and how many may try then."""
 RETRY_AFTER_SECONDS = (1, 60)
@@ -71,8 +74,11 @@ class _Desk:
     stirred: bool = False
     """There was news during the turn."""
     tries: int = 0
+    skips: int = 0
     timer: asyncio.TimerHandle | None = None
-    room: Room = field(default_factory=Room)
+    full: set[object] = field(default_factory=set)
+    """The kinds of those that tried in vain in this turn."""
+    room: Room | None = None
     """As of the last snapshot."""
 
 
@@ -93,6 +99,10 @@ class Lines:
     def size(self, backend: str) -> int:
         desk = self._desks.get(backend)
         return 0 if desk is None else len(desk.line)
+
+    def waiters(self, backend: str) -> Iterable[Waiter]:
+        """Those in the line there, in no order."""
+        return tuple(self._desk(backend).waiters.values())
 
     def behind(self, backend: str, rank: int, kind: Callable[[], object]) -> bool:
         """Whether a newcomer has to stand behind somebody there. Not while somebody tries may anybody pass."""
@@ -148,7 +158,9 @@ class Lines:
         if desk.stirred:
             self._begin(backend, desk, max(desk.tries, MOST_TRIES))
             return
-        desk.tries -= found is Found.FULL
+        if found is Found.FULL:
+            desk.tries -= 1
+            desk.full.add(place.ask.kind)
         if desk.line.set_aside(place, self._clock(), full=found is Found.FULL):
             self._call(backend, desk)
 
@@ -171,9 +183,9 @@ class Lines:
         seen, changed = rooms(snapshot, self._desks), snapshot.degraded is not self._degraded
         self._degraded = snapshot.degraded
         for backend, desk in self._desks.items():
-            before, desk.room = desk.room, seen.get(backend, Room())
-            desk.line.drain.prior = assumed_rate(desk.room, snapshot.replicas)
-            if changed or more(before, desk.room):
+            before, now = desk.room, seen.get(backend, Room())
+            desk.room, desk.line.drain.prior = now, assumed_rate(now, snapshot.replicas)
+            if changed or (before is not None and more(before, now)):
                 self.wake(backend)
 
     def freed(self, backend: str, work: int) -> None:
@@ -235,16 +247,28 @@ class Lines:
 
     def _begin(self, backend: str, desk: _Desk, tries: int) -> None:
         desk.stirred, desk.tries = False, tries
+        desk.skips = MOST_SKIPS * tries
+        desk.full.clear()
         desk.line.restore()
         self._call(backend, desk)
 
     def _call(self, backend: str, desk: _Desk) -> None:
-        place = desk.line.first(self._clock()) if desk.tries > 0 else None
-        desk.trying = place
+        desk.trying = place = self._next(desk)
         if place is not None:
             waiter = desk.waiters[place]
             waiter.called.add(backend)
             waiter.turn.set()
+
+    def _next(self, desk: _Desk) -> Place | None:
+        line, now = desk.line, self._clock()
+        while desk.tries > 0 and line.has_other(desk.full) and (place := line.first(now)) is not None:
+            if place.ask.kind not in desk.full:
+                return place
+            if not desk.skips:
+                break
+            desk.skips -= 1
+            line.set_aside(place, now, full=True)
+        return None
 
     def _mind(self, backend: str, desk: _Desk) -> None:
         def look() -> None:

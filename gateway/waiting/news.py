@@ -11,8 +11,7 @@ _US = 1e6
 
 
 class Room(NamedTuple):
-    """Of one backend, summed over its upstreams that take traffic. None of the fields alone is room; where all are at
-    most what they were there is no more of it."""
+    """Of one backend, summed over its upstreams that take traffic."""
 
     up: float = 0
     limits: float = 0.0
@@ -44,6 +43,9 @@ def _room(state: UpstreamState) -> Room:
 
 
 def more(before: Room, after: Room) -> bool:
+    """Whether there may be. Where one went down, what was leased on it says nothing."""
+    if after.up != before.up:
+        return after.up > before.up
     return any(new > old for old, new in zip(before, after, strict=True))
 
 

@@ -326,15 +326,16 @@ def simulated_waits(seed: int) -> tuple[dict[tuple[int, str], list[float]], dict
         line.drain.freed(first.ask.work, now)
         line.serve(first, now)
         came, seconds = said.pop(first.number)
-        if seconds is not None and 1 <= seconds <= 60:
-            told[first.ask.rank, first.ask.tenant].append(seconds)
-            waited[first.ask.rank, first.ask.tenant].append(now - came)
+        if seconds is not None:  # both as clients are told: 1 to 60
+            told[first.ask.rank, first.ask.tenant].append(min(60.0, max(1.0, seconds)))
+            waited[first.ask.rank, first.ask.tenant].append(min(60.0, max(1.0, now - came)))
         arrives = max(arrives, now - 5)
     return told, waited
 
 
-def test_what_a_newcomer_is_told_is_true_within_a_factor_of_two_on_average() -> None:
-    told, waited = simulated_waits(1)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_a_newcomer_is_told_is_true_within_a_factor_of_two_on_average(seed: int) -> None:
+    told, waited = simulated_waits(seed)
     judged = [key for key, values in told.items() if len(values) >= 30]
     assert len(judged) >= 3
     for key in judged:
