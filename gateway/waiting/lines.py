@@ -24,8 +24,8 @@ from gateway.waiting.ring import Ask, Place
 MOST_TRIES = 4
 """Waiters that try in vain before a turn ends: the first, and those that might fit where it does not."""
 MOST_SKIPS = 16
-"""Those of the same kind as one that tried in vain do not try: for each that may try, so many are passed over to find one
-of another kind."""
+"""Those of the same kind as one that tried in vain do not try. For each that may, so many are passed over to find one
+of another kind, or one that somebody can serve at this moment."""
 SAFETY_SECONDS, SAFETY_TRIES = 1.0, 64
 """How often all is looked at without any news, and how many may try then."""
 RETRY_AFTER_SECONDS = (1, 60)
@@ -161,6 +161,8 @@ class Lines:
         if found is Found.FULL:
             desk.tries -= 1
             desk.full.add(place.ask.kind)
+        else:
+            desk.skips -= 1
         if desk.line.set_aside(place, self._clock(), full=found is Found.FULL):
             self._call(backend, desk)
 
@@ -262,10 +264,10 @@ class Lines:
     def _next(self, desk: _Desk) -> Place | None:
         line, now = desk.line, self._clock()
         while desk.tries > 0 and line.has_other(desk.full) and (place := line.first(now)) is not None:
+            if desk.skips <= 0:
+                break
             if place.ask.kind not in desk.full:
                 return place
-            if not desk.skips:
-                break
             desk.skips -= 1
             line.set_aside(place, now, full=True)
         return None
