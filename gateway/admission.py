@@ -206,6 +206,8 @@ class Admission:
         lease = None
         try:
             lease = await self._wait(request, waiter, course, visit)
+            if lease is None:
+                course.anew()  # what holds for its data now holds where it goes next
             return lease
         finally:
             visit.crowded = waiter.gone

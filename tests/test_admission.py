@@ -447,3 +447,125 @@ async def test_what_is_cheap_to_buy_and_cannot_leave_has_the_room_of_its_class(
     ends = [(await desk.admission.admit(request(), decide(request(), seen, Random(1)))).group for _ in range(4)]
     assert [group.outcome for group in ends] == ["local"] * 4
     assert decide(request(), seen, Random(1)).cheap is (why != "down")
+
+
+def sized(limit: int, **changes: Any) -> Policy:
+    """One worker of this limit."""
+    workers = (upstream("w1", "gpu", limit=limit, seats=1000),)
+    return policy(workers, (rule(spill=None, max_wait=30.0, **changes),))
+
+
+def work_of(**asked: Any) -> int:
+    """GPU-us that such a request takes on a worker of `sized`."""
+    return decide(request(**asked), board(sized(10**9)), Random(1)).primary[0].candidates[0].work
+
+
+LARGE: dict[str, Any] = {"prompt_bytes": 100_000}
+
+
+async def test_a_large_request_lets_small_ones_pass_for_a_while_and_is_not_starved_by_them(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker, kept busy by small requests that come without end; the large one needs nearly all of it."""
+    monkeypatch.setattr("gateway.waiting.line.PASS_SECONDS", 0.2)
+    desk = desk_on(valkey, sized(10 * work_of(), classes={**CLASSES, "standard": PriorityClass(1.0)}))
+    assert work_of(**LARGE) > 8 * work_of()
+    done, served = asyncio.Event(), [0]
+
+    async def client() -> None:
+        while not done.is_set():
+            lease = await desk.admit()
+            served[0] += 1
+            await asyncio.sleep(0.005)
+            desk.admission.release(lease)
+
+    clients = [asyncio.create_task(client()) for _ in range(12)]
+    await until(lambda: served[0] > 24)
+    before = served[0]
+    lease = await asyncio.wait_for(desk.admit(**LARGE), 10)
+    passed = served[0] - before
+    desk.admission.release(lease)
+    await until(lambda: served[0] > before + passed + 24)
+    done.set()
+    await asyncio.gather(*clients)
+    assert passed > 0, "small ones went on meanwhile"
+
+
+async def test_a_request_waits_at_all_its_backends_and_is_served_by_whichever_frees_first(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu", seats=1), upstream("v1", "gpu2", seats=1)),
+        (rule(backends=("gpu", "gpu2"), spill=None, max_wait=30.0),),
+    )
+    desk = desk_on(valkey, made)
+    held = [await desk.admit() for _ in range(2)]
+    assert [lease.group.backend for lease in held] == ["gpu", "gpu2"]
+    waits = asyncio.create_task(desk.admit())
+    await until(lambda: desk.admission.lines.size("gpu2") == 1)
+    assert desk.admission.lines.size("gpu") == 1
+    desk.admission.release(held[1])
+    assert (await asyncio.wait_for(waits, 5)).group.backend == "gpu2"
+    assert desk.admission.lines.size("gpu") == 0
+
+
+async def test_a_class_with_below_waits_until_the_workers_are_less_full(valkey: Store) -> None:
+    """By the snapshot, and by what this replica took since."""
+    work = work_of()
+    batch = PriorityClass(1.0, below=0.5)
+    made = sized(4 * work, classes={**CLASSES, "batch": batch})
+    desk = desk_on(valkey, made)
+    await desk.leases.loads(["gpu"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    held = [await desk.admit(priority="interactive") for _ in range(2)]
+    waits = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    third = await desk.admit(priority="interactive")
+    desk.admission.release(third)
+    await asyncio.sleep(0)
+    assert not waits.done()
+    desk.admission.release(held[0])
+    assert (await asyncio.wait_for(waits, 5)).group.outcome == "local"
+
+
+async def test_an_overdue_request_of_a_low_class_goes_before_a_high_one_and_may_fill_as_much(valkey: Store) -> None:
+    """Batch may fill 0.3 of the worker, and would never have room beside the others."""
+    late = [0.0]
+    desk = desk_on(valkey, sized(4 * work_of(), classes={**CLASSES, "batch": PriorityClass(0.3)}, starve_after=20.0))
+    desk.admission = Admission(
+        desk.leases, Budgets(valkey), lambda: board(desk.policy).snapshot, clock=lambda: time.monotonic() + late[0]
+    )
+    held = [await desk.admit(priority="interactive") for _ in range(4)]
+    low = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    desk.admission.release(held[0])
+    held[0] = await desk.admit(priority="interactive")
+    late[0] = 21.0
+    high = asyncio.create_task(desk.admit(priority="interactive"))
+    await queued(desk, 2)
+    desk.admission.release(held[0])
+    lease = await asyncio.wait_for(low, 5)
+    assert not high.done()
+    desk.admission.release(lease)
+    assert (await asyncio.wait_for(high, 5)).group.outcome == "local"
+
+
+async def test_who_is_turned_away_is_told_when_to_come_again_by_what_came_free(valkey: Store) -> None:
+    """Two seats that each come free ten times a second, thirty in line: a newcomer is told about a second or two."""
+    desk = desk_on(valkey, two_seats(spill=None, max_wait=30.0, max_queue=30))
+
+    async def client() -> None:
+        lease = await desk.admit()
+        await asyncio.sleep(0.05)
+        desk.admission.release(lease)
+
+    clients = [asyncio.create_task(client()) for _ in range(60)]
+    turned_away = 0
+    await queued(desk, 30)
+    for task in clients:
+        if task.done() and task.exception() is not None:
+            turned_away += 1
+    await until(lambda: sum(task.done() for task in clients) > turned_away + 10, 10)
+    with pytest.raises(FleetSaturated) as caught:
+        await desk.admit(max_wait=0.0)
+    assert caught.value.retry_after in (1, 2)
+    await asyncio.gather(*clients, return_exceptions=True)

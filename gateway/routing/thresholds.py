@@ -73,10 +73,12 @@ REASONS: Mapping[str, Reason] = {
     "gpu_util": "spill_when",
     "headroom": "spill_when",
     "error_rate": "spill_when",
-    BELOW: "spill_when",
 }
 """Why a request left for a bought API where this filter left nobody at home. What the contract has no word of its own
 for is `spill_when`, a threshold of the user's; the receipt's drops name it."""
+
+
+_WHY: Mapping[str, Reason] = {**REASONS, BELOW: "spill_when"}
 
 
 def standing_break(thresholds: Iterable[Threshold], state: UpstreamState, since: float) -> str | None:
@@ -101,5 +103,5 @@ def forecast_break(thresholds: Iterable[Threshold], at: Scene, state: UpstreamSt
 
 def broken(drops: Mapping[str, int]) -> Reason | None:
     """Why nobody was left, where filters dropped any: by the one that dropped the most."""
-    counts = [(drops[signal], reason) for signal, reason in REASONS.items() if signal in drops]
+    counts = [(drops[signal], reason) for signal, reason in _WHY.items() if signal in drops]
     return max(counts, key=lambda one: one[0])[1] if counts else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from itertools import count
+from math import inf
 
 from gateway.waiting.drain import Drain
 from gateway.waiting.heap import Heap
@@ -31,10 +32,12 @@ class Line:
         self.drain = Drain()
         self._rings = tuple(Ring() for _ in range(RANKS))
         self._overdue: Heap[Place] = Heap()
-        self._kinds: Counter[object] = Counter()
+        self._kinds: Counter[tuple[int, object]] = Counter()
         self._ranks = [0] * RANKS
         self._places: set[Place] = set()
         self._aside: list[Place] = []
+        self._aside_due = inf
+        """When the first of those that found no room is overdue."""
         self._led = False
         """Somebody found no room since `restore`: that one is the first, who comes after it passes it."""
         self.kept: Place | None = None
@@ -57,7 +60,7 @@ class Line:
         self.drain.came(ask.rank, ask.work, now)
         place = Place(ask, next(self._numbers))
         self._places.add(place)
-        self._kinds[ask.kind] += 1
+        self._kinds[ask.rank, ask.kind] += 1
         self._ranks[ask.rank] += 1
         self._rings[ask.rank].add(place)
         self._overdue.put(place, (ask.starves, place.number))
@@ -95,6 +98,8 @@ class Line:
             if place.ask.starves <= now or now - place.tried >= PASS_SECONDS:
                 self.kept = place
                 return False
+        if full:
+            self._aside_due = min(self._aside_due, place.ask.starves)
         self._rings[place.ask.rank].hide(place)
         self._overdue.take(place)
         self._aside.append(place)
@@ -102,11 +107,11 @@ class Line:
 
     def has_other(self, kinds: Collection[object]) -> bool:
         """Whether somebody waits whose kind is none of these."""
-        return any(kind not in kinds for kind in self._kinds)
+        return any(kind not in kinds for _, kind in self._kinds)
 
     def restore(self) -> None:
         """All are back in their order."""
-        self._led, self.kept = False, None
+        self._led, self.kept, self._aside_due = False, None, inf
         for place in self._aside:
             if place in self._places:
                 self._rings[place.ask.rank].show(place)
@@ -114,16 +119,19 @@ class Line:
         self._aside.clear()
 
     def behind(self, rank: int, kind: object, now: float) -> bool:
-        """Whether a newcomer has to stand behind somebody: behind all of its own and higher classes, behind who is
-        overdue or kept. One of which nobody of its kind waits may try: there may be room that is of no use to them."""
+        """Whether a newcomer has to stand behind somebody: behind who is overdue or kept, and behind those of its
+        kind in its own and higher classes. Before others it may try: there may be room that is of no use to them. With
+        `kind` None it may not."""
         if not self._places:
             return False
         overdue = self._overdue.first()
-        if overdue is not None and overdue.ask.starves <= now:
+        if now >= self._aside_due or (overdue is not None and overdue.ask.starves <= now):
             return True
         if self.kept is not None and self.kept.ask.rank <= rank:
             return True
-        return any(self._ranks[: rank + 1]) and self._kinds[kind] > 0
+        if kind is None:
+            return any(self._ranks[: rank + 1])
+        return any(self._kinds[higher, kind] > 0 for higher in range(rank + 1))
 
     def expected(self, ask: Ask, now: float) -> float | None:
         """Seconds until a newcomer is likely to be served: the work of those before it, and its own, at the rate at
@@ -142,11 +150,11 @@ class Line:
     def _gone(self, place: Place, now: float) -> None:
         self._places.discard(place)
         self._overdue.take(place)
-        kind, rank = place.ask.kind, place.ask.rank
-        self._kinds[kind] -= 1
-        if not self._kinds[kind]:
-            del self._kinds[kind]
-        self._ranks[rank] -= 1
+        alike = (place.ask.rank, place.ask.kind)
+        self._kinds[alike] -= 1
+        if not self._kinds[alike]:
+            del self._kinds[alike]
+        self._ranks[place.ask.rank] -= 1
         if self.kept is place:
             self.kept = None
         if not self._places:

@@ -256,6 +256,7 @@ def test_a_first_that_does_not_fit_lets_others_pass_for_a_while_and_then_nobody(
     assert line.set_aside(large, 0.0, full=True)
     assert line.first(0.0) is small[0], "it may go although it is of a lower class"
     line.serve(small[0], 0.0)
+    assert line.behind(1, None, 1.0)
     assert not line.behind(1, "other", 1.0), "and so may a newcomer for whom there may be room of another kind"
     line.restore()
     assert line.set_aside(large, PASS_SECONDS - 0.1, full=True)
@@ -278,13 +279,22 @@ def test_an_overdue_one_is_kept_at_once_and_before_every_class() -> None:
     assert not line.set_aside(old, 30.0, full=True)
 
 
+def test_one_that_becomes_overdue_while_it_is_set_aside_lets_nobody_pass() -> None:
+    line = Line()
+    place = line.join(Ask(2, "a", starves=30.0, kind="k"), 0.0)
+    assert line.set_aside(place, 1.0, full=True)
+    assert not line.behind(0, "k", 29.0)
+    assert line.behind(0, "k", 30.0)
+
+
 def test_one_that_nobody_can_serve_now_stands_in_nobodys_way() -> None:
     line = Line()
     lost = line.join(Ask(0, "a", starves=0.0, kind="down"), 0.0)
     next_one = line.join(Ask(1, "b", kind="up"), 0.0)
     assert line.set_aside(lost, 1.0, full=False)
     assert line.first(1.0) is next_one
-    assert not line.behind(0, "up", 1.0) or line.behind(1, "up", 1.0)
+    assert not line.behind(0, "up", 1.0)
+    assert line.behind(1, "up", 1.0)
     line.restore()
     assert line.first(1.0) is lost
 
