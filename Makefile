@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench soak reload-test prove-residency engine-test limit-model policy-model lock clean
+.PHONY: help run install test lint format load fuzz balance bench soak reload-test prove-residency chaos engine-test limit-model policy-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,7 +24,7 @@ run: $(VENV)/.run ## the demo: simulated fleet and API, store, gateway on http:/
 install: $(VENV)/.run ## make .venv/bin/gateway
 
 test: $(VENV)/.test ## the whole suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev ## format and rules (ruff), types (mypy), who may import whom (import-linter)
 	@$(BIN)/ruff format --check .
@@ -56,6 +56,9 @@ prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000
 
 reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
 	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)
+
+chaos: $(VENV)/.run ## everything that can fail does, with a promise each; ONLY="worker-kill store-kill", OUT=page.md
+	@exec $(BIN)/python -m loadtests.chaos $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
 
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))

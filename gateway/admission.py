@@ -301,7 +301,7 @@ class Admission:
                 visit.looks[one.upstream.name] = Look(one, leased, state.reading if state else None, snapshot.at)
             if grant.index is not None:
                 chosen = group.candidates[grant.index]
-                full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit
+                full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit * chosen.ramp
                 return Lease(lease_id, chosen, group, _slot(chosen), decision, 0.0 if grant.alone else full)
         return None
 

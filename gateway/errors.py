@@ -188,6 +188,7 @@ class UpstreamTimeout(UpstreamFault):
     def __init__(self, phase: str, seconds: float, *, processed: bool = True, held: bool = False) -> None:
         super().__init__(f"{phase} timeout after {seconds:g} s", processed=processed)
         self.phase = phase
+        self.seconds = seconds
         self.held = held
         """It was held back for a slow client as its time ended: nothing that it can be blamed for."""
 

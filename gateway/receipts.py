@@ -15,7 +15,7 @@ from gateway.store.connection import Store
 from gateway.store.scripts import load
 
 MAX_BYTES = 2048
-LAST_TO_GO = ("forecast", "drops", "residency", "client_id", "removed", "model")
+LAST_TO_GO = ("forecast", "drops", "residency", "client_id", "removed", "version_wanted", "version", "model")
 """What a receipt can be without, first to last. Of a policy's names it keeps four of at most 64 characters, and the
 rest are numbers and words of ours: without these it fits."""
 BATCH = 64

@@ -75,6 +75,11 @@ class Telemetry:
         self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",))
         self._refused = Counter("gateway_refused", "Answered in plain text: no request was read.", ("status",))
         self._attempts = Counter("gateway_attempts", "Attempts on upstreams.", ("upstream", "result"))
+        self._retries = Counter(
+            "gateway_retries",
+            "Failed attempts that another might follow: taken, or refused by the budget.",
+            ("result",),
+        )
         self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of the answer.", TTFT_BUCKETS)
         self.duration = Histogram("gateway_duration_seconds", "Arrival to the last byte.", DURATION_BUCKETS)
         self.overhead = Histogram(
@@ -133,6 +138,9 @@ class Telemetry:
 
     def count_attempt(self, upstream: str, result: str) -> None:
         self._attempts.inc(upstream, result)
+
+    def count_retry(self, taken: bool) -> None:
+        self._retries.inc("taken" if taken else "refused")
 
     def count_slo(self, rule: str, met: bool) -> None:
         self._slo.inc(rule, "yes" if met else "no")

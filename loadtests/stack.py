@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -75,14 +75,16 @@ def start_gateway(
     port: int = 0,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
+    prefix: Sequence[str] = (),
 ) -> Gateway:
-    """Starts the gateway and waits until it is ready. `log` takes its stderr (default: ours). Raises StackFault."""
+    """Starts the gateway and waits until it is ready. `log` takes its stderr (default: ours), `prefix` is what its
+    command begins with. Raises StackFault."""
     chosen = port or free_port()
     values = {"GATEWAY_POLICIES": str(policies), "GATEWAY_DATA_DIR": str(data_dir), **(env or {})}
     with contextlib.ExitStack() as stack:
         stderr = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--host", host, "--port", str(chosen)],
+            [*prefix, sys.executable, "-m", "gateway", "serve", "--host", host, "--port", str(chosen)],
             cwd=ROOT,
             env={**os.environ, **values},
             stderr=stderr,

@@ -176,6 +176,7 @@ class Account:
             "candidates": [_candidate(look) for look in self.visit.looks.values()],
             "drops": dict(self.drops),
             "chosen": lease.candidate.upstream.name if lease else None,
+            **_version(decision, lease),
             "attempts": [attempt.row(origin) for attempt in self.attempts],
             "outcome": self.outcome,
             "reason": lease.group.reason if lease else "budget" if self.visit.kept else None,
@@ -198,6 +199,14 @@ class Account:
 def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     demand = decision.demand if decision else request.residency
     return demand.words()
+
+
+def _version(decision: Decision | None, lease: Lease | None) -> dict[str, str]:
+    """Of a model with versions: the one that served, and the one that the session belongs to where that is another."""
+    served = lease.candidate.served.version if lease is not None else None
+    wanted = decision.version if decision is not None else None
+    told = {"version": served, "version_wanted": None if wanted == served else wanted}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _candidate(look: Look) -> dict[str, Any]:

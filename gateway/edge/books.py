@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateway.edge.account import Account, Attempt, cost_of
 from gateway.edge.ballot import Ballot, timings
+from gateway.edge.patience import hasty
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import (
@@ -20,11 +21,13 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy
+from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy, Upstream
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
+from gateway.upstreams import answers
+from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
 _log = logging.getLogger("gateway")
@@ -74,34 +77,89 @@ class Books:
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
 
+    def began_well(self, lease: Lease, attempt: Attempt) -> None:
+        """Its first token came: what was half open is closed, however long the answer takes."""
+        view = self._s.view
+        if view.circuits.began_well(lease.candidate.upstream.name, view.ago(attempt.began), view.now()):
+            view.rebuild()
+
     def answered(self, lease: Lease, attempt: Attempt) -> None:
         """The upstream did what it was asked for, or said itself that the request is wrong: it is up."""
-        view, name = self._s.view, lease.candidate.upstream.name
-        view.circuits.succeeded(name, view.ago(attempt.began), view.now())
+        view, upstream = self._s.view, lease.candidate.upstream
+        began, now = view.ago(attempt.began), view.now()
+        moved = view.circuits.answered(upstream, self._peers(upstream), began, now, self._ratio(attempt))
         if attempt.result == "answered":
-            view.tries.answered(name, self._request.model, view.now())
+            view.tries.answered(upstream.name, self._request.model, now)
+        if moved:
+            view.rebuild()
 
-    def fault(self, name: str, fault: UpstreamFault) -> None:
+    def _ratio(self, attempt: Attempt) -> float | None:
+        """How many times as long as forecast it took to its first token; a whole answer to its end, for as many tokens
+        as it has. None where nobody foresaw it, or its own reader took the time."""
+        said, usage = self._account.forecast, self._account.usage
+        if said is None or attempt.result != "answered" or attempt.held_at is not None:
+            return None
+        if attempt.first is not None:
+            return (attempt.first - attempt.began) / said.first
+        if attempt.streamed or attempt.last is None or usage is None:
+            return None
+        later = max(0, usage.output_tokens // self._request.n - 1)
+        return (attempt.last - attempt.began) / (said.first + said.each * later)
+
+    def _peers(self, upstream: Upstream) -> Sequence[Upstream]:
+        """All of its backend, in the policy in force."""
+        return self._s.policy.backends.get(upstream.backend, (upstream,))
+
+    def fault(self, lease: Lease, attempt: Attempt, fault: UpstreamFault) -> None:
         """What this fault says about the upstream; the snapshot is rebuilt at once so that the next request knows."""
-        if isinstance(fault, UpstreamTimeout) and (fault.held or passed(self._request.deadline)):
-            return  # the caller's own slowness or limit: nobody's failure
+        upstream = lease.candidate.upstream
         if isinstance(fault, PermitMismatch):
-            _log.error("a request was about to leave without a permit", extra={"fields": {"upstream": name}})
+            fields = {"fields": {"upstream": upstream.name}}
+            _log.error("a request was about to leave without a permit", extra=fields)
             return  # our own mistake
-        circuits, now = self._s.view.circuits, self._s.view.now()
-        self._s.view.tries.failed(name, now)
-        if isinstance(fault, PermitRefused):
-            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "permit")
-        elif isinstance(fault, Refused) and fault.account:
-            circuits.pause(name, now, ACCOUNT_PAUSE_SECONDS, "account")
-        elif isinstance(fault, Refused) and fault.retry_after:
-            circuits.pause(name, now, fault.retry_after, ASKED_TO_WAIT)
-        elif not circuits.failed(name, now, "failing", at_once=isinstance(fault, ConnectFailed)):
+        if self._own(fault):
             return
-        self._s.view.rebuild()
+        view = self._s.view
+        circuits, now = view.circuits, view.now()
+        if isinstance(fault, Refused) and fault.code == MODEL_MISSING:
+            view.unloaded.said(upstream.name, lease.candidate.served.name, now)
+            view.rebuild()
+            return  # it may serve its other models
+        if isinstance(fault, Refused) and answers.busy(upstream.kind, fault):
+            circuits.busy(upstream, now, fault.retry_after)
+            view.rebuild()
+            return
+        view.tries.failed(upstream.name, now)
+        if isinstance(fault, PermitRefused):
+            circuits.pause(upstream, now, ACCOUNT_PAUSE_SECONDS, "permit", judged=True)
+        elif isinstance(fault, Refused) and fault.account:
+            circuits.pause(upstream, now, ACCOUNT_PAUSE_SECONDS, "account", judged=True)
+        elif isinstance(fault, Refused) and fault.retry_after:
+            circuits.pause(upstream, now, fault.retry_after, ASKED_TO_WAIT)
+        else:
+            nobody = isinstance(fault, ConnectFailed)
+            began = view.ago(attempt.began)
+            if not circuits.failed(upstream, self._peers(upstream), began, now, at_once=nobody):
+                return
+        view.rebuild()
+
+    def _own(self, fault: UpstreamFault) -> bool:
+        """The caller's own doing: its content, its slowness as a reader, or too little time, all of it or what one
+        attempt may take of it."""
+        if isinstance(fault, Refused):
+            return answers.about_content(fault)
+        if not isinstance(fault, UpstreamTimeout):
+            return False
+        if fault.held or passed(self._request.deadline):
+            return True
+        decision = self._account.decision
+        return fault.phase == "first_byte" and decision is not None and hasty(fault.seconds, decision.rule.timeouts)
 
     def sent(self, lease: Lease, attempt: Attempt) -> None:
-        """A request leaves: what it may take of the rate limits of a bought API is counted until its answer tells."""
+        """A request leaves: it may be the one that tries a half-open upstream. What it may take of the rate limits of a
+        bought API is counted until its answer tells."""
+        if self._s.view.circuits.probe(lease.candidate.upstream.name, self._s.view.now()):
+            self._s.view.rebuild()
         if lease.candidate.upstream.kind != "managed":
             return
         request = self._request
@@ -126,6 +184,7 @@ class Books:
         """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its
         reservation."""
         account, view = self._account, self._s.view
+        view.circuits.ended(lease.candidate.upstream.name, view.ago(attempt.began))
         if attempt.free and attempt.sent is not None:
             view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())
         if account.usage is not None:

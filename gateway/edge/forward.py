@@ -16,6 +16,7 @@ from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.patience import within
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
@@ -164,8 +165,14 @@ class Forward:
             and answers.retryable(kind, faults[-1][1])
             and len(faults) < decision.rule.attempts
             and not passed(self._request.deadline)
-            and self._s.retries.take()
+            and self._afforded()
         )
+
+    def _afforded(self) -> bool:
+        """Takes a retry from the budget; False where it is used up."""
+        taken = self._s.retries.take()
+        self._s.telemetry.count_retry(taken)
+        return taken
 
     def _audit(self, decision: Decision, lease: Lease) -> None:
         """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
@@ -191,14 +198,14 @@ class Forward:
             if broke is None:
                 self._books.answered(lease, attempt)
             else:
-                self._books.fault(name, broke)
+                self._books.fault(lease, attempt, broke)
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
             attempt.free = answers.retryable("managed", fault)
             if isinstance(fault, Refused):
                 attempt.status = fault.status
             ending = ending_of(fault, self._request.deadline)
-            self._books.fault(name, fault)
+            self._books.fault(lease, attempt, fault)
             raise
         except asyncio.CancelledError:
             attempt.result, ending = (account.left, "left") if account.left else ("cancelled", "failed")
@@ -219,10 +226,14 @@ class Forward:
         board = self._s.board_of(self._policy)
         left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
-        attempt.on_first = lambda: self._s.admission.shrink(lease, left)
+        attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
         return self._books.ballot(board, decision, lease, attempt)
+
+    def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
+        self._s.admission.shrink(lease, left)
+        self._books.began_well(lease, attempt)
 
     async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
@@ -285,4 +296,6 @@ class Forward:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
-        return Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, min(timeouts.total, left))
+        others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
+        last = not others or len(self._account.attempts) >= decision.rule.attempts
+        return within(timeouts, left, self._account.forecast, stream=self._request.stream, last=last)

@@ -10,10 +10,20 @@ from typing import Protocol
 
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt, cost_of
 from gateway.edge.replies import Headers
-from gateway.errors import BadAnswer, GatewayError, NoCapacity, Reset, UpstreamFailed, UpstreamFault, UpstreamTimeout
+from gateway.errors import (
+    BadAnswer,
+    GatewayError,
+    NoCapacity,
+    Refused,
+    Reset,
+    UpstreamFailed,
+    UpstreamFault,
+    UpstreamTimeout,
+)
 from gateway.model import Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.upstreams import answers, missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -80,9 +90,17 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.result = TooLong.__name__
         # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
+    if account.lease is not None and account.lease.candidate.upstream.kind == "local":
+        name = account.lease.candidate.served.name
+        if missing.names_missing_model(exchange.status, body, name):
+            raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
+    usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
+    # One that tells what it used is an answer: only the others are looked at once more.
+    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    if fault is not None:
+        raise fault
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = ENDPOINTS[account.request.endpoint].usage_of(body)
         account.usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
         account.cost = cost_of(account.lease, account.usage) if account.lease is not None else None
         attempt.tokens = account.usage.output_tokens
@@ -111,6 +129,8 @@ class Stream:
             await self._exchange.pour(self._push)
             if not tap.done and _ends_by_closing(self._exchange):
                 raise Reset("the connection closed before the stream said its end")
+            if not tap.done and not tap.frames:
+                raise BadAnswer("the stream ended without an answer")
             rest = tap.rest()
             if not self._begun:
                 self._begin(rest)

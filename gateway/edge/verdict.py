@@ -10,6 +10,7 @@ from gateway.errors import (
     DeadlineExceeded,
     FleetSaturated,
     GatewayError,
+    InvalidRequest,
     NoCapacity,
     Refused,
     UpstreamFailed,
@@ -17,11 +18,14 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.model import Kind
-from gateway.upstreams.answers import retryable
+from gateway.upstreams import missing
+from gateway.upstreams.answers import about_content, retryable
 
 RETRY_AFTER_SECONDS = 5
 TICK_SECONDS = 0.01
 """An upstream's timeout is kept by the event loop's clock, which runs a few milliseconds behind."""
+_NOT_NOW = (503, 529, missing.STATUS)
+"""Refusals that mean: not here and not now. A 404 is one where the worker does not have the model."""
 
 
 def passed(deadline: float | None) -> bool:
@@ -34,11 +38,13 @@ def verdict(faults: Sequence[tuple[str, UpstreamFault]], kind: Kind, deadline: f
     tried = "; ".join(f"{name}: {fault.message if hasattr(fault, 'message') else fault}" for name, fault in faults)
     last = faults[-1][1]
     retry = None if retryable(kind, last) else False
+    if about_content(last):
+        return InvalidRequest(f"the content was refused: tried {tried}")
     if isinstance(last, UpstreamTimeout) and passed(deadline):
         return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=retry)
     if isinstance(last, Refused) and not last.account and last.status == 429:
         return FleetSaturated(f"tried {tried}", retry_after=_seconds(last))
-    if (isinstance(last, Refused) and last.status in (503, 529)) or not last.processed:
+    if (isinstance(last, Refused) and last.status in _NOT_NOW) or not last.processed:
         return NoCapacity(f"tried {tried}", retry_after=_seconds(last), retry=retry)
     return UpstreamFailed(f"tried {tried}", retry=retry)
 

@@ -17,12 +17,16 @@ from gateway.fleet.leases import Leases
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
 from gateway.fleet.tries import Tries
+from gateway.fleet.unloaded import Unloaded
+from gateway.fleet.warmups import Warmups
 from gateway.model import RATE_LIMITED, Damped, DampedKey, Policy, PoolKey, Reading, Snapshot, Upstream, UpstreamState
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
+LOADING = "loading"
+"""`Scrape.reason` of a worker that is up and still loads its model: it did not fail, whatever requests to it did."""
 
 _log = logging.getLogger("gateway")
 
@@ -65,6 +69,7 @@ class View:
         self._pools = pools or (lambda: pools_of(policy()))
         self._hooks = Hooks() if hooks is None else hooks
         self.lessons, self.headroom, self.tries = lessons, Headroom(), Tries()
+        self.unloaded, self._warmups = Unloaded(), Warmups()
         self._outside: dict[str, OutsideLoad] = {}
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
@@ -100,6 +105,7 @@ class View:
         self._observe(found, loads)
         self._readings, self._loads, self._replicas = found, loads, max(1, owners)
         self.rebuild()
+        self._warmups.begun()
 
     def _observe(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
         """Feeds what is new to the outside-load watchers."""
@@ -142,7 +148,9 @@ class View:
             state = replace(state, outside=strangers * mean_work(state))
         if upstream.kind == "managed":
             state = self._account(state, now)
-        return self._judged(state, now)
+        state = self._judged(state, now)
+        ramp, unloaded = self._warmups.ramp(state, now), self.unloaded.names(upstream.name, reading, now)
+        return state if ramp == 1 and not unloaded else replace(state, ramp=ramp, unloaded=unloaded)
 
     def _account(self, state: UpstreamState, now: float) -> UpstreamState:
         """With what its rate limit has left: no more leases than there are, of all replicas, and that many more."""
@@ -156,20 +164,28 @@ class View:
     def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
         """With why it takes no traffic, if it does not."""
         name, reading = state.upstream.name, state.reading
+        unfit = reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS
+        if unfit and reading is not None and reading.reason == LOADING:
+            return replace(state, out=LOADING)
         circuit = self.circuits.why_open(name, now)
         if circuit is not None:
             return replace(state, out=circuit, back=self.circuits.open_until(name))
         if state.headroom is not None and (back := self.headroom.back(name, now)) > now:
             return replace(state, out=RATE_LIMITED, back=back)
-        if reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS:
+        if unfit and reading is not None:
             return replace(state, out=reading.reason or "unhealthy")
-        return state
+        # Without the store each replica has its own part of the seats: one for each of them to try it with.
+        seats = self.circuits.seats(name, state.inflight, self._replicas if self._store.degraded else 1, now)
+        return state if seats is None else replace(state, seats=min(seats, state.upstream.seats))
 
     def keep(self, policy: Policy) -> None:
         """Forgets what this replica saw of upstreams that the policy no longer has."""
         names = frozenset(policy.upstreams)
         self.tries.keep(names)
+        self.circuits.keep(names)
         self.headroom.keep(names)
+        self.unloaded.keep(names)
+        self._warmups.keep(names)
 
     async def run(self) -> None:
         while True:

@@ -106,7 +106,17 @@ class UpstreamState:
     warm: frozenset[str] = frozenset()
     """Models that it answered for lately, as this replica saw."""
     ramp: float = 1.0
-    """Share of its limit that it may hold while it warms up."""
+    """Share of its limit that it may hold while it warms up, beside a warm one; never less than one request."""
+    unloaded: frozenset[str] = frozenset()
+    """Names that it said it has no model for, when it was asked for one since its last reading."""
+    seats: int | None = None
+    """The requests that it may hold now, where that is fewer than ever: it is tried again after a failure, or its own
+    queue is full. None: `Upstream.seats`."""
+
+    @property
+    def holds(self) -> int:
+        """Requests that it may hold now."""
+        return self.upstream.seats if self.seats is None else self.seats
 
 
 class DampedKey(NamedTuple):

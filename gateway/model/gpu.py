@@ -54,6 +54,17 @@ class Need:
     gpus: int = 1
     """Tensor-parallel degree: each GPU holds `memory_gb / gpus`."""
 
+    @property
+    def each(self) -> float | None:
+        """Memory that each of them must have."""
+        return None if self.memory_gb is None else self.memory_gb / self.gpus
+
+    def fits(self, gpus: Gpus) -> bool:
+        """Whether a worker with these GPUs can hold it; a memory that nobody told is no obstacle."""
+        if gpus.count < self.gpus:
+            return False
+        return self.each is None or gpus.memory_gb is None or self.each <= gpus.memory_gb
+
 
 UNKNOWN_GPUS = Gpus()
 NO_NEED = Need()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.model.rule import Rule
-from gateway.model.upstream import Discovery, Model, Upstream
+from gateway.model.upstream import Discovery, Model, Served, Upstream
 from gateway.model.words import NO_DEMAND, Demand, Kind, Priority
 
 
@@ -49,3 +49,10 @@ class Policy:
         """An API always has an account; our own machines may have no worker at this moment."""
         upstreams = self.backends[backend]
         return upstreams[0].kind if upstreams else "local"
+
+    def ways(self, model: Model, backend: str) -> tuple[Served, ...]:
+        """How `backend` serves `model`: once, in several versions, or not at all. A custom model is served by no bought
+        API, whatever else is written."""
+        if model.custom and self.kind(backend) == "managed":
+            return ()
+        return tuple(served for served in model.served_by if served.backend == backend)

@@ -78,6 +78,8 @@ class Candidate(NamedTuple):
     outside: int
     life: int
     ask: Estimate = NOTHING_ASKED
+    ramp: float = 1.0
+    """What share of its whole limit `limit` is, while it warms up."""
     lift: float = 0.0
     """What the rule's picker adds to the score for this pick alone: chance, or a place among the two drawn."""
 
@@ -144,3 +146,5 @@ class Decision:
     """USD that a GPU-second of such a request would cost to buy; None where it could not leave."""
     cheap: bool = False
     """Whether that is so little that it leaves the last of the room to others."""
+    version: str | None = None
+    """Which of the model's versions its session belongs to; each candidate's `served` says which one it would get."""

@@ -74,6 +74,8 @@ class Upstream:
     gpu_uuids: frozenset[str] = frozenset()
     pod: str | None = None
     """`namespace/name` of its pod, as its GPU page labels it."""
+    models: tuple[str, ...] = ()
+    """Globs of the public names that it is kept for; empty: all that its backend serves."""
     metrics: str | None = None
     """Address of its metrics page; None: where its engine has it."""
     hardware: Gpus = UNKNOWN_GPUS

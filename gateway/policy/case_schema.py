@@ -78,6 +78,12 @@ class WorkerState(Strict):
     """Share of its attempts that failed lately: `error_rate`."""
     warm: tuple[ModelName, ...] = ()
     """Models that it answered for lately."""
+    models: tuple[ModelName, ...] | None = None
+    """Names that it has loaded, as it calls them itself; not written: it does not publish them."""
+    asleep: bool = False
+    """Its weights are put away."""
+    ramp: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of its limit that it may hold while it warms up."""
 
     @model_validator(mode="after")
     def one_measure(self) -> WorkerState:

@@ -12,9 +12,7 @@ from gateway.errors import PolicyFault
 from gateway.model import (
     Breaker,
     Discovery,
-    Gpus,
     Model,
-    Need,
     Policy,
     Price,
     Served,
@@ -28,6 +26,8 @@ from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
 from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
+from gateway.policy.hardware import hardware
+from gateway.policy.model_checks import need_of, placement_faults
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
 from gateway.policy.schema import LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
@@ -35,9 +35,9 @@ from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
 from gateway.policy.sources import Sources, read_sources
-from gateway.policy.worker_schema import Gpu, LocalUpstream, PatternIn, WorkerIn
+from gateway.policy.worker_schema import LocalUpstream, PatternIn, WorkerIn
 from gateway.routing.estimate import MANAGED_UNIT
-from gateway.routing.priors import MEMORY_GB, prior_limit_us, speed_of
+from gateway.routing.priors import prior_limit_us, speed_of
 from gateway.routing.residency import strictest
 from gateway.routing.scorers import AFFINE
 
@@ -60,7 +60,7 @@ def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Po
 def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, rule_faults, tenant_faults, residency_faults):
+    for check in (backend_faults, model_faults, placement_faults, rule_faults, tenant_faults, residency_faults):
         faults += check(sources)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)
@@ -146,7 +146,7 @@ def _upstreams(
 
 def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secured: Tls | None) -> Upstream:
     return replace(
-        _like(backend, worker, worker.gpus or len(worker.gpu_index or worker.gpu_uuid or (0,)), secured),
+        _like(backend, worker, secured),
         name=worker.name,
         url=worker.url.rstrip("/"),
         key=key,
@@ -159,10 +159,10 @@ def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secur
     )
 
 
-def _like(backend: LocalBackend, worker: WorkerIn, count: int, secured: Tls | None) -> Upstream:
+def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None) -> Upstream:
     """What a worker of this backend is, whatever its name and address."""
-    gpu = worker.gpu or backend.gpu
-    speed = speed_of(gpu.kind if gpu else None)
+    gpus = hardware(backend, worker)
+    speed = speed_of(gpus.kind)
     if backend.speed is not None:
         speed = Speed(backend.speed.step_ms, backend.speed.per_seq_ms, backend.speed.per_prompt_token_ms)
     seats, stated = worker.max_num_seqs, worker.limit_work_s
@@ -178,21 +178,15 @@ def _like(backend: LocalBackend, worker: WorkerIn, count: int, secured: Tls | No
         limit=prior_limit_us(speed, seats) if stated is None else max(1, round(stated * _US)),
         seats=seats,
         engine=worker.engine,
-        hardware=hardware(gpu, count),
+        hardware=gpus,
+        models=worker.models,
         slow_start=backend.slow_start,
         breaker=Breaker(**backend.breaker.model_dump()),
-        usd_per_hour=None if gpu is None or gpu.usd_per_hour is None else gpu.usd_per_hour * count,
+        usd_per_hour=None if gpus.usd_per_hour is None else gpus.usd_per_hour * gpus.count,
         limit_stated=stated is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
     )
-
-
-def hardware(gpu: Gpu | None, count: int) -> Gpus:
-    if gpu is None:
-        return Gpus(count=count)
-    memory = MEMORY_GB.get(gpu.kind) if gpu.memory_gb is None else gpu.memory_gb
-    return Gpus(gpu.kind, count, memory, gpu.usd_per_hour)
 
 
 def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None) -> Discovery:
@@ -201,7 +195,7 @@ def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None) -> D
         Source(s.dns, s.srv, s.service, s.pool, bool(s.registration), s.port, s.scheme == "https")
         for s in backend.discover
     )
-    return Discovery(sources, replace(_like(backend, worker, worker.gpus or 1, secured), key=key))
+    return Discovery(sources, replace(_like(backend, worker, secured), key=key))
 
 
 def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None, secured: Tls | None) -> Upstream:
@@ -227,8 +221,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
 
 def _model(model: ModelIn, zones: frozenset[str]) -> Model:
     served = tuple(one for given in model.served_by for one in _served(given))
-    need = Need() if model.needs is None else Need(model.needs.memory_gb, model.needs.gpus)
-    return Model(model.name, model.modality, served, demand(model.residency, zones), model.custom, need)
+    return Model(model.name, model.modality, served, demand(model.residency, zones), model.custom, need_of(model))
 
 
 def _served(given: ServedIn) -> tuple[Served, ...]:

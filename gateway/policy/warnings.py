@@ -13,6 +13,7 @@ from gateway.policy.cel_slips import never_equal
 from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
 from gateway.policy.folder import read_folder
+from gateway.policy.model_checks import placement_warnings
 from gateway.policy.references import matching
 from gateway.policy.residency_checks import residency_warnings
 from gateway.policy.route_schema import RouteIn
@@ -33,6 +34,7 @@ def folder_warnings(folder: pathlib.Path) -> list[Fault]:
         *address_warnings(sources),
         *zone_warnings(sources),
         *duration_warnings(sources),
+        *placement_warnings(sources),
     ]
     for index, rule in sources.rules.sound.items():
         if rule.match.when is not None:

@@ -11,6 +11,7 @@ from gateway.policy.words import (
     HOST,
     Count,
     Duration,
+    Glob,
     GpuUuid,
     Listed,
     Name,
@@ -101,6 +102,8 @@ class WorkerIn(Strict):
     """The engine's own bound on sequences in one batch."""
     limit_work_s: Positive | None = None
     """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
+    models: Listed[Glob] = ()
+    """Globs of public names that it is kept for; default: all that its backend serves."""
 
 
 class PatternIn(WorkerIn):

@@ -103,7 +103,8 @@ def served(
 ) -> Result:
     why = "budget" if kept else reason or group.reason
     made = {"outcome": group.outcome, "backend": group.backend, "upstream": one.upstream.name, "reason": why}
-    return {**made, "rule": decision.rule.name, "status": 200}
+    version: Result = {} if one.served.version is None else {"version": one.served.version}
+    return {**made, **version, "rule": decision.rule.name, "status": 200}
 
 
 def waiting(result: Result, seconds: float, most: float) -> Result:

@@ -60,6 +60,8 @@ class Receipt(TypedDict, total=False):
     candidates: list[Looked]
     drops: dict[str, int]
     chosen: str | None
+    version: str
+    version_wanted: str
     attempts: list[Tried]
     outcome: str
     reason: str | None

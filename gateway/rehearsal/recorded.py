@@ -138,6 +138,9 @@ def _notes(policy: Policy, receipt: Receipt) -> Iterator[str]:
     if receipt.get("spill_when"):
         yield f"spill.when held: {receipt['spill_when']}"
     drops = receipt.get("drops") or {}
+    if "version" in receipt:
+        wanted = f", and its session belongs to {receipt['version_wanted']}" if "version_wanted" in receipt else ""
+        yield f"version {receipt['version']}{wanted}"
     if drops:
         yield "dropped: " + ", ".join(f"{count} by {why}" for why, count in drops.items())
     for one in receipt.get("attempts") or ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -14,11 +14,13 @@ from gateway.rehearsal.world import SEED, World
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.draw import Draw
 from gateway.routing.estimate import price_ceiling
-from gateway.routing.filters import most_cost
+from gateway.routing.filters import Standing, most_cost
+from gateway.routing.needs import in_gpus, in_need
 from gateway.routing.scene import asked_of, first_token_there, wait_there
 from gateway.routing.scorers import parts
 from gateway.routing.signals import comparison
 from gateway.routing.thresholds import FORECAST, STANDING
+from gateway.routing.versions import one_of_each, ranking, session_of
 
 Row = dict[str, Any]
 NOT_NEEDED = "not_needed"
@@ -40,10 +42,22 @@ class Scene:
     decision: Decision | None
     """None where nobody may, or can, serve it."""
 
-    def judged(self, name: str) -> UpstreamState:
+    def judged(self, name: str, pool: Pool) -> UpstreamState:
         """One that is in no pool, with its limit for the model."""
-        plan, state = self.plan, self.world.state(name)
-        return self.board.judged(state, plan.model.name, plan.demand, self.asked.endpoint, plan.rule)[0]
+        return self.board.judged(self.world.state(name), self.standing(pool), self.plan.rule)[0]
+
+    def standing(self, pool: Pool) -> Standing:
+        plan = self.plan
+        return self.board.standing(plan.model, pool.served, plan.demand, self.asked.endpoint, plan.rule)
+
+    def shown(self, pools: Sequence[Pool]) -> list[Pool]:
+        """Of the pools of one backend, those of its versions, the one that is told: that of the version which the
+        session gets there, else its own."""
+        ranked = ranking(session_of(self.asked), self.plan.versions)
+        groups = () if self.decision is None else (*self.decision.primary, *self.decision.overflow)
+        given = {one.served.version for group in groups for one in group.candidates}
+        order = [version for version in ranked if version in given]
+        return one_of_each(list(pools), (*order, *ranked), order[0] if order else None)
 
     def sampled(self, backend: str) -> frozenset[str]:
         """Who of a backend is asked."""
@@ -69,7 +83,7 @@ def rows(scene: Scene) -> tuple[Row, ...]:
     used = {group.backend: "fallback" if group.outcome == "fallback" else "spill" for group in groups}
     made: dict[str, list[Row]] = {}
     for role, pools in (("home", plan.home), ("spill", plan.spill), ("fallback", plan.fallback)):
-        for pool in pools:
+        for pool in scene.shown(pools):
             needed = role == "home" or pool.backend in used
             if pool.backend not in made:
                 shown = role if role == "home" else used.get(pool.backend, role)
@@ -83,7 +97,7 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
     made = []
     for upstream in scene.world.policy.backends[pool.backend]:
         row: Row = {"upstream": upstream.name, "backend": pool.backend, "role": role}
-        state = may.get(upstream.name) or scene.judged(upstream.name)
+        state = may.get(upstream.name) or scene.judged(upstream.name, pool)
         dropped = why(scene, pool, state)
         if dropped is None and not needed:
             dropped = NOT_NEEDED
@@ -99,10 +113,9 @@ def pool_rows(scene: Scene, pool: Pool, role: str, *, needed: bool) -> list[Row]
 
 def why(scene: Scene, pool: Pool, state: UpstreamState) -> str | None:
     """The first filter that drops it, or None."""
-    plan, asked = scene.plan, scene.asked
-    if all(served.backend != pool.backend for served in plan.model.served_by):
+    if not scene.world.policy.ways(scene.plan.model, pool.backend):
         return "capability"
-    _, standing = scene.board.judged(state, plan.model.name, plan.demand, asked.endpoint, plan.rule)
+    _, standing = scene.board.judged(state, scene.standing(pool), scene.plan.rule)
     if standing is not None:
         return standing
     return next(iter(scene.draw.left(replace(pool, states=(state,), drops={})).drops), None)
@@ -125,8 +138,10 @@ def candidate_row(scene: Scene, pool: Pool, state: UpstreamState, queue: float) 
         "may_fill": at.share,
         "work": work,
         "inflight": state.inflight,
-        "seats": state.upstream.seats,
-        "room": after <= fills and state.inflight < state.upstream.seats,
+        "seats": state.holds,
+        **({"ramp": round(state.ramp, _DIGITS)} if state.ramp < 1 else {}),
+        **({"version": pool.version} if pool.version is not None else {}),
+        "room": after <= fills and state.inflight < state.holds,
         "score": round(sum(made.values()), _SHOWN),
         "parts": made,
         "wait_ms": round(((wait_there(at, state, work, fills) or 0.0) + queue) * _MS, 1),
@@ -175,9 +190,18 @@ def _residency(scene: Scene, _: Pool, state: UpstreamState) -> str:
 
 
 def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
-    if all(served.backend != pool.backend for served in scene.plan.model.served_by):
+    if not scene.world.policy.ways(scene.plan.model, pool.backend):
         return f"{pool.backend} does not serve {scene.plan.model.name}"
     return f"it does not speak {scene.asked.endpoint}"
+
+
+def _gpu_memory(scene: Scene, _: Pool, state: UpstreamState) -> str:
+    return f"{scene.plan.model.name} {in_need(scene.plan.model.need)}, and it has {in_gpus(state.upstream.hardware)}"
+
+
+def _model_loaded(_: Scene, pool: Pool, state: UpstreamState) -> str:
+    has = ", ".join((state.reading.models or ()) if state.reading else ()) or "nothing that is known"
+    return f"it does not have {pool.served.name} loaded (loaded: {has})"
 
 
 def _max_cost(scene: Scene, pool: Pool, _: UpstreamState) -> str:
@@ -202,6 +226,10 @@ _WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
     "residency": _residency,
     "capability": _capability,
     "health": lambda _, __, state: f"it is out: {state.out}",
+    "dedicated": lambda _, __, state: f"it is kept for {', '.join(state.upstream.models)}",
+    "gpu_memory": _gpu_memory,
+    "asleep": lambda _, __, ___: "it is asleep: its weights are put away",
+    "model_loaded": _model_loaded,
     "max_cost": _max_cost,
     "fields": _fields,
     NOT_NEEDED: _not_needed,

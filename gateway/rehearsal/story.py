@@ -171,10 +171,24 @@ def _of_decision(scene: Scene) -> Iterator[str]:
         yield f"waits up to {decision.kept_wait:g} s where it cannot leave"
     if decision.rule.picker != "best":
         yield f"picker {decision.rule.picker}: who of them is taken is chance, and another request may differ"
+    yield from _of_versions(scene, decision)
     for group in (*decision.primary, *decision.overflow):
         whole = len(scene.world.policy.backends[group.backend])
         if whole > len(group.candidates) >= MAX_SAMPLED:
             yield f"{group.backend}: each request asks {len(group.candidates)} of its {whole} upstreams, by chance"
+
+
+def _of_versions(scene: Scene, decision: Decision) -> Iterator[str]:
+    weights = scene.plan.versions
+    if not weights:
+        return
+    if not scene.asked.session:
+        total = sum(weights.values())
+        split = ", ".join(f"{name} {percent(weight / total)}" for name, weight in weights.items())
+        yield f"versions: {split} of the sessions; without `X-Gateway-Session` each request is one of its own"
+    given = {one.served.version for group in decision.primary for one in group.candidates}
+    if decision.version is not None and given and decision.version not in given:
+        yield f"its session belongs to {decision.version}, which no worker can serve now"
 
 
 def _of_money(scene: Scene) -> Iterator[str]:

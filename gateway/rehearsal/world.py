@@ -122,6 +122,8 @@ def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState
         waiting=given.waiting,
         kv=given.kv,
         gpu=given.gpu,
+        models=given.models,
+        asleep=given.asleep,
         gpu_at=None if given.gpu is None else at - (given.age or 0.0),
     )
     return UpstreamState(
@@ -132,6 +134,7 @@ def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState
         headroom=given.headroom,
         errors=given.errors,
         warm=frozenset(given.warm),
+        ramp=given.ramp,
     )
 
 

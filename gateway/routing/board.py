@@ -31,6 +31,7 @@ from gateway.routing.filters import Standing, standing_drop
 from gateway.routing.forecast import Pace
 from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
+from gateway.routing.ramp import beside_the_warmest
 from gateway.routing.residency import allows
 from gateway.routing.terms import Terms
 from gateway.routing.thresholds import satisfied, standing_break
@@ -60,6 +61,11 @@ class Pool:
     drops: Mapping[str, int]
     circle: Circle | None = None
     """Who of `states` a prompt or a session belongs to; None where no rule asks."""
+
+    @property
+    def version(self) -> str | None:
+        """Of several that its backend serves, the one that it is about."""
+        return self.served.version
 
 
 class Asked(NamedTuple):
@@ -97,6 +103,9 @@ class Plan:
     waits: tuple[float, float]
     """`max_wait` and `kept_wait` as in Decision, before the caller's own say."""
     terms: Terms
+    versions: Mapping[str, float]
+    """Of the model, side by side at some backend, with their weights; empty where there is but one: then each backend
+    has one pool, else one for each version that it serves."""
 
 
 @dataclass(slots=True)
@@ -123,31 +132,33 @@ class Board:
     """Rule -> what its requests were worth lately in this replica, on average (routing/worth.py)."""
     zone: str | None = None
     """The gateway's own."""
-    _pools: dict[tuple[str, str, Demand, str, Judged], Pool] = field(default_factory=dict)
+    _pools: dict[tuple[str, str, Demand, str, Judged], tuple[Pool, ...]] = field(default_factory=dict)
     _guards: dict[PoolKey, Guard | None] = field(default_factory=dict)
     _permits: dict[tuple[str, str, Demand], frozenset[str]] = field(default_factory=dict)
     _signals: dict[tuple[tuple[str, ...], float], Mapping[str, float]] = field(default_factory=dict)
     _near: dict[str, float] = field(default_factory=dict)
 
-    def pool(self, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
-        """Of one backend under `rule`; rules that judge upstreams alike share it."""
+    def pools(self, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> tuple[Pool, ...]:
+        """Of one backend under `rule`, one for each version; rules that judge upstreams alike share them."""
         judged = (rule.learned, rule.filters, rule.on_stale == "hold")
         key = (model.name, backend, demand, endpoint, judged)
         found = self._pools.get(key)
         if found is None:
-            found = remember(self._pools, key, build_pool(self, model, backend, demand, endpoint, rule))
+            found = remember(self._pools, key, build_pools(self, model, backend, demand, endpoint, rule))
         return found
 
-    def judged(
-        self, state: UpstreamState, model: str, demand: Demand, endpoint: str, rule: Rule
-    ) -> tuple[UpstreamState, str | None]:
-        """An upstream with its limit for the model, and why it is out of every pool of `rule`, or None."""
-        reason = standing_drop(Standing(demand, self.policy.zones, endpoint), state)
+    def standing(self, model: Model, served: Served, demand: Demand, endpoint: str, rule: Rule) -> Standing:
+        """What standing filters look at for one pool."""
+        return Standing(demand, self.policy.zones, endpoint, model.name, served.name, model.need, self.since(rule))
+
+    def judged(self, state: UpstreamState, standing: Standing, rule: Rule) -> tuple[UpstreamState, str | None]:
+        """An upstream with its limit for the model, and why it is out of the pool of `rule`, or None."""
+        reason = standing_drop(standing, state)
         if reason is not None:
             return state, reason
-        if rule.learned and (limit := self.limit(state, model)) is not None:
+        if rule.learned and (limit := self.limit(state, standing.model)) is not None:
             state = replace(state, limit=limit)
-        return state, standing_break(rule.filters, state, self.since(rule))
+        return state, standing_break(rule.filters, state, standing.since)
 
     def since(self, rule: Rule) -> float:
         """The moment before which a reading says nothing under `rule`."""
@@ -221,31 +232,40 @@ def remember(memo: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def build_pool(board: Board, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule) -> Pool:
+def build_pools(
+    board: Board, model: Model, backend: str, demand: Demand, endpoint: str, rule: Rule
+) -> tuple[Pool, ...]:
     """A backend that does not serve the model has an empty pool: all of it is dropped by `capability`."""
-    upstreams = board.policy.backends[backend]
-    kind = board.policy.kind(backend)
-    served = next((s for s in model.served_by if s.backend == backend), None)
-    if served is None:
-        return Pool(backend, kind, Served(backend, model.name), (), {"capability": len(upstreams)})
-    states, drops = [], Counter[str]()
+    ways = board.policy.ways(model, backend)
+    if not ways:
+        nobody = {"capability": len(board.policy.backends[backend])}
+        return (Pool(backend, board.policy.kind(backend), Served(backend, model.name), (), nobody),)
+    return tuple(
+        build_pool(board, served, board.standing(model, served, demand, endpoint, rule), rule) for served in ways
+    )
+
+
+def build_pool(board: Board, served: Served, standing: Standing, rule: Rule) -> Pool:
+    """Of a backend that serves the model."""
+    backend, states, drops = served.backend, list[UpstreamState](), Counter[str]()
     for one in board.states(backend):
-        state, reason = board.judged(one, model.name, demand, endpoint, rule)
+        state, reason = board.judged(one, standing, rule)
         if reason is None:
             states.append(state)
         else:
             drops[reason] += 1
-    circle = circle_of(tuple(one.name for one in upstreams), states) if board.policy.affine else None
-    return Pool(backend, kind, served, tuple(states), drops, circle)
+    states = beside_the_warmest(states)
+    names = tuple(one.name for one in board.policy.backends[backend])
+    circle = circle_of(names, states) if board.policy.affine else None
+    return Pool(backend, board.policy.kind(backend), served, tuple(states), drops, circle)
 
 
 def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:
-    serving = {served.backend for served in model.served_by}
     named = (*rule.backends, *(rule.spill.backends if rule.spill else ()), *rule.fallback)
     return frozenset(
         upstream.name
         for backend in named
-        if backend in serving
+        if board.policy.ways(model, backend)
         for upstream in board.policy.backends[backend]
         if allows(demand, upstream, board.policy.zones)
     )

@@ -9,6 +9,7 @@ from typing import overload
 
 from gateway.model import Candidate, GenRequest, Group, Kind, Learned, Served, UpstreamState
 from gateway.routing.estimate import estimate, work_of
+from gateway.routing.ramp import filled
 from gateway.routing.scene import Scene
 from gateway.routing.scorers import Scorer
 
@@ -89,12 +90,16 @@ def make_candidates(
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
-        limit = int((upstream.limit if state.limit is None else state.limit) * share) or 1
+        limit, ramp = int((upstream.limit if state.limit is None else state.limit) * share) or 1, 1.0
+        if state.ramp < 1:
+            whole, limit = limit, filled(limit, state.ramp, work)
+            ramp = limit / whole
         here, score = work if work < limit else limit, 0.0
         if scene is not None:
             for scorer, weight in static:
                 score += weight * scorer(scene, state, here, limit)
-        made.append(_row((upstream, served, score, here, limit, seats, state.outside, state.life, ask, 0.0)))
+        room = seats if state.seats is None else state.seats
+        made.append(_row((upstream, served, score, here, limit, room, state.outside, state.life, ask, ramp, 0.0)))
     return tuple(made)
 
 

@@ -22,15 +22,18 @@ from gateway.errors import (
 from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.draw import Draw
-from gateway.routing.filters import most_cost
+from gateway.routing.filters import ABSENT, most_cost
 from gateway.routing.overflow import in_order
 from gateway.routing.plan import plan_of
 from gateway.routing.ranks import ranked
 from gateway.routing.signals import price_word
 from gateway.routing.thresholds import broken
+from gateway.routing.versions import of_one_version, one_of_each, ranking, session_of
 
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
+DOWN = frozenset({"health", "failed_before", *ABSENT})
+"""Reasons of drops that mean a failure: who has them could serve the request at another time."""
 
 
 def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozenset[str] = frozenset()) -> Decision:
@@ -41,14 +44,15 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     """
     plan = plan_of(request, board)
     draw = Draw(request, board, plan, rng, excluded)
-    home = [draw.left(pool) for pool in plan.home]
+    ranked = ranking(session_of(request), plan.versions) if plan.versions else ()
+    home, taken, version = of_one_version([draw.left(pool) for pool in plan.home], ranked)
     pools, outcome, reason = beyond(plan, home)
-    away = [draw.left(pool) for pool in pools]
+    away = one_of_each([draw.left(pool) for pool in pools], ranked, taken)
     if plan.order != "listed" and outcome == "spilled":
         away = in_order(away, plan, request, board)
     if plan.cheap and not any(pool.states for pool in away):
         draw = draw._replace(stays=True)
-        home = [draw.left(pool) for pool in plan.home]
+        home, _, _ = of_one_version([draw.left(pool) for pool in plan.home], ranked)
     tried = (*home, *away)
     drops = tally(tried)
     primary = at_home(draw, home)
@@ -66,7 +70,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         spill_now = price_word(plan, away, request, board)
     if request.max_wait is not None:
         wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
-    told = (wait, spill_now, kept, plan.worth, draw.cheap)
+    told = (wait, spill_now, kept, plan.worth, draw.cheap, version)
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
 
 
@@ -94,7 +98,7 @@ def beyond(plan: Plan, home: Sequence[Pool]) -> tuple[tuple[Pool, ...], Outcome,
     drops = tally(home)
     if (why := broken(drops)) is not None:  # they are up, and full in the user's own words
         return plan.spill, "spilled", why
-    if "health" in drops or "failed_before" in drops:
+    if not DOWN.isdisjoint(drops):
         return plan.fallback, "fallback", "no_healthy_worker"
     return plan.spill, "spilled", "residency" if "residency" in drops else "capability"  # up or down, none ever could
 
@@ -130,12 +134,11 @@ def nobody(
     if broken(drops) is not None:
         full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
         return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
-    if "health" in drops or "failed_before" in drops:
+    if not DOWN.isdisjoint(drops):
         if (back := busy_until(plan, tried, board)) is not None:
             wait = max(1, ceil(back - board.snapshot.at))
             return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)
-        down = f"rule `{rule.name}`: every upstream that may serve it is down"
-        return NoCapacity(down, retry_after=RETRY_AFTER_DOWN_SECONDS)
+        return NoCapacity(f"rule `{rule.name}`: {down(plan, drops)}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
     if "capability" in drops and "fields" not in drops:
@@ -148,6 +151,15 @@ def nobody(
     return InvalidRequest(
         f"rule `{rule.name}` refuses {names}: leave them out", param=request.fields[0] if request.fields else None
     )
+
+
+def down(plan: Plan, drops: Mapping[str, int]) -> str:
+    """Why nobody can serve it now who could at another time."""
+    if "model_loaded" in drops:
+        return f"no worker that is up has `{plan.model.name}` loaded"
+    if "asleep" in drops:
+        return f"every worker that is up and has `{plan.model.name}` is asleep"
+    return "every upstream that may serve it is down"
 
 
 def too_dear(request: GenRequest, rule: Rule) -> MaxCostExceeded:

@@ -124,7 +124,8 @@ def fleet_facts(board: Board, rule: Rule, model: Model) -> Mapping[str, object]:
     key = ("fleet", rule.backends, model.name, rule.learned)
     found = board.facts.get(key)
     if found is None:
-        local = _local(rule.backends, board) or _local([served.backend for served in model.served_by], board)
+        serving = dict.fromkeys(served.backend for served in model.served_by)
+        local = _local(rule.backends, board) or _local(serving, board)
         found = remember(board.facts, key, _fleet(board, local, model, learned=rule.learned))
     return found
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.model import Demand, GenRequest, Kind, Rule, Served, UpstreamState
+from gateway.model import Demand, GenRequest, Kind, Need, Rule, Served, UpstreamState
+from gateway.model.gpu import NO_NEED
 from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
+from gateway.routing.globs import fits
 from gateway.routing.residency import allows
 
 
@@ -24,6 +26,12 @@ class Standing:
     demand: Demand
     zones: Mapping[str, frozenset[str]]
     endpoint: str
+    model: str = ""
+    served: str = ""
+    """The model's name there."""
+    need: Need = NO_NEED
+    since: float = float("-inf")
+    """Readings taken before this moment say nothing."""
 
 
 def residency(ctx: Standing, state: UpstreamState) -> bool:
@@ -34,8 +42,32 @@ def capability(ctx: Standing, state: UpstreamState) -> bool:
     return ctx.endpoint in spoken(state.upstream)
 
 
+def dedicated(ctx: Standing, state: UpstreamState) -> bool:
+    """A worker that is kept for some models gets no other."""
+    return fits(ctx.model, state.upstream.models)
+
+
+def gpu_memory(ctx: Standing, state: UpstreamState) -> bool:
+    return state.upstream.kind == "managed" or ctx.need.fits(state.upstream.hardware)
+
+
 def health(_: Standing, state: UpstreamState) -> bool:
     return state.out is None
+
+
+def asleep(ctx: Standing, state: UpstreamState) -> bool:
+    """A worker whose weights are put away answers nobody soon: it is woken by its operator, not by a request."""
+    return state.reading is None or state.reading.at < ctx.since or not state.reading.asleep
+
+
+def model_loaded(ctx: Standing, state: UpstreamState) -> bool:
+    """Unknown passes, and so does what was true too long ago: a worker without the model says so when it is asked."""
+    if ctx.served in state.unloaded:
+        return False
+    reading = state.reading
+    if reading is None or reading.models is None or reading.at < ctx.since:
+        return True
+    return ctx.served in reading.models
 
 
 def max_cost(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
@@ -62,8 +94,14 @@ def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:
 STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
     ("residency", residency),  # first: nothing else may hide that data must not go there
     ("capability", capability),
+    ("dedicated", dedicated),
+    ("gpu_memory", gpu_memory),
     ("health", health),
+    ("asleep", asleep),
+    ("model_loaded", model_loaded),
 )
+ABSENT = ("asleep", "model_loaded")
+"""Those that drop a worker which is up and cannot serve now: as good as down for this model."""
 CALL: tuple[tuple[str, Callable[[Rule, GenRequest, Kind, Served], bool]], ...] = (
     ("max_cost", max_cost),
     ("fields", fields),

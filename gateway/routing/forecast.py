@@ -84,7 +84,7 @@ def wait_at(state: UpstreamState, work: int, limit: int) -> float:
     """Seconds until `work` fits there; without a free seat at least until one of its requests has ended, of which each
     has an equal part of its work."""
     seconds = wait_for_room(state.leased, state.outside, work, limit)
-    if state.inflight < state.upstream.seats:
+    if state.inflight < state.holds or not state.inflight:
         return seconds
     return max(seconds, state.leased / state.inflight / _US)
 

@@ -11,6 +11,7 @@ from gateway.routing.matching import courses
 from gateway.routing.residency import strictest
 from gateway.routing.signals import EXACT, spill_word
 from gateway.routing.terms import terms_of
+from gateway.routing.versions import weights_of
 from gateway.routing.worth import is_cheap, worth_of
 
 NO_RULE = "no rule of the policy matches this request"
@@ -35,7 +36,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
     demand = strictest(wanted, rule.residency)
 
     def pools(backends: tuple[str, ...]) -> tuple[Pool, ...]:
-        return tuple(board.pool(model, backend, demand, asked.endpoint, rule) for backend in backends)
+        return tuple(pool for name in backends for pool in board.pools(model, name, demand, asked.endpoint, rule))
 
     may, spill = rule.classes[asked.priority], rule.spill
     if not may.spill:
@@ -59,6 +60,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
         cheap=cheap,
         waits=waits_of(rule, may),
         terms=terms_of(rule, model),
+        versions=weights_of(model),
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gateway.model import Estimate, Learned, UpstreamState
 from gateway.routing.estimate import work_of
 from gateway.routing.forecast import AS_ASSUMED, Pace, pace_there, queue_wait, wait_at
+from gateway.routing.ramp import filled
 
 
 class Scene(NamedTuple):
@@ -39,7 +40,10 @@ class Scene(NamedTuple):
 def asked_of(at: Scene, state: UpstreamState) -> tuple[int, int]:
     """What of the upstream's limit this class may fill, and before it the work there, clamped to that (GPU-us)."""
     limit = int((state.upstream.limit if state.limit is None else state.limit) * at.share) or 1
-    return min(limit, work_of(state.upstream, at.ask.input_tokens, at.ask.output_tokens)), limit
+    work = work_of(state.upstream, at.ask.input_tokens, at.ask.output_tokens)
+    if state.ramp < 1:
+        limit = filled(limit, state.ramp, work)
+    return min(limit, work), limit
 
 
 def wait_there(at: Scene, state: UpstreamState, work: int, limit: int) -> float | None:

@@ -7,10 +7,17 @@ from math import isfinite
 from time import time
 from typing import Literal
 
-import msgspec
-
-from gateway.errors import Refused, UpstreamFault
+from gateway.errors import BadAnswer, Refused, UpstreamFault
 from gateway.model import Kind
+from gateway.upstreams.codes import (
+    CONTENT_CODES,
+    HIDDEN_STATUSES,
+    OVERLOAD_CODES,
+    SPEND_CODES,
+    code_of,
+    delay_of,
+    holds_answer,
+)
 
 Meaning = Literal["answer", "account", "busy", "failed"]
 
@@ -28,29 +35,8 @@ _MEANING: dict[int, Meaning] = {
 5xx mean that the upstream failed.
 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 
-SPEND_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-    }
-)
-"""429 codes that no waiting mends: they are about our account."""
-OVERLOAD_CODES = frozenset({"server_is_overloaded", "slow_down", "overloaded_error"})
-"""Documented codes of a 503 or 529 that was refused before any work: safe to send elsewhere, even when paid."""
 UNPAID_STATUSES = frozenset({429, 529})
 _LONGEST_RETRY_AFTER = 120.0
-
-
-class _Error(msgspec.Struct):
-    code: str | int | None = None
-    type: str | None = None
-
-
-class _Body(msgspec.Struct):
-    error: _Error | None = None
 
 
 def meaning(status: int) -> Meaning:
@@ -58,30 +44,53 @@ def meaning(status: int) -> Meaning:
 
 
 def error_code(body: bytes) -> str:
-    """The machine-readable code of an error body in OpenAI's or Anthropic's shape; "" where there is none."""
-    try:
-        error = msgspec.json.decode(body, type=_Body).error
-    except msgspec.DecodeError:
-        return ""
-    if error is None:
-        return ""
-    return error.code if isinstance(error.code, str) else error.type or ""
+    """The machine-readable code of an error body; "" where there is none."""
+    return code_of(body)
 
 
 def refusal(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Refused:
     """The fault that a complete, non-answer response stands for. Its text holds the status and code, never the body."""
     code = error_code(body)
-    account = meaning(status) == "account" or code in SPEND_CODES
+    content = code in CONTENT_CODES
+    account = (meaning(status) == "account" and not content) or code in SPEND_CODES
     shown = f" ({code})" if code.isidentifier() else ""
-    return Refused(status, f"answered {status}{shown}", code=code, retry_after=retry_after(headers), account=account)
+    wait = retry_after(headers)
+    if wait is None and (said := delay_of(body)) is not None:
+        wait = min(said, _LONGEST_RETRY_AFTER)
+    return Refused(status, f"answered {status}{shown}", code=code, retry_after=wait, account=account)
+
+
+def disguised(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> UpstreamFault | None:
+    """The fault in what looks like an answer. A 4xx that an API also gives when our money is spent; a success that holds
+    an error's code, as MiniMax has it, or nothing that one could read: who says so is the fastest of all, and the least
+    busy."""
+    code = error_code(body)
+    if status >= 400:
+        return refusal(status, headers, body) if status in HIDDEN_STATUSES and code in SPEND_CODES else None
+    if code:
+        return refusal(status, headers, body)
+    return None if holds_answer(body) else BadAnswer(f"answered {status} without an answer")
+
+
+def busy(kind: Kind, fault: Refused) -> bool:
+    """Whether a worker of ours refused because its queue is full, which is no failure. That of a bought API's is told
+    by its rate limits, and one that goes on for long is a failure."""
+    return kind == "local" and not fault.account and meaning(fault.status) == "busy"
+
+
+def about_content(fault: UpstreamFault) -> bool:
+    """Whether what was asked for was refused: it would be anywhere, and says nothing about the upstream."""
+    return isinstance(fault, Refused) and fault.code in CONTENT_CODES
 
 
 def retryable(kind: Kind, fault: UpstreamFault) -> bool:
     """Whether the same request may be sent to another upstream, given that the client has seen nothing yet.
 
-    Our own workers: after any fault. A bought API: only where it surely did no paid work, that is when it cannot have
+    Never where its content was refused. Our own workers: after any fault. A bought API: only where it surely did no paid work, that is when it cannot have
     seen the request, or refused it in words that mean so; an unknown outcome is not bought twice.
     """
+    if about_content(fault):
+        return False
     if kind == "local" or not fault.processed:
         return True
     return isinstance(fault, Refused) and (

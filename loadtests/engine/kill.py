@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from gateway.fleet.circuits import LONGEST_PAUSE_SECONDS
+from gateway.model import Breaker
 from loadtests.engine.cuts import ENDED_BEFORE, ENGINES_OWN, KINDS, Cut
 from loadtests.engine.ledger import Ledger
 from loadtests.engine.stand import LOCAL, Stand, until
@@ -23,7 +23,7 @@ FRAMES = 3
 STARTED_SECONDS = 20.0
 NOTICED_SECONDS = 5.0
 ENDED_SECONDS = 20.0
-BACK_SECONDS = LONGEST_PAUSE_SECONDS + 10.0
+BACK_SECONDS = Breaker().longest + 10.0
 
 
 async def whole(stand: Stand, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .exchange import Exchange
+from .faults import Stall
 from .framing import Framing
 from .journal import Entry
 
@@ -21,6 +22,10 @@ class Answer:
         self.streamed = bool(framing.body.stream)
         self.drop_after: int | None = None
         """Cut the connection after this many emissions; an answer that is not streamed is cut before its body."""
+        self.stall: Stall | None = None
+        """From its frame on, the stream is dribbled: the bytes wait in `_pending`."""
+        self._pending = bytearray()
+        self._dribble: asyncio.TimerHandle | None = None
         self._exchange = exchange
         self._framing = framing
         self._entry = entry
@@ -41,14 +46,36 @@ class Answer:
         self._open -= last
         if self.streamed:
             frames = self._framing.frames(choice, first, count, last=last, closing=self._open == 0)
-            self._exchange.write(frames)
+            self._send(frames)
         self._emitted += 1
-        if self._open == 0:
+        if self._open == 0 and not self._pending:
             self.done.set_result("finished")
 
     def abort(self) -> None:
+        if self._dribble is not None:
+            self._dribble.cancel()
         if not self.done.done():
             self.done.set_result("aborted")
+
+    def _send(self, frames: bytes) -> None:
+        if self.stall is None or self._emitted < self.stall.after_frames:
+            self._exchange.write(frames)
+            return
+        self._pending += frames
+        if self._dribble is None and self.stall.every_s > 0:
+            self._dribble = asyncio.get_running_loop().call_later(self.stall.every_s, self._drop, self.stall.every_s)
+
+    def _drop(self, every_s: float) -> None:
+        """One byte; the next in `every_s` seconds."""
+        self._dribble = None
+        if self.done.done():
+            return
+        self._exchange.write(bytes(self._pending[:1]))
+        del self._pending[:1]
+        if self._pending:
+            self._dribble = asyncio.get_running_loop().call_later(every_s, self._drop, every_s)
+        elif self._open == 0:
+            self.done.set_result("finished")
 
     def whole(self) -> bytes:
         """The body of an answer that is not streamed."""

@@ -64,6 +64,8 @@ class GenBody(msgspec.Struct):
     store: bool | None = None
     dimensions: int | None = None
     encoding_format: str | None = None
+    continue_final_message: bool | None = False
+    add_generation_prompt: bool | None = True
 
     @property
     def limit(self) -> int | None:
@@ -166,6 +168,7 @@ def parse_responses(raw: bytes) -> tuple[GenBody, list[int]]:
         max_tokens=given.max_output_tokens,
         tools=_tools(given.tools),
         tool_choice=_choice(given.tool_choice) if named else given.tool_choice,  # type: ignore[arg-type]
+        messages=given.input,
         store=given.store,
         ignore_eos=given.ignore_eos,
     )
@@ -185,6 +188,7 @@ def parse_messages(raw: bytes) -> tuple[GenBody, list[int]]:
         max_tokens=given.max_tokens,
         tools=_tools(given.tools),
         tool_choice=_choice(given.tool_choice),
+        messages=given.messages,
         ignore_eos=given.ignore_eos,
     )
     return body, [_tokens(len(bytes(given.messages)) + len(bytes(given.system)))]

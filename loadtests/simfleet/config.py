@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+import zlib
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 DEFAULT_MODEL = "meta-llama/Llama-3.3-70B-Instruct"
 DEFAULT_MANAGED_KEY = "sim-managed-key"
+
+
+EngineName = Literal["vllm", "vllm-v0", "sglang", "trtllm", "triton", "tgi", "llamacpp", "nim", "nim2"]
 
 
 class ConfigFault(Exception):
@@ -40,6 +44,33 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     output_sigma: float = 0.8
     gauge_lag_s: float = 1.0
     """Age of the load gauges on /metrics and of the DCGM page."""
+    engine: EngineName = "vllm"
+    """Whose surface it shows: a file of `surfaces`."""
+    older: bool = False
+    """The older spelling of that engine, where its surface has one."""
+    metrics_port: int = 0
+    """Triton's second port; 0: any free one."""
+    page_kb: int = 0
+    """Size of vLLM's metrics page with what else a busy server prints; 0: only what the engine itself prints."""
+    tp: int = 1
+    """Tensor-parallel ranks: GPUs from `gpu` upwards, and SGLang's lines per rank."""
+    max_queued: int | None = None
+    """Requests that may wait; one more is refused as the engine does it. None: no limit."""
+    models: tuple[str, ...] = ()
+    """More names of its model, after `model`."""
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters that are loaded."""
+    max_lora: int = 4
+    asleep: bool = False
+    pod: str = ""
+    namespace: str = "default"
+    """Kubernetes labels of its GPUs on the DCGM page, if the page has such."""
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """Of its GPUs, by node and index."""
+        node = zlib.crc32(self.node.encode())
+        return tuple(f"GPU-{node:08x}-0000-4000-8000-{self.gpu + rank:012x}" for rank in range(self.tp))
 
     @property
     def kv_tokens(self) -> int:
@@ -65,6 +96,17 @@ class ManagedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     usd_out_per_1m: float = 1.80
 
 
+class DcgmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the nodes' exporters print. `labels`: "now" (`hostname`), "before" (`Hostname`, until May 2026), "oldest"
+    (`uuid`, `pod_name`, `pod_namespace`, `container_name`)."""
+
+    labels: Literal["now", "before", "oldest"] = "before"
+    kubernetes: bool = False
+    """With the pod on each GPU, for workers that have one."""
+    without: tuple[str, ...] = ()
+    """Series that are not published, such as DCGM_FI_PROF_SM_ACTIVE."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """Every server with its name and port settled (port 0: chosen by the system at bind)."""
 
@@ -74,6 +116,7 @@ class Plan(msgspec.Struct, frozen=True):
     managed: tuple[ManagedConfig, ...]
     nodes: dict[str, int]
     """DCGM pages: node name -> port."""
+    dcgm: DcgmConfig = DcgmConfig()
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -101,6 +144,7 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     managed: int | list[dict[str, Any]] = 1
     worker: dict[str, Any] = {}
     api: dict[str, Any] = {}
+    dcgm: dict[str, Any] = {}
     gpus_per_node: int = 8
     keep_alive_s: int = 5
     """Idle connections are closed after this long (vLLM's default)."""
@@ -119,7 +163,8 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         first = self._port(len(names))
         nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
         ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
-        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports)
+        dcgm = _convert(self.dcgm, DcgmConfig)
+        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm)
 
     def _worker(self, i: int, given: dict[str, Any]) -> WorkerConfig:
         node, gpu = divmod(i, self.gpus_per_node)

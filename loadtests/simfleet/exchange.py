@@ -128,6 +128,11 @@ class Exchange:
             waiter.cancel()
         return event.is_set() and not self.gone.done()
 
+    async def left_within(self, seconds: float) -> bool:
+        """Let so much time pass; True, and at once, when the client leaves meanwhile."""
+        done, _ = await asyncio.wait({self.gone}, timeout=seconds)
+        return bool(done)
+
 
 def _connection(scope: HTTPScope) -> SimProtocol:
     connection = (scope.get("extensions") or {})[EXTENSION]["protocol"]

@@ -18,6 +18,51 @@ class Drop(msgspec.Struct, forbid_unknown_fields=True):
     after_frames: int = DEFAULT_DROP_AFTER
 
 
+class Stall(msgspec.Struct, forbid_unknown_fields=True):
+    """From so many frames on, `share` of the streams get one byte every `every_s` seconds; 0: nothing any more."""
+
+    share: float = 1.0
+    after_frames: int = DEFAULT_DROP_AFTER
+    every_s: float = 1.0
+
+
+SHOWS = ("page", "html", "redirect", "big", "empty", "negative", "nan", "absurd", "error")
+
+
+class MetricsFault(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wrong with a worker's metrics page. Several may hold at once."""
+
+    show: str = "page"
+    """page (the true one), html, redirect, big (10 MB before the page), empty, negative, nan, absurd (every gauge is
+    so), error (500)."""
+    location: str = "/elsewhere"
+    """Where `redirect` points."""
+    rename: dict[str, str] = {}
+    """Metric names, or beginnings of names, and what they become."""
+    remove: list[str] = []
+    """Metric names, or beginnings of names, that are not on the page."""
+    page_of: str | None = None
+    """The page of another worker."""
+    lag_s: float | None = None
+    """Age of the load gauges, in place of the configured one."""
+    delay_s: float = 0.0
+    """How long the page takes."""
+
+
+class GpuFault(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wrong with a worker's GPUs, besides their last XID error."""
+
+    ecc: int = 0
+    """Uncorrectable ECC errors since the driver was loaded."""
+    row_remap_failure: bool = False
+    throttle: int = 0
+    """Bit mask of DCGM_FI_DEV_CLOCK_THROTTLE_REASONS; 8: hardware slowdown, 64: hardware thermal slowdown."""
+    temperature: int | None = None
+    """Degrees Celsius."""
+    without: list[str] = []
+    """Series that this GPU does not have."""
+
+
 class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What to change, and where: a server's name, or null for every GPU worker. Keys left out stay as they are."""
 
@@ -34,6 +79,20 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Factor on the time everything takes."""
     error_rate: float | UnsetType = UNSET
     error_status: int | UnsetType = UNSET
+    retry_after_s: float | UnsetType | None = UNSET
+    """Retry-After of the injected errors: with error_rate 1 and error_status 429, a storm."""
+    reset_rate: float | UnsetType = UNSET
+    """Share of the requests, probes included, whose connection is reset instead of answered."""
+    stall: Stall | UnsetType | None = UNSET
+    metrics: MetricsFault | UnsetType | None = UNSET
+    gpu: GpuFault | UnsetType | None = UNSET
+    models: list[str] | UnsetType = UNSET
+    """Names of the model that a worker serves from now on, the first one its own: no name may be empty."""
+    adapters: list[str] | UnsetType = UNSET
+    asleep: bool | UnsetType = UNSET
+    """Like POST /sleep and /wake_up: /health stays 200, requests wait."""
+    loading: bool | UnsetType = UNSET
+    """Like `cold_start`, until it is false again."""
     freeze_metrics: bool | UnsetType = UNSET
     drop_mid_stream: Drop | float | UnsetType | None = UNSET
     """A share alone means after DEFAULT_DROP_AFTER frames; null or 0 ends it."""
@@ -61,6 +120,12 @@ class Faults:
     slow: float = 1.0
     error_rate: float = 0.0
     error_status: int = 500
+    retry_after_s: float | None = None
+    reset_rate: float = 0.0
+    stall: Stall | None = None
+    metrics: MetricsFault | None = None
+    gpu: GpuFault | None = None
+    loading: bool = False
     freeze_metrics: bool = False
     drop: Drop | None = None
     xid: int = 0
@@ -93,4 +158,8 @@ def parse(raw: bytes) -> Change:
         raise BadChange("slow: a factor above 0")
     if isinstance(change.error_status, int) and not 400 <= change.error_status <= 599:
         raise BadChange("error_status: 400 to 599")
+    if isinstance(change.metrics, MetricsFault) and change.metrics.show not in SHOWS:
+        raise BadChange(f"metrics.show: one of {', '.join(SHOWS)}")
+    if isinstance(change.models, list) and not all(change.models or [""]):
+        raise BadChange("models: at least one name")
     return change

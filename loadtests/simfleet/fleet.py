@@ -49,13 +49,20 @@ class Fleet:
         self.services: dict[str, Service] = {service.name: service for service in (*self.workers, *self.managed)}
         self.by_port: dict[int, Service | str] = {}
         """A service, or the name of the node whose DCGM page is there."""
-        owners: list[Service | str] = [*self.workers, *self.managed, *plan.nodes]
+        self._spelled = plan.dcgm
+        apart = [worker for worker in self.workers if worker.surface.apart]
+        owners: list[Service | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
         ports = [*(each.port for each in plan.workers), *(each.port for each in plan.managed), *plan.nodes.values()]
+        ports += [worker.config.metrics_port for worker in apart]
         self._server = PortServer(self, ports, plan.keep_alive_s, self._announce, self._judge)
         for port, owner in zip(self._server.ports, owners, strict=True):
             self.by_port[port] = owner
-            if isinstance(owner, Service):
+            if isinstance(owner, Service) and not owner.port:
                 owner.port = port
+            elif isinstance(owner, Worker):
+                owner.metrics_port = port
+        for worker in self.workers:
+            worker.others = self.services
 
     async def serve(self) -> None:
         """Listen, print the ready line, run until SIGTERM or SIGINT; a void run says so on stderr at its end."""
@@ -84,7 +91,15 @@ class Fleet:
         return {
             "pid": os.getpid(),
             "workers": [
-                {**_address(w.name, w.port), "model": w.model, "node": w.config.node, "gpu": w.config.gpu}
+                {
+                    **_address(w.name, w.port),
+                    "model": w.model,
+                    "node": w.config.node,
+                    "gpu": w.config.gpu,
+                    "engine": w.config.engine,
+                    "gpu_uuids": w.config.gpu_uuids,
+                    "metrics": f"http://{HOST}:{w.metrics_port or w.port}{min(w.surface.metrics_pages)}",
+                }
                 for w in self.workers
             ],
             "managed": [{**_address(m.name, m.port, "/v1"), "model": m.model} for m in self.managed],
@@ -102,6 +117,8 @@ class Fleet:
         with contextlib.suppress(ClientGone):
             if exchange.path.startswith("/sim/"):
                 await self._control(exchange, owner)
+            elif isinstance(owner, Worker) and owner.alive and server is not None and server[1] == owner.metrics_port:
+                await self._metrics_port(exchange, owner)
             elif isinstance(owner, Service) and owner.alive:
                 await owner.handle(exchange)
             elif isinstance(owner, Service):  # a request that slipped in while its server died
@@ -110,12 +127,19 @@ class Fleet:
             else:
                 await self._dcgm(exchange, owner)
 
+    async def _metrics_port(self, exchange: Exchange, worker: Worker) -> None:
+        if exchange.path == "/metrics":
+            if not worker.faults.hang or await exchange.wait(worker.generation):
+                await worker.show_metrics(exchange)
+        else:
+            await exchange.reply(404, b"")
+
     async def _dcgm(self, exchange: Exchange, node: str) -> None:
         if exchange.path != "/metrics":
             await exchange.reply(404, b"")
             return
-        readings = [worker.gpu() for worker in self.workers if worker.config.node == node]
-        await exchange.reply(200, render(node, readings), content_type=b"text/plain; charset=utf-8")
+        readings = [gpu for worker in self.workers if worker.config.node == node for gpu in worker.gpus()]
+        await exchange.reply(200, render(node, readings, self._spelled), content_type=b"text/plain; charset=utf-8")
 
     async def _control(self, exchange: Exchange, owner: Service | str) -> None:
         query = parse_qs(exchange.query.decode("latin-1"))
@@ -171,7 +195,8 @@ class Fleet:
             if change.die and service.alive:
                 await self._kill(service, exchange.connection)
             elif change.alive and not service.alive:
-                await self._server.listen(service.port)
+                for port in self._ports(service):
+                    await self._server.listen(port)
                 service.revive()
         last_words = [(b"connection", b"close")] if change.die else []
         await exchange.reply(200, {"changed": [service.name for service in targets]}, last_words)
@@ -186,10 +211,14 @@ class Fleet:
     async def _kill(self, service: Service, messenger: SimProtocol) -> None:
         """What SIGKILL does to a server: its port refuses and its connections are reset; the messenger's may answer."""
         service.die()
-        for connection in self._server.connections_of(service.port):
-            if connection is not messenger:
-                connection.reset()
-        await self._server.refuse(service.port)
+        for port in self._ports(service):
+            for connection in self._server.connections_of(port):
+                if connection is not messenger:
+                    connection.reset()
+            await self._server.refuse(port)
+
+    def _ports(self, service: Service) -> list[int]:
+        return [port for port, owner in self.by_port.items() if owner is service]
 
 
 def _address(name: str, port: int, path: str = "") -> dict[str, Any]:

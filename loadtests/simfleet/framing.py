@@ -31,6 +31,7 @@ class Flavour:
 
 VLLM = Flavour(choice_tail=b',"stop_reason":null', null_usage=b"", finish_apart=False, done_after_messages=True)
 OPENAI = Flavour(choice_tail=b"", null_usage=b',"usage":null', finish_apart=True, done_after_messages=False)
+SGLANG = Flavour(b',"matched_stop":null', null_usage=b',"usage":null', finish_apart=True, done_after_messages=False)
 
 
 @dataclass(frozen=True, slots=True)

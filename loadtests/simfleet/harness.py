@@ -17,7 +17,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,10 @@ class Server:
     model: str = ""
     node: str = ""
     gpu: int = 0
+    engine: str = ""
+    metrics: str = ""
+    """Address of its metrics page."""
+    gpu_uuids: Sequence[str] = ()
 
 
 class SimFleet:

@@ -34,6 +34,10 @@ class Entry(msgspec.Struct):
     status: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    user: str | None = None
+    """The body's own `user`: what a test knows its request by."""
+    ended: float | None = None
+    """Unix seconds; None while it runs."""
 
 
 class Journal:
@@ -64,7 +68,7 @@ class Journal:
         """Settle how a request ended; the first outcome holds."""
         if entry.outcome != "active":
             return
-        entry.outcome = outcome
+        entry.outcome, entry.ended = outcome, time.time()
         entry.status = entry.status if status is None else status
         self.outcomes[outcome] += 1
         self.prompt_tokens += entry.prompt_tokens

@@ -20,7 +20,8 @@ from .faults import Change
 from .framing import OPENAI
 from .journal import Entry
 from .limits import Limits
-from .service import Refusal, Service
+from .refusal import Refusal
+from .service import Service
 from .talks import SPOKEN_BY_ALL
 from .wheel import Wheel
 
@@ -99,7 +100,7 @@ class Managed(Service):
         return {"running": len(self._streams), "billed_usd": billed / 1e6, "started": self.started}
 
     async def _probe(self, exchange: Exchange) -> None:
-        await exchange.reply(404, self._refuse(404, "Not Found").body)  # no such pages on a bought API
+        await exchange.reply(404, self._refuse(404, "Not Found").wrapped())  # no such pages on a bought API
 
     def _models(self) -> dict[str, object]:
         card = {"id": self.model, "object": "model", "created": int(self.started), "owned_by": "simulated"}
@@ -129,8 +130,8 @@ class Managed(Service):
     def _output_cap(self, body: GenBody, prompt: int) -> int:
         return min(body.limit or MAX_OUTPUT, MAX_OUTPUT)
 
-    def _draw_length(self, index: int) -> float:
-        return self.draws.lognormal(index, "length", self.config.output_median, self.config.output_sigma)
+    def _draw_length(self, key: int) -> float:
+        return self.writing.lognormal(key, "length", self.config.output_median, self.config.output_sigma)
 
     def _answer_id(self, entry: Entry, prefix: str) -> str:
         return f"{prefix}-{self.name}-{entry.seq:08x}"

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from .config import WorkerConfig
 from .engine import Engine
 from .metrics import HISTOGRAMS, Histogram, Load, Stats
+from .padding import padding
+from .sheet import braces as _braces
 
 Labels = dict[str, str]
 _BY_REASON = (
@@ -16,27 +18,63 @@ _BY_REASON = (
 )
 
 
+_SLEEP = (
+    "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake; "
+    "weights_offloaded = 1 means sleep level 1; discard_all = 1 means sleep level 2."
+)
+
+
 class Page:
     """Renders one worker's page. `started` is the process's start, Unix seconds."""
 
     def __init__(self, config: WorkerConfig, started: float) -> None:
         self._labels: Labels = {"engine": "0", "model_name": config.model}
         self._started = started
-        self._tail = _cache_config(config)
+        self._max_lora = config.max_lora
+        before, after = padding(config.page_kb)
+        self._before = before
+        self._tail = _cache_config(config) + after
         self._buckets = {name: self._bucket_prefixes(name, bounds) for name, _, bounds in HISTOGRAMS}
 
-    def render(self, load: Load, engine: Engine, stats: Stats, cpu_s: float) -> bytes:
+    def render(
+        self,
+        load: Load,
+        engine: Engine,
+        stats: Stats,
+        cpu_s: float,
+        adapters: tuple[str, ...] = (),
+        asleep: bool = False,
+    ) -> bytes:
         lines = [
+            *self._before,
             *_family("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", "gauge"),
             f"process_start_time_seconds {self._started!r}",
             *_family("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", "counter"),
             f"process_cpu_seconds_total {cpu_s!r}",
             *self._gauges(load),
+            *self._sleep(asleep),
+            *self._lora(adapters),
             *self._counters(engine, stats),
         ]
         for name, text, _ in HISTOGRAMS:
             lines += self._histogram(name, text, stats.histograms[name])
         return ("\n".join(lines) + self._tail).encode()
+
+    def _sleep(self, asleep: bool) -> list[str]:
+        states = {"awake": not asleep, "weights_offloaded": asleep, "discard_all": False}
+        return [
+            *_family("vllm:engine_sleep_state", _SLEEP, "gauge"),
+            *(self._line("engine_sleep_state", value, sleep_state=state) for state, value in states.items()),
+        ]
+
+    def _lora(self, adapters: tuple[str, ...]) -> list[str]:
+        """Only once an adapter is loaded; no model name, and the time as value."""
+        if not adapters:
+            return []
+        named = {"running_lora_adapters": ",".join(adapters), "waiting_lora_adapters": ""}
+        labels = _braces({"max_lora": str(self._max_lora), **named})
+        head = _family("vllm:lora_requests_info", "Running stats on lora requests.", "gauge")
+        return [*head, f"vllm:lora_requests_info{labels} {self._started!r}"]
 
     def _gauges(self, load: Load) -> list[str]:
         reasons = {"capacity": load.waiting, "deferred": 0}
@@ -104,11 +142,3 @@ def _cache_config(config: WorkerConfig) -> str:
 
 def _family(name: str, text: str, kind: str) -> tuple[str, str]:
     return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
-
-
-def _braces(labels: Labels) -> str:
-    """Labels in alphabetical order, as prometheus_client prints them."""
-    escaped = (
-        (key, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for key, value in labels.items()
-    )
-    return "{" + ",".join(f'{key}="{value}"' for key, value in sorted(escaped)) + "}"

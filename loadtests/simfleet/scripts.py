@@ -42,10 +42,13 @@ class Text:
     finish: str
     offset: int
     chat: bool
+    cut: int = 0
+    """Characters of its first word that were said already."""
 
     def piece(self, first: int, count: int) -> str:
         start = self.offset + first
-        return "".join(f"{WORDS[i % len(WORDS)]} " for i in range(start, start + count))
+        text = "".join(f"{WORDS[i % len(WORDS)]} " for i in range(start, start + count))
+        return text if first else text[self.cut :]
 
     def delta(self, first: int, count: int) -> bytes:
         words = self.piece(first, count).encode()
@@ -83,13 +86,26 @@ class ToolCall:
         return {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}
 
 
-def write(body: GenBody, *, chat: bool, drawn: float, offset: int, cap: int) -> Script:
-    """The script for one choice: `drawn` is the model's own length, `cap` the most tokens it may have."""
+def write(body: GenBody, *, chat: bool, drawn: float, offset: int, cap: int, said: str = "") -> Script:
+    """The script for one choice: `drawn` is the model's own length, `cap` the most tokens it may have, `said` the
+    beginning of its text that is not to be said again."""
     function = body.forced_tool() if chat else None
     if function is not None:
         return _tool_call(function, offset, cap)
-    natural = cap if body.ignore_eos and body.limit is not None else max(1, round(drawn))
-    return Text(min(natural, cap), "length" if natural >= cap else "stop", offset, chat)
+    done, cut = _spoken(said, offset)
+    natural = cap if body.ignore_eos and body.limit is not None else max(1, round(drawn) - done)
+    return Text(min(natural, cap), "length" if natural >= cap else "stop", offset + done, chat, cut)
+
+
+def _spoken(said: str, offset: int) -> tuple[int, int]:
+    """Whole tokens that `said` holds, and how many characters of the next."""
+    tokens = length = 0
+    while length + len(word := f"{WORDS[(offset + tokens) % len(WORDS)]} ") <= len(said):
+        if not said.startswith(word, length):
+            return len(said.split()), 0
+        tokens, length = tokens + 1, length + len(word)
+    rest = said[length:]
+    return (tokens, len(rest)) if word.startswith(rest) else (len(said.split()), 0)
 
 
 def _tool_call(function: Function, offset: int, cap: int) -> ToolCall:

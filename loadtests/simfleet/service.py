@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Mapping
 
 from .answer import Answer
 from .bodies import BadBody, GenBody
@@ -14,49 +14,24 @@ from .exchange import ClientGone, Exchange, Header
 from .faults import Change, Faults
 from .framing import Flavour, Head
 from .journal import Entry, Journal
+from .origin import Origin, origin
+from .refusal import Refusal
 from .scripts import write
 from .talks import MESSAGES, Talk
 
 PROBES = {"/metrics", "/health", "/version", "/ping"}
 """Counted, but kept out of the journal: two a second would push the requests out."""
-FILLER_STRIDE = 7
-"""Neighbouring answers start at different words."""
-
-Handler = Callable[[Exchange], Awaitable[None]]
-
-
-class Refusal(Exception):
-    """An error answer. `code` is the API's own: an integer for vLLM, a word or null for OpenAI."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        type: str,
-        code: int | str | None,
-        *,
-        param: str | None = None,
-        headers: Iterable[Header] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body: dict[str, dict[str, object]] = {
-            "error": {"message": message, "type": type, "param": param, "code": code}
-        }
-        self.headers = tuple(headers)
-
-    def told(self, path: str) -> dict[str, object]:
-        """The body in the shape of its path: Anthropic's on /v1/messages."""
-        if not path.startswith(MESSAGES):
-            return dict(self.body)
-        return {"type": "error", "error": {key: self.body["error"][key] for key in ("type", "message")}}
+RETRY_AFTER = b"retry-after"
 
 
 class Service(ABC):
     """One simulated server. `port` is known once its socket is bound."""
 
-    flavour: ClassVar[Flavour]
-    talks: ClassVar[Mapping[str, Talk]]
+    flavour: Flavour
+    talks: Mapping[str, Talk]
+    continues = False
+    """Whether it goes on from a partial answer: see `origin`."""
+    strict = False
 
     def __init__(self, name: str, model: str, seed: int) -> None:
         self.name = name
@@ -66,7 +41,10 @@ class Service(ABC):
         self.faults = Faults()
         self.journal = Journal()
         self.draws = Draws(seed, name)
+        self.writing = Draws(seed, "")
+        """What is said, and how much: the same on every server."""
         self.probes: dict[str, int] = {}
+        self._asked = 0
         self.generation = asyncio.Event()
         """Set while requests are served: neither hanging nor warming up."""
         self.generation.set()
@@ -94,7 +72,7 @@ class Service(ABC):
 
     @property
     def warming(self) -> bool:
-        return self._warming is not None
+        return self._warming is not None or self.faults.loading
 
     def _warm(self) -> None:
         if self._warming is not None:
@@ -102,8 +80,13 @@ class Service(ABC):
         self._warming = None
         self._settle()
 
+    @property
+    def held(self) -> bool:
+        """Whether requests wait."""
+        return self.faults.hang or self.warming
+
     def _settle(self) -> None:
-        if self.faults.hang or self.warming:
+        if self.held:
             self.generation.clear()
         else:
             self.generation.set()
@@ -116,7 +99,13 @@ class Service(ABC):
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request. Raises ClientGone."""
-        if exchange.path in PROBES:
+        if self.faults.reset_rate and self.draws.uniform(self._asked, "reset") < self.faults.reset_rate:
+            self._asked += 1
+            exchange.connection.reset()
+            await exchange.gone
+            return
+        self._asked += 1
+        if self._is_probe(exchange):
             self.probes[exchange.path] = self.probes.get(exchange.path, 0) + 1
             await self._probe(exchange)
             return
@@ -125,13 +114,20 @@ class Service(ABC):
             await self._serve(exchange, entry)
         except Refusal as refusal:
             self.journal.close(entry, "error", refusal.status)
-            await exchange.reply(refusal.status, refusal.told(exchange.path), refusal.headers)
+            await exchange.reply(refusal.status, self._told(refusal, exchange.path), refusal.headers)
         finally:
             self.journal.close(entry, "aborted")
 
+    def _is_probe(self, exchange: Exchange) -> bool:
+        return exchange.path in PROBES
+
+    def _told(self, refusal: Refusal, path: str) -> object:
+        """The body in the shape of its path: Anthropic's on /v1/messages."""
+        return refusal.anthropic() if path.startswith(MESSAGES) else refusal.wrapped()
+
     @abstractmethod
     async def _probe(self, exchange: Exchange) -> None:
-        """Answer a path of PROBES."""
+        """Answer a request for which `_is_probe` holds."""
 
     async def _serve(self, exchange: Exchange, entry: Entry) -> None:
         raw = await exchange.body()
@@ -157,10 +153,8 @@ class Service(ABC):
         except BadBody as fault:
             raise self._refuse(400, fault.message, fault.param) from None
         entry.model, entry.stream, entry.prompt_tokens = body.model, bool(body.stream), sum(prompts)
-        if self.draws.uniform(entry.seq, "error") < self.faults.error_rate:
-            raise self._refuse(
-                self.faults.error_status, "Injected fault"
-            )  # read already: the journal knows what it was
+        entry.user = body.user
+        self._inject(entry)  # read already: the journal knows what it was
         self._check_model(body)
         if talk.framing is None:
             self.journal.close(entry, "finished", 200)
@@ -169,7 +163,7 @@ class Service(ABC):
         choices = [tokens for tokens in prompts for _ in range(body.n or 1)]
         cap = self._output_cap(body, max(prompts))
         headers = self._admit(entry, body, cap * len(choices))
-        answer = self._answer(exchange, entry, body, len(choices), cap, talk)
+        answer = self._answer(exchange, entry, body, len(choices), cap, talk, self._origin(body))
         exchange.on_gone(answer.abort)
         if answer.streamed:
             await exchange.start(headers)
@@ -184,18 +178,43 @@ class Service(ABC):
         else:
             await exchange.reply(200, answer.whole(), headers)
 
-    def _answer(self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, talk: Talk) -> Answer:
+    def _inject(self, entry: Entry) -> None:
+        faults = self.faults
+        if self.draws.uniform(entry.seq, "error") >= faults.error_rate:
+            return
+        refusal = self._refuse(faults.error_status, "Injected fault")
+        if faults.retry_after_s is not None:
+            refusal.headers = (*refusal.headers, (RETRY_AFTER, str(math.ceil(faults.retry_after_s)).encode()))
+        raise refusal
+
+    def _origin(self, body: GenBody) -> Origin:
+        try:
+            return origin(body, continues=self.continues, strict=self.strict)
+        except BadBody as fault:
+            raise self._refuse(400, fault.message, fault.param) from None
+
+    def _answer(
+        self, exchange: Exchange, entry: Entry, body: GenBody, choices: int, cap: int, talk: Talk, told: Origin
+    ) -> Answer:
         assert talk.framing is not None
-        drawn = self._draw_length(entry.seq)
-        offset = entry.seq * FILLER_STRIDE
-        scripts = [write(body, chat=talk.chat, drawn=drawn, offset=offset, cap=cap) for _ in range(choices)]
+        drawn = self._draw_length(told.key)
+        scripts = [
+            write(body, chat=talk.chat, drawn=drawn, offset=told.key, cap=cap, said=told.said) for _ in range(choices)
+        ]
         entry.id = self._answer_id(entry, talk.prefix)
-        head = Head(entry.id, self.model, entry.x_nonce or body.user)
+        head = Head(entry.id, self._named(body), entry.x_nonce or body.user)
         answer = Answer(exchange, talk.framing(head, body, scripts, entry, self.flavour), entry)
         drop = self.faults.drop
         if drop is not None and self.draws.uniform(entry.seq, "drop") < drop.share:
             answer.drop_after = drop.after_frames
+        stall = self.faults.stall
+        if stall is not None and self.draws.uniform(entry.seq, "stall") < stall.share:
+            answer.stall = stall
         return answer
+
+    def _named(self, body: GenBody) -> str:
+        """The model that the answer names."""
+        return self.model
 
     # -- what differs between the two kinds --------------------------------------------------------------------
 
@@ -208,7 +227,7 @@ class Service(ABC):
         """Raises Refusal for a caller without the right key."""
 
     @abstractmethod
-    def _models(self) -> dict[str, object]:
+    def _models(self) -> object:
         """The body of GET /v1/models."""
 
     @abstractmethod
@@ -220,7 +239,8 @@ class Service(ABC):
         """Most output tokens one choice may have. Raises Refusal when the prompt leaves no room."""
 
     @abstractmethod
-    def _draw_length(self, index: int) -> float: ...
+    def _draw_length(self, key: int) -> float:
+        """The model's own length of the answer to a conversation, in tokens."""
 
     @abstractmethod
     def _answer_id(self, entry: Entry, prefix: str) -> str: ...

@@ -1,8 +1,10 @@
-"""A vLLM-like GPU worker: vLLM's HTTP surface in front of one engine."""
+"""A GPU worker: the HTTP surface of its engine in front of the one step-level engine of the simulator."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 from .answer import Answer
 from .bodies import GenBody
@@ -12,29 +14,22 @@ from .driver import Driver
 from .engine import Engine, Sequence
 from .exchange import Exchange
 from .faults import Change
-from .framing import VLLM
 from .honesty import Honesty
 from .journal import Entry
 from .metrics import Lagged, Stats
-from .page import Page
-from .service import Refusal, Service
-from .talks import SPOKEN_BY_VLLM
-
-VERSION = "0.32.0"
-_ERROR_TYPES = {
-    400: "BadRequestError",
-    404: "NotFoundError",
-    405: "MethodNotAllowedError",
-    503: "ServiceUnavailableError",
-}
-_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+from .refusal import Refusal
+from .service import PROBES, Service
+from .spoil import spoil
+from .surfaces import TEXT
+from .surfaces.surface import Hosted, Reply, Seen, Surface
+from .talks import MESSAGES, Talk
 
 
 class Worker(Service):
     """One GPU worker; also the source of its GPU's readings."""
 
-    flavour = VLLM
-    talks = SPOKEN_BY_VLLM
+    others: Mapping[str, Service] = {}
+    """The servers of the fleet by name: a lying worker shows the page of another one."""
 
     def __init__(self, config: WorkerConfig, seed: int, honesty: Honesty) -> None:
         super().__init__(config.name, config.model, seed)
@@ -42,7 +37,10 @@ class Worker(Service):
         self._honesty = honesty
         self._owners: dict[Sequence, tuple[Answer, int]] = {}
         self._sequences: dict[Answer, list[Sequence]] = {}
-        self._frozen: bytes | None = None
+        self._frozen: dict[str, Reply] = {}
+        """Metrics pages as they stood when they were frozen, by path."""
+        self.metrics_port = 0
+        """A second port for its metrics, if its engine has one."""
         self.scrapes = 0
         """How often its page was asked for, over all its lives."""
         self.revive()
@@ -55,8 +53,12 @@ class Worker(Service):
         self.started = time.time()
         engine = Engine(self.config)
         self.driver = Driver(engine, Stats(), Lagged(self.config.gauge_lag_s), self._honesty, self._on_token)
-        self._page = Page(self.config, self.started)
-        self._frozen = None
+        self.surface: Surface = TEXT[self.config.engine](self.config, self.started)
+        self.flavour, self.talks = self.surface.flavour, self.surface.talks
+        self.continues, self.strict = self.surface.continues, self.surface.strict
+        self._serve_names((self.config.model, *self.config.models))
+        self._adapters, self._asleep = self.config.adapters, self.config.asleep
+        self._frozen = {}
         self._obey_faults()
 
     def die(self) -> None:
@@ -67,17 +69,35 @@ class Worker(Service):
             answer.abort()
 
     def apply(self, change: Change) -> None:
+        if change.clear:
+            self._serve_names((self.config.model, *self.config.models))
+            self._adapters, self._asleep = self.config.adapters, self.config.asleep
+        if isinstance(change.models, list):
+            self._serve_names(tuple(change.models))
+        if isinstance(change.adapters, list):
+            self._adapters = tuple(change.adapters)
+        if isinstance(change.asleep, bool):
+            self._asleep = change.asleep
         super().apply(change)
         self._obey_faults()
+
+    @property
+    def held(self) -> bool:
+        return super().held or self._asleep
+
+    def _serve_names(self, names: tuple[str, ...]) -> None:
+        self._models_now, self.model = names, names[0]
 
     def _obey_faults(self) -> None:
         self.driver.engine.slow = self.faults.slow
         self.driver.block_ms = self.faults.block_ms
+        fault = self.faults.metrics
+        self.driver.gauges.lag = self.config.gauge_lag_s if fault is None or fault.lag_s is None else fault.lag_s
         if self.faults.hang or not self.alive:
             self.driver.pause()
         else:
             self.driver.resume()
-        self._frozen = (self._frozen or self._render()) if self.faults.freeze_metrics else None
+        self._frozen = (self._frozen or self._metrics_pages()) if self.faults.freeze_metrics else {}
 
     # -- what it shows -----------------------------------------------------------------------------------------
 
@@ -95,47 +115,108 @@ class Worker(Service):
             "scrapes": self.scrapes,
         }
 
-    def gpu(self) -> GpuReading:
-        """What DCGM sees of this worker's GPU."""
-        load = self.driver.gauges.read(time.monotonic()) if self.alive else None
-        return GpuReading(self.config.gpu, load, self.config.max_num_seqs, self.faults.xid)
+    @property
+    def hosted(self) -> Hosted:
+        return Hosted(self._models_now, self._adapters, self._asleep)
 
-    def _render(self) -> bytes:
-        load = self.driver.gauges.read(time.monotonic())
-        return self._page.render(load, self.driver.engine, self.driver.stats, time.process_time())
+    def gpus(self) -> list[GpuReading]:
+        """What DCGM sees of this worker's GPUs."""
+        load = self.driver.gauges.read(time.monotonic()) if self.alive else None
+        config, faults = self.config, self.faults
+        placed = {"pod": config.pod, "namespace": config.namespace, "fault": faults.gpu}
+        return [
+            GpuReading(config.gpu + rank, load, config.max_num_seqs, faults.xid, uuid, **placed)  # type: ignore[arg-type]
+            for rank, uuid in enumerate(config.gpu_uuids)
+        ]
+
+    def seen(self, query: dict[str, str] | None = None) -> Seen:
+        """This process now, as its pages tell it."""
+        return Seen(
+            config=self.config,
+            hosted=self.hosted,
+            load=self.driver.gauges.read(time.monotonic()),
+            engine=self.driver.engine,
+            stats=self.driver.stats,
+            started=self.started,
+            cpu_s=time.process_time(),
+            ready=not self.warming,
+            query=query or {},
+        )
+
+    def metrics(self) -> Reply:
+        """Its main metrics page, faults aside."""
+        return self.surface.metrics(self.seen())
+
+    def _metrics_pages(self) -> dict[str, Reply]:
+        seen = self.seen()
+        return {path: self.surface.pages[path](seen) for path in self.surface.metrics_pages}
+
+    async def show_metrics(self, exchange: Exchange) -> None:
+        """A page of its metrics, with what is wrong with it now."""
+        self.scrapes += 1
+        page = self._frozen.get(exchange.path) or self.surface.pages[exchange.path](self.seen())
+        fault = self.faults.metrics
+        if fault is None:
+            await exchange.reply(page.status, page.body, content_type=page.content_type)
+            return
+        other = self.others.get(fault.page_of or "")
+        true = other.metrics() if isinstance(other, Worker) else page
+        if fault.delay_s and await exchange.left_within(fault.delay_s):
+            return
+        page, headers = spoil(true, fault)
+        await exchange.reply(page.status, page.body, headers, page.content_type)
+
+    def _is_probe(self, exchange: Exchange) -> bool:
+        return exchange.path in PROBES or (exchange.method == "GET" and exchange.path in self.surface.pages)
 
     async def _probe(self, exchange: Exchange) -> None:
         if self.faults.hang and not await exchange.wait(self.generation):
             return
-        if exchange.path == "/metrics":
-            self.scrapes += 1
-            await exchange.reply(200, self._frozen or self._render(), content_type=_TEXT)
-        elif exchange.path == "/version":
-            await exchange.reply(200, {"version": VERSION})
+        surface = self.surface
+        show = surface.pages.get(exchange.path)
+        if show is None or (surface.apart and exchange.path == "/metrics"):
+            refusal = self._refuse(404, "Not Found")
+            await exchange.reply(404, surface.error(refusal))
+        elif exchange.path in surface.metrics_pages:
+            await self.show_metrics(exchange)
         else:
-            await exchange.reply(503 if self.warming else 200, b"")
+            query = dict(parse_qsl(exchange.query.decode("latin-1"), keep_blank_values=True))
+            page = show(self.seen(query))
+            await exchange.reply(page.status, page.body, content_type=page.content_type)
 
-    def _models(self) -> dict[str, object]:
-        card = {"id": self.model, "object": "model", "created": int(self.started), "owned_by": "vllm"}
-        more: dict[str, object] = {
-            "root": self.model,
-            "parent": None,
-            "max_model_len": self.config.max_model_len,
-            "permission": [],
-        }
-        return {"object": "list", "data": [card | more]}
+    def _models(self) -> object:
+        return self.surface.models(self.seen()).body
 
     # -- generating --------------------------------------------------------------------------------------------
 
     def _refuse(self, status: int, message: str, param: str | None = None) -> Refusal:
-        return Refusal(status, message, _ERROR_TYPES.get(status, "InternalServerError"), status, param=param)
+        kind = self.surface.error_types.get(status, self.surface.error_type)
+        return Refusal(status, message, kind, status, param=param)
+
+    def _told(self, refusal: Refusal, path: str) -> object:
+        return refusal.anthropic() if path.startswith(MESSAGES) else self.surface.error(refusal)
 
     def _authorize(self, exchange: Exchange) -> None:
         """vLLM without --api-key lets everybody in."""
 
     def _check_model(self, body: GenBody) -> None:
-        if body.model not in (None, self.model):  # like vLLM, which takes a missing model for its own
+        if (
+            body.model is not None and body.model not in self.hosted.names
+        ):  # like vLLM, which takes a missing model for its own
             raise self._refuse(404, f"The model `{body.model}` does not exist.", "model")
+
+    def _named(self, body: GenBody) -> str:
+        return body.model or self.model
+
+    async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, talk: Talk) -> None:
+        self._refuse_when_full()
+        await super()._generate(exchange, entry, raw, talk)
+
+    def _refuse_when_full(self) -> None:
+        limit, engine = self.config.max_queued, self.driver.engine
+        if limit is None or len(engine.waiting) + len(engine.running) < limit + self.config.max_num_seqs:
+            return
+        raise self._refuse(self.surface.full_status, self.surface.full_text)
 
     def _output_cap(self, body: GenBody, prompt: int) -> int:
         longest = self.config.max_model_len
@@ -147,8 +228,8 @@ class Worker(Service):
             raise self._refuse(400, message, "max_tokens" if prompt < longest else "messages")
         return body.limit or longest - prompt
 
-    def _draw_length(self, index: int) -> float:
-        return self.draws.lognormal(index, "length", self.config.output_median, self.config.output_sigma)
+    def _draw_length(self, key: int) -> float:
+        return self.writing.lognormal(key, "length", self.config.output_median, self.config.output_sigma)
 
     def _answer_id(self, entry: Entry, prefix: str) -> str:
         return f"{prefix}-{entry.x_request_id or f'{self.name}-{entry.seq:08x}'}"

@@ -36,9 +36,9 @@ class Wire(asyncio.Protocol):
         self._changed: Callable[[], None] = lambda: None
 
     @classmethod
-    async def connect(cls, port: int) -> Wire:
+    async def connect(cls, port: int, host: str = "127.0.0.1") -> Wire:
         """Raises OSError."""
-        return (await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port))[1]
+        return (await asyncio.get_running_loop().create_connection(cls, host, port))[1]
 
     def send(self, raw: bytes) -> None:
         """More of a request; `ask` begins one."""

@@ -154,7 +154,10 @@ def listen(connection: socket.socket, most: int | None = None) -> list[Answer]:
     raw = b""
     answers: list[Answer] = []
     while most is None or len(answers) < most:
-        more = connection.recv(1 << 16)
+        try:
+            more = connection.recv(1 << 16)
+        except ConnectionResetError:  # whoever still sends when the server closes may be told so
+            more = b""
         raw += more
         while (found := take(raw)) is not None:
             one, raw = found

@@ -191,8 +191,11 @@ async def test_the_wait_is_compared_where_the_first_try_ended_it(attempts: int, 
     [
         (Reset("cut off"), True),
         (ConnectFailed("nobody there"), True),
-        (Refused(503, "busy"), True),
-        (UpstreamTimeout("first_byte", 1.0), True),
+        (Refused(503, "busy"), False),
+        (Refused(500, "failed"), True),
+        (Refused(500, "failed", code="content_filter"), False),
+        (UpstreamTimeout("first_byte", 300.0), True),
+        (UpstreamTimeout("first_byte", 1.0), False),
         (UpstreamTimeout("total", 1.0, held=True), False),
     ],
 )
@@ -203,7 +206,7 @@ async def test_what_an_upstream_did_wrong_counts_and_what_its_client_did_does_no
     tries, view = desk.services.view.tries, desk.services.view
     for _ in range(3):
         desk.books.answered(desk.lease, desk.attempt)
-    desk.books.fault("w1", fault)
+    desk.books.fault(desk.lease, desk.attempt, fault)
     assert tries.errors("w1", view.now()) == pytest.approx(0.25 if counts else 0.0, abs=1e-3)
     assert tries.warm("w1", view.now()) == {"m"}
 
@@ -259,5 +262,5 @@ async def test_only_a_peer_elsewhere_pauses_its_upstream(fault: UpstreamFault, w
     """A permit that does not fit is a mistake of ours, and must not take the worker from everybody."""
     desk = Desk(policy())
     for _ in range(3):
-        desk.books.fault("w1", fault)
+        desk.books.fault(desk.lease, desk.attempt, fault)
     assert desk.services.view.circuits.why_open("w1", desk.services.view.now()) == why

@@ -56,9 +56,11 @@ async def test_an_unhealthy_worker_is_out_with_its_reason_until_the_reading_is_o
 
 async def test_an_open_circuit_shows_at_once(valkey: Store) -> None:
     view, _ = view_of(valkey, policy())
-    view.circuits.failed("w1", view.now(), "failing", at_once=True)
+    made = policy()
+    w1, peers = made.upstreams["w1"], made.backends["gpu"]
+    view.circuits.failed(w1, peers, view.now(), view.now(), at_once=True)
     view.rebuild()
-    assert view.current.states["w1"].out == "failing"
+    assert view.current.states["w1"].out == "unreachable"
 
 
 async def test_leases_of_an_old_life_do_not_weigh_on_the_new(valkey: Store) -> None:

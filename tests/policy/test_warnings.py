@@ -67,6 +67,10 @@ ROWS: list[tuple[str, str, str, str]] = [
      "or 2500s if you mean it"),
     (T, "    priority: standard", "    tags: [gold]\n    priority: standard",
      "tenants.yaml:6:12: tenants[0].tags[0]: no rule looks at `gold`"),
+    (M, "    modality: text\n", "    needs: {memory_gb: 140, gpus: 2}\n",
+     "models.yaml:3:5: models[0].needs: needs 140 GB on 2 GPUs: it never goes to h100-2 (1 x H100 with 80 GB)"),
+    (M, "    modality: text\n", "    needs: {memory_gb: 79}\n", ""),
+    (B, "        limit_work_s: 4.5", "        models: [llama-*]", ""),
 ]  # fmt: skip
 
 
@@ -84,6 +88,31 @@ def test_the_good_folder_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file", "old", "new", "line"), ROWS, ids=[row[2].strip()[:30] for row in ROWS])
 def test_a_warning(tmp_path: Path, file: str, old: str, new: str, line: str) -> None:
     assert warned(changed(file, old, new), tmp_path) == ([line] if line else [])
+
+
+def test_gpus_of_a_kind_that_nobody_knows(tmp_path: Path) -> None:
+    files = changed(B, "gpu: {kind: H100, usd_per_hour: 2.0}", "gpu: {kind: B300}")
+    files[M] = files[M].replace("    modality: text\n", "    needs: {memory_gb: 140}\n")
+    said = "memory of the GPUs of h100-1, h100-2 is not known; set `gpu.memory_gb` there"
+    assert warned(files, tmp_path) == [f"models.yaml:3:5: models[0].needs: {said}"]
+    files[B] = files[B].replace("kind: B300", "kind: B300, memory_gb: 288")
+    assert warned(files, tmp_path) == []
+
+
+def test_a_backend_that_is_kept_for_other_models(tmp_path: Path) -> None:
+    files = changed(B, "limit_work_s: 4.5", "models: [spare]")
+    files[B] = files[B].replace("        max_num_seqs: 128\n", "        models: [spare]\n")
+    files[M] += "  - name: spare\n    served_by: [{backend: h100, as: x}]\n"
+    said = "each worker of `h100` is kept for other models (`models` in backends.yaml)"
+    assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
+
+
+def test_a_rule_that_names_an_api_for_a_custom_model_too(tmp_path: Path) -> None:
+    """It is never sent there (tests/routing/test_custom.py): whoever wrote the rule may believe otherwise."""
+    files = dict(GOOD)
+    files[M] += "  - name: llama-tuned\n    custom: true\n    served_by: [{backend: h100, as: x}]\n"
+    said = "llama-tuned is custom and stays on our own machines: it never goes to gmi"
+    assert warned(files, tmp_path) == [f"routing.yaml:8:11: rules[1].name: {said}"]
 
 
 def test_models_that_no_rule_matches_and_backends_that_get_nothing(tmp_path: Path) -> None:

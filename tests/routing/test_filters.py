@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import FleetSaturated, GatewayError, MaxCostExceeded, NoCapacity
-from gateway.model import Decision, Learned, Rule, Snapshot, Threshold
+from gateway.model import Decision, Gpus, Learned, Need, Rule, Snapshot, Threshold
 from gateway.policy.route_schema import FiltersIn
 from gateway.policy.words import threshold
 from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board
@@ -26,14 +26,54 @@ from tests.worlds import LIMIT, ZONES, board, policy, reading, request, rule, st
 
 WORKER, API = upstream("w", "gpu"), upstream("a", "api")
 SERVED = policy().models["m"].served_by
+PAIR = replace(WORKER, hardware=Gpus(count=2))
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({}, None), ({"out": "down"}, "health")],
+    [
+        ({}, None),
+        ({"out": "down"}, "health"),
+        ({"upstream": replace(PAIR, models=("other", "m*"))}, None),
+        ({"upstream": replace(PAIR, models=("other",))}, "dedicated"),
+        ({"upstream": replace(WORKER, hardware=Gpus("H200", 2, 141.0))}, None),
+        ({"upstream": replace(WORKER, hardware=Gpus("H200", 1, 141.0))}, "gpu_memory"),
+        ({"upstream": replace(WORKER, hardware=Gpus("H100", 8, 80.0))}, "gpu_memory"),
+        ({"upstream": replace(WORKER, hardware=Gpus("H100", 8, 80.0)), "out": "down"}, "gpu_memory"),
+        ({"reading": reading()}, None),
+        ({"reading": reading(models=("real", "adapter"))}, None),
+        ({"reading": reading(models=("m", "adapter"))}, "model_loaded"),
+        ({"reading": reading(models=())}, "model_loaded"),
+        ({"reading": reading(models=("real",)), "unloaded": frozenset({"real"})}, "model_loaded"),
+        ({"unloaded": frozenset({"other"})}, None),
+        ({"reading": reading(models=("other",)), "out": "down"}, "health"),
+        ({"reading": reading(99.0, models=("other",))}, None),
+        ({"reading": reading(asleep=True)}, "asleep"),
+        ({"reading": reading(99.0, asleep=True)}, None),
+    ],
 )
 def test_standing_filters(changes: dict[str, Any], reason: str | None) -> None:
-    assert standing_drop(Standing(request().residency, ZONES, request().endpoint), state(WORKER, **changes)) == reason
+    """What a reading said too long ago is unknown, and so are GPUs that nobody described: both pass."""
+    standing = Standing(request().residency, ZONES, request().endpoint, "m", "real", Need(280.0, 2), since=100.0)
+    fits = {"upstream": PAIR, **changes}
+    assert standing_drop(standing, state(WORKER, **fits)) == reason
+
+
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        ({"reading": reading(models=())}, "no worker that is up has `m` loaded"),
+        ({"reading": reading(asleep=True)}, "every worker that is up and has `m` is asleep"),
+        ({"out": "loading"}, "every upstream that may serve it is down"),
+    ],
+)
+def test_who_cannot_serve_it_now_is_a_failure_that_says_so(states: dict[str, Any], says: str) -> None:
+    error = refused(rule(spill=None), {"w1": states, "w2": states})
+    assert isinstance(error, NoCapacity)
+    assert says in error.message
+    assert error.retry_after
+    decision = decided(rule(fallback=("api",)), {"w1": states, "w2": states})
+    assert [group.outcome for group in decision.overflow] == ["fallback"]
 
 
 def test_who_does_not_speak_an_endpoint_is_dropped_up_or_down() -> None:
@@ -204,9 +244,9 @@ def test_rules_with_other_filters_have_other_pools() -> None:
     made = policy(rules=(strict, rule("open")))
     seen = board(made, w1={"leased": LIMIT})
     model, asked = made.models["m"], ("gpu", request().residency, request().endpoint)
-    assert seen.pool(model, *asked, strict).drops == {"load": 1}
-    assert seen.pool(model, *asked, made.rules[1]).drops == {}
-    assert seen.pool(model, *asked, replace(strict, name="again")) is seen.pool(model, *asked, strict)
+    assert seen.pools(model, *asked, strict)[0].drops == {"load": 1}
+    assert seen.pools(model, *asked, made.rules[1])[0].drops == {}
+    assert seen.pools(model, *asked, replace(strict, name="again")) is seen.pools(model, *asked, strict)
 
 
 @pytest.mark.parametrize("good", [0, 1, 5, 40])

@@ -52,5 +52,5 @@ def test_callers_who_combine_zones_at_will_do_not_fill_the_memory(monkeypatch: p
 
 def test_a_backend_that_does_not_serve_the_model_has_an_empty_pool() -> None:
     made, model = board(), Model("other", "text", policy().models["m"].served_by[1:])
-    pool = made.pool(model, "gpu", Demand(), "chat/completions", rule())
+    (pool,) = made.pools(model, "gpu", Demand(), "chat/completions", rule())
     assert (pool.states, pool.drops, pool.kind) == ((), {"capability": 2}, "local")

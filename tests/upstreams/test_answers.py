@@ -19,7 +19,18 @@ from gateway.errors import (
     UpstreamFault,
     UpstreamTimeout,
 )
-from gateway.upstreams.answers import Meaning, error_code, meaning, refusal, retry_after, retryable
+from gateway.model import Kind
+from gateway.upstreams.answers import (
+    Meaning,
+    about_content,
+    busy,
+    disguised,
+    error_code,
+    meaning,
+    refusal,
+    retry_after,
+    retryable,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +55,17 @@ def test_meanings(statuses: tuple[int, ...], what: Meaning) -> None:
         ({"error": {"code": None, "type": "insufficient_quota"}}, "insufficient_quota"),
         ({"error": {"code": 429, "type": "BadRequestError"}}, "BadRequestError"),
         ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "overloaded_error"),
+        (
+            {"error": {"type": "invalid_request_error", "details": {"error_code": "enforced_spend_limit_reached"}}},
+            "enforced_spend_limit_reached",
+        ),
+        ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": []}}, "RESOURCE_EXHAUSTED"),
+        ({"code": "Arrearage", "message": "m", "request_id": "r"}, "Arrearage"),
+        ({"detail": {"status": "quota_exceeded", "message": "m"}}, "quota_exceeded"),
+        ({"detail": "m", "error_type": "request_timeout"}, "request_timeout"),
+        ({"base_resp": {"status_code": 1008, "status_msg": "m"}}, "base_resp_1008"),
+        ({"base_resp": {"status_code": 0}}, ""),
+        ({"error": {"code": ["odd"]}}, ""),
         ({"error": {}}, ""),
         ({"error": "text"}, ""),
         ({"error": None}, ""),
@@ -85,6 +107,65 @@ def test_a_refusal_says_whether_it_is_about_our_account_and_quotes_nothing(
     assert (fault.status, fault.code, fault.account, fault.retry_after) == (status, code, account, 7.0)
     assert str(status) in fault.message
     assert "secret" not in fault.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "account"),
+    [
+        (400, "Arrearage", True),
+        (400, "enforced_spend_limit_reached", True),
+        (404, "insufficient_quota", True),
+        (400, "context_length_exceeded", None),
+        (400, "content_filter", None),  # passed on: it is the caller's, and looks like it
+        (200, "base_resp_1008", True),
+        (200, "base_resp_1002", False),
+    ],
+)
+def test_what_looks_like_an_answer(status: int, code: str, account: bool | None) -> None:
+    base = {"base_resp": {"status_code": int(code[-4:])}} if code.startswith("base_resp") else {"code": code}
+    fault = disguised(status, [], json.dumps(base).encode())
+    assert (fault.account if isinstance(fault, Refused) else fault) == account
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b'{"choices":', b"<html>", b"{" * 5000])
+def test_a_success_without_an_answer_is_none(body: bytes) -> None:
+    assert isinstance(disguised(200, [], body), BadAnswer)
+    assert disguised(400, [], body) is None
+
+
+@pytest.mark.parametrize("key", ["choices", "data", "content", "output"])
+def test_a_success_with_one_is(key: str) -> None:
+    assert disguised(200, [], json.dumps({key: []}).encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "full"),
+    [
+        ("local", Refused(503, "x"), True),
+        ("local", Refused(429, "x"), True),
+        ("local", Refused(500, "x"), False),
+        ("local", Refused(429, "x", account=True), False),
+        ("managed", Refused(503, "x"), False),
+    ],
+)
+def test_a_full_queue_of_our_own_is_no_failure(kind: Kind, fault: Refused, full: bool) -> None:
+    assert busy(kind, fault) is full
+
+
+def test_refused_content_is_nobodys_failure_and_sent_nowhere_else() -> None:
+    fault = refusal(500, [], error("content_filter"))
+    assert about_content(fault)
+    assert not retryable("local", fault)
+    assert not refusal(403, [], error("content_policy_violation")).account
+
+
+def test_google_says_in_the_body_how_long_to_wait() -> None:
+    details = [{"@type": "x/QuotaFailure"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "17s"}]
+    body = json.dumps({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}).encode()
+    assert refusal(429, [], body).retry_after == 17.0
+    assert refusal(429, [(b"retry-after", b"3")], body).retry_after == 3.0, "the header is meant for us"
+    assert refusal(429, [], body.replace(b"17s", b"17 s")).retry_after is None
+    assert refusal(429, [], body.replace(b"17s", b"999999s")).retry_after == 120.0
 
 
 def test_a_code_that_is_a_text_is_not_shown() -> None:

@@ -1,0 +1,119 @@
+"""`make chaos`: every scenario, with its promise and its figures; exit 0 all held, 1 not, 2 something is missing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from loadtests.bench import machine, table
+from loadtests.chaos import scenarios
+from loadtests.chaos.scenario import SCENARIOS, NotHere, Scenario
+from loadtests.chaos.score import Figures, broken, figures
+from loadtests.chaos.site import Bench
+
+HEADINGS = ("scenario", "", *(field.name.replace("_", "-") for field in fields(Figures)), "s", "notes")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`verdict`: held, broken, not run here. `said`: what does not hold."""
+
+    scenario: Scenario
+    verdict: str
+    seconds: float
+    seen: Figures | None = None
+    said: tuple[str, ...] = ()
+
+    def row(self) -> tuple[str, ...]:
+        told = (
+            [f"{value:.1f}" if isinstance(value, float) else str(value) for value in astuple(self.seen)]
+            if self.seen
+            else [""] * len(fields(Figures))
+        )
+        return (self.scenario.name, self.verdict, *told, f"{self.seconds:.0f}", "; ".join(self.said))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    assert scenarios.__all__
+    chosen = [
+        one
+        for one in SCENARIOS.values()
+        if (not options.only or one.name in options.only) and (one.fast or not options.fast)
+    ]
+    unknown = set(options.only) - SCENARIOS.keys()
+    if unknown or not chosen:
+        print(
+            f"make chaos: no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}", file=sys.stderr
+        )
+        return 2
+    results = []
+    for one in chosen:
+        results.append(run(one))
+        print("\t".join(results[-1].row()), flush=True)
+    report(results, options.out)
+    failed = [one.scenario.name for one in results if one.verdict == "broken"]
+    skipped = [one.scenario.name for one in results if one.verdict == "not run here"]
+    held = len(results) - len(failed) - len(skipped)
+    print(
+        f"chaos: {held} of {len(results)} scenarios held"
+        + (f"; broken: {', '.join(failed)}" if failed else "")
+        + (f"; not run here: {', '.join(skipped)}" if skipped else "")
+    )
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.chaos", description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these scenarios")
+    parser.add_argument("--fast", action="store_true", help="the subset that continuous integration runs")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a markdown page")
+    return parser
+
+
+def run(scenario: Scenario) -> Result:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="gateway-chaos-") as place, closing(Bench(Path(place))) as bench:
+        try:
+            scenario.run(bench)
+        except NotHere as why:
+            return Result(scenario, "not run here", time.monotonic() - began, said=(str(why),))
+        except TimeoutError as fault:
+            bench.notes.append(str(fault))
+            failed = True
+        else:
+            failed = False
+        assert bench.site is not None
+        site = bench.site
+        seats = {name: site.layout.seats for name in site.ports if name in ("w1", "w2", "w3", "w4")}
+        seen = figures(site.traffic.asked, bench.seen, seats, bench.leaked, bench.mark)
+        said = broken(scenario.promise, seen)
+        verdict = "broken" if said or failed else "held"
+        return Result(scenario, verdict, time.monotonic() - began, seen, (*said, *bench.notes))
+
+
+def report(results: Sequence[Result], out: Path | None) -> None:
+    if out is None:
+        return
+    rows = [one.row() for one in results]
+    promises = [f"- **{one.scenario.name}**: {one.scenario.says}" for one in results]
+    parts = [
+        "# What fails, and what is promised while it does",
+        "Written by `make chaos`.",
+        "\n".join(f"- {key}: {value}" for key, value in machine.describe().items()),
+        table.markdown(HEADINGS, rows),
+        "## The promises",
+        "\n".join(promises),
+    ]
+    out.write_text("\n\n".join(parts) + "\n")
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
