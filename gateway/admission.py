@@ -332,7 +332,8 @@ class Admission:
         if request.deadline is not None and now >= request.deadline:
             return DeadlineExceeded("the deadline passed while waiting for capacity")
         groups = (*decision.primary, *decision.overflow)
-        wait = self.lines.retry_after(_ask(request, decision, groups), [group.backend for group in groups])
+        wanted = decision.primary or groups
+        wait = self.lines.retry_after(_ask(request, decision, wanted), [group.backend for group in wanted])
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
         if visit.kept is None:
             return FleetSaturated(full, retry_after=wait)

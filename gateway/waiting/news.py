@@ -22,6 +22,8 @@ class Room(NamedTuple):
     """GPU-us that are not leased, nor taken by others; negative."""
     seats: float = 0
     """Leases; negative."""
+    own: float = 0
+    """How many of those that are up are our own workers."""
 
 
 def rooms(snapshot: Snapshot, backends: Container[str]) -> dict[str, Room]:
@@ -39,7 +41,8 @@ def rooms(snapshot: Snapshot, backends: Container[str]) -> dict[str, Room]:
 
 def _room(state: UpstreamState) -> Room:
     limit = (state.upstream.limit if state.limit is None else state.limit) * state.ramp
-    return Room(1, limit, 0.0, -state.leased - state.outside, -state.inflight)
+    own = state.upstream.kind == "local"
+    return Room(1, limit, 0.0, -state.leased - state.outside, -state.inflight, own)
 
 
 def more(before: Room, after: Room) -> bool:
@@ -51,5 +54,5 @@ def more(before: Room, after: Room) -> bool:
 
 def assumed_rate(room: Room, replicas: int) -> float:
     """GPU-us a second that come free for one of so many replicas where nothing is measured: a busy worker does a
-    GPU-second of leased work in a second (routing/forecast.py)."""
-    return room.up * _US / max(1, replicas)
+    GPU-second of leased work in a second (routing/forecast.py). 0, nothing, of bought APIs."""
+    return room.own * _US / max(1, replicas)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.model import Snapshot
 from gateway.waiting import lines as lines_module
@@ -96,6 +98,54 @@ async def test_a_waiter_of_two_backends_is_served_by_whichever_calls_first_and_l
     lines.leave(both, served="gpu2")
     assert lines.size("gpu") == 0
     assert other.called, "its turn there goes on"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["join", "join both", "leave", "free gpu", "free gpu2", "try", "try"]), st.integers(0, 99)
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_no_place_stays_free_while_somebody_waits_for_it(steps: list[tuple[str, int]]) -> None:
+    """Two backends with some free places; waiters that come, leave, and try in any order when they are called. Once all
+    that were called have tried, nobody waits where a place is free, and nobody has the turn."""
+
+    async def play() -> None:
+        lines, there, free = Lines(), list[Waiter](), {"gpu": 0, "gpu2": 0}
+
+        def attempt(waiter: Waiter) -> None:
+            for backend in sorted(waiter.called):
+                if free[backend]:
+                    free[backend] -= 1
+                    there.remove(waiter)
+                    lines.leave(waiter, served=backend)
+                    return
+                lines.answer(waiter, backend, Found.FULL)
+
+        for what, which in steps:
+            called = [waiter for waiter in there if waiter.called]
+            if what.startswith("join"):
+                backends = ("gpu", "gpu2") if what == "join both" else (("gpu", "gpu2")[which % 2],)
+                there.append(joined(lines, which % 3, backends, kind=which % 2, tenant="abc"[which % 3]))
+            elif what == "leave" and there:
+                lines.leave(there.pop(which % len(there)))
+            elif what.startswith("free"):
+                free[what.removeprefix("free ")] += 1
+                lines.wake(what.removeprefix("free "))
+            elif what == "try" and called:
+                attempt(called[which % len(called)])
+        while called := [waiter for waiter in there if waiter.called]:
+            attempt(called[0])
+        for backend, places in free.items():
+            assert not places or not lines.size(backend)
+            assert lines.size(backend) == sum(backend in waiter.places for waiter in there)
+        for waiter in there:
+            lines.leave(waiter)
+
+    asyncio.run(play())
 
 
 async def test_a_rules_bound_counts_its_waiters_wherever_they_stand() -> None:
