@@ -472,14 +472,14 @@ async def test_a_large_request_lets_small_ones_pass_for_a_while_and_is_not_starv
     assert work_of(**LARGE) > 8 * work_of()
     done, served = asyncio.Event(), [0]
 
-    async def client() -> None:
+    async def client(number: int) -> None:
         while not done.is_set():
             lease = await desk.admit()
             served[0] += 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005 + 0.0017 * number)  # they never end all at once
             desk.admission.release(lease)
 
-    clients = [asyncio.create_task(client()) for _ in range(12)]
+    clients = [asyncio.create_task(client(number)) for number in range(14)]
     await until(lambda: served[0] > 24)
     before = served[0]
     lease = await asyncio.wait_for(desk.admit(**LARGE), 10)
