@@ -62,5 +62,5 @@ def test_a_bought_api_has_no_such_bound() -> None:
     made = policy((upstream("a1", "api"),), (rule(backends=("api",), spill=None, classes={**CLASSES, "batch": BATCH}),))
     seen = board(made, a1={"leased": 1000, "inflight": 999})
     assert decide(request(priority="batch"), seen, Random(1)).primary[0].candidates
-    pool = seen.pool(made.models["m"], "api", request().residency, "chat/completions", made.rules[0])
+    (pool,) = seen.pools(made.models["m"], "api", request().residency, "chat/completions", made.rules[0])
     assert held_back(pool, 0.1) is pool
