@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench soak reload-test prove-residency chaos engine-test limit-model policy-model lock clean
+.PHONY: help run install test lint format load fuzz balance bench soak reload-test prove-residency chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,11 +63,17 @@ chaos: $(VENV)/.run ## everything that can fail does, with a promise each; ONLY=
 engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_CMD it says how; OUT=page.md
 	@exec $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
+engine-test-llamacpp: $(VENV)/.test ## the same before a real llama.cpp server; LLAMA_PYTHON=an interpreter that has it
+	@ENGINE_CMD='exec $(or $(LLAMA_PYTHON),$(BIN)/python) -m loadtests.engine.llamacpp --port {port} --seqs {seqs}' $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
 policy-model: $(VENV)/.run ## figures of the ready-made policy folders, in simulated time (2 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model.policies --write $(if $(TRACES),--traces $(TRACES))
+
+affinity: $(VENV)/.run ## prefix-cache hits and balance beside one endless worker, in simulated time; TRACE=file in the Mooncake format
+	@exec $(BIN)/python -m loadtests.affinity $(if $(TRACE),--trace $(TRACE))
 
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt

@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin
+from gateway.console import admin, gpus
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -28,8 +28,11 @@ from gateway.edge.routes import router
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner, room_channel
 from gateway.fleet.lessons import Forgetting, Lessons
+from gateway.fleet.prefix_news import PrefixNews
+from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
@@ -46,6 +49,7 @@ from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.scrapes import Scrapes
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
@@ -73,11 +77,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, lines = Budgets(store), Lines()
-    hooks = Hooks(budgets.exchange, lines.ahead, partial(damp, live), lines.notice)
+    prefixes = Prefixes()
+    news = PrefixNews(store, owner, prefixes)
+    hooks = Hooks(partial(exchange, budgets, news), lines.ahead, partial(damp, live), lines.notice)
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    scrapes = Scrapes(client)
-    live.on_reload += [client.keep, scrapes.keep, view.keep]
-    probes = Probes(store, owner, lambda: live.current, scrapes.worker, scrapes.gpus)
+    pages = GpuPages(client)
+    watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
+    live.on_reload += [client.keep, pages.keep, watch_gpus.keep, view.keep]
+    probes = Probes(store, owner, lambda: live.current, Scrapes(client).worker, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
@@ -87,7 +94,20 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     seal = None if key is None else Seal(key)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
-        settings, live, view, admission, client, receipts, budgets, telemetry, calibration, siblings, versions, journal
+        settings,
+        live,
+        view,
+        admission,
+        client,
+        receipts,
+        budgets,
+        telemetry,
+        calibration,
+        siblings,
+        versions,
+        journal,
+        watch_gpus,
+        prefixes=prefixes,
     )
     watch(services, store)
     if key is None:
@@ -130,6 +150,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(admin.router(services))
+    api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
@@ -152,6 +173,14 @@ def pools(live: LivePolicy) -> frozenset[PoolKey]:
     """Those whose limits can be learned: of the policy in force, and of a candidate that decides some requests."""
     tried = live.candidate
     return pools_of(live.current) | (pools_of(tried.policy) if tried is not None else frozenset())
+
+
+async def exchange(budgets: Budgets, news: PrefixNews, policy: Policy) -> None:
+    """What is told and heard with every look at the store."""
+    if policy.affine:
+        await asyncio.gather(budgets.exchange(policy), news.exchange())
+    else:
+        await budgets.exchange(policy)
 
 
 def damp(

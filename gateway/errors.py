@@ -30,6 +30,7 @@
       Reset                            the connection broke; `processed` tells whether the request may have been seen
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
+      NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
     StoreFault                         the store was slow or gone; never the client's problem
     PolicyFault                        a policy folder that does not compile; carries every fault found
@@ -195,6 +196,10 @@ class UpstreamTimeout(UpstreamFault):
 
 class BadAnswer(UpstreamFault):
     """The upstream's bytes are not HTTP that can be framed without doubt."""
+
+
+class NotContinued(UpstreamFault):
+    """It answered something else when it was to go on with a stream that another one began."""
 
 
 class Refused(UpstreamFault):

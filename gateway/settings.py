@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
     )
+    agent_token: SecretStr | None = Field(
+        None, description="What `gateway agent` shows when it tells of its GPUs; unset: none may.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -43,6 +43,13 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_running": "Requests the worker last said it is running.",
     "gateway_upstream_kv_utilisation": "Share of the worker's KV cache in use, 0..1.",
     "gateway_upstream_gpu_utilisation": "Utilisation of the worker's GPUs, 0..1 (SM activity where published).",
+    "gateway_upstream_gpu_dram_active": "Memory activity of the worker's GPUs, 0..1, their mean.",
+    "gateway_upstream_gpu_memory_used_bytes": "Memory in use on the worker's GPUs, together.",
+    "gateway_upstream_gpu_memory_bytes": "Memory of the worker's GPUs, together.",
+    "gateway_upstream_gpu_power_watts": "Power that the worker's GPUs draw, together.",
+    "gateway_upstream_gpu_temperature_celsius": "Temperature of the hottest of the worker's GPUs.",
+    "gateway_upstream_gpus_throttled": "GPUs of the worker whose clocks are held down.",
+    "gateway_upstream_gpu_fault": "1 while a fault of its GPUs keeps the worker out.",
     "gateway_upstream_reading_age_seconds": "Age of the worker's reading.",
     "gateway_upstream_gpu_age_seconds": "Age of the GPU reading.",
     "gateway_upstream_limit_seconds": "Leased work that the worker may hold now, in GPU-seconds.",
@@ -98,6 +105,8 @@ class Telemetry:
             ("what",),
         )
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
+        self._hedges = Counter("gateway_hedges", "Second attempts beside a late first one.", ("rule", "outcome"))
+        self._rescues = Counter("gateway_rescues", "Streams that broke off and were to be saved.", ("rule", "outcome"))
         self._rollout = Counter(
             "gateway_rollout_decisions",
             "Decisions beside a candidate policy: same, different, renamed (the rule alone), or tried by it.",
@@ -108,6 +117,9 @@ class Telemetry:
         self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
         self.receipts_dropped = Counter(
             "gateway_receipts_dropped", "Receipts that found no room while the store was away."
+        )
+        self._gpu_faults = Counter(
+            "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
         )
         self._audit = Counter("gateway_audit_entries", "Audit entries of flagged requests.", ("what",))
         self.policy_fault = Level(
@@ -133,6 +145,9 @@ class Telemetry:
     def count_refused(self, status: int) -> None:
         self._refused.inc(str(int(status)))
 
+    def count_gpu_fault(self, upstream: str, what: str) -> None:
+        self._gpu_faults.inc(upstream, what)
+
     def count_audit(self, what: str) -> None:
         self._audit.inc(what)
 
@@ -150,6 +165,12 @@ class Telemetry:
 
     def count_kept(self, rule: str, bound: str) -> None:
         self._kept.inc(rule, bound)
+
+    def count_hedge(self, rule: str, outcome: str) -> None:
+        self._hedges.inc(rule, outcome)
+
+    def count_rescue(self, rule: str, outcome: str) -> None:
+        self._rescues.inc(rule, outcome)
 
     def count_rollout(self, result: str) -> None:
         self._rollout.inc(result)

@@ -569,3 +569,50 @@ async def test_who_is_turned_away_is_told_when_to_come_again_by_what_came_free(v
         await desk.admit(max_wait=0.0)
     assert caught.value.retry_after in (1, 2)
     await asyncio.gather(*clients, return_exceptions=True)
+
+
+async def test_a_worker_that_warms_up_is_told_how_full_it_is_of_its_whole_limit(valkey: Store) -> None:
+    """A vote on the shared limit is about the whole: a cold worker that is full to its ramp proves nothing."""
+    made = policy((upstream("w1", "gpu", limit=10**9), upstream("w2", "gpu", limit=10**9)), (rule(spill=None),))
+    asked = request(priority="interactive")
+    seen = board(made, w1={"ramp": 0.1}, w2={"out": "down"})
+    warm = decide(asked, seen, Random(1))
+    cold = decide(asked, board(made, w1={"ramp": 1e-9}), Random(1))
+    alone = next(one for one in cold.primary[0].candidates if one.upstream.name == "w1")
+    only = replace(cold, primary=(replace(cold.primary[0], candidates=(alone,)),))
+    leases = Leases(valkey, new_owner(), fresh=True)
+    admission = Admission(leases, Budgets(valkey), lambda: seen.snapshot)
+    assert alone.limit == alone.work
+    lease = await admission.admit(asked, only)
+    assert lease.full == pytest.approx(alone.work / 10**9), "not 1, although it holds all that it may"
+    admission.release(lease)
+    await leases.drain()
+    assert (await admission.admit(asked, warm)).full == pytest.approx(lease.full), "the warmest has its whole limit"
+
+
+async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+    decision = desk.decided()
+    first, second = await desk.admission.take(decision, Visit()), await desk.admission.take(decision, Visit())
+    assert first is not None
+    assert second is not None
+    assert await desk.admission.take(decision, Visit()) is None
+    desk.admission.release(first)
+    await desk.leases.drain()
+    line = desk.admission.line("gpu")
+    waiter = line.join(2)
+    assert waiter is not None
+    assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
+    line.leave(waiter)
+    assert await desk.admission.take(decision, Visit()) is not None
+
+
+async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001)))
+    decision = replace(desk.decided(body=b"x" * 100), primary=())
+    lease = await desk.admission.take(decision, Visit())
+    assert lease is not None
+    assert lease.reservation is not None
+    visit = Visit()
+    assert await desk.admission.take(decision, visit) is None
+    assert visit.kept == "budget"

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from gateway.errors import GatewayError
 from gateway.policy.cel_names import FIELDS
-from gateway.policy.route_schema import RouteIn, RoutingFile
+from gateway.policy.route_schema import RouteIn
+from gateway.policy.schema import FILES
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
 
@@ -71,7 +72,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key that routing.yaml may have, a route once, with its default."""
+    """Every key that a file may have, a route once, with its default."""
     for name, field in model.model_fields.items():
         key = f"{prefix}{field.alias or name}"
         yield key, field.default
@@ -80,16 +81,18 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, obj
                 yield from keys_of(inner, f"{key}.")
 
 
-def test_keys_of_routing_yaml() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_keys_of_a_file(file: str) -> None:
     """Every key has its row; where its default is one word or number, the row says that one."""
-    section = (DOCS / "policies.md").read_text().partition("### Every key of routing.yaml\n")[2].partition("\n## ")[0]
+    after = (DOCS / "policies.md").read_text().partition(f"### Every key of {file}\n")[2]
+    section = re.split(r"^##", after, maxsplit=1, flags=re.M)[0]
     told: dict[str, str] = {}
     for keys, default in re.findall(r"^\| (`[a-z].*?`) \| (.*?) \| .*\|$", section, re.M):
         first, *others = re.findall(r"`([\w.]+)`", keys)
         named = [first, *(first.rpartition(".")[0] + other for other in others)]
         each = default.split(", ") if default.count(", ") == len(others) else [default] * len(named)
         told.update(zip(named, each, strict=True))
-    written = dict(keys_of(RoutingFile))
+    written = dict(keys_of(FILES[file]))
     assert set(told) == set(written)
     for key, default in written.items():
         if isinstance(default, str | int | float):

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.console import access, status
 from gateway.console.explain import explain_routes
+from gateway.console.gpus import gpu_routes
 from gateway.console.incoming import body
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, StoreFault
@@ -42,6 +43,7 @@ def router(services: Services) -> APIRouter:
         return await status.overview(services)
 
     api.include_router(explain_routes(services))
+    api.include_router(gpu_routes(services))
     api.include_router(policies(services), prefix="/policies")
     api.include_router(rollout(services), prefix="/policies/rollout")
     return api

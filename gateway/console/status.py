@@ -30,6 +30,8 @@ async def overview(services: Services) -> dict[str, Any]:
             for state in states
             if state.out is not None
         ],
+        "asleep": [state.upstream.name for state in states if state.reading is not None and state.reading.asleep],
+        "warming": {state.upstream.name: round(state.ramp, 3) for state in states if state.ramp < 1},
         "replicas": await replicas(services),
     }
 

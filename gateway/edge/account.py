@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from gateway.admission import Look, Visit
 from gateway.edge.calls import Call
@@ -21,6 +21,12 @@ MAX_MODEL_NAME = 128
 CLIENT_LEFT, CLIENT_STALLED = "client_left", "client_stalled"
 """What a client did instead of taking its answer to the end: it went, or it took nothing for so long that its
 connection was cut or the time of its upstream ended. Results of attempts, and errors in receipts."""
+LOST = "lost"
+"""Result of an attempt that another one was faster than."""
+RESCUED = "rescued"
+"""Result of an attempt that wrote the rest of another one's stream."""
+Role = Literal["asked", "hedge", "rescue"]
+"""What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
@@ -56,15 +62,31 @@ class Attempt:
     """Called as the first token comes."""
     on_end: Callable[[], None] | None = None
     """Called when the upstream has said all, before the client is given the end of it."""
+    role: Role = "asked"
+    lease: Lease | None = None
+    forecast: Forecast | None = None
+    """What was to be expected of it."""
+    usage: Usage | None = None
+    """Its own: an answer may have been written by several."""
+    cost: Cost | None = None
+    lost_usd: float | None = None
+    """What it cost, or may be charged, although another one answered."""
+    claim: Callable[[], None] | None = None
+    """Called before anything is written to the client; raises where another attempt answers it."""
 
     def row(self, origin: float) -> dict[str, Any]:
-        return {
+        shown: dict[str, Any] = {
             "upstream": self.upstream,
             "result": self.result,
             "status": self.status,
             "at_ms": _ms(self.began - origin),
             "took_ms": _ms((self.ended or time.monotonic()) - self.began),
         }
+        if self.role != "asked":
+            shown["as"] = self.role
+        if self.lost_usd is not None:
+            shown["usd"] = self.lost_usd
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +122,9 @@ class Account:
     first_byte: float | None = None
     last_byte: float | None = None
     usage: Usage | None = None
+    """Of the answer that the client has."""
     cost: Cost | None = None
+    """Of all that worked on that answer."""
     forecast: Forecast | None = None
     """Of the upstream that was chosen, as its lease was taken."""
     error: str | None = None
@@ -118,6 +142,19 @@ class Account:
         if self.error is not None and self.first_byte is None:
             return "failed" if self.attempts else "refused"
         return self.lease.group.outcome if self.lease is not None else "refused"
+
+    def chose(self, lease: Lease, forecast: Forecast | None) -> None:
+        """By this lease it is asked for, or answered if another was tried beside it."""
+        self.lease, self.decision, self.forecast = lease, lease.decision, forecast
+
+    def book(self, attempt: Attempt, cost: Cost) -> None:
+        """What this part of the answer cost."""
+        before = self.cost
+        attempt.cost = cost
+        if before is not None:
+            known = before.usd is not None and cost.usd is not None
+            cost = Cost((before.usd or 0.0) + (cost.usd or 0.0) if known else None, cost.basis)
+        self.cost = cost
 
     def fail(self, error: GatewayError) -> None:
         """Keeps what the receipt tells, not the error: its traceback leads back here, and the two would hold the

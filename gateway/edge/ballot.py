@@ -97,3 +97,12 @@ def timings(attempt: Attempt, request: GenRequest, usage: Usage | None, ending: 
         stream=attempt.streamed,
         paused=attempt.held_at is not None,
     )
+
+
+def later(seen: Timings, by: float) -> Timings:
+    """The same, counted from a moment `by` seconds earlier."""
+    return seen._replace(
+        age=seen.age + by,
+        first=None if seen.first is None else seen.first + by,
+        last=None if seen.last is None else seen.last + by,
+    )

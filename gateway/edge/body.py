@@ -15,7 +15,7 @@ from msgspec import Raw
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
-from gateway.routing.affinity import prefix_key
+from gateway.routing.affinity import beginnings
 from gateway.routing.fields import NEUTRAL, changes_something
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -271,9 +271,9 @@ def prompt_bytes(fields: Mapping[str, Raw], endpoint: Endpoint) -> int:
     return size
 
 
-def prefix(fields: Mapping[str, Raw], endpoint: Endpoint) -> int | None:
-    """A hash of what the model reads first; None where that is too short for caches to hold."""
-    return prefix_key(memoryview(fields[name]) for name in endpoint.prompt if name in fields)
+def begins(fields: Mapping[str, Raw], endpoint: Endpoint) -> tuple[int, ...]:
+    """Hashes of what the model reads first; none where that is too short for caches to hold."""
+    return beginnings(memoryview(fields[name]) for name in endpoint.prompt if name in fields)
 
 
 def max_tokens(fields: Mapping[str, Raw], caps: tuple[str, ...]) -> int | None:

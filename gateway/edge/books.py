@@ -6,14 +6,15 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from gateway.edge.account import Account, Attempt, cost_of
-from gateway.edge.ballot import Ballot, timings
+from gateway.edge.account import LOST, RESCUED, Account, Attempt, Cost, cost_of
+from gateway.edge.ballot import Ballot, later, timings
 from gateway.edge.patience import hasty
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
 from gateway.errors import (
     ConnectFailed,
     GatewayError,
+    NotContinued,
     PermitMismatch,
     PermitRefused,
     Refused,
@@ -21,7 +22,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.fleet.circuits import ACCOUNT_PAUSE_SECONDS
-from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy, Upstream
+from gateway.model import ASKED_TO_WAIT, Decision, Lease, Policy, Upstream, Usage
 from gateway.routing.board import Board
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
@@ -52,6 +53,7 @@ class Books:
         if decision.worth is not None:
             worths, rule = self._s.worths, decision.rule.name
             worths[rule] = averaged(worths.get(rule), decision.worth)
+        self._s.hedges.came(decision.rule)
         if decision.rule.learned:
             for group in decision.primary or decision.overflow:
                 if policy.kind(group.backend) == "local":
@@ -69,13 +71,20 @@ class Books:
         return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
 
     def slo(self, decision: Decision, lease: Lease, attempt: Attempt, ending: Ending) -> None:
-        """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are."""
-        if lease.group.outcome != "local":
+        """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are, but from when the
+        first of two attempts was sent: that is what the client waited for. One that lost is not the answer."""
+        if lease.group.outcome != "local" or attempt.result == LOST:
             return
-        seen = timings(attempt, self._request, self._account.usage, ending, attempt.ended)
+        seen = timings(attempt, self._request, attempt.usage, ending, attempt.ended)
+        if attempt.role == "hedge":
+            seen = later(seen, attempt.began - self._beside(attempt).began)
         met = vote(decision.rule.slo, seen, NEVER_HOPELESS)
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
+
+    def _beside(self, hedge: Attempt) -> Attempt:
+        """The attempt that was to be overtaken."""
+        return next(one for one in reversed(self._account.attempts) if one is not hedge and one.began <= hedge.began)
 
     def began_well(self, lease: Lease, attempt: Attempt) -> None:
         """Its first token came: what was half open is closed, however long the answer takes."""
@@ -88,7 +97,7 @@ class Books:
         view, upstream = self._s.view, lease.candidate.upstream
         began, now = view.ago(attempt.began), view.now()
         moved = view.circuits.answered(upstream, self._peers(upstream), began, now, self._ratio(attempt))
-        if attempt.result == "answered":
+        if attempt.result in ("answered", RESCUED):
             view.tries.answered(upstream.name, self._request.model, now)
         if moved:
             view.rebuild()
@@ -96,7 +105,7 @@ class Books:
     def _ratio(self, attempt: Attempt) -> float | None:
         """How many times as long as forecast it took to its first token; a whole answer to its end, for as many tokens
         as it has. None where nobody foresaw it, or its own reader took the time."""
-        said, usage = self._account.forecast, self._account.usage
+        said, usage = attempt.forecast, attempt.usage
         if said is None or attempt.result != "answered" or attempt.held_at is not None:
             return None
         if attempt.first is not None:
@@ -117,7 +126,9 @@ class Books:
             fields = {"fields": {"upstream": upstream.name}}
             _log.error("a request was about to leave without a permit", extra=fields)
             return  # our own mistake
-        if self._own(fault):
+        if isinstance(fault, NotContinued):
+            return  # it is up, and cannot do what others can
+        if self._own(lease, fault):
             return
         view = self._s.view
         circuits, now = view.circuits, view.now()
@@ -143,7 +154,7 @@ class Books:
                 return
         view.rebuild()
 
-    def _own(self, fault: UpstreamFault) -> bool:
+    def _own(self, lease: Lease, fault: UpstreamFault) -> bool:
         """The caller's own doing: its content, its slowness as a reader, or too little time, all of it or what one
         attempt may take of it."""
         if isinstance(fault, Refused):
@@ -152,14 +163,15 @@ class Books:
             return False
         if fault.held or passed(self._request.deadline):
             return True
-        decision = self._account.decision
-        return fault.phase == "first_byte" and decision is not None and hasty(fault.seconds, decision.rule.timeouts)
+        return fault.phase == "first_byte" and hasty(fault.seconds, lease.decision.rule.timeouts)
 
     def sent(self, lease: Lease, attempt: Attempt) -> None:
         """A request leaves: it may be the one that tries a half-open upstream. What it may take of the rate limits of a
         bought API is counted until its answer tells."""
         if self._s.view.circuits.probe(lease.candidate.upstream.name, self._s.view.now()):
             self._s.view.rebuild()
+        if self._request.beginnings:
+            self._s.prefixes.sent(self._request, lease.candidate.upstream.name)
         if lease.candidate.upstream.kind != "managed":
             return
         request = self._request
@@ -183,25 +195,43 @@ class Books:
     def settle(self, lease: Lease, attempt: Attempt) -> None:
         """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its
         reservation."""
-        account, view = self._account, self._s.view
+        account, view, usage = self._account, self._s.view, attempt.usage
         view.circuits.ended(lease.candidate.upstream.name, view.ago(attempt.began))
         if attempt.free and attempt.sent is not None:
             view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())
-        if account.usage is not None:
-            account.cost = account.cost or cost_of(lease, account.usage)
+        if usage is not None and attempt.cost is None:
+            account.book(attempt, cost_of(lease, usage))
+        if attempt.result == LOST and not attempt.free:
+            self._lost(lease, attempt)
         if lease.reservation is None:
             return
-        if account.usage is not None and account.cost is not None:
-            spent, held = account.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
+        if usage is not None and attempt.cost is not None:
+            spent, held = attempt.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
             # A guess never gives money back: the API may have charged all that was set aside.
-            self._s.budgets.settle_later(lease.reservation, max(spent, held) if account.usage.estimated else spent)
+            self._s.budgets.settle_later(lease.reservation, max(spent, held) if usage.estimated else spent)
         elif attempt.free:
             self._s.budgets.give_back_later(lease.reservation)
+
+    def _lost(self, lease: Lease, attempt: Attempt) -> None:
+        """Another attempt was faster. Our own worker has read the prompt; a bought API may charge for all of it."""
+        prompt = prompt_tokens(self._request, self._s.board().known(self._request.model))
+        cost = cost_of(lease, Usage(prompt, 0, estimated=True))
+        if lease.candidate.upstream.kind == "managed":
+            cost = Cost(lease.candidate.price_most, cost.basis)
+        attempt.lost_usd = cost.usd
+        self._s.telemetry.count_usage(lease.group.backend, cost.basis, cost.usd or 0.0, prompt, 0)
+
+    def first_token(self, lease: Lease, attempt: Attempt) -> None:
+        """What is late from now on, for those who may hedge. Who lost would have taken longer still."""
+        until = attempt.ended if attempt.result == LOST or not attempt.streamed else attempt.first
+        if attempt.result in ("answered", LOST) and until is not None:
+            backend, seconds = lease.candidate.upstream.backend, until - attempt.began
+            self._s.hedges.saw(lease.decision.rule, backend, self._request.stream, seconds)
 
     def teach(self, lease: Lease, attempt: Attempt) -> None:
         """What a complete answer says about the next ones."""
         request, account = self._request, self._account
-        usage, said = account.usage, account.forecast
+        usage, said = attempt.usage, attempt.forecast
         if usage is None or usage.estimated or request.max_tokens == 0:
             return
         if lease.candidate.upstream.kind == "local" and request.text_only:

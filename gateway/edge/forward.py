@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import replace
-from secrets import token_hex
 
 from msgspec import Raw
 
-from gateway.edge import relay
-from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Attempt
-from gateway.edge.ballot import Ballot, ending_of
+from gateway.admission import Visit
+from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role
+from gateway.edge.asking import Asking
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
-from gateway.edge.patience import within
-from gateway.edge.replies import Receive, Send, identity, reply_error
+from gateway.edge.delivered import Delivered
+from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable
+from gateway.edge.race import Failed, Lane, Race
+from gateway.edge.relay import end_broken
+from gateway.edge.replies import Receive, Send, reply_error
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed, verdict
 from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
     AuditUnavailable,
-    DeadlineExceeded,
     FleetSaturated,
     GatewayError,
     NoCapacity,
-    Refused,
+    UpstreamFailed,
     UpstreamFault,
 )
-from gateway.model import Decision, Demand, GenRequest, Kind, Lease, Timeouts
+from gateway.model import Decision, Demand, GenRequest, Lease
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
-from gateway.routing.estimate import work_left
-from gateway.routing.fields import action
+from gateway.routing.forecast import Forecast
 from gateway.routing.residency import strictest
-from gateway.routing.votes import Ending
 from gateway.upstreams import answers
-from gateway.upstreams.dialects import openai
-from gateway.upstreams.dialects.surface import ENDPOINTS
+
+Faults = list[tuple[str, UpstreamFault]]
+"""Upstreams that failed the request, and how."""
 
 
 class Forward:
@@ -49,11 +48,15 @@ class Forward:
     def __init__(
         self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw], board: Board
     ) -> None:
+        request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
-        self._endpoint = ENDPOINTS[request.endpoint]
         self._policy = board.policy
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
+        self._asking = Asking(services, call, fields, board.policy, self._account, self._books)
+        self._delivered: Delivered | None = None
+        """What the client has of a stream that may be rescued."""
+        self._hedged = False
         self._kept = Demand()
         """What its newest decision demands of its data, and so every one before it."""
 
@@ -71,12 +74,17 @@ class Forward:
                 await self._serve(wire)
         except asyncio.CancelledError:
             if not self._account.left:
+                if self._account.error is None and self._going_on:  # else it was said by whoever wrote to the client
+                    end_broken(self._account, wire, NoCapacity("the answer broke off: the gateway is shutting down"))
                 raise
             task.uncancel()
         except GatewayError as error:
-            self._account.fail(error)
-            refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
-            reply_error(wire, self._call, error, self._account.headers())
+            if self._account.first_byte is not None:
+                self._end_broken(wire, error)
+            else:
+                self._account.fail(error)
+                refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
+                reply_error(wire, self._call, error, self._account.headers())
         except Exception:
             self._account.fail(GatewayError("unhandled"))
             raise
@@ -92,24 +100,27 @@ class Forward:
     async def _serve(self, wire: Cycle) -> None:
         """Decide, admit, send; after a fault that allows it once more without that upstream."""
         self._s.retries.request()
-        faults: list[tuple[str, UpstreamFault]] = []
+        faults: Faults = []
         while True:
             lease = await self._admit(self._decide(faults), faults)
-            decision = lease.decision
             try:
-                if decision.demand:
-                    self._audit(decision, lease)
-                await self._attempt(decision, lease, wire)
-                return
-            except UpstreamFault as fault:
-                name, kind = lease.candidate.upstream.name, lease.candidate.upstream.kind
-                faults.append((name, fault.with_traceback(None)))  # the traceback leads back to this list
-                if not self._may_retry(decision, kind, faults):
-                    raise verdict(faults, kind, self._request.deadline) from fault
+                if lease.decision.demand:
+                    self._audit(lease)
+                failed = await self._ask(lease, faults, wire)
             finally:
                 self._s.admission.release(lease)
+            if not failed:
+                if self._going_on:
+                    self._s.telemetry.count_rescue(lease.decision.rule.name, "rescued")
+                return
+            faults += [(one.candidate.upstream.name, fault) for one, fault in failed]
+            if self._account.first_byte is not None:
+                self._break(*failed[-1], faults)
+            elif not self._may_retry(failed, faults):
+                last, fault = failed[-1]
+                raise verdict(faults, last.candidate.upstream.kind, self._request.deadline) from fault
 
-    def _decide(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
+    def _decide(self, faults: Faults) -> Decision:
         try:
             decision = self._again(faults)
         except GatewayError as error:
@@ -132,38 +143,46 @@ class Forward:
                 request = replace(request, headers=self._call.kept(candidate.policy.headers))
             self._s.shadow.later(candidate, request, answer, self._s.view.current)
 
-    def _again(self, faults: list[tuple[str, UpstreamFault]]) -> Decision:
-        """The decision as things are now: the policy is the request's own, the snapshot the newest.
-
-        Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
-        all the same, and only gets stricter: from one attempt to the next, and while it waits.
-        """
-        excluded, board = frozenset(name for name, _ in faults), self._s.board_of(self._policy)
-        decision = decide(self._request, board, self._s.rng, excluded=excluded)
-        if self._kept and strictest(decision.demand, self._kept) != decision.demand:
-            bound = replace(self._request, residency=strictest(self._request.residency, self._kept))
-            decision = decide(bound, board, self._s.rng, excluded=excluded)
-        self._account.decision, self._kept = decision, decision.demand
+    def _again(self, faults: Faults) -> Decision:
+        """The decision as things are now; of a stream that broke off, for the rest of it."""
+        decision = self._newest(frozenset(name for name, _ in faults))
+        if self._going_on and self._account.lease is not None:
+            decision = on_alike(decision, self._account.lease, self._request.endpoint, self._s.board_of(self._policy))
+        self._account.decision = decision
         return decision
 
-    async def _admit(self, decision: Decision, faults: list[tuple[str, UpstreamFault]]) -> Lease:
+    def _newest(self, excluded: frozenset[str]) -> Decision:
+        """The policy is the request's own, the snapshot the newest.
+
+        Another rule may match than before, because a condition on the fleet does. Where the data may go is then settled
+        all the same, and only gets stricter: from one attempt to the next, beside another one, and while it waits.
+        """
+        request, board = self._wanted, self._s.board_of(self._policy)
+        decision = decide(request, board, self._s.rng, excluded=excluded)
+        if self._kept and strictest(decision.demand, self._kept) != decision.demand:
+            bound = replace(request, residency=strictest(request.residency, self._kept))
+            decision = decide(bound, board, self._s.rng, excluded=excluded)
+        self._kept = decision.demand
+        return decision
+
+    async def _admit(self, decision: Decision, faults: Faults) -> Lease:
+        visit = Visit() if self._going_on else self._account.visit
         try:
-            lease = await self._s.admission.admit(
-                self._request, decision, self._account.visit, lambda: self._again(faults)
-            )
+            lease = await self._s.admission.admit(self._wanted, decision, visit, lambda: self._again(faults))
         except FleetSaturated:
             if faults and not decision.primary:
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
-        self._account.lease, self._account.decision = lease, lease.decision
-        self._account.forecast = self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
+        self._account.chose(lease, self._forecast(lease))
         return lease
 
-    def _may_retry(self, decision: Decision, kind: Kind, faults: list[tuple[str, UpstreamFault]]) -> bool:
+    def _forecast(self, lease: Lease) -> Forecast:
+        return self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
+
+    def _may_retry(self, failed: Failed, faults: Faults) -> bool:
         return (
-            self._account.first_byte is None
-            and answers.retryable(kind, faults[-1][1])
-            and len(faults) < decision.rule.attempts
+            all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
+            and len(faults) < failed[-1][0].decision.rule.attempts
             and not passed(self._request.deadline)
             and self._afforded()
         )
@@ -174,128 +193,116 @@ class Forward:
         self._s.telemetry.count_retry(taken)
         return taken
 
-    def _audit(self, decision: Decision, lease: Lease) -> None:
+    @property
+    def _going_on(self) -> bool:
+        """Whether the client has the beginning of a stream that another worker is to end."""
+        return self._delivered is not None and self._delivered.going_on
+
+    @property
+    def _wanted(self) -> GenRequest:
+        """What is still to be done for the client."""
+        return self._delivered.request() if self._delivered is not None and self._going_on else self._request
+
+    def _break(self, lease: Lease, fault: UpstreamFault, faults: Faults) -> None:
+        """A stream broke off between two frames. Raises UpstreamFailed where nobody may go on with it."""
+        delivered = self._delivered
+        assert delivered is not None  # noqa: S101 - else its relay has said the end
+        delivered.broke_off(fault)
+        if not (
+            rescuable(lease, fault, delivered)
+            and len(faults) < lease.decision.rule.attempts
+            and not passed(self._request.deadline)
+            and self._afforded()
+        ):
+            raise UpstreamFailed(fault.message)
+
+    def _end_broken(self, wire: Cycle, error: GatewayError) -> None:
+        """Nobody goes on with the stream: what the client is told is how it broke."""
+        why = error if self._delivered is None else self._delivered.fault or error
+        end_broken(self._account, wire, UpstreamFailed(f"the answer broke off: {why.message}"))
+        if self._account.rule is not None:
+            self._s.telemetry.count_rescue(self._account.rule, "failed")
+
+    def _audit(self, lease: Lease) -> None:
         """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
         try:
-            self._s.journal.sent(self._request, self._policy, decision, lease)
+            self._s.journal.sent(self._request, self._policy, lease.decision, lease)
         except AuditUnavailable:
             if lease.reservation is not None:
                 self._s.budgets.settle_later(lease.reservation, 0.0)
             raise
 
-    async def _attempt(self, decision: Decision, lease: Lease, wire: Cycle) -> None:
-        """One upstream, asked once. Faults of it leave here as UpstreamFault, booked with its circuit."""
-        account, name = self._account, lease.candidate.upstream.name
-        attempt = Attempt(name, token_hex(16), time.monotonic(), streamed=self._request.stream)
-        account.attempts.append(attempt)
-        if account.asked is None:
-            account.asked = attempt.began
-        ballot = self._watch(decision, lease, attempt)
-        ending: Ending = "failed"
+    async def _ask(self, lease: Lease, faults: Faults, wire: Cycle) -> Failed:
+        """The attempt under this lease, and where its rule says so one beside it."""
+        if self._going_on:
+            return await self._one(lease, wire, "rescue")
+        rule = lease.decision.rule
+        self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
+        allowed = not self._hedged and len(faults) + 1 < rule.attempts and repeatable(self._request, rule)
+        patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
+        return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
+
+    async def _one(
+        self,
+        lease: Lease,
+        wire: Cycle,
+        role: Role = "asked",
+        lane: Lane | None = None,
+        forecast: Forecast | None = None,
+    ) -> Failed:
         try:
-            broke = await self._exchange(decision, lease, attempt, wire)
-            ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
-            if broke is None:
-                self._books.answered(lease, attempt)
-            else:
-                self._books.fault(lease, attempt, broke)
-        except UpstreamFault as fault:
-            attempt.result = type(fault).__name__
-            attempt.free = answers.retryable("managed", fault)
-            if isinstance(fault, Refused):
-                attempt.status = fault.status
-            ending = ending_of(fault, self._request.deadline)
-            self._books.fault(lease, attempt, fault)
-            raise
-        except asyncio.CancelledError:
-            attempt.result, ending = (account.left, "left") if account.left else ("cancelled", "failed")
-            raise
-        finally:
-            attempt.ended = time.monotonic()
-            attempt.on_first = attempt.on_end = None  # they refer to us, and we to them
-            self._s.telemetry.count_attempt(name, attempt.result)
-            self._books.settle(lease, attempt)
-            self._books.slo(decision, lease, attempt, ending)
-            if ballot is not None:
-                ballot.close(ending, account.usage)
-            if attempt.result == "answered":
-                self._books.teach(lease, attempt)
-
-    def _watch(self, decision: Decision, lease: Lease, attempt: Attempt) -> Ballot | None:
-        """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
-        board = self._s.board_of(self._policy)
-        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
-        # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
-        attempt.on_first = lambda: self._first(lease, attempt, left)
-        # Before its client has the answer: one that asks again at once finds its place free.
-        attempt.on_end = lambda: self._s.admission.release(lease)
-        return self._books.ballot(board, decision, lease, attempt)
-
-    def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
-        self._s.admission.shrink(lease, left)
-        self._books.began_well(lease, attempt)
-
-    async def _exchange(self, decision: Decision, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
-        """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
-        request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
-        removed = tuple(name for name in request.fields if action(decision.rule, upstream.kind, name) == "remove")
-        self._account.removed = removed
-        timeouts = self._timeouts(decision)
-        attempt.free = False
-        self._books.sent(lease, attempt)
-        exchange = await self._s.client.send(
-            decision.permit,
-            self._policy,
-            request.id,
-            upstream,
-            openai.target(upstream, request.endpoint),
-            openai.headers(
-                upstream,
-                attempt.id,
-                request.stream,
-                request.traceparent,
-                [(name, given[name]) for name in endpoint.headers if name in given],
-            ),
-            openai.body(
-                self._fields,
-                lease.candidate.served.name,
-                stream=request.stream,
-                want_usage=endpoint.asks_usage and not request.include_usage,
-                removed=removed,
-                defaults=endpoint.defaults,
-            ),
-            timeouts,
-        )
-        async with exchange:
-            attempt.status = exchange.status
-            self._books.told(lease, attempt, exchange.headers)
-            if answers.meaning(exchange.status) != "answer":
-                raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
-            broke = await relay.relay(
-                exchange,
-                self._account,
-                attempt,
-                self._front,
+            broke = await self._asking.ask(
+                lease,
                 wire,
-                most=self._s.settings.answer_bytes,
+                role=role,
+                delivered=self._delivered,
+                lane=lane,
+                forecast=forecast or self._account.forecast,
             )
-        attempt.result = "answered" if exchange.status < 400 else "passed_on"
-        if broke:
-            attempt.result = CLIENT_STALLED if self._account.error == CLIENT_STALLED else "broke_off"
-        attempt.free = attempt.result == "passed_on"
-        return broke
+        except UpstreamFault as fault:
+            return [(lease, fault.with_traceback(None))]  # the traceback leads back to this list
+        kept = self._delivered is not None and self._delivered.left_open
+        return [(lease, broke)] if broke is not None and kept else []
 
-    def _front(self) -> list[tuple[bytes, bytes]]:
-        """Our response headers, made when the first byte is about to leave."""
-        return [*identity(self._call), *self._account.headers()]
+    async def _race(self, lease: Lease, faults: Faults, wire: Cycle, patience: float) -> Failed:
+        """Past `patience` seconds without a first token a second attempt begins; the first of them to have one answers,
+        and the other is cancelled. Where both fail, what may not be tried again comes last."""
+        rule, forecast = lease.decision.rule, self._account.forecast
+        race = Race()
+        first = race.enter(lambda lane: self._one(lease, wire, "asked", lane, forecast))
+        hedge, outcome = None, "left"
+        try:
+            if await race.look(first, patience):
+                self._hedged = self._s.hedges.take(rule)
+                if self._hedged:
+                    hedge = race.enter(lambda lane: self._hedge(lease, faults, wire, lane))
+                else:
+                    self._s.telemetry.count_hedge(rule.name, "no_budget")
+            failed = [one for each in await race.results() for one in each]
+            if hedge is not None:
+                outcome = "failed" if race.winner is None else "won" if race.winner is hedge else "lost"
+        finally:
+            await race.stop()
+            if hedge is not None:
+                self._s.telemetry.count_hedge(rule.name, outcome if hedge.asked else "no_room")
+        return sorted(failed, key=lambda one: not answers.retryable(one[0].candidate.upstream.kind, one[1]))
 
-    def _timeouts(self, decision: Decision) -> Timeouts:
-        timeouts, deadline = decision.rule.timeouts, self._request.deadline
-        if deadline is None:
-            return timeouts
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded("the deadline passed before an upstream could be asked")
-        others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
-        last = not others or len(self._account.attempts) >= decision.rule.attempts
-        return within(timeouts, left, self._account.forecast, stream=self._request.stream, last=last)
+    async def _hedge(self, late: Lease, faults: Faults, wire: Cycle, lane: Lane) -> Failed:
+        """A second attempt beside the late one, if there is room for it now: it waits for nothing."""
+        lease = None
+        try:
+            decision = beside(self._newest, late, [name for name, _ in faults], self._policy)
+            lease = None if decision is None else await self._s.admission.take(decision, Visit())
+            if lease is None:
+                return []
+            lease = replace(lease, group=replace(lease.group, reason="hedged"))
+            if lease.decision.demand:
+                self._audit(lease)
+            return await self._one(lease, wire, "hedge", lane, self._forecast(lease))
+        except GatewayError:
+            return []  # the first attempt goes on without it
+        finally:
+            if lease is not None:
+                self._s.admission.release(lease)
+            if not lane.asked:
+                self._s.hedges.give_back(late.decision.rule)

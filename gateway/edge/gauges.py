@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from gateway.model import UpstreamState
+from gateway.model import Reading, UpstreamState
 from gateway.routing.board import Board
 from gateway.telemetry import Row
 
 _US_PER_SECOND = 1e6
+_MIB = 1 << 20
 
 
 def fleet_rows(board: Board) -> Iterator[Row]:
@@ -34,6 +35,7 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_gpu_utilisation": reading.gpu if reading else None,
         "gateway_upstream_reading_age_seconds": max(0.0, now - reading.at) if reading else None,
         "gateway_upstream_gpu_age_seconds": max(0.0, now - reading.gpu_at) if reading and reading.gpu_at else None,
+        **gpu_gauges(reading),
         "gateway_upstream_limit_seconds": limit / _US_PER_SECOND if state.upstream.kind == "local" else None,
         "gateway_upstream_leased_share": max(state.leased / limit, state.inflight / seats),
         "gateway_upstream_leases": state.inflight,
@@ -41,3 +43,27 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_up": float(state.out is None),
         "gateway_upstream_headroom": state.headroom,
     }
+
+
+def gpu_gauges(reading: Reading | None) -> dict[str, float | None]:
+    """Of the worker's GPUs together: None unless all that were seen told it, since part of a sum is no sum."""
+    if reading is None:
+        return {}
+    gpus = reading.gpus
+    used, whole = _told(gpu.memory_used for gpu in gpus), _told(gpu.memory_total for gpu in gpus)
+    power, dram = _told(gpu.power for gpu in gpus), _told(gpu.dram for gpu in gpus)
+    return {
+        "gateway_upstream_gpu_dram_active": sum(dram) / len(dram) if dram else None,
+        "gateway_upstream_gpu_memory_used_bytes": sum(used) * _MIB if used else None,
+        "gateway_upstream_gpu_memory_bytes": sum(whole) * _MIB if whole else None,
+        "gateway_upstream_gpu_power_watts": sum(power) if power else None,
+        "gateway_upstream_gpu_temperature_celsius": max(_told(gpu.temperature for gpu in gpus), default=None),
+        "gateway_upstream_gpus_throttled": sum(bool(gpu.throttle) for gpu in gpus) if gpus else None,
+        "gateway_upstream_gpu_fault": float(reading.gpu_fault is not None) if gpus or reading.gpu_fault else None,
+    }
+
+
+def _told(values: Iterable[float | None]) -> list[float]:
+    """Of all GPUs, or nothing."""
+    told = list(values)
+    return [value for value in told if value is not None] if None not in told else []

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt, cost_of
+from gateway.edge.delivered import Delivered
 from gateway.edge.replies import Headers
 from gateway.errors import (
     BadAnswer,
     GatewayError,
     NoCapacity,
+    NotContinued,
     Refused,
     Reset,
     UpstreamFailed,
@@ -64,8 +66,13 @@ async def relay(
     wire: Wire,
     *,
     most: int,
+    delivered: Delivered | None = None,
 ) -> UpstreamFault | None:
-    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing; gives back a later one."""
+    """Passes the answer on. Raises UpstreamFault only while the client has seen nothing of it; gives back a later one.
+
+    With `delivered` what the client gets is kept there. As long as somebody else could go on, a stream that breaks off
+    is left without an end: whoever has nobody to go on ends it (`end_broken`).
+    """
     down = [(name, value) for name, value in exchange.headers if name in openai.RESPONSE_HEADERS]
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
     if b"content-encoding" in dict(exchange.headers):
@@ -73,7 +80,9 @@ async def relay(
     if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == 200 and kind == EVENTS:
-        return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire).run()
+        return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire, delivered).run()
+    if delivered is not None and delivered.going_on:
+        raise NotContinued(f"answered {exchange.status} when it was to go on with a stream")
     attempt.streamed = False
     body = await _whole(exchange, account, attempt, most)
     if attempt.on_end is not None:
@@ -90,8 +99,8 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.result = TooLong.__name__
         # The request's doing, not the upstream's: another would write as much.
         raise UpstreamFailed(f"the answer has more than {most} bytes; ask for a stream", retry=False) from None
-    if account.lease is not None and account.lease.candidate.upstream.kind == "local":
-        name = account.lease.candidate.served.name
+    if attempt.lease is not None and attempt.lease.candidate.upstream.kind == "local":
+        name = attempt.lease.candidate.served.name
         if missing.names_missing_model(exchange.status, body, name):
             raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
     usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
@@ -99,11 +108,15 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
     fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
     if fault is not None:
         raise fault
+    if attempt.claim is not None:
+        attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        account.usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
-        account.cost = cost_of(account.lease, account.usage) if account.lease is not None else None
-        attempt.tokens = account.usage.output_tokens
+        usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
+        attempt.usage = account.usage = usage
+        if attempt.lease is not None:
+            account.book(attempt, cost_of(attempt.lease, usage))
+        attempt.tokens = usage.output_tokens
     return body
 
 
@@ -112,18 +125,26 @@ class Stream:
     another upstream can be asked."""
 
     def __init__(
-        self, exchange: Exchange, account: Account, attempt: Attempt, front: Callable[[], Headers], wire: Wire
+        self,
+        exchange: Exchange,
+        account: Account,
+        attempt: Attempt,
+        front: Callable[[], Headers],
+        wire: Wire,
+        delivered: Delivered | None = None,
     ) -> None:
         self._exchange, self._account, self._attempt, self._wire = exchange, account, attempt, wire
         self._endpoint: Endpoint = ENDPOINTS[account.request.endpoint]
         drop_usage = self._endpoint.asks_usage and not account.request.include_usage
         self._tap = Tap(self._endpoint.events, drop_usage=drop_usage)
         self._front = front
+        self._delivered = delivered
+        self._goes_on = delivered is not None and delivered.going_on
+        """With what another upstream began: the client has the head."""
         self._begun = False
 
     async def run(self) -> UpstreamFault | None:
         tap, wire = self._tap, self._wire
-        wire.on_room = self._exchange.go_on
         broke: UpstreamFault | None = None
         try:
             await self._exchange.pour(self._push)
@@ -132,31 +153,38 @@ class Stream:
             if not tap.done and not tap.frames:
                 raise BadAnswer("the stream ended without an answer")
             rest = tap.rest()
-            if not self._begun:
-                self._begin(rest)
-            elif rest:
-                wire.write(rest)
+            if rest or not self._begun:
+                self._pass(rest)
         except UpstreamFault as fault:
             if not self._begun:
                 raise
             if tap.failed or not tap.done:  # else it was all there: what broke is only the connection
                 broke = fault.with_traceback(None)  # it leads back to this frame
+                if self._may_be_continued(fault):
+                    return broke
                 self._break_off(fault)
         except asyncio.CancelledError:
-            if self._begun and self._account.left is None:  # the process ends
+            if (self._begun or self._goes_on) and self._account.left is None:  # the process ends
                 self._say(NoCapacity("the answer broke off: the gateway is shutting down"))
                 wire.finish()
             raise
         finally:
-            wire.on_room = None
             if self._begun:
-                self._account.usage = _told(self._account, tap)
+                wire.on_room = None
+                self._tell_usage()
         if broke is None:
             self._account.last_byte = time.monotonic()
         if self._attempt.on_end is not None:
             self._attempt.on_end()
         wire.finish()
         return broke
+
+    def _may_be_continued(self, fault: UpstreamFault) -> bool:
+        """Whether the end is left to whoever can find somebody to go on."""
+        delivered, held = self._delivered, isinstance(fault, UpstreamTimeout) and fault.held
+        if delivered is not None:
+            delivered.left_open = delivered.open and not held
+        return delivered is not None and delivered.left_open
 
     def _push(self, data: bytes) -> None:
         """Runs while the upstream's bytes are read (a Sink). Raises BadAnswer after an error event."""
@@ -172,18 +200,28 @@ class Stream:
         if tap.failed and not self._begun:
             raise BadAnswer("answered with an error event")
         if piece:
-            if self._begun:
-                self._wire.write(piece)
-            else:
-                self._begin(piece)
+            self._pass(piece)
             if self._wire.paused:
                 self._hold()
         if tap.failed:
             raise BadAnswer("an error event in the stream")
 
-    def _begin(self, piece: bytes) -> None:
-        self._account.first_byte = time.monotonic()
-        self._wire.begin(self._exchange.status, self._front(), piece)
+    def _pass(self, piece: bytes) -> None:
+        if not self._begun:
+            if self._attempt.claim is not None:
+                self._attempt.claim()
+            self._wire.on_room = self._exchange.go_on
+        if self._delivered is not None:
+            if self._tap.torn:
+                self._delivered.spoil()
+            else:
+                piece = self._delivered.take(piece)
+        if self._begun or self._goes_on:
+            if piece:
+                self._wire.write(piece)
+        else:
+            self._account.first_byte = time.monotonic()
+            self._wire.begin(self._exchange.status, self._front(), piece)
         self._begun = True
 
     def _hold(self) -> None:
@@ -195,7 +233,8 @@ class Stream:
     def _break_off(self, fault: UpstreamFault) -> None:
         """A stream that fails after its first byte ends with an error event at a frame boundary, not with its own end.
         Where the upstream sent one itself, that was it."""
-        if self._tap.failed:
+        silenced = self._delivered is not None and self._delivered.silenced
+        if self._tap.failed and not silenced:
             self._account.fail(UpstreamFailed("the upstream ended the stream with an error event"))
             return
         self._say(UpstreamFailed(f"the answer broke off: {fault.message}"))
@@ -208,6 +247,21 @@ class Stream:
         account.fail(error)
         event = self._endpoint.error_event(error, account.request.id, tap.last)
         self._wire.write((b"\n\n" if tap.torn else b"") + event)
+
+    def _tell_usage(self) -> None:
+        """Of this attempt, and of the answer: one that goes on with another's has what was before in its prompt."""
+        self._attempt.usage = self._account.usage = usage = _told(self._account, self._tap)
+        if self._delivered is not None and self._goes_on:
+            told = self._tap.usage is not None
+            whole = self._delivered.whole(usage) if told else _estimated(self._account, self._delivered.written)
+            self._account.usage = whole
+
+
+def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
+    """The end of a stream that broke off between two frames, and that nobody goes on with."""
+    account.fail(error)
+    wire.write(ENDPOINTS[account.request.endpoint].error_event(error, account.request.id, b""))
+    wire.finish()
 
 
 def _told(account: Account, tap: Tap) -> Usage:

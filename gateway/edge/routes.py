@@ -90,6 +90,7 @@ def build(
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
     """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at."""
     asked = call.priority()
+    begins = bodies.begins(body.fields, endpoint) if policy.affine else ()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
         id=call.id,
@@ -116,7 +117,8 @@ def build(
         demanded_by=spoken_in(call, body) if residency else (),
         headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
-        prefix=bodies.prefix(body.fields, endpoint) if policy.affine else None,
+        prefix=begins[0] if begins else None,
+        beginnings=begins,
     )
     return request, body.fields
 

@@ -9,7 +9,10 @@ from gateway.admission import Admission
 from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
+from gateway.edge.hedges import Hedges
 from gateway.edge.shadow import Shadow
+from gateway.fleet.gpu_watch import GpuWatch
+from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.view import View
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
@@ -62,8 +65,11 @@ class Services:
     siblings: Siblings
     versions: Versions
     journal: Journal
+    gpus: GpuWatch
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    prefixes: Prefixes = field(default_factory=Prefixes)
+    hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)

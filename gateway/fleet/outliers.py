@@ -1,7 +1,7 @@
 """Who of a backend is slower than the others: by the ratio of what answers took to what was forecast for them.
 
-The forecast has the size of the prompt and the load of the worker in it, so that a worker with long prompts is not taken
-for a slow one. Pure: `now` is given, seconds of one clock.
+The forecast has the size of the prompt and the load of the worker in it: one with long prompts is not taken for a slow
+one. Pure: `now` is given, seconds of one clock.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outliers:
         return median_high(known) if len(known) >= JUDGES else None
 
     def slow(self, name: str, others: Iterable[str], times: float, span: float, now: float) -> bool:
-        """Whether its median of the last `span` seconds is more than `times` that of `others`; looked at every second."""
+        """Whether its median of the last `span` seconds is more than `times` that of `others`; judged each second."""
         pace = self._paces.get(name)
         if pace is None or 0 <= now - pace.judged < EVERY_SECONDS:
             return False

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.model import Policy, Scrape, Upstream
+from gateway.fleet.gpu_faults import UNREACHABLE
+from gateway.model import GpuLook, Policy, Scrape, Upstream
 from gateway.store.connection import Store
 
 INTERVAL_SECONDS = 0.5
@@ -24,8 +25,10 @@ MISSES_TO_FAIL = 3
 """Wrong pages in a row that do; a refused connection does so at once."""
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
-GpuProbe = Callable[[Upstream], Awaitable[tuple[float | None, float] | None]]
-"""Gives (utilisation 0..1, seconds since it was read), or None where the worker names no GPU page."""
+GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
+"""Gives the worker's GPUs, or None where nobody tells of them."""
+GpuJudge = Callable[[Upstream, Scrape, GpuLook | None], Awaitable[Scrape]]
+"""The scrape with its GPUs and what their state means for the worker. Raises StoreFault."""
 
 
 @dataclass(slots=True)
@@ -47,10 +50,16 @@ class Probes:
     """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking."""
 
     def __init__(
-        self, store: Store, owner: str, policy: Callable[[], Policy], worker: WorkerProbe, gpu: GpuProbe
+        self,
+        store: Store,
+        owner: str,
+        policy: Callable[[], Policy],
+        worker: WorkerProbe,
+        gpu: GpuProbe,
+        judge: GpuJudge,
     ) -> None:
         self._store, self._owner, self._policy = store, owner, policy
-        self._worker, self._gpu = worker, gpu
+        self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
 
     async def run(self) -> None:
@@ -75,30 +84,30 @@ class Probes:
     async def _look(self, upstream: Upstream, patience: Patience) -> None:
         started = time.monotonic()
         try:
-            scrape = await self._scrape(upstream, patience)
+            scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
             if scrape is not None:
                 with suppress(StoreFault):
-                    await readings.write(self._store, upstream.name, scrape)
+                    await readings.write(self._store, upstream.name, await self._judge(upstream, scrape, gpus))
         finally:
             patience.busy = False
             now = time.monotonic()
             patience.took(now - started, now)
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
-        """The worker's own page and its node's GPU page; None where one late page proves nothing yet."""
+        """The worker's own page; None where one late page proves nothing yet."""
         try:
-            scrape, gpu = await asyncio.gather(self._worker(upstream), self._gpu_or_none(upstream))
+            scrape = await self._worker(upstream)
         except UpstreamFault as fault:
             patience.misses += 1
             enough = LATE_TO_FAIL if isinstance(fault, UpstreamTimeout) else MISSES_TO_FAIL
             if fault.processed and patience.misses < enough:
                 return None
-            return Scrape(healthy=False, reason="unreachable" if not fault.processed else "no_metrics")
+            return Scrape(healthy=False, reason=UNREACHABLE if not fault.processed else "no_metrics")
         patience.misses = 0
-        return scrape if gpu is None else replace(scrape, gpu=gpu[0], gpu_age=gpu[1])
+        return scrape
 
-    async def _gpu_or_none(self, upstream: Upstream) -> tuple[float | None, float] | None:
-        """A GPU page that fails leaves the GPU unknown; the worker may still serve."""
+    async def _gpus(self, upstream: Upstream) -> GpuLook | None:
+        """A GPU page that fails leaves the GPUs unknown; the worker may still serve."""
         try:
             return await self._gpu(upstream)
         except UpstreamFault:

@@ -164,6 +164,8 @@ class View:
     def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
         """With why it takes no traffic, if it does not."""
         name, reading = state.upstream.name, state.reading
+        if reading is not None and reading.gpu_fault is not None:
+            return replace(state, out=f"gpu fault: {reading.gpu_fault}")
         unfit = reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS
         if unfit and reading is not None and reading.reason == LOADING:
             return replace(state, out=LOADING)

@@ -10,8 +10,21 @@ work in GPU-microseconds
 from __future__ import annotations
 
 from gateway.model.fleet import Allowance, Damped, DampedKey, Learned, Reading, Scrape, Snapshot, UpstreamState
-from gateway.model.gpu import Gpus, GpuSample, Need
+from gateway.model.gpu import (
+    LOST,
+    NEEDS_RESET,
+    ROW_REMAP_FAILURE,
+    STANDING_FAULTS,
+    THROTTLES,
+    GpuLook,
+    Gpus,
+    GpuSample,
+    Need,
+    SeenGpu,
+    throttles,
+)
 from gateway.model.lease import Lease, Reservation, Usage
+from gateway.model.placing import gpus_of
 from gateway.model.policy import Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
@@ -53,9 +66,14 @@ __all__ = [
     "ASKED_TO_WAIT",
     "CLASSES",
     "LOAD_WEIGHT",
+    "LOST",
+    "NEEDS_RESET",
     "NOTHING_ASKED",
     "RATE_LIMITED",
+    "ROW_REMAP_FAILURE",
     "STALE",
+    "STANDING_FAULTS",
+    "THROTTLES",
     "Allowance",
     "Bound",
     "Breaker",
@@ -70,6 +88,7 @@ __all__ = [
     "EndpointName",
     "Estimate",
     "GenRequest",
+    "GpuLook",
     "GpuSample",
     "Gpus",
     "Group",
@@ -95,6 +114,7 @@ __all__ = [
     "Reservation",
     "Rule",
     "Scrape",
+    "SeenGpu",
     "Served",
     "Slo",
     "Snapshot",
@@ -111,4 +131,6 @@ __all__ = [
     "UpstreamState",
     "Usage",
     "Window",
+    "gpus_of",
+    "throttles",
 ]

@@ -71,6 +71,8 @@ class Scrape:
     missing: tuple[str, ...] = ()
     """Metrics that its engine should publish and that were not on its page: unknown, not zero."""
     gpus: tuple[GpuSample, ...] = ()
+    gpu_fault: str | None = None
+    """Which fault of its GPUs keeps it out, such as `xid 79 on GPU-...`: until that is over, however old the scrape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+ROW_REMAP_FAILURE, LOST, NEEDS_RESET = "row remap failure", "lost", "needs a reset"
+STANDING_FAULTS = frozenset({ROW_REMAP_FAILURE, LOST, NEEDS_RESET})
+"""What `GpuSample.fault` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +35,59 @@ class GpuSample:
     dram: float | None = None
     """Share of cycles in which its memory moved data (`DCGM_FI_PROF_DRAM_ACTIVE`), 0..1."""
     util: float | None = None
-    """The duty cycle (`DCGM_FI_DEV_GPU_UTIL`), 0..1: near 1 as soon as any kernel runs."""
+    """The duty cycle of its engines (`DCGM_FI_PROF_GR_ENGINE_ACTIVE`, else `DCGM_FI_DEV_GPU_UTIL`), 0..1: near 1 as
+    soon as any kernel runs."""
     memory_used: float | None = None
     memory_total: float | None = None
     power: float | None = None
     temperature: float | None = None
     xid: int | None = None
-    """The last XID error; 0 and None: none."""
+    """The last XID error, whenever it was; 0 and None: none."""
+    xids: tuple[tuple[int, int], ...] | None = None
+    """(XID, how often), of the last `window` seconds or since its teller began; None: not counted."""
+    window: float | None = None
+    ecc: int | None = None
+    """Uncorrectable memory errors since the driver was loaded."""
+    remapped: int | None = None
+    """Rows of its memory that were replaced after an uncorrectable error: it goes on with spare ones."""
     fault: str | None = None
-    """Why it is not fit for work, such as `xid 79` or `row remap failure`; None: nothing says so."""
+    """Why it is not fit for work as long as it says so, one of STANDING_FAULTS; None: nothing says so."""
+    throttle: tuple[str, ...] = ()
+    """Why its clocks are held down: `power`, `thermal`, `hardware`. Slower, not broken."""
+    pids: tuple[int, ...] = ()
+    """Processes that compute on it, where they were told."""
 
     @property
     def use(self) -> float | None:
-        """How busy it is, by the best signal that it has."""
+        """How busy it is, by the best signal that it has: SM activity, else the duty cycle."""
         return next((value for value in (self.sm, self.util) if value is not None), None)
+
+    @property
+    def name(self) -> str:
+        """What it is called in reasons and logs."""
+        return self.uuid or f"gpu {self.index}"
+
+
+class SeenGpu(NamedTuple):
+    """A GPU as its node tells of it: `pod` is `namespace/name` of the pod that has it."""
+
+    host: str | None
+    pod: str | None
+    sample: GpuSample
+
+
+class GpuLook(NamedTuple):
+    """The GPUs of one worker, read `age` seconds ago. What befalls one of them shows at most `lag` seconds later."""
+
+    gpus: tuple[GpuSample, ...]
+    age: float
+    lag: float
+
+    @property
+    def use(self) -> float | None:
+        """Mean of its GPUs, each by its best signal; None where none has one."""
+        uses = [gpu.use for gpu in self.gpus if gpu.use is not None]
+        return sum(uses) / len(uses) if uses else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +110,14 @@ class Need:
         return self.each is None or gpus.memory_gb is None or self.each <= gpus.memory_gb
 
 
+def throttles(reasons: int) -> tuple[str, ...]:
+    """Names of the reasons in a mask of NVML's clock event reasons that mean slower than asked for."""
+    return tuple(name for name, bits in _THROTTLES if reasons & bits)
+
+
+_THROTTLES: tuple[tuple[str, int], ...] = (("power", 0x4 | 0x80), ("thermal", 0x20 | 0x40), ("hardware", 0x8))
+"""nvmlClocksEventReason*: software power cap and power brake; software and hardware thermal slowdown; hardware slowdown
+as such, which comes beside the brake and the heat or alone."""
+THROTTLES = frozenset(name for name, _ in _THROTTLES)
 UNKNOWN_GPUS = Gpus()
 NO_NEED = Need()

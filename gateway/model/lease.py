@@ -40,5 +40,5 @@ class Lease:
     slot: str
     decision: Decision
     full: float = 0.0
-    """How full its upstream was with it on board, as a share of the candidate's limit."""
+    """How full its upstream was with it on board, as a share of what its class may fill there once it is warm."""
     reservation: Reservation | None = None

@@ -47,7 +47,11 @@ class GenRequest:
     session: str | None = None
     """`X-Gateway-Session`."""
     prefix: int | None = None
-    """A hash of the prompt's first blocks; None where no rule asks for it."""
+    """The key by which the prompt's beginning has an owner; None where no rule asks, or it is too short."""
+    beginnings: tuple[int, ...] = ()
+    """Hashes of its growing beginnings, where a rule asks for `prefix`."""
+    read_by: tuple[str, ...] = ()
+    """Upstreams that lately read the longest of them that this replica knows, newest first."""
     demanded_by: tuple[str, ...] = ()
     """Where the caller's own part of `residency` was said: `header`, `metadata`."""
 

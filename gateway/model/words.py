@@ -27,6 +27,8 @@ Reason = Literal[
     "stale",
     "capability",
     "rule",
+    "hedged",
+    "rescued",
 ]
 OnStale = Literal["hold", "degrade", "spill"]
 STALE: Reason = "stale"

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 
 from gateway.policy.address_warnings import address_warnings
+from gateway.policy.attempt_warnings import idle_attempts
 from gateway.policy.cel_slips import never_equal
 from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
@@ -108,6 +109,7 @@ def _idle(sources: Sources, route: RouteIn) -> Iterator[tuple[tuple[str | int, .
     for priority, given in route.classes.items():
         if given.spill is not None and not leaves:
             yield ("classes", priority, "spill"), "without `spill` and `fallback`: nothing leaves anyway"
+    yield from idle_attempts(sources, route)
     for j, name in enumerate(route.fallback):
         if name in (route.backends or ()):
             yield ("fallback", j), f"for `{name}`, which `backends` has already"

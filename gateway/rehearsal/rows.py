@@ -20,7 +20,7 @@ from gateway.routing.scene import asked_of, first_token_there, wait_there
 from gateway.routing.scorers import parts
 from gateway.routing.signals import comparison
 from gateway.routing.thresholds import BELOW, FORECAST, STANDING
-from gateway.routing.versions import one_of_each, ranking, session_of
+from gateway.routing.versions import choose
 
 Row = dict[str, Any]
 NOT_NEEDED = "not_needed"
@@ -51,13 +51,11 @@ class Scene:
         return self.board.standing(plan.model, pool.served, plan.demand, self.asked.endpoint, plan.rule)
 
     def shown(self, pools: Sequence[Pool]) -> list[Pool]:
-        """Of the pools of one backend, those of its versions, the one that is told: that of the version which the
-        session gets there, else its own."""
-        ranked = ranking(session_of(self.asked), self.plan.versions)
-        groups = () if self.decision is None else (*self.decision.primary, *self.decision.overflow)
-        given = {one.served.version for group in groups for one in group.candidates}
-        order = [version for version in ranked if version in given]
-        return one_of_each(list(pools), (*order, *ranked), order[0] if order else None)
+        """Of each backend's pools, one for each of its versions, the one that the session gets there."""
+        if not self.plan.versions:
+            return list(pools)
+        home = [self.draw.left(pool) for pool in self.plan.home]
+        return choose(self.asked, self.plan.versions, home).beyond(pools)
 
     def sampled(self, backend: str) -> frozenset[str]:
         """Who of a backend is asked."""

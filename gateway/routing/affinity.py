@@ -13,17 +13,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from statistics import fmean
+from math import log
 from struct import Struct
 from typing import NamedTuple
 
 from gateway.model import UpstreamState
+from gateway.routing.robust import fair_mean
 
 PREFIX_BYTES = 1024
 """How much of a prompt's beginning is hashed: about 256 tokens, 16 blocks of vLLM's prefix cache. A cache that holds
 less of a prompt than that saves some 10 ms."""
 BLOCK_BYTES = 64
 """A shorter prompt is cut to whole blocks of this size, about 16 tokens: caches hold no parts of them."""
+GROWTH = 1.2
+LONGEST_BYTES = 256 * 1024
+DEPTHS = tuple(
+    int(PREFIX_BYTES * GROWTH**step) // BLOCK_BYTES * BLOCK_BYTES
+    for step in range(int(log(LONGEST_BYTES / PREFIX_BYTES, GROWTH)) + 1)
+)
+"""Bytes of a prompt's beginning of which hashes are kept: each a fifth longer than the one before, up to 60,000 tokens.
+So much of a turn is at most unknown to the next."""
 POINTS = 32
 """Places of each upstream on the ring: shares then differ by about a sixth (1 / sqrt(32))."""
 PLACES = 2
@@ -32,6 +41,9 @@ BOUND = 1.25
 """Times the mean load of the pool that an owner may carry."""
 QUIET = 0.25
 """Below this share of its limit an upstream is never passed over: what differs is noise."""
+FRESH, KEPT = 0.05, 0.75
+"""The same for a prompt whose beginning nobody has read, which loses nothing elsewhere, and for one whose beginning it
+has read: to read that again is work too. Found by `make affinity` (docs/affinity.md)."""
 _KEY_BYTES = 8
 _DIGEST = Struct(">8Q")
 """One digest of blake2b is eight points."""
@@ -45,6 +57,31 @@ def key_of(data: bytes) -> int:
 def session_key(tenant: str, session: str) -> int:
     """Sessions of two tenants that are called alike are two sessions."""
     return key_of(f"{tenant}\0{session}".encode())
+
+
+def beginnings(pieces: Iterable[bytes | memoryview]) -> tuple[int, ...]:
+    """Hashes of the prompt's growing beginnings, as many of DEPTHS as it has bytes for, shortest first; of one that is
+    shorter than the first of them the hash of its whole blocks, if it has any. A turn of a conversation has those of
+    the turns before it."""
+    made: list[int] = []
+    state, size, head = blake2b(digest_size=_KEY_BYTES), 0, bytearray()
+    for piece in pieces:
+        view = memoryview(piece)
+        if not made:
+            head += view[: PREFIX_BYTES - len(head)]
+        while len(made) < len(DEPTHS) and size + len(view) >= DEPTHS[len(made)]:
+            cut = DEPTHS[len(made)] - size
+            state.update(view[:cut])
+            made.append(int.from_bytes(state.copy().digest()))
+            view, size = view[cut:], size + cut
+        if len(made) == len(DEPTHS):
+            break
+        state.update(view)
+        size += len(view)
+    if made:
+        return tuple(made)
+    key = prefix_key([bytes(head)])
+    return () if key is None else (key,)
 
 
 def prefix_key(pieces: Iterable[bytes | memoryview]) -> int | None:
@@ -81,17 +118,24 @@ def _points(name: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """One pool on the ring of its backend. `most` is the load above which a member is passed over."""
+    """One pool on the ring of its backend. `most` is the load above which a member is passed over by a session; `fresh`
+    by a prompt that nobody has read, and `kept` by one that it has."""
 
     ring: Ring
     members: Mapping[str, UpstreamState]
     most: float
+    fresh: float
+    kept: float
 
 
 def circle_of(names: tuple[str, ...], states: Sequence[UpstreamState]) -> Circle:
     """`names` are all of the backend, `states` those of them that may take part now."""
-    mean = fmean(share(state) for state in states) if states else 0.0
-    return Circle(ring_of(names), {state.upstream.name: state for state in states}, max(QUIET, BOUND * mean))
+    mean = fair_mean([share(state) for state in states]) if states else 0.0
+    return Circle(
+        ring_of(names),
+        {state.upstream.name: state for state in states},
+        *(max(quiet, BOUND * mean) for quiet in (QUIET, FRESH, KEPT)),
+    )
 
 
 def share(state: UpstreamState) -> float:
@@ -100,9 +144,19 @@ def share(state: UpstreamState) -> float:
     return (state.leased + state.outside) / max(1, limit)
 
 
-def owners(circle: Circle, key: int, passes: Callable[[UpstreamState], bool]) -> list[UpstreamState]:
-    """At most PLACES members for `key`, its owner first; of those for which `passes` holds."""
-    ring, members = circle.ring, circle.members
+def carries(circle: Circle, name: str, most: float) -> UpstreamState | None:
+    """The member of that name, unless it is passed over for its load."""
+    state = circle.members.get(name)
+    return state if state is not None and share(state) <= most else None
+
+
+def owners(
+    circle: Circle, key: int, passes: Callable[[UpstreamState], bool], most: float | None = None
+) -> list[UpstreamState]:
+    """At most PLACES members for `key`, its owner first; of those for which `passes` holds, and of a load up to `most`
+    (None: that of a session)."""
+    bound = circle.most if most is None else most
+    ring = circle.ring
     begin, size = bisect(ring.points, key), len(ring.points)
     found: list[UpstreamState] = []
     seen: set[int] = set()
@@ -111,8 +165,8 @@ def owners(circle: Circle, key: int, passes: Callable[[UpstreamState], bool]) ->
         if owner in seen:
             continue
         seen.add(owner)
-        state = members.get(ring.names[owner])
-        if state is not None and share(state) <= circle.most and passes(state):
+        state = carries(circle, ring.names[owner], bound)
+        if state is not None and passes(state):
             found.append(state)
             if len(found) == PLACES:
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from statistics import fmean
 from typing import NamedTuple, TypeVar
 
 from gateway.model import (
@@ -33,6 +32,7 @@ from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
 from gateway.routing.ramp import beside_the_warmest
 from gateway.routing.residency import allows
+from gateway.routing.robust import fair_mean
 from gateway.routing.terms import Terms
 from gateway.routing.thresholds import satisfied, standing_break
 
@@ -42,6 +42,8 @@ HOLD_SECONDS = 300.0
 """How old a reading may be under `on_stale: hold`: past it nobody can say that it is about this worker's load."""
 MAX_REMEMBERED = 4096
 """Answers kept of one kind. A policy asks for far fewer; callers who combine zones at will cost time, not memory."""
+MOST_QUEUED = 4
+"""Times its seats: a longer queue than that tells no more about the load than this one does, and may be a lie."""
 _SIGNALS = {"queue_depth": "waiting", "gpu_util": "gpu", "kv_util": "kv"}
 
 Judged = tuple[bool, tuple[Threshold, ...], bool]
@@ -277,9 +279,10 @@ def how_long(rule: Rule) -> float:
 
 
 def read_signals(board: Board, backends: tuple[str, ...], within: float) -> Mapping[str, float]:
-    """Means over the healthy local workers of `backends` whose reading is at most `within` seconds old."""
+    """Means (fair_mean) over the healthy local workers of `backends` whose reading is at most `within` seconds old. A
+    queue counts as no longer than MOST_QUEUED times the worker's seats."""
     readings = [
-        state.reading
+        (state.reading, MOST_QUEUED * upstream.seats)
         for backend in backends
         for upstream in board.policy.backends[backend]
         if upstream.kind == "local"
@@ -290,9 +293,10 @@ def read_signals(board: Board, backends: tuple[str, ...], within: float) -> Mapp
     ]
     found: dict[str, float] = {}
     for signal, attribute in _SIGNALS.items():
-        values = [value for reading in readings if (value := getattr(reading, attribute)) is not None]
+        most = [(getattr(reading, attribute), queue if signal == "queue_depth" else 1.0) for reading, queue in readings]
+        values = [min(max(0.0, value), top) for value, top in most if value is not None]
         if values:
-            found[signal] = fmean(values)
+            found[signal] = fair_mean(values)
     return found
 
 

@@ -90,9 +90,9 @@ def make_candidates(
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
-        limit, ramp = int((upstream.limit if state.limit is None else state.limit) * share) or 1, 1.0
-        if state.ramp < 1:
-            whole, limit = limit, filled(limit, state.ramp, work)
+        limit, ramp = int((upstream.limit if state.limit is None else state.limit) * share) or 1, state.ramp
+        if ramp < 1:
+            whole, limit = limit, filled(limit, ramp, work)
             ramp = limit / whole
         here, score = work if work < limit else limit, 0.0
         if scene is not None:

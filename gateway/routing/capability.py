@@ -21,3 +21,15 @@ def spoken(upstream: Upstream) -> frozenset[EndpointName]:
     if upstream.kind == "local":
         return BY_ENGINE.get(upstream.engine, _PLAIN)
     return BY_DIALECT.get(upstream.dialect, _PLAIN)
+
+
+CONTINUES_CHATS = frozenset({"vllm", "sglang"})
+"""Engines known to leave the last message of a chat open on request (`continue_final_message`, in the
+ChatCompletionRequest of either). One that ignores the wish would begin anew, and a client would read the beginning of
+its answer twice."""
+
+
+def continues(endpoint: str, engine: str | None) -> bool:
+    """Whether a worker with this engine can go on with a stream of `endpoint` that another one began. With a completion
+    any can: to the engine it is one more prompt."""
+    return endpoint == "completions" or engine in CONTINUES_CHATS

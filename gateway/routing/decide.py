@@ -28,7 +28,7 @@ from gateway.routing.plan import plan_of
 from gateway.routing.ranks import ranked
 from gateway.routing.signals import price_word
 from gateway.routing.thresholds import broken
-from gateway.routing.versions import of_one_version, one_of_each, ranking, session_of
+from gateway.routing.versions import choose
 
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
@@ -44,15 +44,21 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     """
     plan = plan_of(request, board)
     draw = Draw(request, board, plan, rng, excluded)
-    ranked = ranking(session_of(request), plan.versions) if plan.versions else ()
-    home, taken, version = of_one_version([draw.left(pool) for pool in plan.home], ranked)
+    home = [draw.left(pool) for pool in plan.home]
+    choice = None if not plan.versions else choose(request, plan.versions, home)
+    if choice is not None:
+        home = choice.at_home(home)
     pools, outcome, reason = beyond(plan, home)
-    away = one_of_each([draw.left(pool) for pool in pools], ranked, taken)
+    away = [draw.left(pool) for pool in pools]
+    if choice is not None:
+        away = choice.beyond(away)
     if plan.order != "listed" and outcome == "spilled":
         away = in_order(away, plan, request, board)
     if plan.cheap and not any(pool.states for pool in away):
         draw = draw._replace(stays=True)
-        home, _, _ = of_one_version([draw.left(pool) for pool in plan.home], ranked)
+        home = [draw.left(pool) for pool in plan.home]
+        if choice is not None:
+            home = choice.at_home(home)
     tried = (*home, *away)
     drops = tally(tried)
     primary = at_home(draw, home)
@@ -70,7 +76,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
         spill_now = price_word(plan, away, request, board)
     if request.max_wait is not None:
         wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
-    told = (wait, spill_now, kept, plan.worth, draw.cheap, version)
+    told = (wait, spill_now, kept, plan.worth, draw.cheap, None if choice is None else choice.mine)
     return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
 
 

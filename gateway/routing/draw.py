@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
 from gateway.model import GenRequest, Group, Outcome, Reason, UpstreamState
-from gateway.routing.affinity import owners, session_key
+from gateway.routing.affinity import PLACES, Circle, carries, owners, session_key
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.candidates import Candidates, class_share
 from gateway.routing.estimate import estimate
@@ -91,8 +92,17 @@ class Draw(NamedTuple):
 
         key = session_key(request.tenant.name, request.session) if request.session else request.prefix
         session = owners(circle, key, passes) if terms.session and key is not None else []
-        prefix = owners(circle, request.prefix, passes) if terms.prefix and request.prefix is not None else []
+        prefix = self._readers(circle, passes) if terms.prefix else []
         return basics._replace(session=names(session), prefix=names(prefix)) if session or prefix else basics
+
+    def _readers(self, circle: Circle, passes: Callable[[UpstreamState], bool]) -> list[UpstreamState]:
+        """Who read the prompt's beginning before, then whom it belongs to; PLACES of them."""
+        before = [state for name in self.request.read_by if (state := carries(circle, name, circle.kept)) is not None]
+        found = [state for state in before if passes(state)]
+        if self.request.prefix is not None and len(found) < PLACES:
+            further = owners(circle, self.request.prefix, passes, circle.fresh)
+            found += [state for state in further if state not in found]
+        return found[:PLACES]
 
     def _basics(self, pool: Pool) -> Scene:
         """All that does not depend on the ring."""

@@ -170,8 +170,9 @@ def _of_backend(board: Board, backend: str, model: Model, learned: bool) -> Mapp
 
 
 def _load(up: list[UpstreamState], limits: list[int]) -> float:
-    """Mean over workers of leased and outside work as a share of what each may hold."""
-    return fmean((state.leased + state.outside) / limit for state, limit in zip(up, limits, strict=True))
+    """Mean over workers of leased and outside work as a share of what each may hold; what a worker's gauges claim of
+    the latter fills it at most."""
+    return fmean((state.leased + min(state.outside, limit)) / limit for state, limit in zip(up, limits, strict=True))
 
 
 def _limit(board: Board, state: UpstreamState, model: Model, *, learned: bool) -> int:

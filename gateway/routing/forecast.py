@@ -71,7 +71,7 @@ def forecast(one: Candidate, n: int, inflight: int, learned: Learned, pace: Pace
 def queue_wait(waiting: int, leased: int, inflight: int, work: int) -> float:
     """Seconds that `waiting` requests before it take a worker: those in its own queue ask for as much as the mean of
     those it holds (`leased` GPU-us in `inflight` requests), or as this one (`work`) where it holds none of ours."""
-    return waiting * (leased / inflight if inflight else work) / _US
+    return max(0, waiting) * (leased / inflight if inflight else work) / _US
 
 
 def wait_for_room(leased: int, outside: int, work: int, limit: int) -> float:

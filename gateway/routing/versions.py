@@ -8,7 +8,8 @@ weights too. Where one weight changes against the others, only the sessions move
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import log
 
@@ -44,29 +45,35 @@ def _uniform(session: bytes, version: str) -> float:
     return (int.from_bytes(digest) % _STEPS + 1) / _STEPS
 
 
-def of_one_version(pools: list[Pool], ranked: Sequence[str]) -> tuple[list[Pool], str | None, str | None]:
-    """Of the pools at home those of one version, and of backends that have but one; that version, and the one that the
-    session belongs to. They differ only where no worker can serve that. `ranked` is empty where there are none."""
-    if not ranked:
-        return pools, None, None
-    served = {pool.version for pool in pools}
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`ranked`: the versions in the order in which the session gets them. `mine` is the first of them that its backends
+    at home serve, `taken` the first that a worker there can serve now: another one only where nobody can serve `mine`.
+    """
+
+    ranked: tuple[str, ...]
+    mine: str | None
+    taken: str | None
+
+    def at_home(self, pools: Iterable[Pool]) -> list[Pool]:
+        """Those of one version, and of backends that have but one."""
+        return [pool for pool in pools if pool.version in (None, self.taken)]
+
+    def beyond(self, pools: Iterable[Pool]) -> list[Pool]:
+        """One pool of each backend: of the version that is taken at home where it can serve that, else of the next."""
+        by_backend: dict[str, dict[str | None, Pool]] = {}
+        for pool in pools:
+            by_backend.setdefault(pool.backend, {})[pool.version] = pool
+        return [self._best(found) for found in by_backend.values()]
+
+    def _best(self, pools: Mapping[str | None, Pool]) -> Pool:
+        order = [pools[version] for version in (self.taken, *self.ranked) if version in pools] or list(pools.values())
+        return next((pool for pool in order if pool.states), order[0])
+
+
+def choose(request: GenRequest, weights: Mapping[str, float], home: Sequence[Pool]) -> Choice:
+    """`home`: what is left of the pools at home for this very request, of every version."""
+    ranked = ranking(session_of(request), weights)
+    served, able = {pool.version for pool in home}, {pool.version for pool in home if pool.states}
     mine = next((version for version in ranked if version in served), None)
-    able = {pool.version for pool in pools if pool.states}
-    taken = next((version for version in ranked if version in able), mine)
-    return [pool for pool in pools if pool.version in (None, taken)], taken, mine
-
-
-def one_of_each(pools: list[Pool], ranked: Sequence[str], taken: str | None) -> list[Pool]:
-    """One pool of each backend: of the version that is `taken` at home where it can serve that, else of the next."""
-    if not ranked:
-        return pools
-    order = [version for version in (taken, *ranked) if version is not None]
-    by_backend: dict[str, dict[str | None, Pool]] = {}
-    for pool in pools:
-        by_backend.setdefault(pool.backend, {})[pool.version] = pool
-    return [_best(found, order) for found in by_backend.values()]
-
-
-def _best(pools: Mapping[str | None, Pool], order: Sequence[str]) -> Pool:
-    ranked = [pools[version] for version in order if version in pools] or list(pools.values())
-    return next((pool for pool in ranked if pool.states), ranked[0])
+    return Choice(ranked, mine, next((version for version in ranked if version in able), mine))

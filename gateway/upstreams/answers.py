@@ -61,9 +61,9 @@ def refusal(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Ref
 
 
 def disguised(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> UpstreamFault | None:
-    """The fault in what looks like an answer. A 4xx that an API also gives when our money is spent; a success that holds
-    an error's code, as MiniMax has it, or nothing that one could read: who says so is the fastest of all, and the least
-    busy."""
+    """The fault in what looks like an answer. A 4xx that an API also gives when our money is spent; a success with the
+    code of an error in it, as MiniMax has it, or with nothing that one could read: who says so is the fastest of all,
+    and the least busy."""
     code = error_code(body)
     if status >= 400:
         return refusal(status, headers, body) if status in HIDDEN_STATUSES and code in SPEND_CODES else None
@@ -86,8 +86,9 @@ def about_content(fault: UpstreamFault) -> bool:
 def retryable(kind: Kind, fault: UpstreamFault) -> bool:
     """Whether the same request may be sent to another upstream, given that the client has seen nothing yet.
 
-    Never where its content was refused. Our own workers: after any fault. A bought API: only where it surely did no paid work, that is when it cannot have
-    seen the request, or refused it in words that mean so; an unknown outcome is not bought twice.
+    Never where its content was refused. Our own workers: after any other fault. A bought API: only where it surely did
+    no paid work, that is when it cannot have seen the request, or refused it in words that mean so; an unknown outcome
+    is not bought twice.
     """
     if about_content(fault):
         return False

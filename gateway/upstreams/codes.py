@@ -81,8 +81,8 @@ class _BaseResp(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    """All shapes in one. OpenAI, Anthropic and Google have an object `error`; DashScope a `code` beside the message, fal
-    an `error_type`, ElevenLabs an object `detail`, MiniMax a `base_resp`; GMI a text `error` and no code."""
+    """All shapes in one. OpenAI, Anthropic and Google have an object `error`; DashScope a `code` beside the message,
+    fal an `error_type`, ElevenLabs an object `detail`, MiniMax a `base_resp`; GMI a text `error` and no code."""
 
     error: Any = None
     code: Any = None

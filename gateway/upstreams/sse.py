@@ -125,7 +125,7 @@ class Tap:
     def _examine(self, data: bytes, plain: int) -> bytes:
         """The first `plain` bytes, whole frames, pass as they are; the frames after them one by one."""
         self.frames += data.count(self._token, 0, plain)
-        kept = [frame for frame in _split(data[plain:]) if self._keep(frame)]
+        kept = [frame for frame in split(data[plain:]) if self._keep(frame)]
         return b"".join([data[:plain], *kept])
 
     def _keep(self, frame: bytes) -> bool:
@@ -134,7 +134,7 @@ class Tap:
         self.frames += frame.count(self._token)
         if self._first_telling(frame) == len(frame):
             return True
-        note = self._read(_data_of(frame))
+        note = self._read(data_of(frame))
         if note.usage is not None:
             self.usage, self._told = note.usage, self.frames
         self.done = self.done or note.end
@@ -147,7 +147,7 @@ class Tap:
         return held
 
 
-def _data_of(frame: bytes) -> bytes:
+def data_of(frame: bytes) -> bytes:
     """The frame's data lines, joined; empty where it has none."""
     text = frame.strip()
     if text.startswith(_DATA) and b"\n" not in text:
@@ -162,6 +162,6 @@ def _frames_end(data: bytes | bytearray, before: int, since: int = 0) -> int:
     return max(unix + 2 if unix >= 0 else 0, dos + 3 if dos >= 0 else 0)
 
 
-def _split(data: bytes) -> list[bytes]:
+def split(data: bytes) -> list[bytes]:
     """Whole frames, each with its blank line; together they are `data`."""
     return _FRAME.findall(data)

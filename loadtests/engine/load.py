@@ -50,7 +50,10 @@ async def warm_up(stand: Stand, ledger: Ledger) -> None:
 
 async def aborts(stand: Stand, ledger: Ledger) -> None:
     """A client that leaves: the engine stops writing for it, and the lease is gone."""
-    for what, stream in (("a long stream", True), ("a long plain answer", False)):
+    asked = [("a long stream", True)]
+    if stand.about.kind.aborts_plain:
+        asked.append(("a long plain answer", False))
+    for what, stream in asked:
         body = stand.long(stream=stream)
         task = asyncio.create_task(stand.http.post("/v1/chat/completions", json=body, headers=LOCAL))
         held, _ = await until(lambda: holds(stand, 1), STARTED_SECONDS)
@@ -70,10 +73,11 @@ async def gauges(stand: Stand, ledger: Ledger) -> None:
         await until(lambda: holds(stand, LOADED), STARTED_SECONDS)
         await until(lambda: reading_says(stand, running=LOADED, waiting=0), SEEN_SECONDS)
         reading, shown = await stand.reading(), await stand.shown()
+        tells = stand.about.kind.tells_kv
         seen = (reading.running, reading.waiting, (reading.kv or 0) > 0)
-        ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, True), seen)
+        ledger.add("reading in the store: running, waiting, kv above 0", (LOADED, 0, tells), seen)
         told = (shown.get("running"), shown.get("queue_depth"), shown.get("kv_utilisation", 0) > 0)
-        ledger.add("our /metrics: running, queue depth, kv above 0", (LOADED, 0, True), told)
+        ledger.add("our /metrics: running, queue depth, kv above 0", (LOADED, 0, tells), told)
         ledger.add("our /metrics: leases", LOADED, shown.get("leases"))
         oldest, end = 0.0, time.monotonic() + WATCHED_SECONDS
         while time.monotonic() < end:

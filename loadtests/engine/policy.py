@@ -13,10 +13,10 @@ LIMIT_WORK_S = 3600.0
 to be is learned, and would move the place where this test spills."""
 
 
-def write(folder: Path, engine_url: str, model: str, api_url: str, api_model: str, api_key: str) -> None:
+def write(folder: Path, engine_url: str, engine: str, model: str, api_url: str, api_model: str, api_key: str) -> None:
     """Clients use the engine's own name of the model, so that an answer can be compared with the engine's, byte by
     byte. The simulated API makes the public key `demo` acceptable."""
-    worker = {"name": WORKER, "url": engine_url, "engine": "vllm", "max_num_seqs": SEATS, "limit_work_s": LIMIT_WORK_S}
+    worker = {"name": WORKER, "url": engine_url, "engine": engine, "max_num_seqs": SEATS, "limit_work_s": LIMIT_WORK_S}
     price = {"input_per_1m": 0.25, "output_per_1m": 0.75}
     policy_folder.write(
         folder,

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from loadtests.bench import proc
+from loadtests.engine.kinds import BY_OWNER, About, ask
 from loadtests.stack import die_with_parent
 
 READY_SECONDS = 300.0
@@ -25,15 +25,6 @@ LAST_LINES = 3
 
 class EngineFault(Exception):
     """The engine did not start; the message says why, with its own last lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a ready engine says of itself. `longest` is its context in tokens."""
-
-    model: str
-    longest: int
-    version: str
 
 
 class Engine:
@@ -129,10 +120,9 @@ async def _healthy(client: httpx.AsyncClient) -> bool:
 
 async def _about(client: httpx.AsyncClient) -> About:
     try:
-        card = (await client.get("/v1/models")).raise_for_status().json()["data"][0]
-        said = (await client.get("/version")).raise_for_status().json()
-        return About(card["id"], card["max_model_len"], said["version"])
+        return await ask(client)
     except (httpx.HTTPError, LookupError, TypeError, ValueError) as fault:
+        known = " or ".join(BY_OWNER)
         raise EngineFault(
-            f"the engine does not show its model and version as vLLM does ({type(fault).__name__})"
+            f"the engine does not show its model and version as {known} does ({type(fault).__name__})"
         ) from None

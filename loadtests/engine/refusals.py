@@ -27,18 +27,26 @@ async def refusals(stand: Stand, ledger: Ledger) -> None:
     text, prompt = {"model": model, "input": "hello"}, {"model": model, "prompt": "hello"}
     response = {**text, "max_output_tokens": 4}
     talk = {"model": model, "messages": hello, "max_tokens": 4}
-    long = [{"role": "user", "content": "hello " * stand.about.longest}]
+    long = too_long(stand)
     asked: list[tuple[str, str, Mapping[str, Any], int | None]] = [
-        ("chat, max_tokens beyond the context", "chat/completions", {**talk, "max_tokens": BEYOND_TOKENS}, 400),
         ("chat, prompt beyond the context", "chat/completions", {**talk, "messages": long}, 400),
         ("chat, a field of the wrong type", "chat/completions", {**talk, "temperature": "hot"}, None),
-        ("completions, max_tokens beyond the context", "completions", {**prompt, "max_tokens": BEYOND_TOKENS}, 400),
-        ("responses, output beyond the context", "responses", {**response, "max_output_tokens": BEYOND_TOKENS}, 400),
         ("responses, a field of the wrong type", "responses", {**response, "temperature": "hot"}, None),
-        ("messages, max_tokens beyond the context", "messages", {**talk, "max_tokens": BEYOND_TOKENS}, 400),
         ("messages, a field of the wrong type", "messages", {**talk, "temperature": "hot"}, None),
         ("embeddings", "embeddings", text, None),
     ]
+    if stand.about.kind.refuses_max_tokens:
+        asked += [
+            ("chat, max_tokens beyond the context", "chat/completions", {**talk, "max_tokens": BEYOND_TOKENS}, 400),
+            ("completions, max_tokens beyond the context", "completions", {**prompt, "max_tokens": BEYOND_TOKENS}, 400),
+            (
+                "responses, output beyond the context",
+                "responses",
+                {**response, "max_output_tokens": BEYOND_TOKENS},
+                400,
+            ),
+            ("messages, max_tokens beyond the context", "messages", {**talk, "max_tokens": BEYOND_TOKENS}, 400),
+        ]
     for what, path, body, status in asked:
         await same(stand, ledger, what, path, body, status)
     await _classes(stand, ledger)
@@ -89,9 +97,14 @@ def _calls(told: Mapping[str, Any]) -> bool:
     return any(parts)
 
 
+def too_long(stand: Stand) -> list[dict[str, str]]:
+    """A prompt of more tokens than the context holds."""
+    return [{"role": "user", "content": "hello " * stand.about.longest}]
+
+
 async def _classes(stand: Stand, ledger: Ledger) -> None:
     """The SDKs raise for the engine's refusal what they raise for the API's own."""
-    asked: dict[str, Any] = {**stand.body(), "max_tokens": BEYOND_TOKENS}
+    asked: dict[str, Any] = {**stand.body(), "max_tokens": 4, "messages": too_long(stand)}
     seen: Any = "no error"
     async with stand.openai() as client:
         try:

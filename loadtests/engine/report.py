@@ -9,7 +9,8 @@ from loadtests.engine.ledger import Finding, Ledger
 
 INTRO = (
     "Written by `make engine-test`: the gateway in front of a real engine, one worker with 8 seats, a simulated API "
-    "beside it to take what spills. *Expected* is what the gateway promises, *seen* what it did."
+    "beside it to take what spills. *Expected* is what the gateway promises, *seen* what it did. What "
+    "a real llama.cpp does differently is in [llamacpp.md](llamacpp.md)."
 )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from loadtests.engine import policy
 from loadtests.engine.ledger import Ledger
-from loadtests.engine.stand import LOCAL, WAITING, Stand, until
+from loadtests.engine.stand import LOCAL, Stand, until
 from loadtests.engine.streams import leave
 from loadtests.engine.waits import fate, idle, served
 
@@ -27,7 +27,7 @@ async def spill(stand: Stand, ledger: Ledger) -> None:
     local = len(held) - 1
     ledger.add(f"stream {len(held)}, after {local} that stayed", ("spilled", "slo_limit"), fates[-1])
     ledger.add("streams that stayed", f"1 to {policy.SEATS}", local, 1 <= local <= policy.SEATS)
-    ledger.add("the engine's own queue meanwhile", 0, int((await stand.gauges())[WAITING]))
+    ledger.add("the engine's own queue meanwhile", 0, await stand.waiting())
     flagged = await stand.http.post("/v1/chat/completions", json=stand.body(max_tokens=4), headers=LOCAL)
     refused = (flagged.status_code, flagged.json()["error"]["code"], "retry-after" in flagged.headers)
     ledger.add("a flagged request meanwhile: status, code, Retry-After", (429, "fleet_saturated", True), refused)

@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from gateway.fleet import readings
 from gateway.model import Reading
 from loadtests.engine import policy
-from loadtests.engine.process import About, Engine
+from loadtests.engine.kinds import About
+from loadtests.engine.process import Engine
 from loadtests.fleet_page import FleetPage, parse
 from loadtests.simfleet.config import DEFAULT_MANAGED_KEY, DEFAULT_MODEL
 from loadtests.simfleet.harness import start as start_fleet
@@ -30,7 +31,6 @@ LOCAL = {"X-Data-Residency": "local"}
 """Makes sure that an answer is the engine's: the simulated API may not see the request."""
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
-RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 MARGIN_TOKENS = 64
 """Left of the context for the prompt of a stream that writes as long as it can."""
 T = TypeVar("T")
@@ -84,7 +84,10 @@ class Stand:
         return found
 
     async def running(self) -> int:
-        return int((await self.gauges())[RUNNING])
+        return int((await self.gauges())[self.about.kind.running])
+
+    async def waiting(self) -> int:
+        return int((await self.gauges())[self.about.kind.waiting])
 
     async def page(self) -> FleetPage:
         return parse((await self.http.get("/metrics")).text)
@@ -137,7 +140,9 @@ async def build(command: str, place: Path, logs: Path) -> AsyncIterator[Stand]:
         api = {"ttft_median_s": 0.05, "tokens_per_s": 5000.0}
         fleet = stack.enter_context(start_fleet(workers=0, managed=1, api=api))
         folder, data = place / "policies", place / "data"
-        policy.write(folder, engine.url, about.model, fleet.managed[0].url, DEFAULT_MODEL, DEFAULT_MANAGED_KEY)
+        policy.write(
+            folder, engine.url, about.kind.name, about.model, fleet.managed[0].url, DEFAULT_MODEL, DEFAULT_MANAGED_KEY
+        )
         gateway = stack.enter_context(start_gateway(folder, data, log=logs / "gateway.log"))
         asking: dict[str, Any] = {"trust_env": False, "timeout": PATIENCE_SECONDS}
         async with (

@@ -68,7 +68,7 @@ async def _responses(stand: Stand, ledger: Ledger, client: openai.AsyncOpenAI) -
     raw = await client.responses.with_raw_response.create(**asked)
     response = raw.parse()
     told = (response.status, response.usage.output_tokens)
-    ledger.add("openai SDK, responses: status, output tokens", ("incomplete", TOKENS), told)
+    ledger.add("openai SDK, responses: status, output tokens", (stand.about.kind.cut_status, TOKENS), told)
     usage = (response.usage.input_tokens, TOKENS, False)
     ledger.add(
         "responses: usage on the receipt: input, output, estimated",
@@ -78,8 +78,10 @@ async def _responses(stand: Stand, ledger: Ledger, client: openai.AsyncOpenAI) -
     async with client.responses.with_streaming_response.create(**asked, stream=True) as streamed:
         events = [event async for event in await streamed.parse()]
         request_id = streamed.headers["x-request-id"]
-    numbers = [event.sequence_number for event in events]
-    ledger.add("openai SDK, streamed responses: events are numbered without a gap", list(range(len(events))), numbers)
+    if stand.about.kind.numbers_events:
+        numbers = [event.sequence_number for event in events]
+        every = list(range(len(events)))
+        ledger.add("openai SDK, streamed responses: events are numbered without a gap", every, numbers)
     ends = ("response.completed", "response.incomplete")
     ledger.add(
         "openai SDK, streamed responses: last event", " or ".join(ends), events[-1].type, events[-1].type in ends

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from loadtests.engine import policy
-from loadtests.engine.stand import RUNNING, WAITING, Stand, until
+from loadtests.engine.stand import Stand, until
 
 IDLE_SECONDS = 20.0
 
@@ -30,8 +30,8 @@ async def holds(stand: Stand, count: int) -> bool:
 
 async def is_idle(stand: Stand) -> bool:
     """Neither the engine nor a lease knows of any request."""
-    gauges = await stand.gauges()
-    return gauges[RUNNING] == gauges[WAITING] == 0 and await stand.leases() == 0
+    gauges, kind = await stand.gauges(), stand.about.kind
+    return gauges[kind.running] == gauges[kind.waiting] == 0 and await stand.leases() == 0
 
 
 async def idle(stand: Stand) -> None:

@@ -35,6 +35,8 @@ class Rule:
     spill: tuple[str, ...]
     fallback: tuple[str, ...]
     words: tuple[str, ...]
+    hedged: bool = False
+    """Two attempts may be under way at once."""
     sure: bool = True
     """False where its match also says something that may hold at one moment and not at the next: a condition, a time of
     the day, a number of tokens."""
@@ -98,18 +100,22 @@ def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
 def unaudited(world: World, ask: Ask, host: str, lines: Sequence[Audited]) -> str | None:
     """Why what reached `host` just now is not what the lines of its request say, the newest last."""
     words = demanded(world, ask) or set()
+    rules = possible(world, ask, words)
+    if any(rule.hedged for rule, _ in rules):  # the newest line may be of the attempt beside this one
+        last = max((at for at, line in enumerate(lines, 1) if line.host == host), default=0)
+        lines = lines[:last]
     if not lines:
-        free = any(not under for _, under in possible(world, ask, words))
+        free = any(not under for _, under in rules)
         return None if free else "it was under a demand, and no line says that it was sent"
     newest = lines[-1]
     if newest.host != host:
         return f"the newest line says that it was sent to {newest.host}"
     if any(not line.demand <= newest.demand for line in lines):
         return "the newest line demands less than one before it"
-    rules = [rule for rule, under in possible(world, ask, words) if (rule.name, under) == (newest.rule, newest.demand)]
-    if not rules:
+    told = [rule for rule, under in rules if (rule.name, under) == (newest.rule, newest.demand)]
+    if not told:
         return f"no decision of rule {newest.rule} could demand {sorted(newest.demand)}"
-    return _kept_from(world, world.by_host[host], rules[0], newest.demand)
+    return _kept_from(world, world.by_host[host], told[0], newest.demand)
 
 
 def _kept_from(world: World, backend: Backend, rule: Rule, words: frozenset[str]) -> str | None:

@@ -15,6 +15,8 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "flagged to private endpoints": 0.005,
         "audited": 0.1,
         "under rules that change": 0.1,
+        "hedges": 0.0003,
+        "rescues": 0.00005,
         "reloads": 0.005,
         "times without the store": 1e-6,
     },
@@ -38,6 +40,8 @@ _ORDER = (
     "flagged to private endpoints",
     "audited",
     "under rules that change",
+    "hedges",
+    "rescues",
     "forbidden",
 )
 NOTE = """Written by `make prove-residency`. Each request goes through the gateway's own code, and every delivery is
@@ -49,9 +53,9 @@ its pools, connections and their check of the peer. Replaced are the HTTP server
 call that would open a socket: its connections note every byte and answer, refuse, stall, break off or lead to a wrong
 peer. The policies are random and never went through `gateway check`, which would refuse many of them: rules that send
 anything anywhere, private endpoints in wrong zones, spill on failure, rules whose match holds at one moment and not at
-the next, also while a request waits or between two attempts; about every sixty requests another version
-takes effect, in which zones, kinds and private endpoints of the same addresses have changed, and in every 25th world
-the store stands still until the gateway is degraded. For each delivery under a demand the audit on the disk must have
+the next, also while a request waits or between two attempts; rules that hedge and rescue; about every sixty requests
+another version takes effect, in which zones, kinds and private endpoints of the same addresses have changed, and in
+every 25th world the store stands still until the gateway is degraded. For each delivery under a demand the audit on the disk must have
 its line at that moment, by a rule that could decide it, under all that was demanded before; no attempt may be one that
 only its permit held back; and at the end `gateway audit verify` must find the chains whole.
 

@@ -24,6 +24,7 @@ from gateway.edge.middleware import Front
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
@@ -38,6 +39,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from loadtests.residency.traffic import Sent
 from loadtests.residency.worlds import PEPPER
@@ -169,6 +171,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Siblings(telemetry),
         Versions(store, owner, live, None),
         Journal(chain, telemetry.count_audit),
+        GpuWatch(store, GpuPages(client).look),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

@@ -24,11 +24,12 @@ VERSIONS, RELOAD_EVERY = 4, 60
 """Policies of one world, and after about how many requests another takes effect."""
 STORE_EVERY = 25
 """Worlds of which one has a store that stands still for a while."""
-CROWDED_EVERY, LATE_SHARE = 5, 0.5
-"""Worlds of which one has workers for one request each, that take their time for this share of them."""
+CROWDED_EVERY, LATE_SHARE, SELDOM_LATE = 5, 0.5, 0.1
+"""Worlds of which one has workers for one request each; the share of them for which they take their time, there and
+elsewhere."""
 MARK = b'"user":"'
 _FAULTS: tuple[Mood, ...] = ("reset", "hang", "cut", 401, 429, 500, 503)
-_WEIGHTS = (4, 1, 2, 1, 4, 4, 4)
+_WEIGHTS = (4, 1, 8, 1, 4, 4, 4)
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Judge:
             counts["flagged to our own workers" if backend and backend.local else "flagged to private endpoints"] += 1
         if self._rng.random() < self._troubled[host]:
             return self._rng.choices(_FAULTS, _WEIGHTS)[0]
-        return "late" if self.crowded and self._rng.random() < LATE_SHARE else "answer"
+        return "late" if self._rng.random() < (LATE_SHARE if self.crowded else SELDOM_LATE) else "answer"
 
     def _tempted(self, sent: Sent, world: oracle.World) -> None:
         """Counts what makes the run worth something: requests whose rule names a backend where they must not go."""
@@ -128,6 +129,8 @@ async def _prove(place: Path, embedded: Embedded, seed: int, count: int) -> Tall
             judge = Judge(tally, rng, record, crowded=number % CROWDED_EVERY == 1)
             await _one_world(made, judge, tally, rng, f"{seed}-{number}", min(count, PER_WORLD), without_store)
         tally.statuses = made.statuses
+        tally.counts["hedges"] = _counted(made, "gateway_hedges_total", "won", "lost", "failed")
+        tally.counts["rescues"] = _counted(made, "gateway_rescues_total", "rescued")
         if mistakes := _mistakes(made):
             tally.found(f"{mistakes} requests were about to leave with a permit that was not theirs")
     for finding in verify(place, AUDIT_KEY).findings:
@@ -139,6 +142,11 @@ def _mistakes(made: Rig) -> int:
     """Attempts that only their permit held back: a decision and what was done under it were not of one piece."""
     samples = [one for family in made.services.telemetry.collect() for one in family.samples]
     return round(sum(one.value for one in samples if one.labels.get("result") == "PermitMismatch"))
+
+
+def _counted(made: Rig, name: str, *outcomes: str) -> int:
+    samples = [one for family in made.services.telemetry.collect() for one in family.samples if one.name == name]
+    return round(sum(one.value for one in samples if one.labels["outcome"] in outcomes))
 
 
 async def _one_world(

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.model import (
     Demand,
+    Hedge,
     Match,
     Model,
     Policy,
@@ -42,6 +43,8 @@ NETWORK = "10.0.0.0/8"
 OUTSIDE = "192.0.2.7"
 """A peer in no network of ours (RFC 5737)."""
 TIMEOUTS = Timeouts(connect=0.5, first_byte=0.1, idle=0.1, total=0.5)
+HEDGE, HEDGED_SHARE = Hedge(after=0.005, budget=1.0), 0.3
+"""Soon enough to begin before one that is only late has answered."""
 FLIPS = 0.1
 """How often a condition changes, of the times that it is asked."""
 SCORERS = ((("load", 1.0),), (("prefix", 1.0), ("session", 0.5)), (("price", 1.0), ("zone", 0.3)), (("ttft", 1.0),))
@@ -116,7 +119,8 @@ def _rule(rng: Random, name: str, names: list[str], backends: Sequence[oracle.Ba
     fallback = tuple(rng.sample(names, rng.randint(0, 2)))
     home = tuple(rng.sample(names, rng.randint(1, min(3, len(names)))))
     sure = last or rng.random() < 0.6
-    return oracle.Rule(name, match, home, spill, fallback, _words(rng, 0.1 if sure else 0.4), sure)
+    words, hedged = _words(rng, 0.1 if sure else 0.4), rng.random() < HEDGED_SHARE
+    return oracle.Rule(name, match, home, spill, fallback, words, hedged, sure)
 
 
 class Flips:
@@ -213,6 +217,8 @@ def _as_rule(rule: oracle.Rule, demand: Demand, rng: Random, crowded: bool) -> R
         residency=demand,
         on_fields={},
         ranked=rng.random() < 0.3,
+        hedge=HEDGE if rule.hedged else None,
+        rescue=rng.random() < 0.7,
         scorers=rng.choice(SCORERS),
         picker=rng.choice(("best", "weighted_random", "power_of_two")),
     )

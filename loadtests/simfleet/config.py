@@ -13,7 +13,8 @@ DEFAULT_MODEL = "meta-llama/Llama-3.3-70B-Instruct"
 DEFAULT_MANAGED_KEY = "sim-managed-key"
 
 
-EngineName = Literal["vllm", "vllm-v0", "sglang", "trtllm", "triton", "tgi", "llamacpp", "nim", "nim2"]
+TextEngine = Literal["vllm", "vllm-v0", "sglang", "trtllm", "triton", "tgi", "llamacpp", "nim", "nim2"]
+MediaEngine = Literal["vllm-omni", "sglang-diffusion", "comfyui"]
 
 
 class ConfigFault(Exception):
@@ -44,7 +45,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     output_sigma: float = 0.8
     gauge_lag_s: float = 1.0
     """Age of the load gauges on /metrics and of the DCGM page."""
-    engine: EngineName = "vllm"
+    age_s: float = 0.0
+    """How long its first process says it has been there already."""
+    engine: TextEngine | MediaEngine = "vllm"
     """Whose surface it shows: a file of `surfaces`."""
     older: bool = False
     """The older spelling of that engine, where its surface has one."""
@@ -62,6 +65,10 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """LoRA adapters that are loaded."""
     max_lora: int = 4
     asleep: bool = False
+    unit_s: float = 1.0
+    """Media engines: seconds of GPU time per image, or per second of video."""
+    job_batch: int = 1
+    """Media engines: jobs that run at once."""
     pod: str = ""
     namespace: str = "default"
     """Kubernetes labels of its GPUs on the DCGM page, if the page has such."""

@@ -53,7 +53,7 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its answer. A reply is `reply`, or `start`, any number of `write`, and `end`."""
 
-    __slots__ = ("_receive", "_send", "connection", "gone", "headers", "method", "path", "query")
+    __slots__ = ("_receive", "_send", "connection", "gone", "headers", "method", "path", "query", "server")
 
     def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self.connection = _connection(scope)
@@ -63,6 +63,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Resolved as soon as the connection is lost."""
+        self.server = b"uvicorn"
+        """Value of the header `server`."""
         self._receive = receive
         self._send = send
         self.on_gone(lambda: None)
@@ -101,13 +103,18 @@ class Exchange:
         """A complete answer; anything but bytes is encoded as JSON."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         length = (b"content-length", str(len(raw)).encode())
-        fields = [(b"content-type", content_type), length, *headers]
+        fields = [(b"content-type", content_type), length, (b"server", self.server), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
         await self._send({"type": "http.response.body", "body": raw, "more_body": False})
 
     async def start(self, headers: Iterable[Header] = ()) -> None:
         """Begin a server-sent event stream."""
-        fields = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), *headers]
+        fields = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"server", self.server),
+            *headers,
+        ]
         await self._send({"type": "http.response.start", "status": 200, "headers": fields})
 
     def write(self, data: bytes) -> None:

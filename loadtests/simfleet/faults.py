@@ -93,6 +93,8 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Like POST /sleep and /wake_up: /health stays 200, requests wait."""
     loading: bool | UnsetType = UNSET
     """Like `cold_start`, until it is false again."""
+    fail_jobs: float | UnsetType = UNSET
+    """Share of the image and video jobs that fail at their end."""
     freeze_metrics: bool | UnsetType = UNSET
     drop_mid_stream: Drop | float | UnsetType | None = UNSET
     """A share alone means after DEFAULT_DROP_AFTER frames; null or 0 ends it."""
@@ -126,6 +128,7 @@ class Faults:
     metrics: MetricsFault | None = None
     gpu: GpuFault | None = None
     loading: bool = False
+    fail_jobs: float = 0.0
     freeze_metrics: bool = False
     drop: Drop | None = None
     xid: int = 0

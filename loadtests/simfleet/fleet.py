@@ -23,14 +23,16 @@ from urllib.parse import parse_qs
 
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from .config import Plan
+from .config import Plan, WorkerConfig
 from .dcgm import render
 from .exchange import ClientGone, Exchange, SimProtocol
 from .faults import BadChange, Change, parse
 from .honesty import Honesty
 from .managed import Managed
+from .media import MediaWorker
 from .server import HOST, PortServer
-from .service import Service
+from .station import Station
+from .studios import MEDIA
 from .wheel import Wheel
 from .worker import Worker
 
@@ -44,25 +46,29 @@ class Fleet:
         self.honesty = Honesty()
         frame_s = 1 / max((config.frames_per_s for config in plan.managed), default=1.0)
         wheel = Wheel(lambda late: self.honesty.managed.record(late, frame_s))
-        self.workers = [Worker(config, plan.seed, self.honesty) for config in plan.workers]
+        self.workers = [self._worker(config, plan.seed) for config in plan.workers]
         self.managed = [Managed(config, plan.seed, wheel) for config in plan.managed]
-        self.services: dict[str, Service] = {service.name: service for service in (*self.workers, *self.managed)}
-        self.by_port: dict[int, Service | str] = {}
+        self.services: dict[str, Station] = {service.name: service for service in (*self.workers, *self.managed)}
+        self.by_port: dict[int, Station | str] = {}
         """A service, or the name of the node whose DCGM page is there."""
         self._spelled = plan.dcgm
-        apart = [worker for worker in self.workers if worker.surface.apart]
-        owners: list[Service | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
+        apart = [worker for worker in self.workers if isinstance(worker, Worker) and worker.surface.apart]
+        owners: list[Station | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
         ports = [*(each.port for each in plan.workers), *(each.port for each in plan.managed), *plan.nodes.values()]
         ports += [worker.config.metrics_port for worker in apart]
         self._server = PortServer(self, ports, plan.keep_alive_s, self._announce, self._judge)
         for port, owner in zip(self._server.ports, owners, strict=True):
             self.by_port[port] = owner
-            if isinstance(owner, Service) and not owner.port:
+            if isinstance(owner, Station) and not owner.port:
                 owner.port = port
             elif isinstance(owner, Worker):
                 owner.metrics_port = port
         for worker in self.workers:
             worker.others = self.services
+
+    def _worker(self, config: WorkerConfig, seed: int) -> Worker | MediaWorker:
+        media = MEDIA.get(config.engine)
+        return Worker(config, seed, self.honesty) if media is None else media(config, seed)
 
     async def serve(self) -> None:
         """Listen, print the ready line, run until SIGTERM or SIGINT; a void run says so on stderr at its end."""
@@ -98,7 +104,7 @@ class Fleet:
                     "gpu": w.config.gpu,
                     "engine": w.config.engine,
                     "gpu_uuids": w.config.gpu_uuids,
-                    "metrics": f"http://{HOST}:{w.metrics_port or w.port}{min(w.surface.metrics_pages)}",
+                    "metrics": _metrics_url(w),
                 }
                 for w in self.workers
             ],
@@ -119,9 +125,9 @@ class Fleet:
                 await self._control(exchange, owner)
             elif isinstance(owner, Worker) and owner.alive and server is not None and server[1] == owner.metrics_port:
                 await self._metrics_port(exchange, owner)
-            elif isinstance(owner, Service) and owner.alive:
+            elif isinstance(owner, Station) and owner.alive:
                 await owner.handle(exchange)
-            elif isinstance(owner, Service):  # a request that slipped in while its server died
+            elif isinstance(owner, Station):  # a request that slipped in while its server died
                 exchange.connection.reset()
                 await exchange.gone
             else:
@@ -141,9 +147,9 @@ class Fleet:
         readings = [gpu for worker in self.workers if worker.config.node == node for gpu in worker.gpus()]
         await exchange.reply(200, render(node, readings, self._spelled), content_type=b"text/plain; charset=utf-8")
 
-    async def _control(self, exchange: Exchange, owner: Service | str) -> None:
+    async def _control(self, exchange: Exchange, owner: Station | str) -> None:
         query = parse_qs(exchange.query.decode("latin-1"))
-        name = query.get("name", [owner.name if isinstance(owner, Service) else ""])[0]
+        name = query.get("name", [owner.name if isinstance(owner, Station) else ""])[0]
         service = self.services.get(name)
         match exchange.method, exchange.path:
             case "POST", "/sim/config":
@@ -164,7 +170,7 @@ class Fleet:
             case _:
                 await exchange.reply(404, {"error": "no such control page, or no server of that name"})
 
-    def state(self, service: Service) -> dict[str, object]:
+    def state(self, service: Station) -> dict[str, object]:
         """The live truth of one server."""
         outcomes = service.journal.outcomes
         return {
@@ -201,14 +207,14 @@ class Fleet:
         last_words = [(b"connection", b"close")] if change.die else []
         await exchange.reply(200, {"changed": [service.name for service in targets]}, last_words)
 
-    def _targets(self, change: Change) -> list[Service]:
+    def _targets(self, change: Change) -> list[Station]:
         if change.worker is None:
             return list(self.workers)
         if change.worker not in self.services:
             raise BadChange(f"worker: one of {', '.join(self.services)}, or null for every GPU worker")
         return [self.services[change.worker]]
 
-    async def _kill(self, service: Service, messenger: SimProtocol) -> None:
+    async def _kill(self, service: Station, messenger: SimProtocol) -> None:
         """What SIGKILL does to a server: its port refuses and its connections are reset; the messenger's may answer."""
         service.die()
         for port in self._ports(service):
@@ -217,8 +223,14 @@ class Fleet:
                     connection.reset()
             await self._server.refuse(port)
 
-    def _ports(self, service: Service) -> list[int]:
+    def _ports(self, service: Station) -> list[int]:
         return [port for port, owner in self.by_port.items() if owner is service]
+
+
+def _metrics_url(worker: Worker | MediaWorker) -> str:
+    """Of its main metrics page; empty where it has none."""
+    path = min(worker.metrics_pages, default="")
+    return f"http://{HOST}:{worker.metrics_port or worker.port}{path}" if path else ""
 
 
 def _address(name: str, port: int, path: str = "") -> dict[str, Any]:

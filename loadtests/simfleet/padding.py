@@ -5,7 +5,7 @@ from __future__ import annotations
 
 EDGES = (0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 7.5, 10.0, 30.0)
 """Buckets of prometheus-fastapi-instrumentator's `http_request_duration_highr_seconds`."""
-PLAIN_KB = 17
+PLAIN_KB = 34
 """A page without padding, about."""
 KB = 1024
 ROUTES = (

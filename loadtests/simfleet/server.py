@@ -47,6 +47,7 @@ class PortServer(uvicorn.Server):
             ws="none",
             lifespan="off",
             access_log=False,
+            server_header=False,  # a server names itself: see Exchange.server
             log_level="error",
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=1,

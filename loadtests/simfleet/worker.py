@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from .answer import Answer
 from .bodies import GenBody
@@ -18,8 +21,9 @@ from .honesty import Honesty
 from .journal import Entry
 from .metrics import Lagged, Stats
 from .refusal import Refusal
-from .service import PROBES, Service
+from .service import Service
 from .spoil import spoil
+from .station import PROBES, Station
 from .surfaces import TEXT
 from .surfaces.surface import Hosted, Reply, Seen, Surface
 from .talks import MESSAGES, Talk
@@ -28,7 +32,7 @@ from .talks import MESSAGES, Talk
 class Worker(Service):
     """One GPU worker; also the source of its GPU's readings."""
 
-    others: Mapping[str, Service] = {}
+    others: Mapping[str, Station] = {}
     """The servers of the fleet by name: a lying worker shows the page of another one."""
 
     def __init__(self, config: WorkerConfig, seed: int, honesty: Honesty) -> None:
@@ -50,12 +54,13 @@ class Worker(Service):
     def revive(self) -> None:
         """A new process: new start time, empty engine, counters at zero."""
         super().revive()
-        self.started = time.time()
+        self.started = time.time() if hasattr(self, "started") else time.time() - self.config.age_s
         engine = Engine(self.config)
         self.driver = Driver(engine, Stats(), Lagged(self.config.gauge_lag_s), self._honesty, self._on_token)
         self.surface: Surface = TEXT[self.config.engine](self.config, self.started)
         self.flavour, self.talks = self.surface.flavour, self.surface.talks
         self.continues, self.strict = self.surface.continues, self.surface.strict
+        self.aborts_plain = self.surface.aborts_plain
         self._serve_names((self.config.model, *self.config.models))
         self._adapters, self._asleep = self.config.adapters, self.config.asleep
         self._frozen = {}
@@ -114,6 +119,10 @@ class Worker(Service):
             "started": self.started,
             "scrapes": self.scrapes,
         }
+
+    @property
+    def metrics_pages(self) -> frozenset[str]:
+        return self.surface.metrics_pages
 
     @property
     def hosted(self) -> Hosted:
@@ -194,19 +203,44 @@ class Worker(Service):
         return Refusal(status, message, kind, status, param=param)
 
     def _told(self, refusal: Refusal, path: str) -> object:
-        return refusal.anthropic() if path.startswith(MESSAGES) else self.surface.error(refusal)
+        surface = self.surface
+        return surface.message_error(refusal) if path.startswith(MESSAGES) else surface.error(refusal)
 
     def _authorize(self, exchange: Exchange) -> None:
         """vLLM without --api-key lets everybody in."""
 
     def _check_model(self, body: GenBody) -> None:
-        if (
-            body.model is not None and body.model not in self.hosted.names
+        if body.model is not None and not self._serves(
+            body.model
         ):  # like vLLM, which takes a missing model for its own
             raise self._refuse(404, f"The model `{body.model}` does not exist.", "model")
 
+    def _serves(self, model: str) -> bool:
+        return self.surface.any_model or model in self.hosted.names
+
     def _named(self, body: GenBody) -> str:
-        return body.model or self.model
+        return self.model if self.surface.any_model else body.model or self.model
+
+    async def handle(self, exchange: Exchange) -> None:
+        exchange.server = self.surface.server
+        await super().handle(exchange)
+
+    async def _serve(self, exchange: Exchange, entry: Entry) -> None:
+        act = self.surface.actions.get(exchange.path) if exchange.method == "POST" else None
+        if act is None:
+            early = self.surface.refuses_while_loading
+            if early is not None and self.warming:
+                raise self._refuse(503, early)
+            await super()._serve(exchange, entry)
+            return
+        try:
+            body = msgspec.json.decode(await exchange.body() or b"{}", type=dict[str, Any])
+            change = act(self.seen(), body)
+        except (msgspec.MsgspecError, KeyError) as fault:
+            raise self._refuse(400, f"Bad body: {fault}") from None
+        self.apply(change)
+        self.journal.close(entry, "finished", 200)
+        await exchange.reply(200, {})
 
     async def _generate(self, exchange: Exchange, entry: Entry, raw: bytes, talk: Talk) -> None:
         self._refuse_when_full()

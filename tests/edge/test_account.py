@@ -162,3 +162,16 @@ def test_past_two_kilobytes_the_chosen_candidate_is_the_last_to_go() -> None:
     assert len(kept["candidates"]) > 1
     assert kept["candidates"][-1]["upstream"] == name
     assert [row["upstream"] for row in kept["candidates"][:-1]] == [f"w{n}" for n in range(len(kept["candidates"]) - 1)]
+
+
+def test_a_receipt_tells_the_version_and_the_one_it_should_have_been() -> None:
+    made = account()
+    lease = served(made)
+    assert made.decision is not None
+    made.decision = replace(made.decision, version="v2")
+    for version, told in (("v2", {"version": "v2"}), ("v1", {"version": "v1", "version_wanted": "v2"})):
+        way = replace(lease.candidate.served, version=version)
+        made.lease = replace(lease, candidate=lease.candidate._replace(served=way))
+        receipt = made.receipt()
+        assert {name: value for name, value in receipt.items() if name.startswith("version")} == told
+        assert set(receipt) - set(told) == KEYS

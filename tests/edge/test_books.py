@@ -19,6 +19,7 @@ from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, PermitMismatch, PermitRefused, Refused, Reset, UpstreamFault, UpstreamTimeout
 from gateway.fleet.circuits import Circuits
+from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
@@ -35,6 +36,7 @@ from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from tests.worlds import board, policy, request, rule, upstream
 
@@ -60,6 +62,7 @@ def services_of(made: Policy) -> Services:
         Siblings(telemetry, None),
         Versions(store, leases.owner, live, None),
         Journal(Chain(b"", Path("/nonexistent"), "chain-000000000000")),
+        GpuWatch(store, GpuPages(Client()).look),
     )
 
 
@@ -125,7 +128,7 @@ async def test_what_writes_nothing_does_not_vote(max_tokens: int | None, votes: 
 
 async def test_lengths_are_those_of_one_choice() -> None:
     desk = Desk(policy(), n=4, prompt_bytes=4200)
-    desk.account.usage = Usage(1000, 400)
+    desk.attempt.usage = desk.account.usage = Usage(1000, 400)
     desk.books.teach(desk.lease, desk.attempt)
     sums = desk.lessons._sums["m"]
     assert (sums.count, sums.prompt, sums.text, sums.output) == (1, 1000, 4200, 100)
@@ -142,7 +145,7 @@ async def test_lengths_are_those_of_one_choice() -> None:
 )
 async def test_what_is_guessed_or_no_text_teaches_no_lengths(asked: dict[str, Any], usage: Usage | None) -> None:
     desk = Desk(policy(), **asked)
-    desk.account.usage = usage
+    desk.attempt.usage = desk.account.usage = usage
     desk.books.teach(desk.lease, desk.attempt)
     assert desk.lessons._sums == {}
 
@@ -154,7 +157,7 @@ async def test_what_is_guessed_or_no_text_teaches_no_lengths(asked: dict[str, An
 async def test_the_slo_is_counted_as_votes_are_judged(n: int, took: float, met: str) -> None:
     """100 tokens of one choice, or 25 of each of four that are written side by side, at 20 ms each after 1 s."""
     desk = Desk(policy(rules=(rule("chat", slo=SLO),)), n=n)
-    desk.account.usage = Usage(10, 100)
+    desk.attempt.usage = desk.account.usage = Usage(10, 100)
     desk.attempt.ended = 10.0 + took
     desk.books.slo(desk.decision, desk.lease, desk.attempt, "done")
     assert desk.counted("gateway_slo_total") == {("chat", met): 1.0}
@@ -171,7 +174,7 @@ async def test_endings_of_the_slo(ending: Any, counted: dict[tuple[str, ...], fl
 async def test_an_answer_of_a_bought_api_is_no_matter_of_the_slo() -> None:
     desk = Desk(policy(rules=(rule("chat", slo=SLO),)))
     away = desk.decision.overflow[0]
-    desk.account.usage = Usage(10, 100)
+    desk.attempt.usage = desk.account.usage = Usage(10, 100)
     desk.books.slo(desk.decision, replace(desk.lease, group=away), desk.attempt, "done")
     assert desk.counted("gateway_slo_total") == {}
 

@@ -25,6 +25,7 @@ TABLE: list[tuple[Kind, UpstreamFault, int, str, int | None, bool | None]] = [
     ("local", BadAnswer("no HTTP"), 502, "upstream_error", None, None),
     ("local", UpstreamTimeout("first_byte", 1), 502, "upstream_error", None, None),
     ("local", Refused(500, "answered 500"), 502, "upstream_error", None, None),
+    ("local", Refused(404, "has no model", code="model_not_found"), 503, "no_capacity", RETRY_AFTER_SECONDS, None),
     ("local", Refused(503, "answered 503"), 503, "no_capacity", RETRY_AFTER_SECONDS, None),
     ("local", Refused(429, "answered 429", retry_after=2.1), 429, "fleet_saturated", 3, None),
     ("local", ConnectFailed("refused"), 503, "no_capacity", RETRY_AFTER_SECONDS, None),

@@ -70,7 +70,7 @@ def test_an_engine_that_differs_is_told(
     [
         ([], None, "--max-num-seqs {seqs}' make engine-test"),
         ([], "  ", "ENGINE_CMD is not set"),
-        ([], NO_VLLM, "the engine does not show its model and version as vLLM does"),
+        ([], NO_VLLM, "the engine does not show its model and version as vllm or llamacpp does"),
         ([], "echo out of memory; exit 3", "the engine ended before it was ready (exit code 3): out of memory"),
         ([], "exit 9", "the engine ended before it was ready (exit code 9): it printed nothing"),
     ],

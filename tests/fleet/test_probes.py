@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from gateway.errors import BadAnswer, ConnectFailed, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
 from gateway.fleet.probes import INTERVAL_SECONDS, LATE_TO_FAIL, MISSES_TO_FAIL, SLOWEST_SECONDS, Patience, Probes
-from gateway.model import Reading, Scrape, Upstream
+from gateway.model import GpuLook, GpuSample, Reading, Scrape, Upstream
 from gateway.store.connection import Store
 from tests.worlds import policy
 
@@ -28,10 +29,14 @@ def probes(
         asked[one.name] += 1
         return answer(one)
 
-    async def gpus(_: Upstream) -> tuple[float | None, float] | None:
-        return None if gpu is None else (gpu, 0.1)
+    async def gpus(_: Upstream) -> GpuLook | None:
+        return None if gpu is None else GpuLook((GpuSample(index=0, sm=gpu),), 0.1, 30.0)
 
-    return Probes(store, owner, policy, worker, gpus)
+    return Probes(store, owner, policy, worker, gpus, judged)
+
+
+async def judged(_: Upstream, scrape: Scrape, look: GpuLook | None) -> Scrape:
+    return scrape if look is None else replace(scrape, gpu=look.use)
 
 
 def failing(fault: UpstreamFault) -> Callable[[Upstream], Scrape]:
@@ -88,10 +93,10 @@ async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None
     async def worker(_: Upstream) -> Scrape:
         return Scrape(running=1)
 
-    async def gpus(_: Upstream) -> tuple[float | None, float] | None:
+    async def gpus(_: Upstream) -> GpuLook | None:
         raise ConnectFailed("refused")
 
-    await one_round(Probes(valkey, "r", policy, worker, gpus), 100.0)
+    await one_round(Probes(valkey, "r", policy, worker, gpus, judged), 100.0)
     seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.running, seen.gpu) == (True, 1, None)

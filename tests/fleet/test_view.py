@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from gateway.fleet import readings
@@ -7,13 +9,17 @@ from gateway.fleet.circuits import Circuits
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import Hooks, View, mean_work
+from gateway.fleet.warmups import FIRST_SHARE
 from gateway.model import RATE_LIMITED, Allowance, Damp, Damped, Policy, Scrape, Spill, Threshold
+from gateway.routing.board import Board
 from gateway.routing.damping import step
+from gateway.routing.decide import decide
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.pickers import pick
 from gateway.routing.signals import damped_key
 from gateway.store.connection import Store
 from tests.fleet.leasing import candidate
-from tests.worlds import policy, rule, state, upstream
+from tests.worlds import policy, request, rule, state, upstream
 
 
 def view_of(store: Store, made: Policy, hooks: Hooks | None = None) -> tuple[View, Leases]:
@@ -159,3 +165,85 @@ async def test_what_goes_out_and_comes_back_is_told_once(valkey: Store, caplog: 
         ("upstream out", {"upstream": "w1", "why": "unreachable"}),
         ("upstream back", {"upstream": "w1", "was": "not a worker"}),
     ]
+
+
+async def test_half_open_it_has_one_seat_more_than_there_are_requests_and_a_probe_shuts_the_door(valkey: Store) -> None:
+    made = policy((upstream("a", "h100"), upstream("b", "h100")))
+    view, leases = view_of(valkey, made)
+    await leases.acquire("h100", leases.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
+    await view.refresh()
+    peers, past = made.backends["h100"], view.now() - 10.0  # its pause is over
+    view.circuits.failed(made.upstreams["a"], peers, past, past, at_once=True)
+    view.rebuild()
+    half = view.current.states["a"]
+    assert (half.out, half.seats, half.holds) == (None, 2, 2), "the stream that goes on, and one to try it"
+    assert view.circuits.probe("a", view.now())
+    view.rebuild()
+    assert view.current.states["a"].out == "unreachable"
+    view.circuits.answered(made.upstreams["a"], peers, view.now(), view.now())
+    view.rebuild()
+    assert (view.current.states["a"].out, view.current.states["a"].seats) == (None, None)
+
+
+async def test_without_the_store_each_replica_has_a_seat_to_try_it_with(valkey: Store) -> None:
+    made = policy((upstream("a", "h100"),))
+    view, leases = view_of(valkey, made)
+    other = Leases(valkey, new_owner())
+    for one in (leases, other):
+        await one.acquire("h100", one.new_id(), [candidate("a")._replace(upstream=made.upstreams["a"])])
+    await view.refresh()
+    assert view.current.replicas == 2
+    past = view.now() - 10.0
+    view.circuits.failed(made.upstreams["a"], made.backends["h100"], past, past, at_once=True)
+    await valkey.aclose()
+    await view.refresh()
+    assert view.current.degraded
+    assert view.current.states["a"].seats == 2 + 2
+
+
+def test_a_full_queue_makes_home_full_and_not_down(valkey: Store) -> None:
+    made = policy()
+    view, _ = view_of(valkey, made)
+    for name in ("w1", "w2"):
+        view.circuits.busy(made.upstreams[name], view.now())
+    view.rebuild()
+    decision = decide(request(), Board(made, view.current), Random(1))
+    home = decision.primary[0].candidates
+    assert [one.seats for one in home] == [0, 0]
+    assert pick(home, [0, 0], [0, 0]) is None, "nobody has room, and nobody waits for a seat that is there"
+    assert [group.outcome for group in decision.overflow] == ["spilled"]
+
+
+async def test_a_worker_that_loads_its_model_has_not_failed_whatever_requests_to_it_did(valkey: Store) -> None:
+    view, _ = view_of(valkey, policy())
+    w1 = view.current.states["w1"].upstream
+    view.circuits.failed(w1, [w1], view.now(), view.now(), at_once=True)
+    await readings.write(valkey, "w1", Scrape(healthy=False, reason="loading"))
+    await view.refresh()
+    assert view.current.states["w1"].out == "loading"
+
+
+async def test_a_worker_that_comes_back_warms_up_and_what_it_lacks_is_told(valkey: Store) -> None:
+    slow = policy((upstream("w1", "gpu", slow_start=100.0), upstream("w2", "gpu", slow_start=100.0)))
+    view, _ = view_of(valkey, slow)
+    for scrape in (Scrape(started=10.0), Scrape(healthy=False, reason="unreachable"), Scrape(models=("m",))):
+        assert view.current.states["w1"].ramp == 1
+        await readings.write(valkey, "w1", scrape)
+        await view.refresh()
+    view.unloaded.said("w1", "n", view.now() + 1)
+    view.rebuild()
+    assert FIRST_SHARE <= view.current.states["w1"].ramp < 0.5
+    assert view.current.states["w1"].unloaded == {"n"}
+    assert view.current.states["w2"].ramp == 1
+
+
+async def test_a_gateway_that_restarts_makes_nobody_cold(valkey: Store) -> None:
+    slow = policy((upstream("w1", "gpu", slow_start=100.0), upstream("w2", "gpu", slow_start=100.0)))
+    first, _ = view_of(valkey, slow)
+    for name in ("w1", "w2"):
+        await readings.write(valkey, name, Scrape(started=first.now() - 1000.0))
+    await first.refresh()
+    again, _ = view_of(valkey, slow)
+    assert {state.ramp for state in again.current.states.values()} == {1.0}
+    await again.refresh()
+    assert {state.ramp for state in again.current.states.values()} == {1.0}

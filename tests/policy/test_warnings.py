@@ -65,6 +65,11 @@ ROWS: list[tuple[str, str, str, str]] = [
     (R, "  backends: [h100]\n", "  backends: [h100]\n  classes: {batch: {max_wait: 2500}}\n",
      "routing.yaml:3:31: defaults.classes.batch.max_wait: 2500 is seconds; write 2500ms or 2.5s, "
      "or 2500s if you mean it"),
+    (R, "{attempts: 2, residency", "{attempts: 1, hedge: {after: 1s}, residency",
+     "routing.yaml:19:26: rules[2].route.hedge: has no effect with `attempts: 1`: the second attempt is one of them"),
+    (R, "{attempts: 2, residency", "{attempts: 1, rescue: true, residency",
+     "routing.yaml:19:26: rules[2].route.rescue: has no effect with `attempts: 1`: to go on elsewhere is a second one"),
+    (R, "{attempts: 2, residency", "{hedge: {}, rescue: true, residency", ""),
     (T, "    priority: standard", "    tags: [gold]\n    priority: standard",
      "tenants.yaml:6:12: tenants[0].tags[0]: no rule looks at `gold`"),
     (M, "    modality: text\n", "    needs: {memory_gb: 140, gpus: 2}\n",
@@ -127,3 +132,50 @@ def test_models_that_no_rule_matches_and_backends_that_get_nothing(tmp_path: Pat
     ]
     files[M] = "".join(line for line in GOOD[M].splitlines(keepends=True) if "gmi" not in line)
     assert warned(files, tmp_path)[0].endswith("no model is served by it; see `served_by` in models.yaml")
+
+
+def attempts_warned(folder: Path, engines: list[str], route: str, backends: str = "[gpu]") -> list[str]:
+    """Of a folder with these workers, an API, and one rule."""
+    listed = "".join(
+        f"      - {{name: w{number}, url: 'http://127.0.0.1:{8000 + number}', engine: {engine}}}\n"
+        for number, engine in enumerate(engines)
+    )
+    (folder / "backends.yaml").write_text(
+        "zones: {here: {}, us: {}}\nbackends:\n"
+        f"  - name: gpu\n    kind: local\n    zone: here\n    gpu: {{kind: H100}}\n    upstreams:\n{listed}"
+        "  - name: api\n    kind: managed\n    zone: us\n    upstreams: [{name: api, url: 'https://api.example.com/v1'}]\n"
+    )
+    price = "{input_per_1m: 1, output_per_1m: 1}"
+    (folder / "models.yaml").write_text(
+        "models:\n  - name: m\n    modality: text\n    served_by:\n"
+        f"      - {{backend: gpu, as: m}}\n      - {{backend: api, as: m, price: {price}}}\n"
+    )
+    (folder / "routing.yaml").write_text(
+        f"rules:\n  - name: all\n    match: {{}}\n    route: {{backends: {backends}, {route}}}\n"
+    )
+    found = [str(warning) for warning in folder_warnings(folder)]
+    return [line.partition("has no effect ")[2] for line in found if "has no effect" in line]
+
+
+NOBODY = "with one worker in each backend: there is nobody to go on"
+
+
+@pytest.mark.parametrize(
+    ("engines", "route", "backends", "said"),
+    [
+        (["vllm", "vllm"], "hedge: {}, rescue: true", "[gpu]", []),
+        (["vllm"], "hedge: {}", "[gpu]", ["with one worker and no `spill`: there is nobody for a second attempt"]),
+        (["vllm"], "hedge: {}, spill: {backends: [api]}", "[gpu]", []),
+        (["vllm"], "rescue: true, spill: {backends: [api]}", "[gpu]", [NOBODY]),
+        (["tgi", "tgi"], "rescue: true", "[gpu]",
+         ["on chats: none of its engines goes on with one (sglang, vllm do); completions are rescued"]),
+        (["tgi", "auto"], "rescue: true", "[gpu]", []),
+        (["vllm", "vllm"], "hedge: {}, rescue: true", "[api]",
+         ["where no worker of ours serves: of two attempts at most one is bought",
+          "where no worker of ours serves: nothing is continued on a bought API"]),
+    ],
+)  # fmt: skip
+def test_second_attempts_that_cannot_be(
+    tmp_path: Path, engines: list[str], route: str, backends: str, said: list[str]
+) -> None:
+    assert attempts_warned(tmp_path, engines, route, backends) == said

@@ -9,7 +9,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.model import CLASSES, Damp, Demand, Match, Policy, Spill, Tenant, Threshold, Window
+from gateway.model import (
+    CLASSES,
+    Damp,
+    Demand,
+    Gpus,
+    Match,
+    Model,
+    Need,
+    Policy,
+    Served,
+    Spill,
+    Tenant,
+    Threshold,
+    Window,
+)
 from gateway.money.budgets import Booked
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.changes import MOST_WORKERS
@@ -471,3 +485,54 @@ def test_what_a_bound_keeps_at_home_says_so() -> None:
     assert told(under=under).result["outcome"] == "spilled"
     kept = told(under=under, spent_usd=1.0).result
     assert (kept["outcome"], kept["reason"]) == ("local", "budget")
+
+
+V1, V2 = (Served("gpu", f"real-{name}", version=name) for name in ("v1", "v2"))
+
+
+def of_versions(**fleet: WorkerState) -> Story:
+    made = replace(policy(rules=(rule(spill=None),)), models={"m": Model("m", "text", (V1, V2))})
+    asked = RequestIn(headers={"X-Gateway-Session": "s"}, body={"model": "m", "messages": []})
+    return tell(world_of(made, asked, fleet), asked)
+
+
+def test_the_version_of_a_session_is_told_and_which_one_it_belongs_to_where_that_is_another() -> None:
+    usual = of_versions()
+    mine = usual.result["version"]
+    other = {"v1": "v2", "v2": "v1"}[mine]
+    assert [row["version"] for row in usual.upstreams] == [mine, mine]
+    assert not any(mine in note for note in usual.notes)
+    lacking = of_versions(w1=WorkerState(models=(f"real-{other}",)), w2=WorkerState(models=(f"real-{mine}",)))
+    assert (lacking.result["upstream"], lacking.result["version"]) == ("w2", mine)
+    (row,) = (row for row in lacking.upstreams if row["upstream"] == "w1")
+    assert row["dropped"] == "model_loaded"
+    assert row["why"] == f"it does not have real-{mine} loaded (loaded: real-{other})"
+    instead = of_versions(w1=WorkerState(models=(f"real-{other}",)), w2=WorkerState(healthy=False))
+    assert instead.result["version"] == other
+    assert f"its session belongs to {mine}, which no worker can serve now" in instead.notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "why"),
+    [
+        ({"models": ("other-*", "x")}, WorkerState(), "it is kept for other-*, x"),
+        ({"hardware": Gpus("H100", 1, 80.0)}, WorkerState(),
+         "m needs 140 GB on 1 GPU, and it has 1 x H100 with 80 GB"),
+        ({}, WorkerState(asleep=True), "it is asleep: its weights are put away"),
+    ],
+)  # fmt: skip
+def test_why_a_worker_cannot_serve_the_model(changes: dict[str, Any], state: WorkerState, why: str) -> None:
+    made = policy((upstream("w1", "gpu", **changes), upstream("w2", "gpu")), (rule(spill=None),))
+    made = replace(made, models={"m": replace(made.models["m"], need=Need(140.0))})
+    asked = RequestIn(body={"model": "m", "messages": []})
+    story = tell(world_of(made, asked, {"w1": state}), asked)
+    assert [row.get("why") for row in story.upstreams] == [why, None]
+
+
+def test_a_worker_that_warms_up_shows_its_share() -> None:
+    made, asked = policy(rules=(rule(spill=None),)), RequestIn(body={"model": "m", "messages": []})
+    story = tell(world_of(made, asked, {"w1": WorkerState(ramp=0.5, load=0.6)}), asked)
+    rows = {row["upstream"]: row for row in story.upstreams}
+    assert (rows["w1"]["ramp"], rows["w1"]["room"]) == (0.5, False)
+    assert "ramp" not in rows["w2"]
+    assert story.result["upstream"] == "w2"

@@ -18,9 +18,12 @@ from gateway.model import GenRequest, Policy, Threshold, UpstreamState
 from gateway.routing.affinity import (
     BLOCK_BYTES,
     BOUND,
+    DEPTHS,
+    FRESH,
     PLACES,
     PREFIX_BYTES,
     QUIET,
+    beginnings,
     circle_of,
     key_of,
     owners,
@@ -30,6 +33,7 @@ from gateway.routing.affinity import (
 )
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
+from gateway.routing.robust import fair_mean
 from tests.worlds import LIMIT, board, policy, reading, request, rule, state, upstream
 
 TEXT = bytes(range(256)) * 8
@@ -65,6 +69,47 @@ def placed(states: list[UpstreamState], key: int, names: tuple[str, ...] | None 
 )
 def test_the_hash_is_of_the_first_whole_blocks(one: list[bytes], other: list[bytes], same: bool) -> None:
     assert (prefix_key(one) == prefix_key(memoryview(piece) for piece in other)) is same
+
+
+@given(st.integers(0, 6000), st.lists(st.integers(1, 3000), max_size=5), st.integers(0, 6000))
+def test_a_turn_has_the_beginnings_of_the_turns_before_it(size: int, cuts: list[int], more: int) -> None:
+    text = TEXT * 6
+    before, pieces, at = text[:size], [], 0
+    for cut in cuts:
+        pieces.append(text[:size][at : at + cut])
+        at += cut
+    pieces.append(text[:size][at:])
+    chain = beginnings(pieces)
+    assert chain == beginnings([before]), "however it is cut"
+    longer = beginnings([text[: size + more]])
+    if size >= PREFIX_BYTES:
+        assert longer[: len(chain)] == chain
+        assert len(chain) == sum(depth <= size for depth in DEPTHS)
+    else:
+        assert len(chain) == (size >= BLOCK_BYTES)
+
+
+def test_who_read_it_before_comes_first_unless_it_is_full_and_the_owner_after_it() -> None:
+    made = policy(
+        tuple(upstream(f"w{n}", "gpu") for n in range(6)), (rule(scorers=(("prefix", 2.0),), spill=None),), affine=True
+    )
+    seen = board(made)
+    owner = favourite(seen, request(prefix=KEYS[0]))
+    reader = next(name for name in made.upstreams if name != owner)
+    asked = request(prefix=KEYS[0], read_by=(reader, "gone"))
+    assert favourite(seen, asked) == reader
+    assert favourite(board(made, **{reader: {"leased": round(0.7 * LIMIT)}}), asked) == reader, (
+        "to read it again is work"
+    )
+    assert favourite(board(made, **{reader: {"leased": round(0.8 * LIMIT)}}), asked) == owner
+    assert favourite(board(made, **{reader: {"out": "down"}}), asked) == owner
+    new = board(made, **{owner: {"leased": round((FRESH + 0.01) * LIMIT)}})
+    assert favourite(new, request(prefix=KEYS[0])) != owner, "what is new loses nothing elsewhere"
+
+
+def favourite(seen: Board, asked: GenRequest) -> str:
+    candidates = decide(asked, seen, Random(1)).primary[0].candidates
+    return max(candidates, key=lambda one: one.score).upstream.name
 
 
 def test_less_than_a_block_is_no_prefix() -> None:
@@ -111,7 +156,7 @@ def test_no_owner_carries_more_than_its_bound(loads: list[tuple[int, int]], numb
     states = [
         state(upstream(f"w{n}", "gpu"), leased=leased, outside=outside) for n, (leased, outside) in enumerate(loads)
     ]
-    mean = sum(share(one) for one in states) / len(states)
+    mean = fair_mean([share(one) for one in states])
     found = owners(circle_of(names_of(states), states), key_of(str(number).encode()), anybody)
     eligible = [one for one in states if share(one) <= max(QUIET, BOUND * mean)]
     assert len(found) == min(PLACES, len(eligible)) >= 1

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.model import Permit, Policy, Tls, Upstream
 from gateway.upstreams.client import Client, read_all
+from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.http1 import Exchange
-from gateway.upstreams.scrapes import Scrapes
 from tests import worlds
 from tests.upstreams.http1.rawserver import HI, OK, TIMEOUTS, Peer, RawServer, always
 
@@ -69,23 +69,11 @@ async def test_what_the_policy_still_names_keeps_its_connections(client: Client)
             named = worker(engine, dcgm=f"http://127.0.0.1:{node.port}/metrics", tls=tls(f"files {number}"))
             client.keep(policy_of(named))
             assert await ask(client, named) == b"hi"
-            assert await Scrapes(client).gpus(named) is not None
+            assert await GpuPages(client).look(named) is not None
         assert (engine.accepted, node.accepted) == (1, 1)
         client.keep(policy_of())
         await engine.all_closed()
         await node.all_closed()
-
-
-async def test_a_gpu_page_is_remembered_for_as_long_as_the_policy_names_it(client: Client) -> None:
-    async with RawServer(always(GPU_PAGE)) as node:
-        scrapes, named = Scrapes(client), worker(node, dcgm=f"http://127.0.0.1:{node.port}/metrics")
-        first = await scrapes.gpus(named)
-        scrapes.keep(policy_of(named))
-        page = scrapes._pages[str(named.dcgm)]
-        assert first is not None
-        assert page.use
-        scrapes.keep(policy_of())
-        assert not scrapes._pages
 
 
 async def test_an_exchange_on_a_pool_that_is_given_up_ends_normally(client: Client) -> None:

@@ -15,7 +15,7 @@ from gateway.errors import ConnectFailed, UpstreamFault
 from gateway.model import Permit, Policy
 from gateway.policy.compile import compile_folder
 from gateway.upstreams.client import Client, read_all
-from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.gpu_pages import GpuPages
 from tests.certificates import Authority, Pair
 from tests.upstreams.http1.rawserver import HI, TIMEOUTS, RawServer, always
 
@@ -158,6 +158,6 @@ async def test_rotation_leaves_no_pools_behind(
             policy = replace(policy, upstreams={"w1": worker})
             client.keep(policy)
             assert await ask(client, policy) == b"hi"
-            await Scrapes(client).gpus(worker)
+            await GpuPages(client).look(worker)
             assert len(client._pools) == 2
         assert (server.accepted, node.accepted) == (3, 3)

@@ -1,4 +1,4 @@
-"""Metrics pages of engines and GPU nodes: the simulator's, older and newer spellings, and broken ones."""
+"""Metrics pages of engines: the simulator's, older and newer spellings, and broken ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.model import Scrape
-from gateway.upstreams.dialects.dcgm import parse_gpus, utilisation
 from gateway.upstreams.dialects.vllm import parse_metrics
 from gateway.upstreams.exposition import samples
 from loadtests.simfleet.config import WorkerConfig
-from loadtests.simfleet.dcgm import GpuReading, render
 from loadtests.simfleet.engine import Engine
 from loadtests.simfleet.metrics import Load, Stats
 from loadtests.simfleet.page import Page
@@ -110,58 +108,3 @@ def test_room_in_the_cache(labels: str, tokens: int | None) -> None:
 def test_what_is_not_published_is_unknown_never_zero(page: str) -> None:
     scrape = parse_metrics(page)
     assert (scrape.running, scrape.waiting, scrape.kv, scrape.started) == (None, None, None, None)
-
-
-# DCGM
-
-
-def dcgm_page(*gpus: GpuReading, hostname: str = "node-1") -> str:
-    return render(hostname, gpus).decode()
-
-
-def test_a_page_of_the_simulated_node() -> None:
-    page = parse_gpus(dcgm_page(GpuReading(0, Load(8, 0, 0.5), 16), GpuReading(1, Load(), 16), GpuReading(2, None, 16)))
-    assert page == {("node-1", 0): pytest.approx(0.5), ("node-1", 1): 0.0, ("node-1", 2): 0.0}
-
-
-def test_sm_activity_is_preferred_to_the_duty_cycle() -> None:
-    line = 'DCGM_FI_DEV_GPU_UTIL{gpu="0",Hostname="n"} 97\n'
-    assert parse_gpus(line) == {("n", 0): 0.97}
-    assert parse_gpus(line + 'DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="0",Hostname="n"} 0.6\n') == {("n", 0): 0.6}
-    assert parse_gpus(line + 'DCGM_FI_PROF_SM_ACTIVE{gpu="0",Hostname="n"} 0.4\n') == {("n", 0): 0.4}
-
-
-def test_a_field_that_is_not_supported_is_not_a_reading() -> None:
-    unsupported = 'DCGM_FI_PROF_SM_ACTIVE{gpu="0"} 9223372036854775794\n'
-    assert parse_gpus(unsupported) == {}
-    assert parse_gpus(unsupported + 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 50\n') == {("", 0): 0.5}
-
-
-@pytest.mark.parametrize("label", ["hostname", "Hostname"])
-def test_the_host_label_in_both_spellings(label: str) -> None:
-    assert parse_gpus(f'DCGM_FI_DEV_GPU_UTIL{{gpu="3",{label}="n"}} 10\n') == {("n", 3): 0.1}
-
-
-def test_a_sample_of_no_gpu_is_left_out() -> None:
-    assert parse_gpus('DCGM_FI_DEV_GPU_UTIL{gpu=""} 10\nDCGM_FI_DEV_GPU_UTIL 10\n') == {}
-
-
-USE = {("a", 0): 0.2, ("a", 1): 0.4, ("b", 0): 0.9}
-
-
-@pytest.mark.parametrize(
-    ("hostname", "gpus", "expected"),
-    [
-        (None, None, 0.5),
-        ("a", None, 0.3),
-        ("a", (1,), 0.4),
-        (None, (0,), 0.55),
-        ("a", (0, 1), 0.3),
-        ("c", None, None),
-        ("a", (7,), None),
-    ],
-)
-def test_a_workers_use_is_the_mean_of_its_gpus(
-    hostname: str | None, gpus: tuple[int, ...] | None, expected: float | None
-) -> None:
-    assert utilisation(USE, hostname, gpus) == (None if expected is None else pytest.approx(expected))

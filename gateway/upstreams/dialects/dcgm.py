@@ -1,44 +1,175 @@
-"""How a node's DCGM exporter speaks of its GPUs."""
+"""How a node's DCGM exporter speaks of its GPUs: old and new label spellings, with and without Kubernetes."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from gateway.upstreams.exposition import samples
+from gateway.model import ROW_REMAP_FAILURE, GpuSample, SeenGpu, throttles
 
-_SIGNALS: tuple[tuple[str, float], ...] = (
-    ("DCGM_FI_PROF_SM_ACTIVE", 1.0),
-    ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1.0),
-    ("DCGM_FI_DEV_GPU_UTIL", 100.0),
-)
-"""Best first, with the value that means fully busy. GPU_UTIL is a duty cycle: near 97 % as soon as any kernel runs."""
-_NAMES = frozenset(name for name, _ in _SIGNALS)
+LAG_SECONDS = 30.0
+"""dcgm-exporter's default interval of collection: what is on its page may be that old."""
+_ABSURD = 9e18
+"""DCGM writes a value near 2**63 where a field is not supported; it means "not published"."""
+_MS = 1000.0
+_PERCENT = 100.0
 
-GpuUse = Mapping[tuple[str, int], float]
-"""(host name, GPU index) -> utilisation 0..1."""
+_HOST = ("hostname", "Hostname")
+"""Renamed in 2026."""
+_UUID = ("UUID", "uuid")
+_POD = ("exported_pod", "pod", "pod_name")
+"""A page that went through Prometheus has the GPU's pod as `exported_pod`: its `pod` is the exporter's own then."""
+_NAMESPACE = ("exported_namespace", "namespace", "pod_namespace")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
-
-def parse_gpus(page: str) -> GpuUse:
-    """Utilisation of every GPU on the page, each by the best signal published for it."""
-    seen: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
-    for sample in samples(page, _NAMES):
-        host = sample.labels.get("hostname") or sample.labels.get("Hostname") or ""
-        index = sample.labels.get("gpu", "")
-        if index.isdigit():
-            seen[host, int(index)][sample.name] = sample.value
-    return {
-        gpu: next(min(1.0, values[name] / full) for name, full in _SIGNALS if name in values)
-        for gpu, values in seen.items()
+_VALUES = frozenset(
+    {
+        "DCGM_FI_PROF_SM_ACTIVE",
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+        "DCGM_FI_PROF_DRAM_ACTIVE",
+        "DCGM_FI_DEV_GPU_UTIL",
+        "DCGM_FI_DEV_FB_USED",
+        "DCGM_FI_DEV_FB_FREE",
+        "DCGM_FI_DEV_FB_RESERVED",
+        "DCGM_FI_DEV_POWER_USAGE",
+        "DCGM_FI_DEV_GPU_TEMP",
+        "DCGM_FI_DEV_XID_ERRORS",
+        "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+        "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+        "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+        "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS",
+        "DCGM_FI_DEV_CLOCKS_EVENT_REASONS",
     }
+)
+_XID_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
+_WANTED = _VALUES | {_XID_COUNT}
 
 
-def utilisation(page: GpuUse, hostname: str | None, gpus: tuple[int, ...] | None) -> float | None:
-    """Mean use of a worker's GPUs; all GPUs of the page where no index is given,
-    None where the page has none of them."""
-    values = [
-        use
-        for (host, index), use in page.items()
-        if (hostname is None or host == hostname) and (gpus is None or index in gpus)
-    ]
-    return sum(values) / len(values) if values else None
+class _Key(NamedTuple):
+    host: str | None
+    pod: str | None
+    uuid: str | None
+    number: int | None
+    instance: str | None
+    """Of a GPU that is cut into MIG instances."""
+
+
+@dataclass(slots=True)
+class _Told:
+    values: dict[str, float] = field(default_factory=dict)
+    xids: dict[int, int] = field(default_factory=dict)
+    window: float | None = None
+    counted: bool = False
+
+
+def parse_gpus(page: str) -> tuple[SeenGpu, ...]:
+    """Every GPU (or MIG instance) on the page with what was published for it. Only the lines that are wanted are read,
+    and the labels of a GPU once: they are the same on each of its lines."""
+    keys: dict[str, tuple[_Key | None, Mapping[str, str]]] = {}
+    gpus: dict[_Key, _Told] = {}
+    for name, text, value in _lines(page):
+        if text not in keys:
+            found: Mapping[str, str] = dict(_LABEL.findall(text))
+            keys[text] = _key(found), found
+        key, labels = keys[text]
+        if key is None:
+            continue
+        told = gpus.setdefault(key, _Told())
+        if name == _XID_COUNT:
+            _count(told, labels, value)
+        else:
+            told.values[name] = value
+    return tuple(SeenGpu(key.host, key.pod, _sample(key, told)) for key, told in gpus.items() if told.values)
+
+
+def _lines(page: str) -> Iterator[tuple[str, str, float]]:
+    """(metric, labels as written, value) of the lines that are wanted; NaN and "not supported" are left out."""
+    for line in page.splitlines():
+        name, _, rest = line.partition("{")
+        if name not in _WANTED:
+            continue
+        text, _, value = rest.rpartition("}")
+        try:
+            number = float(value.split()[0])
+        except (ValueError, IndexError):
+            continue
+        if abs(number) < _ABSURD:  # false for NaN too
+            yield name, text, number
+
+
+def _key(labels: Mapping[str, str]) -> _Key | None:
+    """None for a line that is about no GPU."""
+    index, uuid = labels.get("gpu", ""), _first(labels, _UUID)
+    if not index.isdecimal() and uuid is None:
+        return None
+    pod, namespace = _first(labels, _POD), _first(labels, _NAMESPACE)
+    return _Key(
+        _first(labels, _HOST),
+        f"{namespace}/{pod}" if pod and namespace else None,
+        uuid,
+        int(index) if index.isdecimal() else None,
+        labels.get("GPU_I_ID") or None,
+    )
+
+
+def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((labels[name] for name in names if labels.get(name)), None)
+
+
+def _count(told: _Told, labels: Mapping[str, str], value: float) -> None:
+    """One XID's count in the exporter's window. A GPU without any has one line without an XID, of value 0."""
+    told.counted = True
+    window, xid = labels.get("window_size_in_ms", ""), labels.get("xid", "")
+    if window.isdecimal():
+        told.window = int(window) / _MS
+    if xid.isdecimal() and value > 0:
+        told.xids[int(xid)] = int(value)
+
+
+def _sample(key: _Key, told: _Told) -> GpuSample:
+    value = told.values.get
+    reasons = value("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", value("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", 0.0))
+    return GpuSample(
+        uuid=key.uuid,
+        index=key.number,
+        sm=_share(value("DCGM_FI_PROF_SM_ACTIVE")),
+        dram=_share(value("DCGM_FI_PROF_DRAM_ACTIVE")),
+        util=_duty(told.values),
+        memory_used=_positive(value("DCGM_FI_DEV_FB_USED")),
+        memory_total=_total(told.values),
+        power=_positive(value("DCGM_FI_DEV_POWER_USAGE")),
+        temperature=value("DCGM_FI_DEV_GPU_TEMP"),
+        xid=_whole(value("DCGM_FI_DEV_XID_ERRORS")),
+        xids=tuple(sorted(told.xids.items())) if told.counted else None,
+        window=told.window,
+        ecc=_whole(value("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL")),
+        remapped=_whole(value("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS")),
+        fault=ROW_REMAP_FAILURE if value("DCGM_FI_DEV_ROW_REMAP_FAILURE", 0.0) else None,
+        throttle=throttles(int(reasons)),
+    )
+
+
+def _duty(values: Mapping[str, float]) -> float | None:
+    engine, duty = values.get("DCGM_FI_PROF_GR_ENGINE_ACTIVE"), values.get("DCGM_FI_DEV_GPU_UTIL")
+    return _share(engine if engine is not None or duty is None else duty / _PERCENT)
+
+
+def _total(values: Mapping[str, float]) -> float | None:
+    """MiB. What the driver keeps for itself is a part of it where it is told."""
+    used, free = values.get("DCGM_FI_DEV_FB_USED"), values.get("DCGM_FI_DEV_FB_FREE")
+    return None if used is None or free is None else used + free + values.get("DCGM_FI_DEV_FB_RESERVED", 0.0)
+
+
+def _share(value: float | None) -> float | None:
+    """A negative one is no measurement; a little more than all is rounding."""
+    return None if value is None or value < 0 else min(1.0, value)
+
+
+def _positive(value: float | None) -> float | None:
+    return None if value is None or value < 0 else value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None or value < 0 else int(value)

@@ -20,6 +20,10 @@ class LlamaCpp(Surface):
     flavour: ClassVar[Flavour] = OPENAI
     talks: ClassVar[Mapping[str, Talk]] = SPOKEN_BY_VLLM
     owner = "llamacpp"
+    any_model = True
+    aborts_plain = False
+    server = b"llama.cpp"
+    refuses_while_loading = "Loading model"
     error_types: ClassVar[Mapping[int, str]] = {
         400: "invalid_request_error",
         404: "not_found_error",
@@ -53,7 +57,15 @@ class LlamaCpp(Surface):
         return Reply(sheet.text(), content_type=TEXT_PLAIN)
 
     def card(self, seen: Seen, name: str, parent: str | None) -> dict[str, object]:
-        return {"meta": {"n_ctx_train": self.config.max_model_len, "n_vocab": 128_256, "n_params": 70_000_000_000}}
+        return {
+            "aliases": [name],
+            "meta": {
+                "n_ctx": self.config.max_model_len,
+                "n_ctx_train": self.config.max_model_len,
+                "n_vocab": 128_256,
+                "n_params": 70_000_000_000,
+            },
+        }
 
     def _slots(self, seen: Seen) -> Reply:
         seats, busy = self.config.max_num_seqs, len(seen.engine.running)
@@ -78,4 +90,8 @@ class LlamaCpp(Surface):
         return Reply([{"id": i, "path": f"{name}.gguf", "scale": 1.0} for i, name in enumerate(seen.hosted.adapters)])
 
     def error(self, refusal: Refusal) -> object:
+        """Also on /v1/messages: see docs/llamacpp.md."""
         return {"error": {"code": refusal.status, "message": refusal.message, "type": refusal.fields["type"]}}
+
+    def message_error(self, refusal: Refusal) -> object:
+        return self.error(refusal)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import ClassVar
 
+from loadtests.simfleet.faults import Change
 from loadtests.simfleet.framing import SGLANG, Flavour
 from loadtests.simfleet.refusal import Refusal
 from loadtests.simfleet.sheet import Sheet
 
-from .surface import TEXT_PLAIN, Reply, Seen, Show, Surface
+from .surface import TEXT_PLAIN, Act, Reply, Seen, Show, Surface
 
 VERSION = "0.5.23"
 TOKENIZER_HISTOGRAMS = (
@@ -26,6 +28,10 @@ class Sglang(Surface):
     flavour: ClassVar[Flavour] = SGLANG
     owner = "sglang"
     continues = True
+    actions: ClassVar[Mapping[str, Act]] = {
+        "/release_memory_occupation": lambda seen, body: Change(asleep=True),
+        "/resume_memory_occupation": lambda seen, body: Change(asleep=False),
+    }
 
     def more_pages(self) -> dict[str, Show]:
         pages: dict[str, Show] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from loadtests.simfleet.config import WorkerConfig
 from loadtests.simfleet.engine import Engine
+from loadtests.simfleet.faults import Change
 from loadtests.simfleet.framing import VLLM, Flavour
 from loadtests.simfleet.metrics import Load, Stats
 from loadtests.simfleet.refusal import Refusal
@@ -64,6 +65,8 @@ class Seen:
 
 
 Show = Callable[[Seen], Reply]
+Act = Callable[[Seen, dict[str, Any]], Change]
+"""A POST that changes what is served, given its JSON body."""
 
 
 class Surface(ABC):
@@ -73,6 +76,12 @@ class Surface(ABC):
     talks: ClassVar[Mapping[str, Talk]] = SPOKEN_BY_ALL
     owner: ClassVar[str] = "vllm"
     """`owned_by` of its model cards."""
+    any_model: ClassVar[bool] = False
+    """Whether it takes every model's name for its own."""
+    aborts_plain: ClassVar[bool] = True
+    """Whether an answer that is not streamed ends when its client leaves."""
+    server: ClassVar[bytes] = b"uvicorn"
+    """Value of its header `server`."""
     continues: ClassVar[bool] = False
     """Whether a chat may end with a partial answer that is to be continued (`continue_final_message`)."""
     strict: ClassVar[bool] = False
@@ -89,6 +98,10 @@ class Surface(ABC):
     }
     metrics_pages: ClassVar[frozenset[str]] = frozenset({"/metrics"})
     """Paths of its load metrics: what the metrics faults act on."""
+    actions: ClassVar[Mapping[str, Act]] = {}
+    """POST path -> what it changes."""
+    refuses_while_loading: ClassVar[str | None] = None
+    """Said with a 503 to requests that come too early; None: they wait."""
     apart: ClassVar[bool] = False
     """Whether the metrics are on a second port."""
 
@@ -122,6 +135,10 @@ class Surface(ABC):
     def error(self, refusal: Refusal) -> object:
         """The body of an error answer."""
         return refusal.wrapped()
+
+    def message_error(self, refusal: Refusal) -> object:
+        """The same on /v1/messages."""
+        return refusal.anthropic()
 
 
 def json_bytes(value: object) -> bytes:

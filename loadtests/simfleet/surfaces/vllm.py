@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from loadtests.simfleet.config import WorkerConfig
+from loadtests.simfleet.faults import Change
 from loadtests.simfleet.page import Page
 from loadtests.simfleet.sheet import Sheet
 from loadtests.simfleet.talks import SPOKEN_BY_VLLM, Talk
 
-from .surface import TEXT_PLAIN, Reply, Seen, Show, Surface
+from .surface import TEXT_PLAIN, Act, Reply, Seen, Show, Surface
 
 VERSION = "0.32.0"
 V0_VERSION = "0.8.5"
@@ -32,12 +33,26 @@ V0_HISTOGRAMS = {
 """V0's name -> what the worker counts under."""
 
 
+def _load_adapter(seen: Seen, body: dict[str, Any]) -> Change:
+    return Change(adapters=[*seen.hosted.adapters, str(body["lora_name"])])
+
+
+def _unload_adapter(seen: Seen, body: dict[str, Any]) -> Change:
+    return Change(adapters=[name for name in seen.hosted.adapters if name != body["lora_name"]])
+
+
 class Vllm(Surface):
     talks: ClassVar[Mapping[str, Talk]] = SPOKEN_BY_VLLM
     continues = True
     strict = True
     full_text = "The request queue is full. Please retry later."
     version: ClassVar[str] = VERSION
+    actions: ClassVar[Mapping[str, Act]] = {
+        "/sleep": lambda seen, body: Change(asleep=True),
+        "/wake_up": lambda seen, body: Change(asleep=False),
+        "/v1/load_lora_adapter": _load_adapter,
+        "/v1/unload_lora_adapter": _unload_adapter,
+    }
 
     def __init__(self, config: WorkerConfig, started: float) -> None:
         super().__init__(config, started)

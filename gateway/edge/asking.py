@@ -1,0 +1,220 @@
+"""One upstream, asked once, under a lease that its caller holds: sent, relayed, and booked whatever came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from secrets import token_hex
+
+from msgspec import Raw
+
+from gateway.edge import relay
+from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Role
+from gateway.edge.ballot import Ballot, ending_of
+from gateway.edge.books import Books
+from gateway.edge.calls import Call
+from gateway.edge.cycle import Cycle
+from gateway.edge.delivered import Delivered
+from gateway.edge.patience import within
+from gateway.edge.race import Lane, Lost
+from gateway.edge.replies import identity
+from gateway.edge.services import Services
+from gateway.errors import DeadlineExceeded, Refused, UpstreamFault
+from gateway.model import Lease, Policy, Timeouts
+from gateway.routing.estimate import work_left
+from gateway.routing.fields import action
+from gateway.routing.forecast import Forecast
+from gateway.routing.votes import Ending
+from gateway.upstreams import answers
+from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.http1 import Exchange
+
+
+class Asking:
+    """Of one request. `Forward` says whom, and when."""
+
+    def __init__(
+        self,
+        services: Services,
+        call: Call,
+        fields: Mapping[str, Raw],
+        policy: Policy,
+        account: Account,
+        books: Books,
+    ) -> None:
+        self._s, self._call, self._fields, self._policy = services, call, fields, policy
+        self._account, self._books, self._request = account, books, account.request
+        self._endpoint = ENDPOINTS[self._request.endpoint]
+
+    async def ask(
+        self,
+        lease: Lease,
+        wire: Cycle,
+        *,
+        role: Role = "asked",
+        delivered: Delivered | None = None,
+        lane: Lane | None = None,
+        forecast: Forecast | None = None,
+    ) -> UpstreamFault | None:
+        """Raises the fault of an upstream before the client has seen anything of it, booked with its circuit. That of a
+        stream which broke off later is told. `lane`: another one is asked at the same time; `forecast` is of this one.
+        Raises Lost where the other one was faster, and DeadlineExceeded.
+        """
+        account, name = self._account, lease.candidate.upstream.name
+        attempt = Attempt(
+            name,
+            token_hex(16),
+            time.monotonic(),
+            streamed=self._request.stream,
+            role=role,
+            lease=lease,
+            forecast=forecast,
+        )
+        account.attempts.append(attempt)
+        if account.asked is None:
+            account.asked = attempt.began
+        if lane is not None:
+            lane.asked = True
+            attempt.claim = lambda: self._claim(lane, lease, forecast)
+        ballot = self._watch(lease, attempt)
+        ending: Ending = "failed"
+        try:
+            broke = await self._exchange(lease, attempt, wire, delivered)
+            ending = ending_of(broke, self._request.deadline) if attempt.result != "passed_on" else "failed"
+            if broke is None:
+                self._books.answered(lease, attempt)
+            else:
+                self._books.fault(lease, attempt, broke)
+            return broke
+        except UpstreamFault as fault:
+            attempt.result = type(fault).__name__
+            attempt.free = answers.retryable("managed", fault)
+            if isinstance(fault, Refused):
+                attempt.status = fault.status
+            ending = ending_of(fault, self._request.deadline)
+            self._books.fault(lease, attempt, fault)
+            raise
+        except (asyncio.CancelledError, Lost):
+            attempt.result, ending = self._why_cancelled(lane)
+            raise
+        finally:
+            self._settle(lease, attempt, ballot, ending)
+
+    def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
+        """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
+        is."""
+        if lane is not None and lane.lost:
+            return LOST, "left"
+        return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
+
+    def _settle(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
+        attempt.ended = time.monotonic()
+        attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
+        self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
+        self._books.settle(lease, attempt)
+        self._books.slo(lease.decision, lease, attempt, ending)
+        if ballot is not None:
+            ballot.close(ending, attempt.usage)
+        self._books.first_token(lease, attempt)
+        if attempt.result == "answered":
+            self._books.teach(lease, attempt)
+
+    def _claim(self, lane: Lane, lease: Lease, forecast: Forecast | None) -> None:
+        """The client is about to be answered by this one."""
+        lane.claim()
+        self._account.chose(lease, forecast)
+        self._account.removed = self._removed(lease)
+
+    def _watch(self, lease: Lease, attempt: Attempt) -> Ballot | None:
+        """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
+        board = self._s.board_of(self._policy)
+        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
+        # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
+        attempt.on_first = lambda: self._first(lease, attempt, left)
+        # Before its client has the answer: one that asks again at once finds its place free.
+        attempt.on_end = lambda: self._s.admission.release(lease)
+        return self._books.ballot(board, lease.decision, lease, attempt)
+
+    def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
+        self._s.admission.shrink(lease, left)
+        self._books.began_well(lease, attempt)
+
+    async def _exchange(
+        self, lease: Lease, attempt: Attempt, wire: Cycle, delivered: Delivered | None
+    ) -> UpstreamFault | None:
+        """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
+        if attempt.role != "hedge":
+            self._account.removed = self._removed(lease)
+        timeouts = self._timeouts(lease, attempt)
+        attempt.free = False
+        self._books.sent(lease, attempt)
+        async with await self._send(lease, attempt, timeouts, delivered) as exchange:
+            attempt.status = exchange.status
+            self._books.told(lease, attempt, exchange.headers)
+            if answers.meaning(exchange.status) != "answer":
+                raise answers.refusal(exchange.status, exchange.headers, await relay.read_some(exchange))
+            broke = await relay.relay(
+                exchange,
+                self._account,
+                attempt,
+                self._front,
+                wire,
+                most=self._s.settings.answer_bytes,
+                delivered=delivered,
+            )
+        attempt.result = "answered" if exchange.status < 400 else "passed_on"
+        if attempt.role == "rescue":
+            attempt.result = RESCUED
+        if broke:
+            attempt.result = CLIENT_STALLED if self._account.error == CLIENT_STALLED else "broke_off"
+        attempt.free = attempt.result == "passed_on"
+        return broke
+
+    async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
+        request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
+        going_on = delivered is not None and delivered.going_on
+        return await self._s.client.send(
+            lease.decision.permit,
+            self._policy,
+            request.id,
+            upstream,
+            openai.target(upstream, request.endpoint),
+            openai.headers(
+                upstream,
+                attempt.id,
+                request.stream,
+                request.traceparent,
+                [(name, given[name]) for name in endpoint.headers if name in given],
+            ),
+            openai.body(
+                delivered.body() if delivered is not None and going_on else self._fields,
+                lease.candidate.served.name,
+                stream=request.stream,
+                want_usage=endpoint.asks_usage and not request.include_usage,
+                removed=self._removed(lease),
+                defaults=endpoint.defaults,
+            ),
+            timeouts,
+        )
+
+    def _removed(self, lease: Lease) -> tuple[str, ...]:
+        rule, kind = lease.decision.rule, lease.candidate.upstream.kind
+        return tuple(name for name in self._request.fields if action(rule, kind, name) == "remove")
+
+    def _front(self) -> list[tuple[bytes, bytes]]:
+        """Our response headers, made when the first byte is about to leave."""
+        return [*identity(self._call), *self._account.headers()]
+
+    def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
+        decision, deadline = lease.decision, self._request.deadline
+        timeouts = decision.rule.timeouts
+        if deadline is None:
+            return timeouts
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed before an upstream could be asked")
+        others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
+        last = not others or len(self._account.attempts) >= decision.rule.attempts
+        return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)

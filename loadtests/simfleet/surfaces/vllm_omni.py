@@ -1,0 +1,100 @@
+"""vLLM-Omni: OpenAI's image call, video jobs by multipart, metrics with their own prefix."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from loadtests.simfleet.exchange import Exchange
+from loadtests.simfleet.jobs import Job
+from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, MediaWorker, images, video_units
+from loadtests.simfleet.refusal import Refusal
+from loadtests.simfleet.sheet import Sheet
+
+from .surface import Reply
+
+FAILED_STATUS = 500
+"""GET of a failed job answers with the error's own status, and the job as its body."""
+
+
+class VllmOmni(MediaWorker):
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        return [
+            ("GET", "/v1/models", self._models),
+            ("GET", "/version", self._version),
+            ("POST", "/v1/images/generations", self._images),
+            ("POST", "/v1/videos", self._create),
+            ("GET", "/v1/videos/([^/]+)", self._get),
+            ("GET", "/v1/videos/([^/]+)/content", self._content),
+            ("DELETE", "/v1/videos/([^/]+)", self._delete),
+        ]
+
+    def health(self) -> Reply:
+        return Reply({"status": "unhealthy"}, 503) if self.warming else Reply({"status": "healthy"})
+
+    def metrics(self) -> bytes:
+        sheet, done = Sheet("vllm_omni:", {"model_name": self.model}), self.queue.done
+        sheet.gauge("num_requests_running", len(self.queue.running))
+        sheet.gauge("num_requests_waiting", len(self.queue.waiting))
+        sheet.gauge("stage_waiting_requests", len(self.queue.waiting), stage="diffusion", replica="0")
+        sheet.counter("requests_success_total", done["completed"], finished_reason="stop")
+        sheet.counter("requests_failed_total", done["failed"], reason="error")
+        return sheet.text()
+
+    def _told(self, refusal: Refusal, path: str) -> object:
+        return refusal.wrapped()
+
+    async def _models(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        made = {"object": "model", "created": int(self.started), "owned_by": "vllm", "root": self.model, "parent": None}
+        return Reply({"object": "list", "data": [{"id": self.model, **made}]})
+
+    async def _version(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        return Reply({"version": "0.30.0"})
+
+    async def _images(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        job = self.take(self.new_id("img_"), "image", float(body.get("n") or 1), body)
+        await self.finish(exchange, job, abort=True)
+        return Reply(images(job))
+
+    async def _create(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        if not (exchange.header(b"content-type") or "").startswith("multipart/"):
+            raise self._refuse(422, "A multipart form is expected.")
+        if not body.get("prompt"):
+            raise self._refuse(422, "Field required: prompt")
+        return Reply(self._shown(self.take(self.new_id("video_gen_"), "video", video_units(body), body)))
+
+    async def _get(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        job = self.jobs.get(match[1])
+        if job is None:
+            return NOT_FOUND
+        return Reply(self._shown(job), FAILED_STATUS if job.status == "failed" else 200)
+
+    async def _content(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        job = self.jobs.get(match[1])
+        if job is None or job.status in ("queued", "in_progress"):
+            return NOT_FOUND
+        if job.status == "failed":
+            raise self._refuse(422, "Generation failed")
+        return Reply(MP4, content_type=b"video/mp4")
+
+    async def _delete(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        job = self.jobs.pop(match[1], None)
+        if job is None:
+            return NOT_FOUND
+        self.queue.cancel(job)
+        return Reply({"id": job.id, "object": "video.deleted", "deleted": True})
+
+    def _shown(self, job: Job) -> dict[str, object]:
+        return {
+            "id": job.id,
+            "object": "video",
+            "model": self.model,
+            "status": job.status,
+            "progress": job.progress,
+            "created_at": int(job.created),
+            "seconds": str(job.units),
+            "size": job.asked.get("size"),
+            "file_name": f"{job.id}.mp4" if job.status == "completed" else None,
+            "inference_time_s": job.takes_s if job.status == "completed" else None,
+            "error": {"code": FAILED_STATUS, "message": "Generation failed"} if job.status == "failed" else None,
+        }
