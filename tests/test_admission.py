@@ -20,6 +20,7 @@ from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from gateway.waiting.ring import Ask
 from tests.fleet.gates import Gate
 from tests.polling import until
 from tests.worlds import board, policy, request, rule, upstream
@@ -599,11 +600,11 @@ async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: S
     assert await desk.admission.take(decision, Visit()) is None
     desk.admission.release(first)
     await desk.leases.drain()
-    line = desk.admission.line("gpu")
-    waiter = line.join(2)
+    lines = desk.admission.lines
+    waiter = lines.join(Ask(2, "t"), {"gpu": 1}, 10)
     assert waiter is not None
     assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
-    line.leave(waiter)
+    lines.leave(waiter)
     assert await desk.admission.take(decision, Visit()) is not None
 
 
