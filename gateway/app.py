@@ -20,6 +20,7 @@ from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin, gpus
+from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
 from gateway.edge.middleware import Front
@@ -35,6 +36,7 @@ from gateway.fleet.prefix_news import PrefixNews
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
+from gateway.joining import Joining
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
@@ -79,11 +81,21 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     budgets, lines = Budgets(store), Lines()
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
-    hooks = Hooks(partial(exchange, budgets, news), lines.ahead, partial(damp, live), lines.notice)
+    joining = Joining(store, live)
+    hooks = Hooks(
+        partial(exchange, budgets, news),
+        lines.ahead,
+        partial(damp, live),
+        joining.out,
+        joining.roster.joined,
+        lines.notice,
+    )
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     pages = GpuPages(client)
     watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
+    joining.on_change.append(view.rebuild)
     live.on_reload += [client.keep, pages.keep, watch_gpus.keep, view.keep]
+    live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, Scrapes(client).worker, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
@@ -107,6 +119,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         versions,
         journal,
         watch_gpus,
+        joining,
         prefixes=prefixes,
     )
     watch(services, store)
@@ -129,6 +142,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
+            await joining.roster.look()
             await view.refresh()
             runs = (
                 leases.beat_forever,
@@ -140,7 +154,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 siblings.run,
                 sealer.run,
             )
-            tasks = [asyncio.create_task(keep_running(run)) for run in runs]
+            tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
@@ -149,6 +163,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    api.include_router(registration_routes(services))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
@@ -206,9 +221,14 @@ def watch(services: Services, store: Store) -> None:
         _log.warning("store degraded" if degraded else "store recovered", extra={"fields": {"reason": reason}})
         services.view.rebuild()
 
+    told = live.current.version
+
     def policy_changed(policy: Policy) -> None:
+        nonlocal told
         services.view.rebuild()
-        _log.info("policy in force", extra={"fields": {"version": policy.version, "from": live.origin}})
+        if policy.version != told:
+            told = policy.version
+            _log.info("policy in force", extra={"fields": {"version": told, "from": live.origin}})
 
     def policy_fault(faults: tuple[str, ...] | None) -> None:
         telemetry.policy_fault.set(live.fault is not None or services.versions.fault is not None)

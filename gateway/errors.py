@@ -14,6 +14,8 @@
       InvalidKey              401 invalid_key
       ModelNotAllowed         403 model_not_allowed
       AdminRefused            403 admin_refused
+      WorkerRefused           403 worker_refused
+      WorkerConflict          409 worker_conflict
       PolicyConflict          409 policy_conflict
       PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
@@ -109,6 +111,18 @@ class ModelNotAllowed(GatewayError):
 
 class AdminRefused(GatewayError):
     status, code, type = 403, "admin_refused", "permission_error"
+
+
+class WorkerRefused(GatewayError):
+    """A worker must not register itself there, or as that."""
+
+    status, code, type = 403, "worker_refused", "permission_error"
+
+
+class WorkerConflict(GatewayError):
+    """Another worker has the name or the place that is asked for."""
+
+    status, code, type = 409, "worker_conflict", "invalid_request_error"
 
 
 class PolicyConflict(GatewayError):

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     agent_token: SecretStr | None = Field(
         None, description="What `gateway agent` shows when it tells of its GPUs; unset: none may.", min_length=16
     )
+    worker_token: SecretStr | None = Field(
+        None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

@@ -8,6 +8,7 @@ import logging
 import secrets
 
 from gateway.errors import StartupFault
+from gateway.finders.watch import missing_extra
 from gateway.model import Policy
 from gateway.money.keys import DEMO_KEY
 from gateway.policy.live import LivePolicy
@@ -27,9 +28,10 @@ def load_policy(settings: Settings) -> LivePolicy:
     pepper = settings.key_pepper.get_secret_value()
     zone = settings.zone
     live = LivePolicy(
-        settings.policies, refuse=lambda old, new: keys_refused(new, pepper, old) or zone_refused(new, zone)
+        settings.policies,
+        refuse=lambda old, new: keys_refused(new, pepper, old) or zone_refused(new, zone) or missing_extra(new),
     )
-    refusal = keys_refused(live.current, pepper) or zone_refused(live.current, zone)
+    refusal = keys_refused(live.current, pepper) or zone_refused(live.current, zone) or missing_extra(live.current)
     if refusal is not None:
         raise StartupFault(refusal)
     if not live.current.keys:

@@ -9,7 +9,7 @@ import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -33,6 +33,8 @@ ERROR_QUANTILES = (0.5, 0.9)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
 SPILL_SHARE_TEXT = "Share of a rule's requests of the last five minutes that left; of rules with a `max_share`."
+MOST_GONE = 1_000
+"""Counts of attempts on upstreams that are no more: kept, for they are of interest just after that, until so many."""
 FLEET_LABELS = ("backend", "upstream")
 
 Row = tuple[tuple[str, str], dict[str, float | None]]
@@ -57,6 +59,7 @@ FLEET_GAUGES: dict[str, str] = {
     "gateway_upstream_leases": "Leases of all replicas on the upstream.",
     "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
     "gateway_upstream_up": "1 if the upstream takes traffic.",
+    "gateway_upstream_drained": "1 if it takes nothing new because it was drained, or is about to leave.",
     "gateway_upstream_headroom": "What an API account has left of its rate limit, 0..1, as its last answers said.",
 }
 
@@ -156,6 +159,13 @@ class Telemetry:
 
     def count_retry(self, taken: bool) -> None:
         self._retries.inc("taken" if taken else "refused")
+
+    def keep(self, upstreams: Container[str]) -> None:
+        """Forgets the counts of upstreams that are gone, once they are many: workers come and go for ever."""
+        gone = [labels for labels in self._attempts.rows if labels[0] not in upstreams]
+        if len(gone) > MOST_GONE:
+            for labels in gone:
+                del self._attempts.rows[labels]
 
     def count_slo(self, rule: str, met: bool) -> None:
         self._slo.inc(rule, "yes" if met else "no")

@@ -60,7 +60,7 @@ def explain(
 def live(context: click.Context, url: str, key: str | None, request_file: IO[bytes]) -> dict[str, Any]:
     """The story as the admin API of a running gateway tells it."""
     from gateway.cli.inputs import request_of
-    from gateway.cli.rollout import Gateway
+    from gateway.cli.remote import Gateway
 
     asked = request_of(request_file).model_dump(mode="json", exclude_unset=True)
     return Gateway(context, url, key).ask("POST", PATH, asked)

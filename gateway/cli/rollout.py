@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-URL = "http://127.0.0.1:8080"
-SECONDS = 10.0
+from gateway.cli.remote import Gateway, gateway_options
+
 PATH = "/admin/v1/policies/rollout"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -36,8 +35,7 @@ def share_of(text: str) -> float:
 @click.option("--status", "look", is_flag=True, help="How the trial goes.")
 @click.option("--stop", is_flag=True, help="End the trial.")
 @click.option("--promote", is_flag=True, help="Put the candidate in force on all replicas.")
-@click.option("--url", default=URL, show_default=True, help="A running gateway [GATEWAY_URL].", envvar="GATEWAY_URL")
-@click.option("--admin-key", help="Its admin key [GATEWAY_ADMIN_KEY].")
+@gateway_options
 @click.pass_context
 def rollout(
     context: click.Context,
@@ -56,7 +54,7 @@ def rollout(
         raise click.UsageError("give one of --shadow FOLDER, --share 5% FOLDER, --status, --stop, --promote")
     if bool(chosen) == (folder is not None):
         raise click.UsageError("--shadow and --share need a FOLDER; --status, --stop and --promote take none")
-    gateway = Gateway(context, url, admin_key if admin_key is not None else os.environ.get("GATEWAY_ADMIN_KEY"))
+    gateway = Gateway(context, url, admin_key)
     if folder is not None:
         started = gateway.ask("POST", PATH, offer(folder, share))
         how = "in the shadow" if share is None else f"for {percent(share)} of the sessions"
@@ -78,36 +76,6 @@ def offer(folder: Path, share: float | None) -> dict[str, Any]:
     compile_files(read, env=None)
     files = {name: raw.decode() for name, raw in read.files.items() if raw is not None}
     return {"mode": "shadow", "files": files} if share is None else {"mode": "share", "share": share, "files": files}
-
-
-class Gateway:
-    """The admin API of a running gateway."""
-
-    def __init__(self, context: click.Context, url: str, key: str | None) -> None:
-        self._context, self._url = context, url.rstrip("/")
-        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The answer; where it is a refusal, what is wrong is printed and the command ends with 1."""
-        import httpx
-
-        try:
-            answer = httpx.request(
-                method, self._url + path, json=body, headers=self._headers, timeout=SECONDS, trust_env=False
-            )
-            told: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-            click.echo(f"no gateway answers at {self._url}; give its address with --url", err=True)
-            self._context.exit(2)
-        if answer.is_error:
-            self._refused(told)
-        return told
-
-    def _refused(self, told: Mapping[str, Any]) -> NoReturn:
-        error = told.get("error") or {}
-        for line in error.get("faults") or [error.get("message", "the gateway refused")]:
-            click.echo(line, err=True)
-        self._context.exit(1)
 
 
 def report(told: Mapping[str, Any]) -> list[str]:

@@ -34,14 +34,41 @@ def check(call: Call, key: str | None) -> None:
     given = credential(call.headers)
     if given is None:
         raise InvalidKey("send the admin key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
-    if not hmac.compare_digest(sha256(given.encode()).digest(), sha256(key.encode()).digest()):
+    if not _same(given, key):
         raise InvalidKey("this is not the admin key")
+
+
+def check_registrant(call: Call, token: str | None, key: str | None) -> bool:
+    """Lets a worker pass that registers itself: by the workers' token or the admin key, from wherever it calls.
+
+    True for the admin key. Raises InvalidKey.
+    """
+    if token is None and key is None:
+        raise InvalidKey(
+            "nobody can register here: set GATEWAY_WORKER_TOKEN on the gateway, and give it to the workers"
+        )
+    given = credential(call.headers)
+    if given is None:
+        raise InvalidKey("send the workers' token as `Authorization: Bearer TOKEN`")
+    operator = key is not None and _same(given, key)
+    if not operator and not (token is not None and _same(given, token)):
+        raise InvalidKey("this is not the workers' token")
+    return operator
+
+
+def from_loopback(call: Call) -> bool:
+    """Whether it comes from this host, and from nowhere else by way of it."""
+    return is_loopback(call.peer) and not any(map(_tells_of_another, call.headers.items()))
+
+
+def _same(given: str, key: str) -> bool:
+    return hmac.compare_digest(sha256(given.encode()).digest(), sha256(key.encode()).digest())
 
 
 def _from_here(call: Call) -> bool:
     host = call.headers.get(b"host", b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return is_loopback(call.peer) and name in LOCAL_NAMES and not any(map(_tells_of_another, call.headers.items()))
+    return name in LOCAL_NAMES and from_loopback(call)
 
 
 def _tells_of_another(header: tuple[bytes, bytes]) -> bool:

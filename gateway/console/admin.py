@@ -9,15 +9,14 @@ from typing import Any, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway.console import access, status
+from gateway.console import access, status, store_words
 from gateway.console.explain import explain_routes
 from gateway.console.gpus import gpu_routes
 from gateway.console.incoming import body
+from gateway.console.workers import worker_routes
 from gateway.edge.services import Services
-from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, StoreFault
+from gateway.errors import InvalidRequest, PolicyFault, PolicyInvalid
 from gateway.policy.candidate import Trial
-
-STORE_RETRY_AFTER_SECONDS = 2
 
 
 class Rollout(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,6 +42,7 @@ def router(services: Services) -> APIRouter:
         return await status.overview(services)
 
     api.include_router(explain_routes(services))
+    api.include_router(worker_routes(services), prefix="/workers")
     api.include_router(gpu_routes(services))
     api.include_router(policies(services), prefix="/policies")
     api.include_router(rollout(services), prefix="/policies/rollout")
@@ -105,12 +105,10 @@ def rollout(services: Services) -> APIRouter:
 def in_our_words() -> Iterator[None]:
     """What goes wrong with policies becomes an answer: PolicyInvalid or NoCapacity."""
     try:
-        yield
+        with store_words.in_our_words("the replicas share policies"):
+            yield
     except PolicyFault as fault:
         raise PolicyInvalid(f"the policy does not compile: {fault}", faults=fault.faults) from None
-    except StoreFault as fault:
-        told = f"the replicas share policies through the store: {fault}"
-        raise NoCapacity(told, retry_after=STORE_RETRY_AFTER_SECONDS) from None
 
 
 def read(raw: bytes) -> Rollout:

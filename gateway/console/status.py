@@ -32,6 +32,7 @@ async def overview(services: Services) -> dict[str, Any]:
         ],
         "asleep": [state.upstream.name for state in states if state.reading is not None and state.reading.asleep],
         "warming": {state.upstream.name: round(state.ramp, 3) for state in states if state.ramp < 1},
+        "discovery_faults": services.joining.finders.faults,
         "replicas": await replicas(services),
     }
 

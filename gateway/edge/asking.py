@@ -21,7 +21,7 @@ from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import DeadlineExceeded, Refused, UpstreamFault
-from gateway.model import Lease, Policy, Timeouts
+from gateway.model import Lease, Timeouts
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
@@ -40,11 +40,10 @@ class Asking:
         services: Services,
         call: Call,
         fields: Mapping[str, Raw],
-        policy: Policy,
         account: Account,
         books: Books,
     ) -> None:
-        self._s, self._call, self._fields, self._policy = services, call, fields, policy
+        self._s, self._call, self._fields = services, call, fields
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
 
@@ -129,7 +128,7 @@ class Asking:
 
     def _watch(self, lease: Lease, attempt: Attempt) -> Ballot | None:
         """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
-        board = self._s.board_of(self._policy)
+        board = self._s.board_of(lease.decision.policy)
         left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
         attempt.on_first = lambda: self._first(lease, attempt, left)
@@ -177,7 +176,7 @@ class Asking:
         going_on = delivered is not None and delivered.going_on
         return await self._s.client.send(
             lease.decision.permit,
-            self._policy,
+            lease.decision.policy,
             request.id,
             upstream,
             openai.target(upstream, request.endpoint),

@@ -53,7 +53,7 @@ class Forward:
         self._policy = board.policy
         self._account = Account(request, self._policy.version)
         self._books = Books(services, self._account)
-        self._asking = Asking(services, call, fields, board.policy, self._account, self._books)
+        self._asking = Asking(services, call, fields, self._account, self._books)
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
@@ -158,6 +158,7 @@ class Forward:
         all the same, and only gets stricter: from one attempt to the next, beside another one, and while it waits.
         """
         request, board = self._wanted, self._s.board_of(self._policy)
+        self._policy = board.policy  # the same version, with the workers that were found meanwhile
         decision = decide(request, board, self._s.rng, excluded=excluded)
         if self._kept and strictest(decision.demand, self._kept) != decision.demand:
             bound = replace(request, residency=strictest(request.residency, self._kept))
@@ -226,7 +227,7 @@ class Forward:
     def _audit(self, lease: Lease) -> None:
         """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
         try:
-            self._s.journal.sent(self._request, self._policy, lease.decision, lease)
+            self._s.journal.sent(self._request, lease.decision.policy, lease.decision, lease)
         except AuditUnavailable:
             if lease.reservation is not None:
                 self._s.budgets.settle_later(lease.reservation, 0.0)

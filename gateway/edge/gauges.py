@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gateway.model import Reading, UpstreamState
+from gateway.model import DRAINED, LEAVING, Reading, UpstreamState
 from gateway.routing.board import Board
 from gateway.telemetry import Row
 
@@ -41,6 +41,7 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_leases": state.inflight,
         "gateway_upstream_outside_share": state.outside / limit,
         "gateway_upstream_up": float(state.out is None),
+        "gateway_upstream_drained": float(state.out in (DRAINED, LEAVING)),
         "gateway_upstream_headroom": state.headroom,
     }
 

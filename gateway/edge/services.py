@@ -14,6 +14,7 @@ from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.view import View
+from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
 from gateway.money.keys import Keys
@@ -66,6 +67,7 @@ class Services:
     versions: Versions
     journal: Journal
     gpus: GpuWatch
+    joining: Joining
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
@@ -107,8 +109,9 @@ class Services:
         return self.board_of(candidate.policy)
 
     def board_of(self, policy: Policy) -> Board:
-        """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with."""
-        return self.board_on(policy, self.view.current)
+        """The newest snapshot under `policy`, which may be an older one: a request keeps the policy it began with, but
+        for the workers that joined it or left since."""
+        return self.board_on(self.live.newest(policy), self.view.current)
 
     def board_on(self, policy: Policy, snapshot: Snapshot) -> Board:
         board, other = self._board, self._other

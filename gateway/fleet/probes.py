@@ -73,6 +73,7 @@ class Probes:
     async def tick(self, group: asyncio.TaskGroup, now: float) -> None:
         """Starts one scrape for each worker that is due and ours."""
         workers = {u.name: u for u in self._policy().upstreams.values() if u.scraped}
+        self._patience = {name: one for name, one in self._patience.items() if name in workers}
         if not workers:
             return
         for name in await readings.claim(self._store, self._owner, list(workers)):

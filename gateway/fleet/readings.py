@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -29,6 +30,12 @@ async def claim(store: Store, owner: str, upstreams: Sequence[str]) -> frozenset
 async def write(store: Store, upstream: str, scrape: Scrape) -> None:
     started = "" if scrape.started is None else f"{scrape.started:.3f}"
     await store.eval(_WRITE, [READINGS_KEY], [upstream, started, msgspec.json.encode(scrape)])
+
+
+async def forget(store: Store, upstreams: Sequence[str]) -> None:
+    """Of workers that are gone for good: the reading, with it the number of the life, and the claim."""
+    if upstreams:
+        await asyncio.gather(store.call("HDEL", READINGS_KEY, *upstreams), store.call("HDEL", PROBES_KEY, *upstreams))
 
 
 async def read(store: Store) -> Mapping[str, Reading]:

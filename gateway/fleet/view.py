@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gateway.errors import StoreFault
@@ -23,6 +24,10 @@ from gateway.model import RATE_LIMITED, Damped, DampedKey, Policy, PoolKey, Read
 from gateway.store.connection import Store
 
 REFRESH_SECONDS = 0.25
+FORGOTTEN_SECONDS = 30.0
+"""No replica has scraped it for so long: none knows it any more."""
+MOST_FORGOTTEN = 500
+"""At once."""
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
 LOADING = "loading"
@@ -44,6 +49,10 @@ class Hooks:
     """`Snapshot.lines`, at a monotonic instant."""
     damp: Callable[[Policy, Snapshot, Mapping[DampedKey, Damped]], Mapping[DampedKey, Damped]] = lambda *_: {}
     """`Snapshot.damped`, from the snapshot without it and the states before."""
+    out: Callable[[str], str | None] = lambda _: None
+    """Why an upstream takes nothing new although it may be well, or None."""
+    joined: Callable[[str], float | None] = lambda _: None
+    """`UpstreamState.joined`, where that is known already."""
     news: Callable[[Snapshot], None] = lambda _: None
     """Hears of each new snapshot; it does not raise."""
 
@@ -101,6 +110,7 @@ class View:
         except StoreFault:
             self.rebuild()
             return
+        await self._forget(found, loads)
         self._clock_offset = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
         self._observe(found, loads)
         self._readings, self._loads, self._replicas = found, loads, max(1, owners)
@@ -110,12 +120,28 @@ class View:
     def _observe(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
         """Feeds what is new to the outside-load watchers."""
         now = self.now()
+        known = self._policy().upstreams
         for name, reading in found.items():
+            if name not in known:
+                continue
             watcher = self._outside.setdefault(name, OutsideLoad())
             watcher.leases(now, loads.get(slot_name(name, reading.life), (0, 0))[1])
             before = self._readings.get(name)
             if reading.running is not None and (before is None or before.at != reading.at):
                 watcher.scrape(reading.at, reading.running + (reading.waiting or 0))
+
+    async def _forget(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
+        """Readings of workers that are gone, from the store too: nobody scrapes them any more, and no lease is on them
+        (with the reading goes the number of its life)."""
+        known, now = self._policy().upstreams, self.now()
+        leased = {slot.rpartition("@")[0] for slot in loads}
+        gone = [
+            name
+            for name, reading in found.items()
+            if name not in known and name not in leased and now - reading.at > FORGOTTEN_SECONDS
+        ]
+        with suppress(StoreFault):
+            await readings.forget(self._store, gone[:MOST_FORGOTTEN])
 
     def rebuild(self) -> None:
         """The snapshot from what is known; also called when a circuit opens, so that the next request knows."""
@@ -143,6 +169,9 @@ class View:
         state = UpstreamState(
             upstream, leased=leased, inflight=inflight, life=life, reading=reading, errors=errors, warm=warm
         )
+        if upstream.source is not None:
+            joined = self._hooks.joined(upstream.name)
+            state = replace(state, joined=now if joined is None else joined)
         watcher = self._outside.get(upstream.name)
         if watcher is not None and upstream.kind == "local" and (strangers := watcher.requests(now)):
             state = replace(state, outside=strangers * mean_work(state))
@@ -164,6 +193,8 @@ class View:
     def _judged(self, state: UpstreamState, now: float) -> UpstreamState:
         """With why it takes no traffic, if it does not."""
         name, reading = state.upstream.name, state.reading
+        if (wanted := self._hooks.out(name)) is not None:
+            return replace(state, out=wanted)
         if reading is not None and reading.gpu_fault is not None:
             return replace(state, out=f"gpu fault: {reading.gpu_fault}")
         unfit = reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS
@@ -188,6 +219,8 @@ class View:
         self.headroom.keep(names)
         self.unloaded.keep(names)
         self._warmups.keep(names)
+        for name in self._outside.keys() - names:
+            del self._outside[name]
 
     async def run(self) -> None:
         while True:

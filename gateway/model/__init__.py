@@ -24,6 +24,7 @@ from gateway.model.gpu import (
     throttles,
 )
 from gateway.model.lease import Lease, Reservation, Usage
+from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.placing import gpus_of
 from gateway.model.policy import Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
@@ -44,6 +45,8 @@ from gateway.model.rule import (
 from gateway.model.upstream import Breaker, Discovery, Model, Price, Served, Source, Speed, Tls, Upstream
 from gateway.model.words import (
     ASKED_TO_WAIT,
+    DRAINED,
+    LEAVING,
     LOAD_WEIGHT,
     RATE_LIMITED,
     STALE,
@@ -65,6 +68,9 @@ from gateway.model.words import (
 __all__ = [
     "ASKED_TO_WAIT",
     "CLASSES",
+    "DRAINED",
+    "FINDINGS",
+    "LEAVING",
     "LOAD_WEIGHT",
     "LOST",
     "NEEDS_RESET",
@@ -87,6 +93,8 @@ __all__ = [
     "Discovery",
     "EndpointName",
     "Estimate",
+    "Finding",
+    "Found",
     "GenRequest",
     "GpuLook",
     "GpuSample",
@@ -97,6 +105,7 @@ __all__ = [
     "Learned",
     "Lease",
     "Match",
+    "Member",
     "Model",
     "Need",
     "Network",

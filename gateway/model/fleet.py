@@ -109,6 +109,8 @@ class UpstreamState:
     """Models that it answered for lately, as this replica saw."""
     ramp: float = 1.0
     """Share of its limit that it may hold while it warms up, beside a warm one; never less than one request."""
+    joined: float | None = None
+    """When it was first found, of all replicas (seconds of the snapshot's clock); None: the policy writes it down."""
     unloaded: frozenset[str] = frozenset()
     """Names that it said it has no model for, when it was asked for one since its last reading."""
     seats: int | None = None

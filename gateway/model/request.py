@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gateway.model.policy import Tenant
+from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
 from gateway.model.upstream import Served, Upstream
 from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, Outcome, Priority, Reason
@@ -136,6 +136,8 @@ class Decision:
 
     rule: Rule
     permit: Permit
+    policy: Policy
+    """Under which it was taken, with the workers that were found by then."""
     demand: Demand
     primary: tuple[Group, ...]
     overflow: tuple[Group, ...]

@@ -92,6 +92,8 @@ class Upstream:
     """What it speaks; None: what its engine or dialect is known to speak."""
     tls: Tls | None = field(default=None, repr=False)
     """None: https addresses are verified against the system's authorities, and no certificate is shown."""
+    source: str | None = None
+    """How it was found (`member.Finding`); None: the policy writes it down."""
 
     @property
     def scraped(self) -> bool:

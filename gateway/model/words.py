@@ -61,6 +61,9 @@ PoolKey = tuple[str, str]
 RATE_LIMITED, ASKED_TO_WAIT = "rate_limited", "asked_to_wait"
 """`UpstreamState.out` of an API account that has nothing left of its rate limit, or whose refusal told us when to come
 again: not down, but busy."""
+DRAINED, LEAVING = "drained", "leaving"
+"""`UpstreamState.out` of a worker that takes nothing new and ends what it runs: because somebody said so, or because
+its own source does (a pod that terminates)."""
 Bound = Literal["share", "budget", "store"]
 """What keeps a request from leaving: `spill.max_share`, `spill.budget_usd_per_hour`, or that the store, which has the
 books of both, is away."""

@@ -57,9 +57,15 @@ def unfit(current: Policy, tried: Policy) -> str | None:
     if tried.zones != current.zones:
         return "backends.yaml: its zones are not those in force; a trial never changes what a zone is"
     for upstream in tried.upstreams.values():
-        if upstream != current.upstreams.get(upstream.name):
+        if upstream.source is None and upstream != current.upstreams.get(upstream.name):
             return (
                 f"backends.yaml: upstream {upstream.name} is new or changed; put it into the policy in force first "
                 "(a backend that no rule names gets no traffic), then try the rules"
+            )
+    for backend, discovery in tried.discovery.items():
+        if discovery != current.discovery.get(backend):
+            return (
+                f"backends.yaml: backend {backend} finds its workers elsewhere than in the policy in force, or takes "
+                "them for something else; a trial never changes what a worker is"
             )
     return None

@@ -8,16 +8,18 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from gateway.errors import PolicyFault
-from gateway.model import Policy
+from gateway.model import Found, Member, Policy
 from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.compile import compile_files
 from gateway.policy.folder import BACKENDS, Folder, read_folder, stamp
 from gateway.policy.tls import digests
 from gateway.policy.trial_log import TrialLog
+from gateway.routing.join import NOTHING_FOUND, found, join
 
 RACY_SECONDS = 2.0
 """Younger than this, a file's time stamp cannot prove that it has not changed since (coarsest file system clock)."""
@@ -28,12 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class LivePolicy:
-    """`current` is always a whole, valid policy; `fault` holds what is wrong with the folder now, or None.
+    """`current` is always a whole, valid policy, joined by the workers that were found; `fault` holds what is wrong
+    with the folder now, or None.
 
     It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `origin` says which.
     `news` is True from the moment the folder's own content took effect until somebody has told the others and says so.
-    `on_reload` is called with each new policy after it took effect, `on_fault` with each new set of fault lines and
-    with None when the folder is sound.
+    `on_reload` is called with each new `current`, also where only workers came or went: its version is then the same.
+    `on_fault` is called with each new set of fault lines and with None when the folder is sound.
 
     Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
     call that changes something has to end before the next one begins; `Versions` sees to that.
@@ -60,7 +63,12 @@ class LivePolicy:
         self._adopted = False
         self._offered: Folder | None = None
         self._asked = False
-        self.current: Policy = compile_files(self._seen, env)
+        self._own: Policy = compile_files(self._seen, env)
+        """`current` as its folder has it, without what was found."""
+        self._members: tuple[Member, ...] = ()
+        self._homes: Mapping[str, frozenset[str]] = {}
+        self.found: Found = NOTHING_FOUND
+        self.current: Policy = self._own
         self.candidate: Candidate | None = None
         self.origin: Origin = "folder"
         self._trials = TrialLog()
@@ -157,11 +165,37 @@ class LivePolicy:
     def decline(self) -> None:
         self._offered = None
 
+    def meet(self, members: tuple[Member, ...], homes: Mapping[str, frozenset[str]]) -> None:
+        """These are all workers that are found now; `homes` as in `routing.join.found`."""
+        self._members, self._homes = members, homes
+        before, leaving = self.current, self.found.leaving
+        self._join(self._own)
+        if self.current is not before or self.found.leaving != leaving:
+            _tell(self.on_reload, self.current)
+
+    def newest(self, policy: Policy) -> Policy:
+        """The same version with the workers that have come since `policy` was given out, without those that left."""
+        if policy.version == self.current.version:
+            return self.current
+        tried = self.candidate
+        return tried.policy if tried is not None and tried.policy.version == policy.version else policy
+
+    def _join(self, own: Policy) -> None:
+        """`own` becomes `current`, joined by what is found under it; the candidate gets the same workers."""
+        new = found(own, self._members, self._homes, self.current.upstreams)
+        same = own is self._own and new.upstreams == self.found.upstreams
+        self._own, self.found = own, new
+        if same:
+            return
+        self.current = join(own, new) if new.upstreams else own
+        if self.candidate is not None:
+            self.candidate = replace(self.candidate, policy=join(self.candidate.policy, new))
+
     def try_out(self, trial: Trial, policy: Policy) -> None:
         """Puts a policy on trial. Raises PolicyFault where it cannot stand beside the one in force."""
         if (why := unfit(self.current, policy)) is not None:
             raise PolicyFault([why])
-        self.candidate = Candidate(trial, policy)
+        self.candidate = Candidate(trial, join(policy, self.found) if self.found.upstreams else policy)
 
     def _with_digests(self, files: Mapping[str, bytes | None]) -> Folder:
         return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
@@ -188,9 +222,9 @@ class LivePolicy:
 
     def _serve(self, folder: Folder, policy: Policy) -> bool:
         self._held = folder
-        if policy == self.current:
+        if policy == self._own:
             return False
-        self.current = policy
+        self._join(policy)
         tried = self.candidate
         promoted = tried is not None and tried.policy.version == policy.version
         self.origin = "promoted" if promoted else "another replica" if self._adopted else "folder"
@@ -198,7 +232,7 @@ class LivePolicy:
             self.candidate = None
             if policy.version != tried.policy.version:
                 _log.warning("the trial of a policy ended", extra={"fields": {"why": why}})
-        _tell(self.on_reload, policy)
+        _tell(self.on_reload, self.current)
         return True
 
     def _note(self, fault: tuple[str, ...] | None) -> None:

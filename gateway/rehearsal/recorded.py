@@ -110,7 +110,8 @@ def fleet_of(policy: Policy, receipt: Receipt) -> tuple[dict[str, WorkerState], 
             age=min((one.get("age_ms") or 0.0) / _MS, _LONGEST_AGE),
         )
     rule = next((rule for rule in policy.rules if rule.name == receipt.get("rule")), None)
-    down = (receipt.get("drops") or {}).get("health", 0)
+    drops = receipt.get("drops") or {}
+    down = drops.get("health", 0) + drops.get("drained", 0)
     home = [up.name for backend in (rule.backends if rule else ()) for up in policy.backends[backend]]
     absent = [name for name in home if name not in seen]
     if down and len(absent) == down:

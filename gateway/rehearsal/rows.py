@@ -231,6 +231,7 @@ def _below(scene: Scene, _: Pool, __: UpstreamState) -> str:
 _WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
     "residency": _residency,
     "capability": _capability,
+    "drained": lambda _, __, state: f"it takes nothing new: {state.out}",
     "health": lambda _, __, state: f"it is out: {state.out}",
     "dedicated": lambda _, __, state: f"it is kept for {', '.join(state.upstream.models)}",
     "gpu_memory": _gpu_memory,

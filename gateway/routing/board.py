@@ -63,6 +63,8 @@ class Pool:
     drops: Mapping[str, int]
     circle: Circle | None = None
     """Who of `states` a prompt or a session belongs to; None where no rule asks."""
+    awaits: bool = False
+    """It has nobody at all, and whoever is found there may serve: its workers have not come yet, or have left."""
 
     @property
     def version(self) -> str | None:
@@ -250,6 +252,8 @@ def build_pools(
 def build_pool(board: Board, served: Served, standing: Standing, rule: Rule) -> Pool:
     """Of a backend that serves the model."""
     backend, states, drops = served.backend, list[UpstreamState](), Counter[str]()
+    if not board.policy.backends[backend]:
+        return Pool(backend, board.policy.kind(backend), served, (), {}, awaits=awaits(board, backend, standing))
     for one in board.states(backend):
         state, reason = board.judged(one, standing, rule)
         if reason is None:
@@ -260,6 +264,12 @@ def build_pool(board: Board, served: Served, standing: Standing, rule: Rule) -> 
     names = tuple(one.name for one in board.policy.backends[backend])
     circle = circle_of(names, states) if board.policy.affine else None
     return Pool(backend, board.policy.kind(backend), served, tuple(states), drops, circle)
+
+
+def awaits(board: Board, backend: str, standing: Standing) -> bool:
+    """Whether a worker may be found there that such a request could go to."""
+    discovery = board.policy.discovery.get(backend)
+    return discovery is not None and standing_drop(standing, UpstreamState(discovery.pattern)) is None
 
 
 def build_permit(board: Board, rule: Rule, model: Model, demand: Demand) -> frozenset[str]:

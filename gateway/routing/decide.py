@@ -32,7 +32,7 @@ from gateway.routing.versions import choose
 
 RETRY_AFTER_DOWN_SECONDS = 5
 """Told to clients when nothing is up: about the time in which a restarted worker is noticed."""
-DOWN = frozenset({"health", "failed_before", *ABSENT})
+DOWN = frozenset({"drained", "health", "failed_before", *ABSENT})
 """Reasons of drops that mean a failure: who has them could serve the request at another time."""
 
 
@@ -77,7 +77,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     if request.max_wait is not None:
         wait, kept = min(wait, request.max_wait), min(kept, request.max_wait)
     told = (wait, spill_now, kept, plan.worth, draw.cheap, None if choice is None else choice.mine)
-    return Decision(plan.rule, permit, plan.demand, primary, overflow, drops, *told)
+    return Decision(plan.rule, permit, board.policy, plan.demand, primary, overflow, drops, *told)
 
 
 def at_home(draw: Draw, home: Sequence[Pool]) -> tuple[Group, ...]:
@@ -104,7 +104,7 @@ def beyond(plan: Plan, home: Sequence[Pool]) -> tuple[tuple[Pool, ...], Outcome,
     drops = tally(home)
     if (why := broken(drops)) is not None:  # they are up, and full in the user's own words
         return plan.spill, "spilled", why
-    if not DOWN.isdisjoint(drops):
+    if not DOWN.isdisjoint(drops) or any(pool.awaits for pool in home):
         return plan.fallback, "fallback", "no_healthy_worker"
     return plan.spill, "spilled", "residency" if "residency" in drops else "capability"  # up or down, none ever could
 
@@ -133,6 +133,9 @@ def nobody(
 ) -> GatewayError:
     """Why there is no candidate in `tried` at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
+    if not plan.permitted and any(pool.awaits for pool in tried):
+        none = f"rule `{rule.name}`: no worker is there now that may serve it"
+        return NoCapacity(none, retry_after=RETRY_AFTER_DOWN_SECONDS)
     if not plan.permitted:
         if plan.demand:
             return ResidencyRefused(f"rule `{rule.name}` has no upstream where this request's data may go")
@@ -140,7 +143,7 @@ def nobody(
     if broken(drops) is not None:
         full = f"rule `{rule.name}`: its filters leave out every upstream that is up"
         return FleetSaturated(full, retry_after=RETRY_AFTER_DOWN_SECONDS)
-    if not DOWN.isdisjoint(drops):
+    if not DOWN.isdisjoint(drops) or any(pool.awaits for pool in tried):
         if (back := busy_until(plan, tried, board)) is not None:
             wait = max(1, ceil(back - board.snapshot.at))
             return FleetSaturated(f"rule `{rule.name}`: the API's rate limit is used up", retry_after=wait)

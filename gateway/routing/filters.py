@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.model import Demand, GenRequest, Kind, Need, Rule, Served, UpstreamState
+from gateway.model import DRAINED, LEAVING, Demand, GenRequest, Kind, Need, Rule, Served, UpstreamState
 from gateway.model.gpu import NO_NEED
 from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
@@ -49,6 +49,11 @@ def dedicated(ctx: Standing, state: UpstreamState) -> bool:
 
 def gpu_memory(ctx: Standing, state: UpstreamState) -> bool:
     return state.upstream.kind == "managed" or ctx.need.fits(state.upstream.hardware)
+
+
+def drained(_: Standing, state: UpstreamState) -> bool:
+    """It may be as healthy as ever: somebody, or its own source, wants it empty."""
+    return state.out not in (DRAINED, LEAVING)
 
 
 def health(_: Standing, state: UpstreamState) -> bool:
@@ -96,6 +101,7 @@ STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
     ("capability", capability),
     ("dedicated", dedicated),
     ("gpu_memory", gpu_memory),
+    ("drained", drained),
     ("health", health),
     ("asleep", asleep),
     ("model_loaded", model_loaded),

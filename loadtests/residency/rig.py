@@ -28,6 +28,7 @@ from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
+from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
@@ -172,6 +173,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Versions(store, owner, live, None),
         Journal(chain, telemetry.count_audit),
         GpuWatch(store, GpuPages(client).look),
+        Joining(store, live),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

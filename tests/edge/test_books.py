@@ -23,6 +23,7 @@ from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
+from gateway.joining import Joining
 from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
 from gateway.money.budgets import Budgets
 from gateway.policy.live import LivePolicy
@@ -63,6 +64,7 @@ def services_of(made: Policy) -> Services:
         Versions(store, leases.owner, live, None),
         Journal(Chain(b"", Path("/nonexistent"), "chain-000000000000")),
         GpuWatch(store, GpuPages(Client()).look),
+        Joining(store, live),
     )
 
 

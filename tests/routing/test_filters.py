@@ -34,6 +34,8 @@ PAIR = replace(WORKER, hardware=Gpus(count=2))
     [
         ({}, None),
         ({"out": "down"}, "health"),
+        ({"out": "drained"}, "drained"),
+        ({"out": "leaving"}, "drained"),
         ({"upstream": replace(PAIR, models=("other", "m*"))}, None),
         ({"upstream": replace(PAIR, models=("other",))}, "dedicated"),
         ({"upstream": replace(WORKER, hardware=Gpus("H200", 2, 141.0))}, None),

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Permit, Policy, Tls, Upstream
+from gateway.errors import PermitMismatch, PermitRefused
+from gateway.model import Discovery, Member, Permit, Policy, Source, Tls, Upstream
+from gateway.routing.join import found, join
 from gateway.upstreams.client import Client, read_all
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.http1 import Exchange
@@ -97,3 +99,26 @@ async def test_an_exchange_on_a_pool_that_is_given_up_ends_normally(client: Clie
 
 def tls(digest: str) -> Tls:
     return Tls(digest.encode(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+async def test_a_found_worker_whose_name_leads_elsewhere_by_now_gets_nothing(client: Client) -> None:
+    """Its address lay in its backend's networks when it was found; whom the connection reaches is looked at again."""
+    got: list[bytes] = []
+
+    async def listen(peer: Peer) -> None:
+        got.append(await peer.reader.read(1))
+
+    async with RawServer(listen) as server:
+        worker = worlds.upstream("", "gpu", networks=(ip_network("10.0.0.0/8"),))
+        made = replace(worlds.policy(), discovery={"gpu": Discovery((Source(registration=True),), worker)})
+        url = f"http://localhost:{server.port}"
+        member = Member("gpu", "registration", url, ("10.0.0.9",), server.port, "liar")
+        policy = join(made, found(made, [member], {}, {}))
+        liar = policy.upstreams["liar"]
+        permit = Permit("r1", policy.version, frozenset({"liar"}))
+        with pytest.raises(PermitRefused):
+            await client.send(permit, policy, "r1", liar, "/", (), b"{}", TIMEOUTS)
+        with pytest.raises(PermitMismatch):
+            await client.send(permit, made, "r1", liar, "/", (), b"{}", TIMEOUTS)
+        await server.all_closed()
+    assert got == [b""]
