@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from gateway.errors import StoreFault
 from gateway.fleet import readings
+from gateway.fleet.book import slot_name
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.headroom import Headroom
-from gateway.fleet.leases import Leases, slot_name
+from gateway.fleet.leases import Leases
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
 from gateway.fleet.tries import Tries
@@ -52,6 +53,8 @@ class Hooks:
     """Why an upstream takes nothing new although it may be well, or None."""
     joined: Callable[[str], float | None] = lambda _: None
     """`UpstreamState.joined`, where that is known already."""
+    news: Callable[[Snapshot], None] = lambda _: None
+    """Hears of each new snapshot; it does not raise."""
 
 
 class View:
@@ -157,6 +160,7 @@ class View:
         )
         _tell(self.current.states, states)
         self.current = replace(made, damped=self._hooks.damp(policy, made, self.current.damped))
+        self._hooks.news(self.current)
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
         reading = self._readings.get(upstream.name)
