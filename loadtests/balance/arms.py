@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 import httpx
-from gateway.upstreams.dialects.vllm import parse_metrics
 
+from gateway.upstreams.dialects.engines import vllm
 from loadtests.balance.site import KEY, MODEL, TOKENS, WEIGHTS, Site
 
 SCRAPE_SECONDS = 0.5
@@ -47,7 +47,7 @@ class ByScrapes:
             await asyncio.sleep(SCRAPE_SECONDS)
 
     async def _load(self, url: str) -> int:
-        seen = parse_metrics((await self._http.get(f"{url}/metrics")).text)
+        seen = vllm.read((await self._http.get(f"{url}/metrics")).content)
         return (seen.running or 0) + (seen.waiting or 0)
 
     async def send(self, number: int) -> bool:
