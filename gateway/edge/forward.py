@@ -41,6 +41,10 @@ Faults = list[tuple[str, UpstreamFault]]
 """Upstreams that failed the request, and how."""
 
 
+MOST_UNREACHED = 16
+"""Upstreams that did not even take the connection: those of a fleet that restarts refuse it all at once."""
+
+
 class Forward:
     """An ASGI response. Being its own, it can release in a `finally` that runs when the client leaves,
     whatever it waits for."""
@@ -183,7 +187,7 @@ class Forward:
     def _may_retry(self, failed: Failed, faults: Faults) -> bool:
         return (
             all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
-            and len(faults) < failed[-1][0].decision.rule.attempts
+            and _attempts_left(faults, failed[-1][0].decision.rule.attempts)
             and not passed(self._request.deadline)
             and self._afforded()
         )
@@ -307,3 +311,9 @@ class Forward:
                 self._s.admission.release(lease)
             if not lane.asked:
                 self._s.hedges.give_back(late.decision.rule)
+
+
+def _attempts_left(faults: Faults, attempts: int) -> bool:
+    """A connection that was refused has cost nobody anything: it is no attempt, as long as there are not too many."""
+    asked = sum(fault.processed for _, fault in faults)
+    return asked < attempts and len(faults) - asked < MOST_UNREACHED

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from loadtests.chaos.traffic import BUSY, Asked
+from loadtests.chaos.traffic import TOLD_LATER, Asked
 
 SLOW_SECONDS = 2.0
 """A request whose first byte takes longer counts as not served yet: it is told in the time to recover."""
@@ -26,7 +26,7 @@ class Promise:
     cut: int = 0
     """Broke off without being told so: only where the gateway itself was killed."""
     refused: int | None = 0
-    """429 and the like, in our own words; None: any number, because there is no room."""
+    """429 or 503 with Retry-After, in our own words; None: any number, because there is no room."""
     duplicated: int = 0
     """Taken by a bought API more often than its client asked."""
     repeated: int = 0
@@ -81,7 +81,7 @@ def figures(
 ) -> Figures:
     """`mark`: the monotonic instant from which recovery counts; `seats`: worker -> what it may hold."""
     found = Counter(one.what.partition(" ")[0] for one in asked)
-    failed = [one for one in asked if one.what.startswith("refused") and one.what.partition(" ")[2] not in BUSY]
+    failed = [one for one in asked if one.what.startswith("refused") and one.what.partition(" ")[2] not in TOLD_LATER]
     return Figures(
         requests=len(asked),
         served=found["right"],

@@ -24,7 +24,8 @@ TRIES = 4
 """Gateways asked where connections end without a byte."""
 STREAM_SHARE, FLAGGED_SHARE = 0.5, 0.25
 TOKENS = 24
-BUSY = frozenset({"fleet_saturated", "rate_limited"})
+TOLD_LATER = frozenset({"fleet_saturated", "rate_limited", "no_capacity"})
+"""Codes of answers with Retry-After, after which the official SDKs ask again by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ def test_nothing_wrong() -> None:
     ("name", "request_", "seen"),
     [
         ("lost", asked(what="lost"), []),
-        ("lost", asked(what="refused no_capacity"), []),
+        ("lost", asked(what="refused upstream_error"), []),
+        ("refused", asked(what="refused no_capacity"), []),
         ("refused", asked(what="refused fleet_saturated"), []),
         ("cut", asked(what="cut"), []),
         ("repeated", asked(), [delivery(), delivery(server="w2")]),
