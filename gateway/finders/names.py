@@ -65,7 +65,7 @@ class Steady:
 
 async def follow(backend: str, source: Source, report: Report, make: MakeResolver = Resolver) -> None:
     """Asks for `source.dns` or `source.srv` until cancelled."""
-    steady, resolver = Steady(time.monotonic()), make()
+    steady, resolver = Steady(time.monotonic(), dict.fromkeys(report.members, 0)), make()
     look = look_up_srv if source.srv is not None else look_up
     while True:
         try:
