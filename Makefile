@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz bench soak reload-test prove-residency chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench soak reload-test prove-residency chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,12 @@ fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side, for SECOND
 
 bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy (needs nginx)
 	@exec $(BIN)/python -m loadtests.bench
+
+fleet-bench: $(VENV)/.run ## what watching 1,000 workers costs: scraping, store and snapshots in CPU time; WORKERS (1000)
+	@exec $(BIN)/python -m loadtests.fleetbench --workers $(or $(WORKERS),1000)
+
+balance: $(VENV)/.run ## bursts of 64 at once on four equal workers, two replicas, beside a router that scrapes
+	@exec $(BIN)/python -m loadtests.balance
 
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
 from typing import NamedTuple, Protocol
 
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
-from gateway.fleet.leases import Grant, Leases, slot_name
+from gateway.fleet.book import slot_name
+from gateway.fleet.leases import Grant, Leases
 from gateway.model import (
     Bound,
     Candidate,
@@ -24,12 +28,15 @@ from gateway.model import (
     Snapshot,
     Spill,
 )
-from gateway.routing.order import order, spill_reason, why_full
+from gateway.routing.below import fullness
+from gateway.routing.candidates import uncapped
+from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
 from gateway.routing.pickers import pick
-from gateway.waiting import Line, Lines, Waiter
+from gateway.waiting.lines import Found, Lines, Waiter
+from gateway.waiting.ring import QUANTUM, Ask
 
-POLL_SECONDS = 0.1
-"""How often the head of a line looks for room that another replica freed; our own releases wake it at once."""
+GRACE_SECONDS = 0.005
+"""A place that was left to another replica is looked at by our own line after so long: where nobody took it, we do."""
 _RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
@@ -97,10 +104,13 @@ class Admission:
         snapshot: Callable[[], Snapshot],
         lines: Lines | None = None,
         clock: Callable[[], float] = time.monotonic,
+        rng: Random | None = None,
     ) -> None:
-        """`lines`: where others look at them too."""
+        """`lines`: where others look at them too; `rng` says which of several replicas a free place is for."""
         self._leases, self._budgets, self._snapshot, self._clock = leases, budgets, snapshot, clock
-        self._lines = Lines() if lines is None else lines
+        self.lines = Lines(clock) if lines is None else lines
+        self.lines.on_wait = leases.wait
+        self._rng = Random() if rng is None else rng
 
     async def admit(
         self,
@@ -135,33 +145,51 @@ class Admission:
     async def take(self, decision: Decision, visit: Visit) -> Lease | None:
         """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits. At home or,
         within the bounds of `spill`, beyond."""
-        free = tuple([group for group in decision.primary if self.line(group.backend).head is None])
+        free = tuple([group for group in decision.primary if not self.lines.size(group.backend)])
         lease = await self._first(decision, free, visit)
         return lease if lease is not None or not decision.overflow else await self._overflow(decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:
         """Part of it is done: the lease holds at most `work` from now on, and who waits may use the rest."""
         if work < lease.candidate.work:
-            self._leases.resize(lease.group.backend, lease.id, work)
-            self.line(lease.group.backend).wake()
+            backend, leave = lease.group.backend, self._leaves_to_others(lease.group.backend)
+            self._freed(backend, self._leases.resize(backend, lease.id, work, tell=leave), leave)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""
-        if self._leases.release(lease.group.backend, lease.id):
-            line = self.line(lease.group.backend)
-            line.released(self._clock())
-            line.wake()
+        backend, leave = lease.group.backend, self._leaves_to_others(lease.group.backend)
+        freed = self._leases.release(backend, lease.id, tell=leave)
+        if freed is not None:
+            self._freed(backend, freed, leave)
 
-    def line(self, backend: str) -> Line:
-        return self._lines[backend]
+    def _leaves_to_others(self, backend: str) -> bool:
+        """Whether what comes free is for another replica, if one waits: where requests wait here as well, each of the
+        waiting replicas has the same chance."""
+        if not self.lines.size(backend):
+            return True
+        others = self._leases.elsewhere(backend)
+        return others > 0 and self._rng.random() * (others + 1) < others
+
+    def _freed(self, backend: str, work: int, leave: bool) -> None:
+        self.lines.freed(backend, work)
+        if not leave:
+            self.lines.wake(backend)
+        elif self.lines.size(backend):
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self.lines.wake, backend)
 
     async def _primary(self, request: GenRequest, course: _Course, visit: Visit) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
         decision = course.decision
         if not decision.primary:
             return None
-        rank, line = _RANK[request.priority], self.line(decision.primary[0].backend)
-        if not line.behind(rank) and (lease := await self._first(decision, decision.primary, visit)):
+        rank = _RANK[request.priority]
+        at_once = [
+            group
+            for group in decision.primary
+            if not self.lines.behind(group.backend, rank, partial(_kind, request, decision, group))
+        ]
+        if at_once and (lease := await self._first(decision, self._may_begin(request, decision, at_once), visit)):
+            self.lines.came(lease.group.backend, rank, lease.candidate.work)
             return lease
         wait = decision.kept_wait - visit.waited if visit.stays else decision.max_wait
         return await self._line_up(request, wait, course, visit)
@@ -169,43 +197,73 @@ class Admission:
     async def _line_up(self, request: GenRequest, wait: float, course: _Course, visit: Visit) -> Lease | None:
         """Room at home within `wait` seconds, and the caller's deadline."""
         decision, began = course.decision, self._clock()
-        line = self.line(decision.primary[0].backend)
         until = began + wait
         if request.deadline is not None:
             until = min(until, request.deadline)
         if until <= began:
             return None
+        ask = _ask(request, decision, decision.primary, until, began - visit.waited + decision.rule.starve_after)
+        homes = {group.backend: _work(group) for group in decision.primary}
         if visit.expected is None:
-            visit.expected = line.expected(began)
-        waiter = line.join(_RANK[request.priority], decision.rule.classes[request.priority].shed)
+            visit.expected = self.lines.expected(ask, homes)
+        waiter = self.lines.join(ask, homes, decision.rule.max_queue)
         if waiter is None:
             visit.crowded = True
             return None
+        lease = None
         try:
-            return await self._wait(line, waiter, until, course, visit)
+            lease = await self._wait(request, waiter, course, visit)
+            if lease is None:
+                course.anew()  # what holds for its data now holds where it goes next
+            return lease
         finally:
             visit.crowded = waiter.gone
-            line.leave(waiter)
+            self.lines.leave(waiter, None if lease is None else lease.group.backend)
             visit.waited += self._clock() - began
 
-    async def _wait(self, line: Line, waiter: Waiter, until: float, course: _Course, visit: Visit) -> Lease | None:
-        while not waiter.gone and (left := until - self._clock()) > 0:
+    async def _wait(self, request: GenRequest, waiter: Waiter, course: _Course, visit: Visit) -> Lease | None:
+        while not waiter.gone and (left := waiter.ask.deadline - self._clock()) > 0:
             waiter.turn.clear()
-            first = line.head is waiter
-            if first and (home := course.anew()) and (lease := await self._first(course.decision, home, visit)):
+            if waiter.called and (lease := await self._try(request, waiter, course, visit)):
                 return lease
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, POLL_SECONDS) if first else left):
+                async with asyncio.timeout(left):
                     await waiter.turn.wait()
         return None
+
+    async def _try(self, request: GenRequest, waiter: Waiter, course: _Course, visit: Visit) -> Lease | None:
+        """The turn of one waiter, at all backends that call it. An overdue one may fill what the highest class may."""
+        called = frozenset(waiter.called)
+        home = course.anew()
+        for group in home:
+            self.lines.stand(waiter, group.backend, _work(group))
+        mine = [group for group in home if group.backend in called]
+        if waiter.ask.starves <= self._clock():
+            mine = [uncapped(group) for group in mine]
+        asked = [group for group in self._may_begin(request, course.decision, mine) if group.candidates]
+        lease = await self._first(course.decision, asked, visit)
+        if lease is None:
+            full = {group.backend for group in asked}
+            for backend in called:
+                self.lines.answer(waiter, backend, Found.FULL if backend in full else Found.NOBODY)
+        return lease
+
+    def _may_begin(self, request: GenRequest, decision: Decision, groups: Sequence[Group]) -> Sequence[Group]:
+        """Those whose workers are, by the last snapshot and what this replica took since, less full than the class
+        demands (`below`)."""
+        below = decision.rule.classes[request.priority].below
+        if below >= 1:
+            return groups
+        states, taken = self._snapshot().states, self._leases.taken
+        return [group for group in groups if fullness(group, states, partial(taken, group.backend)) < below]
 
     async def _overflow(self, decision: Decision, visit: Visit) -> Lease | None:
         """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
         snapshot = self._snapshot()
         states = snapshot.states
         home = [one for group in decision.primary for one in group.candidates if one.upstream.name in states]
-        full = why_full([(one, states[one.upstream.name]) for one in home], waited=visit.waited >= POLL_SECONDS)
+        full = why_full([(one, states[one.upstream.name]) for one in home], waited=visit.waited >= WAITED_SECONDS)
         for one in home:
             state = states[one.upstream.name]
             visit.looks.setdefault(one.upstream.name, Look(one, state.leased, state.reading, snapshot.at))
@@ -281,7 +339,8 @@ class Admission:
         if request.deadline is not None and now >= request.deadline:
             return DeadlineExceeded("the deadline passed while waiting for capacity")
         groups = (*decision.primary, *decision.overflow)
-        wait = self.line(groups[0].backend).retry_after(now)
+        wanted = decision.primary or groups
+        wait = self.lines.retry_after(_ask(request, decision, wanted), [group.backend for group in wanted])
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
         if visit.kept is None:
             return FleetSaturated(full, retry_after=wait)
@@ -294,6 +353,39 @@ class Admission:
 def _told(lease: Lease, visit: Visit) -> Lease:
     """A lease at home; what had to stay there says so."""
     return lease if visit.kept is None else replace(lease, group=replace(lease.group, reason="budget"))
+
+
+def _ask(
+    request: GenRequest,
+    decision: Decision,
+    groups: Sequence[Group],
+    until: float = math.inf,
+    starves: float = math.inf,
+) -> Ask:
+    """The request as lines see it. It is the first group's work that counts where a line of another does not say."""
+    tenant, may = request.tenant, decision.rule.classes[request.priority]
+    kind = _kind(request, decision, groups[0])
+    return Ask(
+        rank=_RANK[request.priority],
+        tenant=tenant.name,
+        weight=tenant.weight,
+        work=_work(groups[0]),
+        deadline=until,
+        starves=starves,
+        rule=decision.rule.name,
+        kind=kind,
+        shed=may.shed,
+    )
+
+
+def _kind(request: GenRequest, decision: Decision, group: Group) -> object:
+    """What says whether there is room for it: model, demand, and its work to a power of two."""
+    return request.model, decision.demand, _work(group).bit_length()
+
+
+def _work(group: Group) -> int:
+    """GPU-us; a quantum where nobody is there who would say."""
+    return group.candidates[0].work if group.candidates else QUANTUM
 
 
 def _slot(candidate: Candidate) -> str:

@@ -19,7 +19,7 @@ from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
-from gateway.console import admin, gpus
+from gateway.console import admin, gpus, ready
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -30,7 +30,7 @@ from gateway.edge.services import Services
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.gpu_watch import GpuWatch
-from gateway.fleet.leases import Leases, new_owner
+from gateway.fleet.leases import Leases, new_owner, room_channel
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.prefix_news import PrefixNews
 from gateway.fleet.prefixes import Prefixes
@@ -52,10 +52,10 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.gpu_pages import GpuPages
-from gateway.upstreams.scrapes import Scrapes
+from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
-from gateway.waiting import Lines
+from gateway.waiting.lines import Lines
 
 _log = logging.getLogger("gateway")
 
@@ -83,16 +83,22 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
     hooks = Hooks(
-        partial(exchange, budgets, news), lines.ahead, partial(damp, live), joining.out, joining.roster.joined
+        partial(exchange, budgets, news),
+        lines.ahead,
+        partial(damp, live),
+        joining.out,
+        joining.roster.joined,
+        lines.notice,
     )
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
-    pages = GpuPages(client)
+    workers, pages = Workers(client), GpuPages(client)
     watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
     joining.on_change.append(view.rebuild)
-    live.on_reload += [client.keep, pages.keep, watch_gpus.keep, view.keep]
+    live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
-    probes = Probes(store, owner, lambda: live.current, Scrapes(client).worker, watch_gpus.look, watch_gpus.judged)
+    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged)
     admission = Admission(leases, budgets, lambda: view.current, lines)
+    rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -138,7 +144,16 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 await versions.sync()
             await joining.roster.look()
             await view.refresh()
-            runs = (leases.beat_forever, view.run, probes.run, receipts.run, versions.run, siblings.run, sealer.run)
+            runs = (
+                leases.beat_forever,
+                rooms.run,
+                view.run,
+                probes.run,
+                receipts.run,
+                versions.run,
+                siblings.run,
+                sealer.run,
+            )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
@@ -149,6 +164,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
+    api.include_router(ready.routes(services))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)

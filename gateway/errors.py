@@ -32,6 +32,7 @@
       Reset                            the connection broke; `processed` tells whether the request may have been seen
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
+        BadPage                        a worker's page that says nothing of its load
       NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
     StoreFault                         the store was slow or gone; never the client's problem
@@ -170,7 +171,12 @@ class DeadlineExceeded(GatewayError):
 
 
 class UpstreamFault(Exception):
-    """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request."""
+    """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request.
+
+    `reason` is why a worker that is looked at and does so takes no traffic, in a word.
+    """
+
+    reason: str = "no_metrics"
 
     def __init__(self, message: str, *, processed: bool = True) -> None:
         super().__init__(message)
@@ -179,11 +185,14 @@ class UpstreamFault(Exception):
 
 
 class ConnectFailed(UpstreamFault):
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, reason: str = "unreachable") -> None:
         super().__init__(message, processed=False)
+        self.reason = reason
 
 
 class PermitRefused(UpstreamFault):
+    reason = "outside_networks"
+
     def __init__(self, message: str) -> None:
         super().__init__(message, processed=False)
 
@@ -203,6 +212,7 @@ class UpstreamTimeout(UpstreamFault):
     def __init__(self, phase: str, seconds: float, *, processed: bool = True, held: bool = False) -> None:
         super().__init__(f"{phase} timeout after {seconds:g} s", processed=processed)
         self.phase = phase
+        self.reason = "late" if processed else "unreachable"
         self.seconds = seconds
         self.held = held
         """It was held back for a slow client as its time ended: nothing that it can be blamed for."""
@@ -210,6 +220,14 @@ class UpstreamTimeout(UpstreamFault):
 
 class BadAnswer(UpstreamFault):
     """The upstream's bytes are not HTTP that can be framed without doubt."""
+
+
+class BadPage(BadAnswer):
+    """A worker's page that says nothing of its load: another status, another engine's, no metrics at all."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NotContinued(UpstreamFault):

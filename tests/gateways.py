@@ -210,6 +210,7 @@ def folder_of(lanes: Sequence[Lane], *fleets: SimFleet) -> dict[str, Any]:
     urls = {server.name: server.url for fleet in fleets for server in (*fleet.workers, *fleet.managed)}
     gpus = {
         server.name: {"dcgm": fleet.dcgm[0].url, "gpu_index": [server.gpu]}
+        | ({"metrics": server.metrics} if server.engine == "triton" else {})
         for fleet in fleets
         for server in fleet.workers
     }

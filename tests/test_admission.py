@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gateway import waiting
 from gateway.admission import Admission, Visit
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
 from gateway.fleet.leases import Leases, new_owner
@@ -21,7 +20,9 @@ from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from gateway.waiting.ring import Ask
 from tests.fleet.gates import Gate
+from tests.polling import until
 from tests.worlds import board, policy, request, rule, upstream
 
 LOCAL = Demand(local=True)
@@ -57,7 +58,7 @@ def two_seats(**changes: Any) -> Policy:
 async def queued(desk: Desk, waiters: int) -> None:
     """Returns once that many stand in line."""
     async with asyncio.timeout(5):
-        while desk.admission.line("gpu").size < waiters:  # noqa: ASYNC110 - admission signals no arrivals
+        while desk.admission.lines.size("gpu") < waiters:  # noqa: ASYNC110 - admission signals no arrivals
             await asyncio.sleep(0.001)
 
 
@@ -104,7 +105,7 @@ async def test_a_release_wakes_the_first_in_line_and_higher_classes_stand_before
     waiting[0].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert waiting[0].cancelled(), "a cancellation that meets a turn is still a cancellation"
-    assert desk.admission.line("gpu").size == 0, "a waiter that left stands in nobody's way"
+    assert desk.admission.lines.size("gpu") == 0, "a waiter that left stands in nobody's way"
 
 
 async def test_newcomers_that_could_spill_do_not_overtake_those_that_must_wait(valkey: Store) -> None:
@@ -163,12 +164,13 @@ async def test_two_replicas_together_keep_the_limit(valkey: Store) -> None:
 async def test_a_lease_given_back_twice_is_given_back_once(valkey: Store) -> None:
     desk = desk_on(valkey, two_seats())
     first, _ = await desk.admit(), await desk.admit()
+    freed = list[int]()
+    desk.admission.lines.freed = lambda _backend, work: freed.append(work)  # type: ignore[method-assign]
     desk.admission.release(first)
-    last = desk.admission.line("gpu").last
     desk.admission.release(first)
     await desk.leases.drain()
     assert (await desk.leases.loads(["gpu"]))["w1@0"][1] == 1
-    assert desk.admission.line("gpu").last == last, "the rate at which leases come free is not counted twice"
+    assert freed == [first.candidate.work], "the rate at which work comes free is not counted twice"
 
 
 async def test_a_cancelled_admission_leaves_no_lease(valkey: Store) -> None:
@@ -343,9 +345,8 @@ async def test_without_the_store_what_is_bounded_stays(valkey: Store) -> None:
     assert visit.kept == "store"
 
 
-async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 2)
-    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
+async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store) -> None:
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, max_queue=2))
     held = [await desk.admit() for _ in range(2)]
     low = [asyncio.create_task(desk.admit(priority="batch")) for _ in range(2)]
     await queued(desk, 2)
@@ -360,10 +361,9 @@ async def test_in_a_full_line_the_lowest_class_makes_room(valkey: Store, monkeyp
     assert (await low[0]).group.outcome == "local"
 
 
-async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
+async def test_a_class_that_may_not_be_shed_keeps_its_place(valkey: Store) -> None:
     classes = {**CLASSES, "batch": PriorityClass(0.7, shed=False)}
-    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, classes=classes))
+    desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None, classes=classes, max_queue=1))
     held = [await desk.admit() for _ in range(2)]
     low = asyncio.create_task(desk.admit(priority="batch"))
     await queued(desk, 1)
@@ -413,18 +413,16 @@ async def test_what_waited_before_is_part_of_the_wait(valkey: Store, waited: flo
             await desk.admission.admit(request(), desk.decided(), Visit(waited=waited))
 
 
-async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_lost_its_place_does_not_join_the_line_again(valkey: Store) -> None:
     """Even where it could: the one of the higher class that took its place has left meanwhile."""
-    monkeypatch.setattr(waiting, "MAX_WAITERS", 1)
-    desk = desk_on(valkey, two_seats(spill=Spill(("api",), max_share=0.0), max_wait=30.0, kept_wait=60.0))
+    bounds = Spill(("api",), max_share=0.0)
+    desk = desk_on(valkey, two_seats(spill=bounds, max_wait=30.0, kept_wait=60.0, max_queue=1))
     for _ in range(2):
         await desk.admit()
     low = asyncio.create_task(desk.admit(priority="batch"))
     await queued(desk, 1)
     high = asyncio.create_task(desk.admit(priority="interactive"))
-    async with asyncio.timeout(5):
-        while desk.admission.line("gpu").head is None or desk.admission.line("gpu").head.rank:  # type: ignore[union-attr] # noqa: ASYNC110
-            await asyncio.sleep(0)
+    await until(lambda: desk.admission.lines.line("gpu").waiting(0) == 1)
     high.cancel()
     with pytest.raises(FleetSaturated):
         async with asyncio.timeout(5):
@@ -450,6 +448,128 @@ async def test_what_is_cheap_to_buy_and_cannot_leave_has_the_room_of_its_class(
     ends = [(await desk.admission.admit(request(), decide(request(), seen, Random(1)))).group for _ in range(4)]
     assert [group.outcome for group in ends] == ["local"] * 4
     assert decide(request(), seen, Random(1)).cheap is (why != "down")
+
+
+def sized(limit: int, **changes: Any) -> Policy:
+    """One worker of this limit."""
+    workers = (upstream("w1", "gpu", limit=limit, seats=1000),)
+    return policy(workers, (rule(spill=None, max_wait=30.0, **changes),))
+
+
+def work_of(**asked: Any) -> int:
+    """GPU-us that such a request takes on a worker of `sized`."""
+    return decide(request(**asked), board(sized(10**9)), Random(1)).primary[0].candidates[0].work
+
+
+LARGE: dict[str, Any] = {"prompt_bytes": 100_000}
+
+
+async def test_a_large_request_lets_small_ones_pass_for_a_while_and_is_not_starved_by_them(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker, kept busy by small requests that come without end; the large one needs nearly all of it."""
+    monkeypatch.setattr("gateway.waiting.line.PASS_SECONDS", 0.2)
+    desk = desk_on(valkey, sized(10 * work_of(), classes={**CLASSES, "standard": PriorityClass(1.0)}))
+    assert work_of(**LARGE) > 8 * work_of()
+    done, served = asyncio.Event(), [0]
+
+    async def client(number: int) -> None:
+        while not done.is_set():
+            lease = await desk.admit()
+            served[0] += 1
+            await asyncio.sleep(0.005 + 0.0017 * number)  # they never end all at once
+            desk.admission.release(lease)
+
+    clients = [asyncio.create_task(client(number)) for number in range(14)]
+    await until(lambda: served[0] > 24)
+    before = served[0]
+    lease = await asyncio.wait_for(desk.admit(**LARGE), 3)  # nobody beats here: after 4 s all is swept
+    passed = served[0] - before
+    desk.admission.release(lease)
+    await until(lambda: served[0] > before + passed + 24)
+    done.set()
+    await asyncio.gather(*clients)
+    assert passed > 0, "small ones went on meanwhile"
+
+
+async def test_a_request_waits_at_all_its_backends_and_is_served_by_whichever_frees_first(valkey: Store) -> None:
+    made = policy(
+        (upstream("w1", "gpu", seats=1), upstream("v1", "gpu2", seats=1)),
+        (rule(backends=("gpu", "gpu2"), spill=None, max_wait=30.0),),
+    )
+    desk = desk_on(valkey, made)
+    held = [await desk.admit() for _ in range(2)]
+    assert [lease.group.backend for lease in held] == ["gpu", "gpu2"]
+    waits = asyncio.create_task(desk.admit())
+    await until(lambda: desk.admission.lines.size("gpu2") == 1)
+    assert desk.admission.lines.size("gpu") == 1
+    desk.admission.release(held[1])
+    assert (await asyncio.wait_for(waits, 5)).group.backend == "gpu2"
+    assert desk.admission.lines.size("gpu") == 0
+
+
+async def test_a_class_with_below_waits_until_the_workers_are_less_full(valkey: Store) -> None:
+    """By the snapshot, and by what this replica took since."""
+    work = work_of()
+    batch = PriorityClass(1.0, below=0.5)
+    made = sized(4 * work, classes={**CLASSES, "batch": batch})
+    desk = desk_on(valkey, made)
+    await desk.leases.loads(["gpu"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    held = [await desk.admit(priority="interactive") for _ in range(2)]
+    waits = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    third = await desk.admit(priority="interactive")
+    desk.admission.release(third)
+    await asyncio.sleep(0)
+    assert not waits.done()
+    desk.admission.release(held[0])
+    assert (await asyncio.wait_for(waits, 5)).group.outcome == "local"
+
+
+async def test_an_overdue_request_of_a_low_class_goes_before_a_high_one_and_may_fill_as_much(valkey: Store) -> None:
+    """Batch may fill 0.3 of the worker, and would never have room beside the others."""
+    late = [0.0]
+    desk = desk_on(valkey, sized(4 * work_of(), classes={**CLASSES, "batch": PriorityClass(0.3)}, starve_after=20.0))
+    desk.admission = Admission(
+        desk.leases, Budgets(valkey), lambda: board(desk.policy).snapshot, clock=lambda: time.monotonic() + late[0]
+    )
+    held = [await desk.admit(priority="interactive") for _ in range(4)]
+    low = asyncio.create_task(desk.admit(priority="batch"))
+    await queued(desk, 1)
+    desk.admission.release(held[0])
+    held[0] = await desk.admit(priority="interactive")
+    late[0] = 21.0
+    high = asyncio.create_task(desk.admit(priority="interactive"))
+    await queued(desk, 2)
+    desk.admission.release(held[0])
+    lease = await asyncio.wait_for(low, 5)
+    assert not high.done()
+    desk.admission.release(lease)
+    assert (await asyncio.wait_for(high, 5)).group.outcome == "local"
+
+
+async def test_who_is_turned_away_is_told_when_to_come_again_by_what_came_free(valkey: Store) -> None:
+    """Two seats that each come free ten times a second, thirty in line: a newcomer is told about a second or two."""
+    desk = desk_on(valkey, two_seats(spill=None, max_wait=30.0, max_queue=30))
+
+    async def client() -> None:
+        lease = await desk.admit()
+        await asyncio.sleep(0.05)
+        desk.admission.release(lease)
+
+    clients = [asyncio.create_task(client()) for _ in range(60)]
+    turned_away = 0
+    await queued(desk, 30)
+    for task in clients:
+        if task.done() and task.exception() is not None:
+            turned_away += 1
+    await until(lambda: sum(task.done() for task in clients) > turned_away + 10, 10)
+    with pytest.raises(FleetSaturated) as caught:
+        await desk.admit(max_wait=0.0)
+    assert caught.value.retry_after in (1, 2)
+    await asyncio.gather(*clients, return_exceptions=True)
 
 
 async def test_a_worker_that_warms_up_is_told_how_full_it_is_of_its_whole_limit(valkey: Store) -> None:
@@ -480,11 +600,11 @@ async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: S
     assert await desk.admission.take(decision, Visit()) is None
     desk.admission.release(first)
     await desk.leases.drain()
-    line = desk.admission.line("gpu")
-    waiter = line.join(2)
+    lines = desk.admission.lines
+    waiter = lines.join(Ask(2, "t"), {"gpu": 1}, 10)
     assert waiter is not None
     assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
-    line.leave(waiter)
+    lines.leave(waiter)
     assert await desk.admission.take(decision, Visit()) is not None
 
 

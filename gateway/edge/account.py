@@ -83,7 +83,7 @@ class Attempt:
             "took_ms": _ms((self.ended or time.monotonic()) - self.began),
         }
         if self.role != "asked":
-            shown["as"] = self.role
+            shown["role"] = self.role
         if self.lost_usd is not None:
             shown["usd"] = self.lost_usd
         return shown

@@ -64,7 +64,7 @@ def on_alike(decision: Decision, broken: Lease, endpoint: str, board: Board) -> 
     served, backend = broken.candidate.served, broken.candidate.upstream.backend
 
     def alike(one: Candidate) -> bool:
-        same = one.upstream.kind == "local" and one.served.name == served.name
+        same = one.upstream.kind == "local" and one.served == served
         return same and continues(endpoint, engine_of(one, board))
 
     groups = [group for group in (*decision.primary, *decision.overflow) if group.backend == backend]

@@ -29,11 +29,12 @@ from gateway.upstreams import answers, missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
-from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.dialects.surface import ENDPOINTS, restated
 from gateway.upstreams.http1 import Exchange
 from gateway.upstreams.sse import Tap
 
 ERROR_BODY_BYTES = 64 << 10
+REFUSED = 400
 EVENTS, JSON_TYPE = b"text/event-stream", b"application/json"
 
 
@@ -87,8 +88,16 @@ async def relay(
     body = await _whole(exchange, account, attempt, most)
     if attempt.on_end is not None:
         attempt.on_end()
+    if exchange.status >= REFUSED and _ours(account):
+        other = restated(ENDPOINTS[account.request.endpoint].path, exchange.status, body)
+        if other is not None:
+            down, body = [(b"content-type", JSON_TYPE)], other
     wire.answer(exchange.status, [*down, *front()], body)
     return None
+
+
+def _ours(account: Account) -> bool:
+    return account.lease is not None and account.lease.candidate.upstream.kind == "local"
 
 
 async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: int) -> bytes:

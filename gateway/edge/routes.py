@@ -137,15 +137,6 @@ def router(services: Services) -> APIRouter:
         """The process answers."""
         return {"status": "ok"}
 
-    @api.get("/readyz", tags=["operations"])
-    async def readyz(response: Response) -> Mapping[str, str]:
-        """A policy is loaded, the store has been read (or is degraded on purpose),
-        and at least one upstream takes traffic."""
-        states = services.view.current.states
-        ready = bool(states) and any(state.out is None for state in states.values())
-        response.status_code = 200 if ready else 503
-        return {"status": "ready" if ready else "not_ready"}
-
     @api.get("/metrics", tags=["operations"])
     async def metrics() -> Response:
         """Prometheus text format; of all processes that share this port."""

@@ -11,12 +11,14 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.errors import StoreFault
+from gateway.fleet.book import AT_ONCE, Book, Sums, slot_name
 from gateway.model import LOAD_WEIGHT, Candidate
-from gateway.store.connection import Store, Value
+from gateway.store.connection import Store
 from gateway.store.scripts import Script, load
+from gateway.store.target import Value
 
 BEAT_SECONDS = 1.0
 WRITE_BACK_SECONDS = 5.0
@@ -24,31 +26,25 @@ SPACING_SECONDS = 0.05
 """Least time between two beats: what is admitted without the store comes in bursts, and one write-back tells it all."""
 ABSENCE_SECONDS = 4.0
 """EXPIRY_MS of lib.lua: a replica that has not come back by then is dead."""
-AT_ONCE = 0.0
-_ACQUIRE, _RESIZE, _RELEASE, _BEAT, _LOOK, _RECONCILE = (
-    load("gateway.fleet", "lib", name) for name in ("acquire", "resize", "release", "beat", "look", "reconcile")
+WAIT_MS = 2500
+"""For so long a replica is told of places that came free after it last said that somebody waits there: two beats."""
+_ACQUIRE, _BEAT, _RECONCILE = (load("gateway.fleet", "lib", name) for name in ("acquire", "beat", "reconcile"))
+_RESIZE, _RELEASE, _LOOK, _WAIT = (
+    load("gateway.fleet", "lib", "waits", name) for name in ("resize", "release", "look", "wait")
 )
-_KEYS = ("leases", "load", "count", "beats", "epoch")
+_KEYS = ("leases", "load", "count", "beats", "epoch", "waits")
+_LEASE_KEYS = 5
+"""So many of them are about leases; `waits` is for those scripts that tell who waits, or who is to hear of it."""
 
 
-def slot_name(upstream: str, life: int) -> str:
-    """One life of one upstream: what a lease is on, so that late releases of an old life change nothing of the new."""
-    return f"{upstream}@{life}"
+def room_channel(owner: str) -> str:
+    """The channel on which a replica hears the names of backends that may have room for it (waits.lua)."""
+    return f"gw:room:{owner}"
 
 
 def new_owner() -> str:
     """A name for this process that no other process has."""
     return secrets.token_hex(6)
-
-
-def degraded_room(limit: int, leased: int, replicas: int, admitted: int) -> int:
-    """How much more work (GPU-us) this replica may admit on one worker while the store is away; admit while it is > 0.
-
-    `leased` is from its last snapshot, `admitted` what it admitted since then less what its own leases freed (negative
-    where they freed more). All replicas together then exceed the limit by at most what was leased since the snapshot
-    and one request each (docs/store.md, "Slow or gone").
-    """
-    return max(0, limit - leased) // max(1, replicas) - admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,79 +60,6 @@ class Grant:
     recovering: bool = False
     alone: bool = False
     """Decided without the store: `leased` is as old as the last snapshot, and says nothing about how full it was."""
-
-
-@dataclass(slots=True)
-class _View:
-    """The sums of one look at the store, and what this replica has taken and given back since."""
-
-    seen: Mapping[str, tuple[int, int]]
-    """Slot -> (leased work, leases), of all replicas."""
-    since: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Slot -> (work, leases) admitted here less those freed here."""
-
-    def add(self, slot: str, work: int, count: int) -> None:
-        before, counted = self.since.get(slot, (0, 0))
-        self.since[slot] = (before + work, counted + count)
-
-    def room(self, candidate: Candidate, slot: str, replicas: int) -> int:
-        leased, count = self.seen.get(slot, (0, 0))
-        work, admitted = self.since.get(slot, (0, 0))
-        if degraded_room(candidate.seats, count, replicas, admitted) <= 0:
-            return 0
-        return degraded_room(candidate.limit, leased + candidate.outside, replicas, work)
-
-
-@dataclass(slots=True)
-class _Book:
-    """What this replica knows of one backend."""
-
-    backend: str
-    keys: tuple[str, ...]
-    fresh: bool
-    live: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Lease id -> (slot, work)."""
-    unsettled: set[str] = field(default_factory=set)
-    """Ids being acquired: the store may have them, `live` does not yet."""
-    resized: dict[str, int] = field(default_factory=dict)
-    """Id -> new work, to tell with this turn's batch."""
-    leaving: list[str] = field(default_factory=list)
-    """Ids to release with this turn's batch."""
-    write_back_at: float = AT_ONCE
-    recovering: bool = False
-    replicas: int = 1
-    returned_at: float | None = None
-    """When this replica was back at a store that it had lost, until all the others are back too."""
-    whole: _View | None = None
-    """The last complete view of the store."""
-    partial: _View | None = None
-    """The last view, where it may lack what other replicas have yet to write back."""
-
-    def hold(self, lease_id: str, slot: str, work: int) -> None:
-        self.live[lease_id] = (slot, work)
-        self._moved(slot, work, 1)
-
-    def resize(self, lease_id: str, work: int) -> bool:
-        held = self.live.get(lease_id)
-        if held is None or held[1] == work:
-            return False
-        slot, old = held
-        self.live[lease_id] = (slot, work)
-        self._moved(slot, work - old, 0)
-        return True
-
-    def free(self, lease_id: str) -> bool:
-        held = self.live.pop(lease_id, None)
-        if held is None:
-            return False
-        slot, work = held
-        self._moved(slot, -work, -1)
-        return True
-
-    def _moved(self, slot: str, work: int, count: int) -> None:
-        for view in (self.whole, self.partial):
-            if view is not None:
-                view.add(slot, work, count)
 
 
 class Leases:
@@ -161,7 +84,7 @@ class Leases:
         self._clock = clock
         self._store_ms = store_ms
         self._made = 0
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, Book] = {}
         self._telling: set[asyncio.Future[None]] = set()
         self._wake = asyncio.Event()
         store.listen(self._store_changed)
@@ -222,23 +145,43 @@ class Leases:
         views = (book.whole,) if book.partial is None else (book.whole, book.partial)
         return min(view.room(candidate, slot, book.replicas) for view in views)
 
-    def release(self, backend: str, lease_id: str) -> bool:
-        """Give a lease back: known here at once, in the store with this turn's batch. Never waits. False where it was
-        given back before."""
+    def release(self, backend: str, lease_id: str, *, tell: bool = True) -> int | None:
+        """Give a lease back: known here at once, in the store with this turn's batch. Never waits. What that frees
+        (GPU-us), None where it was given back before. `tell`: the place is for a replica elsewhere, if one waits."""
         book = self._book(backend)
-        held = book.free(lease_id)
-        if held:
+        freed = book.free(lease_id)
+        if freed is not None:
+            book.left_over += tell
             self._leave(book, lease_id)
-        return held
+        return freed
 
-    def resize(self, backend: str, lease_id: str, work: int) -> None:
+    def resize(self, backend: str, lease_id: str, work: int, *, tell: bool = True) -> int:
         """Hold `work` from now on: known here at once, in the store with this turn's batch. Never waits; an id that
-        is not held changes nothing."""
+        is not held changes nothing. What that frees, GPU-us; `tell` as in `release`."""
         book = self._book(backend)
-        if book.resize(lease_id, work):
+        freed = book.resize(lease_id, work)
+        if freed:
             if not book.resized:
                 asyncio.get_running_loop().call_soon(self._send_resizes, book)
+            book.left_over += tell and freed > 0
             book.resized[lease_id] = work
+        return freed
+
+    def wait(self, backend: str, waits: bool) -> None:
+        """Requests of this replica wait for room there, and it wants to be told; or none do any more. Never waits."""
+        book = self._book(backend)
+        book.waits = waits
+        self._say_waits(book)
+
+    def elsewhere(self, backend: str) -> int:
+        """Number of other replicas whose requests wait for room there, as of the last look at the store."""
+        return self._book(backend).elsewhere
+
+    def taken(self, backend: str, upstream: str, life: int) -> int:
+        """Work (GPU-us) that this replica took there since its last look at the store, less what it gave back."""
+        book = self._book(backend)
+        view = book.whole if book.partial is None else book.partial
+        return 0 if view is None else view.since.get(slot_name(upstream, life), (0, 0))[0]
 
     async def loads(self, backends: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Slot -> (leased work, leases) of all replicas together, in one pipeline."""
@@ -246,10 +189,12 @@ class Leases:
         now = self._clock()
         asked = [(book, book.returned_at) for book in books]
         answers = await asyncio.gather(
-            *(self._store.eval(_LOOK, book.keys, [*self._head(book), _ms(now, since)]) for book, since in asked)
+            *(self._store.eval(_LOOK, book.wait_keys, [*self._head(book), _ms(now, since)]) for book, since in asked)
         )
         loads: dict[str, tuple[int, int]] = {}
-        for (book, since), (known, recovering, replicas, back, work, count) in zip(asked, answers, strict=True):
+        for (book, since), answer in zip(asked, answers, strict=True):
+            known, recovering, replicas, back, work, count, waiting = answer
+            book.elsewhere = waiting
             if since is not None and since == book.returned_at:
                 self._count_returned(book, now - since, back)
             self._heard(book, known=known, recovering=recovering, replicas=replicas)
@@ -287,26 +232,28 @@ class Leases:
         await asyncio.sleep(0)
         await asyncio.gather(*self._telling)
 
-    def _book(self, backend: str) -> _Book:
+    def _book(self, backend: str) -> Book:
         book = self._books.get(backend)
         if book is None:
             keys = tuple(f"gw:{{{backend}}}:{name}" for name in _KEYS)
-            book = self._books[backend] = _Book(backend, keys, self._fresh)
+            book = self._books[backend] = Book(backend, keys[:_LEASE_KEYS], keys, self._fresh)
             self._wake.set()
         return book
 
-    def _head(self, book: _Book) -> list[Value]:
+    def _head(self, book: Book) -> list[Value]:
         """The first arguments of every script that looks at beats."""
         return [self.owner, self._store_ms(), int(book.fresh)]
 
-    def _request(self, book: _Book, lease_id: str, candidates: Sequence[Candidate], load_weight: float) -> list[Value]:
+    def _request(self, book: Book, lease_id: str, candidates: Sequence[Candidate], load_weight: float) -> list[Value]:
         args = [*self._head(book), lease_id, len(book.live), load_weight]
         for one in candidates:
             slot, score = slot_name(one.upstream.name, one.life), one.score + one.lift
             args += (slot, score, one.work, one.limit, one.seats, one.outside)
         return args
 
-    async def _renew(self, book: _Book, now: float) -> None:
+    async def _renew(self, book: Book, now: float) -> None:
+        if book.waits:
+            self._say_waits(book)
         try:
             if now < book.write_back_at:
                 known, recovering, replicas = await self._store.eval(_BEAT, book.keys, self._head(book))
@@ -317,7 +264,7 @@ class Leases:
         except StoreFault:
             book.write_back_at = AT_ONCE
 
-    async def _write_back(self, book: _Book, now: float) -> None:
+    async def _write_back(self, book: Book, now: float) -> None:
         # EVAL with the text, not EVALSHA: a second try after NOSCRIPT would carry a list that is no longer true.
         held = [value for lease_id, (slot, work) in book.live.items() for value in (lease_id, slot, work)]
         args = [*self._head(book), self._made + 1, len(book.unsettled), *book.unsettled, *held]
@@ -325,7 +272,7 @@ class Leases:
         reply = await self._store.call("EVAL", _RECONCILE.text, len(book.keys), *book.keys, *args)
         self._heard(book, known=1, recovering=reply[1], replicas=reply[2])
 
-    def _heard(self, book: _Book, *, known: int, recovering: int, replicas: int | None = None) -> None:
+    def _heard(self, book: Book, *, known: int, recovering: int, replicas: int | None = None) -> None:
         """What every script says about this owner and the backend."""
         book.fresh = False
         book.recovering = bool(recovering)
@@ -335,14 +282,14 @@ class Leases:
         if not known:
             self._write_back_soon(book)
 
-    def _rebase(self, book: _Book, seen: Mapping[str, tuple[int, int]]) -> None:
+    def _rebase(self, book: Book, seen: Mapping[str, tuple[int, int]]) -> None:
         """Measure degraded admission from this view on, unless it lacks leases that are yet to be written back."""
         if book.recovering or book.returned_at is not None or book.write_back_at == AT_ONCE:
-            book.partial = _View(seen)
+            book.partial = Sums(seen)
         else:
-            book.whole, book.partial = _View(seen), None
+            book.whole, book.partial = Sums(seen), None
 
-    def _count_returned(self, book: _Book, seconds: float, back: int) -> None:
+    def _count_returned(self, book: Book, seconds: float, back: int) -> None:
         """Trust the store again once as many replicas as there were have beaten since this one came back to it.
 
         Its sums lack what the others admitted alone until they are back, and all that they hold where they were swept.
@@ -350,28 +297,39 @@ class Leases:
         if back >= book.replicas or seconds >= ABSENCE_SECONDS:
             book.returned_at = None
 
-    def _leave(self, book: _Book, lease_id: str) -> None:
+    def _leave(self, book: Book, lease_id: str) -> None:
         if not book.leaving:
             asyncio.get_running_loop().call_soon(self._send_releases, book)
         book.leaving.append(lease_id)
 
-    def _send_releases(self, book: _Book) -> None:
+    def _send_releases(self, book: Book) -> None:
         ids, book.leaving = book.leaving, []
-        self._tell(book, _RELEASE, ids)
+        self._tell(book, _RELEASE, [*self._left_over(book), *ids])
 
-    def _send_resizes(self, book: _Book) -> None:
+    def _send_resizes(self, book: Book) -> None:
         resized, book.resized = book.resized, {}
-        self._tell(book, _RESIZE, [value for pair in resized.items() for value in pair])
+        self._tell(book, _RESIZE, [*self._left_over(book), *(value for pair in resized.items() for value in pair)])
 
-    def _tell(self, book: _Book, script: Script, args: Sequence[Value]) -> None:
+    def _left_over(self, book: Book) -> tuple[int, str]:
+        """The first arguments of every script that frees places."""
+        places, book.left_over = book.left_over, 0
+        return places, self.owner
+
+    def _say_waits(self, book: Book) -> None:
+        self._post(book, _WAIT, (self.owner, WAIT_MS if book.waits else 0), lambda: None)  # a beat says it again
+
+    def _tell(self, book: Book, script: Script, args: Sequence[Value]) -> None:
         def failed() -> None:
             book.write_back_at = AT_ONCE
 
-        told = self._store.post(script, book.keys, args, failed)
+        self._post(book, script, args, failed)
+
+    def _post(self, book: Book, script: Script, args: Sequence[Value], failed: Callable[[], None]) -> None:
+        told = self._store.post(script, book.wait_keys, args, failed)
         self._telling.add(told)
         told.add_done_callback(self._telling.discard)
 
-    def _write_back_soon(self, book: _Book) -> None:
+    def _write_back_soon(self, book: Book) -> None:
         book.write_back_at = AT_ONCE
         self._wake.set()
 

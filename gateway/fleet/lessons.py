@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from gateway.errors import StoreFault
 from gateway.model import Learned, PoolKey
-from gateway.store.connection import Store, Value
+from gateway.store.connection import Store
 from gateway.store.scripts import load
+from gateway.store.target import Value
 
 RULE_SECONDS = 600.0
 """How long the SLO of a rule guards a pool after its last request came: docs/limit.md."""

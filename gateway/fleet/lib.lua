@@ -1,4 +1,4 @@
--- Put in front of acquire, release, beat, look and reconcile.
+-- Put in front of acquire, release, resize, beat, look, wait and reconcile.
 -- KEYS[1] gw:{backend}:leases   hash: lease id ("owner:n") -> "slot work owner"; the truth
 -- KEYS[2] gw:{backend}:load     hash: slot -> sum of the work leased on it, GPU-us
 -- KEYS[3] gw:{backend}:count    hash: slot -> number of leases on it

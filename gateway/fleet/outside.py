@@ -40,7 +40,9 @@ class OutsideLoad:
     def requests(self, now: float) -> int:
         """Outside requests; 0 until a whole lag has been watched,
         since before that every difference may be our own past."""
-        recent = [extra for seen, extra in self._extra if seen >= now - 2 * self.lag]
-        if not recent or not self._counts or self._extra[-1][0] - self._extra[0][0] < self.lag:
+        if not self._extra or not self._counts or self._extra[-1][0] - self._extra[0][0] < self.lag:
             return 0
-        return max(0, min(recent))
+        since, (seen, newest) = now - 2 * self.lag, self._extra[-1]
+        if newest <= 0 or seen < since:  # the usual case, for every worker in every snapshot
+            return 0
+        return max(0, min(extra for seen, extra in self._extra if seen >= since))

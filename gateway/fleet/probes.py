@@ -1,8 +1,10 @@
-"""Looks at every worker twice a second, each worker by one replica, and writes what it says into the store."""
+"""Looks at every worker about twice a second, each worker by one replica, and writes what it says into the store. A
+fleet so large that this would cost too much is looked at less often."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,7 +12,6 @@ from dataclasses import dataclass
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.fleet.gpu_faults import UNREACHABLE
 from gateway.model import GpuLook, Policy, Scrape, Upstream
 from gateway.store.connection import Store
 
@@ -22,13 +23,31 @@ LATE_TO_FAIL = 7
 """Late pages in a row that make a worker unhealthy. They are asked for less and less often, so this is some 20 s: a
 vLLM that serves has been seen to answer its page after 18 s. Until then its last reading grows old, and is told so."""
 MISSES_TO_FAIL = 3
-"""Wrong pages in a row that do; a refused connection does so at once."""
+"""Wrong pages in a row that do; a refused connection, and a worker that says it is not ready, do so at once."""
+NOT_READY = "not_ready"
+CORE_SHARE = 0.25
+"""Of one core, what all looks of all replicas together may take."""
+LOOK_SECONDS = 0.0003
+"""CPU time of one look at a worker with a page of 60 KB, its share of the details and of the writing (`make
+fleet-bench`)."""
+TICK_SECONDS = 0.05
+LEAST_AT_ONCE = 16
+"""Looks begun in one tick; of a large fleet as many as spread it evenly over an interval, and HASTE times that."""
+HASTE = 1.5
+CLAIM_SECONDS = 0.5
+GATHER_SECONDS = 0.02
+"""Readings that come within it are written together."""
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
 GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
 """Gives the worker's GPUs, or None where nobody tells of them."""
 GpuJudge = Callable[[Upstream, Scrape, GpuLook | None], Awaitable[Scrape]]
 """The scrape with its GPUs and what their state means for the worker. Raises StoreFault."""
+
+
+def interval_of(workers: int) -> float:
+    """Seconds between two looks at one worker of a fleet of so many: all replicas together stay within CORE_SHARE."""
+    return min(max(INTERVAL_SECONDS, workers * LOOK_SECONDS / CORE_SHARE), SLOWEST_SECONDS)
 
 
 @dataclass(slots=True)
@@ -40,9 +59,9 @@ class Patience:
     misses: int = 0
     busy: bool = False
 
-    def took(self, seconds: float, now: float) -> None:
+    def took(self, seconds: float, now: float, usual: float = INTERVAL_SECONDS) -> None:
         slow = seconds > SLOW_PAGE_SECONDS
-        self.interval = min(self.interval * 2, SLOWEST_SECONDS) if slow else INTERVAL_SECONDS
+        self.interval = min(max(self.interval * 2, usual), SLOWEST_SECONDS) if slow else usual
         self.due = now + self.interval
 
 
@@ -61,6 +80,12 @@ class Probes:
         self._store, self._owner, self._policy = store, owner, policy
         self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
+        self._workers: dict[str, Upstream] = {}
+        self._seen: Policy | None = None
+        self._mine: frozenset[str] = frozenset()
+        self._claim_due = 0.0
+        self._interval = INTERVAL_SECONDS
+        self._unwritten: dict[str, Scrape] = {}
 
     async def run(self) -> None:
         """Until cancelled. The store being away pauses the scraping: there is nowhere to write."""
@@ -68,31 +93,57 @@ class Probes:
             while True:
                 with suppress(StoreFault):
                     await self.tick(group, time.monotonic())
-                await asyncio.sleep(INTERVAL_SECONDS / 2)
+                await asyncio.sleep(TICK_SECONDS)
 
     async def tick(self, group: asyncio.TaskGroup, now: float) -> None:
-        """Starts one scrape for each worker that is due and ours."""
-        workers = {u.name: u for u in self._policy().upstreams.values() if u.scraped}
-        self._patience = {name: one for name, one in self._patience.items() if name in workers}
-        if not workers:
-            return
-        for name in await readings.claim(self._store, self._owner, list(workers)):
-            patience = self._patience.setdefault(name, Patience())
+        """Starts one scrape for each worker that is due and ours; not for all of a large fleet at once."""
+        await self._claim(now)
+        spread = math.ceil(len(self._mine) * HASTE * TICK_SECONDS / self._interval)
+        most = max(LEAST_AT_ONCE, spread)
+        for name in self._mine:
+            patience = self._patience[name]
             if not patience.busy and now >= patience.due:
                 patience.busy = True
-                group.create_task(self._look(workers[name], patience))
+                group.create_task(self._look(group, self._workers[name], patience))
+                most -= 1
+                if not most:
+                    return
 
-    async def _look(self, upstream: Upstream, patience: Patience) -> None:
+    async def _claim(self, now: float) -> None:
+        """Which workers there are, and which of them are ours for the next seconds."""
+        policy = self._policy()
+        if policy is not self._seen:
+            self._workers = {u.name: u for u in policy.upstreams.values() if u.scraped}
+            self._patience = {name: self._patience.get(name, Patience()) for name in self._workers}
+            self._interval = interval_of(len(self._workers))
+            self._seen, self._claim_due, self._mine = policy, now, frozenset()
+        if now < self._claim_due or not self._workers:
+            return
+        self._mine = await readings.claim(self._store, self._owner, list(self._workers))
+        self._claim_due = now + CLAIM_SECONDS
+
+    async def _look(self, group: asyncio.TaskGroup, upstream: Upstream, patience: Patience) -> None:
         started = time.monotonic()
         try:
             scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
             if scrape is not None:
                 with suppress(StoreFault):
-                    await readings.write(self._store, upstream.name, await self._judge(upstream, scrape, gpus))
+                    self._keep(group, upstream.name, await self._judge(upstream, scrape, gpus))
         finally:
             patience.busy = False
             now = time.monotonic()
-            patience.took(now - started, now)
+            patience.took(now - started, now, self._interval)
+
+    def _keep(self, group: asyncio.TaskGroup, upstream: str, scrape: Scrape) -> None:
+        if not self._unwritten:
+            group.create_task(self._write())
+        self._unwritten[upstream] = scrape
+
+    async def _write(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        rows, self._unwritten = self._unwritten, {}
+        with suppress(StoreFault):
+            await readings.write_all(self._store, rows)
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
         """The worker's own page; None where one late page proves nothing yet."""
@@ -101,9 +152,9 @@ class Probes:
         except UpstreamFault as fault:
             patience.misses += 1
             enough = LATE_TO_FAIL if isinstance(fault, UpstreamTimeout) else MISSES_TO_FAIL
-            if fault.processed and patience.misses < enough:
+            if fault.processed and fault.reason != NOT_READY and patience.misses < enough:
                 return None
-            return Scrape(healthy=False, reason=UNREACHABLE if not fault.processed else "no_metrics")
+            return Scrape(healthy=False, reason=fault.reason)
         patience.misses = 0
         return scrape
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from operator import attrgetter
 
 import msgspec
 
@@ -19,6 +20,9 @@ CLAIM_MS = 2_000
 """A claim outlives a few missed scrapes, and a dead replica's workers are scraped again after it."""
 _WRITE = load("gateway.fleet", "reading")
 _CLAIM = load("gateway.fleet", "claim")
+_scrape = msgspec.json.Decoder(Scrape)
+_FIELDS = tuple(field.name for field in fields(Scrape))
+_fields = attrgetter(*_FIELDS)
 
 
 async def claim(store: Store, owner: str, upstreams: Sequence[str]) -> frozenset[str]:
@@ -28,8 +32,15 @@ async def claim(store: Store, owner: str, upstreams: Sequence[str]) -> frozenset
 
 
 async def write(store: Store, upstream: str, scrape: Scrape) -> None:
-    started = "" if scrape.started is None else f"{scrape.started:.3f}"
-    await store.eval(_WRITE, [READINGS_KEY], [upstream, started, msgspec.json.encode(scrape)])
+    await write_all(store, {upstream: scrape})
+
+
+async def write_all(store: Store, scrapes: Mapping[str, Scrape]) -> None:
+    """What several workers gave, in one step: a call for each of a large fleet would cost more than the scrape."""
+    rows: list[str | bytes] = []
+    for upstream, scrape in scrapes.items():
+        rows += (upstream, "" if scrape.started is None else f"{scrape.started:.3f}", msgspec.json.encode(scrape))
+    await store.eval(_WRITE, [READINGS_KEY], rows)
 
 
 async def forget(store: Store, upstreams: Sequence[str]) -> None:
@@ -40,18 +51,33 @@ async def forget(store: Store, upstreams: Sequence[str]) -> None:
 
 async def read(store: Store) -> Mapping[str, Reading]:
     """All readings; `at` and `gpu_at` are in seconds of the store's clock."""
-    raw = await store.call("HGETALL", READINGS_KEY)
-    found: dict[str, Reading] = {}
-    for name, value in zip(raw[::2], raw[1::2], strict=True):
-        with suppress(ValueError, msgspec.MsgspecError):  # what another version wrote is unknown, not fatal
-            found[name.decode()] = parse(value)
-    return found
+    return await Reader().read(store)
+
+
+class Reader:
+    """Reads them again and again: what has not changed since the last time is not decoded, and is the same object."""
+
+    def __init__(self) -> None:
+        self._before: dict[bytes, tuple[bytes, str, Reading]] = {}
+
+    async def read(self, store: Store) -> Mapping[str, Reading]:
+        raw = await store.call("HGETALL", READINGS_KEY)
+        before, now = self._before, dict[bytes, tuple[bytes, str, Reading]]()
+        for name, value in zip(raw[::2], raw[1::2], strict=True):
+            known = before.get(name)
+            if known is not None and known[0] == value:
+                now[name] = known
+                continue
+            with suppress(ValueError, msgspec.MsgspecError):  # what another version wrote is unknown, not fatal
+                now[name] = (value, name.decode(), parse(value))
+        self._before = now
+        return {name: reading for _, name, reading in now.values()}
 
 
 def parse(value: bytes) -> Reading:
     life, started, at_ms, body = value.split(b"|", 3)
-    scrape = msgspec.json.decode(body, type=Scrape)
+    scrape = _scrape.decode(body)
     at = int(at_ms) / 1000
-    told = {field.name: getattr(scrape, field.name) for field in fields(Scrape)}
+    told = dict(zip(_FIELDS, _fields(scrape), strict=True))
     told["started"] = float(started) if started else None
     return Reading(**told, at=at, life=int(life), gpu_at=None if scrape.gpu_age is None else at - scrape.gpu_age)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from gateway.errors import StoreFault
 from gateway.fleet import readings
+from gateway.fleet.book import slot_name
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.headroom import Headroom
-from gateway.fleet.leases import Leases, slot_name
+from gateway.fleet.leases import Leases
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
 from gateway.fleet.tries import Tries
@@ -52,6 +53,8 @@ class Hooks:
     """Why an upstream takes nothing new although it may be well, or None."""
     joined: Callable[[str], float | None] = lambda _: None
     """`UpstreamState.joined`, where that is known already."""
+    news: Callable[[Snapshot], None] = lambda _: None
+    """Hears of each new snapshot; it does not raise."""
 
 
 class View:
@@ -77,6 +80,7 @@ class View:
         self.lessons, self.headroom, self.tries = lessons, Headroom(), Tries()
         self.unloaded, self._warmups = Unloaded(), Warmups()
         self._outside: dict[str, OutsideLoad] = {}
+        self._reader = readings.Reader()
         self._readings: Mapping[str, Reading] = {}
         self._loads: Mapping[str, tuple[int, int]] = {}
         self._clock_offset = 0.0
@@ -100,7 +104,7 @@ class View:
                 self.lessons.exchange(self._pools()),
                 self._hooks.exchange(self._policy()),
                 self._store.call("TIME"),
-                readings.read(self._store),
+                self._reader.read(self._store),
                 self._leases.loads(backends),
                 self._leases.owners(backends[0]) if backends else _one(),
             )
@@ -156,6 +160,7 @@ class View:
         )
         _tell(self.current.states, states)
         self.current = replace(made, damped=self._hooks.damp(policy, made, self.current.damped))
+        self._hooks.news(self.current)
 
     def _state(self, upstream: Upstream, now: float) -> UpstreamState:
         reading = self._readings.get(upstream.name)

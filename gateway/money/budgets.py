@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from gateway.errors import StoreFault
 from gateway.model import Bound, Policy, Reservation, Spill
-from gateway.store.connection import Store, Value
+from gateway.store.connection import Store
 from gateway.store.scripts import load
+from gateway.store.target import Value
 
 _SPEND = load("gateway.money", "spend")
 _MICRO = 1e6

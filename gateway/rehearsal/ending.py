@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from gateway.admission import POLL_SECONDS, WHY_KEPT
+from gateway.admission import WHY_KEPT
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError
 from gateway.model import Bound, Candidate, Decision, GenRequest, Group
 from gateway.money.budgets import may_leave
@@ -15,7 +15,7 @@ from gateway.rehearsal.waiting import Room, ahead, patience, soonest
 from gateway.rehearsal.words import rounded_up
 from gateway.rehearsal.world import SEED, World, ask
 from gateway.routing.decide import decide
-from gateway.routing.order import order, spill_reason, why_full
+from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.routing.plan import NO_RULE
 
@@ -78,7 +78,7 @@ def admitted(decision: Decision, asked: GenRequest, world: World, room: Room | N
 def away(decision: Decision, world: World, waited: float) -> tuple[Result | None, Bound | None]:
     """Where it leaves to, or which bound keeps it here."""
     home = [(one, world.state(one.upstream.name)) for group in decision.primary for one in group.candidates]
-    full, kept = why_full(home, waited=waited >= POLL_SECONDS), None
+    full, kept = why_full(home, waited=waited >= WAITED_SECONDS), None
     for group in decision.overflow:
         found = first((group,), world)
         if found is None:

@@ -30,6 +30,8 @@ class Tried(TypedDict, total=False):
     status: int | None
     at_ms: Required[float]
     took_ms: Required[float]
+    role: str
+    usd: _Number
 
 
 class Used(TypedDict, total=False):

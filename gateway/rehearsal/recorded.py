@@ -146,7 +146,10 @@ def _notes(policy: Policy, receipt: Receipt) -> Iterator[str]:
         yield "dropped: " + ", ".join(f"{count} by {why}" for why, count in drops.items())
     for one in receipt.get("attempts") or ():
         status = "" if one.get("status") is None else f", status {one['status']}"
-        yield f"asked {one['upstream']} at {one['at_ms']:g} ms: {one['result']}{status}, {one['took_ms']:g} ms"
+        role = f" as a {one['role']}" if "role" in one else ""
+        lost = f", {usd(one['usd'])}" if "usd" in one else ""
+        took = f"{one['result']}{status}, {one['took_ms']:g} ms{lost}"
+        yield f"asked {one['upstream']} at {one['at_ms']:g} ms{role}: {took}"
     if receipt.get("removed"):
         yield f"removed from the request: {', '.join(receipt['removed'])}"
     yield from _figures(receipt)

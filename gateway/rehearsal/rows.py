@@ -19,7 +19,7 @@ from gateway.routing.needs import in_gpus, in_need
 from gateway.routing.scene import asked_of, first_token_there, wait_there
 from gateway.routing.scorers import parts
 from gateway.routing.signals import comparison
-from gateway.routing.thresholds import FORECAST, STANDING
+from gateway.routing.thresholds import BELOW, FORECAST, STANDING
 from gateway.routing.versions import choose
 
 Row = dict[str, Any]
@@ -116,6 +116,8 @@ def why(scene: Scene, pool: Pool, state: UpstreamState) -> str | None:
     _, standing = scene.board.judged(state, scene.standing(pool), scene.plan.rule)
     if standing is not None:
         return standing
+    if BELOW in pool.drops:
+        return BELOW
     return next(iter(scene.draw.left(replace(pool, states=(state,), drops={})).drops), None)
 
 
@@ -220,6 +222,12 @@ def _not_needed(scene: Scene, pool: Pool, _: UpstreamState) -> str:
     return "not asked for this request"
 
 
+def _below(scene: Scene, _: Pool, __: UpstreamState) -> str:
+    priority = scene.asked.priority
+    most = scene.plan.rule.classes[priority].below
+    return f"{priority} begins here only while the workers are, on average, less than {most:.0%} full"
+
+
 _WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
     "residency": _residency,
     "capability": _capability,
@@ -231,6 +239,7 @@ _WORDS: Mapping[str, Callable[[Scene, Pool, UpstreamState], str]] = {
     "model_loaded": _model_loaded,
     "max_cost": _max_cost,
     "fields": _fields,
+    BELOW: _below,
     NOT_NEEDED: _not_needed,
 }
 """A filter's name -> what it says of this upstream. One without a row here is told by its name."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import overload
 
-from gateway.model import Candidate, GenRequest, Kind, Learned, Served, UpstreamState
+from gateway.model import Candidate, GenRequest, Group, Kind, Learned, Served, UpstreamState
 from gateway.routing.estimate import estimate, work_of
 from gateway.routing.ramp import filled
 from gateway.routing.scene import Scene
@@ -105,3 +106,9 @@ def make_candidates(
 def class_share(kind: Kind, share: float) -> float:
     """What of an upstream's limit a class with this share may fill; classes do not share a bought API."""
     return share if kind == "local" else 1.0
+
+
+def uncapped(group: Group) -> Group:
+    """Its candidates with the whole limits of their workers, whatever part of them the request's class may fill."""
+    found = group.candidates
+    return replace(group, candidates=found.within(1.0), last=None) if isinstance(found, Candidates) else group

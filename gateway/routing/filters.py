@@ -39,7 +39,7 @@ def residency(ctx: Standing, state: UpstreamState) -> bool:
 
 
 def capability(ctx: Standing, state: UpstreamState) -> bool:
-    return ctx.endpoint in spoken(state.upstream)
+    return ctx.endpoint in spoken(state.upstream, state.reading.engine if state.reading is not None else None)
 
 
 def dedicated(ctx: Standing, state: UpstreamState) -> bool:

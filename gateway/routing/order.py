@@ -11,6 +11,9 @@ KV_PRESSURE = 0.9
 OUTSIDE_SHARE = 0.5
 """Share of the limit from which load that is not ours is called the cause."""
 
+WAITED_SECONDS = 0.1
+"""Who waited for less did not leave because of the wait."""
+
 
 def order(decision: Decision) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
     """What is tried first and what after it: at home first, unless something makes it leave before home is full."""

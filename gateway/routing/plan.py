@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.model import Demand, GenRequest, Model, Policy, PriorityClass, Rule, Tenant
+from gateway.routing.below import held_back
 from gateway.routing.board import Asked, Board, Plan, Pool, remember
 from gateway.routing.globs import fits
 from gateway.routing.matching import courses
@@ -48,7 +49,7 @@ def make_plan(asked: Asked, rule: Rule, board: Board) -> Plan:
         model=model,
         demand=demand,
         permitted=board.permitted(rule, model, demand),
-        home=pools(rule.backends),
+        home=tuple([held_back(pool, may.below) for pool in pools(rule.backends)]),
         spill=leaving,
         fallback=pools(rule.fallback if may.spill else ()),
         spill_now=spill_word(rule, model.name, board) if may.spill else None,

@@ -14,6 +14,8 @@ from gateway.routing.affinity import share
 from gateway.routing.scene import Scene, asked_of, first_token_there, wait_there
 
 _MS = 1000.0
+BELOW = "below"
+"""The drop where a class waits for its backend to be less full (below.py): like a filter, a word of the user's."""
 
 
 def satisfied(threshold: Threshold, value: float) -> bool:
@@ -76,6 +78,9 @@ REASONS: Mapping[str, Reason] = {
 for is `spill_when`, a threshold of the user's; the receipt's drops name it."""
 
 
+_WHY: Mapping[str, Reason] = {**REASONS, BELOW: "spill_when"}
+
+
 def standing_break(thresholds: Iterable[Threshold], state: UpstreamState, since: float) -> str | None:
     """The signal of the first threshold that the upstream breaks by policy and snapshot alone."""
     for threshold in thresholds:
@@ -98,5 +103,5 @@ def forecast_break(thresholds: Iterable[Threshold], at: Scene, state: UpstreamSt
 
 def broken(drops: Mapping[str, int]) -> Reason | None:
     """Why nobody was left, where filters dropped any: by the one that dropped the most."""
-    counts = [(drops[signal], reason) for signal, reason in REASONS.items() if signal in drops]
+    counts = [(drops[signal], reason) for signal, reason in _WHY.items() if signal in drops]
     return max(counts, key=lambda one: one[0])[1] if counts else None

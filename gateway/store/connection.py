@@ -16,22 +16,24 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hiredis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import RedisError
-
 from gateway.errors import StartupFault, StoreFault
 from gateway.store.scripts import Script
+from gateway.store.subscription import Subscription
+from gateway.store.target import (
+    BACKOFF_FIRST,
+    BACKOFF_MOST,
+    CONNECT_TIMEOUT,
+    Value,
+    connect,
+    greeting,
+    pack,
+    parse,
+    printable,
+)
 from gateway.store.wire import Call, ReplyFault, Wire
 
-Value = str | bytes | int | float
-Target = Connection | UnixDomainSocketConnection
-
 TIMEOUT = 0.050
-CONNECT_TIMEOUT = 1.0
 PROBE_KEY, PROBE_MS = "gw:probe", 1000
-BACKOFF_FIRST, BACKOFF_MOST = 0.050, 1.0
 
 
 class Store:
@@ -41,8 +43,8 @@ class Store:
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
-        self._target = _parse(url)
-        self.where = _printable(self._target)
+        self._target = parse(url)
+        self.where = printable(self._target)
         """The address without credentials, for messages."""
         self._timeout = timeout
         self._wire: Wire | None = None
@@ -92,7 +94,7 @@ class Store:
             return future
         if not self._batch:
             loop.call_soon(self._flush)
-        self._batch.append(Call(_pack(command), future, late))
+        self._batch.append(Call(pack(command), future, late))
         return future
 
     async def eval(
@@ -139,6 +141,10 @@ class Store:
         self._run(script, rest).add_done_callback(answered)
         return done
 
+    def subscription(self, channel: str, heard: Callable[[str], None], gap: Callable[[], None]) -> Subscription:
+        """What is published on `channel`, once its `run` runs: on a connection of its own, as the protocol wants it."""
+        return Subscription(self._target, channel, heard, gap)
+
     async def aclose(self) -> None:
         """Stop the recovery and drop the connection; listeners hear nothing of it."""
         self._listeners.clear()
@@ -162,11 +168,11 @@ class Store:
     async def _open(self) -> Wire:
         """A connection that has proved itself by a write. Raises StoreFault, OSError or TimeoutError."""
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            wire = await _connect(self._target, self._lost)
+            wire = await connect(self._target, lambda: Wire(self._lost))
             try:
-                for command in (*_greeting(self._target), ("SET", PROBE_KEY, "", "PX", PROBE_MS)):
+                for command in (*greeting(self._target), ("SET", PROBE_KEY, "", "PX", PROBE_MS)):
                     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                    wire.send([Call(_pack(command), answer)], self._timeout)
+                    wire.send([Call(pack(command), answer)], self._timeout)
                     await answer
             except BaseException:
                 wire.close("the store failed the probe")
@@ -197,47 +203,3 @@ class Store:
     def _tell(self, reason: str) -> None:
         for listener in self._listeners:
             listener(self.degraded, reason)
-
-
-def _parse(url: str) -> Target:
-    """redis-py's own reading of the URL, as a connection object that is never opened."""
-    try:
-        target: Target = ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
-    except (RedisError, ValueError, TypeError):
-        # The cause is left out on purpose: it may quote the URL, and with it the password.
-        raise StartupFault(
-            "the store's URL is not understood; use redis://[user:password@]host:port/db, rediss://... for TLS, "
-            "or unix:///path/to/socket"
-        ) from None
-    return target
-
-
-def _printable(target: Target) -> str:
-    if isinstance(target, UnixDomainSocketConnection):
-        return str(target.path)
-    return f"{target.host}:{target.port}"
-
-
-async def _connect(target: Target, lost: Callable[[Wire, str], None]) -> Wire:
-    loop = asyncio.get_running_loop()
-    if isinstance(target, UnixDomainSocketConnection):
-        _, wire = await loop.create_unix_connection(lambda: Wire(lost), target.path)
-        return wire
-    tls = target.ssl_context.get() if isinstance(target, SSLConnection) else None
-    _, wire = await loop.create_connection(lambda: Wire(lost), target.host, target.port, ssl=tls)
-    return wire
-
-
-def _pack(command: tuple[Value, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says: a tuple of one
-    return packed
-
-
-def _greeting(target: Target) -> list[tuple[Value, ...]]:
-    """The commands that a fresh connection begins with."""
-    greeting: list[tuple[Value, ...]] = []
-    if target.password:
-        greeting.append(("AUTH", *filter(None, (target.username, target.password))))
-    if target.db:
-        greeting.append(("SELECT", target.db))
-    return greeting

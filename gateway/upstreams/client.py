@@ -54,15 +54,24 @@ class Client:
         pool, host = self._pool_of(upstream)
         return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
 
-    async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> str:
-        """A monitoring page (no client data): its text. Raises UpstreamFault, also for a status other than 200."""
-        pool, host = self._pool(url, networks, tls)
-        head = request_head("GET", urlsplit(url).path or "/", host, (), 0)
-        async with await pool.send(head, b"", PROBE_TIMEOUTS) as exchange:
-            body = await read_all(exchange, PROBE_PAGE_BYTES)
-            if exchange.status != 200:
-                raise BadAnswer(f"answered {exchange.status}")
-            return body.decode("utf-8", "replace")
+    async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> bytes:
+        """A monitoring page (no client data). Raises UpstreamFault, also for a status other than 200."""
+        status, body = await self.look(url, networks, tls)
+        if status != 200:
+            raise BadAnswer(f"answered {status}")
+        return body
+
+    async def look(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> tuple[int, bytes]:
+        """Status and body of a GET that holds no client data. Raises UpstreamFault."""
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return await _get(*self._pool(url, networks, tls), path, (), PROBE_PAGE_BYTES)
+
+    async def look_at(self, upstream: Upstream, path: str, *, most: int = PROBE_PAGE_BYTES) -> tuple[int, bytes]:
+        """The same of a worker, whose address is its root, with its key. Raises TooLong past `most` bytes."""
+        root = urlsplit(upstream.url).path.rstrip("/").removesuffix("/v1")
+        headers = () if upstream.key is None else ((b"authorization", b"Bearer " + upstream.key.encode()),)
+        return await _get(*self._pool_of(upstream), root + path, headers, most)
 
     def keep(self, policy: Policy) -> None:
         """Gives up every pool that `policy`, now in force, does not name. What is open there ends by itself.
@@ -75,6 +84,8 @@ class Client:
             named.add(_key(upstream.url, upstream.networks, upstream.tls))
             if upstream.dcgm is not None:
                 named.add(_key(upstream.dcgm, (), upstream.tls))
+            if upstream.metrics is not None:
+                named.add(_key(upstream.metrics, upstream.networks, upstream.tls))
         for key in self._pools.keys() - named:
             self._pools.pop(key).close()
 
@@ -114,8 +125,20 @@ def _key(url: str, networks: tuple[Network, ...], tls: Tls | None) -> _Key:
     return _Key(parts.scheme, parts.hostname or "", port, networks, tls if secure else None)
 
 
+async def _get(
+    pool: Pool, host: str, path: str, headers: Iterable[tuple[bytes, bytes]], most: int
+) -> tuple[int, bytes]:
+    async with await pool.send(request_head("GET", path, host, headers, 0), b"", PROBE_TIMEOUTS) as exchange:
+        told = dict(exchange.headers).get(b"content-length", b"")
+        if told.isdigit() and int(told) > most:  # nothing of it is read
+            raise TooLong(f"a body of more than {most} bytes")
+        return exchange.status, await read_all(exchange, most)
+
+
 class TooLong(BadAnswer):
     """A body of more bytes than its reader wants to hold."""
+
+    reason = "page_too_long"
 
 
 async def read_all(exchange: Exchange, most: int) -> bytes:

@@ -55,7 +55,8 @@ class GpuPages:
     async def _read(self, url: str, tls: Tls | None, page: _Page) -> None:
         """A page that fails leaves the last one standing, with its age."""
         try:
-            gpus = dcgm.parse_gpus(await self._client.page(url, tls=tls))
+            page_text = (await self._client.page(url, tls=tls)).decode("utf-8", "replace")
+            gpus = dcgm.parse_gpus(page_text)
         except UpstreamFault:
             if page.at == float("-inf"):
                 raise

@@ -21,8 +21,9 @@ from gateway.errors import PolicyConflict, PolicyFault, StoreFault
 from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.folder import Folder
 from gateway.policy.live import LivePolicy
-from gateway.store.connection import Store, Value
+from gateway.store.connection import Store
 from gateway.store.scripts import load
+from gateway.store.target import Value
 from gateway.versions.orders import BadSeal, Order, Seal, TooLarge
 
 INTERVAL_SECONDS = 0.5

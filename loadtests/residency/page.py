@@ -55,10 +55,9 @@ peer. The policies are random and never went through `gateway check`, which woul
 anything anywhere, private endpoints in wrong zones, spill on failure, rules whose match holds at one moment and not at
 the next, also while a request waits or between two attempts; rules that hedge and rescue; about every sixty requests
 another version takes effect, in which zones, kinds and private endpoints of the same addresses have changed, and in
-every 25th world the store stands still until the gateway is degraded. For each delivery under a demand the audit on the
-disk must have
-its line at that moment, by a rule that could decide it, under all that was demanded before; no attempt may be one that
-only its permit held back; and at the end `gateway audit verify` must find the chains whole.
+every 25th world the store stands still until the gateway is degraded. For each delivery under a demand the audit on
+the disk must have its line at that moment, by a rule that could decide it, under all that was demanded before; no
+attempt may be one that only its permit held back; and at the end `gateway audit verify` must find the chains whole.
 
 **Over HTTP** a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass and
 whose author never thought of residency; workers and APIs fail, and reloads swap the zones of two APIs. Judged are the

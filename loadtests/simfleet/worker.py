@@ -28,6 +28,8 @@ from .surfaces import TEXT
 from .surfaces.surface import Hosted, Reply, Seen, Surface
 from .talks import MESSAGES, Talk
 
+MODELS = "/v1/models"
+
 
 class Worker(Service):
     """One GPU worker; also the source of its GPU's readings."""
@@ -176,13 +178,14 @@ class Worker(Service):
         await exchange.reply(page.status, page.body, headers, page.content_type)
 
     def _is_probe(self, exchange: Exchange) -> bool:
-        return exchange.path in PROBES or (exchange.method == "GET" and exchange.path in self.surface.pages)
+        """No GET of a text engine generates anything: the gateway asks for models, and for pages of other engines."""
+        return exchange.path in PROBES or exchange.method == "GET"
 
     async def _probe(self, exchange: Exchange) -> None:
         if self.faults.hang and not await exchange.wait(self.generation):
             return
         surface = self.surface
-        show = surface.pages.get(exchange.path)
+        show = surface.models if exchange.path == MODELS else surface.pages.get(exchange.path)
         if show is None or (surface.apart and exchange.path == "/metrics"):
             refusal = self._refuse(404, "Not Found")
             await exchange.reply(404, surface.error(refusal))

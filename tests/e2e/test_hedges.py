@@ -72,7 +72,7 @@ def test_the_other_one_answers(trio: Stage, path: str) -> None:
     assert slow.ended < answered  # it was cancelled as the other began to answer
     receipt = trio.receipt()
     lost, served = receipt["attempts"]
-    assert (lost["result"], served["result"], served["as"]) == ("lost", "answered", "hedge")
+    assert (lost["result"], served["result"], served["role"]) == ("lost", "answered", "hedge")
     assert lost["usd"] > 0
     assert (receipt["chosen"], receipt["reason"], receipt["outcome"]) == (served["upstream"], "hedged", "local")
     assert served["at_ms"] - lost["at_ms"] >= AFTER_SECONDS * 1000

@@ -56,7 +56,7 @@ def test_nobody_can_tell_it_from_a_whole_one(pair: Stage, fault: Fault, path: st
     assert broken.worker != rest.worker
     receipt = pair.receipt()
     assert (receipt["reason"], receipt["outcome"], receipt["error"]) == ("rescued", "local", None)
-    assert receipt["attempts"][1]["as"] == "rescue"
+    assert receipt["attempts"][1]["role"] == "rescue"
     assert receipt["usage"]["output_tokens"] == TOKENS
     assert receipt["usage"]["input_tokens"] == PROMPT_TOKENS
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import StoreFault
-from gateway.fleet.leases import ABSENCE_SECONDS, degraded_room
+from gateway.fleet.book import degraded_room
+from gateway.fleet.leases import ABSENCE_SECONDS
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from tests.polling import until

@@ -6,15 +6,27 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from gateway.errors import BadAnswer, ConnectFailed, UpstreamFault, UpstreamTimeout
+from gateway.errors import BadAnswer, BadPage, ConnectFailed, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.fleet.probes import INTERVAL_SECONDS, LATE_TO_FAIL, MISSES_TO_FAIL, SLOWEST_SECONDS, Patience, Probes
+from gateway.fleet.probes import (
+    CORE_SHARE,
+    INTERVAL_SECONDS,
+    LATE_TO_FAIL,
+    LEAST_AT_ONCE,
+    LOOK_SECONDS,
+    MISSES_TO_FAIL,
+    SLOWEST_SECONDS,
+    Patience,
+    Probes,
+    interval_of,
+)
 from gateway.model import GpuLook, GpuSample, Reading, Scrape, Upstream
 from gateway.store.connection import Store
-from tests.worlds import policy
+from tests.worlds import policy, upstream
 
 
 async def one_round(probes: Probes, now: float) -> None:
@@ -86,7 +98,14 @@ async def test_late_or_wrong_pages_prove_nothing_until_there_are_many_in_a_row(
     await one_round(prober, enough * 1e9)
     seen = await reading_of(valkey, "w1")
     assert seen is not None
-    assert (seen.healthy, seen.reason) == (False, "no_metrics")
+    assert (seen.healthy, seen.reason) == (False, fault.reason)
+
+
+async def test_a_worker_that_says_it_is_not_ready_takes_no_traffic_at_once(valkey: Store) -> None:
+    await one_round(probes(valkey, "r", failing(BadPage("answered 503", "not_ready")), Counter()), 100.0)
+    seen = await reading_of(valkey, "w1")
+    assert seen is not None
+    assert (seen.healthy, seen.reason) == (False, "not_ready")
 
 
 async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None:
@@ -111,3 +130,33 @@ def test_a_slow_page_is_asked_for_less_and_less_often_and_a_quick_one_at_once_ag
     assert intervals[-1] == SLOWEST_SECONDS
     patience.took(0.01, 0.0)
     assert patience.interval == INTERVAL_SECONDS
+
+
+@pytest.mark.parametrize("workers", [0, 1, 100, 300, 1000, 3000])
+def test_a_fleet_of_any_size_costs_no_more_than_its_share(workers: int) -> None:
+    interval = interval_of(workers)
+    assert INTERVAL_SECONDS <= interval <= SLOWEST_SECONDS
+    assert workers / interval * LOOK_SECONDS <= CORE_SHARE + 1e-9
+
+
+async def test_a_large_fleet_is_not_looked_at_all_at_once(valkey: Store) -> None:
+    asked = Counter[str]()
+    crowd = replace(policy(), upstreams={f"w{i}": upstream(f"w{i}", "gpu") for i in range(400)})
+
+    async def worker(one: Upstream) -> Scrape:
+        asked[one.name] += 1
+        return Scrape(running=1)
+
+    async def gpus(_: Upstream) -> None: ...
+
+    prober = Probes(valkey, "r", lambda: crowd, worker, gpus, judged)
+    begun = []
+    for number in range(30):
+        await one_round(prober, 100.0 + number * 1e-3)
+        begun.append(asked.total())
+    steps = [after - before for before, after in pairwise([0, *begun])]
+    assert max(steps) <= 80
+    assert set(asked.values()) == {1}
+    assert len(asked) == 400
+    assert len(await readings.read(valkey)) == 400
+    assert steps[0] >= LEAST_AT_ONCE

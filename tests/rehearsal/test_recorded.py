@@ -132,3 +132,17 @@ def test_a_receipt_that_was_cut_is_told_all_the_same(left_out: str) -> None:
     assert "the receipt was cut to 2 KB: not all of it is here" in story_of(policy(), cut).notes
     made = rebuilt(policy(), cut)
     assert (made is None) is (left_out == "model")
+
+
+def test_second_attempts_are_told() -> None:
+    attempts = [
+        {"upstream": "w1", "result": "lost", "status": None, "at_ms": 1.0, "took_ms": 60.0, "usd": 0.0001},
+        {"upstream": "w2", "result": "broke_off", "status": 200, "at_ms": 50.0, "took_ms": 30.0, "role": "hedge"},
+        {"upstream": "w3", "result": "rescued", "status": 200, "at_ms": 80.0, "took_ms": 90.0, "role": "rescue"},
+    ]
+    notes = story_of(policy(), as_receipt({**RECEIPT, "attempts": attempts})).notes
+    assert [note for note in notes if note.startswith("asked")] == [
+        "asked w1 at 1 ms: lost, 60 ms, $0.0001",
+        "asked w2 at 50 ms as a hedge: broke_off, status 200, 30 ms",
+        "asked w3 at 80 ms as a rescue: rescued, status 200, 90 ms",
+    ]

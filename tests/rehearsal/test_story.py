@@ -180,6 +180,16 @@ def test_what_the_rules_own_filters_leave_out(threshold: Threshold, state: Worke
     assert story.result["upstream"] == "w2"
 
 
+def test_a_class_that_begins_only_below_a_load_is_told_so() -> None:
+    classes = {**CLASSES, "batch": replace(CLASSES["batch"], below=0.5)}
+    under = policy(rules=(rule(classes=classes, spill=None, max_wait=7.0),))
+    fleet = {"w1": WorkerState(load=0.9), "w2": WorkerState(load=0.2)}
+    story = told(fleet, under=under, headers={"X-Gateway-Priority": "batch"})
+    assert story.drops == {"w1": "below", "w2": "below"}
+    assert "less than 50% full" in story.upstreams[0]["why"]
+    assert told(fleet, under=under).drops == {}
+
+
 def test_scores_are_the_rules_own() -> None:
     scorers = (("price", 2.0), ("errors", 1.0), ("load", 0.5))
     story = told({"w1": WorkerState(errors=0.5)}, under=policy(rules=(rule(scorers=scorers),)))

@@ -183,7 +183,7 @@ async def played(story: Story, place: Path, embedded: Embedded) -> tuple[list[st
         first = asyncio.create_task(made.call(FIRST, lambda: None))
         await far.held.wait()
         second = asyncio.create_task(made.call(SECOND, lambda: None))
-        while not made.services.admission.line("gpu").size:  # noqa: ASYNC110 - admission signals no arrivals
+        while not made.services.admission.lines.size("gpu"):  # noqa: ASYNC110 - admission signals no arrivals
             await asyncio.sleep(0.001)
         switch.on = False
         await asyncio.gather(first, second)

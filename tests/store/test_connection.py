@@ -77,13 +77,13 @@ async def test_answers_are_matched_and_errors_concern_their_own_call(store: Stor
 
 
 async def test_unknown_scripts_are_loaded_within_a_batch(store: Store) -> None:
-    script = load("gateway.fleet", "lib", "release")
+    script = load("gateway.fleet", "lib", "waits", "release")
     echo = scripted("return {KEYS[1], ARGV[1]}")
     for _ in range(2):
         await store.call("SCRIPT", "FLUSH")
         answers = await asyncio.gather(
             *(store.eval(echo, ["k"], [n]) for n in range(20)),
-            store.eval(script, ["l", "o", "c", "b", "e"], ["nobody:1"]),
+            store.eval(script, ["l", "o", "c", "b", "e", "{w}"], [1, "nobody", "nobody:1"]),
             store.call("PING"),
         )
         assert answers == [[b"k", str(n).encode()] for n in range(20)] + [b"OK", b"PONG"]

@@ -83,7 +83,7 @@ async def test_own_authority_and_certificate(
         policy = policy_for(tmp_path, server.port, ca=authority.own.cert, cert=ours.cert, key=ours.key)
         assert [await ask(client, policy) for _ in range(3)] == [b"hi"] * 3
         worker = policy.upstreams["w1"]
-        assert await client.page(worker.url + "/metrics", worker.networks, worker.tls) == "hi"
+        assert await client.page(worker.url + "/metrics", worker.networks, worker.tls) == b"hi"
         assert server.accepted == 1, "pages and requests share connections"
 
 

@@ -76,7 +76,8 @@ class Connection(asyncio.Protocol):
             self.close()
             if limit.expired():
                 raise UpstreamTimeout("connect", seconds, processed=False) from None
-            raise ConnectFailed(_reason(fault)) from None  # the cause names the address
+            word = "tls" if isinstance(fault, ssl.SSLError) else "unreachable"
+            raise ConnectFailed(_reason(fault), word) from None  # the cause names the address
         except BaseException:
             self.close()
             raise

@@ -19,7 +19,7 @@ from gateway.routing.damping import step
 from gateway.routing.decide import decide
 from gateway.routing.estimate import price_of, work_left
 from gateway.routing.plan import plan_of
-from gateway.waiting import Lines
+from gateway.waiting.lines import Lines
 from loadtests.model.policies.clock import SimulatedLoop
 from loadtests.model.policies.figures import Ended, Figures, Tally
 from loadtests.model.policies.mix import HOUR, Pattern, Wish, wishes
@@ -54,7 +54,7 @@ class Play:
     board: Board = field(init=False)
     purse: Purse = field(init=False)
     stations: Mapping[str, Station] = field(init=False)
-    lines: Lines = field(default_factory=Lines)
+    lines: Lines = field(init=False)
     admission: Admission = field(init=False)
     damped: Mapping[DampedKey, Damped] = field(default_factory=dict)
     _sent: dict[Job, Sent] = field(default_factory=dict)
@@ -63,8 +63,11 @@ class Play:
         self.tally = Tally(self.policy.zones)
         self.purse = Purse(lambda: self.epoch + self.loop.time())
         self.stations = stations(self.policy, self.loop, self._told, self.rng)
+        self.lines = Lines(self.loop.time)
         leases = cast(Leases, self.shelf)  # what of it admission uses, without a store
-        self.admission = Admission(leases, self.purse, lambda: self.board.snapshot, self.lines, self.loop.time)
+        self.admission = Admission(
+            leases, self.purse, lambda: self.board.snapshot, self.lines, self.loop.time, self.rng
+        )
         self._look(0)
 
     async def all(self, stream: Iterator[Wish]) -> None:
@@ -86,6 +89,7 @@ class Play:
         made = Snapshot(self.epoch + now, states, scales=scales, rules=rules, learned=learned, lines=lines)
         self.damped = step(self.policy, made, self.damped)
         paces, worths = dict(self.teacher.paces), self.teacher.worths
+        self.lines.notice(made)
         self.board = Board(self.policy, replace(made, damped=self.damped), paces=paces, worths=worths)
         self.loop.call_at(now + SAMPLE_SECONDS, self._look, number + 1)
 

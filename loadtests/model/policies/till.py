@@ -46,19 +46,31 @@ class Shelf:
             self.counts[names[index]] += 1
         return Grant(index, leased, counts)
 
-    def resize(self, _backend: str, lease_id: str, work: int) -> None:
-        if lease_id in self._held:
-            name, before = self._held[lease_id]
-            self._held[lease_id] = (name, work)
-            self.work[name] += work - before
-
-    def release(self, _backend: str, lease_id: str) -> bool:
+    def resize(self, _backend: str, lease_id: str, work: int, *, tell: bool = True) -> int:
         if lease_id not in self._held:
-            return False
+            return 0
+        name, before = self._held[lease_id]
+        self._held[lease_id] = (name, work)
+        self.work[name] += work - before
+        return before - work
+
+    def release(self, _backend: str, lease_id: str, *, tell: bool = True) -> int | None:
+        if lease_id not in self._held:
+            return None
         name, work = self._held.pop(lease_id)
         self.work[name] -= work
         self.counts[name] -= 1
-        return True
+        return work
+
+    def wait(self, _backend: str, waits: bool) -> None:
+        """There is nobody else to tell."""
+
+    def elsewhere(self, _backend: str) -> int:
+        return 0
+
+    def taken(self, _backend: str, _upstream: str, _life: int) -> int:
+        """Its snapshots are exact."""
+        return 0
 
 
 @dataclass(slots=True)

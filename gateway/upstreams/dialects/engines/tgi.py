@@ -1,0 +1,37 @@
+"""Text Generation Inference. It tells nothing of its KV cache; `/info` tells how many requests it takes at once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.model import Scrape
+from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, decoded, named_version, seats
+from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, starts
+from gateway.upstreams.exposition import Gauges
+
+
+class _Info(msgspec.Struct):
+    version: str | None = None
+    max_concurrent_requests: int | None = None
+
+
+def read(page: bytes) -> Scrape:
+    gauges = Gauges(page)
+    return Scrape(
+        running=gauges.count("tgi_batch_current_size"),
+        waiting=gauges.count("tgi_queue_size"),
+        started=gauges.started(),
+        missing=tuple(gauges.missing),
+    )
+
+
+def read_info(status: int, body: bytes) -> Told:
+    page = decoded(body, _Info) if status == 200 else None
+    return {} if page is None else {**named_version(page.version), **seats(page.max_concurrent_requests)}
+
+
+ENGINE = Engine(
+    "tgi",
+    pages=(Page("/metrics", starts("tgi_"), read),),
+    details=(MODELS, HEALTH, Detail("/info", read_info, once=True)),
+)

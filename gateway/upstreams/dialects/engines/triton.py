@@ -1,0 +1,54 @@
+"""Triton with the TensorRT-LLM backend. Its metrics have a port of their own (8002): `metrics:` in backends.yaml tells
+the address. Without that backend only the queue is known."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.model import Scrape
+from gateway.upstreams.dialects.engines.common import MODELS, decoded, named_version, read_health, room, seats
+from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, starts
+from gateway.upstreams.exposition import Gauges, Labels, Where
+
+_REQUESTS, _BLOCKS = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
+_PENDING = "nv_inference_pending_request_count"
+
+
+class _Server(msgspec.Struct):
+    version: str | None = None
+
+
+def read(page: bytes) -> Scrape:
+    gauges = Gauges(page)
+    running = gauges.count(_REQUESTS, where=lambda row: row.get("request_type") == "scheduled")
+    waiting = gauges.count(_REQUESTS, _PENDING, where=_queued)
+    size, most = (gauges.amount(_BLOCKS, where=_blocks(kind)) for kind in ("tokens_per", "max"))
+    return Scrape(
+        running=running,
+        waiting=waiting,
+        kv=gauges.share(_BLOCKS, where=_blocks("fraction")),
+        kv_tokens=room(size, most),
+        seats=seats(gauges.amount(_REQUESTS, where=lambda row: row.get("request_type") == "max")).get("seats"),
+        missing=tuple(dict.fromkeys(gauges.missing)),
+    )
+
+
+def _queued(row: Labels) -> bool:
+    """Of the backend's own lines those that wait; of plain Triton's every model's."""
+    return row.get("request_type", "waiting") == "waiting"
+
+
+def _blocks(kind: str) -> Where:
+    return lambda row: row.get("kv_cache_block_type") == kind
+
+
+def read_server(status: int, body: bytes) -> Told:
+    page = decoded(body, _Server) if status == 200 else None
+    return {} if page is None else named_version(page.version)
+
+
+ENGINE = Engine(
+    "triton",
+    pages=(Page("/metrics", starts("nv_trt_llm_", "nv_inference_"), read),),
+    details=(MODELS, Detail("/v2/health/ready", read_health), Detail("/v2", read_server, once=True)),
+)
