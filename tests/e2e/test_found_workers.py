@@ -186,7 +186,7 @@ def out(gateway: Gateway, fleet: SimFleet) -> str | None:
 
 
 def seen(gateway: Gateway, fleet: SimFleet) -> set[str | None]:
-    """What several answers say of it, by whichever process they come: why it is out, or None where it takes requests."""
+    """What several answers say of it, by whichever process they come: why it is out; None: it takes requests."""
     told = set[str | None]()
     for _ in range(4):
         answer = httpx.get(
