@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ class Steady:
 
 async def follow(backend: str, source: Source, report: Report, make: MakeResolver = Resolver) -> None:
     """Asks for `source.dns` or `source.srv` until cancelled."""
-    steady, resolver = Steady(time.monotonic()), make()
+    steady, resolver = Steady(time.monotonic(), dict.fromkeys(report.members, 0)), make()
     look = look_up_srv if source.srv is not None else look_up
     while True:
         try:
@@ -98,7 +98,7 @@ async def look_up_srv(resolver: Resolver, backend: str, source: Source) -> froze
     assert source.srv is not None  # noqa: S101 - as the policy's schema says
     records = await _ask(resolver, source.srv, RdataType.SRV)
     targets = sorted({(str(one.target).rstrip("."), int(one.port)) for one in records} - {("", 0)})[:MOST_FOUND]
-    each = await asyncio.gather(*(addresses_of(resolver, host) for host, _ in targets))
+    each = await _all([addresses_of(resolver, host) for host, _ in targets])
     return frozenset(
         Member(backend, "srv", url_of(host if source.https else found[0], port, source.https), tuple(found), port)
         for (host, port), found in zip(targets, each, strict=True)
@@ -108,8 +108,17 @@ async def look_up_srv(resolver: Resolver, backend: str, source: Source) -> froze
 
 async def addresses_of(resolver: Resolver, name: str) -> list[str]:
     """IPv4 before IPv6; empty where there is no such name. Raises LookupFailed."""
-    both = await asyncio.gather(_ask(resolver, name, RdataType.A), _ask(resolver, name, RdataType.AAAA))
+    both = await _all([_ask(resolver, name, kind) for kind in (RdataType.A, RdataType.AAAA)])
     return [str(plain(record.address)) for records in both for record in sorted(records, key=lambda one: one.address)]
+
+
+async def _all(questions: list[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
+    """At once; where one fails the others end first, so that no socket outlives its question."""
+    told = await asyncio.gather(*questions, return_exceptions=True)
+    for one in told:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in told if not isinstance(one, BaseException)]
 
 
 async def _ask(resolver: Resolver, name: str, kind: RdataType) -> list[Any]:

@@ -89,9 +89,10 @@ class Finders:
         wanted = sources_of(self._policy())
         for key in self._tasks.keys() - wanted:
             self._tasks.pop(key).cancel()
-            self._reports.pop(key, None)
+        for key in self._reports.keys() - wanted:
+            del self._reports[key]
         for key in sorted(wanted - self._tasks.keys(), key=str):
-            report = self._reports[key] = Report(self._changed)
+            report = self._reports.setdefault(key, Report(self._changed))  # one that began anew keeps whom it had
             self._tasks[key] = group.create_task(self._one(key, report))
         self._changed()
 

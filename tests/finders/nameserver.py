@@ -27,10 +27,14 @@ class NameServer(asyncio.DatagramProtocol):
     silent: bool = False
     asked: int = 0
     port: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.port = transport.get_extra_info("sockname")[1]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.asked += 1
@@ -61,5 +65,8 @@ async def name_server() -> AsyncIterator[NameServer]:
     transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
         NameServer, local_addr=("127.0.0.1", 0)
     )
-    yield server
-    transport.close()
+    try:
+        yield server
+    finally:
+        transport.close()
+        await server.over.wait()

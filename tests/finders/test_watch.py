@@ -58,6 +58,18 @@ async def test_sources_come_and_go_with_the_policy() -> None:
     assert changes
 
 
+async def test_who_was_found_stays_while_all_finders_begin_anew() -> None:
+    async with name_server() as server:
+        server.records = {("a.test", "A"): ["10.0.0.7"]}
+        finders = Finders(lambda: looking(Source(dns="a.test", port=1)), lambda: None, server.resolver)
+        async with running(finders):
+            await until(lambda: len(finders.members) == 1)
+        server.failing = True
+        async with running(finders):
+            await until(lambda: bool(finders.faults))
+            assert len(finders.members) == 1
+
+
 async def test_a_finder_that_breaks_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "RESTART_SECONDS", 0.01)
     begun = 0
