@@ -50,7 +50,7 @@ def test_a_gateway_that_dies_under_load_has_a_verdict(tmp_path: Path) -> None:
     told = out.read_text()
     assert code == 1, told
     assert err.read_text() == ""
-    assert re.search(r"^wrong: the gateway ended \(code -9, .*startup complete.*\)$", told, re.M), told
+    assert re.search(r"^wrong: the gateway ended \(code -9, .+\)$", told, re.M), told
     assert "\nnot measured  leases left in the store" in told
     assert told.endswith("soak: not every line holds\n")
 
