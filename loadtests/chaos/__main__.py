@@ -14,7 +14,7 @@ from pathlib import Path
 from loadtests.bench import machine, table
 from loadtests.chaos import scenarios
 from loadtests.chaos.scenario import SCENARIOS, NotHere, Scenario
-from loadtests.chaos.score import Figures, broken, figures
+from loadtests.chaos.score import Figures, broken, figures, refusals
 from loadtests.chaos.site import Bench
 
 HEADINGS = ("scenario", "", *(field.name.replace("_", "-") for field in fields(Figures)), "s", "notes")
@@ -95,7 +95,9 @@ def run(scenario: Scenario) -> Result:
         seen = figures(site.traffic.asked, bench.seen, seats, bench.leaked, bench.mark)
         said = broken(scenario.promise, seen)
         verdict = "broken" if said or failed else "held"
-        return Result(scenario, verdict, time.monotonic() - began, seen, (*said, *bench.notes))
+        return Result(
+            scenario, verdict, time.monotonic() - began, seen, (*said, *refusals(site.traffic.asked), *bench.notes)
+        )
 
 
 def report(results: Sequence[Result], out: Path | None) -> None:

@@ -141,6 +141,12 @@ def _good(one: Asked) -> bool:
     return one.what == "right" and one.first is not None and one.first - one.sent <= SLOW_SECONDS
 
 
+def refusals(asked: Sequence[Asked]) -> list[str]:
+    """What was refused, by code."""
+    found = Counter(one.what for one in asked if one.what.startswith("refused"))
+    return [f"{count} {what}" for what, count in sorted(found.items())]
+
+
 def broken(promise: Promise, seen: Figures) -> list[str]:
     """What does not hold, in words; nothing where all does."""
     said = []

@@ -96,7 +96,7 @@ def worker_errors(bench: Bench) -> None:
     Promise(refused=None),
 )
 def fleet_restart(bench: Bench) -> None:
-    site = bench.open()
+    site = bench.open(Layout(route={"attempts": 6}))
     with site.load():
         time.sleep(2)
         for name in ("w1", "w2", "w3"):
