@@ -16,8 +16,24 @@ from loadtests.chaos import scenarios
 from loadtests.chaos.scenario import SCENARIOS, NotHere, Scenario
 from loadtests.chaos.score import Figures, broken, figures, refusals
 from loadtests.chaos.site import Bench
+from loadtests.simfleet.harness import SimFault
+from loadtests.stack import StackFault
 
 HEADINGS = ("scenario", "", *(field.name.replace("_", "-") for field in fields(Figures)), "s", "notes")
+
+
+NOTE = """Written by `make chaos OUT=docs/chaos.md`. Gateways, store and each worker are real processes; a client whose
+connection ends without a byte asks the next gateway. What the columns count:
+
+- `told`: broke off after the first byte, with an error event; `cut`: without one
+- `refused`: 429 or 503 with Retry-After; `lost`: any other end before the first byte
+- `duplicated`: taken twice by a bought API; `repeated`: done twice by workers of ours; `mis-sent`: flagged, and
+  delivered to the API (all three by the servers' own journals)
+- `over-admitted`: requests above the seats of a worker at its worst instant, by its journal
+- `leaked`: leases and counts that stay when nothing is asked any more
+- `recovery`: seconds from the fault (from its end, where nothing could be served before) to the last request sent
+  that was not served, or not within 2 s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +100,14 @@ def run(scenario: Scenario) -> Result:
             scenario.run(bench)
         except NotHere as why:
             return Result(scenario, "not run here", time.monotonic() - began, said=(str(why),))
-        except TimeoutError as fault:
+        except (TimeoutError, StackFault, SimFault) as fault:
             bench.notes.append(str(fault))
             failed = True
         else:
             failed = False
-        assert bench.site is not None
         site = bench.site
+        if site is None:
+            return Result(scenario, "broken", time.monotonic() - began, said=tuple(bench.notes))
         seats = {name: site.layout.seats for name in site.ports if name in ("w1", "w2", "w3", "w4")}
         seen = figures(site.traffic.asked, bench.seen, seats, bench.leaked, bench.mark)
         said = broken(scenario.promise, seen)
@@ -107,7 +124,7 @@ def report(results: Sequence[Result], out: Path | None) -> None:
     promises = [f"- **{one.scenario.name}**: {one.scenario.says}" for one in results]
     parts = [
         "# What fails, and what is promised while it does",
-        "Written by `make chaos`.",
+        NOTE.strip(),
         "\n".join(f"- {key}: {value}" for key, value in machine.describe().items()),
         table.markdown(HEADINGS, rows),
         "## The promises",

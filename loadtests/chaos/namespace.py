@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 from loadtests.chaos.scenario import NotHere
 
-FIRST_NET, SECOND_NET = 10, 231
-"""10.231.N.0/30 for the N-th cable: .1 is outside, .2 inside."""
+FIRST_NET = 10
+SECOND_NETS = range(64, 192)
+"""10.X.N.0/30 for the N-th cable: .1 is outside, .2 inside. X is drawn by process: two may run at the same time."""
 
 
 class Namespace:
@@ -21,6 +23,7 @@ class Namespace:
     def __init__(self, *cables: str) -> None:
         self.name = f"chaos{os.getpid()}"
         self._cables = {cable: number + 1 for number, cable in enumerate(cables)}
+        self._net = f"{FIRST_NET}.{SECOND_NETS[os.getpid() % len(SECOND_NETS)]}"
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -39,11 +42,15 @@ class Namespace:
         """What a command begins with to run inside."""
         return ["ip", "netns", "exec", self.name]
 
+    @property
+    def networks(self) -> list[str]:
+        return [f"{self._net}.0.0/16"]
+
     def outside(self, cable: str) -> str:
-        return f"{FIRST_NET}.{SECOND_NET}.{self._cables[cable]}.1"
+        return f"{self._net}.{self._cables[cable]}.1"
 
     def inside(self, cable: str) -> str:
-        return f"{FIRST_NET}.{SECOND_NET}.{self._cables[cable]}.2"
+        return f"{self._net}.{self._cables[cable]}.2"
 
     def pull(self, cable: str) -> None:
         """What is sent from now on is lost without a word."""
@@ -51,6 +58,13 @@ class Namespace:
 
     def plug(self, cable: str) -> None:
         self._ip("link", "set", self._ends(cable)[0], "up")
+
+    def resolve_at(self, server: str) -> None:
+        """Whatever is started inside from now on asks `server` for names: `ip netns exec` puts this file in place."""
+        folder = Path("/etc/netns") / self.name
+        folder.mkdir(parents=True)
+        self._closing.callback(shutil.rmtree, folder)
+        (folder / "resolv.conf").write_text(f"nameserver {server}\n")
 
     def _add(self, stack: ExitStack) -> None:
         try:
