@@ -19,6 +19,7 @@ from loadtests.chaos.site import Bench
 from loadtests.simfleet.harness import SimFault
 from loadtests.stack import StackFault
 
+ALWAYS = frozenset({"requests", "lost", "duplicated", "mis_sent", "over_admitted", "recovery"})
 HEADINGS = ("scenario", "", *(field.name.replace("_", "-") for field in fields(Figures)), "s", "notes")
 
 
@@ -54,6 +55,15 @@ class Result:
         )
         return (self.scenario.name, self.verdict, *told, f"{self.seconds:.0f}", "; ".join(self.said))
 
+    def words(self) -> str:
+        """In one line; what is zero is left out, but for what is promised always."""
+        shown = [
+            f"{getattr(self.seen, field.name):g} {field.name.replace('_', '-')}"
+            for field in fields(Figures)
+            if self.seen is not None and (getattr(self.seen, field.name) or field.name in ALWAYS)
+        ]
+        return f"{self.verdict} in {self.seconds:.0f} s: " + "; ".join([", ".join(shown), *self.said])
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
@@ -71,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     results = []
     for one in chosen:
+        print(f"{one.name}: {one.says}", flush=True)
         results.append(run(one))
-        print("\t".join(results[-1].row()), flush=True)
+        print(f"  {results[-1].words()}", flush=True)
+    print("", table.plain(HEADINGS, [one.row() for one in results]), "", sep="\n")
     report(results, options.out)
     failed = [one.scenario.name for one in results if one.verdict == "broken"]
     skipped = [one.scenario.name for one in results if one.verdict == "not run here"]
