@@ -319,17 +319,17 @@ def test_what_is_kept_is_kept_from_its_own_pool_and_from_others_on_its_workers_o
 
 @pytest.mark.parametrize("weight", [1.0, 2.0])
 def test_a_tenant_of_large_requests_has_its_share_beside_one_of_small_ones(weight: float) -> None:
-    """One worker of 24 places on which the large ones need 20: each time there is less room they are passed."""
+    """One worker of 100 places on which the large ones need 20: each time there is less room they are passed."""
     line, now, had = Line(), 0.0, Counter[str]()
-    size, held, room = {"large": 20, "small": 1}, list[tuple[float, int]](), 24
+    size, held, room = {"large": 20, "small": 1}, list[tuple[float, int]](), 100
     rng = Random(1)
 
     def waits(name: str) -> None:
         line.join(Ask(1, name, weight if name == "large" else 1.0, size[name] * QUANTUM, kind=name, deadline=LATE), now)
 
-    for name in ("large", "large", *("small" for _ in range(60))):
+    for name in ("large", "large", *("small" for _ in range(200))):
         waits(name)
-    while now < 400:
+    while now < 30:
         held.sort()
         now, freed = held.pop(0) if held else (now, 0)
         room += freed
@@ -342,7 +342,7 @@ def test_a_tenant_of_large_requests_has_its_share_beside_one_of_small_ones(weigh
                 line.set_aside(first, now, full=True)
                 continue
             room -= size[first.ask.tenant]
-            held.append((now + rng.uniform(0.1, 0.3), size[first.ask.tenant]))
+            held.append((now + rng.uniform(0.05, 0.1), size[first.ask.tenant]))
             had[first.ask.tenant] += first.ask.work
             line.serve(first, now)
             waits(first.ask.tenant)
