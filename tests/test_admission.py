@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.admission import Admission, Visit
-from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
+from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, NoCapacity
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold
 from gateway.money.budgets import Budgets
@@ -224,6 +224,16 @@ async def test_a_worker_that_comes_back_is_found_by_who_waits(valkey: Store) -> 
     await desk.admission.admit(request(), before)
     lease = await desk.admission.admit(request(), before, Visit(), lambda: decide(request(), boards[1], Random(1)))
     assert lease.candidate.upstream.name == "w2"
+
+
+async def test_nothing_is_bought_by_a_decision_that_holds_no_more(valkey: Store) -> None:
+    """The only worker goes down while the request waits for it: that is for `fallback`, and there is none."""
+    desk = desk_on(valkey, two_seats(max_wait=SOON))
+    for _ in range(2):
+        await desk.admit()
+    down = board(desk.policy, w1={"out": "down"})
+    with pytest.raises(NoCapacity):
+        await desk.admission.admit(request(), desk.decided(), Visit(), lambda: decide(request(), down, Random(1)))
 
 
 async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> None:

@@ -174,8 +174,8 @@ class Forward:
         visit = Visit() if self._going_on else self._account.visit
         try:
             lease = await self._s.admission.admit(self._wanted, decision, visit, lambda: self._again(faults))
-        except FleetSaturated:
-            if faults and not decision.primary:
+        except (FleetSaturated, NoCapacity) as error:
+            if faults and (isinstance(error, NoCapacity) or not decision.primary):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         self._account.chose(lease, self._forecast(lease))
