@@ -243,6 +243,8 @@ class Forward:
             return await self._one(lease, wire, "rescue")
         rule = lease.decision.rule
         self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
+        if rule.hedge is None:
+            return await self._one(lease, wire)
         allowed = not self._hedged and len(faults) + 1 < rule.attempts and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
@@ -274,7 +276,7 @@ class Forward:
         and the other is cancelled. Where both fail, what may not be tried again comes last."""
         rule, forecast = lease.decision.rule, self._account.forecast
         race = Race()
-        first = race.enter(lambda lane: self._one(lease, wire, "asked", lane, forecast))
+        first = race.enter(lambda lane: self._first(lease, wire, lane, forecast))
         hedge, outcome = None, "left"
         try:
             if await race.look(first, patience):
@@ -291,6 +293,13 @@ class Forward:
             if hedge is not None:
                 self._s.telemetry.count_hedge(rule.name, outcome if hedge.asked else "no_room")
         return sorted(failed, key=lambda one: not answers.retryable(one[0].candidate.upstream.kind, one[1]))
+
+    async def _first(self, lease: Lease, wire: Cycle, lane: Lane, forecast: Forecast | None) -> Failed:
+        """The late one. Where it lost, its place is free at once: its winner may stream for minutes."""
+        try:
+            return await self._one(lease, wire, "asked", lane, forecast)
+        finally:
+            self._s.admission.release(lease)
 
     async def _hedge(self, late: Lease, faults: Faults, wire: Cycle, lane: Lane) -> Failed:
         """A second attempt beside the late one, if there is room for it now: it waits for nothing."""
