@@ -9,7 +9,7 @@ from dataclasses import replace
 from msgspec import Raw
 
 from gateway.admission import Visit
-from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role
+from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role, left_of
 from gateway.edge.asking import Asking
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
@@ -39,10 +39,6 @@ from gateway.upstreams import answers
 
 Faults = list[tuple[str, UpstreamFault]]
 """Upstreams that failed the request, and how."""
-
-
-MOST_UNREACHED = 16
-"""Upstreams that did not even take the connection: those of a fleet that restarts refuse it all at once."""
 
 
 class Forward:
@@ -119,8 +115,8 @@ class Forward:
                 return
             faults += [(one.candidate.upstream.name, fault) for one, fault in failed]
             if self._account.first_byte is not None:
-                self._break(*failed[-1], faults)
-            elif not self._may_retry(failed, faults):
+                self._break(*failed[-1])
+            elif not self._may_retry(failed):
                 last, fault = failed[-1]
                 raise verdict(faults, last.candidate.upstream.kind, self._request.deadline) from fault
 
@@ -184,10 +180,10 @@ class Forward:
     def _forecast(self, lease: Lease) -> Forecast:
         return self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
 
-    def _may_retry(self, failed: Failed, faults: Faults) -> bool:
+    def _may_retry(self, failed: Failed) -> bool:
         return (
             all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
-            and _attempts_left(faults, failed[-1][0].decision.rule.attempts)
+            and left_of(self._account.attempts, failed[-1][0].decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
         )
@@ -208,14 +204,14 @@ class Forward:
         """What is still to be done for the client."""
         return self._delivered.request() if self._delivered is not None and self._going_on else self._request
 
-    def _break(self, lease: Lease, fault: UpstreamFault, faults: Faults) -> None:
+    def _break(self, lease: Lease, fault: UpstreamFault) -> None:
         """A stream broke off between two frames. Raises UpstreamFailed where nobody may go on with it."""
         delivered = self._delivered
         assert delivered is not None  # noqa: S101 - else its relay has said the end
         delivered.broke_off(fault)
         if not (
             rescuable(lease, fault, delivered)
-            and len(faults) < lease.decision.rule.attempts
+            and left_of(self._account.attempts, lease.decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
         ):
@@ -245,7 +241,8 @@ class Forward:
         self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
         if rule.hedge is None:
             return await self._one(lease, wire)
-        allowed = not self._hedged and len(faults) + 1 < rule.attempts and repeatable(self._request, rule)
+        spare = left_of(self._account.attempts, rule.attempts) > 1
+        allowed = not self._hedged and spare and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
 
@@ -320,9 +317,3 @@ class Forward:
                 self._s.admission.release(lease)
             if not lane.asked:
                 self._s.hedges.give_back(late.decision.rule)
-
-
-def _attempts_left(faults: Faults, attempts: int) -> bool:
-    """A connection that was refused has cost nobody anything: it is no attempt, as long as there are not too many."""
-    asked = sum(fault.processed for _, fault in faults)
-    return asked < attempts and len(faults) - asked < MOST_UNREACHED
