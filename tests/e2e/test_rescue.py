@@ -117,7 +117,7 @@ ENDS = {
     "log probabilities": {"logprobs": True},
     "two answers": {"n": 2},
     "a picture": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
-    "an answer begun by the caller": {"continue_final_message": False, "add_generation_prompt": True},
+    "an answer begun by the caller": {"add_generation_prompt": False},
 }
 
 
