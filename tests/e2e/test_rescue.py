@@ -135,8 +135,9 @@ def test_what_nobody_can_go_on_with_ends_as_ever(pair: Stage, asked: dict[str, A
         Fault(die_after=4, odd={"reasoning_content": "hm"}),
         Fault(die_after=4, odd={"tool_calls": [{"index": 0}]}),
         Fault(die_after=4, odd={"content": "<think>"}),
+        Fault(die_after=4, odd={"content": [{"type": "text", "text": "a"}]}),
     ],
-    ids=["reasoning", "a tool call", "thoughts"],
+    ids=["reasoning", "a tool call", "thoughts", "parts"],
 )
 def test_nor_what_turns_out_to_be_more_than_text(pair: Stage, fault: Fault) -> None:
     pair.play.faults.append(fault)
@@ -155,9 +156,10 @@ def ends_broken(pair: Stage, events: list[str]) -> None:
     [
         ([Fault(refuses=True), Fault()], ["broke_off", "NotContinued", "rescued"]),
         ([Fault(refuses=True), Fault(refuses=True)], ["broke_off", "NotContinued", "NotContinued"]),
+        ([Fault(anew=True), Fault()], ["broke_off", "NotContinued", "rescued"]),
         ([Fault(die_after=3), Fault(die_after=2)], ["broke_off", "broke_off", "broke_off"]),
     ],
-    ids=["one cannot", "nobody can", "all die"],
+    ids=["one cannot", "nobody can", "one begins anew", "all die"],
 )
 def test_a_rescue_that_fails(pair: Stage, others: list[Fault], results: list[str]) -> None:
     failed = pair.site.metric("gateway_rescues_total", outcome="failed") or 0
