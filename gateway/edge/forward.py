@@ -111,7 +111,8 @@ class Forward:
                 self._s.admission.release(lease)
             if not failed:
                 if self._going_on:
-                    self._s.telemetry.count_rescue(lease.decision.rule.name, "rescued")
+                    outcome = "rescued" if self._account.error is None else "failed"
+                    self._s.telemetry.count_rescue(lease.decision.rule.name, outcome)
                 return
             faults += [(one.candidate.upstream.name, fault) for one, fault in failed]
             if self._account.first_byte is not None:

@@ -175,6 +175,17 @@ def test_a_rescue_that_fails(pair: Stage, others: list[Fault], results: list[str
         assert pair.receipt()["error"] == "upstream_error"
 
 
+def test_one_that_cannot_be_rescued_again_has_failed(pair: Stage) -> None:
+    def counted(outcome: str) -> float:
+        return pair.site.metric("gateway_rescues_total", outcome=outcome) or 0.0
+
+    before = counted("rescued"), counted("failed")
+    pair.play.faults += [Fault(die_after=4), Fault(die_after=4, odd={"reasoning_content": "hm"})]
+    ends_broken(pair, pair.ask())
+    assert pair.results() == ["broke_off", "broke_off"]
+    assert (counted("rescued"), counted("failed")) == (before[0], before[1] + 1)
+
+
 def test_a_client_that_leaves_during_the_rescue(pair: Stage) -> None:
     pair.play.faults += [Fault(die_after=4), Fault(first_delay=60.0)]
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
