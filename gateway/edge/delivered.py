@@ -126,10 +126,10 @@ class Delivered:
         return continuation.continued(self._request.endpoint, self._body, told, self._before)
 
     def request(self) -> GenRequest:
-        """The rest as routing sees it: a longer prompt, a shorter answer."""
-        most = self._request.max_tokens
+        """The rest as routing sees it: a longer prompt, a shorter answer, under the rule of the whole."""
+        sent, most = self._request.prompt_bytes, self._request.max_tokens
         left = None if most is None else max(1, most - self._before)
-        return replace(self._request, prompt_bytes=self._request.prompt_bytes + self._bytes, max_tokens=left)
+        return replace(self._request, prompt_bytes=sent + self._bytes, max_tokens=left, whole=(sent, most))
 
     def whole(self, part: Usage) -> Usage:
         """The usage of the answer, from that of its last part, whose prompt held all that was written before."""

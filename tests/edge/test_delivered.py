@@ -200,7 +200,7 @@ def test_usage_is_that_of_the_whole() -> None:
     told = heard(made.take(frame({}, "stop", usage=usage)))[1][0]["usage"]
     assert told == {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "prompt_tokens_details": None}
     assert made.whole(Usage(8, 4)) == Usage(5, 7, estimated=True)
-    assert (made.request().max_tokens, made.request().prompt_bytes) == (7, 403)
+    assert (made.request().max_tokens, made.request().prompt_bytes, made.request().whole) == (7, 403, (400, 10))
 
 
 def test_frames_of_several_tokens_are_counted_by_their_bytes() -> None:
