@@ -144,11 +144,11 @@ class Admission:
                 return _told(lease, visit)
         raise self._shed(request, course.decision, visit)
 
-    async def take(self, decision: Decision, visit: Visit) -> Lease | None:
-        """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits. At home or,
-        within the bounds of `spill`, beyond."""
-        free = tuple([group for group in decision.primary if not self.lines.size(group.backend)])
-        lease = await self._first(decision, free, visit)
+    async def take(self, request: GenRequest, decision: Decision, visit: Visit) -> Lease | None:
+        """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits; nor does it
+        begin where its class would have to wait. At home or, within the bounds of `spill`, beyond."""
+        free = [group for group in decision.primary if not self.lines.size(group.backend)]
+        lease = await self._first(decision, self._may_begin(request, decision, free), visit)
         return lease if lease is not None or not decision.overflow else await self._overflow(decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:

@@ -304,7 +304,7 @@ class Forward:
         lease = None
         try:
             decision = beside(self._newest, late, [name for name, _ in faults], self._policy)
-            lease = None if decision is None else await self._s.admission.take(decision, Visit())
+            lease = None if decision is None else await self._s.admission.take(self._request, decision, Visit())
             if lease is None:
                 return []
             lease = replace(lease, group=replace(lease.group, reason="hedged"))
