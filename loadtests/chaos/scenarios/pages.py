@@ -43,7 +43,7 @@ LIES: tuple[dict[str, object], ...] = (
 def metrics_rename(bench: Bench) -> None:
     site = bench.open()
     with site.load():
-        time.sleep(1)
+        time.sleep(3)  # replicas on an empty store give each other two seconds to write back
         bench.recovers_from()
         before = site.fleets[API].state(API)["received"]
         for name in ("w1", "w2", "w3"):
