@@ -118,7 +118,7 @@ class View:
         await self._forget(found, loads)
         self._clock_offset = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
         known = self._policy().upstreams
-        held = {name: reading for name, reading in self._readings.items() if name in known} | found
+        held = {**{name: reading for name, reading in self._readings.items() if name in known}, **found}
         self._observe(held, loads)
         self._readings, self._loads, self._replicas = held, loads, max(1, owners)
         self.rebuild()

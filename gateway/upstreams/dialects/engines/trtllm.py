@@ -1,7 +1,9 @@
 """TensorRT-LLM (`trtllm-serve`). Prometheus gauges are at `/prometheus/metrics`, and only with `return_perf_metrics`.
 
 `/metrics` is JSON instead: one record for each iteration since the last read, which takes them away. So the gateway
-must be its only reader; an empty list then means that nothing ran. Its list of models is not read: it serves whatever name it is asked for.
+must be its only reader; an empty list then means that nothing ran.
+
+Its list of models is not read: it serves whatever name it is asked for.
 """
 
 from __future__ import annotations
