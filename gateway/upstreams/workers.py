@@ -118,6 +118,8 @@ class Workers:
         body = await self._page(upstream, known.page.path)
         if known.page.mine(body):
             return known, body
+        if upstream.engine not in ENGINES:
+            return await self._find(upstream)
         raise self._stranger(upstream, body)
 
     async def _find(self, upstream: Upstream) -> tuple[Known, bytes]:
@@ -163,7 +165,7 @@ class Workers:
         if found is None:
             return BadPage("its page holds no engine's metrics", "not_metrics")
         stated, name = upstream.engine, found[0].name
-        if self._strange.get(upstream.name) != name:
+        if stated in ENGINES and self._strange.get(upstream.name) != name:
             self._strange[upstream.name] = name
             fields = {"upstream": upstream.name, "stated": stated, "found": name}
             _log.error("worker is another engine than it is said to be", extra={"fields": fields})
