@@ -22,7 +22,10 @@ _UUID = ("UUID", "uuid")
 _POD = ("exported_pod", "pod", "pod_name")
 """A page that went through Prometheus has the GPU's pod as `exported_pod`: its `pod` is the exporter's own then."""
 _NAMESPACE = ("exported_namespace", "namespace", "pod_namespace")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
+"""Tried at the first letter of a word only: tried at each, one long word takes the square of its length."""
+_LONGEST_LABELS = 8 << 10
+"""Of all labels of one line."""
 
 _VALUES = frozenset(
     {
@@ -85,12 +88,15 @@ def parse_gpus(page: str) -> tuple[SeenGpu, ...]:
 
 
 def _lines(page: str) -> Iterator[tuple[str, str, float]]:
-    """(metric, labels as written, value) of the lines that are wanted; NaN and "not supported" are left out."""
+    """(metric, labels as written, value) of the lines that are wanted; NaN, "not supported" and what is longer than any
+    exporter's line are left out."""
     for line in page.splitlines():
         name, _, rest = line.partition("{")
         if name not in _WANTED:
             continue
         text, _, value = rest.rpartition("}")
+        if len(text) > _LONGEST_LABELS:
+            continue
         try:
             number = float(value.split()[0])
         except (ValueError, IndexError):
