@@ -4,6 +4,7 @@ fleet so large that this would cost too much is looked at less often."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -58,11 +59,16 @@ class Patience:
     due: float = 0.0
     misses: int = 0
     busy: bool = False
+    broken: bool = False
+    """Its last look failed in a way that nobody foresaw, and the log has it."""
 
     def took(self, seconds: float, now: float, usual: float = INTERVAL_SECONDS) -> None:
         slow = seconds > SLOW_PAGE_SECONDS
         self.interval = min(max(self.interval * 2, usual), SLOWEST_SECONDS) if slow else usual
         self.due = now + self.interval
+
+
+_log = logging.getLogger("gateway")
 
 
 class Probes:
@@ -123,12 +129,18 @@ class Probes:
         self._claim_due = now + CLAIM_SECONDS
 
     async def _look(self, group: asyncio.TaskGroup, upstream: Upstream, patience: Patience) -> None:
+        """Raises nothing: what one worker says, or its node, must not end the looks at all others."""
         started = time.monotonic()
         try:
             scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
             if scrape is not None:
                 with suppress(StoreFault):
                     self._keep(group, upstream.name, await self._judge(upstream, scrape, gpus))
+            patience.broken = False
+        except Exception:
+            if not patience.broken:
+                _log.exception("look failed", extra={"fields": {"upstream": upstream.name}})
+            patience.broken = True
         finally:
             patience.busy = False
             now = time.monotonic()
@@ -142,8 +154,12 @@ class Probes:
     async def _write(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         rows, self._unwritten = self._unwritten, {}
-        with suppress(StoreFault):
+        try:
             await readings.write_all(self._store, rows)
+        except StoreFault:
+            return
+        except Exception:
+            _log.exception("readings not written", extra={"fields": {"upstreams": len(rows)}})
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
         """The worker's own page; None where one late page proves nothing yet."""

@@ -121,6 +121,24 @@ async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None
     assert (seen.healthy, seen.running, seen.gpu) == (True, 1, None)
 
 
+async def test_a_look_that_nobody_foresaw_to_fail_harms_no_other_worker(
+    valkey: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def worker(_: Upstream) -> Scrape:
+        return Scrape(running=1)
+
+    async def gpus(one: Upstream) -> GpuLook | None:
+        if one.name == "w1":
+            raise ValueError("a page that no parser foresaw")
+        return None
+
+    prober = Probes(valkey, "r", policy, worker, gpus, judged)
+    await one_round(prober, 100.0)
+    await one_round(prober, 1e9)
+    assert (await readings.read(valkey)).keys() == {"w2"}
+    assert [(one.message, one.fields) for one in caplog.records] == [("look failed", {"upstream": "w1"})]  # type: ignore[attr-defined]
+
+
 def test_a_slow_page_is_asked_for_less_and_less_often_and_a_quick_one_at_once_again() -> None:
     patience, intervals = Patience(), []
     for _ in range(6):

@@ -70,6 +70,14 @@ def test_an_xid_that_comes_with_labels_of_its_own_is_about_the_same_gpu() -> Non
     assert one(lines(DEV_GPU_UTIL=1) + labelled).xid == 79
 
 
+@pytest.mark.parametrize("many", ["9" * 5_000, "9" * 13, "\u0661"])
+def test_a_number_that_no_exporter_writes_is_none(many: str) -> None:
+    page = f'DCGM_FI_DEV_GPU_UTIL{{gpu="{many}",UUID="GPU-a"}} 1\n'
+    for label in ("window_size_in_ms", "xid"):
+        page += f'DCGM_EXP_XID_ERRORS_COUNT{{UUID="GPU-a",{label}="{many}"}} 1\n'
+    assert (one(page).index, one(page).window, one(page).xids) == (None, None, ())
+
+
 @pytest.mark.parametrize("value", [UNSUPPORTED, "NaN", "-9223372036854775794", "-0.5", "word", ""])
 def test_what_is_not_supported_or_absurd_is_not_published(value: str) -> None:
     assert parse_gpus(lines(PROF_SM_ACTIVE=value)) == () or one(lines(PROF_SM_ACTIVE=value)).use is None

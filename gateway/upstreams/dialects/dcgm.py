@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.model import ROW_REMAP_FAILURE, GpuSample, SeenGpu, throttles
+from gateway.upstreams.dialects.engines.common import whole
 
 LAG_SECONDS = 30.0
 """dcgm-exporter's default interval of collection: what is on its page may be that old."""
@@ -107,15 +108,15 @@ def _lines(page: str) -> Iterator[tuple[str, str, float]]:
 
 def _key(labels: Mapping[str, str]) -> _Key | None:
     """None for a line that is about no GPU."""
-    index, uuid = labels.get("gpu", ""), _first(labels, _UUID)
-    if not index.isdecimal() and uuid is None:
+    index, uuid = whole(labels.get("gpu")), _first(labels, _UUID)
+    if index is None and uuid is None:
         return None
     pod, namespace = _first(labels, _POD), _first(labels, _NAMESPACE)
     return _Key(
         _first(labels, _HOST),
         f"{namespace}/{pod}" if pod and namespace else None,
         uuid,
-        int(index) if index.isdecimal() else None,
+        index,
         labels.get("GPU_I_ID") or None,
     )
 
@@ -127,11 +128,11 @@ def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 def _count(told: _Told, labels: Mapping[str, str], value: float) -> None:
     """One XID's count in the exporter's window. A GPU without any has one line without an XID, of value 0."""
     told.counted = True
-    window, xid = labels.get("window_size_in_ms", ""), labels.get("xid", "")
-    if window.isdecimal():
-        told.window = int(window) / _MS
-    if xid.isdecimal() and value > 0:
-        told.xids[int(xid)] = int(value)
+    window, xid = whole(labels.get("window_size_in_ms")), whole(labels.get("xid"))
+    if window is not None:
+        told.window = window / _MS
+    if xid is not None and value > 0:
+        told.xids[xid] = int(value)
 
 
 def _sample(key: _Key, told: _Told) -> GpuSample:
