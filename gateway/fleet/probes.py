@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
@@ -36,6 +36,8 @@ LEAST_AT_ONCE = 16
 """Looks begun in one tick; of a large fleet as many as spread it evenly over an interval, and HASTE times that."""
 HASTE = 1.5
 CLAIM_SECONDS = 0.5
+GPU_WAIT_SECONDS = 0.1
+"""How much longer than the worker's own page a look waits for that of its GPUs; then it goes by what they told last."""
 GATHER_SECONDS = 0.02
 """Readings that come within it are written together."""
 
@@ -59,8 +61,8 @@ class Patience:
     due: float = 0.0
     misses: int = 0
     busy: bool = False
-    broken: bool = False
-    """Its last look failed in a way that nobody foresaw, and the log has it."""
+    unforeseen: set[str] = field(default_factory=set)
+    """Failures that nobody foresaw, of which the log has one each."""
 
     def took(self, seconds: float, now: float, usual: float = INTERVAL_SECONDS) -> None:
         slow = seconds > SLOW_PAGE_SECONDS
@@ -69,6 +71,18 @@ class Patience:
 
 
 _log = logging.getLogger("gateway")
+
+
+@dataclass(slots=True)
+class Gpus:
+    """What the GPUs of one worker told last, at `at`, and the question to them that is under way."""
+
+    told: GpuLook | None = None
+    at: float = 0.0
+    asking: asyncio.Task[None] | None = None
+
+    def look(self, now: float) -> GpuLook | None:
+        return None if self.told is None else self.told._replace(age=self.told.age + now - self.at)
 
 
 class Probes:
@@ -86,6 +100,7 @@ class Probes:
         self._store, self._owner, self._policy = store, owner, policy
         self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
+        self._gpus: dict[str, Gpus] = {}
         self._workers: dict[str, Upstream] = {}
         self._seen: Policy | None = None
         self._mine: frozenset[str] = frozenset()
@@ -121,6 +136,7 @@ class Probes:
         if policy is not self._seen:
             self._workers = {u.name: u for u in policy.upstreams.values() if u.scraped}
             self._patience = {name: self._patience.get(name, Patience()) for name in self._workers}
+            self._gpus = {name: self._gpus.get(name, Gpus()) for name in self._workers}
             self._interval = interval_of(len(self._workers))
             self._seen, self._claim_due, self._mine = policy, now, frozenset()
         if now < self._claim_due or not self._workers:
@@ -130,21 +146,20 @@ class Probes:
 
     async def _look(self, group: asyncio.TaskGroup, upstream: Upstream, patience: Patience) -> None:
         """Raises nothing: what one worker says, or its node, must not end the looks at all others."""
-        started = time.monotonic()
+        gpus = self._gpus[upstream.name]
+        if gpus.asking is None or gpus.asking.done():
+            gpus.asking = group.create_task(self._ask(upstream, patience, gpus))
         try:
-            scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
+            scrape = await self._scrape(upstream, patience)
             if scrape is not None:
+                await asyncio.wait((gpus.asking,), timeout=GPU_WAIT_SECONDS)
                 with suppress(StoreFault):
-                    self._keep(group, upstream.name, await self._judge(upstream, scrape, gpus))
-            patience.broken = False
-        except Exception:
-            if not patience.broken:
-                _log.exception("look failed", extra={"fields": {"upstream": upstream.name}})
-            patience.broken = True
+                    look = gpus.look(time.monotonic())
+                    self._keep(group, upstream.name, await self._judge(upstream, scrape, look))
+        except Exception as fault:
+            _note(upstream, patience, fault)
         finally:
             patience.busy = False
-            now = time.monotonic()
-            patience.took(now - started, now, self._interval)
 
     def _keep(self, group: asyncio.TaskGroup, upstream: str, scrape: Scrape) -> None:
         if not self._unwritten:
@@ -163,6 +178,7 @@ class Probes:
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
         """The worker's own page; None where one late page proves nothing yet."""
+        started = time.monotonic()
         try:
             scrape = await self._worker(upstream)
         except UpstreamFault as fault:
@@ -171,12 +187,27 @@ class Probes:
             if fault.processed and fault.reason != NOT_READY and patience.misses < enough:
                 return None
             return Scrape(healthy=False, reason=fault.reason)
+        finally:
+            now = time.monotonic()
+            patience.took(now - started, now, self._interval)
         patience.misses = 0
         return scrape
 
-    async def _gpus(self, upstream: Upstream) -> GpuLook | None:
+    async def _ask(self, upstream: Upstream, patience: Patience, gpus: Gpus) -> None:
         """A GPU page that fails leaves the GPUs unknown; the worker may still serve."""
+        told = None
         try:
-            return await self._gpu(upstream)
+            told = await self._gpu(upstream)
         except UpstreamFault:
-            return None
+            pass
+        except Exception as fault:
+            _note(upstream, patience, fault)
+        gpus.told, gpus.at = told, time.monotonic()
+
+
+def _note(upstream: Upstream, patience: Patience, fault: Exception) -> None:
+    """One line for each kind of failure of a worker, within an `except`."""
+    kind = type(fault).__name__
+    if kind not in patience.unforeseen:
+        patience.unforeseen.add(kind)
+        _log.exception("look failed", extra={"fields": {"upstream": upstream.name}})
