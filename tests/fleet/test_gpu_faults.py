@@ -162,6 +162,21 @@ def test_an_operator_can_end_it() -> None:
     assert story.look(gpu(xid=79), cleared=story.now + 1) is None
 
 
+def test_a_clock_of_the_store_that_is_set_back_keeps_nobody_out_for_ever() -> None:
+    story = broken()
+    story.now -= 5_000.0
+    assert story.look(gpu(xid=79)) is not None
+    assert story.look(gpu(xid=79), cleared=story.now + 30.0) is None
+
+
+def test_a_clock_that_is_set_back_hides_no_fault_of_a_worker_that_does_not_tell_its_start() -> None:
+    story = Story()
+    story.look(gpu(xid=0), scrape=Scrape(healthy=False, reason="unreachable"))
+    story.now -= 5_000.0
+    story.look(gpu(xid=0), started=None)
+    assert story.look(gpu(xid=79), started=None) is not None
+
+
 def test_a_gpu_that_is_gone_is_not_mended_by_a_restart() -> None:
     story = Story()
     both = gpu(xid=0), gpu(uuid="GPU-b", index=1, xid=0)

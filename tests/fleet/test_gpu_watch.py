@@ -72,6 +72,21 @@ async def test_an_operator_clears_a_fault_from_any_replica(valkey: Store) -> Non
     assert 0 < await valkey.call("TTL", health_key("w1")) <= 7 * 86_400
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+async def test_a_clock_of_the_machine_that_jumps_harms_nothing(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    node = Node(gpu(xid=0))
+    watch, real = GpuWatch(valkey, node.look), time.time
+    await judged(watch)
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    node.gpus = (gpu(xid=48),)
+    assert (await judged(watch)).gpu_fault is not None
+    assert (await judged(watch)).gpu_fault is not None
+    await watch.clear("w1")
+    assert (await judged(watch)).gpu_fault is None
+
+
 async def test_a_page_that_fails_keeps_the_fault_and_its_worker_out(valkey: Store) -> None:
     node = Node(gpu(fault="lost"))
     watch = GpuWatch(valkey, node.look)

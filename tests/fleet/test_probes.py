@@ -169,9 +169,7 @@ async def test_a_gpu_page_that_hangs_keeps_no_reading_back_and_does_not_make_the
         hangs.set()
     ages = [one.age for one in looks if one is not None]
     assert len(ages) == 3
-    assert ages[0] < ages[1] < ages[2] < 0.1 + time.monotonic() - began, (
-        "they went by the last look"
-    )
+    assert ages[0] < ages[1] < ages[2] < 0.1 + time.monotonic() - began, "they went by the last look"
 
 
 def test_a_slow_page_is_asked_for_less_and_less_often_and_a_quick_one_at_once_again() -> None:
