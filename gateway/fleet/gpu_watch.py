@@ -50,6 +50,7 @@ class GpuWatch:
         """Forgets the workers that `policy`, now in force, does not have."""
         self._known = {name: known for name, known in self._known.items() if name in policy.upstreams}
         self.history.keep(policy.upstreams.keys())
+        self.agents.keep(policy)
 
     async def look(self, upstream: Upstream) -> GpuLook | None:
         """By the page that the worker names, else by what its host's agent told. Raises UpstreamFault."""
