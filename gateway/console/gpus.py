@@ -27,6 +27,7 @@ MOST_GPUS, MOST_XIDS, MOST_PIDS = 32, 64, 256
 """Of one host; XIDs and processes of one GPU."""
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _UUID = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]{1,96}")
+_INSTANCE = re.compile(r"[0-9]{1,16}")
 _SHARES = ("sm", "dram", "util")
 _AMOUNTS = ("memory_used", "memory_total", "power", "index", "xid", "ecc", "remapped", "window")
 _MOST = 1e9
@@ -149,6 +150,8 @@ def _wrong(gpu: GpuSample) -> str | None:
         return "uuid"
     if gpu.uuid is not None and not _UUID.fullmatch(gpu.uuid):
         return "uuid"
+    if gpu.instance is not None and not _INSTANCE.fullmatch(gpu.instance):
+        return "instance"
     for names, most in ((_SHARES, 1.0), (_AMOUNTS, _MOST)):
         for name in names:
             value = getattr(gpu, name)

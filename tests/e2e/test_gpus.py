@@ -160,6 +160,7 @@ def test_a_gpu_that_its_agent_calls_lost_takes_the_worker_out(site: Site, tmp_pa
         (TOKEN, HOST, b'[{"index": 0, "fault": "bored"}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "throttle": ["wind"]}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "uuid": "../x"}]', 400),
+        (TOKEN, HOST, b'[{"index": 0, "instance": "x y"}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "xids": [[79, -1]]}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "temperature": 1e300}]', 400),
         (TOKEN, HOST, b"[" + b'{"index": 0},' * 40 + b'{"index": 0}]', 400),

@@ -83,6 +83,13 @@ def test_the_gauge_of_a_gpu_that_was_away_is_compared_with_its_last() -> None:
     assert str(story.look(gpu(xid=0), gpu(uuid="GPU-b", xid=95), count=2)) == "xid 95 on GPU-b"
 
 
+def test_the_instances_of_a_cut_gpu_are_remembered_apart() -> None:
+    story = Story()
+    for _ in range(3):
+        assert story.look(gpu(instance="1", xid=94), gpu(instance="2", xid=0)) is None
+    assert str(story.look(gpu(instance="1", xid=94), gpu(instance="2", xid=94))) == "xid 94 on GPU-a/2"
+
+
 def test_an_uncorrectable_error_more_is_a_fault_and_old_ones_are_none() -> None:
     story = Story()
     assert [story.look(gpu(ecc=ecc)) for ecc in (2, 2, 0)] == [None] * 3

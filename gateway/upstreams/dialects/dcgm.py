@@ -27,6 +27,8 @@ _LABEL = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
 """Tried at the first letter of a word only: tried at each, one long word takes the square of its length."""
 _LONGEST_LABELS = 8 << 10
 """Of all labels of one line."""
+_LONGEST_INSTANCE = 16
+"""It is a small number."""
 
 _VALUES = frozenset(
     {
@@ -49,6 +51,13 @@ _VALUES = frozenset(
 )
 _XID_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
 _WANTED = _VALUES | {_XID_COUNT}
+_ERRORS = (
+    "DCGM_FI_DEV_XID_ERRORS",
+    "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+    "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+    "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+)
+"""What befalls a GPU befalls all its MIG instances."""
 
 
 class _Key(NamedTuple):
@@ -85,7 +94,24 @@ def parse_gpus(page: str) -> tuple[SeenGpu, ...]:
             _count(told, labels, value)
         else:
             told.values[name] = value
+    for key, told in gpus.items():
+        whole_gpu = None if key.instance is None else gpus.get(key._replace(instance=None, pod=None))
+        if whole_gpu is not None:
+            _inherit(told, whole_gpu)
     return tuple(SeenGpu(key.host, key.pod, _sample(key, told)) for key, told in gpus.items() if told.values)
+
+
+def _inherit(instance: _Told, whole_gpu: _Told) -> None:
+    """An instance has the errors of its GPU, which may be told on lines of the whole GPU only; where both tell of one,
+    the whole GPU's is the last."""
+    for name in _ERRORS:
+        if name in whole_gpu.values:
+            instance.values[name] = whole_gpu.values[name] or instance.values.get(name, 0.0)
+    if whole_gpu.counted:
+        instance.counted = True
+        instance.window = instance.window or whole_gpu.window
+        for xid, count in whole_gpu.xids.items():
+            instance.xids[xid] = max(count, instance.xids.get(xid, 0))
 
 
 def _lines(page: str) -> Iterator[tuple[str, str, float]]:
@@ -117,7 +143,7 @@ def _key(labels: Mapping[str, str]) -> _Key | None:
         f"{namespace}/{pod}" if pod and namespace else None,
         uuid,
         index,
-        labels.get("GPU_I_ID") or None,
+        labels.get("GPU_I_ID", "")[:_LONGEST_INSTANCE] or None,
     )
 
 
@@ -141,6 +167,7 @@ def _sample(key: _Key, told: _Told) -> GpuSample:
     return GpuSample(
         uuid=key.uuid,
         index=key.number,
+        instance=key.instance,
         sm=_share(value("DCGM_FI_PROF_SM_ACTIVE")),
         dram=_share(value("DCGM_FI_PROF_DRAM_ACTIVE")),
         util=_duty(told.values),
