@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.model import GpuLook, Policy, Scrape, Upstream
+from gateway.model import GpuLook, Policy, Reading, Scrape, Upstream
 from gateway.store.connection import Store
 
 INTERVAL_SECONDS = 0.5
@@ -66,7 +66,8 @@ class Patience:
 
 
 class Probes:
-    """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking."""
+    """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking; `known` are the
+    readings that this replica saw last."""
 
     def __init__(
         self,
@@ -76,8 +77,9 @@ class Probes:
         worker: WorkerProbe,
         gpu: GpuProbe,
         judge: GpuJudge,
+        known: Callable[[], Mapping[str, Reading]] = dict,
     ) -> None:
-        self._store, self._owner, self._policy = store, owner, policy
+        self._store, self._owner, self._policy, self._known = store, owner, policy, known
         self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
         self._workers: dict[str, Upstream] = {}
@@ -143,7 +145,7 @@ class Probes:
         await asyncio.sleep(GATHER_SECONDS)
         rows, self._unwritten = self._unwritten, {}
         with suppress(StoreFault):
-            await readings.write_all(self._store, rows)
+            await readings.write_all(self._store, rows, self._known())
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
         """The worker's own page; None where one late page proves nothing yet."""
