@@ -7,13 +7,13 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
-from gateway.model import GpuLook, Policy, Scrape, Upstream
+from gateway.model import GpuLook, Policy, Reading, Scrape, Upstream
 from gateway.store.connection import Store
 
 INTERVAL_SECONDS = 0.5
@@ -40,6 +40,8 @@ GPU_WAIT_SECONDS = 0.1
 """How much longer than the worker's own page a look waits for that of its GPUs; then it goes by what they told last."""
 GATHER_SECONDS = 0.02
 """Readings that come within it are written together."""
+
+_log = logging.getLogger("gateway")
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
 GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
@@ -70,9 +72,6 @@ class Patience:
         self.due = now + self.interval
 
 
-_log = logging.getLogger("gateway")
-
-
 @dataclass(slots=True)
 class Gpus:
     """What the GPUs of one worker told last, at `at`, and the question to them that is under way."""
@@ -86,7 +85,8 @@ class Gpus:
 
 
 class Probes:
-    """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking."""
+    """Claims workers, scrapes those it holds, writes readings. `worker` and `gpu` do the asking; `known` are the
+    readings that this replica saw last."""
 
     def __init__(
         self,
@@ -96,8 +96,9 @@ class Probes:
         worker: WorkerProbe,
         gpu: GpuProbe,
         judge: GpuJudge,
+        known: Callable[[], Mapping[str, Reading]] = dict,
     ) -> None:
-        self._store, self._owner, self._policy = store, owner, policy
+        self._store, self._owner, self._policy, self._known = store, owner, policy, known
         self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
         self._gpus: dict[str, Gpus] = {}
@@ -170,7 +171,7 @@ class Probes:
         await asyncio.sleep(GATHER_SECONDS)
         rows, self._unwritten = self._unwritten, {}
         try:
-            await readings.write_all(self._store, rows)
+            await readings.write_all(self._store, rows, self._known())
         except StoreFault:
             return
         except Exception:

@@ -96,6 +96,10 @@ class View:
         """A moment of the monotonic clock, by the store's clock."""
         return self.now() - (time.monotonic() - monotonic)
 
+    def readings(self) -> Mapping[str, Reading]:
+        """By upstream, as last seen: a store that was flushed does not take them along."""
+        return self._readings
+
     async def refresh(self) -> None:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
@@ -113,8 +117,10 @@ class View:
             return
         await self._forget(found, loads)
         self._clock_offset = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
-        self._observe(found, loads)
-        self._readings, self._loads, self._replicas = found, loads, max(1, owners)
+        known = self._policy().upstreams
+        held = {**{name: reading for name, reading in self._readings.items() if name in known}, **found}
+        self._observe(held, loads)
+        self._readings, self._loads, self._replicas = held, loads, max(1, owners)
         self.rebuild()
         self._warmups.begun()
 
