@@ -41,6 +41,8 @@ GPU_WAIT_SECONDS = 0.1
 GATHER_SECONDS = 0.02
 """Readings that come within it are written together."""
 
+_log = logging.getLogger("gateway")
+
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
 GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
 """Gives the worker's GPUs, or None where nobody tells of them."""
@@ -68,9 +70,6 @@ class Patience:
         slow = seconds > SLOW_PAGE_SECONDS
         self.interval = min(max(self.interval * 2, usual), SLOWEST_SECONDS) if slow else usual
         self.due = now + self.interval
-
-
-_log = logging.getLogger("gateway")
 
 
 @dataclass(slots=True)
