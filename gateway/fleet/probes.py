@@ -26,6 +26,7 @@ vLLM that serves has been seen to answer its page after 18 s. Until then its las
 MISSES_TO_FAIL = 3
 """Wrong pages in a row that do; a refused connection, and a worker that says it is not ready, do so at once."""
 NOT_READY = "not_ready"
+"""`Scrape.reason` of a worker that says so itself: it loads its model, warms up, or its engine has died."""
 CORE_SHARE = 0.25
 """Of one core, what all looks of all replicas together may take."""
 LOOK_SECONDS = 0.0003

@@ -95,8 +95,12 @@ class Gauges:
         takes. One bad line makes the sum unknown."""
         return self._noted(self._sum(names, where, _MOST_REQUESTS), names)
 
+    def more(self, *names: str, where: Where | None = None) -> int | None:
+        """As `count`, and nothing is missed where there is none."""
+        return self._sum(names, where, _MOST_REQUESTS)
+
     def amount(self, *names: str, where: Where | None = None) -> int | None:
-        """As `count`, of tokens or blocks, and nothing is missed where there is none."""
+        """As `more`, of tokens or blocks."""
         return self._sum(names, where, _MOST_TOKENS)
 
     def share(self, *names: str, where: Where | None = None) -> float | None:

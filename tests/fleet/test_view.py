@@ -243,9 +243,9 @@ async def test_a_worker_that_loads_its_model_has_not_failed_whatever_requests_to
     view, _ = view_of(valkey, policy())
     w1 = view.current.states["w1"].upstream
     view.circuits.failed(w1, [w1], view.now(), view.now(), at_once=True)
-    await readings.write(valkey, "w1", Scrape(healthy=False, reason="loading"))
+    await readings.write(valkey, "w1", Scrape(healthy=False, reason="not_ready"))
     await view.refresh()
-    assert view.current.states["w1"].out == "loading"
+    assert view.current.states["w1"].out == "not_ready"
 
 
 async def test_a_worker_that_comes_back_warms_up_and_what_it_lacks_is_told(valkey: Store) -> None:
