@@ -11,6 +11,7 @@ from gateway.finders.watch import Finders
 from gateway.fleet.roster import Roster
 from gateway.model import DRAINED, LEAVING, Member, Policy, Upstream
 from gateway.policy.live import LivePolicy
+from gateway.routing.join import same_place
 from gateway.store.connection import Store
 
 GATHER_SECONDS = 0.05
@@ -50,6 +51,11 @@ class Joining:
     def out(self, name: str) -> str | None:
         """Why an upstream is to become empty: an operator said so, or its own source did."""
         return DRAINED if name in self.roster.drained else LEAVING if name in self._live.found.leaving else None
+
+    def looked_up(self, member: Member) -> Member | None:
+        """Who was found at a place of `member` by a source of the policy."""
+        refused = self._live.found.refused
+        return next((one for one in self.finders.members if same_place(one, member) and one not in refused), None)
 
     def _reloaded(self, policy: Policy) -> None:
         self.finders.keep(policy)

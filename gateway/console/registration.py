@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -147,6 +148,7 @@ async def enrol(services: Services, wanted: Wanted, *, from_loopback: bool) -> d
     name = wanted.name or derived(one.member(""))
     member = one.member(name)
     _refuse_taken(services, member)
+    _refuse_moved(member, services.joining.looked_up(member))
     with in_our_words():
         told = await services.joining.roster.register(name, one, wanted.ttl_s, wanted.ticket)
     if isinstance(told, Refused):
@@ -176,16 +178,24 @@ async def _addresses(host: str) -> tuple[str, ...]:
 
 
 def _refuse_taken(services: Services, member: Member) -> None:
-    """A name that the policy gives to another worker, or that one has which was found elsewhere.
-
-    Where the same place is found by several sources it is one worker, under the name that the policy gives it.
-    """
+    """A name that the policy gives to another worker, or that one has which was found elsewhere."""
     policy = services.policy
     holder = policy.upstreams.get(member.name or "")
     if member.name in policy.backends or (holder is not None and not _is(holder.url, member, services)):
         raise WorkerConflict(
             f"`{member.name}` is the name of another worker or backend; take another name", param="name"
         )
+
+
+def _refuse_moved(member: Member, there: Member | None) -> None:
+    """What a source of the policy finds belongs where that source has it. In the same backend it is one worker, under the
+    name that it has already."""
+    if there is None:
+        return
+    if there.backend != member.backend:
+        raise WorkerConflict(f"a worker of backend `{there.backend}` was found at this address", param="url")
+    if urlsplit(there.url).scheme != urlsplit(member.url).scheme:
+        raise WorkerConflict("the worker that was found at this address is spoken to by the other scheme", param="url")
 
 
 def _is(url: str, member: Member, services: Services) -> bool:
@@ -196,7 +206,7 @@ def _is(url: str, member: Member, services: Services) -> bool:
 
 def _conflict(name: str, told: Refused) -> WorkerConflict:
     if told.why == "name":
-        said = f"`{name}` is registered already, at another address: take another name, or send the ticket that it got"
+        said = f"`{name}` is registered already, with another address or backend: take another name, or send its ticket"
         return WorkerConflict(said, param="name")
     if told.why == "place":
         return WorkerConflict(f"`{told.holder}` is registered at this address already", param="url")

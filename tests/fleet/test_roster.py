@@ -69,6 +69,39 @@ async def test_a_liar_takes_neither_name_nor_place_of_another(
         assert answer == told
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Registration("spare", ONE.url, ONE.addresses, 8000),
+        Registration("gpu", "https://10.0.0.9:8000", ONE.addresses, 8000),
+    ],
+)
+async def test_without_its_ticket_nobody_moves_a_worker_that_stays_where_it_is(
+    valkey: Store, claim: Registration
+) -> None:
+    made = roster(valkey)
+    ticket = (await registered(made)).ticket
+    assert await made.register("w", claim, TTL, None) == Refused("name")
+    assert made.members == (ONE.member("w"),)
+    await registered(made, "w", claim, ticket=ticket)
+    assert made.members == (claim.member("w"),)
+
+
+async def test_without_its_ticket_nobody_cuts_a_worker_short(valkey: Store) -> None:
+    async def lasts() -> int:
+        return int((await valkey.call("HGET", KEYS[0], "w")).split(b" ")[0])
+
+    made = roster(valkey)
+    ticket = (await registered(made, ttl=TTL)).ticket
+    first = await lasts()
+    await registered(made, ttl=TTL / 10)
+    assert await lasts() == first
+    await registered(made, ttl=TTL * 2)
+    assert await lasts() > first, "one that was killed and comes back says so without its ticket"
+    await registered(made, ttl=TTL / 10, ticket=ticket)
+    assert await lasts() < first
+
+
 async def test_a_place_that_was_left_for_another_is_free(valkey: Store) -> None:
     made = roster(valkey)
     ticket = (await registered(made)).ticket
