@@ -24,7 +24,7 @@ class Joining:
 
     def __init__(self, store: Store, live: LivePolicy, resolver: MakeResolver | None = None) -> None:
         self._live = live
-        self.roster = Roster(store, lambda: found_in(live.current), self.meet)
+        self.roster = Roster(store, lambda: found_in(live.current), lambda: written_in(live.current), self.meet)
         self.finders = Finders(lambda: live.current, self._soon, resolver)
         self.on_change: list[Callable[[], None]] = []
         self._turn: asyncio.TimerHandle | None = None
@@ -79,3 +79,8 @@ class Joining:
 def found_in(policy: Policy) -> dict[str, Upstream]:
     """Those of its upstreams that were found."""
     return {name: one for name, one in policy.upstreams.items() if one.source is not None}
+
+
+def written_in(policy: Policy) -> frozenset[str]:
+    """Those that it writes down."""
+    return frozenset(name for name, one in policy.upstreams.items() if one.source is None)
