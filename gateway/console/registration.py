@@ -188,8 +188,8 @@ def _refuse_taken(services: Services, member: Member) -> None:
 
 
 def _refuse_moved(member: Member, there: Member | None) -> None:
-    """What a source of the policy finds belongs where that source has it. In the same backend it is one worker, under the
-    name that it has already."""
+    """What a source of the policy finds belongs where that source has it. In the same backend it is one worker, under
+    the name that it has already."""
     if there is None:
         return
     if there.backend != member.backend:
