@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.finders.hosts import Hosts
 from gateway.finders.names import MakeResolver
 from gateway.finders.watch import Finders
 from gateway.fleet.roster import Roster
@@ -26,6 +27,8 @@ class Joining:
         self._live = live
         self.roster = Roster(store, lambda: found_in(live.current), lambda: written_in(live.current), self.meet)
         self.finders = Finders(lambda: live.current, self._soon, resolver)
+        self.hosts = Hosts()
+        """Of registrations: theirs cannot hold up those of the policy."""
         self.on_change: list[Callable[[], None]] = []
         self._turn: asyncio.TimerHandle | None = None
         self._told: dict[str, Upstream] = {}

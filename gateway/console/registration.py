@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +20,7 @@ from gateway.console.incoming import body
 from gateway.console.store_words import in_our_words
 from gateway.edge.calls import Call
 from gateway.edge.services import Services
-from gateway.errors import InvalidKey, InvalidRequest, NotFound, WorkerConflict, WorkerRefused
-from gateway.finders.watch import addresses_of
+from gateway.errors import InvalidKey, InvalidRequest, NoCapacity, NotFound, WorkerConflict, WorkerRefused
 from gateway.fleet.roster import (
     LONGEST_TTL_SECONDS,
     SHORTEST_TTL_SECONDS,
@@ -36,6 +36,7 @@ from gateway.policy.words import NAME, PATTERNS
 from gateway.routing.join import derived, misplaced, place_of, plain, url_of
 
 MAX_BODY_BYTES = 16 << 10
+RETRY_AFTER_SECONDS = 2
 POLICY_KEYS = frozenset(
     {"zone", "kind", "price", "networks", "gpu", "gpus", "usd_per_hour", "key", "tls", "engine", "endpoints", "speed"}
 )
@@ -137,7 +138,7 @@ async def enrol(services: Services, wanted: Wanted, *, from_loopback: bool) -> d
     """Raises NotFound, WorkerRefused, WorkerConflict or NoCapacity."""
     discovery = _joinable(services, wanted.backend)
     host, port = place_of(wanted.url)
-    addresses = await _addresses(host)
+    addresses = await _addresses(services, host)
     said = misplaced(addresses, discovery.pattern.networks)
     if said is None and not from_loopback and any(plain(each).is_loopback for each in addresses):
         said = "is this gateway's own host, and you are not on it"
@@ -169,12 +170,15 @@ def _joinable(services: Services, backend: str) -> Discovery:
     return discovery
 
 
-async def _addresses(host: str) -> tuple[str, ...]:
-    """All that the host leads to, IPv4 first."""
-    try:
+async def _addresses(services: Services, host: str) -> tuple[str, ...]:
+    """All that the host leads to, IPv4 first. Raises NoCapacity."""
+    with suppress(ValueError):
         return (str(plain(host)),)
-    except ValueError:
-        return tuple(sorted(await addresses_of(host), key=lambda each: (":" in each, each)))
+    try:
+        found = await services.joining.hosts.addresses_of(host)
+    except TimeoutError:
+        raise NoCapacity("url: its host name could not be looked up in time", retry_after=RETRY_AFTER_SECONDS) from None
+    return tuple(sorted(found, key=lambda each: (":" in each, each)))
 
 
 def _refuse_taken(services: Services, member: Member) -> None:

@@ -2,8 +2,8 @@
 elsewhere.
 
 A worker is whoever answers at an address and port: two sources that name the same one name one worker. The policy's own
-entry wins, then what was looked up, then a registration: a worker cannot move another by its own word. Whatever is found
-is what its backend's pattern says it is; nothing but its name, address and pod comes from outside.
+entry wins, then what was looked up, then a registration: a worker cannot move another by its own word. Whatever is
+found is what its backend's pattern says it is; nothing but its name, address and pod comes from outside.
 """
 
 from __future__ import annotations
