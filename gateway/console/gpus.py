@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Request
 
 from gateway.console.incoming import body
-from gateway.console.stored import in_time
+from gateway.console.store_words import in_our_words
 from gateway.edge.services import Services
 from gateway.errors import AdminRefused, InvalidKey, InvalidRequest, NotFound, StoreFault
 from gateway.fleet.gpu_history import ENTRIES, FIELDS, STEP_SECONDS, Moment
@@ -63,7 +63,7 @@ def gpu_routes(services: Services) -> APIRouter:
     @api.get("/gpus/{upstream}/history")
     async def last_hour(upstream: str, since: float | None = None) -> Mapping[str, Any]:
         """Means over each 10 s: one list per field and GPU, oldest first."""
-        with in_time():
+        with in_our_words("the replicas share what is known of GPUs"):
             found = await services.gpus.history.read(known(services, upstream).name, since)
         gpus = [{"index": index, **_columns(moments)} for index, moments in sorted(found.items())]
         return {"upstream": upstream, "step_seconds": STEP_SECONDS, "steps": ENTRIES, "gpus": gpus}
@@ -72,7 +72,7 @@ def gpu_routes(services: Services) -> APIRouter:
     async def clear(name: str) -> Mapping[str, Any]:
         """The operator's word that the fault is mended. The worker comes back as soon as its GPUs agree."""
         worker = known(services, name)
-        with in_time():
+        with in_our_words("the replicas share what is known of GPUs"):
             await services.gpus.clear(worker.name)
         reading = services.view.current.states[worker.name].reading
         return {"worker": worker.name, "fault": None if reading is None else reading.gpu_fault}
@@ -94,7 +94,7 @@ def agent_routes(services: Services) -> APIRouter:
         if not _HOST.fullmatch(host):
             raise InvalidRequest("the host must be a host name", param="host")
         told = read(await body(request, MOST_BEAT_BYTES))
-        with in_time():
+        with in_our_words("the replicas share what is known of GPUs"):
             used = await services.gpus.agents.push(services.policy, host, told, own=own)
         if used is None:
             also = "" if own else ", and none without a hostname has any of these GPUs as `gpu_uuid`"

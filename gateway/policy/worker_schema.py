@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -22,6 +23,8 @@ from gateway.policy.words import (
     Share,
 )
 
+_IPV4 = r"[0-9.]+"
+"""A name whose last part is a number is none (RFC 1123, 2.1): whoever writes it means an address."""
 EngineName = Literal[
     "auto",
     "vllm",
@@ -159,6 +162,8 @@ class DiscoverIn(Strict):
         given = [name for name in places if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"must set exactly one of {', '.join(f'`{name}`' for name in places)}")
+        if (name := self.dns or self.srv) is not None and re.fullmatch(_IPV4, name):
+            raise ValueError(f"must set `{given[0]}` to a name: write a worker with an IP address under `upstreams`")
         if self.dns is not None and not isinstance(self.port, int):
             raise ValueError("must set `port` to a number: `dns` tells addresses only")
         if self.port is not None and given[0] not in ("dns", "service"):

@@ -2,8 +2,9 @@
 elsewhere.
 
 A worker is whoever answers at an address and port: two sources that name the same one name one worker. The policy's own
-entry wins, then a registration, then what was looked up. Whatever is found is what its backend's pattern says it is;
-nothing but its name, address and pod comes from outside; its GPU page is the pattern's, at its address.
+entry wins, then what was looked up, then a registration: a worker cannot move another by its own word. Whatever is
+found is what its backend's pattern says it is; nothing but its name, address and pod comes from outside; its GPU page
+is the pattern's, at its address.
 """
 
 from __future__ import annotations
@@ -116,6 +117,10 @@ def found(
         if one.leaving:
             leaving.add(name)
     return Found({backend: tuple(ups) for backend, ups in made.items()}, frozenset(leaving), frozenset(refused))
+
+
+def same_place(one: Member, other: Member) -> bool:
+    return one.port == other.port and not set(one.addresses).isdisjoint(other.addresses)
 
 
 def join(policy: Policy, found: Found) -> Policy:
