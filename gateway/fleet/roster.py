@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,8 +36,8 @@ FORGIVE_SECONDS = 10.0
 MOST_REGISTERED = 10_000
 SHORTEST_TTL_SECONDS, USUAL_TTL_SECONDS, LONGEST_TTL_SECONDS = 3.0, 15.0, 300.0
 NO_TICKET, ANY_TICKET = "-", "*"
-KEYS = REGISTERED_KEY, PLACES_KEY, JOINED_KEY, SEEN_KEY, DRAINED_KEY, EPOCH_KEY = tuple(
-    f"gw:{{roster}}:{name}" for name in ("registered", "places", "joined", "seen", "drained", "epoch")
+KEYS = REGISTERED_KEY, PLACES_KEY, JOINED_KEY, SEEN_KEY, DRAINED_KEY, EPOCH_KEY, LOOKED_KEY = tuple(
+    f"gw:{{roster}}:{name}" for name in ("registered", "places", "joined", "seen", "drained", "epoch", "looked")
 )
 _LOOK, _REGISTER, _LEAVE = (load("gateway.fleet", name) for name in ("roster", "register", "leave"))
 _TICKET_BYTES = 16
@@ -83,11 +83,17 @@ class Drained:
 
 
 class Roster:
-    """One per process. `found` names the found workers in force here; `changed` is called when the registrations or the
-    drains are others than before."""
+    """One per process. `found` names the found workers in force here, `written` the upstreams that the policy writes
+    down; `changed` is called when the registrations or the drains are others than before."""
 
-    def __init__(self, store: Store, found: Callable[[], Iterable[str]], changed: Callable[[], None]) -> None:
-        self._store, self._found, self._changed = store, found, changed
+    def __init__(
+        self,
+        store: Store,
+        found: Callable[[], Iterable[str]],
+        written: Callable[[], Container[str]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._store, self._found, self._written, self._changed = store, found, written, changed
         self.members: tuple[Member, ...] = ()
         """Those that registered themselves."""
         self.drained: Mapping[str, Drained] = {}
@@ -113,8 +119,11 @@ class Roster:
         names = sorted(self._found())
         tells = now - self._told_at >= TELL_SECONDS or any(name not in self._joined for name in names)
         rows = [value for name in names for value in (name, round(self._joined.get(name, 0.0) * 1000)) if tells]
+        written = self._written()
+        kept = [name for name in self.drained if name in written]
+        told = [GONE_MS, FORGET_MS, len(kept), *kept, *rows]
         try:
-            _, epoch, registered, drained, joined = await self._store.eval(_LOOK, KEYS, [GONE_MS, FORGET_MS, *rows])
+            _, epoch, registered, drained, joined = await self._store.eval(_LOOK, KEYS, told)
         except StoreFault:
             return
         if tells:
