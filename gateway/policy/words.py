@@ -20,6 +20,7 @@ ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 GLOB: Final = r"^[A-Za-z0-9._:/*?-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
+SRV_NAME: Final = r"^_?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
 NAMESPACED: Final = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 GPU_UUID: Final = r"^(GPU|MIG)-[A-Za-z0-9/-]{1,96}$"
 HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
@@ -35,6 +36,7 @@ PATTERNS: Final = {
     GLOB: "must be a model name in which `*` and `?` stand for anything",
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
+    SRV_NAME: "must be the name of SRV records, such as _vllm._tcp.llama.internal",
     NAMESPACED: "must be namespace/name, as Kubernetes writes them, such as ml/vllm-llama",
     GPU_UUID: "must be the UUID of a GPU as nvidia-smi -L prints it, such as GPU-8b1c...",
     HEADER: "must be the name of a header: letters, digits and `-`",
