@@ -11,12 +11,12 @@ from gateway.errors import GatewayError
 from gateway.model import Rule, Threshold
 from gateway.money.budgets import FEWEST_ARRIVALS
 from gateway.policy.case_schema import RequestIn
-from gateway.rehearsal.ending import TELLING, WAITS, Result, decided, differing, end, rehearse
+from gateway.rehearsal.ending import TELLING, WAITS, Result, differing, end, rehearse
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import Seen
 from gateway.rehearsal.waiting import soonest
 from gateway.rehearsal.words import rounded_up, usd
-from gateway.rehearsal.world import World, ask, left_of
+from gateway.rehearsal.world import World, ask, decided, left_of
 from gateway.routing.signals import comparison, moved
 
 MOST_WORKERS = 6
@@ -222,10 +222,12 @@ def _wait(world: World, request: RequestIn, rule: Rule, result: Result) -> Itera
     if result.get("outcome") == "local":
         return
     try:
-        room = soonest(decided(world, ask(world.policy, request)), world)
+        asked = ask(world.policy, request)
+        decision = decided(world, asked)
     except GatewayError:
         return
-    if room is None or room.seconds <= rule.max_wait:
+    room = soonest(decision, asked, world)
+    if room is None or room.seconds <= decision.max_wait:
         return
     seconds = rounded_up(room.seconds)
     classes = {name: replace(one, max_wait=one.max_wait and seconds) for name, one in rule.classes.items()}

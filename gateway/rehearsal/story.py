@@ -13,12 +13,12 @@ from gateway.model import STALE, Decision, GenRequest
 from gateway.money.budgets import WINDOW_MINUTES, first_to_leave
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.changes import Change, changes
-from gateway.rehearsal.ending import Result, decided, ending, refusal
+from gateway.rehearsal.ending import Result, ending, refusal
 from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
 from gateway.rehearsal.rules import Missed, missed, sources
 from gateway.rehearsal.thresholds import Seen, seen
 from gateway.rehearsal.words import percent, rounded_up, usd
-from gateway.rehearsal.world import World, ask, left_of
+from gateway.rehearsal.world import World, ask, decided, left_of
 from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.pickers import MAX_SAMPLED
