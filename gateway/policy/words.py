@@ -27,6 +27,7 @@ HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
 ABSOLUTE: Final = r"^/"
+P95: Final = "p95"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
 PATTERNS: Final = {
@@ -57,6 +58,13 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
         raise ValueError('must be a duration such as "500ms", "20s" or "2m", or a number of seconds, at most a day')
     return float(value)
+
+
+def _lateness(value: Any) -> float | str:
+    try:
+        return P95 if value == P95 else _seconds(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("must be a", f"must be `{P95}`, or a", 1)) from None
 
 
 def _network(text: str) -> str:
@@ -137,6 +145,12 @@ _DURATION_SCHEMA = {
 _COMPARISON_SCHEMA = {"type": "string", "pattern": COMPARISON, "examples": ["> 8", ">= 0.95"]}
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
+Lateness = Annotated[
+    Literal["p95"] | float,
+    BeforeValidator(_lateness),
+    WithJsonSchema({"anyOf": [{"const": P95, "type": "string"}, _DURATION_SCHEMA]}),
+]
+"""A duration, or `p95`: what was learned."""
 Name = Annotated[str, Field(pattern=NAME)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 ZoneName = Annotated[str, Field(pattern=ZONE_NAME)]
