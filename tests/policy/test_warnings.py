@@ -125,6 +125,17 @@ def test_a_backend_that_is_kept_for_other_models(tmp_path: Path) -> None:
     assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
 
 
+def test_workers_that_speak_no_endpoint(tmp_path: Path) -> None:
+    """They make pictures, for which there is no route yet; one that speaks is enough, and so are `endpoints`."""
+    files = changed(B, "engine: vllm", "engine: comfyui")
+    assert warned(files, tmp_path) == []
+    files[B] = files[B].replace("limit_work_s: 4.5", "engine: sglang-diffusion")
+    said = "no request goes to `h100`: no endpoint reaches comfyui, sglang-diffusion, watched only"
+    assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
+    files[B] = files[B].replace("    zone: fra\n", "    zone: fra\n    endpoints: chat/completions\n")
+    assert warned(files, tmp_path) == []
+
+
 def test_a_rule_that_names_an_api_for_a_custom_model_too(tmp_path: Path) -> None:
     """It is never sent there (tests/routing/test_custom.py): whoever wrote the rule may believe otherwise."""
     files = dict(GOOD)
