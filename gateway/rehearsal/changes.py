@@ -170,11 +170,14 @@ def at_load(world: World, row: Row, load: float) -> World:
 
 
 def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """Who is out comes back, one at a time; the chosen one goes."""
-    out = [row["upstream"] for row in rows if row.get("dropped") == "health"]
-    for name in out[:MOST_WORKERS]:
-        up = world.where(name, out=None)
-        yield Change(f"if {name} were up", {"upstream": name, "healthy": True}, rehearse(up, request))
+    """Who is out or drained comes back, one at a time; the chosen one goes."""
+    out = [row for row in rows if row.get("dropped") in ("health", "drained")]
+    for row in out[:MOST_WORKERS]:
+        name, then = row["upstream"], rehearse(world.where(row["upstream"], out=None), request)
+        if row["dropped"] == "drained":
+            yield Change(f"if {name} were not drained", {"upstream": name, "drained": False}, then)
+        else:
+            yield Change(f"if {name} were up", {"upstream": name, "healthy": True}, then)
     chosen = result.get("upstream")
     if chosen is not None:
         down = world.where(chosen, out="unhealthy")

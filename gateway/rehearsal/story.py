@@ -187,8 +187,12 @@ def _of_versions(scene: Scene, decision: Decision) -> Iterator[str]:
         split = ", ".join(f"{name} {percent(weight / total)}" for name, weight in weights.items())
         yield f"versions: {split} of the sessions; without `X-Gateway-Session` each request is one of its own"
     given = {one.served.version for group in decision.primary for one in group.candidates}
-    if decision.version is not None and given and decision.version not in given:
+    if decision.version is None or not given:
+        return
+    if decision.version not in given:
         yield f"its session belongs to {decision.version}, which no worker can serve now"
+    elif scene.asked.session:
+        yield f"its session belongs to {decision.version}"
 
 
 def _of_money(scene: Scene) -> Iterator[str]:

@@ -13,7 +13,18 @@ from gateway.edge import body as bodies
 from gateway.edge.calls import Call
 from gateway.edge.routes import build, demanded
 from gateway.errors import GatewayError, InvalidKey, NotFound
-from gateway.model import Decision, GenRequest, Policy, PoolKey, Reading, Snapshot, Tenant, Upstream, UpstreamState
+from gateway.model import (
+    DRAINED,
+    Decision,
+    GenRequest,
+    Policy,
+    PoolKey,
+    Reading,
+    Snapshot,
+    Tenant,
+    Upstream,
+    UpstreamState,
+)
 from gateway.money.budgets import Booked
 from gateway.money.keys import ANYBODY
 from gateway.policy.case_schema import Case, RequestIn, WorkerState
@@ -132,7 +143,7 @@ def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState
         upstream,
         inflight=given.inflight or 0,
         reading=reading if upstream.kind == "local" else None,
-        out=None if given.healthy else "unhealthy",
+        out=DRAINED if given.drained else None if given.healthy else "unhealthy",
         headroom=given.headroom,
         errors=given.errors,
         warm=frozenset(given.warm),
