@@ -168,6 +168,12 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_pages_that_the_code_names_are_there() -> None:
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for name in re.findall(r"[\w/.-]+\.md\b", path.read_text()):
+            assert (ROOT / name).exists() or (DOCS / name).exists(), (path, name)
+
+
 def console_lines(heading: str = RULES) -> list[tuple[str, str]]:
     """What the README types and what it says is printed then, of the first such block below `heading`."""
     shown = re.findall(r"```console\n(.*?)```", README.read_text().partition(heading)[2], re.S)[0]
