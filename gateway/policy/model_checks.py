@@ -57,8 +57,9 @@ def placement_warnings(sources: Sources) -> Iterator[Fault]:
         for j, served in enumerate(model.served_by):
             backend = sources.backend(served.backend)
             there = [one for one in about if one.backend == served.backend]
-            if isinstance(backend, LocalBackend) and (said := _never_served(backend, there)) is not None:
-                yield sources.models.document.fault(("models", index, "served_by", j, "backend"), said)
+            why = _never_served(backend, there) if isinstance(backend, LocalBackend) else None
+            if why is not None:
+                yield sources.models.document.fault(("models", index, "served_by", j, "backend"), why)
     yield from _custom_warnings(sources)
 
 
