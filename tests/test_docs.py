@@ -23,6 +23,8 @@ from gateway.policy.schema import FILES
 from gateway.routing.capability import AUTO, BY_DIALECT, BY_ENGINE
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
+from loadtests.simfleet.config import MediaEngine, TextEngine, build, read
+from loadtests.simfleet.faults import Change
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, README = ROOT / "docs", ROOT / "README.md"
@@ -166,6 +168,24 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_map_of_rooms_is_whole() -> None:
+    told = re.findall(r"^  ([\w.]+/?) ", (DOCS / "architecture.md").read_text(), re.M)
+    files = {path.name for path in (ROOT / "gateway").glob("*.py")} - {"__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in (ROOT / "gateway").glob("*/__init__.py")} - {"cli/"}
+    assert set(told) == files | rooms
+
+
+def test_the_page_of_simulated_engines() -> None:
+    text = (DOCS / "simfleet.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert len(build(read(example.encode(), yaml=True)).plan().workers) == 5
+    line = " ".join(text.partition("\n`engine`: ")[2].partition(": paths")[0].split())
+    assert set(re.findall(r"`([\w-]+)`", line)) == {*get_args(TextEngine), *get_args(MediaEngine)}
+    assert set(re.findall(r"`(\w+)`", text.partition("\n`die`")[2].partition(" and more")[0])) <= set(
+        Change.__struct_fields__
+    )
 
 
 def test_pages_that_the_code_names_are_there() -> None:
