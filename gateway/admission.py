@@ -86,7 +86,8 @@ class _Course:
     again: Callable[[], Decision]
 
     def anew(self) -> Sequence[Group]:
-        """Who may serve at home as things are now; nobody where the new decision is a refusal."""
+        """Who may serve at home as things are now; nobody where the new decision is a refusal: it waits on, for one
+        that is none."""
         try:
             self.decision = self.again()
         except GatewayError:
@@ -123,7 +124,8 @@ class Admission:
 
         `again` decides anew on the snapshot of that moment: a worker that comes back while the request waits is found.
         The lease tells by which decision it was taken; that one must hold for whatever is done under it.
-        Raises FleetSaturated, BudgetExceeded or DeadlineExceeded.
+        Raises FleetSaturated, BudgetExceeded or DeadlineExceeded, and what `again` raises at the end of a wait: then
+        it is neither bought nor kept by an older decision.
         """
         visit = Visit() if visit is None else visit
         visit.kept, visit.crowded, visit.stays = None, False, False
@@ -142,11 +144,11 @@ class Admission:
                 return _told(lease, visit)
         raise self._shed(request, course.decision, visit)
 
-    async def take(self, decision: Decision, visit: Visit) -> Lease | None:
-        """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits. At home or,
-        within the bounds of `spill`, beyond."""
-        free = tuple([group for group in decision.primary if not self.lines.size(group.backend)])
-        lease = await self._first(decision, free, visit)
+    async def take(self, request: GenRequest, decision: Decision, visit: Visit) -> Lease | None:
+        """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits; nor does it
+        begin where its class would have to wait. At home or, within the bounds of `spill`, beyond."""
+        free = [group for group in decision.primary if not self.lines.size(group.backend)]
+        lease = await self._first(decision, self._may_begin(request, decision, free), visit)
         return lease if lease is not None or not decision.overflow else await self._overflow(decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:
@@ -214,7 +216,7 @@ class Admission:
         try:
             lease = await self._wait(request, waiter, course, visit)
             if lease is None:
-                course.anew()  # what holds for its data now holds where it goes next
+                course.decision = course.again()  # where its data may go now; a refusal is one for all that is left
             return lease
         finally:
             visit.crowded = waiter.gone

@@ -55,12 +55,23 @@ def second(
         ("w1", TWO, {"spill": Spill(("api",))}, ["a1", "w2"]),
         ("w1", ONE, {"spill": None}, []),
         ("w1", ONE, {"spill": Spill(("api",))}, ["a1"]),
-        ("w1", ONE, {"spill": None, "fallback": ("api",)}, ["a1"]),
+        ("w1", ONE, {"spill": None, "fallback": ("api",)}, []),
+        ("w1", ONE, {"spill": Spill(("api",)), "fallback": ("api",)}, ["a1"]),
         ("a1", TWO, {"backends": ("api",), "spill": None}, []),
         ("a1", TWO, {"backends": ("api", "gpu"), "spill": None}, ["w1", "w2"]),
         ("a1", (*ONE, upstream("a2", "api")), {"spill": Spill(("api",))}, ["w1"]),
     ],
-    ids=["home", "home or away", "nobody", "away", "fallback", "an API alone", "back home", "of two one is bought"],
+    ids=[
+        "home",
+        "home or away",
+        "nobody",
+        "away",
+        "not by fallback",
+        "both",
+        "an API alone",
+        "back home",
+        "of two one is bought",
+    ],
 )
 def test_where_it_may_go(late: str, upstreams: Any, said: dict[str, Any], where: list[str]) -> None:
     assert second(late, upstreams, **said) == where
