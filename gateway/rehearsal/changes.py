@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from gateway.errors import GatewayError
@@ -14,9 +15,12 @@ from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.ending import TELLING, WAITS, Result, differing, end, rehearse
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import Seen
-from gateway.rehearsal.waiting import soonest
-from gateway.rehearsal.words import rounded_up, usd
+from gateway.rehearsal.waiting import soonest, unheld
+from gateway.rehearsal.words import percent, rounded_up, usd
 from gateway.rehearsal.world import World, ask, decided, left_of
+from gateway.routing.affinity import share
+from gateway.routing.below import seconds_until
+from gateway.routing.plan import plan_of
 from gateway.routing.signals import comparison, moved
 
 MOST_WORKERS = 6
@@ -30,6 +34,7 @@ _METADATA = "metadata.data_residency"
 _FINE = 1000
 """Loads are tried in thousandths of the limit."""
 _NUDGE = 1e-6
+_US = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def changes(
     found = [
         *_headers(world, request),
         *_loads(world, request, result, rows),
+        *_fullness(world, request, rule),
         *_health(world, request, result, rows),
         *_signals(world, request, rule, thresholds),
         *_wait(world, request, rule, result),
@@ -167,6 +173,21 @@ def crossing(world: World, request: RequestIn, row: Row) -> tuple[float, str] | 
 
 def at_load(world: World, row: Row, load: float) -> World:
     return world.where(row["upstream"], leased=round(load * row["limit"]))
+
+
+def _fullness(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
+    """Each backend that is too full for the request's class (`below`), just less full than that."""
+    asked = ask(world.policy, request)
+    below = rule.classes[asked.priority].below
+    for pool in plan_of(asked, unheld(asked, rule, world).board()).home if below < 1 else ():
+        if pool.kind == "managed" or (seconds := seconds_until(pool.states, below)) <= 0:
+            continue
+        there = world
+        for state in pool.states:
+            there = there.where(state.upstream.name, leased=max(0, state.leased - math.ceil(seconds * _US) - 1))
+        now = fmean(share(state) for state in pool.states)
+        text = f"if {pool.backend} were less than {percent(below)} full on average (now {percent(now)})"
+        yield Change(text, {"backend": pool.backend, "mean_load": {"below": below}}, rehearse(there, request))
 
 
 def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from gateway.model import Candidate, Decision, GenRequest, Group
+from gateway.model import Candidate, Decision, GenRequest, Group, Rule
 from gateway.rehearsal.world import World, decided
 from gateway.routing.below import seconds_until
 from gateway.routing.forecast import wait_at
@@ -42,16 +42,21 @@ def soonest(decision: Decision, asked: GenRequest, world: World) -> Room | None:
 
 def at_home(decision: Decision, asked: GenRequest, world: World) -> tuple[tuple[Group, ...], Mapping[Kept, float]]:
     """The groups at home, those too that are yet too full for the request's class (`below`), and how long they are."""
-    classes = decision.rule.classes
-    below = classes[asked.priority].below
+    below = decision.rule.classes[asked.priority].below
     if below >= 1:
         return decision.primary, {}
-    free = replace(decision.rule, classes={**classes, asked.priority: replace(classes[asked.priority], below=1.0)})
-    rules = tuple(free if rule is decision.rule else rule for rule in world.policy.rules)
-    there = world.under(replace(world.policy, rules=rules))
-    pools = [pool for pool in plan_of(asked, there.board()).home if pool.kind == "local"]
+    there = unheld(asked, decision.rule, world)
+    pools = plan_of(asked, there.board()).home
     held = {(pool.backend, pool.version): seconds_until(pool.states, below) for pool in pools}
     return decided(there, asked).primary, held
+
+
+def unheld(asked: GenRequest, rule: Rule, world: World) -> World:
+    """The same, but that `rule` lets the request's class begin however full its backends are."""
+    free = replace(rule.classes[asked.priority], below=1.0)
+    open_rule = replace(rule, classes={**rule.classes, asked.priority: free})
+    rules = tuple(open_rule if one is rule else one for one in world.policy.rules)
+    return world.under(replace(world.policy, rules=rules))
 
 
 def seconds_at(one: Candidate, world: World) -> float:
