@@ -257,8 +257,7 @@ class Admission:
         if lease is None:
             full = {group.backend: frozenset([one.upstream.name for one in group.candidates]) for group in asked}
             for backend in called:
-                found = Found.FULL if backend in full else Found.NOBODY
-                self.lines.answer(waiter, backend, found, full.get(backend, frozenset()))
+                self.lines.answer(waiter, backend, Found.FULL if backend in full else Found.NOBODY, full.get(backend))
         return lease
 
     def _beside_kept(self, request: GenRequest, decision: Decision, group: Group) -> Group:

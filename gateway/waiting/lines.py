@@ -172,7 +172,7 @@ class Lines:
         for backend in list(waiter.places):
             self._quit(waiter, backend, served=backend == served)
 
-    def answer(self, waiter: Waiter, backend: str, found: Found, workers: frozenset[str] = frozenset()) -> None:
+    def answer(self, waiter: Waiter, backend: str, found: Found, workers: frozenset[str] | None = None) -> None:
         """How its turn there ended, where it stays; `workers`: those that it asked."""
         desk, place = self._desks[backend], waiter.places.get(backend)
         waiter.called.discard(backend)
@@ -185,7 +185,7 @@ class Lines:
         if found is Found.FULL:
             desk.tries -= 1
             desk.full.add(place.ask.alike._replace(rank=0))
-            place.workers = workers
+            place.workers = workers or frozenset()
         else:
             desk.scouts -= 1
             desk.nobody.add(place.ask.alike)
