@@ -96,7 +96,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     joining.on_change.append(view.rebuild)
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
-    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged)
+    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)

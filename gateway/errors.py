@@ -185,7 +185,9 @@ class UpstreamFault(Exception):
 
 
 class ConnectFailed(UpstreamFault):
-    def __init__(self, message: str, reason: str = "unreachable") -> None:
+    UNREACHABLE: ClassVar[str] = "unreachable"
+
+    def __init__(self, message: str, reason: str = UNREACHABLE) -> None:
         super().__init__(message, processed=False)
         self.reason = reason
 

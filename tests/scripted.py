@@ -41,6 +41,8 @@ class Fault:
     """Seconds to the first token."""
     refuses: bool = False
     """Says 400 where it is to continue a message."""
+    anew: bool = False
+    """Begins the answer from its first word where it is to continue a message."""
     frame_tokens: int = 1
     odd: dict[str, Any] | None = None
     """Beside the content of its first delta."""
@@ -137,7 +139,7 @@ class Worker:
 
     async def _frames(self, seen: Seen, writer: asyncio.StreamWriter) -> AsyncIterator[bytes]:
         body, fault, chat = seen.body, seen.fault, seen.path.endswith("chat/completions")
-        before, rest, left = _rest_of(body, chat)
+        before, rest, left = _rest_of({**body, "continue_final_message": False} if fault.anew else body, chat)
         head = {"id": f"cmpl-{id(seen)}", "object": "x", "created": int(time.time()), "model": body["model"]}
 
         def frame(choices: list[dict[str, Any]], **more: Any) -> bytes:

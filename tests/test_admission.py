@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.admission import Admission, Visit
-from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated
+from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, NoCapacity
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold
 from gateway.money.budgets import Budgets
@@ -224,6 +224,16 @@ async def test_a_worker_that_comes_back_is_found_by_who_waits(valkey: Store) -> 
     await desk.admission.admit(request(), before)
     lease = await desk.admission.admit(request(), before, Visit(), lambda: decide(request(), boards[1], Random(1)))
     assert lease.candidate.upstream.name == "w2"
+
+
+async def test_nothing_is_bought_by_a_decision_that_holds_no_more(valkey: Store) -> None:
+    """The only worker goes down while the request waits for it: that is for `fallback`, and there is none."""
+    desk = desk_on(valkey, two_seats(max_wait=SOON))
+    for _ in range(2):
+        await desk.admit()
+    down = board(desk.policy, w1={"out": "down"})
+    with pytest.raises(NoCapacity):
+        await desk.admission.admit(request(), desk.decided(), Visit(), lambda: decide(request(), down, Random(1)))
 
 
 async def test_what_a_refused_request_saw_and_waited_is_told(valkey: Store) -> None:
@@ -528,6 +538,19 @@ async def test_a_class_with_below_waits_until_the_workers_are_less_full(valkey: 
     assert (await asyncio.wait_for(waits, 5)).group.outcome == "local"
 
 
+async def test_nor_does_it_begin_there_without_waiting(valkey: Store) -> None:
+    made = sized(4 * work_of(), classes={**CLASSES, "batch": PriorityClass(1.0, below=0.5)})
+    desk = desk_on(valkey, made)
+    await desk.leases.loads(["gpu"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    low, high = request(priority="batch"), request(priority="interactive")
+    for _ in range(2):
+        assert await desk.admission.take(high, desk.decided(priority="interactive"), Visit()) is not None
+    assert await desk.admission.take(low, desk.decided(priority="batch"), Visit()) is None
+    assert await desk.admission.take(high, desk.decided(priority="interactive"), Visit()) is not None
+
+
 async def test_an_overdue_request_of_a_low_class_goes_before_a_high_one_and_may_fill_as_much(valkey: Store) -> None:
     """Batch may fill 0.3 of the worker, and would never have room beside the others."""
     late = [0.0]
@@ -594,26 +617,96 @@ async def test_a_worker_that_warms_up_is_told_how_full_it_is_of_its_whole_limit(
 async def test_what_waits_for_nothing_takes_only_what_nobody_waits_for(valkey: Store) -> None:
     desk = desk_on(valkey, two_seats(max_wait=30.0, spill=None))
     decision = desk.decided()
-    first, second = await desk.admission.take(decision, Visit()), await desk.admission.take(decision, Visit())
+    first, second = (
+        await desk.admission.take(request(), decision, Visit()),
+        await desk.admission.take(request(), decision, Visit()),
+    )
     assert first is not None
     assert second is not None
-    assert await desk.admission.take(decision, Visit()) is None
+    assert await desk.admission.take(request(), decision, Visit()) is None
     desk.admission.release(first)
     await desk.leases.drain()
     lines = desk.admission.lines
     waiter = lines.join(Ask(2, "t"), {"gpu": 1}, 10)
     assert waiter is not None
-    assert await desk.admission.take(decision, Visit()) is None  # the room is for who stands in line
+    assert await desk.admission.take(request(), decision, Visit()) is None  # the room is for who stands in line
     lines.leave(waiter)
-    assert await desk.admission.take(decision, Visit()) is not None
+    assert await desk.admission.take(request(), decision, Visit()) is not None
 
 
 async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:
     desk = desk_on(valkey, two_seats(spill=Spill(("api",), budget_usd_per_hour=0.0001)))
     decision = replace(desk.decided(body=b"x" * 100), primary=())
-    lease = await desk.admission.take(decision, Visit())
+    lease = await desk.admission.take(request(), decision, Visit())
     assert lease is not None
     assert lease.reservation is not None
     visit = Visit()
-    assert await desk.admission.take(decision, visit) is None
+    assert await desk.admission.take(request(), decision, visit) is None
     assert visit.kept == "budget"
+
+
+async def test_those_held_back_are_in_nobodys_way_and_one_of_them_looks_for_all(valkey: Store) -> None:
+    """However long they wait: on a worker that has room they do not keep a newcomer of a higher class out."""
+    late, decisions = [0.0], [0]
+    classes = {**CLASSES, "batch": PriorityClass(1.0, below=0.1, max_wait=300.0)}
+    desk = desk_on(valkey, sized(20 * work_of(), classes=classes, starve_after=20.0))
+    desk.admission = Admission(
+        desk.leases, Budgets(valkey), lambda: board(desk.policy).snapshot, clock=lambda: time.monotonic() + late[0]
+    )
+    await desk.leases.loads(["gpu"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    held = [await desk.admit(priority="interactive") for _ in range(4)]
+
+    def again() -> Decision:
+        decisions[0] += 1
+        return desk.decided(priority="batch")
+
+    asked = request(priority="batch")
+    waits = [
+        asyncio.create_task(desk.admission.admit(asked, desk.decided(priority="batch"), again=again))
+        for _ in range(100)
+    ]
+    await queued(desk, 100)
+    late[0] = 21.0
+    for _ in range(3):
+        desk.admission.release(await desk.admit(priority="interactive", max_wait=0.0))
+        await desk.leases.drain()
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    before = decisions[0]
+    desk.admission.release(held.pop())
+    await until(lambda: decisions[0] > before)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    assert decisions[0] - before <= 2, "one try stands for all alike"
+    for lease in held:
+        desk.admission.release(lease)
+    done, _ = await asyncio.wait(waits, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    assert done
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_what_is_kept_for_one_leaves_the_other_workers_to_who_may_use_them(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that must stay in one zone is kept the worker there; others have the one in the other zone."""
+    monkeypatch.setattr("gateway.waiting.line.PASS_SECONDS", 0.0)
+    workers = (upstream("w1", "gpu", seats=2, limit=10**9), upstream("w2", "gpu", seats=2, limit=10**9, zone="us"))
+    desk = desk_on(valkey, policy(workers, (rule(spill=None, max_wait=30.0),)))
+    bound = Demand(zones=frozenset({"fra"}))
+    held = [await desk.admit(residency=bound) for _ in range(2)]
+    kept = asyncio.create_task(desk.admit(residency=bound))
+    await queued(desk, 1)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    free = await desk.admit(max_wait=0.0)
+    assert free.candidate.upstream.name == "w2"
+    await desk.admit()
+    waits = asyncio.create_task(desk.admit())
+    await queued(desk, 2)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    desk.admission.release(held[0])
+    assert (await asyncio.wait_for(kept, 5)).candidate.upstream.name == "w1"
+    assert not waits.done()
+    desk.admission.release(free)
+    assert (await asyncio.wait_for(waits, 5)).candidate.upstream.name == "w2"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
 Role = Literal["asked", "hedge", "rescue"]
 """What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
+MOST_UNREACHED = 16
+"""Upstreams of one request that did not even take the connection."""
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
@@ -46,6 +48,8 @@ class Attempt:
     status: int | None = None
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
+    unreached: bool = False
+    """Its connection was refused: that cost nobody anything."""
     sent: Sent | None = None
     """What it took of its account's rate limits, as long as no answer told."""
     first: float | None = None
@@ -87,6 +91,13 @@ class Attempt:
         if self.lost_usd is not None:
             shown["usd"] = self.lost_usd
         return shown
+
+
+def left_of(attempts: Sequence[Attempt], most: int) -> int:
+    """How many of a rule's `most` attempts are left after these, whatever became of them. A refused connection is none,
+    as long as there are not too many: those of a fleet that restarts refuse all at once."""
+    asked = sum(not one.unreached for one in attempts)
+    return most - asked if len(attempts) - asked < MOST_UNREACHED else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Role
+from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Role, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -20,7 +20,7 @@ from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import DeadlineExceeded, Refused, UpstreamFault
+from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
 from gateway.model import Lease, Timeouts
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
@@ -90,6 +90,7 @@ class Asking:
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
             attempt.free = answers.retryable("managed", fault)
+            attempt.unreached = isinstance(fault, ConnectFailed) and fault.reason == ConnectFailed.UNREACHABLE
             if isinstance(fault, Refused):
                 attempt.status = fault.status
             ending = ending_of(fault, self._request.deadline)
@@ -215,5 +216,5 @@ class Asking:
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
         others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
-        last = not others or len(self._account.attempts) >= decision.rule.attempts
+        last = not others or left_of(self._account.attempts, decision.rule.attempts) <= 0
         return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)

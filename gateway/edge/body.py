@@ -271,9 +271,9 @@ def prompt_bytes(fields: Mapping[str, Raw], endpoint: Endpoint) -> int:
     return size
 
 
-def begins(fields: Mapping[str, Raw], endpoint: Endpoint) -> tuple[int, ...]:
-    """Hashes of what the model reads first; none where that is too short for caches to hold."""
-    return beginnings(memoryview(fields[name]) for name in endpoint.prompt if name in fields)
+def begins(fields: Mapping[str, Raw], endpoint: Endpoint, scope: bytes) -> tuple[int, ...]:
+    """Hashes of what the model reads first; none where that is too short for caches to hold. `scope`: its tenant's."""
+    return beginnings((memoryview(fields[name]) for name in endpoint.prompt if name in fields), scope)
 
 
 def max_tokens(fields: Mapping[str, Raw], caps: tuple[str, ...]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from gateway.errors import UpstreamFault
+from gateway.errors import BadAnswer, NotContinued, UpstreamFault
 from gateway.model import GenRequest, Usage
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects import continuation
@@ -21,6 +21,14 @@ MERGED = 3 * BYTES_PER_TOKEN
 """Bytes of text per frame past which a frame was not a token: an engine under load writes several into one."""
 _THINKS = ("<think>", "</think>")
 """Templates take the thoughts out of a message that is said to be the model's own."""
+_SPLIT = max(map(len, _THINKS)) - 1
+"""Characters of such a mark that an earlier frame may hold."""
+SEAM = 16
+"""Characters by which a worker is known that begins the answer anew: some engines ignore the wish to go on for models
+with a format of their own, others say once more what they were told. Text that repeats itself may look so, too: better
+an error than an answer that is read twice."""
+_ODD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, TypeError)
+"""What a frame raises that is not as the API has it."""
 _OF_THE_WHOLE = ("id", "model", "created")
 _DONE, _ERROR = b"[DONE]", (b'{"error"', b'{ "error"')
 _EMPTY = (b"null", b'""', b"[]", b"{}")
@@ -54,12 +62,20 @@ class Delivered:
         self._request, self._body = request, fields
         self._pieces: list[str] = []
         self._bytes = self._frames = 0
+        self._tail = ""
         self._head: dict[str, Raw] = {}
+        self._role_said = False
         self._sound, self._finished = True, False
         self._before = 0
         """Tokens that the next worker finds in its prompt."""
         self._due = ""
         """White space that the client has and the next worker has not been told of: it will write it again."""
+        self._seam = ""
+        """How the text begins that the next worker was told of, until it has said something else."""
+        self._held: list[bytes] = []
+        """Its frames until then."""
+        self.trouble: UpstreamFault | None = None
+        """Why nobody should hear any more of it: it does not go on, or not in frames that can be read."""
         self.parts = 0
         """Attempts that broke off."""
         self.fault: UpstreamFault | None = None
@@ -99,6 +115,9 @@ class Delivered:
         kept = text.rstrip() if self._request.endpoint == "chat/completions" else text
         self._due = text[len(kept) :]
         self._before = max(0, self.written - _pieces_in(self._pieces, len(self._due)))
+        self._seam = kept[:SEAM] if self._request.endpoint == "chat/completions" else ""
+        self._held.clear()
+        self.trouble = None
 
     def body(self) -> dict[str, Raw]:
         """What the next worker is asked for."""
@@ -107,45 +126,86 @@ class Delivered:
         return continuation.continued(self._request.endpoint, self._body, told, self._before)
 
     def request(self) -> GenRequest:
-        """The rest as routing sees it: a longer prompt, a shorter answer."""
-        most = self._request.max_tokens
+        """The rest as routing sees it: a longer prompt, a shorter answer, under the rule of the whole."""
+        sent, most = self._request.prompt_bytes, self._request.max_tokens
         left = None if most is None else max(1, most - self._before)
-        return replace(self._request, prompt_bytes=self._request.prompt_bytes + self._bytes, max_tokens=left)
+        return replace(self._request, prompt_bytes=sent + self._bytes, max_tokens=left, whole=(sent, most))
 
     def whole(self, part: Usage) -> Usage:
         """The usage of the answer, from that of its last part, whose prompt held all that was written before."""
         prompt, written = max(0, part.input_tokens - self._before), part.output_tokens + self._before
-        return replace(part, input_tokens=prompt, output_tokens=written, estimated=True)
+        cached = min(part.cached_tokens, prompt)
+        return replace(part, input_tokens=prompt, output_tokens=written, cached_tokens=cached, estimated=True)
 
-    def spoil(self) -> None:
-        """Something left of which only a part is known."""
+    def cut(self, piece: bytes) -> bytes:
+        """Part of a frame that is too long to be looked at."""
+        if self.going_on:
+            return self._give_up(BadAnswer("a frame that is too long to be made to fit"))
         self._sound = False
+        return piece
 
     def take(self, piece: bytes) -> bytes:
         """Whole frames in, what the client is to get out. An error event of the upstream is left out."""
+        if self.trouble is not None:
+            return b""
         if not self._sound and not self.going_on:
             return piece
         frames = split(piece)
         rest = piece[sum(map(len, frames)) :]  # of a stream that ends in the middle of a frame
+        if self._seam:
+            frames = self._past_seam(frames)
         return b"".join([*map(self._frame, frames), rest])
+
+    def _past_seam(self, frames: list[bytes]) -> list[bytes]:
+        """Nothing until it is clear that the worker goes on; then all that was held."""
+        self._held += frames
+        words = "".join(map(self._said, self._held))
+        if words.startswith(self._seam):
+            self._give_up(NotContinued("began the answer anew when it was to go on with it"))
+            return []
+        if self._seam.startswith(words) and not any(map(_ends, frames)):
+            return []
+        self._seam, held = "", list(self._held)
+        self._held.clear()
+        return held
+
+    def _said(self, frame: bytes) -> str:
+        try:
+            chunk = _chunk.decode(data_of(frame))
+            return self._words(chunk) if chunk.choices else ""
+        except _ODD:
+            return ""
+
+    def _give_up(self, why: UpstreamFault) -> bytes:
+        self.trouble = why
+        return b""
 
     def _frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
+        if self.trouble is not None:
+            return b""
         if data == _DONE or not data:
             return frame
         if data.startswith(_ERROR):
             self.silenced = True
             return b""
         try:
-            chunk = _chunk.decode(data)
-        except msgspec.DecodeError:
+            return self._fitted(frame, data)
+        except _ODD:
+            if self.going_on:
+                return self._give_up(BadAnswer("a frame that is not as the API has it"))
             self._sound = False
             return frame
-        if self.going_on:
-            return self._rewritten(data, chunk)
+
+    def _fitted(self, frame: bytes, data: bytes) -> bytes:
+        """As it is in the first part, as it should be in a later one. Raises one of `_ODD`."""
+        chunk = _chunk.decode(data)
         if not self._head:
             self._head = {name: raw for name, raw in _fields.decode(data).items() if name in _OF_THE_WHOLE}
+        if self.going_on:
+            return self._rewritten(data, chunk)
         if chunk.choices:
+            self._role_said = self._role_said or "role" in chunk.choices[0].delta
             self._read(chunk, self._words(chunk))
         return frame
 
@@ -166,7 +226,9 @@ class Delivered:
             self._pieces.append(words)
             self._frames += 1
             self._bytes += len(words.encode())
-        thinks = any(mark in words for mark in _THINKS)
+        lately = self._tail + words
+        self._tail = lately[-_SPLIT:]
+        thinks = any(mark in lately for mark in _THINKS)
         if beside or odd or thinks or self._bytes > MOST_BYTES:
             self._sound = False
             self._pieces.clear()
@@ -177,12 +239,15 @@ class Delivered:
         if chunk.usage is not None:
             fields["usage"] = Raw(msgspec.json.encode(self._summed(chunk.usage)))
         if chunk.choices:
-            words = self._words(chunk)
+            choice, words = chunk.choices[0], self._words(chunk)
             fresh = self._without_due(words)
+            role = "role" in choice.delta and not self._role_said
+            fits = self._choices(fields["choices"], fresh)
             self._read(chunk, fresh)
-            if not fresh and chunk.choices[0].finish_reason is None and not self._beside(chunk):
+            if not (fresh or role or choice.finish_reason is not None or self._beside(chunk)):
                 return b""
-            fields["choices"] = self._choices(fields["choices"], fresh)
+            self._role_said = self._role_said or role
+            fields["choices"] = fits
         return b"data: " + msgspec.json.encode(fields) + b"\n\n"
 
     def _choices(self, raw: Raw, words: str) -> Raw:
@@ -190,7 +255,8 @@ class Delivered:
         said = Raw(msgspec.json.encode(words))
         if "delta" in choice:
             delta = _fields.decode(choice["delta"])
-            delta.pop("role", None)
+            if self._role_said:
+                delta.pop("role", None)
             if "content" in delta and (words or _says(delta["content"])):
                 delta["content"] = said
             choice["delta"] = Raw(msgspec.json.encode(delta))
@@ -214,7 +280,11 @@ class Delivered:
     def _summed(self, part: dict[str, Any]) -> dict[str, Any]:
         prompt = max(0, int(part.get("prompt_tokens") or 0) - self._before)
         written = int(part.get("completion_tokens") or 0) + self._before
-        return {**part, "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+        told = {**part, "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+        details = part.get("prompt_tokens_details")
+        if isinstance(details, dict) and details.get("cached_tokens") is not None:
+            told["prompt_tokens_details"] = {**details, "cached_tokens": min(int(details["cached_tokens"]), prompt)}
+        return told
 
 
 def _pieces_in(pieces: Sequence[str], end: int) -> int:
@@ -224,6 +294,17 @@ def _pieces_in(pieces: Sequence[str], end: int) -> int:
         count += 1
         end -= len(pieces[-count])
     return count
+
+
+def _ends(frame: bytes) -> bool:
+    """Whether nothing more is to be waited for behind it."""
+    data = data_of(frame)
+    if data == _DONE or data.startswith(_ERROR):
+        return True
+    try:
+        return any(choice.finish_reason is not None for choice in _chunk.decode(data).choices)
+    except _ODD:
+        return bool(data)
 
 
 def _says(raw: Raw) -> bool:

@@ -26,7 +26,8 @@ def beside(
     newest: Callable[[frozenset[str]], Decision], late: Lease, failed: Collection[str], policy: Policy
 ) -> Decision | None:
     """The decision for a second attempt beside the one under `late`: other workers of ours at home, and beyond it what
-    `spill` (with nobody left at home: `fallback`) allows. Of the two at most one is bought.
+    `spill` allows; not `fallback`, because nothing has failed. Of the two at most one is bought, and both are one
+    version.
 
     `newest` decides anew without the upstreams that it is given. None: there is nobody.
     """
@@ -42,11 +43,15 @@ def beside(
         # Its only worker is the late one: what has no room there may leave.
         decision = newest(frozenset(failed))
 
+    version = late.candidate.served.version
+
     def other(one: Candidate) -> bool:
-        return one.upstream.name != name
+        alike = version is None or one.served.version in (None, version)
+        return alike and one.upstream.name != name
 
     home = narrowed((group for group in decision.primary if policy.kind(group.backend) == "local"), other)
-    away = narrowed((group for group in decision.overflow if buys or policy.kind(group.backend) == "local"), other)
+    beyond = [group for group in decision.overflow if group.outcome != "fallback"]
+    away = narrowed((group for group in beyond if buys or policy.kind(group.backend) == "local"), other)
     return replace(decision, primary=home, overflow=away) if home or away else None
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from msgspec import Raw
 
 from gateway.admission import Visit
-from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role
+from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role, left_of
 from gateway.edge.asking import Asking
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
@@ -39,10 +39,6 @@ from gateway.upstreams import answers
 
 Faults = list[tuple[str, UpstreamFault]]
 """Upstreams that failed the request, and how."""
-
-
-MOST_UNREACHED = 16
-"""Upstreams that did not even take the connection: those of a fleet that restarts refuse it all at once."""
 
 
 class Forward:
@@ -115,12 +111,13 @@ class Forward:
                 self._s.admission.release(lease)
             if not failed:
                 if self._going_on:
-                    self._s.telemetry.count_rescue(lease.decision.rule.name, "rescued")
+                    outcome = "rescued" if self._account.error is None else "failed"
+                    self._s.telemetry.count_rescue(lease.decision.rule.name, outcome)
                 return
             faults += [(one.candidate.upstream.name, fault) for one, fault in failed]
             if self._account.first_byte is not None:
-                self._break(*failed[-1], faults)
-            elif not self._may_retry(failed, faults):
+                self._break(*failed[-1])
+            elif not self._may_retry(failed):
                 last, fault = failed[-1]
                 raise verdict(faults, last.candidate.upstream.kind, self._request.deadline) from fault
 
@@ -174,8 +171,8 @@ class Forward:
         visit = Visit() if self._going_on else self._account.visit
         try:
             lease = await self._s.admission.admit(self._wanted, decision, visit, lambda: self._again(faults))
-        except FleetSaturated:
-            if faults and not decision.primary:
+        except (FleetSaturated, NoCapacity) as error:
+            if faults and (isinstance(error, NoCapacity) or not decision.primary):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
         self._account.chose(lease, self._forecast(lease))
@@ -184,10 +181,10 @@ class Forward:
     def _forecast(self, lease: Lease) -> Forecast:
         return self._s.calibration.forecast(self._s.board_of(self._policy), self._request, lease)
 
-    def _may_retry(self, failed: Failed, faults: Faults) -> bool:
+    def _may_retry(self, failed: Failed) -> bool:
         return (
             all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
-            and _attempts_left(faults, failed[-1][0].decision.rule.attempts)
+            and left_of(self._account.attempts, failed[-1][0].decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
         )
@@ -208,14 +205,14 @@ class Forward:
         """What is still to be done for the client."""
         return self._delivered.request() if self._delivered is not None and self._going_on else self._request
 
-    def _break(self, lease: Lease, fault: UpstreamFault, faults: Faults) -> None:
+    def _break(self, lease: Lease, fault: UpstreamFault) -> None:
         """A stream broke off between two frames. Raises UpstreamFailed where nobody may go on with it."""
         delivered = self._delivered
         assert delivered is not None  # noqa: S101 - else its relay has said the end
         delivered.broke_off(fault)
         if not (
             rescuable(lease, fault, delivered)
-            and len(faults) < lease.decision.rule.attempts
+            and left_of(self._account.attempts, lease.decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
         ):
@@ -243,7 +240,10 @@ class Forward:
             return await self._one(lease, wire, "rescue")
         rule = lease.decision.rule
         self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
-        allowed = not self._hedged and len(faults) + 1 < rule.attempts and repeatable(self._request, rule)
+        if rule.hedge is None:
+            return await self._one(lease, wire)
+        spare = left_of(self._account.attempts, rule.attempts) > 1
+        allowed = not self._hedged and spare and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
 
@@ -274,7 +274,7 @@ class Forward:
         and the other is cancelled. Where both fail, what may not be tried again comes last."""
         rule, forecast = lease.decision.rule, self._account.forecast
         race = Race()
-        first = race.enter(lambda lane: self._one(lease, wire, "asked", lane, forecast))
+        first = race.enter(lambda lane: self._first(lease, wire, lane, forecast))
         hedge, outcome = None, "left"
         try:
             if await race.look(first, patience):
@@ -292,12 +292,19 @@ class Forward:
                 self._s.telemetry.count_hedge(rule.name, outcome if hedge.asked else "no_room")
         return sorted(failed, key=lambda one: not answers.retryable(one[0].candidate.upstream.kind, one[1]))
 
+    async def _first(self, lease: Lease, wire: Cycle, lane: Lane, forecast: Forecast | None) -> Failed:
+        """The late one. Where it lost, its place is free at once: its winner may stream for minutes."""
+        try:
+            return await self._one(lease, wire, "asked", lane, forecast)
+        finally:
+            self._s.admission.release(lease)
+
     async def _hedge(self, late: Lease, faults: Faults, wire: Cycle, lane: Lane) -> Failed:
         """A second attempt beside the late one, if there is room for it now: it waits for nothing."""
         lease = None
         try:
             decision = beside(self._newest, late, [name for name, _ in faults], self._policy)
-            lease = None if decision is None else await self._s.admission.take(decision, Visit())
+            lease = None if decision is None else await self._s.admission.take(self._request, decision, Visit())
             if lease is None:
                 return []
             lease = replace(lease, group=replace(lease.group, reason="hedged"))
@@ -311,9 +318,3 @@ class Forward:
                 self._s.admission.release(lease)
             if not lane.asked:
                 self._s.hedges.give_back(late.decision.rule)
-
-
-def _attempts_left(faults: Faults, attempts: int) -> bool:
-    """A connection that was refused has cost nobody anything: it is no attempt, as long as there are not too many."""
-    asked = sum(fault.processed for _, fault in faults)
-    return asked < attempts and len(faults) - asked < MOST_UNREACHED

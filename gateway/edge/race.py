@@ -42,12 +42,18 @@ class Race:
         return [lane.task.result() for lane in self._lanes if not (lane.lost and _fell(lane.task))]
 
     async def stop(self) -> None:
-        running = [lane.task for lane in self._lanes if not lane.task.done()]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        """Cancels those that still run and waits for them, also where its caller is cancelled meanwhile."""
+        cancelled = False
+        for lane in self._lanes:
+            lane.task.cancel()
+        while running := [lane.task for lane in self._lanes if not lane.task.done()]:
+            try:
+                await asyncio.wait(running)
+            except asyncio.CancelledError:
+                cancelled = True
         self._lanes.clear()
+        if cancelled:
+            raise asyncio.CancelledError
 
     def won(self, winner: Lane) -> None:
         self.winner = winner

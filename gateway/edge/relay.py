@@ -178,8 +178,9 @@ class Stream:
                 wire.finish()
             raise
         finally:
-            if self._begun:
+            if self._begun or self._goes_on:
                 wire.on_room = None
+            if self._begun:
                 self._tell_usage()
         if broke is None:
             self._account.last_byte = time.monotonic()
@@ -220,18 +221,18 @@ class Stream:
             if self._attempt.claim is not None:
                 self._attempt.claim()
             self._wire.on_room = self._exchange.go_on
-        if self._delivered is not None:
-            if self._tap.torn:
-                self._delivered.spoil()
-            else:
-                piece = self._delivered.take(piece)
-        if self._begun or self._goes_on:
-            if piece:
-                self._wire.write(piece)
-        else:
+        delivered = self._delivered
+        if delivered is not None:
+            piece = delivered.cut(piece) if self._tap.torn else delivered.take(piece)
+        if not (self._begun or self._goes_on):
             self._account.first_byte = time.monotonic()
             self._wire.begin(self._exchange.status, self._front(), piece)
-        self._begun = True
+            self._begun = True
+        elif piece:
+            self._wire.write(piece)
+            self._begun = True
+        if delivered is not None and delivered.trouble is not None:
+            raise delivered.trouble
 
     def _hold(self) -> None:
         """The client is the slower one: the upstream waits for it."""

@@ -19,6 +19,7 @@ from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
+from gateway.routing.affinity import scope_of
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
@@ -47,10 +48,10 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             tenant = caller(services, call, policy)
         body = bodies.decode(raw, endpoint)
         residency = demanded(call, body, policy)
-        request, fields = build(call, tenant, endpoint, body, residency, policy)
+        request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
         if policy is not services.policy:
             in_force = services.policy
-            same, _ = build(call, caller(services, call), endpoint, body, residency, in_force)
+            same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
             request = kept_by_both(services, request, same)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
@@ -86,11 +87,18 @@ def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
 
 
 def build(
-    call: Call, tenant: Tenant, endpoint: Endpoint, body: bodies.Body, residency: Demand, policy: Policy
+    call: Call,
+    tenant: Tenant,
+    endpoint: Endpoint,
+    body: bodies.Body,
+    residency: Demand,
+    policy: Policy,
+    secret: bytes = b"",
 ) -> tuple[GenRequest, Mapping[str, Raw]]:
-    """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at."""
+    """What routing sees of a call: of its headers and of its prompt what the rules of `policy` look at. `secret`:
+    `Services.prompts`."""
     asked = call.priority()
-    begins = bodies.begins(body.fields, endpoint) if policy.affine else ()
+    begins = bodies.begins(body.fields, endpoint, scope_of(secret, tenant.name)) if policy.affine else ()
     deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
         id=call.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from random import Random
 
@@ -27,6 +28,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.versions.keeper import Versions
 
+_PROMPTS = b"gateway prompt beginnings"
 RETRY_SHARE = 0.2
 """Retries may be at most this share of traffic, so that a failing fleet is not hit harder than a healthy one."""
 RETRY_BURST = 256.0
@@ -76,11 +78,14 @@ class Services:
     """As in Board; of the rules of past policies too."""
     keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
+    prompts: bytes = field(init=False, repr=False)
+    """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""
     _board: Board | None = None
     _other: Board | None = None
 
     def __post_init__(self) -> None:
-        self.keys = Keys(self.settings.key_pepper.get_secret_value())
+        pepper = self.settings.key_pepper.get_secret_value()
+        self.keys, self.prompts = Keys(pepper), hmac.digest(pepper.encode(), _PROMPTS, "sha256")
         self.shadow = Shadow(self.telemetry, self.rng, self.board_on)
 
     @property

@@ -73,7 +73,7 @@ class Circuit:
     """It is a break, which ends half open; a pause ends closed."""
     pause: float = 0.0
     closed: float = 0.0
-    """When it closed last."""
+    """When it closed after its last break."""
     probing: float | None = None
     """When the probe on its way left."""
     refusals: int = 0
@@ -90,7 +90,10 @@ class Circuit:
         self._follow(now)
         if now < self.until:
             return "open"
-        return "half" if self.judged else "closed"
+        if self.judged:
+            return "half"
+        self.opened = None
+        return "closed"
 
     def answered(self, began: float, now: float) -> bool:
         """A success of an attempt begun at `began`; True where it closes. Of before the opening it proves nothing."""
@@ -124,15 +127,19 @@ class Circuit:
 
     def open(self, now: float, why: str, chance: float) -> None:
         """Breaks: twice as long as last time, unless it has been closed for `longest` since. `chance`: 0 to 1."""
-        rested = self.opened is None and now - self.closed >= self.breaker.longest
+        rested = self.phase(now) == "closed" and now - self.closed >= self.breaker.longest
         first = self.pause == 0.0 or rested
         self.pause = self.breaker.pause if first else min(2 * self.pause, self.breaker.longest)
         self._begin(now, now + self.pause * (1 - JITTER * chance), why, judged=True)
 
     def left_alone(self, now: float, seconds: float, why: str, *, judged: bool) -> None:
-        """Pauses for so long; never for less than it is out already."""
-        if self.phase(now) == "open" and self.until > now + seconds:
+        """Pauses for so long; never for less than it is out already. A pause that was asked for leaves the rest since
+        the last break as it is; where it ends a break, the rest begins with its end."""
+        phase = self.phase(now)
+        if phase == "open" and self.until > now + seconds:
             return
+        if phase != "closed" and self.judged and not judged:
+            self.closed = now + seconds
         self._begin(now, now + seconds, why, judged=judged)
 
     def probe(self, now: float) -> bool:

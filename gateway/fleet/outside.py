@@ -31,7 +31,7 @@ class OutsideLoad:
             self._counts.popleft()
 
     def scrape(self, at: float, requests: int) -> None:
-        """The worker's own running + waiting, read at `at`."""
+        """The worker's own running + waiting, read at `at`; of one that does not tell who waits, those that run."""
         ours = max((count for seen, count in self._counts if at - self.lag <= seen <= at), default=0)
         self._extra.append((at, requests - ours))
         while self._extra and self._extra[0][0] < at - 2 * self.lag:

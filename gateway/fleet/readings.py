@@ -35,12 +35,19 @@ async def write(store: Store, upstream: str, scrape: Scrape) -> None:
     await write_all(store, {upstream: scrape})
 
 
-async def write_all(store: Store, scrapes: Mapping[str, Scrape]) -> None:
-    """What several workers gave, in one step: a call for each of a large fleet would cost more than the scrape."""
-    rows: list[str | bytes] = []
+async def write_all(store: Store, scrapes: Mapping[str, Scrape], known: Mapping[str, Reading] | None = None) -> None:
+    """What several workers gave, in one step: a call for each of a large fleet would cost more than the scrape.
+    `known` are the readings that the writer saw last: a store that forgot them learns the lives again."""
+    rows: list[str | int | bytes] = []
     for upstream, scrape in scrapes.items():
-        rows += (upstream, "" if scrape.started is None else f"{scrape.started:.3f}", msgspec.json.encode(scrape))
+        before = None if known is None else known.get(upstream)
+        life, started = (0, None) if before is None else (before.life, before.started)
+        rows += (upstream, _second(scrape.started), msgspec.json.encode(scrape), life, _second(started))
     await store.eval(_WRITE, [READINGS_KEY], rows)
+
+
+def _second(started: float | None) -> str:
+    return "" if started is None else f"{started:.3f}"
 
 
 async def forget(store: Store, upstreams: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from gateway.fleet.headroom import Headroom
 from gateway.fleet.leases import Leases
 from gateway.fleet.lessons import Lessons
 from gateway.fleet.outside import OutsideLoad
+from gateway.fleet.probes import NOT_READY
 from gateway.fleet.tries import Tries
 from gateway.fleet.unloaded import Unloaded
 from gateway.fleet.warmups import Warmups
@@ -30,8 +31,6 @@ MOST_FORGOTTEN = 500
 """At once."""
 DEAD_SECONDS = 10.0
 """A reading this old says only that nobody can scrape the worker; its leases go on counting, its gauges do not."""
-LOADING = "loading"
-"""`Scrape.reason` of a worker that is up and still loads its model: it did not fail, whatever requests to it did."""
 
 _log = logging.getLogger("gateway")
 
@@ -96,6 +95,10 @@ class View:
         """A moment of the monotonic clock, by the store's clock."""
         return self.now() - (time.monotonic() - monotonic)
 
+    def readings(self) -> Mapping[str, Reading]:
+        """By upstream, as last seen: a store that was flushed does not take them along."""
+        return self._readings
+
     async def refresh(self) -> None:
         """One look at the store; without it the last view stays and says that it is degraded."""
         backends = list(self._policy().backends)
@@ -113,8 +116,10 @@ class View:
             return
         await self._forget(found, loads)
         self._clock_offset = int(clock[0]) + int(clock[1]) / 1e6 - time.time()
-        self._observe(found, loads)
-        self._readings, self._loads, self._replicas = found, loads, max(1, owners)
+        known = self._policy().upstreams
+        held = {**{name: reading for name, reading in self._readings.items() if name in known}, **found}
+        self._observe(held, loads)
+        self._readings, self._loads, self._replicas = held, loads, max(1, owners)
         self.rebuild()
         self._warmups.begun()
 
@@ -129,6 +134,7 @@ class View:
             watcher.leases(now, loads.get(slot_name(name, reading.life), (0, 0))[1])
             before = self._readings.get(name)
             if reading.running is not None and (before is None or before.at != reading.at):
+                # Of a worker that does not tell who waits, this is the least that there may be.
                 watcher.scrape(reading.at, reading.running + (reading.waiting or 0))
 
     async def _forget(self, found: Mapping[str, Reading], loads: Mapping[str, tuple[int, int]]) -> None:
@@ -199,8 +205,9 @@ class View:
         if reading is not None and reading.gpu_fault is not None:
             return replace(state, out=f"gpu fault: {reading.gpu_fault}")
         unfit = reading is not None and not reading.healthy and now - reading.at <= DEAD_SECONDS
-        if unfit and reading is not None and reading.reason == LOADING:
-            return replace(state, out=LOADING)
+        if unfit and reading is not None and reading.reason == NOT_READY:
+            # It says so itself, and may still load its model: it did not fail, whatever requests to it did.
+            return replace(state, out=NOT_READY)
         circuit = self.circuits.why_open(name, now)
         if circuit is not None:
             return replace(state, out=circuit, back=self.circuits.open_until(name))

@@ -54,6 +54,8 @@ class GenRequest:
     """Upstreams that lately read the longest of them that this replica knows, newest first."""
     demanded_by: tuple[str, ...] = ()
     """Where the caller's own part of `residency` was said: `header`, `metadata`."""
+    whole: tuple[int, int | None] | None = None
+    """`prompt_bytes` and `max_tokens` of the request of which this is the rest: they say which rule it meets."""
 
 
 class Estimate(NamedTuple):

@@ -13,20 +13,18 @@ from gateway.routing.capability import CONTINUES_CHATS
 def idle_attempts(sources: Sources, route: RouteIn) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Key below the route, and why it has no effect."""
     home = [backend for name in route.backends or () if isinstance(backend := sources.backend(name), LocalBackend)]
-    if route.hedge is not None:
-        beyond = route.spill is not None or bool(route.fallback)
-        if (why := _unhedged(route, home, beyond=beyond)) is not None:
-            yield ("hedge",), why
+    if route.hedge is not None and (why := _unhedged(route, home)) is not None:
+        yield ("hedge",), why
     if route.rescue and (why := _unsaved(route, home)) is not None:
         yield ("rescue",), why
 
 
-def _unhedged(route: RouteIn, home: list[LocalBackend], *, beyond: bool) -> str | None:
+def _unhedged(route: RouteIn, home: list[LocalBackend]) -> str | None:
     if route.attempts == 1:
         return "with `attempts: 1`: the second attempt is one of them"
     if not home:
         return "where no worker of ours serves: of two attempts at most one is bought"
-    if _alone(home) and not beyond:
+    if _alone(home) and route.spill is None:
         return "with one worker and no `spill`: there is nobody for a second attempt"
     return None
 

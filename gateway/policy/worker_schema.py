@@ -92,6 +92,9 @@ class UpstreamIn(Strict):
     """${env:NAME} or ${file:PATH}."""
 
 
+GpuIndex = Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)]
+
+
 class WorkerIn(Strict):
     """What all workers that are found are like."""
 
@@ -107,11 +110,15 @@ class WorkerIn(Strict):
     """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
     models: Listed[Glob] = ()
     """Globs of public names that it is kept for; default: all that its backend serves."""
+    gpu_index: GpuIndex | None = None
+    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
 
 
 class PatternIn(WorkerIn):
     """What every worker is that `discover` finds."""
 
+    dcgm: str | None = None
+    """Address of its node's DCGM exporter page; for {host} the worker's own IP address is put."""
     key: str | None = None
     """${env:NAME} or ${file:PATH}; sent to each of them."""
 
@@ -119,8 +126,6 @@ class PatternIn(WorkerIn):
 class LocalUpstream(UpstreamIn, WorkerIn):
     """One worker."""
 
-    gpu_index: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)] | None = None
-    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
     gpu_uuid: Listed[GpuUuid] = ()
     """The same by UUID."""
     pod: Namespaced | None = None

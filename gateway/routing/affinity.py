@@ -44,14 +44,14 @@ QUIET = 0.25
 FRESH, KEPT = 0.05, 0.75
 """The same for a prompt whose beginning nobody has read, which loses nothing elsewhere, and for one whose beginning it
 has read: to read that again is work too. Found by `make affinity` (docs/affinity.md)."""
-_KEY_BYTES = 8
+_KEY_BYTES, _SCOPE_BYTES = 8, 32
 _DIGEST = Struct(">8Q")
 """One digest of blake2b is eight points."""
 
 
-def key_of(data: bytes) -> int:
-    """64 bits, the same in every process and on every machine."""
-    return int.from_bytes(blake2b(data, digest_size=_KEY_BYTES).digest())
+def key_of(data: bytes, key: bytes = b"") -> int:
+    """64 bits, the same in every process and on every machine that has the same `key`."""
+    return int.from_bytes(blake2b(data, digest_size=_KEY_BYTES, key=key).digest())
 
 
 def session_key(tenant: str, session: str) -> int:
@@ -59,12 +59,18 @@ def session_key(tenant: str, session: str) -> int:
     return key_of(f"{tenant}\0{session}".encode())
 
 
-def beginnings(pieces: Iterable[bytes | memoryview]) -> tuple[int, ...]:
+def scope_of(secret: bytes, tenant: str) -> bytes:
+    """The key under which a tenant's prompts are hashed: prompts of two tenants that are alike have nothing in common,
+    and who does not have `secret` (at most 64 bytes) cannot tell from a hash which prompt it is of."""
+    return blake2b(tenant.encode(), digest_size=_SCOPE_BYTES, key=secret).digest()
+
+
+def beginnings(pieces: Iterable[bytes | memoryview], scope: bytes = b"") -> tuple[int, ...]:
     """Hashes of the prompt's growing beginnings, as many of DEPTHS as it has bytes for, shortest first; of one that is
     shorter than the first of them the hash of its whole blocks, if it has any. A turn of a conversation has those of
-    the turns before it."""
+    the turns before it, under the same `scope`."""
     made: list[int] = []
-    state, size, head = blake2b(digest_size=_KEY_BYTES), 0, bytearray()
+    state, size, head = blake2b(digest_size=_KEY_BYTES, key=scope), 0, bytearray()
     for piece in pieces:
         view = memoryview(piece)
         if not made:
@@ -80,17 +86,17 @@ def beginnings(pieces: Iterable[bytes | memoryview]) -> tuple[int, ...]:
         size += len(view)
     if made:
         return tuple(made)
-    key = prefix_key([bytes(head)])
+    key = prefix_key([bytes(head)], scope)
     return () if key is None else (key,)
 
 
-def prefix_key(pieces: Iterable[bytes | memoryview]) -> int | None:
+def prefix_key(pieces: Iterable[bytes | memoryview], scope: bytes = b"") -> int | None:
     """Of the prompt whose text these pieces are, in order; None where it has not one whole block."""
     begin = bytearray()
     for piece in pieces:
         begin += piece[: PREFIX_BYTES - len(begin)]
     whole = len(begin) - len(begin) % BLOCK_BYTES
-    return key_of(bytes(begin[:whole])) if whole else None
+    return key_of(bytes(begin[:whole]), scope) if whole else None
 
 
 class Ring(NamedTuple):

@@ -82,18 +82,21 @@ def make_candidates(
     scene: Scene | None = None,
     static: Sequence[tuple[Scorer, float]] = (),
 ) -> tuple[Candidate, ...]:
-    """What depends on the request alone is worked out once, and the work once for each kind of worker in a row.
+    """What depends on the request alone is worked out once, work and limit once for each kind of worker in a row.
     `share`: what of a worker's limit the request's class may fill."""
     ask = estimate(request, served, learned) if scene is None else scene.ask
-    made, speed, seats, work = [], None, 0, 0
+    made, speed, seats, work, whole, most = [], None, 0, 0, -1, 0
     for state in states:
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
             speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
-        limit, ramp = int((upstream.limit if state.limit is None else state.limit) * share) or 1, state.ramp
+        full = upstream.limit if state.limit is None else state.limit
+        if full != whole:
+            whole, most = full, int(full * share) or 1
+        limit, ramp = most, state.ramp
         if ramp < 1:
-            whole, limit = limit, filled(limit, ramp, work)
-            ramp = limit / whole
+            limit = filled(most, ramp, work)
+            ramp = limit / most
         here, score = work if work < limit else limit, 0.0
         if scene is not None:
             for scorer, weight in static:

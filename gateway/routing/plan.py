@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.model import Demand, GenRequest, Model, Policy, PriorityClass, Rule, Tenant
 from gateway.routing.below import held_back
@@ -23,6 +25,9 @@ def plan_of(request: GenRequest, board: Board) -> Plan:
     found = board.courses.get(asked)
     if found is None:
         found = remember(board.courses, asked, courses(asked, *found_model(asked, board.policy), board))
+    if request.whole is not None:
+        prompt_bytes, most = request.whole
+        request = replace(request, prompt_bytes=prompt_bytes, max_tokens=most)
     for course in found:
         if course.further is None or course.further(request, board):
             if course.plan is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import BadPage, ConnectFailed, UpstreamFault
 from gateway.model import Policy, Scrape, Upstream
-from gateway.upstreams.client import Client
+from gateway.upstreams.client import Client, TooLong
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told
 from gateway.upstreams.dialects.engines.table import ENGINES, candidates, paths, recognise
 
@@ -21,12 +21,15 @@ DETAIL_PAGES = 2
 """And with every so many pages at most, so that a large fleet, whose pages are read less often, is spared too."""
 TICK_SECONDS = 0.1
 """Pages come a little earlier or later than due."""
+LIST_SECONDS = 10.0
+"""A list of models that could not be read again for so long, and for two times that it was asked for, is unknown."""
 DETAIL_BYTES = 256 << 10
 MOVED_SECONDS = 1.0
 """A start time that moved by more is that of another process (as in `fleet/reading.lua`)."""
 NOT_FOUND = 404
 _GONE = (NOT_FOUND, 405, 501)
 """A page that this worker does not have: not asked for again in its life."""
+_LISTS = ("models", "adapters")
 _BLANK = Scrape()
 _REASONS = {401: "key_refused", 403: "key_refused", 503: "not_ready"}
 
@@ -41,11 +44,14 @@ class Known:
     engine: Engine
     page: Page
     started: float | None = None
-    told: Told = field(default_factory=Told)
+    told: dict[str, tuple[float, Told]] = field(default_factory=dict)
+    """Path of a detail -> when it told something last, and what."""
     gone: set[str] = field(default_factory=set)
     """Paths that are not asked again: told once, or not there."""
     detailed: float = float("-inf")
     looked: float = float("-inf")
+    pace: float = DETAIL_SECONDS
+    """Seconds between two looks at the details."""
     missing: tuple[str, ...] = ()
     """As logged last."""
 
@@ -55,15 +61,26 @@ class Known:
         return before is not None and started is not None and abs(started - before) > MOVED_SECONDS
 
     def forget(self) -> None:
-        self.told, self.detailed, self.missing = Told(), float("-inf"), ()
+        self.detailed, self.missing = float("-inf"), ()
+        self.told.clear()
         self.gone.clear()
 
     def due(self, now: float) -> list[Detail]:
         gap, self.looked = now - self.looked, now
-        if now - self.detailed < max(DETAIL_SECONDS, DETAIL_PAGES * gap - TICK_SECONDS):
+        self.pace = max(DETAIL_SECONDS, DETAIL_PAGES * gap - TICK_SECONDS)
+        if now - self.detailed < self.pace:
             return []
         self.detailed = now
         return [detail for detail in self.engine.details if detail.path not in self.gone]
+
+    def facts(self) -> dict[str, object]:
+        """What its details told, without a list of models that is too old."""
+        facts: dict[str, object] = {}
+        for detail in self.engine.details:
+            at, told = self.told.get(detail.path, (0.0, Told()))
+            old = not detail.once and self.looked - at > max(LIST_SECONDS, 2 * self.pace)
+            facts |= {name: value for name, value in told.items() if not (old and name in _LISTS)}
+        return facts
 
 
 class Workers:
@@ -101,6 +118,8 @@ class Workers:
         body = await self._page(upstream, known.page.path)
         if known.page.mine(body):
             return known, body
+        if upstream.engine not in ENGINES:
+            return await self._find(upstream)
         raise self._stranger(upstream, body)
 
     async def _find(self, upstream: Upstream) -> tuple[Known, bytes]:
@@ -146,7 +165,7 @@ class Workers:
         if found is None:
             return BadPage("its page holds no engine's metrics", "not_metrics")
         stated, name = upstream.engine, found[0].name
-        if self._strange.get(upstream.name) != name:
+        if stated in ENGINES and self._strange.get(upstream.name) != name:
             self._strange[upstream.name] = name
             fields = {"upstream": upstream.name, "stated": stated, "found": name}
             _log.error("worker is another engine than it is said to be", extra={"fields": fields})
@@ -163,21 +182,24 @@ class Workers:
         raise BadPage(f"answered {status}", reason)
 
     async def _details(self, known: Known, due: list[Detail]) -> None:
-        told = await asyncio.gather(*(self._detail(known, detail) for detail in due))
-        for each in told:
-            known.told.update(each)
+        await asyncio.gather(*(self._detail(known, detail) for detail in due))
 
-    async def _detail(self, known: Known, detail: Detail) -> Told:
-        """What it says there; {} where it does not answer, which the page of its load will tell in time."""
+    async def _detail(self, known: Known, detail: Detail) -> None:
+        """Books what it says there. That it does not answer, the page of its load will tell in time."""
         try:
             status, body = await self._client.look_at(known.upstream, detail.path, most=DETAIL_BYTES)
-        except UpstreamFault as fault:
-            if isinstance(fault, ConnectFailed):
-                known.detailed = float("-inf")
-            return {}
+        except TooLong:
+            known.told.pop(detail.path, None)
+            return
+        except ConnectFailed:
+            known.detailed = float("-inf")
+            return
+        except UpstreamFault:
+            return
         if status in _GONE or (detail.once and status == 200):
             known.gone.add(detail.path)
-        return detail.read(status, body)
+        if told := detail.read(status, body):
+            known.told[detail.path] = (known.looked, told)
 
     def _tell_missing(self, known: Known, missing: tuple[str, ...]) -> None:
         """A line for each metric that is not there, once in a life of its worker."""
@@ -195,5 +217,5 @@ def _alike(one: Upstream, other: Upstream) -> bool:
 
 def _joined(scrape: Scrape, known: Known) -> Scrape:
     """The page's own word goes before that of the others."""
-    others = {name: value for name, value in known.told.items() if getattr(scrape, name) == getattr(_BLANK, name)}
+    others = {name: value for name, value in known.facts().items() if getattr(scrape, name) == getattr(_BLANK, name)}
     return replace(scrape, engine=known.engine.name, **others)  # type: ignore[arg-type]

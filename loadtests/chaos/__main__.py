@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,14 +13,19 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+import httpx
+import redis
+
 from loadtests.bench import machine, table
 from loadtests.chaos import scenarios
 from loadtests.chaos.scenario import SCENARIOS, NotHere, Scenario
 from loadtests.chaos.score import Figures, broken, figures, refusals
-from loadtests.chaos.site import Bench
+from loadtests.chaos.site import API, Bench
 from loadtests.simfleet.harness import SimFault
 from loadtests.stack import StackFault
 
+FAULTS = (TimeoutError, StackFault, SimFault, httpx.HTTPError, redis.RedisError, subprocess.CalledProcessError, OSError)
+"""What may go wrong in a scenario because what it promises does not hold; it is told as broken."""
 ALWAYS = frozenset({"requests", "lost", "duplicated", "mis_sent", "over_admitted", "recovery"})
 HEADINGS = ("scenario", "", *(field.name.replace("_", "-") for field in fields(Figures)), "s", "notes")
 
@@ -79,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"make chaos: no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}", file=sys.stderr
         )
         return 2
+    signal.signal(signal.SIGTERM, interrupt)  # so that every process and namespace is ended in order
     results = []
     for one in chosen:
         print(f"{one.name}: {one.says}", flush=True)
@@ -112,21 +120,20 @@ def run(scenario: Scenario) -> Result:
             scenario.run(bench)
         except NotHere as why:
             return Result(scenario, "not run here", time.monotonic() - began, said=(str(why),))
-        except (TimeoutError, StackFault, SimFault) as fault:
-            bench.notes.append(str(fault))
-            failed = True
-        else:
-            failed = False
+        except FAULTS as fault:
+            bench.failed.append(f"{type(fault).__name__}: {fault}")
         site = bench.site
         if site is None:
-            return Result(scenario, "broken", time.monotonic() - began, said=tuple(bench.notes))
-        seats = {name: site.layout.seats for name in site.ports if name in ("w1", "w2", "w3", "w4")}
+            return Result(scenario, "broken", time.monotonic() - began, said=tuple(bench.failed))
+        seats = {name: site.layout.seats for name in site.ports if name != API}
         seen = figures(site.traffic.asked, bench.seen, seats, bench.leaked, bench.mark)
-        said = broken(scenario.promise, seen)
-        verdict = "broken" if said or failed else "held"
-        return Result(
-            scenario, verdict, time.monotonic() - began, seen, (*said, *refusals(site.traffic.asked), *bench.notes)
-        )
+        said = [*broken(scenario.promise, seen), *bench.failed]
+        told = (*said, *refusals(site.traffic.asked), *bench.notes)
+        return Result(scenario, "broken" if said else "held", time.monotonic() - began, seen, told)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def report(results: Sequence[Result], out: Path | None) -> None:

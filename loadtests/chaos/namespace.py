@@ -12,6 +12,7 @@ from typing import Self
 
 from loadtests.chaos.scenario import NotHere
 
+PREFIX = "chaos"
 FIRST_NET = 10
 SECOND_NETS = range(64, 192)
 """10.X.N.0/30 for the N-th cable: .1 is outside, .2 inside. X is drawn by process: two may run at the same time."""
@@ -21,7 +22,7 @@ class Namespace:
     """Open it with `with`. Raises NotHere where this machine cannot."""
 
     def __init__(self, *cables: str) -> None:
-        self.name = f"chaos{os.getpid()}"
+        self.name = f"{PREFIX}{os.getpid()}"
         self._cables = {cable: number + 1 for number, cable in enumerate(cables)}
         self._net = f"{FIRST_NET}.{SECOND_NETS[os.getpid() % len(SECOND_NETS)]}"
         self._closing = ExitStack()
@@ -67,6 +68,8 @@ class Namespace:
         (folder / "resolv.conf").write_text(f"nameserver {server}\n")
 
     def _add(self, stack: ExitStack) -> None:
+        for left in self._left_behind():
+            self._ip("netns", "del", left)
         try:
             self._ip("netns", "add", self.name)
         except subprocess.CalledProcessError as fault:
@@ -80,6 +83,12 @@ class Namespace:
             self._ip("-n", self.name, "addr", "add", f"{self.inside(cable)}/30", "dev", within)
             self._ip("link", "set", out, "up")
             self._ip("-n", self.name, "link", "set", within, "up")
+
+    def _left_behind(self) -> list[str]:
+        """Namespaces of runs that were killed."""
+        told = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+        names = [line.split()[0] for line in told.splitlines() if line.startswith(PREFIX)]
+        return [name for name in names if not Path(f"/proc/{name.removeprefix(PREFIX)}").exists()]
 
     def _ends(self, cable: str) -> tuple[str, str]:
         number = self._cables[cable]

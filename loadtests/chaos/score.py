@@ -20,7 +20,10 @@ TAKEN = frozenset({"finished", "aborted", "dropped", "active"})
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The most of each that a scenario may show. `recovery` in seconds."""
+    """The most of each that a scenario may show, and the least share of the requests that must be `served`. `recovery`
+    in seconds."""
+
+    served: float = 0.9
 
     lost: int = 0
     cut: int = 0
@@ -150,7 +153,11 @@ def refusals(asked: Sequence[Asked]) -> list[str]:
 def broken(promise: Promise, seen: Figures) -> list[str]:
     """What does not hold, in words; nothing where all does."""
     said = []
+    if seen.served < promise.served * seen.requests:
+        said.append(f"served {seen.served} of {seen.requests}, promised {promise.served:.0%} at least")
     for field in fields(Promise):
+        if field.name == "served":
+            continue
         most, value = getattr(promise, field.name), getattr(seen, field.name)
         if most is not None and value > most:
             said.append(f"{field.name.replace('_', '-')} {value:g}, promised {most:g} at most")

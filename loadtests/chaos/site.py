@@ -63,6 +63,7 @@ class Bench:
         self.seen: list[Delivery] = []
         self.leaked = 0
         self.notes: list[str] = []
+        self.failed: list[str] = []
         self.site: Site | None = None
         self._stack = ExitStack()
         self._stack.callback(self.loop.close)
@@ -74,6 +75,10 @@ class Bench:
     def recovers_from(self) -> None:
         """From this instant on the time to recover counts; the last call holds."""
         self.mark = time.monotonic()
+
+    def expect(self, holds: bool, what: str) -> None:
+        """Part of the promise that no figure says: `what` is told either way."""
+        (self.notes if holds else self.failed).append(what if holds else f"not so: {what}")
 
     def close(self) -> None:
         self._stack.close()

@@ -9,6 +9,7 @@ import anthropic
 import httpx
 import openai
 
+from gateway.upstreams.dialects.surface import restated
 from loadtests.engine.ledger import Ledger
 from loadtests.engine.stand import LOCAL, Stand
 
@@ -74,15 +75,17 @@ async def same(
     ours = await stand.http.post(f"/v1/{path}", json=body, headers=LOCAL)
     if status is not None:
         ledger.add(f"{what}: the engine's status", status, direct.status_code)
-    expected, seen = _compared(direct), _compared(ours)
+    expected, seen = _compared(direct, f"/v1/{path}"), _compared(ours)
     told = seen if expected == seen else f"{seen} instead of {expected}"
     ledger.add(what, "what the engine itself answers", told, expected == seen)
 
 
-def _compared(answer: httpx.Response) -> str:
-    """A refusal whole; of a success what does not change from one answer to the next."""
+def _compared(answer: httpx.Response, path: str = "") -> str:
+    """A refusal whole, in the shape that callers of `path` expect; of a success what does not change from one answer to
+    the next."""
     if answer.is_error:
-        return f"{answer.status_code} {answer.text}"
+        shaped = restated(path, answer.status_code, answer.content) if path else None
+        return f"{answer.status_code} {answer.text if shaped is None else shaped.decode()}"
     told = answer.json()
     usage = told.get("usage", told)
     kept = {name: told[name] for name in ("tools", "tool_choice") if name in told}

@@ -46,12 +46,17 @@ def test_nothing_wrong() -> None:
 def test_each_harm(name: str, request_: Asked, seen: list[Delivery]) -> None:
     found = figures([request_], seen, {"w1": 1}, 0, mark=None)
     assert getattr(found, name) == 1
-    assert len(broken(Promise(), found)) == 1
+    assert len(broken(Promise(served=0.0), found)) == 1
 
 
 def test_a_retry_after_a_failed_attempt_is_no_duplicate() -> None:
     first = delivery(outcome="lost", status=0)
     assert figures([asked()], [first, delivery(server="w2")], {}, 0, None).repeated == 0
+
+
+def test_who_serves_nothing_keeps_no_promise() -> None:
+    none = figures([asked(what="refused fleet_saturated")], [], {}, 0, None)
+    assert broken(Promise(refused=None), none) == ["served 0 of 1, promised 90% at least"]
 
 
 def test_leases_left_are_told() -> None:

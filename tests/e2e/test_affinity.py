@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateways import Lane, Site, eventually, gateway_on
+from tests.gateways import KEY, OTHER_KEY, Lane, Site, eventually, gateway_on
 
 AMPLE = {"limit_work_s": 1000}
 """Only the seats are a limit, and nobody is ever overloaded."""
@@ -49,6 +49,14 @@ def test_both_send_a_prompt_to_the_same_worker(site: Site, other: Site) -> None:
     scores = {row["upstream"]: row["score"] for row in receipt["candidates"]}
     assert scores[receipt["chosen"]] == 2.0
     assert sorted(scores.values()) == [0.0, 0.0, 0.0, 1.0, 2.0]
+
+
+def test_a_tenants_prompts_say_nothing_about_where_those_of_another_go(site: Site) -> None:
+    mine, theirs = (
+        [worker(site.chat("prefix", {"Authorization": f"Bearer {key}"}, messages=said(n))) for n in range(PROMPTS)]
+        for key in (KEY, OTHER_KEY)
+    )
+    assert mine != theirs
 
 
 def test_a_session_stays_where_it_is_whatever_it_says(site: Site, other: Site) -> None:

@@ -27,12 +27,23 @@ ENGINES = {
 }
 """The simulator's name -> ours. Each is a lane of its own, called like the simulator's."""
 KV = frozenset(ENGINES) - {"tgi", "llamacpp"}
+ANY_NAME = frozenset({"trtllm", "tgi", "llamacpp"})
 SEATS = 8
+RENAMED = [
+    Lane(
+        f"{name}-renamed",
+        cloud=False,
+        worker={"engine": "auto"},
+        sim={"engine": name, "gauge_lag_s": 0.0},
+        model={"served_by": [{"backend": f"{name}-renamed", "as": "a-name-it-does-not-list"}]},
+    )
+    for name in sorted(ANY_NAME)
+]
 MEDIA = ("vllm-omni", "sglang-diffusion", "comfyui")
 LANES = [
     Lane(name, seats=SEATS, cloud=False, worker={"engine": "auto"}, sim={"engine": name, "gauge_lag_s": 0.0})
     for name in ENGINES
-]
+] + RENAMED
 WITHOUT_ANSWER: Any = [{"role": "user", "content": "hello"}]
 
 
@@ -51,8 +62,14 @@ def test_it_is_found_and_read(site: Site, name: str) -> None:
     found = eventually(lambda: reading(site, name), f"a reading of {name}")
     assert (found["engine"], found["out"], found["missing"]) == (ENGINES[name], None, [])
     assert (found["running"], found["waiting"]) == (0, 0)
-    assert found["models"] == [site.fleet.workers[0].model]
+    assert found["models"] == (None if name in ANY_NAME else [site.fleet.workers[0].model])
     assert (found["kv"] is not None) is (name in KV)
+
+
+@pytest.mark.parametrize("lane", RENAMED, ids=lambda lane: lane.name)
+def test_who_answers_to_any_name_is_asked_by_one_that_it_does_not_list(site: Site, lane: Lane) -> None:
+    eventually(lambda: reading(site, lane.name), f"a reading of {lane.name}")
+    assert site.chat(lane.name).status_code == 200
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -205,6 +205,19 @@ def test_only_room_that_is_free_now(tmp_path: Path) -> None:
         full.site.quiet("gpu")
 
 
+def test_the_place_of_the_one_that_lost_is_free_while_the_winner_streams(tmp_path: Path) -> None:
+    with stage(tmp_path, 2, {"m": {"hedge": SOON}}, seats=1) as full:
+        full.rehearse()
+        full.play.faults += [Fault(first_delay=NEVER), Fault(hang_after=1)]
+        with full.site.http.stream("POST", "/v1/chat/completions", json=body(stream=True)) as held:
+            pieces = held.iter_bytes()  # one that is collected closes its connection
+            next(pieces)
+            assert len(full.play.seen) == 2
+            assert words(full.ask()) == text(TOKENS)
+            assert full.site.leases("gpu") == 1
+        full.site.quiet("gpu")
+
+
 def test_what_may_be_bought(tmp_path: Path) -> None:
     spill = {"backends": ["api"], "max_share": 0.99, "budget_usd_per_hour": 10.0}
     routes = {

@@ -117,7 +117,7 @@ ENDS = {
     "log probabilities": {"logprobs": True},
     "two answers": {"n": 2},
     "a picture": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
-    "an answer begun by the caller": {"continue_final_message": False, "add_generation_prompt": True},
+    "an answer begun by the caller": {"add_generation_prompt": False},
 }
 
 
@@ -135,8 +135,9 @@ def test_what_nobody_can_go_on_with_ends_as_ever(pair: Stage, asked: dict[str, A
         Fault(die_after=4, odd={"reasoning_content": "hm"}),
         Fault(die_after=4, odd={"tool_calls": [{"index": 0}]}),
         Fault(die_after=4, odd={"content": "<think>"}),
+        Fault(die_after=4, odd={"content": [{"type": "text", "text": "a"}]}),
     ],
-    ids=["reasoning", "a tool call", "thoughts"],
+    ids=["reasoning", "a tool call", "thoughts", "parts"],
 )
 def test_nor_what_turns_out_to_be_more_than_text(pair: Stage, fault: Fault) -> None:
     pair.play.faults.append(fault)
@@ -155,9 +156,10 @@ def ends_broken(pair: Stage, events: list[str]) -> None:
     [
         ([Fault(refuses=True), Fault()], ["broke_off", "NotContinued", "rescued"]),
         ([Fault(refuses=True), Fault(refuses=True)], ["broke_off", "NotContinued", "NotContinued"]),
+        ([Fault(anew=True), Fault()], ["broke_off", "NotContinued", "rescued"]),
         ([Fault(die_after=3), Fault(die_after=2)], ["broke_off", "broke_off", "broke_off"]),
     ],
-    ids=["one cannot", "nobody can", "all die"],
+    ids=["one cannot", "nobody can", "one begins anew", "all die"],
 )
 def test_a_rescue_that_fails(pair: Stage, others: list[Fault], results: list[str]) -> None:
     failed = pair.site.metric("gateway_rescues_total", outcome="failed") or 0
@@ -171,6 +173,17 @@ def test_a_rescue_that_fails(pair: Stage, others: list[Fault], results: list[str
         assert text(TOKENS).startswith(words(events[:-1]))
         assert pair.site.metric("gateway_rescues_total", outcome="failed") == failed + 1
         assert pair.receipt()["error"] == "upstream_error"
+
+
+def test_one_that_cannot_be_rescued_again_has_failed(pair: Stage) -> None:
+    def counted(outcome: str) -> float:
+        return pair.site.metric("gateway_rescues_total", outcome=outcome) or 0.0
+
+    before = counted("rescued"), counted("failed")
+    pair.play.faults += [Fault(die_after=4), Fault(die_after=4, odd={"reasoning_content": "hm"})]
+    ends_broken(pair, pair.ask())
+    assert pair.results() == ["broke_off", "broke_off"]
+    assert (counted("rescued"), counted("failed")) == (before[0], before[1] + 1)
 
 
 def test_a_client_that_leaves_during_the_rescue(pair: Stage) -> None:

@@ -465,9 +465,9 @@ def test_a_message_needs_its_cap(fields: dict[str, Any]) -> None:
     assert refused.value.param == "max_tokens"
 
 
-def prefix_of(path: str, **fields: Any) -> tuple[int, ...]:
+def prefix_of(path: str, scope: bytes = b"", **fields: Any) -> tuple[int, ...]:
     endpoint = PATHS[path]
-    return begins(decode(json.dumps({"model": "m", **fields}).encode(), endpoint).fields, endpoint)
+    return begins(decode(json.dumps({"model": "m", **fields}).encode(), endpoint).fields, endpoint, scope)
 
 
 def test_turns_of_a_conversation_begin_alike() -> None:
@@ -476,6 +476,9 @@ def test_turns_of_a_conversation_begin_alike() -> None:
     assert first == prefix_of("/v1/chat/completions", messages=[*begin, {"role": "user", "content": "b"}], stream=True)
     assert first != prefix_of("/v1/chat/completions", messages=[{"role": "user", "content": "a" * 2000}])
     assert prefix_of("/v1/chat/completions", messages=[]) == ()
+    assert prefix_of("/v1/chat/completions", b"another tenant's", messages=begin) != prefix_of(
+        "/v1/chat/completions", messages=begin
+    )
 
 
 def test_what_the_model_reads_first_is_hashed_first() -> None:

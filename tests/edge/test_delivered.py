@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from gateway.edge.delivered import MOST_BYTES, Delivered
-from gateway.errors import Reset
+from gateway.errors import BadAnswer, NotContinued, Reset
 from gateway.model import Usage
 from tests.worlds import request
 
@@ -50,6 +50,7 @@ def heard(read: bytes) -> tuple[str, list[Any]]:
 def test_wherever_it_breaks_its_client_reads_one_answer(words: list[str], data: st.DataObject) -> None:
     """Each worker after the first is told the text without the white space at its end, as chat templates would, and
     goes on from there."""
+    words = ["It is", *words]  # and never says that again: it would look like a worker that begins anew
     made, read, told = chat(), b"", ""
     left = words
     for number in range(data.draw(st.integers(1, 3), "breaks")):
@@ -66,6 +67,107 @@ def test_wherever_it_breaks_its_client_reads_one_answer(words: list[str], data: 
     assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks} == {("worker 0", 8, "m-worker 0")}
     assert sum("role" in chunk["choices"][0]["delta"] for chunk in chunks) == 1
     assert read.count(b"[DONE]") == 1
+
+
+TOLD = "Once upon a time there was"
+
+
+def torn() -> Delivered:
+    made = chat()
+    made.take(b"".join(part(["Once upon", " a time", " there was"], "one", whole=False)))
+    made.broke_off(Reset("x"))
+    return made
+
+
+@pytest.mark.parametrize("again", [[TOLD + " a"], ["Once", " upon", " a time", " there"], [*TOLD]])
+def test_a_worker_that_begins_anew_is_not_heard(again: list[str]) -> None:
+    made = torn()
+    assert [made.take(one) for one in part(again, "two", whole=True)] == [b""] * (len(again) + 3)
+    assert isinstance(made.trouble, NotContinued)
+    assert made.open
+    made.broke_off(made.trouble)
+    assert msgspec.json.decode(made.body()["messages"])[1]["content"] == TOLD
+    assert heard(made.take(frame({"content": " a king"})))[0] == " a king"
+
+
+@pytest.mark.parametrize("rest", [["Once", " more"], [" Once upon a time"], ["Once upon"], ["O"], []])
+def test_what_only_looks_like_it_is_passed_on(rest: list[str]) -> None:
+    made = torn()
+    read = b"".join(map(made.take, part(rest, "two", whole=True)))
+    assert heard(read)[0] == "".join(rest)
+    assert made.trouble is None
+    assert read.endswith(b"[DONE]\n\n")
+
+
+def test_a_completion_may_say_what_it_said_before() -> None:
+    made = Delivered.of(request(endpoint="completions", stream=True), {"prompt": Raw(b'"1"')})
+    assert made is not None
+    said = b'data: {"choices":[{"index":0,"text":"2 3 4 "}]}\n\n'
+    made.take(said)
+    made.broke_off(Reset("x"))
+    assert b"2 3 4" in made.take(said)
+
+
+ODD = {
+    "content of parts": frame({"content": [{"type": "text", "text": "a"}]}),
+    "usage in words": frame({"content": "a"}, usage={"prompt_tokens": "x"}),
+    "usage of lists": frame({"content": "a"}, usage={"completion_tokens": [1]}),
+    "bad UTF-8": b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}\n\n',
+    "deep": b'data: {"choices":[{"index":0,"delta":{"a":' + b"[" * 9999 + b"]" * 9999 + b"}}]}\n\n",
+    "no JSON": b"data: x\n\n",
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_a_frame_that_cannot_be_read(odd: bytes) -> None:
+    """In the first part it passes; in a later one its worker is not heard any more, and what came before it is kept."""
+    made = chat()
+    assert made.take(odd) == odd
+    made = torn()
+    assert heard(made.take(frame({"content": " a king"}) + odd + frame({"content": " lost"})))[0] == " a king"
+    assert isinstance(made.trouble, BadAnswer)
+    assert made.open
+    made.broke_off(made.trouble)
+    assert msgspec.json.decode(made.body()["messages"])[1]["content"] == TOLD + " a king"
+
+
+def test_nor_one_that_is_too_long_to_be_looked_at() -> None:
+    made = chat()
+    assert made.cut(b"data: x") == b"data: x"
+    assert not made.open
+    made = torn()
+    assert made.cut(b"data: x") == b""
+    assert isinstance(made.trouble, BadAnswer)
+
+
+def test_where_the_first_part_was_a_comment_the_next_one_names_the_stream() -> None:
+    made = chat()
+    ping = b": ping\n\n"
+    assert made.take(ping) == ping
+    made.broke_off(Reset("x"))
+    read = made.take(b"".join(part(["a"], "two", whole=False)))
+    made.broke_off(Reset("x"))
+    text, chunks = heard(read + made.take(b"".join(part(["b"], "three", whole=True))))
+    assert text == "ab"
+    assert {chunk["id"] for chunk in chunks} == {"two"}
+    assert ["role" in chunk["choices"][0]["delta"] for chunk in chunks] == [True, False, False, False]
+
+
+def test_thoughts_whose_mark_is_split() -> None:
+    made = chat()
+    for piece in ("a <", "thi", "nk", ">"):
+        assert made.open
+        made.take(frame({"content": piece}))
+    assert not made.open
+
+
+def test_no_more_of_the_prompt_is_cached_than_there_is() -> None:
+    made = torn()
+    details = {"cached_tokens": 9, "audio_tokens": None}
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": details}
+    told = heard(made.take(frame({}, "stop", usage=usage)))[1][0]["usage"]
+    assert (told["prompt_tokens"], told["prompt_tokens_details"]) == (7, {"cached_tokens": 7, "audio_tokens": None})
+    assert made.whole(Usage(10, 1, cached_tokens=9)).cached_tokens == 7
 
 
 def test_a_worker_that_writes_other_white_space_is_believed() -> None:
@@ -98,7 +200,7 @@ def test_usage_is_that_of_the_whole() -> None:
     told = heard(made.take(frame({}, "stop", usage=usage)))[1][0]["usage"]
     assert told == {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "prompt_tokens_details": None}
     assert made.whole(Usage(8, 4)) == Usage(5, 7, estimated=True)
-    assert (made.request().max_tokens, made.request().prompt_bytes) == (7, 403)
+    assert (made.request().max_tokens, made.request().prompt_bytes, made.request().whole) == (7, 403, (400, 10))
 
 
 def test_frames_of_several_tokens_are_counted_by_their_bytes() -> None:

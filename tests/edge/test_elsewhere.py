@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable
 from gateway.errors import GatewayError, NoCapacity, Reset, UpstreamFault, UpstreamTimeout
-from gateway.model import Decision, Demand, GenRequest, Lease, Policy, Spill
+from gateway.model import Decision, Demand, GenRequest, Lease, Model, Policy, Served, Spill
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.residency import allows
@@ -55,12 +55,23 @@ def second(
         ("w1", TWO, {"spill": Spill(("api",))}, ["a1", "w2"]),
         ("w1", ONE, {"spill": None}, []),
         ("w1", ONE, {"spill": Spill(("api",))}, ["a1"]),
-        ("w1", ONE, {"spill": None, "fallback": ("api",)}, ["a1"]),
+        ("w1", ONE, {"spill": None, "fallback": ("api",)}, []),
+        ("w1", ONE, {"spill": Spill(("api",)), "fallback": ("api",)}, ["a1"]),
         ("a1", TWO, {"backends": ("api",), "spill": None}, []),
         ("a1", TWO, {"backends": ("api", "gpu"), "spill": None}, ["w1", "w2"]),
         ("a1", (*ONE, upstream("a2", "api")), {"spill": Spill(("api",))}, ["w1"]),
     ],
-    ids=["home", "home or away", "nobody", "away", "fallback", "an API alone", "back home", "of two one is bought"],
+    ids=[
+        "home",
+        "home or away",
+        "nobody",
+        "away",
+        "not by fallback",
+        "both",
+        "an API alone",
+        "back home",
+        "of two one is bought",
+    ],
 )
 def test_where_it_may_go(late: str, upstreams: Any, said: dict[str, Any], where: list[str]) -> None:
     assert second(late, upstreams, **said) == where
@@ -68,6 +79,23 @@ def test_where_it_may_go(late: str, upstreams: Any, said: dict[str, Any], where:
 
 def test_flagged_data_stays() -> None:
     assert second("w1", ONE, asked=request(residency=Demand(local=True))) == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "where"),
+    [(("v1", "v2"), []), (("v1", "v1"), ["w2"]), (("v1", None), ["w2"]), ((None, "v1"), ["w2"])],
+)
+def test_a_late_version_is_not_answered_by_another(versions: tuple[str | None, ...], where: list[str]) -> None:
+    served = tuple(Served(f"gpu{n}", f"real-{n}", version=version, weight=1.0) for n, version in enumerate(versions, 1))
+    made = policy(
+        tuple(upstream(f"w{n}", f"gpu{n}") for n in (1, 2)),
+        (rule(backends=("gpu1", "gpu2"), spill=None),),
+        models={"m": Model("m", "text", served)},
+    )
+    sessions = (request(session=f"s{number}") for number in range(50))
+    asked = next(one for one in sessions if "w1" in names(decide(one, board(made), Random(1))))
+    lease = leased(decide(asked, board(made), Random(1)), "w1")
+    assert names(beside(newest(asked, made), lease, (), made)) == where
 
 
 def test_who_failed_is_not_asked_again() -> None:

@@ -90,6 +90,30 @@ async def test_what_a_loser_may_end_with(error: Exception) -> None:
     await race.stop()
 
 
+async def test_who_is_cancelled_twice_still_waits_for_both() -> None:
+    race, ended = Race(), asyncio.Event()
+
+    async def slow(_: Lane) -> Failed:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ended.wait()
+        return []
+
+    lane = race.enter(slow)
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(race.stop())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        stopping.cancel()
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    ended.set()
+    await asyncio.wait({stopping})
+    assert stopping.cancelled()
+    assert lane.task.done()
+
+
 def crowd() -> int:
     return len(asyncio.all_tasks())
 

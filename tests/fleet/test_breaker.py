@@ -102,6 +102,28 @@ def test_a_pause_lasts_exactly_as_long_as_was_asked_and_needs_no_probe() -> None
     assert circuit.phase(80.0) == "half"
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_pause_that_was_asked_for_does_not_undo_the_rest(answers: bool) -> None:
+    circuit = Circuit.new(USUAL)
+    fail(circuit, 0.0, 0.0, at_once=True)
+    assert circuit.answered(USUAL.pause, USUAL.pause)
+    late = USUAL.pause + USUAL.longest - 1
+    circuit.left_alone(late, 2.0, "asked_to_wait", judged=False)
+    if answers:
+        assert not circuit.answered(late + 3, late + 3), "it was closed all the time"
+    fail(circuit, late + 4, late + 4, at_once=True)
+    assert circuit.until == late + 4 + USUAL.pause
+
+
+def test_a_break_that_a_pause_ends_is_followed_by_a_rest_of_its_own() -> None:
+    circuit, now = Circuit.new(USUAL), 1000.0
+    fail(circuit, now, now, at_once=True)
+    now = circuit.until
+    circuit.left_alone(now, 5.0, "asked_to_wait", judged=False)
+    fail(circuit, now + 6, now + 6, at_once=True)
+    assert circuit.until == now + 6 + 2 * USUAL.pause
+
+
 def test_one_probe_at_a_time_and_another_where_it_tells_nothing_for_long() -> None:
     circuit = Circuit.new(USUAL)
     assert not circuit.probe(0.0)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from gateway.fleet import readings
 from gateway.fleet.leases import BEAT_SECONDS, Leases, slot_name
+from gateway.model import Reading, Scrape
 from gateway.store.connection import Store
 
 from .leasing import BACKEND, LIMIT, SEATS, Clock, books, candidate, replica
@@ -38,7 +40,9 @@ class World:
 
     store: Store
     clock: Clock = field(default_factory=Clock)
-    lives: list[int] = field(default_factory=lambda: [0] * WORKERS)
+    restarts: list[int] = field(default_factory=lambda: [0] * WORKERS)
+    known: dict[str, Reading] = field(default_factory=dict)
+    """Readings as the replicas saw them last."""
     replicas: list[Leases] = field(default_factory=list)
     last_beat: dict[str, int] = field(default_factory=dict)
     flushed: int = 0
@@ -57,7 +61,7 @@ class World:
         name, number, amount = step
         who = self.replicas[number]
         if name == "acquire":
-            ways = [candidate(f"w{n}", work=amount, life=life) for n, life in enumerate(self.lives)]
+            ways = [candidate(name, work=amount, life=known.life) for name, known in self.known.items()]
             await who.acquire(BACKEND, who.new_id(), ways)
         elif name == "release" and (held := list(who.live[BACKEND])):
             who.release(BACKEND, held[amount % len(held)])
@@ -73,12 +77,20 @@ class World:
         elif name == "crash":
             self.replicas[number] = await self.join()
         elif name == "reborn":
-            self.lives[number] += 1
+            self.restarts[number] += 1
+            await self.look()
         elif name == "flush":
             await self.store.call("FLUSHALL")
             self.flushed = self.clock.ms
+            await self.look()
         elif name == "forget scripts":
             await self.store.call("SCRIPT", "FLUSH")
+
+    async def look(self) -> None:
+        """Every worker's page is read and written, and the readings are seen."""
+        now = {f"w{n}": Scrape(started=1000.0 + 10 * restarts) for n, restarts in enumerate(self.restarts)}
+        await readings.write_all(self.store, now, self.known)
+        self.known |= await readings.read(self.store)
 
     async def wait(self, amount: int) -> None:
         """Let time pass; whoever is due beats."""
@@ -93,6 +105,7 @@ class World:
     async def check(self) -> None:
         seen = await books(self.store)
         seen.check()
+        assert [self.known[f"w{n}"].life for n in range(WORKERS)] == self.restarts
         assert all(0 < work <= LIMIT for work in seen.load.values())
         assert all(0 < count <= SEATS for count in seen.count.values())
         for one in self.replicas:
@@ -103,10 +116,12 @@ class World:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEP, max_size=40))
 @example(steps=[("acquire", 0, 80), ("flush", 0, 0), ("acquire", 1, 80), ("pass", 0, 2100), ("acquire", 1, 80)])
+@example(steps=[("reborn", 0, 0), ("acquire", 0, 80), ("flush", 0, 0), ("pass", 0, 2100), ("acquire", 1, 80)])
 @example(steps=[("acquire", 0, 80), ("crash", 0, 0), ("pass", 0, 3900), ("acquire", 1, 300), ("pass", 0, 200)])
 async def test_any_interleaving(store: Store, steps: list[Step]) -> None:
     await store.call("FLUSHALL")
     world = World(store)
+    await world.look()
     world.replicas = [await world.join() for _ in range(REPLICAS)]
     await world.wait(3000)
     for step in steps:

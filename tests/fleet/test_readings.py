@@ -31,6 +31,19 @@ async def test_a_restart_begins_a_new_life_and_nothing_else_does(store: Store) -
     assert lives == [0, 0, 0, 0, 0, 1, 1, 1, 2]
 
 
+async def test_a_store_that_forgot_the_lives_learns_them_from_who_writes(store: Store) -> None:
+    for started in (100.0, 200.0):
+        await readings.write(store, "w1", Scrape(started=started))
+    known = await readings.read(store)
+    lives = []
+    for started, told in ((None, {}), (200.0, known), (200.0, {}), (300.0, known), (300.0, known)):
+        if not told:
+            await store.call("FLUSHALL")
+        await readings.write_all(store, {"w1": Scrape(started=started)}, told)
+        lives.append((await readings.read(store))["w1"].life)
+    assert lives == [0, 1, 0, 2, 2]
+
+
 async def test_each_worker_is_scraped_by_one_replica(store: Store) -> None:
     workers = [f"w{i}" for i in range(20)]
     held = await asyncio.gather(*(readings.claim(store, f"replica{i}", workers) for i in range(4)))

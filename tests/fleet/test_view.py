@@ -85,6 +85,31 @@ async def test_leases_of_an_old_life_do_not_weigh_on_the_new(valkey: Store) -> N
     assert view.current.states["a"].leased == 0
 
 
+async def test_a_flush_does_not_forget_which_life_a_worker_lives(valkey: Store) -> None:
+    """Leases are written back under the life that they were taken in: under another, the limit is given out twice."""
+    made = policy((upstream("a", "h100", limit=50),))
+    view, leases = view_of(valkey, made)
+    for started in (100.0, 200.0):
+        await readings.write_all(valkey, {"a": Scrape(started=started)}, view.readings())
+    await view.refresh()
+    one = candidate("a")._replace(upstream=made.upstreams["a"], limit=50)
+
+    async def acquire() -> int | None:
+        now = one._replace(life=view.current.states["a"].life)
+        return (await leases.acquire("h100", leases.new_id(), [now])).index
+
+    assert [await acquire() for _ in range(6)] == [0, 0, 0, 0, 0, None]
+    await valkey.call("FLUSHALL")
+    await view.refresh()
+    assert view.current.states["a"].life == 1, "nobody has looked at it since: what was known of it still is"
+    await readings.write_all(valkey, {"a": Scrape(started=200.0)}, view.readings())
+    await leases.tick()
+    await view.refresh()
+    seen = view.current.states["a"]
+    assert (seen.life, seen.inflight, seen.ramp) == (1, 5, 1.0)
+    assert await acquire() is None
+
+
 async def test_without_the_store_the_last_view_stays_and_says_so(valkey: Store) -> None:
     view, _ = view_of(valkey, policy())
     await readings.write(valkey, "w1", Scrape(running=7))
@@ -218,9 +243,9 @@ async def test_a_worker_that_loads_its_model_has_not_failed_whatever_requests_to
     view, _ = view_of(valkey, policy())
     w1 = view.current.states["w1"].upstream
     view.circuits.failed(w1, [w1], view.now(), view.now(), at_once=True)
-    await readings.write(valkey, "w1", Scrape(healthy=False, reason="loading"))
+    await readings.write(valkey, "w1", Scrape(healthy=False, reason="not_ready"))
     await view.refresh()
-    assert view.current.states["w1"].out == "loading"
+    assert view.current.states["w1"].out == "not_ready"
 
 
 async def test_a_worker_that_comes_back_warms_up_and_what_it_lacks_is_told(valkey: Store) -> None:

@@ -61,7 +61,7 @@ def test_a_start_in_the_future_is_now() -> None:
     assert look(warmups, 1010.0, reading=reading(1010.0, started=99_999.0)) == 1
 
 
-@pytest.mark.parametrize("why", ["failing", "unreachable", "loading", "draining"])
+@pytest.mark.parametrize("why", ["failing", "unreachable", "not_ready", "draining"])
 def test_a_worker_that_comes_back_starts_slowly_however_old_its_process_is(why: str) -> None:
     warmups = Warmups()
     look(warmups, 1000.0, out=why)

@@ -166,6 +166,8 @@ NOBODY = "with one worker in each backend: there is nobody to go on"
         (["vllm", "vllm"], "hedge: {}, rescue: true", "[gpu]", []),
         (["vllm"], "hedge: {}", "[gpu]", ["with one worker and no `spill`: there is nobody for a second attempt"]),
         (["vllm"], "hedge: {}, spill: {backends: [api]}", "[gpu]", []),
+        (["vllm"], "hedge: {}, fallback: [api]", "[gpu]",
+         ["with one worker and no `spill`: there is nobody for a second attempt"]),
         (["vllm"], "rescue: true, spill: {backends: [api]}", "[gpu]", [NOBODY]),
         (["tgi", "tgi"], "rescue: true", "[gpu]",
          ["on chats: none of its engines goes on with one (sglang, vllm do); completions are rescued"]),

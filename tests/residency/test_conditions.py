@@ -137,6 +137,12 @@ STORIES = {
     "and when the wait was for nothing": Story(
         (replace(A, spill=("cloud",)), Rule("b", {}, ("gpu",), (), (), ("eu",))), [], [], wait=SHORT
     ),
+    "and when the new rule refuses it": Story(
+        (replace(A, spill=("cloud",)), Rule("b", {}, ("cloud",), (), (), ("eu",))), [], [], wait=SHORT
+    ),
+    "and when nobody is where it keeps it": Story(
+        (replace(A, spill=("cloud",)), Rule("b", {}, ("gpu",), ("cloud",), (), ("eu", "us"))), [], [], wait=SHORT
+    ),
 }
 
 

@@ -28,6 +28,7 @@ from gateway.routing.affinity import (
     key_of,
     owners,
     prefix_key,
+    scope_of,
     session_key,
     share,
 )
@@ -133,6 +134,13 @@ def test_another_process_hashes_alike() -> None:
 
 def test_sessions_of_two_tenants_are_two_sessions() -> None:
     assert session_key("a", "1") != session_key("b", "1")
+
+
+def test_prompts_of_two_tenants_or_installations_have_nothing_in_common() -> None:
+    scopes = [scope_of(secret, tenant) for secret in (b"", b"one", b"other") for tenant in ("a", "b")]
+    for text in (TEXT * 6, TEXT[: 3 * BLOCK_BYTES]):
+        chains = [beginnings([text], scope) for scope in scopes]
+        assert len({hashed for chain in chains for hashed in chain}) == sum(map(len, chains)) > 0
 
 
 def test_keys_are_spread_evenly() -> None:

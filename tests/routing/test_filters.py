@@ -66,7 +66,7 @@ def test_standing_filters(changes: dict[str, Any], reason: str | None) -> None:
     [
         ({"reading": reading(models=())}, "no worker that is up has `m` loaded"),
         ({"reading": reading(asleep=True)}, "every worker that is up and has `m` is asleep"),
-        ({"out": "loading"}, "every upstream that may serve it is down"),
+        ({"out": "not_ready"}, "every upstream that may serve it is down"),
     ],
 )
 def test_who_cannot_serve_it_now_is_a_failure_that_says_so(states: dict[str, Any], says: str) -> None:

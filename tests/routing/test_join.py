@@ -116,6 +116,21 @@ def test_a_registration_moves_nobody_whom_the_policys_own_source_finds(how: Any,
     assert not told.upstreams
 
 
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        (member(), "http://10.0.0.9:9400/metrics"),
+        (member("fd00::1a"), "http://[fd00::1a]:9400/metrics"),
+        (member(url="https://w.internal:8443", source="registration"), "http://10.0.0.9:9400/metrics"),
+    ],
+)
+def test_the_gpu_page_of_a_found_worker_is_at_its_address(given: Member, page: str) -> None:
+    made = open_to_all(policy(), dcgm="http://{host}:9400/metrics", gpus=(0, 1))
+    (one,) = found(made, [given], {}, {}).upstreams["gpu"]
+    assert (one.dcgm, one.gpus) == (page, (0, 1))
+    assert found(made, [given], {}, {one.name: one}).upstreams["gpu"][0] is one, "the same object as before"
+
+
 def test_one_that_any_source_sees_leave_is_leaving_a_written_one_too() -> None:
     made = open_to_all(policy())
     told = found(made, [member(), member(source="pool", leaving=True), member("10.0.0.1", leaving=True)], {}, {})

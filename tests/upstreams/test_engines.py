@@ -160,6 +160,23 @@ def test_an_older_trtllm_without_gauges_is_read_by_its_records() -> None:
     assert recognise([ENGINES["trtllm"]], b"trtllm_request_success_total 5\n", "/prometheus/metrics") is None
 
 
+def test_the_kv_room_of_triton_is_that_of_each_model_added_up() -> None:
+    row = 'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="%s",model="%s",version="%s"} %d\n'
+    pools = (("a", "1", 64, 100), ("b", "1", 32, 1000), ("b", "2", 32, 10))
+    kinds = [("tokens_per", 2), ("max", 3)]
+    page = "".join(row % (kind, *pool[:2], pool[at]) for kind, at in kinds for pool in pools)
+    assert triton.read(page.encode()).kv_tokens == 64 * 100 + 32 * 1000 + 32 * 10
+    assert triton.read((page + row % ("max", "c", "1", 5)).encode()).kv_tokens is None, "one does not tell"
+
+
+@pytest.mark.parametrize(("swapped", "waiting"), [("", 3), ("2", 5), ("NaN", 3), ("9e9", 3)])
+def test_who_was_swapped_out_by_the_older_vllm_waits(swapped: str, waiting: int) -> None:
+    page = 'vllm:num_requests_running{engine="0"} 1\nvllm:num_requests_waiting{engine="0"} 3\n'
+    page += f'vllm:num_requests_swapped{{engine="0"}} {swapped}\n' if swapped else ""
+    found = vllm.read(page.encode())
+    assert (found.waiting, "vllm:num_requests_swapped" in found.missing) == (waiting, False)
+
+
 def test_plain_triton_tells_only_who_waits() -> None:
     page = b'nv_inference_pending_request_count{model="a"} 2\nnv_inference_pending_request_count{model="b"} 1\n'
     assert triton.read(page) == Scrape(
@@ -248,7 +265,7 @@ def test_models_and_adapters() -> None:
 
 @pytest.mark.parametrize("names", [["x" * (common.LONGEST_NAME + 1)], [str(i) for i in range(common.MOST_MODELS + 1)]])
 def test_a_list_of_models_that_nobody_should_keep_is_unknown(names: list[str]) -> None:
-    assert common.read_models(*models(*names)) == {}
+    assert common.read_models(*models(*names)) == {"models": None, "adapters": ()}
 
 
 @pytest.mark.parametrize(

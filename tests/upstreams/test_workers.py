@@ -17,7 +17,7 @@ from engine_pages import SGLANG_PAGE, STARTED, SURFACES, VLLM_PAGE, Answers, mod
 from gateway.errors import BadPage, ConnectFailed, UpstreamFault
 from gateway.model import Upstream
 from gateway.upstreams.client import PROBE_PAGE_BYTES, Client
-from gateway.upstreams.workers import DETAIL_SECONDS, Workers
+from gateway.upstreams.workers import DETAIL_BYTES, DETAIL_SECONDS, LIST_SECONDS, Workers
 from tests import worlds
 from tests.certificates import Authority
 from tests.upstreams.http1.rawserver import HI, Peer, RawServer, always
@@ -72,6 +72,10 @@ VERSIONS = {
 SEATS = {"sglang": 256, "trtllm": 64, "triton": 512, "tgi": 128, "llamacpp": 4, "nim": 128, "comfyui": 1}
 
 
+ANY_NAME = {"comfyui", "trtllm", "tgi", "llamacpp"}
+"""They serve whatever model is named, so that a list would only keep requests away."""
+
+
 @pytest.mark.parametrize("engine", SURFACES)
 @pytest.mark.parametrize("stated", ["auto", None])
 async def test_each_engine_is_found_and_read(workers: Workers, engine: str, stated: str | None) -> None:
@@ -81,7 +85,7 @@ async def test_each_engine_is_found_and_read(workers: Workers, engine: str, stat
         assert found.healthy
         assert found.running is not None
         assert found.waiting is not None
-        assert found.models == {"comfyui": None, "vllm": ("base", "lora")}.get(engine, ("base",))
+        assert found.models == (None if engine in ANY_NAME else ("base", "lora") if engine == "vllm" else ("base",))
         asked = site.asked.copy()
         await workers.look(at(site, stated or engine))
         again = site.asked - asked
@@ -126,13 +130,14 @@ async def test_a_stated_engine_is_not_second_guessed_but_another_ones_page_is_sa
         assert [record.__dict__["fields"] for record in said] == [{"upstream": "w", "stated": "tgi", "found": "vllm"}]
 
 
-async def test_a_worker_that_became_another_engine_is_found_again(workers: Workers) -> None:
+async def test_a_worker_that_became_another_engine_is_found_again_at_once(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Site(SURFACES["vllm"]) as site:
         assert (await workers.look(at(site))).engine == "vllm"
         site.pages = dict(SURFACES["sglang"])
-        with pytest.raises(BadPage):
-            await workers.look(at(site))
         found = await workers.look(at(site))
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
         assert (found.engine, found.version, found.models) == ("sglang", "0.5.23", ("base",))
 
 
@@ -163,10 +168,61 @@ async def test_a_changed_model_is_noticed_with_the_next_details(
         assert site.asked["/is_sleeping"] == 1, "it has none: not asked for again"
 
 
+@pytest.mark.parametrize(
+    ("answer", "held"),
+    [
+        ((500, b""), True),
+        ((200, b"not a list"), True),
+        ((404, b""), True),
+        (models(*(f"m{i}" for i in range(1000))), False),
+        ((200, b" " * (DETAIL_BYTES + 1)), False),
+    ],
+    ids=["fails", "junk", "gone", "too many", "too long"],
+)
+async def test_a_list_that_can_no_longer_be_read_is_unknown(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], held: bool
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("gateway.upstreams.workers.time.monotonic", lambda: now[0])
+    async with Site(SURFACES["vllm"]) as site:
+        assert (await workers.look(at(site))).models == ("base", "lora")
+        good, site.pages["/v1/models"] = site.pages["/v1/models"], answer
+        seen = {}
+        while now[0] < 1000 + LIST_SECONDS + 1:
+            now[0] += 1
+            found = await workers.look(at(site))
+            seen[now[0] - 1000] = (found.models, found.adapters, found.version)
+        until = LIST_SECONDS if held else 1  # the next time that it is asked for
+        for seconds, row in seen.items():
+            lists = (("base", "lora"), ("lora",)) if seconds <= until else (None, ())
+            assert row == (*lists, "0.33.0"), seconds
+        if answer[0] != 404:
+            site.pages["/v1/models"] = good
+            for _ in range(2):
+                now[0] += 1
+                found = await workers.look(at(site))
+            assert found.models == ("base", "lora")
+
+
+async def test_a_list_that_is_seldom_asked_for_is_held_between_two_looks(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("gateway.upstreams.workers.time.monotonic", lambda: now[0])
+    async with Site(SURFACES["vllm"]) as site:
+        for _ in range(8):
+            assert (await workers.look(at(site))).models == ("base", "lora")
+            now[0] += 5.5
+
+
 async def test_a_worker_that_is_not_ready_says_so(workers: Workers) -> None:
     async with Site({**SURFACES["vllm"], "/health": (503, b"")}) as site:
         found = await workers.look(at(site))
         assert (found.healthy, found.reason) == (False, "not_ready")
+        site.pages["/health"] = (200, b"")
+        workers._known["w"].detailed = float("-inf")
+        found = await workers.look(at(site))
+        assert (found.healthy, found.reason) == (True, None)
     async with Site(dict.fromkeys(("/metrics",), (503, b'{"error":{"code":503,"message":"Loading model"}}'))) as site:
         with pytest.raises(BadPage) as fault:
             await workers.look(at(site, "llamacpp"))

@@ -19,12 +19,15 @@ _WHOLE = frozenset(
         *("tools", "functions", "tool_choice", "function_call", "modalities", "audio", "use_beam_search"),
         *("response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
         *("regex", "json_schema", "ebnf", "structural_tag", "logprobs", "top_logprobs", "prompt_logprobs"),
-        *("echo", "suffix", "continue_final_message", "add_generation_prompt", "return_token_ids"),
-        *("return_tokens_as_token_ids", "stream_reasoning", "separate_reasoning"),
+        *("echo", "suffix", "continue_final_message", "return_token_ids", "return_tokens_as_token_ids"),
+        "reasoning_effort",
     }
 )
 """Body fields that a request may only carry with a value that means the same as leaving them out."""
+_TRUE_ELSE = frozenset({"add_generation_prompt", "include_reasoning", "separate_reasoning", "stream_reasoning"})
+"""So may these, which are true where they are left out."""
 _NOTHING = (b"null", b"false", b"[]", b"{}", b'"none"', b'{"type":"text"}')
+_TRUE = (b"null", b"true")
 _CAPS, _LEAST = ("max_tokens", "max_completion_tokens"), "min_tokens"
 _any = msgspec.json.Decoder()
 _text = msgspec.json.Decoder(str)
@@ -37,6 +40,10 @@ def continuable(endpoint: str, fields: Mapping[str, Raw]) -> bool:
     if endpoint not in ("chat/completions", "completions"):
         return False
     if any(name in fields and _plain(fields[name]) not in _NOTHING for name in _WHOLE):
+        return False
+    if any(name in fields and _plain(fields[name]) not in _TRUE for name in _TRUE_ELSE):
+        return False
+    if any(name in fields and not _counts(fields[name]) for name in (*_CAPS, _LEAST)):
         return False
     options = _options.decode(fields["stream_options"]) if "stream_options" in fields else None
     if options is not None and options.get("continuous_usage_stats"):
@@ -66,6 +73,12 @@ def continued(endpoint: str, fields: Mapping[str, Raw], text: str, written: int)
     asked["messages"] = _raw(messages)
     asked["continue_final_message"], asked["add_generation_prompt"] = Raw(b"true"), Raw(b"false")
     return asked
+
+
+def _counts(value: Raw) -> bool:
+    """Whether it is a number of tokens, or says none."""
+    said = _any.decode(value)
+    return said is None or type(said) is int
 
 
 def _plain(value: Raw) -> bytes:

@@ -21,7 +21,8 @@ CLOCK = Path(__file__).resolve().parents[1] / "clock"
 def clock_jump(bench: Bench) -> None:
     offset = bench.place / "offset"
     offset.write_text("0")
-    site = bench.open(Layout(env={"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK": str(offset)}))
+    site = bench.open(Layout(replicas=1))
+    site.start_gateway("g2", PYTHONPATH=str(CLOCK), CHAOS_CLOCK=str(offset))
     with site.load():
         time.sleep(2)
         bench.recovers_from()
@@ -33,7 +34,7 @@ def clock_jump(bench: Bench) -> None:
 @scenario(
     "descriptors",
     "A gateway without a free descriptor refuses what it cannot hold and recovers when clients leave.",
-    Promise(refused=None, lost=400),
+    Promise(refused=None, lost=400, served=0.4),
 )
 def descriptors(bench: Bench) -> None:
     site = bench.open(Layout(replicas=1))
@@ -43,5 +44,5 @@ def descriptors(bench: Bench) -> None:
         site.traffic.burst(100, Shape(flagged=0.0))
     time.sleep(1)
     bench.recovers_from()
-    with site.load(Shape(rate=10.0)):
-        time.sleep(3)
+    with site.load(Shape(rate=30.0)):
+        time.sleep(7)

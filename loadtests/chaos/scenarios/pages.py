@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from loadtests.chaos.scenario import scenario
-from loadtests.chaos.site import Bench, Layout
+from loadtests.chaos.site import API, Bench, Layout
 
 
 @scenario("metrics-freeze", "A metrics page that stands still changes nothing: leases are the truth.")
@@ -43,12 +43,16 @@ LIES: tuple[dict[str, object], ...] = (
 def metrics_rename(bench: Bench) -> None:
     site = bench.open()
     with site.load():
-        time.sleep(1)
+        time.sleep(3)  # replicas on an empty store give each other two seconds to write back
         bench.recovers_from()
+        before = site.fleets[API].state(API)["received"]
         for name in ("w1", "w2", "w3"):
             site.fault(name, metrics={"rename": {"vllm:": "vllm2:"}})
         time.sleep(6)
-    bench.notes.append(f"w1 says: {site.out('w1') or 'in traffic'}")
+    out = [name for name in ("w1", "w2", "w3") if site.out(name)]
+    left = site.fleets[API].state(API)["received"] - before
+    bench.expect(not out, f"out of traffic: {', '.join(out) or 'nobody'}")
+    bench.expect(left == 0, f"{left} requests were bought")
 
 
 @scenario("metrics-lie", "A worker's page lies in eight ways, one after the other: nobody else is harmed.")

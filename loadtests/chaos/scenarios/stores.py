@@ -101,6 +101,8 @@ def store_failover(bench: Bench) -> None:
 )
 def store_flush(bench: Bench) -> None:
     site = bench.open(FULL)
+    site.kill_worker("w1")  # leases of its second life are written back as such
+    site.start_worker("w1")
     with site.load(Shape(rate=RATE, flagged=0.1)):
         bench.recovers_from()
         for _ in range(3):

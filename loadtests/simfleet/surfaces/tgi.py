@@ -26,6 +26,7 @@ HISTOGRAMS = {
 
 class Tgi(Surface):
     owner = "text-generation-inference"
+    any_model = True
     full_status = TOO_MANY
     full_text = "Model is overloaded"
     error_types: ClassVar[Mapping[int, str]] = {

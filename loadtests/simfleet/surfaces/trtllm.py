@@ -29,6 +29,7 @@ class TrtLlm(Surface):
     """`older`: 1.x, whose Prometheus page has five series and no load."""
 
     owner = "tensorrt_llm"
+    any_model = True
     metrics_pages: ClassVar[frozenset[str]] = frozenset({"/metrics", "/prometheus/metrics"})
 
     def __init__(self, config: WorkerConfig, started: float) -> None:

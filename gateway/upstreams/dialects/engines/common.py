@@ -60,8 +60,9 @@ def named_version(told: str | None) -> Told:
 
 
 def named_models(names: list[str], adapters: list[str]) -> Told:
+    """A list that is too long to keep leaves it unknown which models there are."""
     if len(names) > MOST_MODELS or any(len(name) > LONGEST_NAME for name in names):
-        return {}
+        return {"models": None, "adapters": ()}
     return {"models": tuple(names), "adapters": tuple(adapters)}
 
 

@@ -17,7 +17,7 @@ class Told(TypedDict, total=False):
     version: str
     seats: int
     kv_tokens: int
-    models: tuple[str, ...]
+    models: tuple[str, ...] | None
     adapters: tuple[str, ...]
     asleep: bool
     healthy: bool

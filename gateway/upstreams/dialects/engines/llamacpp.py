@@ -1,12 +1,15 @@
 """llama.cpp's server. `/metrics` needs `--metrics`; without it `/slots` tells who is at work. While it loads its model
-every page is 503."""
+every page is 503.
+
+It serves whatever name it is asked for, so its list of models is not read: nobody would be sent to it.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.model import Scrape
-from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, decoded, named_version, seats
+from gateway.upstreams.dialects.engines.common import HEALTH, decoded, named_version, seats
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, holds, starts
 from gateway.upstreams.exposition import Gauges
 
@@ -52,5 +55,5 @@ ENGINE = Engine(
         Page("/metrics", starts("llamacpp:"), read),
         Page("/slots", holds(rb'"is_processing"'), read_slots),
     ),
-    details=(MODELS, HEALTH, Detail("/props", read_props)),
+    details=(HEALTH, Detail("/props", read_props)),
 )

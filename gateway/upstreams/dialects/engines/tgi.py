@@ -1,11 +1,14 @@
-"""Text Generation Inference. It tells nothing of its KV cache; `/info` tells how many requests it takes at once."""
+"""Text Generation Inference. It tells nothing of its KV cache; `/info` tells how many requests it takes at once.
+
+Its list of models is not read: it has one, whatever name it is asked for, and an adapter it does not list.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.model import Scrape
-from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, decoded, named_version, seats
+from gateway.upstreams.dialects.engines.common import HEALTH, decoded, named_version, seats
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, starts
 from gateway.upstreams.exposition import Gauges
 
@@ -33,5 +36,5 @@ def read_info(status: int, body: bytes) -> Told:
 ENGINE = Engine(
     "tgi",
     pages=(Page("/metrics", starts("tgi_"), read),),
-    details=(MODELS, HEALTH, Detail("/info", read_info, once=True)),
+    details=(HEALTH, Detail("/info", read_info, once=True)),
 )

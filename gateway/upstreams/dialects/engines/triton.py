@@ -8,7 +8,7 @@ import msgspec
 from gateway.model import Scrape
 from gateway.upstreams.dialects.engines.common import MODELS, decoded, named_version, read_health, room, seats
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, starts
-from gateway.upstreams.exposition import Gauges, Labels, Where
+from gateway.upstreams.exposition import Gauges, Labels, Sample, Where
 
 _REQUESTS, _BLOCKS = "nv_trt_llm_request_metrics", "nv_trt_llm_kv_cache_block_metrics"
 _PENDING = "nv_inference_pending_request_count"
@@ -22,15 +22,25 @@ def read(page: bytes) -> Scrape:
     gauges = Gauges(page)
     running = gauges.count(_REQUESTS, where=lambda row: row.get("request_type") == "scheduled")
     waiting = gauges.count(_REQUESTS, _PENDING, where=_queued)
-    size, most = (gauges.amount(_BLOCKS, where=_blocks(kind)) for kind in ("tokens_per", "max"))
     return Scrape(
         running=running,
         waiting=waiting,
         kv=gauges.share(_BLOCKS, where=_blocks("fraction")),
-        kv_tokens=room(size, most),
+        kv_tokens=_room(gauges.labelled(_BLOCKS)),
         seats=seats(gauges.amount(_REQUESTS, where=lambda row: row.get("request_type") == "max")).get("seats"),
         missing=tuple(dict.fromkeys(gauges.missing)),
     )
+
+
+def _room(rows: list[Sample]) -> int | None:
+    """Tokens in the KV caches of all its models, each with blocks of its own size; None where one does not tell."""
+    pools: dict[tuple[str | None, str | None], dict[str | None, int]] = {}
+    for _, labels, value in rows:
+        pool = pools.setdefault((labels.get("model"), labels.get("version")), {})
+        pool[labels.get("kv_cache_block_type")] = int(value)
+    rooms = [room(pool.get("max"), pool.get("tokens_per")) for pool in pools.values()]
+    known = [tokens for tokens in rooms if tokens is not None]
+    return sum(known) if known and len(known) == len(rooms) else None
 
 
 def _queued(row: Labels) -> bool:

@@ -2,6 +2,8 @@
 
 `/metrics` is JSON instead: one record for each iteration since the last read, which takes them away. So the gateway
 must be its only reader; an empty list then means that nothing ran.
+
+Its list of models is not read: it serves whatever name it is asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.model import Scrape
-from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, VERSION, decoded, room, seats
+from gateway.upstreams.dialects.engines.common import HEALTH, VERSION, decoded, room, seats
 from gateway.upstreams.dialects.engines.engine import Engine, Page, starts
 from gateway.upstreams.exposition import Gauges
 
@@ -84,5 +86,5 @@ ENGINE = Engine(
         Page("/metrics", starts("trtllm_num_requests_"), read),
         Page("/metrics", _records, read_iterations),
     ),
-    details=(MODELS, HEALTH, VERSION),
+    details=(HEALTH, VERSION),
 )

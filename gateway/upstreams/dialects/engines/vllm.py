@@ -24,13 +24,19 @@ def read(page: bytes) -> Scrape:
     gauges = Gauges(page)
     return Scrape(
         running=gauges.count(_RUNNING),
-        waiting=gauges.count(_WAITING),
+        waiting=_waiting(gauges),
         kv=gauges.share(*_KV),
         kv_tokens=_room(gauges.labels("vllm:cache_config_info")),
         started=gauges.started(),
         asleep=_asleep(gauges),
         missing=tuple(gauges.missing),
     )
+
+
+def _waiting(gauges: Gauges) -> int | None:
+    """With those that the older engine put out of its KV cache: they wait to go on."""
+    waiting = gauges.count(_WAITING)
+    return None if waiting is None else waiting + (gauges.more("vllm:num_requests_swapped") or 0)
 
 
 def _room(engines: list[Labels]) -> int | None:
