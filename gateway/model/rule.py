@@ -69,7 +69,7 @@ CLASSES: Mapping[Priority, PriorityClass] = {
     "standard": PriorityClass(0.9),
     "batch": PriorityClass(0.7),
 }
-"""What each class may do where a rule does not say otherwise (shares: decision.md, 6)."""
+"""What each class may do where a rule does not say otherwise (docs/policies.md, Spill)."""
 
 
 @dataclass(frozen=True, slots=True)

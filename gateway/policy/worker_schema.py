@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     HOST,
+    SRV_NAME,
     Count,
     Duration,
     Glob,
@@ -143,7 +144,7 @@ class DiscoverIn(Strict):
 
     dns: Annotated[str, Field(pattern=HOST)] | None = None
     """A name with an address for each worker, asked again every second. Needs `port`."""
-    srv: Annotated[str, Field(pattern=HOST)] | None = None
+    srv: Annotated[str, Field(pattern=SRV_NAME)] | None = None
     """A name with an SRV record for each worker: its host and port."""
     service: Namespaced | None = None
     """A Kubernetes Service, namespace/name: its EndpointSlices are watched."""
