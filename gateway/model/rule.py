@@ -177,4 +177,4 @@ class Rule:
     max_queue: int = 2_000
     """Requests of it that may wait in one replica."""
     starve_after: float = 30.0
-    """Seconds after which one that waits goes before every class."""
+    """Seconds after which one that waits has a part of what comes free before every class."""

@@ -92,7 +92,10 @@ class Line:
         self.drain.came(ask.rank, ask.work, now)
         place = Place(ask, next(self._numbers))
         self._places.add(place)
-        self._pools.setdefault(ask.pool, _Pool()).alike[ask.alike] += 1
+        pool = self._pools.get(ask.pool)
+        if pool is None:
+            pool = self._pools[ask.pool] = _Pool()
+        pool.alike[ask.alike] += 1
         self._ranks[ask.rank] += 1
         self._rings[ask.rank].add(place)
         if ask.starves < inf:

@@ -39,7 +39,7 @@ class Ask(NamedTuple):
     deadline: float = float("inf")
     """When it stops waiting."""
     starves: float = float("inf")
-    """From when on it goes before every class."""
+    """From when on it is overdue."""
     rule: str = ""
     kind: object = None
     """What says whether there is room for it, in which requests of one line differ: its model, where its data may go,
