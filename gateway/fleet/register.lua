@@ -4,7 +4,7 @@
 -- ARGV[1] name   [2] ttl, ms   [3] digest of the ticket that its caller gave ("-": none)   [4] digest of a new one
 -- ARGV[5] json   [6] how many there may be   [7..] places
 -- Returns {"new"}: ticket 4 is its own from now on (3, where it gave one) · {"again"}: it is still there ·
---   {"name"} or {"place", name}: another worker is called so, or is there · {"full"}
+--   {"moved"}: and says something else than before · {"name"} or {"place", name}: another worker is called so, or is there · {"full"}
 -- Who renews without its ticket must say exactly what is there already, and can only make it last longer: a worker
 -- cannot be led elsewhere, or cut short, by somebody else.
 local REGISTERED, PLACES = KEYS[1], KEYS[2]
@@ -52,4 +52,7 @@ for i = FIRST, #ARGV do
 end
 local kept = own or (ticket ~= NONE and ticket) or ARGV[4]
 redis.call('HSET', REGISTERED, name, string.format('%.0f', expires) .. ' ' .. kept .. ' ' .. places .. ' ' .. ARGV[5])
-return { own and 'again' or 'new' }
+if not own then
+  return { 'new' }
+end
+return { places == before and json == ARGV[5] and 'again' or 'moved' }

@@ -97,6 +97,11 @@ class Roster:
         self.members: tuple[Member, ...] = ()
         """Those that registered themselves."""
         self.drained: Mapping[str, Drained] = {}
+        self._rows: Mapping[bytes, bytes] = {}
+        """Name -> JSON: the registrations as the store had them. Most looks find them unchanged."""
+        self._known: Mapping[bytes, Member] = {}
+        self._registered: tuple[Member, ...] = ()
+        """What they are, and in the order of their names."""
         self._joined: Mapping[str, float] = {}
         self._epoch: bytes | None = None
         self._seen_at = time.monotonic()
@@ -129,7 +134,16 @@ class Roster:
         if tells:
             self._told_at = now
             self._joined = {name: int(ms) / 1000 for name, ms in zip(names, joined, strict=True)}
-        await self._take(epoch, _members(registered), _drains(drained), now)
+        await self._take(epoch, self._read(registered), _drains(drained), now)
+
+    def _read(self, registered: list[bytes]) -> tuple[Member, ...]:
+        rows = {name: row.split(b" ", 3)[-1] for name, row in zip(registered[::2], registered[1::2], strict=True)}
+        if rows != self._rows:
+            same = {name: one for name, one in self._known.items() if rows.get(name) == self._rows[name]}
+            read = ((name, same.get(name) or _member(name, row)) for name, row in rows.items())
+            self._rows, self._known = rows, {name: one for name, one in read if one is not None}
+            self._registered = tuple(one for _, one in sorted(self._known.items()))
+        return self._registered
 
     async def _take(
         self, epoch: bytes, members: tuple[Member, ...], drained: Mapping[str, Drained], now: float
@@ -164,10 +178,11 @@ class Roster:
         word = told[0].decode()
         if word in ("name", "place", "full"):
             return Refused(word, told[1].decode() if len(told) > 1 else None)
-        await self.look()
+        if word != "again" or name.encode() not in self._rows:
+            await self.look()
         if ticket is not None:
-            return Registered(word == "again", ticket)
-        return Registered(word == "again", new if word == "new" else None)
+            return Registered(word != "new", ticket)
+        return Registered(word != "new", new if word == "new" else None)
 
     async def leave(self, name: str, ticket: str | None) -> bool | None:
         """Whether a registered worker of that name has left; None where the ticket is not its own. Without one an
@@ -199,14 +214,12 @@ def _digest(ticket: str) -> str:
     return sha256(ticket.encode()).hexdigest()
 
 
-def _members(rows: list[bytes]) -> tuple[Member, ...]:
-    """In the order of their names. What another version wrote is passed over."""
-    made = []
-    for name, row in zip(rows[::2], rows[1::2], strict=True):
-        with suppress(ValueError, IndexError, msgspec.MsgspecError):
-            one = msgspec.json.decode(row.split(b" ", 3)[3], type=Registration)
-            made.append(one.member(name.decode()))
-    return tuple(sorted(made, key=lambda one: one.name or ""))
+def _member(name: bytes, row: bytes) -> Member | None:
+    """What another version wrote is passed over."""
+    try:
+        return msgspec.json.decode(row, type=Registration).member(name.decode())
+    except (ValueError, msgspec.MsgspecError):
+        return None
 
 
 def _drains(rows: list[bytes]) -> dict[str, Drained]:

@@ -334,5 +334,24 @@ async def test_ten_thousand_workers_that_came_and_went_leave_nothing_behind(
     assert (made.drained, made.joined("w-94-1")) == ({}, None)
 
 
+async def test_a_heartbeat_does_not_read_the_roster(valkey: Store) -> None:
+    async def read_by(*beats: Any) -> int:
+        await valkey.call("CONFIG", "RESETSTAT")
+        for beat in beats:
+            await beat
+        rows = (await valkey.call("INFO", "commandstats")).decode().splitlines()
+        return sum(int(row.split("calls=")[1].split(",")[0]) for row in rows if row.startswith("cmdstat_hgetall"))
+
+    made = roster(valkey)
+    ticket = (await registered(made)).ticket
+    await registered(made, "x", OTHER)
+    x = made.members[1]
+    assert await read_by(registered(made, ticket=ticket), registered(made)) == 0
+    assert await read_by(registered(made, "w", replace_port(1), ticket=ticket)) > 0
+    assert {one.name: one.port for one in made.members} == {"w": 1, "x": 8000}
+    assert await read_by(registered(roster(valkey), "x", OTHER)) > 0, "that replica has not seen it yet"
+    assert made.members[1] is x, "what has not changed is not read again"
+
+
 def replace_port(number: int) -> Registration:
     return Registration("gpu", f"http://10.0.0.9:{number}", ("10.0.0.9",), number)
