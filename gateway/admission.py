@@ -184,31 +184,39 @@ class Admission:
         decision = course.decision
         if not decision.primary:
             return None
-        rank = _RANK[request.priority]
         at_once = [
-            group
+            self._beside_kept(request, decision, group)
             for group in decision.primary
-            if not self.lines.behind(group.backend, rank, partial(_kind, request, decision, group))
+            if not self.lines.behind(group.backend, partial(_ask, request, decision, (group,)))
         ]
+        tried = {group.backend: self.lines.wakes(group.backend) for group in at_once}
         if at_once and (lease := await self._first(decision, self._may_begin(request, decision, at_once), visit)):
-            self.lines.came(lease.group.backend, rank, lease.candidate.work)
+            self.lines.came(
+                lease.group.backend, _ask(request, decision, (lease.group,))._replace(work=lease.candidate.work)
+            )
             return lease
         wait = decision.kept_wait - visit.waited if visit.stays else decision.max_wait
-        return await self._line_up(request, wait, course, visit)
+        return await self._line_up(request, wait, course, visit, tried)
 
-    async def _line_up(self, request: GenRequest, wait: float, course: _Course, visit: Visit) -> Lease | None:
-        """Room at home within `wait` seconds, and the caller's deadline."""
+    async def _line_up(
+        self, request: GenRequest, wait: float, course: _Course, visit: Visit, tried: Mapping[str, int]
+    ) -> Lease | None:
+        """Room at home within `wait` seconds, and the caller's deadline. `tried`: backends where it found none just
+        now, and what `Lines.wakes` was as it began to look."""
         decision, began = course.decision, self._clock()
         until = began + wait
         if request.deadline is not None:
             until = min(until, request.deadline)
         if until <= began:
             return None
-        ask = _ask(request, decision, decision.primary, until, began - visit.waited + decision.rule.starve_after)
+        # A class that waits until others ask for less never goes before them.
+        patient = decision.rule.classes[request.priority].below < 1
+        starves = math.inf if patient else began - visit.waited + decision.rule.starve_after
+        ask = _ask(request, decision, decision.primary, until, starves)
         homes = {group.backend: _work(group) for group in decision.primary}
         if visit.expected is None:
             visit.expected = self.lines.expected(ask, homes)
-        waiter = self.lines.join(ask, homes, decision.rule.max_queue)
+        waiter = self.lines.join(ask, homes, decision.rule.max_queue, tried)
         if waiter is None:
             visit.crowded = True
             return None
@@ -244,12 +252,22 @@ class Admission:
         if waiter.ask.starves <= self._clock():
             mine = [uncapped(group) for group in mine]
         asked = [group for group in self._may_begin(request, course.decision, mine) if group.candidates]
-        lease = await self._first(course.decision, asked, visit)
+        beside = [self._beside_kept(request, course.decision, group) for group in asked]
+        lease = await self._first(course.decision, beside, visit)
         if lease is None:
-            full = {group.backend for group in asked}
+            full = {group.backend: frozenset([one.upstream.name for one in group.candidates]) for group in asked}
             for backend in called:
-                self.lines.answer(waiter, backend, Found.FULL if backend in full else Found.NOBODY)
+                found = Found.FULL if backend in full else Found.NOBODY
+                self.lines.answer(waiter, backend, found, full.get(backend, frozenset()))
         return lease
+
+    def _beside_kept(self, request: GenRequest, decision: Decision, group: Group) -> Group:
+        """Without the workers that are kept for somebody who asks for another model, or with another demand."""
+        kept = self.lines.reserved(group.backend, (request.model, decision.demand), _RANK[request.priority])
+        if not kept:
+            return group
+        last = None if group.last is None else [one for one in group.last if one.upstream.name not in kept]
+        return replace(group, candidates=[one for one in group.candidates if one.upstream.name not in kept], last=last)
 
     def _may_begin(self, request: GenRequest, decision: Decision, groups: Sequence[Group]) -> Sequence[Group]:
         """Those whose workers are, by the last snapshot and what this replica took since, less full than the class
@@ -366,7 +384,7 @@ def _ask(
 ) -> Ask:
     """The request as lines see it. It is the first group's work that counts where a line of another does not say."""
     tenant, may = request.tenant, decision.rule.classes[request.priority]
-    kind = _kind(request, decision, groups[0])
+    pool = request.model, decision.demand
     return Ask(
         rank=_RANK[request.priority],
         tenant=tenant.name,
@@ -375,14 +393,11 @@ def _ask(
         deadline=until,
         starves=starves,
         rule=decision.rule.name,
-        kind=kind,
+        kind=(*pool, _work(groups[0]).bit_length()),
+        pool=pool,
+        barred="failed_before" in decision.drops,
         shed=may.shed,
     )
-
-
-def _kind(request: GenRequest, decision: Decision, group: Group) -> object:
-    """What says whether there is room for it: model, demand, and its work to a power of two."""
-    return request.model, decision.demand, _work(group).bit_length()
 
 
 def _work(group: Group) -> int:

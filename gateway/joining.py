@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from gateway.finders.hosts import Hosts
 from gateway.finders.names import MakeResolver
 from gateway.finders.watch import Finders
 from gateway.fleet.roster import Roster
 from gateway.model import DRAINED, LEAVING, Member, Policy, Upstream
 from gateway.policy.live import LivePolicy
+from gateway.routing.join import same_place
 from gateway.store.connection import Store
 
 GATHER_SECONDS = 0.05
@@ -23,8 +25,10 @@ class Joining:
 
     def __init__(self, store: Store, live: LivePolicy, resolver: MakeResolver | None = None) -> None:
         self._live = live
-        self.roster = Roster(store, lambda: found_in(live.current), self.meet)
+        self.roster = Roster(store, lambda: found_in(live.current), lambda: written_in(live.current), self.meet)
         self.finders = Finders(lambda: live.current, self._soon, resolver)
+        self.hosts = Hosts()
+        """Of registrations: theirs cannot hold up those of the policy."""
         self.on_change: list[Callable[[], None]] = []
         self._turn: asyncio.TimerHandle | None = None
         self._told: dict[str, Upstream] = {}
@@ -51,6 +55,11 @@ class Joining:
         """Why an upstream is to become empty: an operator said so, or its own source did."""
         return DRAINED if name in self.roster.drained else LEAVING if name in self._live.found.leaving else None
 
+    def looked_up(self, member: Member) -> Member | None:
+        """Who was found at a place of `member` by a source of the policy."""
+        refused = self._live.found.refused
+        return next((one for one in self.finders.members if same_place(one, member) and one not in refused), None)
+
     def _reloaded(self, policy: Policy) -> None:
         self.finders.keep(policy)
 
@@ -73,3 +82,8 @@ class Joining:
 def found_in(policy: Policy) -> dict[str, Upstream]:
     """Those of its upstreams that were found."""
     return {name: one for name, one in policy.upstreams.items() if one.source is not None}
+
+
+def written_in(policy: Policy) -> frozenset[str]:
+    """Those that it writes down."""
+    return frozenset(name for name, one in policy.upstreams.items() if one.source is None)

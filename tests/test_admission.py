@@ -643,3 +643,70 @@ async def test_beyond_home_it_pays_like_anybody(valkey: Store) -> None:
     visit = Visit()
     assert await desk.admission.take(request(), decision, visit) is None
     assert visit.kept == "budget"
+
+
+async def test_those_held_back_are_in_nobodys_way_and_one_of_them_looks_for_all(valkey: Store) -> None:
+    """However long they wait: on a worker that has room they do not keep a newcomer of a higher class out."""
+    late, decisions = [0.0], [0]
+    classes = {**CLASSES, "batch": PriorityClass(1.0, below=0.1, max_wait=300.0)}
+    desk = desk_on(valkey, sized(20 * work_of(), classes=classes, starve_after=20.0))
+    desk.admission = Admission(
+        desk.leases, Budgets(valkey), lambda: board(desk.policy).snapshot, clock=lambda: time.monotonic() + late[0]
+    )
+    await desk.leases.loads(["gpu"])
+    await desk.leases.tick()
+    await desk.leases.loads(["gpu"])
+    held = [await desk.admit(priority="interactive") for _ in range(4)]
+
+    def again() -> Decision:
+        decisions[0] += 1
+        return desk.decided(priority="batch")
+
+    asked = request(priority="batch")
+    waits = [
+        asyncio.create_task(desk.admission.admit(asked, desk.decided(priority="batch"), again=again))
+        for _ in range(100)
+    ]
+    await queued(desk, 100)
+    late[0] = 21.0
+    for _ in range(3):
+        desk.admission.release(await desk.admit(priority="interactive", max_wait=0.0))
+        await desk.leases.drain()
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    before = decisions[0]
+    desk.admission.release(held.pop())
+    await until(lambda: decisions[0] > before)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    assert decisions[0] - before <= 2, "one try stands for all alike"
+    for lease in held:
+        desk.admission.release(lease)
+    done, _ = await asyncio.wait(waits, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    assert done
+    for task in waits:
+        task.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_what_is_kept_for_one_leaves_the_other_workers_to_who_may_use_them(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that must stay in one zone is kept the worker there; others have the one in the other zone."""
+    monkeypatch.setattr("gateway.waiting.line.PASS_SECONDS", 0.0)
+    workers = (upstream("w1", "gpu", seats=2, limit=10**9), upstream("w2", "gpu", seats=2, limit=10**9, zone="us"))
+    desk = desk_on(valkey, policy(workers, (rule(spill=None, max_wait=30.0),)))
+    bound = Demand(zones=frozenset({"fra"}))
+    held = [await desk.admit(residency=bound) for _ in range(2)]
+    kept = asyncio.create_task(desk.admit(residency=bound))
+    await queued(desk, 1)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    free = await desk.admit(max_wait=0.0)
+    assert free.candidate.upstream.name == "w2"
+    await desk.admit()
+    waits = asyncio.create_task(desk.admit())
+    await queued(desk, 2)
+    await until(lambda: not any(waiter.called for waiter in desk.admission.lines.waiters("gpu")))
+    desk.admission.release(held[0])
+    assert (await asyncio.wait_for(kept, 5)).candidate.upstream.name == "w1"
+    assert not waits.done()
+    desk.admission.release(free)
+    assert (await asyncio.wait_for(waits, 5)).candidate.upstream.name == "w2"

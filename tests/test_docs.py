@@ -15,11 +15,16 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.errors import GatewayError
+from gateway.model import EndpointName
+from gateway.policy.case_schema import Expect, WorkerState
 from gateway.policy.cel_names import FIELDS
 from gateway.policy.route_schema import RouteIn
 from gateway.policy.schema import FILES
+from gateway.routing.capability import AUTO, BY_DIALECT, BY_ENGINE
 from gateway.settings import Settings
 from gateway.telemetry import FLEET_GAUGES, Telemetry
+from loadtests.simfleet.config import MediaEngine, TextEngine, build, read
+from loadtests.simfleet.faults import Change
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, README = ROOT / "docs", ROOT / "README.md"
@@ -84,7 +89,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, obj
 @pytest.mark.parametrize("file", FILES)
 def test_keys_of_a_file(file: str) -> None:
     """Every key has its row; where its default is one word or number, the row says that one."""
-    after = (DOCS / "policies.md").read_text().partition(f"### Every key of {file}\n")[2]
+    after = (DOCS / "policy-keys.md").read_text().partition(f"\n## Every key of {file}\n")[2]
     section = re.split(r"^##", after, maxsplit=1, flags=re.M)[0]
     told: dict[str, str] = {}
     for keys, default in re.findall(r"^\| (`[a-z].*?`) \| (.*?) \| .*\|$", section, re.M):
@@ -100,13 +105,54 @@ def test_keys_of_a_file(file: str) -> None:
             assert shown in (str(default), str(default).lower()) or float(shown.removesuffix("s")) == default, key
 
 
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^##+ (.*)$", prose(page), re.M)
+
+
 def test_the_page_of_policies_begins_with_its_contents() -> None:
-    text = (DOCS / "policies.md").read_text()
-    listed = re.findall(r"\]\(#([\w-]+)\)", text.partition("**On this page:**")[2].partition("\n\n")[0])
-    prose = re.sub(r"```.*?```", "", text, flags=re.S)
-    heads = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^##+ (.*)$", prose, re.M)]
-    assert listed == heads
-    assert set(re.findall(r"\]\(#([\w-]+)\)", prose)) <= set(heads)
+    listed = (DOCS / "policies.md").read_text().partition("**On this page:**")[2].partition("\n\n")[0]
+    told = re.findall(r"\[([^\]]+)\]\(#([\w-]+)\)", listed.replace("\n", " "))
+    assert told == [(heading, anchor(heading)) for heading in headings(DOCS / "policies.md")]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_headings_stand_alone_and_links_lead_to_them(page: Path) -> None:
+    assert re.findall(r"[^\n]\n##+ .*", prose(page)) == []
+    for name, place in re.findall(r"\]\(([\w-]+\.md)?#([\w-]+)\)", prose(page)):
+        assert place in map(anchor, headings(DOCS / (name or page.name))), (name, place)
+
+
+def test_who_speaks_what() -> None:
+    section = (DOCS / "policies.md").read_text().partition("\n## Who speaks what\n")[2].partition("\n## ")[0]
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*", section, re.M)]
+    endpoints = [name.strip("`") for name in head[1:]]
+    told = {who: {name for name, cell in zip(endpoints, cells, strict=True) if cell == "yes"} for who, *cells in rows}
+    engines = {f"worker, `engine: {name}`": set(spoken) for name, spoken in BY_ENGINE.items()}
+    assert told == engines | {f"bought API, `dialect: {name}`": set(spoken) for name, spoken in BY_DIALECT.items()}
+    assert set(endpoints) == set(get_args(EndpointName))
+
+
+def test_what_engines_serve() -> None:
+    table = (DOCS / "engines.md").read_text().partition("|---|")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|", table, re.M))
+    assert rows.keys() == BY_ENGINE.keys() - {AUTO}
+    watched = {name for name, serves in rows.items() if serves == "nothing: watched only"}
+    assert watched == {name for name, spoken in BY_ENGINE.items() if not spoken}
+
+
+@pytest.mark.parametrize(("row", "model"), [("fleet", WorkerState), ("expect", Expect)])
+def test_keys_of_cases(row: str, model: type[BaseModel]) -> None:
+    section = (DOCS / "policies.md").read_text().partition("\n## Cases\n")[2].partition("\n## ")[0]
+    (said,) = re.findall(rf"^\| `{row}` \| (.*) \|$", section, re.M)
+    assert set(re.findall(r"`(\w+)`", said)) == set(model.model_fields)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gateway").rglob("*.lua")), ids=lambda path: path.name)
@@ -122,6 +168,30 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_map_of_rooms_is_whole() -> None:
+    told = re.findall(r"^  ([\w.]+/?) ", (DOCS / "architecture.md").read_text(), re.M)
+    files = {path.name for path in (ROOT / "gateway").glob("*.py")} - {"__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in (ROOT / "gateway").glob("*/__init__.py")} - {"cli/"}
+    assert set(told) == files | rooms
+
+
+def test_the_page_of_simulated_engines() -> None:
+    text = (DOCS / "simfleet.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert len(build(read(example.encode(), yaml=True)).plan().workers) == 5
+    line = " ".join(text.partition("\n`engine`: ")[2].partition(": paths")[0].split())
+    assert set(re.findall(r"`([\w-]+)`", line)) == {*get_args(TextEngine), *get_args(MediaEngine)}
+    assert set(re.findall(r"`(\w+)`", text.partition("\n`die`")[2].partition(" and more")[0])) <= set(
+        Change.__struct_fields__
+    )
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for name in re.findall(r"[\w/.-]+\.md\b", path.read_text()):
+            assert (ROOT / name).exists() or (DOCS / name).exists(), (path, name)
 
 
 def console_lines(heading: str = RULES) -> list[tuple[str, str]]:

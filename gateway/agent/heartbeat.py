@@ -70,13 +70,21 @@ class Heartbeats:
             return f"the token cannot be read ({fault.strerror}); trying on"
         if answer.is_success:
             told = ", ".join(f"{gpu.name} {gpu.fault}" for gpu in gpus if gpu.fault is not None)
-            return f"telling {self._where} of {len(gpus)} GPUs" + (f"; unfit: {told}" if told else "")
+            return f"telling {self._where} of {len(gpus)} GPUs" + _unused(answer) + (f"; unfit: {told}" if told else "")
         return f"{self._where} refuses with {answer.status_code}{_why(answer)}; trying on"
 
     def _become(self, state: str) -> None:
         if state != self._state:
             self._state = state
             self._say(state)
+
+
+def _unused(answer: httpx.Response) -> str:
+    """A gateway of an older version does not say."""
+    try:
+        return "; no worker of its policy has any of them" if answer.json()["used"] == 0 else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _why(answer: httpx.Response) -> str:

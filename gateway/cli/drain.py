@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -22,12 +23,19 @@ SETTLED_SECONDS = 1.0
 @gateway_options
 @click.pass_context
 def drain(
-    context: click.Context, name: str, undo: bool, wait: bool, reason: str, url: str, admin_key: str | None
+    context: click.Context,
+    name: str,
+    undo: bool,
+    wait: bool,
+    reason: str,
+    url: str,
+    admin_key: str | None,
+    ca: Path | None,
 ) -> None:
     """The upstream NAME takes nothing new, on all replicas and after restarts; what runs on it ends by itself."""
     if undo and (wait or reason):
         raise click.UsageError("--undo takes neither --wait nor --reason")
-    gateway = Gateway(context, url, admin_key)
+    gateway = Gateway(context, url, admin_key, ca)
     if undo:
         was = gateway.ask("POST", f"{PATH}/{name}/undrain")["was_drained"]
         click.echo(f"{name} takes requests again" if was else f"{name} was not drained")

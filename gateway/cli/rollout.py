@@ -47,6 +47,7 @@ def rollout(
     promote: bool,
     url: str,
     admin_key: str | None,
+    ca: Path | None,
 ) -> None:
     """Try FOLDER on a running gateway: in the shadow, or for a share of the sessions."""
     chosen = [name for name, given in (("stop", stop), ("promote", promote), ("status", look)) if given]
@@ -54,7 +55,7 @@ def rollout(
         raise click.UsageError("give one of --shadow FOLDER, --share 5% FOLDER, --status, --stop, --promote")
     if bool(chosen) == (folder is not None):
         raise click.UsageError("--shadow and --share need a FOLDER; --status, --stop and --promote take none")
-    gateway = Gateway(context, url, admin_key)
+    gateway = Gateway(context, url, admin_key, ca)
     if folder is not None:
         started = gateway.ask("POST", PATH, offer(folder, share))
         how = "in the shadow" if share is None else f"for {percent(share)} of the sessions"

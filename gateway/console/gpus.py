@@ -6,18 +6,18 @@ import hmac
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
 from gateway.console.incoming import body
-from gateway.console.stored import in_time
+from gateway.console.store_words import in_our_words
 from gateway.edge.services import Services
-from gateway.errors import AdminRefused, InvalidKey, InvalidRequest, NoCapacity, NotFound
-from gateway.fleet.agents import MOST_HOSTS
+from gateway.errors import AdminRefused, InvalidKey, InvalidRequest, NotFound, StoreFault
 from gateway.fleet.gpu_history import ENTRIES, FIELDS, STEP_SECONDS, Moment
 from gateway.model import STANDING_FAULTS, THROTTLES, GpuSample, Upstream
 from gateway.money.keys import credential
@@ -27,6 +27,7 @@ MOST_GPUS, MOST_XIDS, MOST_PIDS = 32, 64, 256
 """Of one host; XIDs and processes of one GPU."""
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _UUID = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]{1,96}")
+_INSTANCE = re.compile(r"[0-9]{1,16}")
 _SHARES = ("sm", "dram", "util")
 _AMOUNTS = ("memory_used", "memory_total", "power", "index", "xid", "ecc", "remapped", "window")
 _MOST = 1e9
@@ -39,9 +40,14 @@ def gpu_routes(services: Services) -> APIRouter:
 
     @api.get("/gpus")
     async def now() -> Mapping[str, Any]:
-        """The GPUs of each worker as last told, with their age in seconds, and the fault that keeps it out."""
+        """The GPUs of each worker as last told, with their age in seconds, and the fault that keeps it out; hosts whose
+        agents speak of GPUs that no worker has, with the seconds since."""
         seen = services.view.current
+        strangers: Mapping[str, float] = {}
+        with suppress(StoreFault):
+            strangers = await services.gpus.agents.strangers()
         return {
+            "agents_of_no_worker": strangers,
             "workers": {
                 name: {
                     "backend": state.upstream.backend,
@@ -51,13 +57,13 @@ def gpu_routes(services: Services) -> APIRouter:
                 }
                 for name, state in seen.states.items()
                 if state.reading is not None and (state.reading.gpus or state.reading.gpu_fault)
-            }
+            },
         }
 
     @api.get("/gpus/{upstream}/history")
     async def last_hour(upstream: str, since: float | None = None) -> Mapping[str, Any]:
         """Means over each 10 s: one list per field and GPU, oldest first."""
-        with in_time():
+        with in_our_words("the replicas share what is known of GPUs"):
             found = await services.gpus.history.read(known(services, upstream).name, since)
         gpus = [{"index": index, **_columns(moments)} for index, moments in sorted(found.items())]
         return {"upstream": upstream, "step_seconds": STEP_SECONDS, "steps": ENTRIES, "gpus": gpus}
@@ -66,7 +72,7 @@ def gpu_routes(services: Services) -> APIRouter:
     async def clear(name: str) -> Mapping[str, Any]:
         """The operator's word that the fault is mended. The worker comes back as soon as its GPUs agree."""
         worker = known(services, name)
-        with in_time():
+        with in_our_words("the replicas share what is known of GPUs"):
             await services.gpus.clear(worker.name)
         reading = services.view.current.states[worker.name].reading
         return {"worker": worker.name, "fault": None if reading is None else reading.gpu_fault}
@@ -78,33 +84,41 @@ def agent_routes(services: Services) -> APIRouter:
     """`POST /admin/v1/agents/{host}`: its own token, which opens nothing else."""
     token = services.settings.agent_token
 
-    async def agent(request: Request) -> None:
-        check(request.state.call.headers, None if token is None else token.get_secret_value())
-
-    api = APIRouter(prefix="/admin/v1/agents", tags=["agents"], dependencies=[Depends(agent)])
+    api = APIRouter(prefix="/admin/v1/agents", tags=["agents"])
 
     @api.post("/{host}")
     async def beat(host: str, request: Request) -> Mapping[str, Any]:
-        """The GPUs of one host as JSON: a list of objects with the fields of GpuSample (docs/gpus.md)."""
+        """The GPUs of one host as JSON: a list of objects with the fields of GpuSample (docs/gpus.md). `used` are those
+        that workers have."""
+        own = check(request.state.call.headers, None if token is None else token.get_secret_value(), host)
         if not _HOST.fullmatch(host):
             raise InvalidRequest("the host must be a host name", param="host")
         told = read(await body(request, MOST_BEAT_BYTES))
-        with in_time():
-            kept = await services.gpus.agents.push(host, told)
-        if not kept:
-            raise NoCapacity(f"agents of {MOST_HOSTS} hosts are here already", retry_after=60)
-        return {"host": host, "gpus": len(told)}
+        with in_our_words("the replicas share what is known of GPUs"):
+            used = await services.gpus.agents.push(services.policy, host, told, own=own)
+        if used is None:
+            also = "" if own else ", and none without a hostname has any of these GPUs as `gpu_uuid`"
+            raise NotFound(f"no worker without `dcgm` has `hostname: {host}` in backends.yaml{also}")
+        return {"host": host, "gpus": len(told), "used": used}
 
     return api
 
 
-def check(headers: dict[bytes, bytes], token: str | None) -> None:
-    """Raises InvalidKey or AdminRefused."""
+def host_token(token: str, host: str) -> str:
+    """What the agent of one host may show instead of the agents' token: it speaks for workers of this host alone."""
+    return hmac.new(token.encode(), host.encode(), sha256).hexdigest()
+
+
+def check(headers: dict[bytes, bytes], token: str | None, host: str) -> bool:
+    """Whether the token is the host's own, not that of all agents. Raises InvalidKey or AdminRefused."""
     if token is None:
         raise AdminRefused("no agent may tell of its GPUs here: set GATEWAY_AGENT_TOKEN")
-    given = credential(headers)
-    if given is None or not hmac.compare_digest(sha256(given.encode()).digest(), sha256(token.encode()).digest()):
+    given = sha256((credential(headers) or "").encode()).digest()
+    known = [sha256(one.encode()).digest() for one in (token, host_token(token, host))]
+    fits = [hmac.compare_digest(given, one) for one in known]
+    if not any(fits):
         raise InvalidKey("send the agent token as `Authorization: Bearer TOKEN`")
+    return not fits[0]
 
 
 def known(services: Services, name: str) -> Upstream:
@@ -136,6 +150,8 @@ def _wrong(gpu: GpuSample) -> str | None:
         return "uuid"
     if gpu.uuid is not None and not _UUID.fullmatch(gpu.uuid):
         return "uuid"
+    if gpu.instance is not None and not _INSTANCE.fullmatch(gpu.instance):
+        return "instance"
     for names, most in ((_SHARES, 1.0), (_AMOUNTS, _MOST)):
         for name in names:
             value = getattr(gpu, name)

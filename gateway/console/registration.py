@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -18,8 +20,7 @@ from gateway.console.incoming import body
 from gateway.console.store_words import in_our_words
 from gateway.edge.calls import Call
 from gateway.edge.services import Services
-from gateway.errors import InvalidKey, InvalidRequest, NotFound, WorkerConflict, WorkerRefused
-from gateway.finders.watch import addresses_of
+from gateway.errors import InvalidKey, InvalidRequest, NoCapacity, NotFound, WorkerConflict, WorkerRefused
 from gateway.fleet.roster import (
     LONGEST_TTL_SECONDS,
     SHORTEST_TTL_SECONDS,
@@ -35,6 +36,7 @@ from gateway.policy.words import NAME, PATTERNS
 from gateway.routing.join import derived, misplaced, place_of, plain, url_of
 
 MAX_BODY_BYTES = 16 << 10
+RETRY_AFTER_SECONDS = 2
 POLICY_KEYS = frozenset(
     {"zone", "kind", "price", "networks", "gpu", "gpus", "usd_per_hour", "key", "tls", "engine", "endpoints", "speed"}
 )
@@ -136,7 +138,7 @@ async def enrol(services: Services, wanted: Wanted, *, from_loopback: bool) -> d
     """Raises NotFound, WorkerRefused, WorkerConflict or NoCapacity."""
     discovery = _joinable(services, wanted.backend)
     host, port = place_of(wanted.url)
-    addresses = await _addresses(host)
+    addresses = await _addresses(services, host)
     said = misplaced(addresses, discovery.pattern.networks)
     if said is None and not from_loopback and any(plain(each).is_loopback for each in addresses):
         said = "is this gateway's own host, and you are not on it"
@@ -147,6 +149,7 @@ async def enrol(services: Services, wanted: Wanted, *, from_loopback: bool) -> d
     name = wanted.name or derived(one.member(""))
     member = one.member(name)
     _refuse_taken(services, member)
+    _refuse_moved(member, services.joining.looked_up(member))
     with in_our_words():
         told = await services.joining.roster.register(name, one, wanted.ttl_s, wanted.ticket)
     if isinstance(told, Refused):
@@ -167,25 +170,36 @@ def _joinable(services: Services, backend: str) -> Discovery:
     return discovery
 
 
-async def _addresses(host: str) -> tuple[str, ...]:
-    """All that the host leads to, IPv4 first."""
-    try:
+async def _addresses(services: Services, host: str) -> tuple[str, ...]:
+    """All that the host leads to, IPv4 first. Raises NoCapacity."""
+    with suppress(ValueError):
         return (str(plain(host)),)
-    except ValueError:
-        return tuple(sorted(await addresses_of(host), key=lambda each: (":" in each, each)))
+    try:
+        found = await services.joining.hosts.addresses_of(host)
+    except TimeoutError:
+        raise NoCapacity("url: its host name could not be looked up in time", retry_after=RETRY_AFTER_SECONDS) from None
+    return tuple(sorted(found, key=lambda each: (":" in each, each)))
 
 
 def _refuse_taken(services: Services, member: Member) -> None:
-    """A name that the policy gives to another worker, or that one has which was found elsewhere.
-
-    Where the same place is found by several sources it is one worker, under the name that the policy gives it.
-    """
+    """A name that the policy gives to another worker, or that one has which was found elsewhere."""
     policy = services.policy
     holder = policy.upstreams.get(member.name or "")
     if member.name in policy.backends or (holder is not None and not _is(holder.url, member, services)):
         raise WorkerConflict(
             f"`{member.name}` is the name of another worker or backend; take another name", param="name"
         )
+
+
+def _refuse_moved(member: Member, there: Member | None) -> None:
+    """What a source of the policy finds belongs where that source has it. In the same backend it is one worker, under
+    the name that it has already."""
+    if there is None:
+        return
+    if there.backend != member.backend:
+        raise WorkerConflict(f"a worker of backend `{there.backend}` was found at this address", param="url")
+    if urlsplit(there.url).scheme != urlsplit(member.url).scheme:
+        raise WorkerConflict("the worker that was found at this address is spoken to by the other scheme", param="url")
 
 
 def _is(url: str, member: Member, services: Services) -> bool:
@@ -196,7 +210,7 @@ def _is(url: str, member: Member, services: Services) -> bool:
 
 def _conflict(name: str, told: Refused) -> WorkerConflict:
     if told.why == "name":
-        said = f"`{name}` is registered already, at another address: take another name, or send the ticket that it got"
+        said = f"`{name}` is registered already, with another address or backend: take another name, or send its ticket"
         return WorkerConflict(said, param="name")
     if told.why == "place":
         return WorkerConflict(f"`{told.holder}` is registered at this address already", param="url")

@@ -30,6 +30,8 @@ PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """After a failure, at first and at most. What was found last is kept until the server answers again."""
 CHUNK = 500
 GONE, FORBIDDEN = 410, (401, 403)
+FQDN = "FQDN"
+"""An address type whose meaning the API leaves open; deprecated, and no IP address."""
 SERVICE_LABEL = "kubernetes.io/service-name"
 InferencePool = create_namespaced_resource("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools")
 
@@ -143,6 +145,8 @@ def endpoints(backend: str, source: Source, slices: Iterable[Any]) -> frozenset[
     """
     found: dict[tuple[str, int], Member] = {}
     for one in slices:
+        if one.addressType == FQDN:
+            continue
         port = _port(source, one.ports or ())
         for endpoint in one.endpoints or ():
             if port is None or not endpoint.addresses:

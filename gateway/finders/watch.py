@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 
 from gateway.finders import names
+from gateway.finders.hosts import Hosts
 from gateway.finders.report import Report
 from gateway.model import Member, Policy, Source
 from gateway.routing.join import place_of, plain
 
 HOMES_SECONDS = 5.0
-"""Between two looks at where the host names of the policy's own workers lead, and how long one may take."""
-FIRST_HOMES_SECONDS = 1.0
-"""How long finders wait for it: until it is known, a worker that is written down and found would be two."""
+"""Between two looks at where the host names of the policy's own workers lead."""
 RESTART_SECONDS = 1.0
 NO_EXTRA = (
     "needs the Kubernetes client, which is not installed: pip install 'hybrid-router-gateway[kubernetes]', "
@@ -49,6 +47,7 @@ class Finders:
         self._dns: Follow = names.follow if resolver is None else partial(names.follow, make=resolver)
         self._reports: dict[Key, Report] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._hosts = Hosts()
         self._turn, self._home_turn = asyncio.Event(), asyncio.Event()
         self.homes: Mapping[str, frozenset[str]] = {}
         """Host names of the policy's own workers -> their addresses, of backends that find others too."""
@@ -71,12 +70,11 @@ class Finders:
             self._home_turn.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. It begins with the homes: until they are known, a worker that is written down and found
+        would be two."""
         try:
             async with asyncio.TaskGroup() as group:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FIRST_HOMES_SECONDS):
-                        await self._look_home()
+                await self._look_home()
                 group.create_task(self._mind_homes())
                 while True:
                     self._turn.clear()
@@ -120,15 +118,22 @@ class Finders:
                 async with asyncio.timeout(HOMES_SECONDS):
                     await self._home_turn.wait()
             self._home_turn.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HOMES_SECONDS):
-                    await self._look_home()
+            await self._look_home()
 
     async def _look_home(self) -> None:
-        """Host by host, by the system's own resolver: what /etc/hosts says counts, as it does for connections."""
-        homes = {}
-        for host in hosts(self._policy()):
-            homes[host] = await addresses_of(host) or self.homes.get(host, frozenset())
+        """All hosts at once. What is known of one does not wait for another, and stays where a lookup fails."""
+        wanted = hosts(self._policy())
+        self._home(self.homes.keys() & set(wanted), {})
+        await asyncio.gather(*map(self._look_home_of, wanted))
+
+    async def _look_home_of(self, host: str) -> None:
+        found = frozenset[str]()
+        with suppress(TimeoutError):
+            found = await self._hosts.addresses_of(host)
+        self._home(self.homes.keys(), {host: found or self.homes.get(host, frozenset())})
+
+    def _home(self, kept: Set[str], new: Mapping[str, frozenset[str]]) -> None:
+        homes = {**{host: self.homes[host] for host in kept}, **new}
         if homes != self.homes:
             self.homes = homes
             self._changed()
@@ -156,15 +161,6 @@ def hosts(policy: Policy) -> list[str]:
         return []
     named = {place_of(one.url)[0] for one in policy.upstreams.values() if one.kind == "local" and one.source is None}
     return sorted(host for host in named if not _is_address(host))
-
-
-async def addresses_of(host: str) -> frozenset[str]:
-    """Where a host name leads, by the system's resolver; empty where it leads nowhere."""
-    try:
-        rows = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return frozenset()
-    return frozenset(str(plain(str(row[4][0]))) for row in rows)
 
 
 def _is_address(host: str) -> bool:

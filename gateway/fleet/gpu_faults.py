@@ -72,7 +72,7 @@ def judge(
 ) -> GpuHealth:
     """What is known after a scrape and a look at the worker's GPUs at `now`. `count` is how many it should have,
     `cleared` when an operator last cleared its fault."""
-    health = _with_start(before, scrape, now)
+    health = _with_start(_past(before, now), scrape, now)
     if look is None or look.age > STALE_SECONDS:
         return health
     told = {gpu.name: Told(gpu.xid, gpu.xids, gpu.ecc) for gpu in look.gpus}
@@ -87,6 +87,16 @@ def judge(
         return replace(health, fault=fault)
     if health.fault is not None and _over(health, look, count, cleared):
         return replace(health, fault=None)
+    return health
+
+
+def _past(health: GpuHealth, now: float) -> GpuHealth:
+    """What is remembered from the future, because the clock was set back since, was until now: nothing that happens or
+    is said from now on would be later than it."""
+    if health.fault is not None and health.fault.at > now + MOVED_SECONDS:
+        health = replace(health, fault=replace(health.fault, at=now))
+    if health.down is not None and health.down > now + MOVED_SECONDS:
+        health = replace(health, down=now)
     return health
 
 

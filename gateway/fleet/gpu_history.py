@@ -51,14 +51,15 @@ _LIMITS = (_BYTE, _BYTE, _WORD, _WORD, _BYTE)
 
 @dataclass(slots=True)
 class _Step:
-    """The looks of one worker since `at`: per GPU its index, and for each field (sum, number)."""
+    """The looks of one worker since `at`: per GPU, of which its instances are looks, its index, and for each field
+    (sum, number)."""
 
     at: int
     sums: dict[str, tuple[int, list[list[float]]]] = field(default_factory=dict)
 
     def add(self, place: int, gpu: GpuSample) -> None:
         index = gpu.index if gpu.index is not None else place
-        _, sums = self.sums.setdefault(gpu.name, (min(index, _WORD), [[0.0, 0.0] for _ in FIELDS]))
+        _, sums = self.sums.setdefault(gpu.card, (min(index, _WORD), [[0.0, 0.0] for _ in FIELDS]))
         for total, name in zip(sums, FIELDS, strict=True):
             value = getattr(gpu, name)
             if name == "sm" and value is None:

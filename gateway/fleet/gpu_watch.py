@@ -3,7 +3,6 @@ is written down of them. Faults are remembered in the store, so that no restart 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,8 @@ EXPIRES_SECONDS, RENEW_SECONDS = 7 * 86_400, 86_400.0
 """What is remembered of a worker that nobody watches any more goes after a week."""
 OWN_SECONDS = 2.0
 """As long as a claim holds: what was looked at within it is known by nobody better."""
+CLOCK_SECONDS = 2.0
+"""How often the store is asked for its time."""
 
 Pages = Callable[[Upstream], Awaitable[GpuLook | None]]
 _decoder = msgspec.json.Decoder(GpuHealth)
@@ -42,13 +43,14 @@ class GpuWatch:
     def __init__(self, store: Store, pages: Pages, count: Callable[[str, str], None] = lambda *_: None) -> None:
         self._store, self._pages, self._count = store, pages, count
         self._known: dict[str, _Known] = {}
-        self._clock_offset = 0.0
+        self._clock_offset, self._clock_due = 0.0, float("-inf")
         self.agents, self.history = Agents(store), GpuHistory(store)
 
     def keep(self, policy: Policy) -> None:
         """Forgets the workers that `policy`, now in force, does not have."""
         self._known = {name: known for name, known in self._known.items() if name in policy.upstreams}
         self.history.keep(policy.upstreams.keys())
+        self.agents.keep(policy)
 
     async def look(self, upstream: Upstream) -> GpuLook | None:
         """By the page that the worker names, else by what its host's agent told. Raises UpstreamFault."""
@@ -65,7 +67,7 @@ class GpuWatch:
             return scrape
         known = await self._recall(upstream.name)
         before = known.health
-        now = time.time() + self._clock_offset
+        now = await self._now()
         cleared = 0.0 if before.fault is None else await self._cleared(upstream.name)
         health = judge(before, scrape, look, now, count=upstream.hardware.count, cleared=cleared)
         if health != before or time.monotonic() - known.written > RENEW_SECONDS:
@@ -88,8 +90,7 @@ class GpuWatch:
         known = self._known.get(upstream)
         if known is not None and time.monotonic() - known.at < OWN_SECONDS:
             return known
-        raw, now = await asyncio.gather(self._store.call("GET", health_key(upstream)), self._clock())
-        self._clock_offset = now - time.time()
+        raw = await self._store.call("GET", health_key(upstream))
         health = GpuHealth()
         if raw is not None:
             with suppress(msgspec.MsgspecError):  # what another version wrote is as good as nothing
@@ -100,6 +101,13 @@ class GpuWatch:
     async def _cleared(self, upstream: str) -> float:
         raw = await self._store.call("GET", cleared_key(upstream))
         return 0.0 if raw is None else float(raw)
+
+    async def _now(self) -> float:
+        """The store's clock, by this process's monotonic one: nobody sets that."""
+        if time.monotonic() >= self._clock_due:
+            self._clock_offset = await self._clock() - time.monotonic()
+            self._clock_due = time.monotonic() + CLOCK_SECONDS
+        return time.monotonic() + self._clock_offset
 
     async def _clock(self) -> float:
         seconds, micros = await self._store.call("TIME")

@@ -4,11 +4,12 @@ fleet so large that this would cost too much is looked at less often."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.errors import StoreFault, UpstreamFault, UpstreamTimeout
 from gateway.fleet import readings
@@ -36,8 +37,12 @@ LEAST_AT_ONCE = 16
 """Looks begun in one tick; of a large fleet as many as spread it evenly over an interval, and HASTE times that."""
 HASTE = 1.5
 CLAIM_SECONDS = 0.5
+GPU_WAIT_SECONDS = 0.1
+"""How much longer than the worker's own page a look waits for that of its GPUs; then it goes by what they told last."""
 GATHER_SECONDS = 0.02
 """Readings that come within it are written together."""
+
+_log = logging.getLogger("gateway")
 
 WorkerProbe = Callable[[Upstream], Awaitable[Scrape]]
 GpuProbe = Callable[[Upstream], Awaitable[GpuLook | None]]
@@ -59,11 +64,25 @@ class Patience:
     due: float = 0.0
     misses: int = 0
     busy: bool = False
+    unforeseen: set[str] = field(default_factory=set)
+    """Failures that nobody foresaw, of which the log has one each."""
 
     def took(self, seconds: float, now: float, usual: float = INTERVAL_SECONDS) -> None:
         slow = seconds > SLOW_PAGE_SECONDS
         self.interval = min(max(self.interval * 2, usual), SLOWEST_SECONDS) if slow else usual
         self.due = now + self.interval
+
+
+@dataclass(slots=True)
+class Gpus:
+    """What the GPUs of one worker told last, at `at`, and the question to them that is under way."""
+
+    told: GpuLook | None = None
+    at: float = 0.0
+    asking: asyncio.Task[None] | None = None
+
+    def look(self, now: float) -> GpuLook | None:
+        return None if self.told is None else self.told._replace(age=self.told.age + now - self.at)
 
 
 class Probes:
@@ -83,6 +102,7 @@ class Probes:
         self._store, self._owner, self._policy, self._known = store, owner, policy, known
         self._worker, self._gpu, self._judge = worker, gpu, judge
         self._patience: dict[str, Patience] = {}
+        self._gpus: dict[str, Gpus] = {}
         self._workers: dict[str, Upstream] = {}
         self._seen: Policy | None = None
         self._mine: frozenset[str] = frozenset()
@@ -118,6 +138,7 @@ class Probes:
         if policy is not self._seen:
             self._workers = {u.name: u for u in policy.upstreams.values() if u.scraped}
             self._patience = {name: self._patience.get(name, Patience()) for name in self._workers}
+            self._gpus = {name: self._gpus.get(name, Gpus()) for name in self._workers}
             self._interval = interval_of(len(self._workers))
             self._seen, self._claim_due, self._mine = policy, now, frozenset()
         if now < self._claim_due or not self._workers:
@@ -126,16 +147,21 @@ class Probes:
         self._claim_due = now + CLAIM_SECONDS
 
     async def _look(self, group: asyncio.TaskGroup, upstream: Upstream, patience: Patience) -> None:
-        started = time.monotonic()
+        """Raises nothing: what one worker says, or its node, must not end the looks at all others."""
+        gpus = self._gpus[upstream.name]
+        if gpus.asking is None or gpus.asking.done():
+            gpus.asking = group.create_task(self._ask(upstream, patience, gpus))
         try:
-            scrape, gpus = await asyncio.gather(self._scrape(upstream, patience), self._gpus(upstream))
+            scrape = await self._scrape(upstream, patience)
             if scrape is not None:
+                await asyncio.wait((gpus.asking,), timeout=GPU_WAIT_SECONDS)
                 with suppress(StoreFault):
-                    self._keep(group, upstream.name, await self._judge(upstream, scrape, gpus))
+                    look = gpus.look(time.monotonic())
+                    self._keep(group, upstream.name, await self._judge(upstream, scrape, look))
+        except Exception as fault:
+            _note(upstream, patience, fault)
         finally:
             patience.busy = False
-            now = time.monotonic()
-            patience.took(now - started, now, self._interval)
 
     def _keep(self, group: asyncio.TaskGroup, upstream: str, scrape: Scrape) -> None:
         if not self._unwritten:
@@ -145,11 +171,16 @@ class Probes:
     async def _write(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         rows, self._unwritten = self._unwritten, {}
-        with suppress(StoreFault):
+        try:
             await readings.write_all(self._store, rows, self._known())
+        except StoreFault:
+            return
+        except Exception:
+            _log.exception("readings not written", extra={"fields": {"upstreams": len(rows)}})
 
     async def _scrape(self, upstream: Upstream, patience: Patience) -> Scrape | None:
         """The worker's own page; None where one late page proves nothing yet."""
+        started = time.monotonic()
         try:
             scrape = await self._worker(upstream)
         except UpstreamFault as fault:
@@ -158,12 +189,27 @@ class Probes:
             if fault.processed and fault.reason != NOT_READY and patience.misses < enough:
                 return None
             return Scrape(healthy=False, reason=fault.reason)
+        finally:
+            now = time.monotonic()
+            patience.took(now - started, now, self._interval)
         patience.misses = 0
         return scrape
 
-    async def _gpus(self, upstream: Upstream) -> GpuLook | None:
+    async def _ask(self, upstream: Upstream, patience: Patience, gpus: Gpus) -> None:
         """A GPU page that fails leaves the GPUs unknown; the worker may still serve."""
+        told = None
         try:
-            return await self._gpu(upstream)
+            told = await self._gpu(upstream)
         except UpstreamFault:
-            return None
+            pass
+        except Exception as fault:
+            _note(upstream, patience, fault)
+        gpus.told, gpus.at = told, time.monotonic()
+
+
+def _note(upstream: Upstream, patience: Patience, fault: Exception) -> None:
+    """One line for each kind of failure of a worker, within an `except`."""
+    kind = type(fault).__name__
+    if kind not in patience.unforeseen:
+        patience.unforeseen.add(kind)
+        _log.exception("look failed", extra={"fields": {"upstream": upstream.name}})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,8 +36,8 @@ FORGIVE_SECONDS = 10.0
 MOST_REGISTERED = 10_000
 SHORTEST_TTL_SECONDS, USUAL_TTL_SECONDS, LONGEST_TTL_SECONDS = 3.0, 15.0, 300.0
 NO_TICKET, ANY_TICKET = "-", "*"
-KEYS = REGISTERED_KEY, PLACES_KEY, JOINED_KEY, SEEN_KEY, DRAINED_KEY, EPOCH_KEY = tuple(
-    f"gw:{{roster}}:{name}" for name in ("registered", "places", "joined", "seen", "drained", "epoch")
+KEYS = REGISTERED_KEY, PLACES_KEY, JOINED_KEY, SEEN_KEY, DRAINED_KEY, EPOCH_KEY, LOOKED_KEY = tuple(
+    f"gw:{{roster}}:{name}" for name in ("registered", "places", "joined", "seen", "drained", "epoch", "looked")
 )
 _LOOK, _REGISTER, _LEAVE = (load("gateway.fleet", name) for name in ("roster", "register", "leave"))
 _TICKET_BYTES = 16
@@ -83,14 +83,25 @@ class Drained:
 
 
 class Roster:
-    """One per process. `found` names the found workers in force here; `changed` is called when the registrations or the
-    drains are others than before."""
+    """One per process. `found` names the found workers in force here, `written` the upstreams that the policy writes
+    down; `changed` is called when the registrations or the drains are others than before."""
 
-    def __init__(self, store: Store, found: Callable[[], Iterable[str]], changed: Callable[[], None]) -> None:
-        self._store, self._found, self._changed = store, found, changed
+    def __init__(
+        self,
+        store: Store,
+        found: Callable[[], Iterable[str]],
+        written: Callable[[], Container[str]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._store, self._found, self._written, self._changed = store, found, written, changed
         self.members: tuple[Member, ...] = ()
         """Those that registered themselves."""
         self.drained: Mapping[str, Drained] = {}
+        self._rows: Mapping[bytes, bytes] = {}
+        """Name -> JSON: the registrations as the store had them. Most looks find them unchanged."""
+        self._known: Mapping[bytes, Member] = {}
+        self._registered: tuple[Member, ...] = ()
+        """What they are, and in the order of their names."""
         self._joined: Mapping[str, float] = {}
         self._epoch: bytes | None = None
         self._seen_at = time.monotonic()
@@ -113,14 +124,26 @@ class Roster:
         names = sorted(self._found())
         tells = now - self._told_at >= TELL_SECONDS or any(name not in self._joined for name in names)
         rows = [value for name in names for value in (name, round(self._joined.get(name, 0.0) * 1000)) if tells]
+        written = self._written()
+        kept = [name for name in self.drained if name in written]
+        told = [GONE_MS, FORGET_MS, len(kept), *kept, *rows]
         try:
-            _, epoch, registered, drained, joined = await self._store.eval(_LOOK, KEYS, [GONE_MS, FORGET_MS, *rows])
+            _, epoch, registered, drained, joined = await self._store.eval(_LOOK, KEYS, told)
         except StoreFault:
             return
         if tells:
             self._told_at = now
             self._joined = {name: int(ms) / 1000 for name, ms in zip(names, joined, strict=True)}
-        await self._take(epoch, _members(registered), _drains(drained), now)
+        await self._take(epoch, self._read(registered), _drains(drained), now)
+
+    def _read(self, registered: list[bytes]) -> tuple[Member, ...]:
+        rows = {name: row.split(b" ", 3)[-1] for name, row in zip(registered[::2], registered[1::2], strict=True)}
+        if rows != self._rows:
+            same = {name: one for name, one in self._known.items() if rows.get(name) == self._rows[name]}
+            read = ((name, same.get(name) or _member(name, row)) for name, row in rows.items())
+            self._rows, self._known = rows, {name: one for name, one in read if one is not None}
+            self._registered = tuple(one for _, one in sorted(self._known.items()))
+        return self._registered
 
     async def _take(
         self, epoch: bytes, members: tuple[Member, ...], drained: Mapping[str, Drained], now: float
@@ -155,10 +178,11 @@ class Roster:
         word = told[0].decode()
         if word in ("name", "place", "full"):
             return Refused(word, told[1].decode() if len(told) > 1 else None)
-        await self.look()
+        if word != "again" or name.encode() not in self._rows:
+            await self.look()
         if ticket is not None:
-            return Registered(word == "again", ticket)
-        return Registered(word == "again", new if word == "new" else None)
+            return Registered(word != "new", ticket)
+        return Registered(word != "new", new if word == "new" else None)
 
     async def leave(self, name: str, ticket: str | None) -> bool | None:
         """Whether a registered worker of that name has left; None where the ticket is not its own. Without one an
@@ -190,14 +214,12 @@ def _digest(ticket: str) -> str:
     return sha256(ticket.encode()).hexdigest()
 
 
-def _members(rows: list[bytes]) -> tuple[Member, ...]:
-    """In the order of their names. What another version wrote is passed over."""
-    made = []
-    for name, row in zip(rows[::2], rows[1::2], strict=True):
-        with suppress(ValueError, IndexError, msgspec.MsgspecError):
-            one = msgspec.json.decode(row.split(b" ", 3)[3], type=Registration)
-            made.append(one.member(name.decode()))
-    return tuple(sorted(made, key=lambda one: one.name or ""))
+def _member(name: bytes, row: bytes) -> Member | None:
+    """What another version wrote is passed over."""
+    try:
+        return msgspec.json.decode(row, type=Registration).member(name.decode())
+    except (ValueError, msgspec.MsgspecError):
+        return None
 
 
 def _drains(rows: list[bytes]) -> dict[str, Drained]:

@@ -24,6 +24,7 @@ local function tell(places, owner)
   end
   local first = tonumber(redis.call('TIME')[2]) % #others -- scripts have no chance of their own
   for i = 0, math.min(places, #others) - 1 do
-    redis.call('PUBLISH', ROOM .. others[(first + i) % #others + 1], string.match(WAITS, '{(.*)}'))
+    -- pcall: a user without the right to the channel must not lose what the script did before
+    redis.pcall('PUBLISH', ROOM .. others[(first + i) % #others + 1], string.match(WAITS, '{(.*)}'))
   end
 end

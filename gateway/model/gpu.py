@@ -30,6 +30,8 @@ class GpuSample:
     uuid: str | None = None
     index: int | None = None
     """On its host, as the driver counts."""
+    instance: str | None = None
+    """Of a GPU that is cut into MIG instances, which one; `uuid` and `index` are the whole GPU's."""
     sm: float | None = None
     """Share of time with a warp on an SM, averaged over SMs (`DCGM_FI_PROF_SM_ACTIVE`), 0..1."""
     dram: float | None = None
@@ -63,9 +65,14 @@ class GpuSample:
         return next((value for value in (self.sm, self.util) if value is not None), None)
 
     @property
-    def name(self) -> str:
-        """What it is called in reasons and logs."""
+    def card(self) -> str:
+        """What the whole GPU is called."""
         return self.uuid or f"gpu {self.index}"
+
+    @property
+    def name(self) -> str:
+        """What it is called in reasons and logs, and told apart by."""
+        return self.card if self.instance is None else f"{self.card}/{self.instance}"
 
 
 class SeenGpu(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from gateway.model.upstream import Upstream
 
-Finding = Literal["registration", "pool", "service", "srv", "dns"]
+Finding = Literal["pool", "service", "srv", "dns", "registration"]
 FINDINGS: tuple[Finding, ...] = get_args(Finding)
 """How a worker can be found. Where several tell of the same one, the first of them names it."""
 

@@ -69,7 +69,7 @@ CLASSES: Mapping[Priority, PriorityClass] = {
     "standard": PriorityClass(0.9),
     "batch": PriorityClass(0.7),
 }
-"""What each class may do where a rule does not say otherwise (shares: decision.md, 6)."""
+"""What each class may do where a rule does not say otherwise (docs/policies.md, Spill)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +177,4 @@ class Rule:
     max_queue: int = 2_000
     """Requests of it that may wait in one replica."""
     starve_after: float = 30.0
-    """Seconds after which one that waits goes before every class."""
+    """Seconds after which one that waits has a part of what comes free before every class."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 from gateway.model import Network
 from gateway.policy.addresses import LOOPBACK, address_fault, before_api, is_loopback, outside
@@ -12,8 +13,12 @@ from gateway.policy.references import repeated, unknown
 from gateway.policy.schema import LocalBackend, ManagedBackend, Zone
 from gateway.policy.source import Document, Fault, Path
 from gateway.policy.sources import Sources
-from gateway.policy.worker_schema import LocalUpstream
+from gateway.policy.worker_schema import LocalUpstream, WorkerIn
+from gateway.routing.join import HOST
 from gateway.routing.residency import LOCAL
+
+_SOMEWHERE = "10.0.0.1"
+"""Any address, to try a pattern with."""
 
 
 def backend_faults(sources: Sources) -> Iterator[Fault]:
@@ -39,6 +44,7 @@ def backend_faults(sources: Sources) -> Iterator[Fault]:
         else:
             for j, worker in enumerate(backend.upstreams):
                 yield from _gpu_faults(document, (*path, "upstreams", j), worker)
+            yield from _pattern_faults(document, (*path, "worker"), backend)
 
 
 def _borrowed(sources: Sources) -> Iterator[Fault]:
@@ -119,9 +125,27 @@ def _tls_faults(document: Document, path: Path, backend: LocalBackend | ManagedB
             yield document.fault((*path, "upstreams", index, "url"), said)
 
 
-def _gpu_faults(document: Document, path: Path, worker: LocalUpstream) -> Iterator[Fault]:
+def _pattern_faults(document: Document, path: Path, backend: LocalBackend) -> Iterator[Fault]:
+    if backend.worker is None:
+        return
+    yield from _gpu_faults(document, path, backend.worker)
+    page = backend.worker.dcgm
+    if page is None:
+        return
+    said = address_fault(page.replace(HOST, _SOMEWHERE))
+    if said is None and HOST in page and (urlsplit(page).hostname != HOST or page.count(HOST) > 1):
+        said = f'may have {HOST} as its host only, such as "http://{HOST}:9400/metrics"'
+    if said is None and HOST not in page and not all(source.service or source.pool for source in backend.discover):
+        said = (
+            f'must have {HOST} as its host, such as "http://{HOST}:9400/metrics": only pods are told apart on one page'
+        )
+    if said is not None:
+        yield document.fault((*path, "dcgm"), said)
+
+
+def _gpu_faults(document: Document, path: Path, worker: WorkerIn) -> Iterator[Fault]:
     for key in ("gpu_index", "gpu_uuid"):
-        labels = getattr(worker, key) or ()
+        labels = getattr(worker, key, None) or ()
         if len(set(labels)) < len(labels):
             yield document.fault((*path, key), "names a GPU twice")
         elif labels and worker.gpus is not None and worker.gpus != len(labels):

@@ -72,6 +72,8 @@ class WorkerState(Strict):
     """How old these readings are."""
     healthy: bool = True
     """false: it is out."""
+    drained: bool = False
+    """It takes nothing new, as after `gateway drain`."""
     headroom: WholeShare | None = None
     """What an API account has left of its rate limit."""
     errors: WholeShare | None = None
@@ -101,6 +103,8 @@ class Expect(Strict):
     """The backend that serves it."""
     upstream: Name | None = None
     """Who serves it. Of equals it is the same one every time, but which one is nobody's promise."""
+    version: Name | None = None
+    """Which of the model's versions serves it, where there are several."""
     reason: Reason | None = None
     """As in `X-Gateway-Reason`."""
     rule: Name | None = None

@@ -58,6 +58,7 @@ def _case_faults(items: Items[Case], policy: Policy) -> Iterator[Fault]:
     """Names in a case that the policy does not have."""
     document = items.document
     upstreams, rules = frozenset(policy.upstreams), frozenset(rule.name for rule in policy.rules)
+    versions = frozenset(one.version for model in policy.models.values() for one in model.served_by if one.version)
     yield from repeated(document, [(("cases", i, "name"), case.name) for i, case in items.sound.items()])
     for index, case in items.sound.items():
         for name in case.fleet:
@@ -69,6 +70,7 @@ def _case_faults(items: Items[Case], policy: Policy) -> Iterator[Fault]:
             ("backend", case.expect.backend, frozenset(policy.backends)),
             ("upstream", case.expect.upstream, upstreams),
             ("rule", case.expect.rule, rules),
+            ("version", case.expect.version, versions),
         )
         for key, word, known in wanted:
             if word is not None:

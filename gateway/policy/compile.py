@@ -195,7 +195,8 @@ def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None) -> D
         Source(s.dns, s.srv, s.service, s.pool, bool(s.registration), s.port, s.scheme == "https")
         for s in backend.discover
     )
-    return Discovery(sources, replace(_like(backend, worker, secured), key=key))
+    pattern = replace(_like(backend, worker, secured), key=key, dcgm=worker.dcgm, gpus=worker.gpu_index)
+    return Discovery(sources, pattern)
 
 
 def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None, secured: Tls | None) -> Upstream:

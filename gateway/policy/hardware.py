@@ -22,7 +22,7 @@ def hardware(backend: LocalBackend, worker: WorkerIn) -> Gpus:
 
 
 def count_of(worker: WorkerIn) -> int:
-    named = (worker.gpu_index or worker.gpu_uuid) if isinstance(worker, LocalUpstream) else ()
+    named = worker.gpu_index or (worker.gpu_uuid if isinstance(worker, LocalUpstream) else ())
     return worker.gpus or len(named) or 1
 
 

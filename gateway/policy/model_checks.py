@@ -12,6 +12,7 @@ from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn
 from gateway.policy.source import Fault, Path
 from gateway.policy.sources import Sources
 from gateway.policy.validate import listed
+from gateway.routing.capability import BY_ENGINE
 from gateway.routing.needs import in_gpus, in_need
 from gateway.routing.priors import MEMORY_GB
 
@@ -20,6 +21,7 @@ class Worker(NamedTuple):
     name: str
     backend: str
     gpus: Gpus
+    engine: str
 
 
 def need_of(model: ModelIn) -> Need:
@@ -40,7 +42,7 @@ def placement_faults(sources: Sources) -> Iterator[Fault]:
 
 
 def placement_warnings(sources: Sources) -> Iterator[Fault]:
-    """Workers that never get a model of their backend, and APIs that never get a custom one."""
+    """Workers that never get a model of their backend, or no request at all; APIs that never get a custom one."""
     for index, model in sources.models.sound.items():
         path, need, about = ("models", index, "needs"), need_of(model), list(_workers(sources, model))
         small = [one for one in about if not need.fits(one.gpus)]
@@ -54,10 +56,21 @@ def placement_warnings(sources: Sources) -> Iterator[Fault]:
             yield sources.models.document.fault(path, said, key=True)
         for j, served in enumerate(model.served_by):
             backend = sources.backend(served.backend)
-            if isinstance(backend, LocalBackend) and not any(one.backend == backend.name for one in about):
-                said = f"each worker of `{backend.name}` is kept for other models (`models` in backends.yaml)"
-                yield sources.models.document.fault(("models", index, "served_by", j, "backend"), said)
+            there = [one for one in about if one.backend == served.backend]
+            why = _never_served(backend, there) if isinstance(backend, LocalBackend) else None
+            if why is not None:
+                yield sources.models.document.fault(("models", index, "served_by", j, "backend"), why)
     yield from _custom_warnings(sources)
+
+
+def _never_served(backend: LocalBackend, there: list[Worker]) -> str | None:
+    """Why no request for a model comes to those of a backend that may have it."""
+    if not there:
+        return f"each worker of `{backend.name}` is kept for other models (`models` in backends.yaml)"
+    engines = {one.engine for one in there}
+    if backend.endpoints is None and not any(BY_ENGINE[engine] for engine in engines):
+        return f"no request goes to `{backend.name}`: no endpoint reaches {listed(engines)}, watched only"
+    return None
 
 
 def _workers(sources: Sources, model: ModelIn) -> Iterator[Worker]:
@@ -67,7 +80,7 @@ def _workers(sources: Sources, model: ModelIn) -> Iterator[Worker]:
         if isinstance(backend, LocalBackend):
             for name, worker in workers(backend):
                 if matching(worker.models or None, (model.name,)):
-                    yield Worker(name, served.backend, hardware(backend, worker))
+                    yield Worker(name, served.backend, hardware(backend, worker), worker.engine)
 
 
 def _weight_faults(sources: Sources, index: int, model: ModelIn) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from gateway.policy.words import (
     Count,
     Duration,
     KnownField,
+    Lateness,
     Listed,
     Name,
     Names,
@@ -234,7 +235,7 @@ class HedgeIn(Strict):
     """A second attempt elsewhere when the first keeps its client waiting; the first token wins, the other is cancelled
     and what it cost is booked."""
 
-    after: Literal["p95"] | Duration = "p95"
+    after: Lateness = "p95"
     """How long without a first token; `p95`: what 95 % of the answers of this rule and backend were faster than."""
     budget: Share = 0.05
     """The most of the rule's requests that may have a second attempt."""

@@ -164,7 +164,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _not_a_choice(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
-    choices = re.findall(r"'([^']*)'", context["expected"])
+    choices = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"].lower()]  # `True` alone
     given = detail["input"]
     likely = get_close_matches(given, choices, n=1) if isinstance(given, str) else []
     if likely:

@@ -20,12 +20,14 @@ ZONE_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 GLOB: Final = r"^[A-Za-z0-9._:/*?-]{1,128}$"
 KEYED_HASH: Final = r"^[0-9a-f]{64}$"
 HOST: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
+SRV_NAME: Final = r"^_?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$"
 NAMESPACED: Final = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 GPU_UUID: Final = r"^(GPU|MIG)-[A-Za-z0-9/-]{1,96}$"
 HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
 ABSOLUTE: Final = r"^/"
+P95: Final = "p95"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
 PATTERNS: Final = {
@@ -35,6 +37,7 @@ PATTERNS: Final = {
     GLOB: "must be a model name in which `*` and `?` stand for anything",
     KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
     HOST: "must be a host name",
+    SRV_NAME: "must be the name of SRV records, such as _vllm._tcp.llama.internal",
     NAMESPACED: "must be namespace/name, as Kubernetes writes them, such as ml/vllm-llama",
     GPU_UUID: "must be the UUID of a GPU as nvidia-smi -L prints it, such as GPU-8b1c...",
     HEADER: "must be the name of a header: letters, digits and `-`",
@@ -55,6 +58,13 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
         raise ValueError('must be a duration such as "500ms", "20s" or "2m", or a number of seconds, at most a day')
     return float(value)
+
+
+def _lateness(value: Any) -> float | str:
+    try:
+        return P95 if value == P95 else _seconds(value)
+    except ValueError as error:
+        raise ValueError(str(error).replace("must be a", f"must be `{P95}`, or a", 1)) from None
 
 
 def _network(text: str) -> str:
@@ -135,6 +145,12 @@ _DURATION_SCHEMA = {
 _COMPARISON_SCHEMA = {"type": "string", "pattern": COMPARISON, "examples": ["> 8", ">= 0.95"]}
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
+Lateness = Annotated[
+    Literal["p95"] | float,
+    BeforeValidator(_lateness),
+    WithJsonSchema({"anyOf": [{"const": P95, "type": "string"}, _DURATION_SCHEMA]}),
+]
+"""A duration, or `p95`: what was learned."""
 Name = Annotated[str, Field(pattern=NAME)]
 ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 ZoneName = Annotated[str, Field(pattern=ZONE_NAME)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     HOST,
+    SRV_NAME,
     Count,
     Duration,
     Glob,
@@ -22,6 +24,8 @@ from gateway.policy.words import (
     Share,
 )
 
+_IPV4 = r"[0-9.]+"
+"""A name whose last part is a number is none (RFC 1123, 2.1): whoever writes it means an address."""
 EngineName = Literal[
     "auto",
     "vllm",
@@ -89,6 +93,9 @@ class UpstreamIn(Strict):
     """${env:NAME} or ${file:PATH}."""
 
 
+GpuIndex = Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)]
+
+
 class WorkerIn(Strict):
     """What all workers that are found are like."""
 
@@ -104,11 +111,15 @@ class WorkerIn(Strict):
     """Leased work in GPU-seconds that it may hold; replaces the prior. A learned limit starts from it."""
     models: Listed[Glob] = ()
     """Globs of public names that it is kept for; default: all that its backend serves."""
+    gpu_index: GpuIndex | None = None
+    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
 
 
 class PatternIn(WorkerIn):
     """What every worker is that `discover` finds."""
 
+    dcgm: str | None = None
+    """Address of its node's DCGM exporter page; for {host} the worker's own IP address is put."""
     key: str | None = None
     """${env:NAME} or ${file:PATH}; sent to each of them."""
 
@@ -116,8 +127,6 @@ class PatternIn(WorkerIn):
 class LocalUpstream(UpstreamIn, WorkerIn):
     """One worker."""
 
-    gpu_index: Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], Field(min_length=1)] | None = None
-    """The `gpu` labels of this worker's GPUs on its DCGM page; default: all GPUs of the page."""
     gpu_uuid: Listed[GpuUuid] = ()
     """The same by UUID."""
     pod: Namespaced | None = None
@@ -135,7 +144,7 @@ class DiscoverIn(Strict):
 
     dns: Annotated[str, Field(pattern=HOST)] | None = None
     """A name with an address for each worker, asked again every second. Needs `port`."""
-    srv: Annotated[str, Field(pattern=HOST)] | None = None
+    srv: Annotated[str, Field(pattern=SRV_NAME)] | None = None
     """A name with an SRV record for each worker: its host and port."""
     service: Namespaced | None = None
     """A Kubernetes Service, namespace/name: its EndpointSlices are watched."""
@@ -154,6 +163,8 @@ class DiscoverIn(Strict):
         given = [name for name in places if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"must set exactly one of {', '.join(f'`{name}`' for name in places)}")
+        if (name := self.dns or self.srv) is not None and re.fullmatch(_IPV4, name):
+            raise ValueError(f"must set `{given[0]}` to a name: write a worker with an IP address under `upstreams`")
         if self.dns is not None and not isinstance(self.port, int):
             raise ValueError("must set `port` to a number: `dns` tells addresses only")
         if self.port is not None and given[0] not in ("dns", "service"):

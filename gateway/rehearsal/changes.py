@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.model import Rule, Threshold
 from gateway.money.budgets import FEWEST_ARRIVALS
 from gateway.policy.case_schema import RequestIn
-from gateway.rehearsal.ending import TELLING, WAITS, Result, decided, differing, end, rehearse
+from gateway.rehearsal.ending import TELLING, WAITS, Result, differing, end, rehearse
 from gateway.rehearsal.rows import Row
 from gateway.rehearsal.thresholds import Seen
-from gateway.rehearsal.waiting import soonest
-from gateway.rehearsal.words import rounded_up, usd
-from gateway.rehearsal.world import World, ask, left_of
+from gateway.rehearsal.waiting import soonest, unheld
+from gateway.rehearsal.words import percent, rounded_up, usd
+from gateway.rehearsal.world import World, ask, decided, left_of
+from gateway.routing.affinity import share
+from gateway.routing.below import seconds_until
+from gateway.routing.plan import plan_of
 from gateway.routing.signals import comparison, moved
 
 MOST_WORKERS = 6
@@ -30,6 +34,7 @@ _METADATA = "metadata.data_residency"
 _FINE = 1000
 """Loads are tried in thousandths of the limit."""
 _NUDGE = 1e-6
+_US = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def changes(
     found = [
         *_headers(world, request),
         *_loads(world, request, result, rows),
+        *_fullness(world, request, rule),
         *_health(world, request, result, rows),
         *_signals(world, request, rule, thresholds),
         *_wait(world, request, rule, result),
@@ -169,12 +175,30 @@ def at_load(world: World, row: Row, load: float) -> World:
     return world.where(row["upstream"], leased=round(load * row["limit"]))
 
 
+def _fullness(world: World, request: RequestIn, rule: Rule) -> Iterator[Change]:
+    """Each backend that is too full for the request's class (`below`), just less full than that."""
+    asked = ask(world.policy, request)
+    below = rule.classes[asked.priority].below
+    for pool in plan_of(asked, unheld(asked, rule, world).board()).home if below < 1 else ():
+        if pool.kind == "managed" or (seconds := seconds_until(pool.states, below)) <= 0:
+            continue
+        there = world
+        for state in pool.states:
+            there = there.where(state.upstream.name, leased=max(0, state.leased - math.ceil(seconds * _US) - 1))
+        now = fmean(share(state) for state in pool.states)
+        text = f"if {pool.backend} were less than {percent(below)} full on average (now {percent(now)})"
+        yield Change(text, {"backend": pool.backend, "mean_load": {"below": below}}, rehearse(there, request))
+
+
 def _health(world: World, request: RequestIn, result: Result, rows: tuple[Row, ...]) -> Iterator[Change]:
-    """Who is out comes back, one at a time; the chosen one goes."""
-    out = [row["upstream"] for row in rows if row.get("dropped") == "health"]
-    for name in out[:MOST_WORKERS]:
-        up = world.where(name, out=None)
-        yield Change(f"if {name} were up", {"upstream": name, "healthy": True}, rehearse(up, request))
+    """Who is out or drained comes back, one at a time; the chosen one goes."""
+    out = [row for row in rows if row.get("dropped") in ("health", "drained")]
+    for row in out[:MOST_WORKERS]:
+        name, then = row["upstream"], rehearse(world.where(row["upstream"], out=None), request)
+        if row["dropped"] == "drained":
+            yield Change(f"if {name} were not drained", {"upstream": name, "drained": False}, then)
+        else:
+            yield Change(f"if {name} were up", {"upstream": name, "healthy": True}, then)
     chosen = result.get("upstream")
     if chosen is not None:
         down = world.where(chosen, out="unhealthy")
@@ -222,10 +246,12 @@ def _wait(world: World, request: RequestIn, rule: Rule, result: Result) -> Itera
     if result.get("outcome") == "local":
         return
     try:
-        room = soonest(decided(world, ask(world.policy, request)), world)
+        asked = ask(world.policy, request)
+        decision = decided(world, asked)
     except GatewayError:
         return
-    if room is None or room.seconds <= rule.max_wait:
+    room = soonest(decision, asked, world)
+    if room is None or room.seconds <= decision.max_wait:
         return
     seconds = rounded_up(room.seconds)
     classes = {name: replace(one, max_wait=one.max_wait and seconds) for name, one in rule.classes.items()}

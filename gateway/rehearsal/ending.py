@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 from gateway.admission import WHY_KEPT
@@ -13,8 +12,7 @@ from gateway.money.budgets import may_leave
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.waiting import Room, ahead, patience, soonest
 from gateway.rehearsal.words import rounded_up
-from gateway.rehearsal.world import SEED, World, ask
-from gateway.routing.decide import decide
+from gateway.rehearsal.world import World, ask, decided
 from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.routing.plan import NO_RULE
@@ -38,12 +36,8 @@ def rehearse(world: World, request: RequestIn) -> Result:
         return refusal(error)
 
 
-def decided(world: World, asked: GenRequest) -> Decision:
-    return decide(asked, world.board(), Random(SEED))
-
-
 def ending(decision: Decision, asked: GenRequest, world: World) -> Result:
-    room = soonest(decision, world)
+    room = soonest(decision, asked, world)
     found = admitted(decision, asked, world, room)
     at_home = room is not None and WAITS in found and found.get("upstream") == room.one.upstream.name
     return {**found, "otherwise": admitted(decision, asked, world, None)} if at_home else found

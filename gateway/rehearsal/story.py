@@ -13,12 +13,12 @@ from gateway.model import STALE, Decision, GenRequest
 from gateway.money.budgets import WINDOW_MINUTES, first_to_leave
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.changes import Change, changes
-from gateway.rehearsal.ending import Result, decided, ending, refusal
+from gateway.rehearsal.ending import Result, ending, refusal
 from gateway.rehearsal.rows import NOT_NEEDED, Row, Scene, rows
 from gateway.rehearsal.rules import Missed, missed, sources
 from gateway.rehearsal.thresholds import Seen, seen
 from gateway.rehearsal.words import percent, rounded_up, usd
-from gateway.rehearsal.world import World, ask, left_of
+from gateway.rehearsal.world import World, ask, decided, left_of
 from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.pickers import MAX_SAMPLED
@@ -187,8 +187,12 @@ def _of_versions(scene: Scene, decision: Decision) -> Iterator[str]:
         split = ", ".join(f"{name} {percent(weight / total)}" for name, weight in weights.items())
         yield f"versions: {split} of the sessions; without `X-Gateway-Session` each request is one of its own"
     given = {one.served.version for group in decision.primary for one in group.candidates}
-    if decision.version is not None and given and decision.version not in given:
+    if decision.version is None or not given:
+        return
+    if decision.version not in given:
         yield f"its session belongs to {decision.version}, which no worker can serve now"
+    elif scene.asked.session:
+        yield f"its session belongs to {decision.version}"
 
 
 def _of_money(scene: Scene) -> Iterator[str]:

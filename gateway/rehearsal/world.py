@@ -6,18 +6,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
 from gateway.edge.routes import build, demanded
 from gateway.errors import GatewayError, InvalidKey, NotFound
-from gateway.model import GenRequest, Policy, PoolKey, Reading, Snapshot, Tenant, Upstream, UpstreamState
+from gateway.model import (
+    DRAINED,
+    Decision,
+    GenRequest,
+    Policy,
+    PoolKey,
+    Reading,
+    Snapshot,
+    Tenant,
+    Upstream,
+    UpstreamState,
+)
 from gateway.money.budgets import Booked
 from gateway.money.keys import ANYBODY
 from gateway.policy.case_schema import Case, RequestIn, WorkerState
 from gateway.rehearsal.words import percent
 from gateway.routing.board import Board
+from gateway.routing.decide import decide
 from gateway.routing.forecast import Pace
 from gateway.routing.plan import plan_of
 from gateway.upstreams.dialects.endpoint import Endpoint
@@ -130,7 +143,7 @@ def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState
         upstream,
         inflight=given.inflight or 0,
         reading=reading if upstream.kind == "local" else None,
-        out=None if given.healthy else "unhealthy",
+        out=DRAINED if given.drained else None if given.healthy else "unhealthy",
         headroom=given.headroom,
         errors=given.errors,
         warm=frozenset(given.warm),
@@ -141,6 +154,10 @@ def state_of(upstream: Upstream, given: WorkerState, at: float) -> UpstreamState
 def loaded(state: UpstreamState, given: WorkerState, limit: int) -> UpstreamState:
     leased = (given.load or 0.0) * limit if given.wait is None else limit + given.wait * _US
     return replace(state, leased=round(leased), outside=round((given.outside or 0.0) * limit))
+
+
+def decided(world: World, asked: GenRequest) -> Decision:
+    return decide(asked, world.board(), Random(SEED))
 
 
 def left_of(booked: Booked) -> str:

@@ -146,8 +146,12 @@ def circle_of(names: tuple[str, ...], states: Sequence[UpstreamState]) -> Circle
 
 def share(state: UpstreamState) -> float:
     """Load as the snapshot has it, as a share of the limit; above 1 where there is more than fits."""
-    limit = state.upstream.limit if state.limit is None else state.limit
-    return (state.leased + state.outside) / max(1, limit)
+    return (state.leased + state.outside) / limit_of(state)
+
+
+def limit_of(state: UpstreamState) -> int:
+    """The whole of it, whatever part a class may fill; at least 1."""
+    return max(1, state.upstream.limit if state.limit is None else state.limit)
 
 
 def carries(circle: Circle, name: str, most: float) -> UpstreamState | None:

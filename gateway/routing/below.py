@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from statistics import fmean
 
 from gateway.model import Group, UpstreamState
-from gateway.routing.affinity import share
+from gateway.routing.affinity import limit_of, share
 from gateway.routing.board import Pool
 from gateway.routing.candidates import uncapped
 from gateway.routing.thresholds import BELOW
+
+_US = 1e6
 
 
 def held_back(pool: Pool, below: float) -> Pool:
@@ -32,3 +34,17 @@ def fullness(group: Group, states: Mapping[str, UpstreamState], taken: Callable[
             return 0.0
         found.append((state.leased + taken(one.upstream.name, one.life) + one.outside) / one.limit)
     return fmean(found) if found else 0.0
+
+
+def seconds_until(states: Iterable[UpstreamState], below: float) -> float:
+    """Until their mean load has fallen to `below`, where nothing is added: a busy worker does a GPU-second of what it
+    holds in a second, as in `forecast.wait_for_room`; an idle one does nothing for the others."""
+    loads = sorted((state.leased + state.outside, limit_of(state)) for state in states)
+    over = sum(held / limit for held, limit in loads) - below * len(loads)
+    passed, falls = 0.0, sum(1 / limit for _, limit in loads)
+    for held, limit in loads:  # until the next one is idle their sum falls evenly
+        if over <= (held - passed) * falls:
+            return round(passed + max(0.0, over) / falls) / _US
+        over -= (held - passed) * falls
+        passed, falls = held, falls - 1 / limit
+    return passed / _US

@@ -2,8 +2,9 @@
 elsewhere.
 
 A worker is whoever answers at an address and port: two sources that name the same one name one worker. The policy's own
-entry wins, then a registration, then what was looked up. Whatever is found is what its backend's pattern says it is;
-nothing but its name, address and pod comes from outside.
+entry wins, then what was looked up, then a registration: a worker cannot move another by its own word. Whatever is
+found is what its backend's pattern says it is; nothing but its name, address and pod comes from outside; its GPU page
+is the pattern's, at its address.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ METADATA = ip_address("fd00:ec2::254")
 """AWS's metadata service over IPv6, in the middle of the private range."""
 LONGEST_NAME = 64
 """As `policy.words.NAME` allows."""
+HOST = "{host}"
+"""In a pattern's `dcgm`: the address of the worker that was found."""
 NOTHING_FOUND = Found()
 _DIGEST_BYTES = 3
 _PORTS = {"http": 80, "https": 443}
@@ -57,6 +60,15 @@ def misplaced(addresses: Iterable[str], networks: tuple[Network, ...]) -> str | 
 def url_of(host: str, port: int, https: bool) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if https else 'http'}://{shown}:{port}"
+
+
+def gpu_page(pattern: str | None, member: Member) -> str | None:
+    """Where a found worker's node tells of its GPUs: at an address of the worker, which was checked, never at its
+    name."""
+    if pattern is None:
+        return None
+    host = member.addresses[0]
+    return pattern.replace(HOST, f"[{host}]" if ":" in host else host)
 
 
 def place_of(url: str) -> tuple[str, int]:
@@ -96,7 +108,8 @@ def found(
             name = _name(one, names)
             names.add(name)
             pod = next((pods[place] for place in places if place in pods), None)
-            upstream = replace(discovery.pattern, name=name, url=one.url, pod=pod, source=one.source)
+            dcgm = gpu_page(discovery.pattern.dcgm, one)
+            upstream = replace(discovery.pattern, name=name, url=one.url, pod=pod, source=one.source, dcgm=dcgm)
             same = before.get(name)
             made.setdefault(one.backend, []).append(same if same is not None and same == upstream else upstream)
         for place in places:
@@ -104,6 +117,10 @@ def found(
         if one.leaving:
             leaving.add(name)
     return Found({backend: tuple(ups) for backend, ups in made.items()}, frozenset(leaving), frozenset(refused))
+
+
+def same_place(one: Member, other: Member) -> bool:
+    return one.port == other.port and not set(one.addresses).isdisjoint(other.addresses)
 
 
 def join(policy: Policy, found: Found) -> Policy:

@@ -24,7 +24,8 @@ HALF_WAIT_SECONDS = 0.5
 HALF_FIRST_SECONDS = 1.0
 """The wait and, where the rule has no `slo.ttft_ms`, the time to the first token that score one half."""
 ROOMY = 0.8
-"""Share of its limit up to which a worker displaces nobody (decision.md, 6: from there requests compete for it)."""
+"""Share of its limit up to which a worker displaces nobody; from there requests compete for it (docs/policies.md, Which
+worker)."""
 UNKNOWN = 0.5
 """Of what is not known: neither for nor against. Nothing known against an upstream is no error."""
 

@@ -4,6 +4,7 @@ connected has missed them, so `gap` tells whenever that may have happened."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,9 +13,12 @@ import hiredis
 from gateway.errors import StoreFault
 from gateway.store.target import BACKOFF_FIRST, BACKOFF_MOST, CONNECT_TIMEOUT, Target, connect, greeting, pack
 
+_NO_RIGHT = "NOPERM"
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 """A connection on which not even a ping is answered for so long is dead, whatever the kernel says."""
+
+_log = logging.getLogger("gateway")
 
 
 class Subscription:
@@ -24,6 +28,7 @@ class Subscription:
         self, target: Target, channel: str, heard: Callable[[str], None], gap: Callable[[], None] = lambda: None
     ) -> None:
         self._target, self._channel, self._heard, self._gap = target, channel, heard, gap
+        self._refused = False
 
     async def run(self) -> None:
         """Until cancelled. Where the store is away it tries again, as the main connection does."""
@@ -31,16 +36,25 @@ class Subscription:
         while True:
             try:
                 ears = await self._open()
-            except (StoreFault, OSError, TimeoutError):
+            except (StoreFault, OSError, TimeoutError) as fault:
+                self._tell(fault)
                 pause = min(2 * pause, BACKOFF_MOST)
             else:
-                pause = BACKOFF_FIRST
+                pause, self._refused = BACKOFF_FIRST, False
                 try:
                     self._gap()
                     await ears.until_dead()
                 finally:
                     ears.close()
             await asyncio.sleep(pause)
+
+    def _tell(self, fault: Exception) -> None:
+        """Says once that the store's user has no right to the channel: nothing else would."""
+        if not self._refused and str(fault).startswith(_NO_RIGHT):
+            self._refused = True
+            _log.warning(
+                "the store refuses a subscription", extra={"fields": {"channel": self._channel, "fault": str(fault)}}
+            )
 
     async def _open(self) -> _Ears:
         async with asyncio.timeout(CONNECT_TIMEOUT):

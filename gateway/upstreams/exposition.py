@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-_LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(rb'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
+"""Tried at the first letter of a word only: tried at each, one long word takes the square of its length."""
+_LONGEST_LABELS = 64 << 10
+"""Bytes of all labels of one line; those of adapters list their names."""
 _ABSURD = 9e18
 """DCGM writes a value near 2**63 where a field is not supported; it means "not published"."""
 _MOST_REQUESTS = 1e6
@@ -64,6 +67,9 @@ def _lines(page: bytes, name: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _labels(text: bytes) -> Labels:
+    """None of a text that is longer than any engine's."""
+    if len(text) > _LONGEST_LABELS:
+        return {}
     return {key.decode(): value.decode("utf-8", "replace") for key, value in _LABEL.findall(text)}
 
 

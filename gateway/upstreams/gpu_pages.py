@@ -21,6 +21,8 @@ SLOWEST_LOOK_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Page:
+    tried: float = float("-inf")
+    """When it was last asked for and had answered, or failed: whoever waited meanwhile does not ask again."""
     at: float = float("-inf")
     gpus: tuple[SeenGpu, ...] = ()
     known: float = float("-inf")
@@ -41,13 +43,13 @@ class GpuPages:
         self._pages = {url: page for url, page in self._pages.items() if url in named}
 
     async def look(self, upstream: Upstream) -> GpuLook | None:
-        """The worker's GPUs, as their node's page told last; None where it names no page or the page has none of them.
-        Raises UpstreamFault where the page was never read."""
+        """The worker's GPUs, as their node's page told last; None where it names no page, the page was never read, or
+        has none of them. Lasts as long as the page does, if that must be read."""
         if upstream.dcgm is None:
             return None
         page = self._pages.setdefault(upstream.dcgm, _Page())
         async with page.lock:
-            if time.monotonic() - page.at > PAGE_SECONDS:
+            if time.monotonic() - page.tried > PAGE_SECONDS:
                 await self._read(upstream.dcgm, upstream.tls, page)
         gpus = gpus_of(upstream, page.gpus)
         return GpuLook(gpus, time.monotonic() - page.at, _lag(page)) if gpus else None
@@ -58,12 +60,12 @@ class GpuPages:
             page_text = (await self._client.page(url, tls=tls)).decode("utf-8", "replace")
             gpus = dcgm.parse_gpus(page_text)
         except UpstreamFault:
-            if page.at == float("-inf"):
-                raise
             return
+        finally:
+            page.tried = time.monotonic()
         if gpus != page.gpus:
             page.gpus, page.known, page.since = gpus, page.since, page.at
-        page.at = time.monotonic()
+        page.at = page.tried
 
 
 def _lag(page: _Page) -> float:

@@ -15,36 +15,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import msgspec
-
 from gateway.errors import PolicyConflict, PolicyFault, StoreFault
 from gateway.policy.candidate import Candidate, Trial, unfit
-from gateway.policy.folder import Folder
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
-from gateway.store.scripts import load
-from gateway.store.target import Value
 from gateway.versions.orders import BadSeal, Order, Seal, TooLarge
+from gateway.versions.shelf import Contents, Shelf
 
 INTERVAL_SECONDS = 0.5
 """Between looks at folder and store: a change is everywhere after two of them and the time to compile it twice."""
-REPLICA_MS = 2_500
-"""A replica that has not told anything for so long is not listed any more."""
-KEEP = 20
-"""Versions in the store; older content would count as new again."""
 RETRY_SECONDS = 5.0
 """Before an announced version that did not compile here is tried again: a certificate may have come since."""
 DISTRUST = "the announced policy cannot be trusted"
 _TRIES = 5
 _CROWDED = "others change the policy at the same time; try again"
 _SHOWN_FAULTS, _FAULT_CHARS = 20, 300
-ORDER_KEY, VERSIONS_KEY, AGES_KEY, REPLICAS_KEY = (
-    f"gw:{{policy}}:{name}" for name in ("order", "versions", "ages", "replicas")
-)
-_ANNOUNCE, _TELL = load("gateway.versions", "announce"), load("gateway.versions", "tell")
-
-Contents = Mapping[str, Mapping[str, bytes]]
-"""Version -> its files by name."""
 Tally = Callable[[Trial], Mapping[str, Any]]
 _log = logging.getLogger("gateway")
 
@@ -67,13 +52,12 @@ class Versions:
     def __init__(
         self, store: Store, owner: str, live: LivePolicy, seal: Seal | None, tally: Tally = lambda _: {}
     ) -> None:
-        self._store, self._owner, self._live, self._seal, self._tally = store, owner, live, seal, tally
+        self._owner, self._live, self._tally = owner, live, tally
+        self._shelf = Shelf(store, owner, seal)
         self.order: Order | None = None
         self.fault: tuple[str, ...] | None = None
         self.on_fault: list[Callable[[tuple[str, ...] | None], None]] = []
         self._begun = False
-        self._stored = b""
-        """What the store held as order at the last look."""
         self._tried: Mapping[str, bytes] = {}
         """The files of the candidate."""
         self._alone: str | None = None
@@ -121,7 +105,7 @@ class Versions:
 
         Raises PolicyFault, PolicyConflict or StoreFault.
         """
-        self._need_seal()
+        self._shelf.need_seal()
 
         async def beside_what_holds() -> _Change:
             self._refuse_while_unable()
@@ -143,7 +127,7 @@ class Versions:
 
     async def end_trial(self) -> None:
         """Drops the candidate on all replicas. Raises PolicyConflict or StoreFault."""
-        self._need_seal()
+        self._shelf.need_seal()
 
         async def without_a_trial() -> _Change | None:
             if self.order is None or self.order.trial is None:
@@ -156,7 +140,7 @@ class Versions:
 
     async def promote(self) -> str:
         """The candidate takes effect on all replicas: its version. Raises PolicyConflict, PolicyFault or StoreFault."""
-        self._need_seal()
+        self._shelf.need_seal()
 
         async def with_the_candidate() -> _Change:
             self._refuse_while_unable()
@@ -192,15 +176,12 @@ class Versions:
     async def replicas(self) -> dict[str, dict[str, Any]]:
         """Owner -> state, of all replicas that told within REPLICA_MS. Raises StoreFault."""
         await self.sync()
-        rows: list[bytes] = await self._store.call("HGETALL", REPLICAS_KEY)
-        found = zip(rows[0::2], rows[1::2], strict=True)
-        told = {owner.decode(): msgspec.json.decode(row.partition(b"|")[2]) for owner, row in found}
+        told = await self._shelf.replicas()
         return {owner: row for owner, row in told.items() if row.keys() >= self.state().keys()}  # else another release
 
     async def stored(self) -> list[str]:
         """The versions in the store, the one announced last first. Raises StoreFault."""
-        names: list[bytes] = await self._store.call("ZREVRANGE", AGES_KEY, 0, -1)
-        return [name.decode() for name in names]
+        return await self._shelf.versions()
 
     # What holds.
 
@@ -211,13 +192,13 @@ class Versions:
 
     async def _sync(self) -> None:
         theirs, readable = await self._look()
-        if self._seal is None:
+        if self._shelf.seal is None:
             return
         live = self._live
         if not self._begun:
             await self._begin(theirs)
         if live.offered:
-            if await self._known(live.folder.version):
+            if await self._shelf.knows(live.folder.version):
                 live.decline()
             else:
                 await live.accept()
@@ -235,28 +216,22 @@ class Versions:
         """A folder that is news to the others holds; else they know better, and it is an old copy."""
         live = self._live
         live.news = theirs is None or (
-            theirs.version != live.current.version and not await self._known(live.current.version)
+            theirs.version != live.current.version and not await self._shelf.knows(live.current.version)
         )
         self._begun = True
 
     async def _look(self) -> tuple[Order | None, bool]:
         """Tells how we are and hears the order that holds, and whether what is there can be read."""
-        state = msgspec.json.encode(self.state())
-        self._stored = await self._store.eval(_TELL, [REPLICAS_KEY, ORDER_KEY], [self._owner, state, REPLICA_MS]) or b""
-        if self._seal is None or not self._stored:
-            return None, True
+        await self._shelf.tell(self.state())
         try:
-            order = self._seal.read_order(self._stored)
+            order = self._shelf.order()
         except BadSeal as bad:
             if self._begun:  # at the start it is what an earlier life of the embedded store left behind
                 self._note((f"{DISTRUST}: {bad}",))
             return None, False
-        if self.fault is not None and self.fault[0].startswith(DISTRUST):
+        if order is not None and self.fault is not None and self.fault[0].startswith(DISTRUST):
             self._note(None)
         return order, True
-
-    async def _known(self, version: str) -> bool:
-        return bool(await self._store.call("HEXISTS", VERSIONS_KEY, version))
 
     async def _give_news(self, theirs: Order | None) -> None:
         """What took effect here holds for all, beside the trial that the last order tells of."""
@@ -318,33 +293,23 @@ class Versions:
 
         Raises TooLarge or StoreFault.
         """
-        seal = self._need_seal()
-        contents = {name: seal.content(held) for name, held in change.files.items()}
         order = Order(self._next_number(), change.version, change.trial, round(time.time(), 3), self._owner)
-        if not await self._write(order, contents):
+        if not await self._shelf.put(order, change.files):
             return False
         self.order = order
         return True
 
     def _next_number(self) -> int:
         """Behind the order that holds here and the one that was there at the last look."""
-        theirs = self._read_stored(self._need_seal())
+        try:
+            theirs = self._shelf.order()
+        except BadSeal:
+            theirs = None
         return 1 + max(order.number if order is not None else 0 for order in (self.order, theirs))
-
-    async def _write(self, order: Order, contents: Mapping[str, bytes]) -> bool:
-        sealed = self._need_seal().order(order)
-        args: list[Value] = [self._stored, sealed, order.number, KEEP]
-        for name in dict.fromkeys((order.version, *([order.trial.version] if order.trial else []))):
-            args += (name, contents.get(name, b""))
-        if not await self._store.eval(_ANNOUNCE, [ORDER_KEY, VERSIONS_KEY, AGES_KEY], args):
-            return False
-        self._stored = sealed
-        return True
 
     async def _put_back(self, mine: Order) -> None:
         """The store lost it, or went back to an older one: what held goes on to hold."""
-        seal = self._need_seal()
-        await self._write(mine, {name: seal.content(files) for name, files in self._contents().items()})
+        await self._shelf.put(mine, self._contents())
 
     @property
     def _is_alone(self) -> bool:
@@ -361,7 +326,7 @@ class Versions:
         live, lines = self._live, None
         try:
             if order.version != live.current.version:
-                await live.adopt(await self._files(order.version))
+                await live.adopt(await self._shelf.files(order.version))
                 fields = {"version": order.version, "by": order.by, "folder": live.folder.version}
                 _log.info("policy of another replica", extra={"fields": fields})
             live.news = False
@@ -382,30 +347,9 @@ class Versions:
         if before is not None and before.policy.version == trial.version:
             live.try_out(trial, before.policy)
             return
-        files = await self._files(trial.version)
+        files = await self._shelf.files(trial.version)
         live.try_out(trial, await live.compiled(files))
         self._tried = files
-
-    async def _files(self, version: str) -> dict[str, bytes]:
-        """Raises BadSeal for what is not there, not sealed by us, or another content than its name says."""
-        sealed: bytes | None = await self._store.call("HGET", VERSIONS_KEY, version)
-        if sealed is None:
-            raise BadSeal("its files are not in the store")
-        files = self._need_seal().read_content(sealed)
-        if Folder(self._live.folder.root, files).version != version:
-            raise BadSeal("its files are those of another version")
-        return files
-
-    def _read_stored(self, seal: Seal) -> Order | None:
-        try:
-            return seal.read_order(self._stored) if self._stored else None
-        except BadSeal:
-            return None
-
-    def _need_seal(self) -> Seal:
-        if self._seal is None:
-            raise PolicyConflict("replicas share policies only under a key: set GATEWAY_POLICY_KEY, the same for all")
-        return self._seal
 
     def _note(self, fault: tuple[str, ...] | None) -> None:
         if fault != self.fault:

@@ -19,13 +19,13 @@ from itertools import count
 from gateway.model import Snapshot
 from gateway.waiting.line import RANKS, Line
 from gateway.waiting.news import Room, assumed_rate, more, rooms
-from gateway.waiting.ring import Ask, Place
+from gateway.waiting.ring import Alike, Ask, Place
 
 MOST_TRIES = 4
 """Waiters that try in vain before a turn ends: the first, and those that might fit where it does not."""
 MOST_SKIPS = 16
-"""Those of the same kind as one that tried in vain do not try. For each that may, so many are passed over to find one
-of another kind, or one that somebody can serve at this moment."""
+"""Those that are alike to one that tried in vain do not try. For each that may, so many tenants with such ones are
+passed over to find others. As many of those whom nobody could serve when they last tried do as of the others."""
 SAFETY_SECONDS, SAFETY_TRIES = 1.0, 64
 """How often all is looked at without any news, and how many may try then."""
 RETRY_AFTER_SECONDS = (1, 60)
@@ -74,10 +74,16 @@ class _Desk:
     stirred: bool = False
     """There was news during the turn."""
     tries: int = 0
+    scouts: int = 0
+    """Tries for those whom nobody could serve when one of them last tried."""
     skips: int = 0
+    wakes: int = 0
+    """How often it was said that there may be room."""
     timer: asyncio.TimerHandle | None = None
-    full: set[object] = field(default_factory=set)
-    """The kinds of those that tried in vain in this turn."""
+    full: set[Alike] = field(default_factory=set)
+    """Those that found no room in this turn, whatever their class: lower ones have no more than higher ones."""
+    nobody: set[Alike] = field(default_factory=set)
+    """Those for whom there was nobody in this turn."""
     room: Room | None = None
     """As of the last snapshot."""
 
@@ -104,16 +110,31 @@ class Lines:
         """Those in the line there, in no order."""
         return tuple(self._desk(backend).waiters.values())
 
-    def behind(self, backend: str, rank: int, kind: Callable[[], object]) -> bool:
-        """Whether a newcomer has to stand behind somebody there. Not while somebody tries may anybody pass."""
+    def behind(self, backend: str, ask: Callable[[], Ask]) -> bool:
+        """Whether a newcomer has to stand behind somebody there. Not while somebody of its pool tries may it pass."""
         desk = self._desks.get(backend)
         if desk is None or not len(desk.line):
             return False
-        return desk.line.behind(rank, None if desk.trying else kind(), self._clock())
+        asked = ask()
+        trying = desk.trying is not None and desk.trying.ask.pool == asked.pool
+        return desk.line.behind(asked, self._clock(), trying=trying)
 
-    def join(self, ask: Ask, backends: Mapping[str, int], most: int) -> Waiter | None:
+    def reserved(self, backend: str, pool: object, rank: int) -> frozenset[str]:
+        """The workers there that are kept for somebody of another pool."""
+        desk = self._desks.get(backend)
+        return frozenset() if desk is None or not len(desk.line) else desk.line.reserved(pool, rank)
+
+    def wakes(self, backend: str) -> int:
+        """How often it was said, since the first request came, that there may be room there."""
+        desk = self._desks.get(backend)
+        return 0 if desk is None else desk.wakes
+
+    def join(
+        self, ask: Ask, backends: Mapping[str, int], most: int, tried: Mapping[str, int] | None = None
+    ) -> Waiter | None:
         """A place in the line of each backend (-> its work there, GPU-us), or None where `most` of its rule wait: then
-        the last to come of the rule's lowest class that may be turned away for it is, if there is one."""
+        the last to come of the rule's lowest class that may be turned away for it is, if there is one. `tried`: where
+        it tried before, and `wakes` as it began to."""
         rule = self._rules.setdefault(ask.rule, _Rule())
         if rule.size >= most and not self._make_room(rule, ask.rank):
             return None
@@ -121,12 +142,14 @@ class Lines:
         rule.size += 1
         if ask.shed:
             rule.sheddable[ask.rank][waiter.number] = waiter
+        before = tried or {}
         for backend, work in backends.items():
-            self.stand(waiter, backend, work)
+            self.stand(waiter, backend, work, missed=before.get(backend, self.wakes(backend)) != self.wakes(backend))
         return waiter
 
-    def stand(self, waiter: Waiter, backend: str, work: int) -> None:
-        """In this backend's line too, as far back as if it had come now; what waited longest waited so everywhere."""
+    def stand(self, waiter: Waiter, backend: str, work: int, *, missed: bool = True) -> None:
+        """In this backend's line too, as far back as if it had come now; what waited longest waited so everywhere.
+        `missed`: something may have come free of which only those were told who stood there already."""
         if waiter.gone or backend in waiter.places:
             return
         desk, now = self._desk(backend), self._clock()
@@ -136,6 +159,7 @@ class Lines:
         if alone:  # what came free before it stood there was told to nobody
             self.on_wait(backend, True)
             self._mind(backend, desk)
+        if alone or missed:
             self.wake(backend)
 
     def leave(self, waiter: Waiter, served: str | None = None) -> None:
@@ -148,32 +172,35 @@ class Lines:
         for backend in list(waiter.places):
             self._quit(waiter, backend, served=backend == served)
 
-    def answer(self, waiter: Waiter, backend: str, found: Found) -> None:
-        """How its turn there ended, where it stays."""
+    def answer(self, waiter: Waiter, backend: str, found: Found, workers: frozenset[str] = frozenset()) -> None:
+        """How its turn there ended, where it stays; `workers`: those that it asked."""
         desk, place = self._desks[backend], waiter.places.get(backend)
         waiter.called.discard(backend)
         if place is None or desk.trying is not place:
             return
         desk.trying = None
         if desk.stirred:
-            self._begin(backend, desk, max(desk.tries, MOST_TRIES))
+            self._begin(backend, desk, MOST_TRIES)
             return
         if found is Found.FULL:
             desk.tries -= 1
-            desk.full.add(place.ask.kind)
+            desk.full.add(place.ask.alike._replace(rank=0))
+            place.workers = workers
         else:
-            desk.skips -= 1
-        if desk.line.set_aside(place, self._clock(), full=found is Found.FULL):
-            self._call(backend, desk)
+            desk.scouts -= 1
+            desk.nobody.add(place.ask.alike)
+        desk.line.set_aside(place, self._clock(), full=found is Found.FULL)
+        self._call(backend, desk)
 
     def wake(self, backend: str, tries: int = MOST_TRIES) -> None:
         """There may be room."""
         desk = self._desks.get(backend)
-        if desk is None or not len(desk.line):
+        if desk is None:
             return
+        desk.wakes += 1
         if desk.trying is not None:
-            desk.stirred, desk.tries = True, max(tries, desk.tries)
-        else:
+            desk.stirred = True
+        elif len(desk.line):
             self._begin(backend, desk, tries)
 
     def wake_all(self) -> None:
@@ -194,9 +221,10 @@ class Lines:
         """So much was given back, GPU-us."""
         self.line(backend).drain.freed(work, self._clock())
 
-    def came(self, backend: str, rank: int, work: int) -> None:
+    def came(self, backend: str, ask: Ask) -> None:
         """A request was served there without waiting."""
-        self.line(backend).drain.came(rank, work, self._clock())
+        if self.line(backend).came(ask, self._clock()):
+            self.wake(backend)
 
     def ahead(self, now: float) -> dict[str, float]:
         """Backend -> seconds that those who wait for it will take, where that is known; `now` is of the clock."""
@@ -213,7 +241,7 @@ class Lines:
         """The same in whole seconds, within what a client can be told."""
         low, high = RETRY_AFTER_SECONDS
         seconds = self.expected(ask, backends)
-        return RETRY_AFTER_UNKNOWN_SECONDS if seconds is None else min(high, max(low, math.ceil(seconds)))
+        return RETRY_AFTER_UNKNOWN_SECONDS if seconds is None else math.ceil(min(high, max(low, seconds)))
 
     def _desk(self, backend: str) -> _Desk:
         desk = self._desks.get(backend)
@@ -233,12 +261,12 @@ class Lines:
     def _quit(self, waiter: Waiter, backend: str, *, served: bool) -> None:
         desk, place, now = self._desks[backend], waiter.places.pop(backend), self._clock()
         waiter.called.discard(backend)
-        kept = desk.line.kept is place
+        kept = desk.line.is_kept(place)
         (desk.line.serve if served else desk.line.leave)(place, now)
         del desk.waiters[place]
         if desk.trying is place:
             desk.trying = None
-            self._begin(backend, desk, max(desk.tries, MOST_TRIES))
+            self._begin(backend, desk, MOST_TRIES)
         elif kept:
             self.wake(backend)
         if not len(desk.line):
@@ -248,9 +276,10 @@ class Lines:
                 desk.timer = None
 
     def _begin(self, backend: str, desk: _Desk, tries: int) -> None:
-        desk.stirred, desk.tries = False, tries
+        desk.stirred, desk.tries, desk.scouts = False, tries, tries
         desk.skips = MOST_SKIPS * tries
         desk.full.clear()
+        desk.nobody.clear()
         desk.line.restore()
         self._call(backend, desk)
 
@@ -263,13 +292,12 @@ class Lines:
 
     def _next(self, desk: _Desk) -> Place | None:
         line, now = desk.line, self._clock()
-        while desk.tries > 0 and line.has_other(desk.full) and (place := line.first(now)) is not None:
-            if desk.skips <= 0:
-                break
-            if place.ask.kind not in desk.full:
+        while desk.skips > 0 and any(_may_try(desk, *one) for one in line.alike()):
+            place = line.first(now)
+            if place is None or _may_try(desk, place.ask.pool, place.ask.alike):
                 return place
             desk.skips -= 1
-            line.set_aside(place, now, full=True)
+            line.skip(place)
         return None
 
     def _mind(self, backend: str, desk: _Desk) -> None:
@@ -280,3 +308,10 @@ class Lines:
         if desk.timer is not None:
             desk.timer.cancel()
         desk.timer = asyncio.get_running_loop().call_later(SAFETY_SECONDS, look)
+
+
+def _may_try(desk: _Desk, pool: object, alike: Alike) -> bool:
+    """Whether it is not known already that it would be in vain."""
+    if alike in desk.nobody or alike._replace(rank=0) in desk.full or desk.line.keeps(pool, alike.rank):
+        return False
+    return (desk.scouts if alike in desk.line.unserved else desk.tries) > 0

@@ -17,6 +17,7 @@ import httpx
 import pytest
 import redis
 
+from gateway.console.gpus import host_token
 from gateway.fleet.gpu_history import key_of
 from loadtests.stack import ROOT, end, start_gateway
 from tests.gateways import PEPPER, Lane, Site, eventually, serve
@@ -57,8 +58,8 @@ def beats(path: Path, *heartbeats: list[dict[str, Any]]) -> Path:
 
 
 @contextmanager
-def agent(site: Site, replay: Path, token: Path, said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "gateway", "agent", "--url", site.gateway.url, "--host", HOST, "--interval", "0.1"]
+def agent(site: Site, replay: Path, token: Path, said: Path, host: str = HOST) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "gateway", "agent", "--url", site.gateway.url, "--host", host, "--interval", "0.1"]
     env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
     with said.open("wb") as lines:
         files = ["--replay", str(replay), "--token-file", str(token)]
@@ -148,6 +149,9 @@ def test_a_gpu_that_its_agent_calls_lost_takes_the_worker_out(site: Site, tmp_pa
         ("x" * 24, HOST, b"[]", 401),
         (ADMIN_KEY, HOST, b"[]", 401),
         (TOKEN, HOST, b"[]", 200),
+        (host_token(TOKEN, HOST), HOST, b"[]", 200),
+        (host_token(TOKEN, "bare-2"), HOST, b"[]", 401),
+        (TOKEN, "bare-2", b'[{"index": 0}]', 404),
         (TOKEN, "a b", b"[]", 400),
         (TOKEN, "{agents}", b"[]", 400),
         (TOKEN, HOST, b"{}", 400),
@@ -156,6 +160,7 @@ def test_a_gpu_that_its_agent_calls_lost_takes_the_worker_out(site: Site, tmp_pa
         (TOKEN, HOST, b'[{"index": 0, "fault": "bored"}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "throttle": ["wind"]}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "uuid": "../x"}]', 400),
+        (TOKEN, HOST, b'[{"index": 0, "instance": "x y"}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "xids": [[79, -1]]}]', 400),
         (TOKEN, HOST, b'[{"index": 0, "temperature": 1e300}]', 400),
         (TOKEN, HOST, b"[" + b'{"index": 0},' * 40 + b'{"index": 0}]', 400),
@@ -165,6 +170,19 @@ def test_a_gpu_that_its_agent_calls_lost_takes_the_worker_out(site: Site, tmp_pa
 def test_what_a_heartbeat_may_be(site: Site, key: str, host: str, beat: bytes, status: int) -> None:
     answer = admin(site, "POST", f"agents/{host}", key, content=beat)
     assert answer.status_code == status, answer.text
+
+
+def test_an_agent_of_no_worker_says_so_and_is_listed(site: Site, tmp_path: Path) -> None:
+    token, said = tmp_path / "token", tmp_path / "said"
+    token.write_text(TOKEN)
+    with agent(site, beats(tmp_path / "beats", [{"index": 0}]), token, said, host="bare-3"):
+        eventually(lambda: "refuses with 404: no worker" in said.read_text(), "it is refused")
+        eventually(lambda: "bare-3" in admin(site, "GET", "gpus").json()["agents_of_no_worker"], "it is listed")
+    assert "`hostname: bare-3`" in said.read_text()
+    logs = "".join(log.read_text() for log in site.log.parent.glob("*.log"))
+    assert logs.count('"event": "agent of no worker", "host": "bare-3"') == 1
+    with agent(site, beats(tmp_path / "beats", [{"index": 5}]), token, said):
+        eventually(lambda: "of 1 GPUs; no worker of its policy has any of them" in said.read_text(), "it says so")
 
 
 def test_the_token_of_agents_opens_nothing_else(site: Site) -> None:

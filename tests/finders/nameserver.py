@@ -20,10 +20,11 @@ TTL = 30
 @dataclass
 class NameServer(asyncio.DatagramProtocol):
     """`records`: (name, type) -> texts of records; what is not there is NXDOMAIN. `failing`: SERVFAIL for all;
-    `silent`: nothing at all."""
+    `broken`: for these (name, type); `silent`: nothing at all."""
 
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     failing: bool = False
+    broken: set[tuple[str, str]] = field(default_factory=set)
     silent: bool = False
     asked: int = 0
     port: int = 0
@@ -46,7 +47,7 @@ class NameServer(asyncio.DatagramProtocol):
         question = query.question[0]
         name, kind = str(question.name).rstrip("."), dns.rdatatype.to_text(question.rdtype)
         found = self.records.get((name, kind))
-        if self.failing:
+        if self.failing or (name, kind) in self.broken:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif found:
             answer.answer.append(dns.rrset.from_text(question.name, TTL, "IN", kind, *found))

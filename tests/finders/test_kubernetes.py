@@ -84,6 +84,11 @@ def test_what_the_conditions_of_an_endpoint_mean(conditions: dict[str, bool | No
     assert found == (set() if kept is None else {member("10.0.0.1", "w", leaving=kept == "ends")})
 
 
+def test_a_slice_of_names_is_passed_over() -> None:
+    odd = {**piece("a", endpoint("w.example.com")), "addressType": "FQDN"}
+    assert read(odd, piece("b", endpoint("10.0.0.1"))) == {member("10.0.0.1")}
+
+
 def test_a_pod_in_several_slices_is_one_worker() -> None:
     found = read(
         piece("a", endpoint("10.0.0.1", "w"), endpoint("10.0.0.2", "x")),

@@ -5,11 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
+from dns.asyncresolver import Resolver
+from dns.resolver import NoResolverConfiguration
 
 from gateway.finders import names
-from gateway.finders.names import KEEP_SECONDS, LookupFailed, Steady, follow, look_up, look_up_srv
+from gateway.finders.names import (
+    KEEP_SECONDS,
+    NOBODY,
+    LookupFailed,
+    Lookups,
+    MakeResolver,
+    Steady,
+    follow,
+    look_up,
+    look_up_srv,
+)
 from gateway.finders.report import Report
 from gateway.model import Member, Source
 from tests.finders.nameserver import NameServer, name_server
@@ -41,11 +54,15 @@ def one(address: str, port: int = 8000) -> Member:
 
 async def test_every_address_is_a_worker(server: NameServer) -> None:
     server.records = {A: ["10.0.0.2", "10.0.0.1"], AAAA: ["fd00::1"]}
-    assert await look_up(server.resolver(), "gpu", DNS) == {one("10.0.0.1"), one("10.0.0.2"), one("fd00::1")}
+    assert (await look_up(Lookups(server.resolver), "gpu", DNS)).members == {
+        one("10.0.0.1"),
+        one("10.0.0.2"),
+        one("fd00::1"),
+    }
     server.records = {A: ["10.0.0.1"]}
-    assert await look_up(server.resolver(), "gpu", DNS) == {one("10.0.0.1")}
+    assert (await look_up(Lookups(server.resolver), "gpu", DNS)).members == {one("10.0.0.1")}
     server.records = {}
-    assert await look_up(server.resolver(), "gpu", DNS) == frozenset()
+    assert (await look_up(Lookups(server.resolver), "gpu", DNS)).members == frozenset()
 
 
 async def test_every_srv_target_is_a_worker_with_all_its_addresses(server: NameServer) -> None:
@@ -55,11 +72,11 @@ async def test_every_srv_target_is_a_worker_with_all_its_addresses(server: NameS
         ("a.test", "AAAA"): ["fd00::1"],
         ("b.test", "A"): ["10.0.0.2"],
     }
-    assert await look_up_srv(server.resolver(), "gpu", SRV) == {
+    assert (await look_up_srv(Lookups(server.resolver), "gpu", SRV)).members == {
         Member("gpu", "srv", "http://10.0.0.1:8001", ("10.0.0.1", "fd00::1"), 8001),
         Member("gpu", "srv", "http://10.0.0.2:8002", ("10.0.0.2",), 8002),
     }
-    secure = await look_up_srv(server.resolver(), "gpu", Source(srv=SRV.srv, https=True))
+    secure = (await look_up_srv(Lookups(server.resolver), "gpu", Source(srv=SRV.srv, https=True))).members
     assert {member.url for member in secure} == {"https://a.test:8001", "https://b.test:8002"}
 
 
@@ -68,7 +85,7 @@ async def test_more_addresses_than_fit_are_the_same_ones_for_everybody(
 ) -> None:
     monkeypatch.setattr(names, "MOST_FOUND", 2)
     server.records = {A: ["10.0.0.3", "10.0.0.1", "10.0.0.2"]}
-    assert await look_up(server.resolver(), "gpu", DNS) == {one("10.0.0.1"), one("10.0.0.2")}
+    assert (await look_up(Lookups(server.resolver), "gpu", DNS)).members == {one("10.0.0.1"), one("10.0.0.2")}
 
 
 @pytest.mark.parametrize("fault", ["failing", "silent"])
@@ -78,7 +95,7 @@ async def test_a_server_that_cannot_answer_is_not_an_empty_answer(
     server.records = {A: ["10.0.0.1"]}
     setattr(server, fault, True)
     with pytest.raises(LookupFailed) as raised:
-        await look_up(server.resolver(), "gpu", DNS)
+        await look_up(Lookups(server.resolver), "gpu", DNS)
     assert "127.0.0.1" not in str(raised.value)
 
 
@@ -102,9 +119,11 @@ def test_the_last_answer_holds_for_a_while_where_none_comes() -> None:
 
 
 @asynccontextmanager
-async def following(server: NameServer) -> AsyncIterator[Report]:
+async def following(
+    server: NameServer, source: Source = DNS, make: MakeResolver | None = None
+) -> AsyncIterator[Report]:
     report = Report(lambda: None)
-    task = asyncio.create_task(follow("gpu", DNS, report, server.resolver))
+    task = asyncio.create_task(follow("gpu", source, report, make or server.resolver))
     try:
         yield report
     finally:
@@ -151,3 +170,115 @@ async def test_a_change_is_noticed_within_two_seconds_at_the_usual_pace(server: 
         server.records, began = {A: ["10.0.0.2"]}, loop.time()
         await until(lambda: report.members == {one("10.0.0.2")})
         assert loop.time() - began < 2.0
+
+
+TARGETS = {
+    ("_vllm._tcp.test", "SRV"): ["0 1 8001 a.test.", "0 1 8002 b.test."],
+    ("a.test", "A"): ["10.0.0.1"],
+    ("b.test", "A"): ["10.0.0.2"],
+}
+
+
+def hosts(members: frozenset[Member]) -> set[str]:
+    return {address for member in members for address in member.addresses}
+
+
+async def test_one_target_that_cannot_be_looked_up_stays_where_it_was_and_harms_no_other(server: NameServer) -> None:
+    server.records, lookups = dict(TARGETS), Lookups(server.resolver)
+    assert hosts((await look_up_srv(lookups, "gpu", SRV)).members) == {"10.0.0.1", "10.0.0.2"}
+    server.broken = {("a.test", "A"), ("a.test", "AAAA")}
+    server.records["b.test", "A"] = ["10.0.0.3"]
+    found, fault = await look_up_srv(lookups, "gpu", SRV)
+    assert hosts(found) == {"10.0.0.1", "10.0.0.3"}
+    assert fault is not None
+    assert "(1 of 2 targets)" in fault
+    assert hosts((await look_up_srv(Lookups(server.resolver), "gpu", SRV)).members) == {"10.0.0.3"}, "never known"
+
+
+async def test_a_target_that_cannot_be_looked_up_for_long_is_dropped_alone(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.records, lookups = dict(TARGETS), Lookups(server.resolver)
+    await look_up_srv(lookups, "gpu", SRV)
+    server.broken = {("a.test", "A"), ("a.test", "AAAA")}
+    monkeypatch.setattr(names, "KEEP_SECONDS", 0.0)
+    assert hosts((await look_up_srv(lookups, "gpu", SRV)).members) == {"10.0.0.2"}
+    server.broken |= {("b.test", "A"), ("b.test", "AAAA")}
+    with pytest.raises(LookupFailed):
+        await look_up_srv(lookups, "gpu", SRV)
+
+
+async def test_one_family_that_cannot_be_looked_up_is_no_failure(server: NameServer) -> None:
+    server.records, server.broken, lookups = {A: ["10.0.0.1"], AAAA: ["fd00::1"]}, {AAAA}, Lookups(server.resolver)
+    assert await look_up(lookups, "gpu", DNS) == (frozenset({one("10.0.0.1")}), None)
+    server.broken = set()
+    assert len((await look_up(lookups, "gpu", DNS)).members) == 2
+    server.broken = {AAAA}
+    assert len((await look_up(lookups, "gpu", DNS)).members) == 2, "the last answer of the other stands in"
+    server.records, lookups = {("workers.test", "TXT"): ["x"]}, Lookups(server.resolver)
+    with pytest.raises(LookupFailed):
+        await look_up(lookups, "gpu", DNS)
+
+
+async def test_many_targets_are_looked_up_a_few_at_a_time_and_each_host_once(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "MOST_AT_ONCE", 4)
+    many = {(f"h{number}.test", "A"): [f"10.0.1.{number}"] for number in range(40)}
+    records = [f"0 1 {port} h{number}.test." for number in range(40) for port in (8001, 8002)]
+    server.records = {("_vllm._tcp.test", "SRV"): records, **many}
+    resolver = Counting(server.resolver())
+    assert len((await look_up_srv(Lookups(lambda: resolver), "gpu", SRV)).members) == 80  # type: ignore[arg-type,return-value]
+    assert resolver.asked == 1 + 2 * 40
+    assert resolver.most <= 4
+
+
+class Counting:
+    """A resolver, and how many of its lookups run at once."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self.asked = self.now = self.most = 0
+
+    async def resolve(self, *asked: Any, **how: Any) -> Any:
+        self.asked, self.now = self.asked + 1, self.now + 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self._resolver.resolve(*asked, **how)
+        finally:
+            self.now -= 1
+
+
+async def test_a_round_ends_in_time(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(names, "ROUND_SECONDS", 0.2)
+    server.records, lookups, loop = dict(TARGETS), Lookups(server.resolver), asyncio.get_running_loop()
+    lookups.begin()
+    server.silent, began = True, loop.time()
+    told = await asyncio.gather(*(lookups.addresses(f"h{n}.test") for n in range(20)), return_exceptions=True)
+    assert {type(one) for one in told} == {LookupFailed}
+    assert loop.time() - began < 1.0
+
+
+async def test_a_name_that_never_had_an_address_is_a_fault(server: NameServer, hurried: None) -> None:
+    async with following(server) as report:
+        await until(lambda: report.fault == NOBODY)
+        server.records = {A: ["10.0.0.1"]}
+        await until(lambda: bool(report.members))
+        await until(lambda: report.fault is None)
+        server.records = {}
+        await until(lambda: not report.members)
+        assert report.fault is None, "a fleet may be scaled to nobody"
+
+
+async def test_a_system_without_resolvers_is_told(server: NameServer, hurried: None) -> None:
+    def make() -> Resolver:
+        if not server.failing:
+            return server.resolver()
+        raise NoResolverConfiguration
+
+    server.records, server.failing = {A: ["10.0.0.1"]}, True
+    async with following(server, make=make) as report:
+        await until(lambda: "/etc/resolv.conf" in (report.fault or ""))
+        server.failing = False
+        await until(lambda: bool(report.members))

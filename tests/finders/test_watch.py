@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.finders import names, watch
-from gateway.finders.watch import Finders, addresses_of, missing_extra
+from gateway.finders.watch import Finders, missing_extra
 from gateway.model import Discovery, Policy, Source
 from tests.finders.nameserver import name_server
 from tests.polling import until
@@ -91,7 +92,16 @@ async def test_host_names_of_the_policys_own_workers_are_looked_up_first() -> No
     async with running(finders):
         await until(lambda: HOME in finders.homes)
     assert "127.0.0.1" in finders.homes[HOME]
-    assert await addresses_of("no-such-host.invalid") == frozenset()
+
+
+async def test_one_slow_host_name_hides_no_other(slow: threading.Event) -> None:
+    made = policy((upstream("w1", "gpu", url=f"http://{HOME}:8000"), upstream("w2", "gpu", url="http://a.slow:8000")))
+    made = replace(made, discovery={"gpu": Discovery((Source(registration=True),), upstream("", "gpu"))})
+    finders = Finders(lambda: made, lambda: None)
+    async with running(finders):
+        await until(lambda: HOME in finders.homes)
+        assert not slow.is_set()
+        assert not finders.homes.get("a.slow")
 
 
 def test_a_source_without_its_client_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

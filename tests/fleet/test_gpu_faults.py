@@ -83,6 +83,13 @@ def test_the_gauge_of_a_gpu_that_was_away_is_compared_with_its_last() -> None:
     assert str(story.look(gpu(xid=0), gpu(uuid="GPU-b", xid=95), count=2)) == "xid 95 on GPU-b"
 
 
+def test_the_instances_of_a_cut_gpu_are_remembered_apart() -> None:
+    story = Story()
+    for _ in range(3):
+        assert story.look(gpu(instance="1", xid=94), gpu(instance="2", xid=0)) is None
+    assert str(story.look(gpu(instance="1", xid=94), gpu(instance="2", xid=94))) == "xid 94 on GPU-a/2"
+
+
 def test_an_uncorrectable_error_more_is_a_fault_and_old_ones_are_none() -> None:
     story = Story()
     assert [story.look(gpu(ecc=ecc)) for ecc in (2, 2, 0)] == [None] * 3
@@ -160,6 +167,21 @@ def test_an_operator_can_end_it() -> None:
     story = broken()
     assert story.look(gpu(xid=79), cleared=story.now - 1) is not None, "said before it happened"
     assert story.look(gpu(xid=79), cleared=story.now + 1) is None
+
+
+def test_a_clock_of_the_store_that_is_set_back_keeps_nobody_out_for_ever() -> None:
+    story = broken()
+    story.now -= 5_000.0
+    assert story.look(gpu(xid=79)) is not None
+    assert story.look(gpu(xid=79), cleared=story.now + 30.0) is None
+
+
+def test_a_clock_that_is_set_back_hides_no_fault_of_a_worker_that_does_not_tell_its_start() -> None:
+    story = Story()
+    story.look(gpu(xid=0), scrape=Scrape(healthy=False, reason="unreachable"))
+    story.now -= 5_000.0
+    story.look(gpu(xid=0), started=None)
+    assert story.look(gpu(xid=79), started=None) is not None
 
 
 def test_a_gpu_that_is_gone_is_not_mended_by_a_restart() -> None:

@@ -72,6 +72,21 @@ async def test_an_operator_clears_a_fault_from_any_replica(valkey: Store) -> Non
     assert 0 < await valkey.call("TTL", health_key("w1")) <= 7 * 86_400
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+async def test_a_clock_of_the_machine_that_jumps_harms_nothing(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    node = Node(gpu(xid=0))
+    watch, real = GpuWatch(valkey, node.look), time.time
+    await judged(watch)
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    node.gpus = (gpu(xid=48),)
+    assert (await judged(watch)).gpu_fault is not None
+    assert (await judged(watch)).gpu_fault is not None
+    await watch.clear("w1")
+    assert (await judged(watch)).gpu_fault is None
+
+
 async def test_a_page_that_fails_keeps_the_fault_and_its_worker_out(valkey: Store) -> None:
     node = Node(gpu(fault="lost"))
     watch = GpuWatch(valkey, node.look)
@@ -96,7 +111,7 @@ async def test_the_page_of_the_node_is_asked_before_agents(valkey: Store) -> Non
         raise ConnectFailed("refused")
 
     watch = GpuWatch(valkey, failing)
-    await watch.agents.push("n1", (gpu(sm=0.5),))
+    await watch.agents.push(policy((AGENTED,)), "n1", (gpu(sm=0.5),))
     with pytest.raises(ConnectFailed):
         await watch.look(replace(AGENTED, dcgm=WORKER.dcgm))
     assert (await watch.look(AGENTED)) is not None
@@ -117,43 +132,90 @@ async def test_every_replica_shows_the_worker_out_until_it_is_well(valkey: Store
 # agents
 
 
+def host_of(count: int) -> tuple[GpuSample, ...]:
+    return tuple(GpuSample(uuid=f"GPU-{i}", index=i, sm=i / 4) for i in range(count))
+
+
 async def test_what_an_agent_told_reaches_the_workers_of_its_host(valkey: Store) -> None:
-    await Agents(valkey).push("n1", tuple(GpuSample(uuid=f"GPU-{i}", index=i, sm=i / 4) for i in range(4)))
-    await Agents(valkey).push("n2", (GpuSample(uuid="GPU-9", index=0, sm=0.9),))
-    here = Agents(valkey)
-    look = await here.look(AGENTED)
+    free = upstream("w2", "gpu", gpu_uuids=frozenset({"GPU-9", "GPU-x"}))
+    others = [
+        upstream("w3", "gpu", hostname="n3"),
+        upstream("w4", "gpu", gpus=(0,)),
+        upstream("w5", "gpu", hostname="n1", pod="a/b"),
+        upstream("w6", "gpu", hostname="n1", gpus=(7,)),
+    ]
+    here, there = policy((AGENTED, free, *others)), Agents(valkey)
+    assert await there.push(here, "n1", host_of(4)) == 2, "that of one worker; nobody has the rest"
+    assert await there.push(here, "n2", (GpuSample(uuid="GPU-9", index=0, sm=0.9),)) == 1
+    reader = Agents(valkey)
+    look = await reader.look(AGENTED)
     assert look is not None
     assert ([one.index for one in look.gpus], look.use) == ([0, 1], 0.125)
     assert 0 <= look.age < 2
-    by_uuid = await here.look(upstream("w", "gpu", gpu_uuids=frozenset({"GPU-3", "GPU-9", "GPU-x"})))
+    by_uuid = await reader.look(free)
     assert by_uuid is not None
-    assert sorted(one.uuid or "" for one in by_uuid.gpus) == ["GPU-3", "GPU-9"]
-    for nobody in (
-        {"hostname": "n3"},
-        {"gpus": (0,)},
-        {"hostname": "n1", "pod": "a/b"},
-        {"hostname": "n1", "gpus": (7,)},
-    ):
-        assert await here.look(upstream("w", "gpu", **nobody)) is None
+    assert [one.uuid for one in by_uuid.gpus] == ["GPU-9"]
+    assert [await reader.look(nobody) for nobody in others] == [None] * 4
 
 
-async def test_an_agent_that_is_silent_is_unknown_and_the_store_forgets_it(valkey: Store) -> None:
-    await Agents(valkey).push("n1", (gpu(sm=0.5),))
-    (host, beat) = await valkey.call("HGETALL", agents.TOLD_KEY)
-    ms, body = beat.split(b"|", 1)
-    old = int(ms) - agents.HOLDS_MS - 1
-    await valkey.call("HSET", agents.TOLD_KEY, host, b"%d|%s" % (old, body), "junk", "x", "odd", f"{ms.decode()}|[3]")
-    await valkey.call("ZADD", agents.HOSTS_KEY, old, "n1")
-    assert await Agents(valkey).look(AGENTED) is None
-    await Agents(valkey).push("n2", ())
-    assert await valkey.call("HEXISTS", agents.TOLD_KEY, "n1") == 0
-    assert 0 < await valkey.call("PTTL", agents.TOLD_KEY) <= agents.HOLDS_MS
+async def test_an_agent_speaks_for_its_host_alone(valkey: Store) -> None:
+    fixed = upstream("w1", "gpu", hostname="n1", gpu_uuids=frozenset({"GPU-0"}))
+    free = upstream("w2", "gpu", gpu_uuids=frozenset({"GPU-1"}))
+    here, told = policy((fixed, free, upstream("w3", "gpu", hostname="n2"))), Agents(valkey)
+    assert await told.push(here, "n1", (gpu(uuid="GPU-0", sm=0.5),)) == 1
+    lies = (gpu(uuid="GPU-0", fault="lost"), gpu(uuid="GPU-1", fault="lost"))
+    assert await told.push(here, "zz-evil", lies[:1]) is None
+    assert await told.push(here, "zz-evil", lies, own=True) is None
+    assert await told.push(here, "n2", lies, own=True) == 2, "of its own worker"
+    look = await told.look(fixed)
+    assert look is not None
+    assert [(one.sm, one.fault) for one in look.gpus] == [(0.5, None)]
+    assert await told.look(free) is None, "a host's own token speaks for no worker without that host"
+    assert await told.push(here, "n2", lies) == 2
+    assert await Agents(valkey).look(free) is not None, "that of all agents does"
 
 
-async def test_hosts_are_bounded(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "MOST_HOSTS", 2)
-    pushed = [await Agents(valkey).push(host, ()) for host in ("a", "b", "c", "a")]
-    assert pushed == [True, True, False, True]
+async def test_what_no_worker_has_fills_neither_the_store_nor_a_replica(
+    valkey: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = policy((AGENTED,)), Agents(valkey)
+    for number in range(agents.MOST_LINES + 50):
+        assert await there.push(here, f"zz-{number}", host_of(32)) is None
+    await there.push(here, "zz-0", host_of(32))
+    assert sorted(await valkey.call("KEYS", "*")) == [agents.STRANGERS_KEY.encode()]
+    strangers = await Agents(valkey).strangers()
+    assert len(strangers) == agents.MOST_STRANGERS
+    assert strangers["zz-0"] < 5
+    assert 0 < await valkey.call("TTL", agents.STRANGERS_KEY) <= agents.STRANGER_SECONDS
+    said = [one.fields["host"] for one in caplog.records if one.message == "agent of no worker"]  # type: ignore[attr-defined]
+    assert said == [f"zz-{number}" for number in range(agents.MOST_LINES)]
+
+
+async def test_a_host_is_read_once_a_round_for_all_its_workers(valkey: Store) -> None:
+    here = Agents(valkey)
+    await here.push(policy((AGENTED,)), "n1", host_of(2))
+    assert await here.look(AGENTED) is not None
+    await valkey.call("DEL", agents.host_key("n1"))
+    assert await here.look(AGENTED) is not None, "not asked again"
+    here.keep(policy())
+    assert await here.look(AGENTED) is None
+
+
+async def test_an_agent_that_is_silent_is_unknown_and_the_store_forgets_it(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, key = Agents(valkey), agents.host_key("n1")
+    await here.push(policy((AGENTED,)), "n1", (gpu(sm=0.5),))
+    assert 0 < await valkey.call("PTTL", key) <= agents.HOLDS_MS
+    await valkey.call("PEXPIRE", key, 2_000)
+    look = await here.look(AGENTED)
+    assert look is not None
+    assert 3.0 <= look.age < 4.5
+    monkeypatch.setattr(agents, "HOLDS_MS", 1)
+    assert await here.look(AGENTED) is None, "it is older than that"
+    monkeypatch.undo()
+    await valkey.call("SET", key, "[3]", "PX", agents.HOLDS_MS)
+    assert await Agents(valkey).look(AGENTED) is None, "of another version"
 
 
 # history

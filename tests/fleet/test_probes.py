@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from gateway.fleet.probes import (
 )
 from gateway.model import GpuLook, GpuSample, Reading, Scrape, Upstream
 from gateway.store.connection import Store
+from tests.polling import until
 from tests.worlds import policy, upstream
 
 
@@ -119,6 +121,55 @@ async def test_a_worker_whose_gpu_page_fails_still_counts(valkey: Store) -> None
     seen = await reading_of(valkey, "w1")
     assert seen is not None
     assert (seen.healthy, seen.running, seen.gpu) == (True, 1, None)
+
+
+@pytest.mark.parametrize("broken", ["worker", "gpus"])
+async def test_a_look_that_nobody_foresaw_to_fail_harms_no_other_worker(
+    valkey: Store, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    def answer(part: str, one: Upstream) -> None:
+        if (part, one.name) == (broken, "w1"):
+            raise ValueError("a page that no parser foresaw")
+
+    async def worker(one: Upstream) -> Scrape:
+        answer("worker", one)
+        return Scrape(running=1)
+
+    async def gpus(one: Upstream) -> None:
+        answer("gpus", one)
+
+    prober = Probes(valkey, "r", policy, worker, gpus, judged)
+    await one_round(prober, 100.0)
+    await one_round(prober, 1e9)
+    assert (await readings.read(valkey)).keys() == {"w2"} | ({"w1"} if broken == "gpus" else set())
+    assert [(one.message, one.fields) for one in caplog.records] == [("look failed", {"upstream": "w1"})]  # type: ignore[attr-defined]
+
+
+async def test_a_gpu_page_that_hangs_keeps_no_reading_back_and_does_not_make_the_worker_slow(valkey: Store) -> None:
+    hangs, looks = asyncio.Event(), []
+
+    async def worker(_: Upstream) -> Scrape:
+        return Scrape(running=1)
+
+    async def gpus(_: Upstream) -> GpuLook | None:
+        if looks:
+            await hangs.wait()
+        return GpuLook((GpuSample(index=0, sm=0.5),), 0.1, 30.0)
+
+    async def judged(_: Upstream, scrape: Scrape, look: GpuLook | None) -> Scrape:
+        looks.append(look)
+        return scrape
+
+    one_worker = replace(policy(), upstreams={"w1": upstream("w1", "gpu")})
+    prober, began = Probes(valkey, "r", lambda: one_worker, worker, gpus, judged), time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, 4):
+            await prober.tick(group, number * 1e9)
+            await until(lambda count=number: len(looks) == count)  # type: ignore[misc]
+        hangs.set()
+    ages = [one.age for one in looks if one is not None]
+    assert len(ages) == 3
+    assert ages[0] < ages[1] < ages[2] < 0.1 + time.monotonic() - began, "they went by the last look"
 
 
 def test_a_slow_page_is_asked_for_less_and_less_often_and_a_quick_one_at_once_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ TTL = 30.0
 
 
 def roster(store: Store, *found: str) -> Roster:
-    names = list(found)
-    made = Roster(store, lambda: names, lambda: None)
-    made.names = names  # type: ignore[attr-defined]
+    names, written = list(found), set[str]()
+    made = Roster(store, lambda: names, lambda: written, lambda: None)
+    made.names, made.written = names, written  # type: ignore[attr-defined]
     return made
 
 
@@ -67,6 +68,39 @@ async def test_a_liar_takes_neither_name_nor_place_of_another(
         assert answer.renewed is (told == "renewed")
     else:
         assert answer == told
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Registration("spare", ONE.url, ONE.addresses, 8000),
+        Registration("gpu", "https://10.0.0.9:8000", ONE.addresses, 8000),
+    ],
+)
+async def test_without_its_ticket_nobody_moves_a_worker_that_stays_where_it_is(
+    valkey: Store, claim: Registration
+) -> None:
+    made = roster(valkey)
+    ticket = (await registered(made)).ticket
+    assert await made.register("w", claim, TTL, None) == Refused("name")
+    assert made.members == (ONE.member("w"),)
+    await registered(made, "w", claim, ticket=ticket)
+    assert made.members == (claim.member("w"),)
+
+
+async def test_without_its_ticket_nobody_cuts_a_worker_short(valkey: Store) -> None:
+    async def lasts() -> int:
+        return int((await valkey.call("HGET", KEYS[0], "w")).split(b" ")[0])
+
+    made = roster(valkey)
+    ticket = (await registered(made, ttl=TTL)).ticket
+    first = await lasts()
+    await registered(made, ttl=TTL / 10)
+    assert await lasts() == first
+    await registered(made, ttl=TTL * 2)
+    assert await lasts() > first, "one that was killed and comes back says so without its ticket"
+    await registered(made, ttl=TTL / 10, ticket=ticket)
+    assert await lasts() < first
 
 
 async def test_a_place_that_was_left_for_another_is_free(valkey: Store) -> None:
@@ -144,8 +178,10 @@ async def test_when_a_worker_joined_is_the_same_for_all_and_begins_anew_after_it
     await asyncio.sleep(0.1)
     await here.look()
     assert here.joined("w") == first, "who kept it says since when it is there"
-    newcomer = roster(valkey, "w")
-    await asyncio.sleep(0.1)
+    newcomer, other = roster(valkey, "w"), roster(valkey)
+    left = time.monotonic()
+    while time.monotonic() - left < 0.1:
+        await other.look()
     await newcomer.look()
     assert newcomer.joined("w") != first, "nobody had it for a while"
 
@@ -164,6 +200,43 @@ async def test_of_a_found_worker_that_is_gone_for_good_nothing_is_remembered(
     await made.look()
     await made.look()
     assert made.drained.keys() == {"written-down"}
+    assert await valkey.call("EXISTS", "gw:{roster}:joined", "gw:{roster}:seen") == 0
+
+
+async def test_while_nobody_looks_nobody_has_left(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GONE_MS", 300)
+    before = roster(valkey, "found")
+    await before.look()
+    await before.drain("found", "why")
+    joined = before.joined("found")
+    await asyncio.sleep(0.6)  # all gateways are down
+    monkeypatch.setattr(module, "FORGET_MS", 500)
+    after = roster(valkey)
+    await after.look()
+    assert "found" in after.drained, "its finders have not had the time to find it again"
+    after.names.append("found")  # type: ignore[attr-defined]
+    await after.look()
+    assert after.joined("found") == joined
+    after.names.clear()  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while after.drained:
+            await after.look()
+
+
+async def test_a_found_worker_that_is_written_down_stays_drained(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = roster(valkey, "found")
+    await made.look()
+    await made.drain("found", "why")
+    made.names.clear()  # type: ignore[attr-defined]
+    made.written.add("found")  # type: ignore[attr-defined]
+    await made.look()
+    monkeypatch.setattr(module, "FORGET_MS", 1)
+    await asyncio.sleep(0.01)
+    await made.look()
+    await made.look()
+    assert "found" in made.drained
     assert await valkey.call("EXISTS", "gw:{roster}:joined", "gw:{roster}:seen") == 0
 
 
@@ -259,6 +332,25 @@ async def test_ten_thousand_workers_that_came_and_went_leave_nothing_behind(
             await made.look()
     assert made.members == ()
     assert (made.drained, made.joined("w-94-1")) == ({}, None)
+
+
+async def test_a_heartbeat_does_not_read_the_roster(valkey: Store) -> None:
+    async def read_by(*beats: Any) -> int:
+        await valkey.call("CONFIG", "RESETSTAT")
+        for beat in beats:
+            await beat
+        rows = (await valkey.call("INFO", "commandstats")).decode().splitlines()
+        return sum(int(row.split("calls=")[1].split(",")[0]) for row in rows if row.startswith("cmdstat_hgetall"))
+
+    made = roster(valkey)
+    ticket = (await registered(made)).ticket
+    await registered(made, "x", OTHER)
+    x = made.members[1]
+    assert await read_by(registered(made, ticket=ticket), registered(made)) == 0
+    assert await read_by(registered(made, "w", replace_port(1), ticket=ticket)) > 0
+    assert {one.name: one.port for one in made.members} == {"w": 1, "x": 8000}
+    assert await read_by(registered(roster(valkey), "x", OTHER)) > 0, "that replica has not seen it yet"
+    assert made.members[1] is x, "what has not changed is not read again"
 
 
 def replace_port(number: int) -> Registration:

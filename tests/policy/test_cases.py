@@ -24,6 +24,7 @@ BROKEN = [
     ("path: /v1/chat/completions", "path: v1/chat/completions",
      "3:21: cases[0].request.path: must be a path that begins with `/`, such as /v1/chat/completions"),
     ("rule: chat", "rule: chut", "5:86: cases[0].expect.rule: unknown rule `chut`; did you mean `chat`?"),
+    ("rule: chat", "version: v9", "5:89: cases[0].expect.version: unknown version `v9`; known here: none"),
     ("outcome: spilled", "outcome: spilt",
      "5:23: cases[0].expect.outcome: unknown value `spilt`; did you mean `spilled`?"),
     ("load: 1.05", "laod: 1.05", "4:22: cases[0].fleet.h100-1.laod: unknown key `laod`; did you mean `load`?"),

@@ -57,6 +57,13 @@ def test_a_worker_has_what_is_written_and_priors_for_the_rest() -> None:
     assert (second.gpus, second.usd_per_hour, second.engine) == (None, 2.0, "auto")
 
 
+def test_found_workers_have_gpus_too() -> None:
+    more = "    discover: {service: ml/llama}\n    worker: {dcgm: 'http://{host}:9400/metrics', gpu_index: [0, 1]}\n"
+    made = compiled(changed("backends.yaml", "    kind: local\n", f"    kind: local\n{more}"))
+    pattern = made.discovery["h100"].pattern
+    assert (pattern.dcgm, pattern.gpus, pattern.hardware.count) == ("http://{host}:9400/metrics", (0, 1), 2)
+
+
 def test_a_managed_account_is_counted_in_requests() -> None:
     policy = compiled()
     (account,) = policy.backends["gmi"]

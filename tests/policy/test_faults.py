@@ -134,3 +134,27 @@ def test_a_rule_with_one_wrong_key_still_tells_the_others() -> None:
         "`h1000`; did you mean `h100`?",
         "`nobody`; known here: gmi, h100",
     ]
+
+
+@pytest.mark.parametrize(
+    ("page", "source", "said"),
+    [
+        ("http://{host}:9400/metrics", "{dns: w.internal, port: 8000}", None),
+        ("http://exporter:9400/metrics", "{service: ml/llama}", None),
+        ("http://exporter:9400/metrics", "{dns: w.internal, port: 8000}", "must have {host} as its host"),
+        ("http://gpu/{host}", "{dns: w.internal, port: 8000}", "may have {host} as its host only"),
+        ("http://{host}:9400/{host}", "{dns: w.internal, port: 8000}", "may have {host} as its host only"),
+        ("{host}:9400", "{dns: w.internal, port: 8000}", "must begin with http://"),
+    ],
+)
+def test_the_gpu_page_of_found_workers(page: str, source: str, said: str | None) -> None:
+    more = f'    discover: {source}\n    worker: {{dcgm: "{page}", gpu_index: [0, 1]}}\n'
+    lines = faults_of(changed(B, "    kind: local\n", f"    kind: local\n{more}"))
+    assert len(lines) == (said is not None)
+    assert all("backends[0].worker.dcgm: " + (said or "") in line for line in lines)
+
+
+def test_the_gpus_of_found_workers_agree() -> None:
+    more = "    discover: {service: ml/llama}\n    worker: {gpus: 3, gpu_index: [0, 1]}\n"
+    (line,) = faults_of(changed(B, "    kind: local\n", f"    kind: local\n{more}"))
+    assert "backends[0].worker.gpus: says 3 but `gpu_index` names 2" in line

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.policy.duration_warnings import LONG_SECONDS
+from gateway.policy.jsonschema import schemas
 from gateway.policy.warnings import folder_warnings
 
 from .good import GOOD, changed, compiled
@@ -65,6 +70,14 @@ ROWS: list[tuple[str, str, str, str]] = [
     (R, "  backends: [h100]\n", "  backends: [h100]\n  classes: {batch: {max_wait: 2500}}\n",
      "routing.yaml:3:31: defaults.classes.batch.max_wait: 2500 is seconds; write 2500ms or 2.5s, "
      "or 2500s if you mean it"),
+    (R, "{attempts: 2, residency", "{hedge: {after: 800}, residency",
+     "routing.yaml:19:28: rules[2].route.hedge.after: 800 is seconds; write 800ms or 0.8s, or 800s if you mean it"),
+    (R, "{connect: 500ms}", "{connect: 500, idle: 600}",
+     "routing.yaml:3:23: defaults.timeouts.connect: 500 is seconds; write 500ms or 0.5s, or 500s if you mean it"),
+    (R, "{connect: 500ms}", "{idle: 10000}",
+     "routing.yaml:3:20: defaults.timeouts.idle: 10000 is seconds; write 10000ms or 10s, or 10000s if you mean it"),
+    (B, "    zone: fra\n", "    zone: fra\n    slow_start: 10000\n    breaker: {pause: 30}\n",
+     "backends.yaml:8:17: backends[0].slow_start: 10000 is seconds; write 10000ms or 10s, or 10000s if you mean it"),
     (R, "{attempts: 2, residency", "{attempts: 1, hedge: {after: 1s}, residency",
      "routing.yaml:19:26: rules[2].route.hedge: has no effect with `attempts: 1`: the second attempt is one of them"),
     (R, "{attempts: 2, residency", "{attempts: 1, rescue: true, residency",
@@ -110,6 +123,17 @@ def test_a_backend_that_is_kept_for_other_models(tmp_path: Path) -> None:
     files[M] += "  - name: spare\n    served_by: [{backend: h100, as: x}]\n"
     said = "each worker of `h100` is kept for other models (`models` in backends.yaml)"
     assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
+
+
+def test_workers_that_speak_no_endpoint(tmp_path: Path) -> None:
+    """They make pictures, for which there is no route yet; one that speaks is enough, and so are `endpoints`."""
+    files = changed(B, "engine: vllm", "engine: comfyui")
+    assert warned(files, tmp_path) == []
+    files[B] = files[B].replace("limit_work_s: 4.5", "engine: sglang-diffusion")
+    said = "no request goes to `h100`: no endpoint reaches comfyui, sglang-diffusion, watched only"
+    assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
+    files[B] = files[B].replace("    zone: fra\n", "    zone: fra\n    endpoints: chat/completions\n")
+    assert warned(files, tmp_path) == []
 
 
 def test_a_rule_that_names_an_api_for_a_custom_model_too(tmp_path: Path) -> None:
@@ -181,3 +205,20 @@ def test_second_attempts_that_cannot_be(
     tmp_path: Path, engines: list[str], route: str, backends: str, said: list[str]
 ) -> None:
     assert attempts_warned(tmp_path, engines, route, backends) == said
+
+
+def durations_in(node: Any, key: str = "") -> Iterator[str]:
+    """Keys of a JSON schema that take a duration."""
+    if isinstance(node, dict):
+        if "20s" in node.get("examples", ()):
+            yield key
+        for name, inner in node.items():
+            yield from durations_in(inner, key if name in ("anyOf", "properties") else name)
+    for inner in node if isinstance(node, list) else ():
+        yield from durations_in(inner, key)
+
+
+def test_every_key_of_a_duration_is_looked_at() -> None:
+    made = schemas()
+    found = {key for name, schema in made.items() if "cases" not in name for key in durations_in(json.loads(schema))}
+    assert found == set(LONG_SECONDS)

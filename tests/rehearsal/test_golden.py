@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Spill
+from gateway.model import Model, Served, Spill
 from gateway.policy.case_schema import Case
 from gateway.rehearsal.golden import judge
 from gateway.rehearsal.world import NOON, world_of_case
@@ -24,6 +24,7 @@ PASSING: list[dict[str, Any]] = [
     {"expect": {"outcome": "local", "backend": "gpu", "rule": "chat", "status": 200}},
     {"fleet": FULL, "expect": {"outcome": "spilled", "upstream": "a1", "reason": "slo_limit"}},
     {"fleet": {"w2": {"healthy": False}}, "expect": {"upstream": "w1", "drops": {"w2": "health"}}},
+    {"fleet": {"w2": {"drained": True}}, "expect": {"upstream": "w1", "drops": {"w2": "drained"}}},
     {"expect": {"candidates": ("w2", "a1", "w1")}},
     {"request": {**REQUEST, "headers": {"X-Data-Residency": "eu, de"}}, "expect": {"residency": ("eu", "de")}},
     {"expect": {"max_wait": 0, "waits": False}},
@@ -36,6 +37,14 @@ def test_a_case_that_holds(parts: dict[str, Any]) -> None:
     verdict = judge(policy(), case(**parts))
     assert verdict.wrong == {}
     assert verdict.row()["passed"] is True
+
+
+def test_a_case_says_which_version_serves_it() -> None:
+    served = (Served("gpu", "m-1", version="v1"),)
+    versions = policy(rules=(rule(spill=None),), models={"m": Model("m", "text", served)})
+    assert judge(versions, case(expect={"version": "v1"})).wrong == {}
+    assert judge(versions, case(expect={"version": "v2"})).wrong == {"version": ("v2", "v1")}
+    assert judge(policy(), case(expect={"version": "v1"})).wrong == {"version": ("v1", None)}
 
 
 def test_a_case_says_whether_it_waits() -> None:

@@ -6,9 +6,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.model import CLASSES, Decision, PriorityClass
-from gateway.routing.below import fullness, held_back
+from gateway.model import CLASSES, Decision, PriorityClass, UpstreamState
+from gateway.routing.below import fullness, held_back, seconds_until
 from gateway.routing.decide import decide
 from tests.worlds import LIMIT, board, policy, request, rule, upstream
 
@@ -64,3 +66,32 @@ def test_a_bought_api_has_no_such_bound() -> None:
     assert decide(request(priority="batch"), seen, Random(1)).primary[0].candidates
     (pool,) = seen.pools(made.models["m"], "api", request().residency, "chat/completions", made.rules[0])
     assert held_back(pool, 0.1) is pool
+
+
+@pytest.mark.parametrize(
+    ("loads", "below", "seconds"),
+    [
+        ((), 0.5, 0.0),
+        ((0.2, 0.4), 0.5, 0.0),
+        ((0.65, 0.65), 0.6, 0.05),
+        ((1.0, 0.5), 0.5, 0.25),
+        ((1.0, 0.1), 0.2, 0.6),
+        ((2.0, 0.0), 0.5, 1.0),
+    ],
+)
+def test_how_long_the_mean_load_takes_to_fall(loads: tuple[float, ...], below: float, seconds: float) -> None:
+    """Limits of a GPU-second. One that is idle before the others does nothing for them."""
+    states = [UpstreamState(upstream(f"w{i}", "gpu"), leased=round(load * LIMIT)) for i, load in enumerate(loads)]
+    assert seconds_until(states, below) == pytest.approx(seconds)
+
+
+@given(st.lists(st.integers(0, 5 * LIMIT), min_size=1, max_size=6), st.integers(0, LIMIT), st.floats(0.05, 0.99))
+def test_then_it_has_fallen_and_not_before(leased: list[int], outside: int, below: float) -> None:
+    def mean(seconds: float) -> float:
+        left = [max(0.0, state.leased + state.outside - seconds * 1e6) / LIMIT for state in states]
+        return sum(left) / len(left)
+
+    states = [UpstreamState(upstream(f"w{i}", "gpu"), leased=n, outside=outside) for i, n in enumerate(leased)]
+    seconds = seconds_until(states, below)
+    assert mean(seconds) <= below + 1e-6
+    assert seconds == 0 or mean(seconds) == pytest.approx(below, abs=1e-6)

@@ -76,7 +76,7 @@ def test_a_derived_name_that_is_taken_or_too_long_is_another_one() -> None:
         ([member("10.0.0.1")], []),  # written down: w1 and w2 are there
         ([member("10.0.0.1", port=8001)], ["gpu-10-0-0-1-8001"]),
         ([member(), member(source="service", pod="ml/a")], ["gpu-10-0-0-9-8000"]),
-        ([member(), member(source="registration", name="mine")], ["mine"]),
+        ([member(), member(source="registration", name="mine")], ["gpu-10-0-0-9-8000"]),
         ([member(source="service", addresses=("10.0.0.9", "fd00::9")), member("fd00::9")], ["gpu-10-0-0-9-8000"]),
         ([member(), member(backend="gpu2")], ["gpu-10-0-0-9-8000"]),
         ([member(backend="nobody")], []),
@@ -98,10 +98,37 @@ def test_a_host_name_that_is_written_down_is_who_answers_there() -> None:
 
 def test_all_that_a_worker_is_comes_from_its_backend_and_its_pod_from_whoever_knows_it() -> None:
     made = open_to_all(policy(), usd_per_hour=3.5, seats=7)
-    told = found(made, [member(source="registration", name="mine"), member(source="pool", pod="ml/a")], {}, {})
+    told = found(made, [member(), member(source="pool", pod="ml/a"), member(source="service", pod="ml/a")], {}, {})
     (one,) = told.upstreams["gpu"]
     pattern = made.discovery["gpu"].pattern
-    assert one == replace(pattern, name="mine", url="http://10.0.0.9:8000", pod="ml/a", source="registration")
+    assert one == replace(pattern, name="gpu-10-0-0-9-8000", url="http://10.0.0.9:8000", pod="ml/a", source="pool")
+
+
+@pytest.mark.parametrize("how", [how for how in FINDINGS if how != "registration"])
+@pytest.mark.parametrize("claim", [{"backend": "gpu2"}, {"url": "https://10.0.0.9:8000"}, {"name": "mine"}])
+def test_a_registration_moves_nobody_whom_the_policys_own_source_finds(how: Any, claim: dict[str, Any]) -> None:
+    made = open_to_all(
+        open_to_all(policy((upstream("x1", "gpu2", url="http://10.9.0.1"), upstream("w1", "gpu")))), "gpu2"
+    )
+    told = found(made, [member(source=how), member(source="registration", **claim)], {}, {})
+    (one,) = told.upstreams.pop("gpu")
+    assert (one.name, one.url, one.source) == ("gpu-10-0-0-9-8000", "http://10.0.0.9:8000", how)
+    assert not told.upstreams
+
+
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        (member(), "http://10.0.0.9:9400/metrics"),
+        (member("fd00::1a"), "http://[fd00::1a]:9400/metrics"),
+        (member(url="https://w.internal:8443", source="registration"), "http://10.0.0.9:9400/metrics"),
+    ],
+)
+def test_the_gpu_page_of_a_found_worker_is_at_its_address(given: Member, page: str) -> None:
+    made = open_to_all(policy(), dcgm="http://{host}:9400/metrics", gpus=(0, 1))
+    (one,) = found(made, [given], {}, {}).upstreams["gpu"]
+    assert (one.dcgm, one.gpus) == (page, (0, 1))
+    assert found(made, [given], {}, {one.name: one}).upstreams["gpu"][0] is one, "the same object as before"
 
 
 def test_one_that_any_source_sees_leave_is_leaving_a_written_one_too() -> None:

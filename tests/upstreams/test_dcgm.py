@@ -70,6 +70,14 @@ def test_an_xid_that_comes_with_labels_of_its_own_is_about_the_same_gpu() -> Non
     assert one(lines(DEV_GPU_UTIL=1) + labelled).xid == 79
 
 
+@pytest.mark.parametrize("many", ["9" * 5_000, "9" * 13, "\u0661"])
+def test_a_number_that_no_exporter_writes_is_none(many: str) -> None:
+    page = f'DCGM_FI_DEV_GPU_UTIL{{gpu="{many}",UUID="GPU-a"}} 1\n'
+    for label in ("window_size_in_ms", "xid"):
+        page += f'DCGM_EXP_XID_ERRORS_COUNT{{UUID="GPU-a",{label}="{many}"}} 1\n'
+    assert (one(page).index, one(page).window, one(page).xids) == (None, None, ())
+
+
 @pytest.mark.parametrize("value", [UNSUPPORTED, "NaN", "-9223372036854775794", "-0.5", "word", ""])
 def test_what_is_not_supported_or_absurd_is_not_published(value: str) -> None:
     assert parse_gpus(lines(PROF_SM_ACTIVE=value)) == () or one(lines(PROF_SM_ACTIVE=value)).use is None
@@ -101,7 +109,22 @@ def test_instances_of_a_cut_gpu_are_told_apart() -> None:
         f'DCGM_FI_PROF_SM_ACTIVE{{gpu="0",UUID="GPU-a",GPU_I_ID="{i}",pod="p{i}",namespace="x"}} 0.{i}\n'
         for i in (1, 2)
     ]
-    assert [(seen.pod, seen.sample.sm) for seen in parse_gpus("".join(rows))] == [("x/p1", 0.1), ("x/p2", 0.2)]
+    seen = parse_gpus("".join(rows))
+    assert [(one.pod, one.sample.sm) for one in seen] == [("x/p1", 0.1), ("x/p2", 0.2)]
+    assert [one.sample.name for one in seen] == ["GPU-a/1", "GPU-a/2"]
+
+
+def test_what_befalls_a_cut_gpu_befalls_its_instances() -> None:
+    labels = 'gpu="0",UUID="GPU-a",Hostname="n"'
+    page = f"DCGM_FI_DEV_XID_ERRORS{{{labels}}} 94\nDCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{labels}}} 0\n"
+    page += f'DCGM_EXP_XID_ERRORS_COUNT{{{labels},window_size_in_ms="300000",xid="94"}} 2\n'
+    page += f"DCGM_FI_DEV_XID_ERRORS{{{labels.replace('0', '1').replace('-a', '-b')}}} 79\n"
+    for instance, xid in (1, 13), (2, 0):
+        mine = f'{labels},GPU_I_ID="{instance}",pod="p{instance}",namespace="x"'
+        page += f"DCGM_FI_PROF_SM_ACTIVE{{{mine}}} 0.5\nDCGM_FI_DEV_XID_ERRORS{{{mine}}} {xid}\n"
+    first, second = (one.sample for one in parse_gpus(page) if one.pod is not None)
+    assert (first.xid, first.xids, first.window, first.ecc) == (94, ((94, 2),), 300.0, 0)
+    assert (second.xid, second.xids, second.window, second.ecc) == (94, ((94, 2),), 300.0, 0)
 
 
 def test_a_sample_of_no_gpu_is_left_out() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.upstreams.dialects.dcgm import parse_gpus
 from gateway.upstreams.exposition import Gauges, samples
 from loadtests.simfleet.config import WorkerConfig
 from loadtests.simfleet.engine import Engine
@@ -74,6 +78,37 @@ def test_what_was_written_is_read_back(families: dict[str, list[tuple[dict[str, 
     for name, rows in families.items():
         assert [(one.labels, one.value) for one in samples(page, (name,))] == rows
     assert not list(samples(page, ("c", "a_")))
+
+
+def cpu(run: Callable[[], object]) -> float:
+    """Least CPU seconds of some runs."""
+    taken = []
+    for _ in range(9):
+        began = time.process_time()
+        run()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def parse_engine(labels: str) -> object:
+    return list(samples(f"a{{{labels}}} 1\n".encode(), ["a"]))
+
+
+def parse_node(labels: str) -> object:
+    return parse_gpus(f"DCGM_FI_DEV_GPU_UTIL{{{labels}}} 1\n")
+
+
+@pytest.mark.parametrize("parse", [parse_engine, parse_node])
+@pytest.mark.parametrize("part", ["a", "a,", 'a="', 'a="\\', "=", '"', "a=", "\\"])
+def test_labels_take_time_by_their_length_and_not_by_its_square(parse: Callable[[str], object], part: str) -> None:
+    short, long = (part * (size // len(part)) for size in (1_000, 8_000))
+    assert cpu(lambda: parse(long)) < 24 * cpu(lambda: parse(short)), "eight times as long; its square were 64"
+
+
+def test_labels_longer_than_any_engines_are_not_read() -> None:
+    assert list(samples(b'a{x="%s"} 1\na{x="y"} 2\n' % (b"z" * 70_000), ["a"]))[1].labels == {"x": "y"}
+    page = 'DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="%s"} 1\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 2\n' % ("z" * 9_000)
+    assert [one.sample.index for one in parse_gpus(page)] == [1]
 
 
 def test_it_agrees_with_the_official_parser() -> None:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.errors import UpstreamFault
 from gateway.model import GpuLook
 from gateway.upstreams import gpu_pages
 from gateway.upstreams.client import Client
@@ -66,12 +65,19 @@ async def test_a_page_is_read_once_a_round_for_all_its_workers() -> None:
         assert [one.gpus[0].uuid for one in looks] == ["GPU-0", "GPU-1", "GPU-0", "GPU-1"]
 
 
+async def test_a_page_that_fails_is_asked_for_once_a_round_too() -> None:
+    async with exporting() as (exporter, pages):
+        exporter.well = False
+        worker = upstream("w", "gpu", dcgm=exporter.url)
+        assert await asyncio.gather(*(pages.look(worker) for _ in range(4))) == [None] * 4
+        assert exporter.asked == 1
+
+
 async def test_a_page_that_fails_leaves_the_last_one_standing_with_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_pages, "PAGE_SECONDS", 0.0)
     async with exporting() as (exporter, pages):
         exporter.well = False
-        with pytest.raises(UpstreamFault):
-            await look(pages, exporter)
+        assert await pages.look(upstream("w", "gpu", dcgm=exporter.url)) is None, "it was never read"
         exporter.well = True
         first = await look(pages, exporter)
         exporter.well = False

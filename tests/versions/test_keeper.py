@@ -16,9 +16,10 @@ from gateway.policy.candidate import Trial
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.versions import keeper
-from gateway.versions.keeper import KEEP, ORDER_KEY, VERSIONS_KEY, Versions
+from gateway.versions import keeper, shelf
+from gateway.versions.keeper import Versions
 from gateway.versions.orders import MAX_CONTENT_BYTES, Order, Seal
+from gateway.versions.shelf import KEEP, ORDER_KEY, VERSIONS_KEY
 from tests.conftest import PATIENT
 from tests.policy.good import ENV, GOOD
 
@@ -383,7 +384,7 @@ class Interrupted:
         self._store, self._others = store, [others] * times
 
     async def eval(self, script: object, keys: Any, args: Any) -> Any:
-        if script is keeper._ANNOUNCE and self._others:
+        if script is shelf.ANNOUNCE and self._others:
             await self._others.pop()()
         return await self._store.eval(script, keys, args)  # type: ignore[arg-type]
 
@@ -392,7 +393,7 @@ class Interrupted:
 
 
 def interrupt(replica: Replica, others: Callable[[], Awaitable[object]], times: int = 1) -> None:
-    replica.versions._store = Interrupted(replica.versions._store, others, times)  # type: ignore[assignment]
+    replica.versions._shelf._store = Interrupted(replica.versions._shelf._store, others, times)  # type: ignore[assignment]
 
 
 def trials(*replicas: Replica) -> list[str | None]:

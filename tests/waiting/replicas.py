@@ -43,12 +43,18 @@ class Replica:
 
 @asynccontextmanager
 async def replicas(
-    server: Embedded, made: Policy, number: int, *, ears: bool = True, store_ms: Callable[[], int] = lambda: 0
+    server: Embedded,
+    made: Policy,
+    number: int,
+    *,
+    ears: bool = True,
+    store_ms: Callable[[], int] = lambda: 0,
+    login: str = "",
 ) -> AsyncIterator[list[Replica]]:
-    """`ears`: whether they hear what the others announce."""
+    """`ears`: whether they hear what the others announce; `login`: `user:password@` of the store's."""
     found = []
     for index in range(number):
-        store = Store(server.url, timeout=PATIENT)
+        store = Store(server.url.replace("://", f"://{login}"), timeout=PATIENT)
         await store.check()
         if not index:
             await store.call("FLUSHALL")

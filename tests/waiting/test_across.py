@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 
 import pytest
 
 from gateway.model import Policy, Tenant
+from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.waiting.lines import SAFETY_SECONDS
+from tests.conftest import PATIENT
 from tests.fleet.leasing import Clock
 from tests.polling import until
 from tests.waiting.replicas import Replica, replicas
@@ -163,3 +166,47 @@ async def test_replicas_that_wait_have_equal_turns_and_tenants_their_shares(
         total = sum(had.values())
         assert abs(at[0] / total - 0.5) <= 0.15, at
         assert abs(had["x"] / total - 0.5) <= 0.1, had
+
+
+async def test_a_user_without_rights_to_channels_loses_the_news_and_nothing_else(
+    own_server: Embedded, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log says so, once."""
+    root = Store(own_server.url, timeout=PATIENT)
+    await root.check()
+    await root.call("ACL", "SETUSER", "gateway", "on", ">secret", "~gw:*", "resetchannels", "+@all")
+    async with replicas(own_server, seats(1), 2, ears=False, login="gateway:secret@") as (one, other):
+        ears = one.store.subscription("gw:room:x", lambda _: None, lambda: None)
+        one.tasks.append(asyncio.create_task(ears.run()))
+        held = await one.admit()
+        waits = asyncio.create_task(other.admit())
+        await until(lambda: other.waiting() == 1)
+        await other.leases.drain()
+        one.admission.release(held)
+        await one.leases.drain()
+        stats = (await root.call("INFO", "errorstats")).decode()
+        assert "errorstat_NOPERM:count=" in stats, "the news were refused"
+        assert not await failed_scripts(root), "and the release was not"
+        lease = await asyncio.wait_for(waits, SAFETY_SECONDS + 4)
+        assert lease.candidate.upstream.name == "w1"
+        attempts = await refused(root)
+        await until(lambda: "refuses a subscription" in caplog.text)
+        async with asyncio.timeout(PATIENT):
+            while await refused(root) < attempts + 2:  # noqa: ASYNC110 - the store signals no refusals
+                await asyncio.sleep(0.01)
+        assert caplog.text.count("refuses a subscription") == 1
+    await root.aclose()
+
+
+async def failed_scripts(root: Store) -> int:
+    """How many calls of scripts ended with an error, but for those that the store did not have yet."""
+    commands, errors = [(await root.call("INFO", section)).decode() for section in ("commandstats", "errorstats")]
+    failed = sum(int(found) for found in re.findall(r"cmdstat_eval(?:sha)?:.*failed_calls=(\d+)", commands))
+    return failed - sum(int(found) for found in re.findall(r"errorstat_NOSCRIPT:count=(\d+)", errors))
+
+
+async def refused(root: Store) -> int:
+    """How many subscriptions the store refused."""
+    stats = (await root.call("INFO", "commandstats")).decode()
+    line = next((line for line in stats.splitlines() if line.startswith("cmdstat_subscribe:")), "rejected_calls=0,")
+    return int(line.split("rejected_calls=")[1].split(",")[0])

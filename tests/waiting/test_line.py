@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.waiting.heap import Heap
-from gateway.waiting.line import PASS_SECONDS, Line
+from gateway.waiting.line import LATE_SHARE, PASS_SECONDS, Line
 from gateway.waiting.ring import QUANTUM, Ask, Place, Ring
 
 LATE = 1e9
@@ -92,11 +92,11 @@ class AgainstTheModel(RuleBasedStateMachine):
         tenant=st.sampled_from("abcd"),
         work=st.integers(1, 5 * QUANTUM),
         patience=st.integers(1, 60),
-        starve=st.sampled_from([5.0, 30.0, LATE]),
+        kind=st.integers(0, 2),
     )
-    def join(self, rank: int, tenant: str, work: int, patience: int, starve: float) -> None:
-        ask = Ask(rank, tenant, {"a": 0.5, "b": 1.0, "c": 2.0, "d": 1.0}[tenant], work, self.now + patience)
-        place = self.line.join(ask._replace(starves=self.now + starve), self.now)
+    def join(self, rank: int, tenant: str, work: int, patience: int, kind: int) -> None:
+        ask = Ask(rank, tenant, {"a": 0.5, "b": 1.0, "c": 2.0, "d": 1.0}[tenant], work, self.now + patience, kind=kind)
+        place = self.line.join(ask, self.now)
         self.walked[rank].add(place)
         self.there.append(place)
 
@@ -113,9 +113,6 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.now += seconds
 
     def expected(self) -> Place | None:
-        overdue = [place for place in self.there if place.ask.starves <= self.now]
-        if overdue:
-            return min(overdue, key=lambda place: (place.ask.starves, place.number))
         return next((found[1] for walked in self.walked if (found := walked.first())), None)
 
     @precondition(lambda self: self.there)
@@ -131,17 +128,17 @@ class AgainstTheModel(RuleBasedStateMachine):
     @precondition(lambda self: self.there)
     @rule(tries=st.integers(1, 4))
     def a_turn_in_vain(self, tries: int) -> None:
-        """Each that finds none is set aside until the next turn; then all is as before."""
-        tried = []
+        """Each that finds none is set aside until the next turn with those that are alike; then all is as before."""
+        tried = list[Place]()
         for _ in range(tries):
             first = self.line.first(self.now)
             if first is None:
                 break
             tried.append(first)
-            if not self.line.set_aside(first, self.now, full=False):
-                break
-        assert len(set(map(id, tried))) == len(tried)
-        assert len(tried) == min(tries, len(self.there))
+            self.line.set_aside(first, self.now, full=False)
+        bunches = {(place.ask.tenant, place.ask.alike) for place in self.there}
+        assert len({(place.ask.tenant, place.ask.alike) for place in tried}) == len(tried)
+        assert len(tried) == min(tries, len(bunches))
         self.line.restore()
 
     @invariant()
@@ -220,27 +217,59 @@ def test_who_comes_anew_each_time_has_no_more_turns_than_who_stays() -> None:
 def test_nobody_waits_longer_than_starve_after_and_the_work_of_those_overdue_before(
     arrivals: list[tuple[int, int, int]],
 ) -> None:
-    """A server that does one QUANTUM a second, for ever busy with the highest class: whoever waits is served within
-    starve_after and the work that was overdue before it, and what is being done as it becomes overdue."""
-    starve, line, now = 10.0, Line(), 0.0
+    """A server that does one QUANTUM a second, for ever busy with newcomers of the highest class. One tenant waits, and
+    what is overdue has LATE_SHARE: whoever waits is served within starve_after and the time in which that does the work
+    that was overdue before it."""
+    starve, line, now, largest = 10.0, Line(), 0.0, 8
     due = sorted((float(at), rank, work) for rank, at, work in arrivals)
-    joined: dict[int, float] = {}
     waits: dict[int, tuple[float, float]] = {}
     while due or len(line):
         while due and due[0][0] <= now:
             at, rank, work = due.pop(0)
-            place = line.join(Ask(rank, f"t{rank}", 1.0, work * QUANTUM, LATE, at + starve), now)
-            joined[place.number] = at
+            place = line.join(Ask(rank, "t", 1.0, work * QUANTUM, LATE, at + starve), now)
             before = sum(one.ask.work for one in line._places if one.ask.starves <= place.ask.starves) / QUANTUM
             waits[place.number] = (at, before)
-        first = line.first(now)
-        if first is None:
-            now = due[0][0]
+        newcomer = Ask(0, "new", kind="new")
+        if not line.behind(newcomer, now):
+            line.came(newcomer, now)
+            now += 1
             continue
+        first = line.first(now)
+        assert first is not None
         at, before = waits[first.number]
-        assert now - at <= starve + before + 8, "8: the longest request, which is not interrupted"
+        assert now - at <= starve + (before + largest) / LATE_SHARE + largest
         line.serve(first, now)
         now += first.ask.work / QUANTUM
+
+
+def test_a_flood_that_is_overdue_leaves_the_others_their_share_and_its_tenants_take_turns() -> None:
+    line, had = Line(), Counter[str]()
+    for _ in range(400):
+        line.join(Ask(2, "flood", starves=30.0), 0.0)
+    for _ in range(10):
+        line.join(Ask(2, "few", starves=40.0), 10.0)
+    for _ in range(80):
+        line.join(Ask(0, "talks"), 50.0)
+    for _ in range(80):
+        first = line.first(50.0)
+        assert first is not None
+        line.serve(first, 50.0)
+        had[first.ask.tenant] += 1
+    assert had["talks"] == 80 * (1 - LATE_SHARE)
+    assert abs(had["flood"] - had["few"]) <= 2
+
+
+def test_between_the_turns_of_the_overdue_newcomers_go_on_and_count() -> None:
+    line, newcomer = Line(), Ask(0, "new", kind="new")
+    for _ in range(2):
+        line.join(Ask(2, "a", starves=30.0, kind="k"), 0.0)
+    assert line.behind(newcomer, 30.0)
+    first = line.first(30.0)
+    assert first is not None
+    line.serve(first, 30.0)
+    turns = [line.came(newcomer, 30.0) for _ in range(3) if not line.behind(newcomer, 30.0)]
+    assert turns == [False, False, True], "with the last of them it is the turn of the overdue"
+    assert line.behind(newcomer, 30.0)
 
 
 def test_a_first_that_does_not_fit_lets_others_pass_for_a_while_and_then_nobody() -> None:
@@ -248,25 +277,77 @@ def test_a_first_that_does_not_fit_lets_others_pass_for_a_while_and_then_nobody(
     large = line.join(Ask(1, "a", 1.0, 50 * QUANTUM, 10.0, 100.0, kind="large"), 0.0)
     small = [line.join(Ask(1, "b", 1.0, QUANTUM, 20.0, 100.0, kind="small"), 0.0) for _ in range(3)]
     assert line.first(0.0) is small[0], "the smaller one can be paid in an earlier round"
-    line.leave(small[0], 0.0)
-    line.leave(small[1], 0.0)
-    line.leave(small[2], 0.0)
+    for one in small:
+        line.leave(one, 0.0)
     small = [line.join(Ask(2, "b", 1.0, QUANTUM, 20.0, 100.0, kind="small"), 0.0) for _ in range(2)]
     assert line.first(0.0) is large
-    assert line.set_aside(large, 0.0, full=True)
+    line.set_aside(large, 0.0, full=True)
+    assert not line.is_kept(large)
     assert line.first(0.0) is small[0], "it may go although it is of a lower class"
     line.serve(small[0], 0.0)
-    assert line.behind(1, None, 1.0)
-    assert not line.behind(1, "other", 1.0), "and so may a newcomer for whom there may be room of another kind"
-    line.restore()
-    assert line.set_aside(large, PASS_SECONDS - 0.1, full=True)
-    line.restore()
-    assert not line.set_aside(large, PASS_SECONDS, full=True)
-    assert line.first(PASS_SECONDS) is large
-    assert line.behind(1, "other", PASS_SECONDS)
-    assert not line.behind(0, "other", PASS_SECONDS), "a higher class does not stand behind a lower one"
+    newcomer = Ask(1, "c", kind="other")
+    assert line.behind(newcomer, 1.0, trying=True)
+    assert not line.behind(newcomer, 1.0), "and so may a newcomer for whom there may be room of another kind"
+    for now, kept in ((PASS_SECONDS - 0.1, False), (PASS_SECONDS, True)):
+        line.restore()
+        assert line.first(now) is large
+        line.set_aside(large, now, full=True)
+        assert line.is_kept(large) is kept
+    assert line.behind(newcomer, PASS_SECONDS)
+    assert not line.behind(newcomer._replace(rank=0), PASS_SECONDS), "a higher class does not stand behind a lower one"
     line.leave(large, PASS_SECONDS)
-    assert not line.behind(1, "other", PASS_SECONDS)
+    assert not line.behind(newcomer, PASS_SECONDS)
+
+
+def test_what_is_kept_is_kept_from_its_own_pool_and_from_others_on_its_workers_only() -> None:
+    line = Line()
+    large = line.join(Ask(1, "a", kind="large", pool="m"), 0.0)
+    other = line.join(Ask(1, "a", kind="other", pool="n"), 0.0)
+    large.workers = frozenset({"w1"})
+    for now in (0.0, PASS_SECONDS):
+        line.restore()
+        line.set_aside(large, now, full=True)
+    assert line.keeps("m", 1)
+    assert not line.keeps("n", 1)
+    assert line.first(PASS_SECONDS) is other
+    assert line.reserved("n", 1) == {"w1"}
+    assert line.reserved("n", 0) == frozenset(), "a higher class goes before it"
+    assert line.reserved("m", 1) == frozenset()
+    assert line.behind(Ask(1, "b", kind="small", pool="m"), PASS_SECONDS)
+    assert not line.behind(Ask(1, "b", kind="small", pool="n"), PASS_SECONDS)
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_a_tenant_of_large_requests_has_its_share_beside_one_of_small_ones(weight: float) -> None:
+    """One worker of 100 places on which the large ones need 20: each time there is less room they are passed."""
+    line, now, had = Line(), 0.0, Counter[str]()
+    size, held, room = {"large": 20, "small": 1}, list[tuple[float, int]](), 100
+    rng = Random(1)
+
+    def waits(name: str) -> None:
+        line.join(Ask(1, name, weight if name == "large" else 1.0, size[name] * QUANTUM, kind=name, deadline=LATE), now)
+
+    for name in ("large", "large", *("small" for _ in range(200))):
+        waits(name)
+    while now < 30:
+        held.sort()
+        now, freed = held.pop(0) if held else (now, 0)
+        room += freed
+        line.restore()
+        for _ in range(30):
+            first = line.first(now)
+            if first is None or line.keeps(None, 1):
+                break
+            if size[first.ask.tenant] > room:
+                line.set_aside(first, now, full=True)
+                continue
+            room -= size[first.ask.tenant]
+            held.append((now + rng.uniform(0.05, 0.1), size[first.ask.tenant]))
+            had[first.ask.tenant] += first.ask.work
+            line.serve(first, now)
+            waits(first.ask.tenant)
+            line.restore()
+    assert had["large"] / had["small"] == pytest.approx(weight, rel=0.1)
 
 
 def test_an_overdue_one_is_kept_at_once_and_before_every_class() -> None:
@@ -275,28 +356,37 @@ def test_an_overdue_one_is_kept_at_once_and_before_every_class() -> None:
     line.join(Ask(0, "b", starves=60.0, kind="k"), 20.0)
     assert line.first(29.0) is not old
     assert line.first(30.0) is old
-    assert line.behind(0, "other", 30.0)
-    assert not line.set_aside(old, 30.0, full=True)
+    assert line.behind(Ask(0, "c", kind="other"), 30.0)
+    line.set_aside(old, 30.0, full=True)
+    assert line.is_kept(old)
+    assert line.keeps(None, 0)
 
 
 def test_one_that_becomes_overdue_while_it_is_set_aside_lets_nobody_pass() -> None:
     line = Line()
     place = line.join(Ask(2, "a", starves=30.0, kind="k"), 0.0)
-    assert line.set_aside(place, 1.0, full=True)
-    assert not line.behind(0, "k", 29.0)
-    assert line.behind(0, "k", 30.0)
+    line.set_aside(place, 1.0, full=True)
+    newcomer = Ask(0, "b", kind="k")
+    assert not line.behind(newcomer, 29.0)
+    assert line.behind(newcomer, 30.0)
 
 
 def test_one_that_nobody_can_serve_now_stands_in_nobodys_way() -> None:
     line = Line()
     lost = line.join(Ask(0, "a", starves=0.0, kind="down"), 0.0)
     next_one = line.join(Ask(1, "b", kind="up"), 0.0)
-    assert line.set_aside(lost, 1.0, full=False)
+    newcomer = Ask(0, "c", kind="up")
+    assert line.behind(newcomer, 1.0)
+    line.set_aside(lost, 1.0, full=False)
     assert line.first(1.0) is next_one
-    assert not line.behind(0, "up", 1.0)
-    assert line.behind(1, "up", 1.0)
+    assert not line.behind(newcomer, 1.0)
+    assert line.behind(newcomer._replace(rank=1), 1.0)
+    assert line.behind(Ask(0, "c", kind="down"), 1.0), "who is alike stands behind it all the same"
     line.restore()
     assert line.first(1.0) is lost
+    assert not line.behind(newcomer, 1.0), "until one of them finds somebody"
+    line.set_aside(lost, 1.0, full=True)
+    assert line.behind(newcomer, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9), st.booleans()), max_size=300))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Snapshot
 from gateway.waiting import lines as lines_module
-from gateway.waiting.lines import MOST_TRIES, Found, Lines, Waiter
+from gateway.waiting.lines import MOST_TRIES, RETRY_AFTER_SECONDS, SAFETY_TRIES, Found, Lines, Waiter
 from gateway.waiting.news import more, rooms
 from gateway.waiting.ring import Ask
 from tests.worlds import state, upstream
@@ -224,3 +224,57 @@ async def test_a_snapshot_with_more_room_calls_the_first_and_one_with_less_nobod
     lines.notice(Snapshot(1.0, snapshot().states, degraded=True))
     assert waiter.called, "how admission works has changed"
     assert lines.expected(Ask(1, "t", work=2_000_000), ["gpu"]) == pytest.approx(1.0, rel=0.1), "two workers up"
+
+
+async def test_however_many_wait_for_what_is_full_or_for_nobody_others_have_their_turn() -> None:
+    lines = Lines()
+    down, full = ([joined(lines, kind=kind, pool=kind) for _ in range(45)] for kind in ("down", "full"))
+    last = joined(lines, kind="idle", pool="idle")
+    lines.answer(down[0], "gpu", Found.NOBODY)
+    in_vain(lines, full[0])
+    assert last.called
+    in_vain(lines, last)
+    lines.wake("gpu")
+    assert down[0].called, "one of them looks again, for all"
+    lines.answer(down[0], "gpu", Found.NOBODY)
+    assert not any(waiter.called for waiter in down)
+    assert full[0].called
+
+
+async def test_those_whom_nobody_could_serve_have_tries_of_their_own_and_news_count_no_more_than_news() -> None:
+    lines = Lines()
+    lost = [joined(lines, kind=number) for number in range(20)]
+    lines.answer(lost[0], "gpu", Found.NOBODY)
+    for waiter in lost[1:]:
+        if waiter.called:
+            lines.answer(waiter, "gpu", Found.NOBODY)
+    lines.wake("gpu", SAFETY_TRIES)
+    first = next(waiter for waiter in lost if waiter.called)
+    lines.wake("gpu")
+    tries = 0
+    lines.answer(first, "gpu", Found.NOBODY)
+    while called := [waiter for waiter in lost if waiter.called]:
+        lines.answer(called[0], "gpu", Found.NOBODY)
+        tries += 1
+    assert tries == MOST_TRIES, "the turn that the news begin is no look at all of them"
+    assert not lines.behind("gpu", lambda: Ask(1, "t", kind="new")), "they stand in nobody's way"
+
+
+async def test_what_came_free_between_a_newcomers_try_and_its_joining_is_told_to_it() -> None:
+    lines = Lines()
+    other = joined(lines, kind="other")
+    in_vain(lines, other)
+    tried = {"gpu": lines.wakes("gpu")}
+    assert not joined(lines, kind="new").called
+    lines.wake("gpu")
+    for waiter in lines.waiters("gpu"):
+        in_vain(lines, waiter)
+    newcomer = lines.join(Ask(1, "t", kind="newer", deadline=1.0), {"gpu": 1}, MANY, tried)
+    assert newcomer is not None
+    assert newcomer.called == {"gpu"}
+
+
+def test_a_wait_beyond_all_numbers_is_told_as_the_longest() -> None:
+    lines = Lines()
+    lines.line("gpu").drain.prior = 1e-320
+    assert lines.retry_after(Ask(1, "t", work=10**9), ["gpu"]) == RETRY_AFTER_SECONDS[1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.model import ROW_REMAP_FAILURE, GpuSample, SeenGpu, throttles
+from gateway.upstreams.dialects.engines.common import whole
 
 LAG_SECONDS = 30.0
 """dcgm-exporter's default interval of collection: what is on its page may be that old."""
@@ -22,7 +23,12 @@ _UUID = ("UUID", "uuid")
 _POD = ("exported_pod", "pod", "pod_name")
 """A page that went through Prometheus has the GPU's pod as `exported_pod`: its `pod` is the exporter's own then."""
 _NAMESPACE = ("exported_namespace", "namespace", "pod_namespace")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
+"""Tried at the first letter of a word only: tried at each, one long word takes the square of its length."""
+_LONGEST_LABELS = 8 << 10
+"""Of all labels of one line."""
+_LONGEST_INSTANCE = 16
+"""It is a small number."""
 
 _VALUES = frozenset(
     {
@@ -45,6 +51,13 @@ _VALUES = frozenset(
 )
 _XID_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
 _WANTED = _VALUES | {_XID_COUNT}
+_ERRORS = (
+    "DCGM_FI_DEV_XID_ERRORS",
+    "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+    "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+    "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+)
+"""What befalls a GPU befalls all its MIG instances."""
 
 
 class _Key(NamedTuple):
@@ -81,16 +94,36 @@ def parse_gpus(page: str) -> tuple[SeenGpu, ...]:
             _count(told, labels, value)
         else:
             told.values[name] = value
+    for key, told in gpus.items():
+        whole_gpu = None if key.instance is None else gpus.get(key._replace(instance=None, pod=None))
+        if whole_gpu is not None:
+            _inherit(told, whole_gpu)
     return tuple(SeenGpu(key.host, key.pod, _sample(key, told)) for key, told in gpus.items() if told.values)
 
 
+def _inherit(instance: _Told, whole_gpu: _Told) -> None:
+    """An instance has the errors of its GPU, which may be told on lines of the whole GPU only; where both tell of one,
+    the whole GPU's is the last."""
+    for name in _ERRORS:
+        if name in whole_gpu.values:
+            instance.values[name] = whole_gpu.values[name] or instance.values.get(name, 0.0)
+    if whole_gpu.counted:
+        instance.counted = True
+        instance.window = instance.window or whole_gpu.window
+        for xid, count in whole_gpu.xids.items():
+            instance.xids[xid] = max(count, instance.xids.get(xid, 0))
+
+
 def _lines(page: str) -> Iterator[tuple[str, str, float]]:
-    """(metric, labels as written, value) of the lines that are wanted; NaN and "not supported" are left out."""
+    """(metric, labels as written, value) of the lines that are wanted; NaN, "not supported" and what is longer than any
+    exporter's line are left out."""
     for line in page.splitlines():
         name, _, rest = line.partition("{")
         if name not in _WANTED:
             continue
         text, _, value = rest.rpartition("}")
+        if len(text) > _LONGEST_LABELS:
+            continue
         try:
             number = float(value.split()[0])
         except (ValueError, IndexError):
@@ -101,16 +134,16 @@ def _lines(page: str) -> Iterator[tuple[str, str, float]]:
 
 def _key(labels: Mapping[str, str]) -> _Key | None:
     """None for a line that is about no GPU."""
-    index, uuid = labels.get("gpu", ""), _first(labels, _UUID)
-    if not index.isdecimal() and uuid is None:
+    index, uuid = whole(labels.get("gpu")), _first(labels, _UUID)
+    if index is None and uuid is None:
         return None
     pod, namespace = _first(labels, _POD), _first(labels, _NAMESPACE)
     return _Key(
         _first(labels, _HOST),
         f"{namespace}/{pod}" if pod and namespace else None,
         uuid,
-        int(index) if index.isdecimal() else None,
-        labels.get("GPU_I_ID") or None,
+        index,
+        labels.get("GPU_I_ID", "")[:_LONGEST_INSTANCE] or None,
     )
 
 
@@ -121,11 +154,11 @@ def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 def _count(told: _Told, labels: Mapping[str, str], value: float) -> None:
     """One XID's count in the exporter's window. A GPU without any has one line without an XID, of value 0."""
     told.counted = True
-    window, xid = labels.get("window_size_in_ms", ""), labels.get("xid", "")
-    if window.isdecimal():
-        told.window = int(window) / _MS
-    if xid.isdecimal() and value > 0:
-        told.xids[int(xid)] = int(value)
+    window, xid = whole(labels.get("window_size_in_ms")), whole(labels.get("xid"))
+    if window is not None:
+        told.window = window / _MS
+    if xid is not None and value > 0:
+        told.xids[xid] = int(value)
 
 
 def _sample(key: _Key, told: _Told) -> GpuSample:
@@ -134,6 +167,7 @@ def _sample(key: _Key, told: _Told) -> GpuSample:
     return GpuSample(
         uuid=key.uuid,
         index=key.number,
+        instance=key.instance,
         sm=_share(value("DCGM_FI_PROF_SM_ACTIVE")),
         dram=_share(value("DCGM_FI_PROF_DRAM_ACTIVE")),
         util=_duty(told.values),

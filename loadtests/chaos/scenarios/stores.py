@@ -18,8 +18,8 @@ RATE = 100.0
 
 
 def most_over() -> int:
-    """decision.md's bound: leases granted since the last snapshot (at most 1 s old) and one a replica. Of what is
-    granted in that second one worker of three gets a third."""
+    """The bound of docs/store.md, "Slow or gone": leases granted since the last snapshot (at most 1 s old) and one a
+    replica. Of what is granted in that second one worker of three gets a third."""
     return round(RATE / 3) + REPLICAS
 
 

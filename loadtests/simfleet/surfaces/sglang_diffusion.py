@@ -7,25 +7,21 @@ from typing import Any
 
 from loadtests.simfleet.exchange import Exchange
 from loadtests.simfleet.jobs import Job
-from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, MediaWorker, images, video_units
+from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, images, video_units
 from loadtests.simfleet.sheet import Sheet
 
 from .surface import Reply
+from .videos import VideoWorker
 
 
-class SglangDiffusion(MediaWorker):
+class SglangDiffusion(VideoWorker):
     def routes(self) -> list[tuple[str, str, Handler]]:
         return [
-            ("GET", "/v1/models", self._models),
+            *super().routes(),
             ("GET", "/model_info", self._info),
             ("GET", "/server_info", self._info),
             ("GET", "/liveness", self._live),
-            ("POST", "/v1/images/generations", self._images),
-            ("POST", "/v1/videos", self._create),
             ("GET", "/v1/videos", self._list),
-            ("GET", "/v1/videos/([^/]+)", self._get),
-            ("GET", "/v1/videos/([^/]+)/content", self._content),
-            ("DELETE", "/v1/videos/([^/]+)", self._delete),
         ]
 
     def health(self) -> Reply:
@@ -43,8 +39,7 @@ class SglangDiffusion(MediaWorker):
         return sheet.text()
 
     async def _models(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
-        made = {"object": "model", "created": int(self.started), "owned_by": "sglang", "root": self.model}
-        return Reply({"object": "list", "data": [{"id": self.model, **made}]})
+        return self.listed("sglang")
 
     async def _info(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         about = {"model_path": self.model, "is_generation": True, "model_type": "diffusion", "task_type": "T2V"}
@@ -86,18 +81,9 @@ class SglangDiffusion(MediaWorker):
         return NOT_FOUND if job is None else Reply(self._shown(job) | {"status": "deleted"})
 
     def _shown(self, job: Job) -> dict[str, object]:
-        done = job.status == "completed"
-        return {
-            "id": job.id,
-            "object": "video",
-            "model": self.model,
-            "status": job.status,
-            "progress": job.progress,
-            "created_at": int(job.created),
-            "seconds": str(job.units),
+        return self.shown(job) | {
             "size": job.asked.get("size") or "",
             "url": None,
-            "file_path": f"outputs/{job.id}.mp4" if done else None,
-            "inference_time_s": job.takes_s if done else None,
+            "file_path": f"outputs/{job.id}.mp4" if job.status == "completed" else None,
             "error": {"message": "Generation failed"} if job.status == "failed" else None,
         }

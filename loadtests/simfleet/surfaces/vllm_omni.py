@@ -7,27 +7,20 @@ from typing import Any
 
 from loadtests.simfleet.exchange import Exchange
 from loadtests.simfleet.jobs import Job
-from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, MediaWorker, images, video_units
+from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, images, video_units
 from loadtests.simfleet.refusal import Refusal
 from loadtests.simfleet.sheet import Sheet
 
 from .surface import Reply
+from .videos import VideoWorker
 
 FAILED_STATUS = 500
 """GET of a failed job answers with the error's own status, and the job as its body."""
 
 
-class VllmOmni(MediaWorker):
+class VllmOmni(VideoWorker):
     def routes(self) -> list[tuple[str, str, Handler]]:
-        return [
-            ("GET", "/v1/models", self._models),
-            ("GET", "/version", self._version),
-            ("POST", "/v1/images/generations", self._images),
-            ("POST", "/v1/videos", self._create),
-            ("GET", "/v1/videos/([^/]+)", self._get),
-            ("GET", "/v1/videos/([^/]+)/content", self._content),
-            ("DELETE", "/v1/videos/([^/]+)", self._delete),
-        ]
+        return [*super().routes(), ("GET", "/version", self._version)]
 
     def health(self) -> Reply:
         return Reply({"status": "unhealthy"}, 503) if self.warming else Reply({"status": "healthy"})
@@ -45,8 +38,7 @@ class VllmOmni(MediaWorker):
         return refusal.wrapped()
 
     async def _models(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
-        made = {"object": "model", "created": int(self.started), "owned_by": "vllm", "root": self.model, "parent": None}
-        return Reply({"object": "list", "data": [{"id": self.model, **made}]})
+        return self.listed("vllm", parent=None)
 
     async def _version(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         return Reply({"version": "0.30.0"})
@@ -85,16 +77,8 @@ class VllmOmni(MediaWorker):
         return Reply({"id": job.id, "object": "video.deleted", "deleted": True})
 
     def _shown(self, job: Job) -> dict[str, object]:
-        return {
-            "id": job.id,
-            "object": "video",
-            "model": self.model,
-            "status": job.status,
-            "progress": job.progress,
-            "created_at": int(job.created),
-            "seconds": str(job.units),
+        return self.shown(job) | {
             "size": job.asked.get("size"),
             "file_name": f"{job.id}.mp4" if job.status == "completed" else None,
-            "inference_time_s": job.takes_s if job.status == "completed" else None,
             "error": {"code": FAILED_STATUS, "message": "Generation failed"} if job.status == "failed" else None,
         }
