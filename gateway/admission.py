@@ -22,23 +22,20 @@ from gateway.model import (
     GenRequest,
     Group,
     Lease,
-    Priority,
     Reading,
     Reservation,
     Snapshot,
     Spill,
 )
+from gateway.queueing import RANK, asked, work_of_group
 from gateway.routing.below import fullness
 from gateway.routing.candidates import uncapped
 from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
 from gateway.routing.pickers import pick
 from gateway.waiting.lines import Found, Lines, Waiter
-from gateway.waiting.ring import QUANTUM, Ask
 
 GRACE_SECONDS = 0.005
 """A place that was left to another replica is looked at by our own line after so long: where nobody took it, we do."""
-_RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
-
 
 WHY_KEPT: Mapping[Bound, str] = {
     "share": "as many of its requests have left as `max_share` allows",
@@ -187,12 +184,12 @@ class Admission:
         at_once = [
             self._beside_kept(request, decision, group)
             for group in decision.primary
-            if not self.lines.behind(group.backend, partial(_ask, request, decision, (group,)))
+            if not self.lines.behind(group.backend, partial(asked, request, decision, (group,)))
         ]
         tried = {group.backend: self.lines.wakes(group.backend) for group in at_once}
         if at_once and (lease := await self._first(decision, self._may_begin(request, decision, at_once), visit)):
             self.lines.came(
-                lease.group.backend, _ask(request, decision, (lease.group,))._replace(work=lease.candidate.work)
+                lease.group.backend, asked(request, decision, (lease.group,))._replace(work=lease.candidate.work)
             )
             return lease
         wait = decision.kept_wait - visit.waited if visit.stays else decision.max_wait
@@ -212,8 +209,8 @@ class Admission:
         # A class that waits until others ask for less never goes before them.
         patient = decision.rule.classes[request.priority].below < 1
         starves = math.inf if patient else began - visit.waited + decision.rule.starve_after
-        ask = _ask(request, decision, decision.primary, until, starves)
-        homes = {group.backend: _work(group) for group in decision.primary}
+        ask = asked(request, decision, decision.primary, until, starves)
+        homes = {group.backend: work_of_group(group) for group in decision.primary}
         if visit.expected is None:
             visit.expected = self.lines.expected(ask, homes)
         waiter = self.lines.join(ask, homes, decision.rule.max_queue, tried)
@@ -247,7 +244,7 @@ class Admission:
         called = frozenset(waiter.called)
         home = course.anew()
         for group in home:
-            self.lines.stand(waiter, group.backend, _work(group))
+            self.lines.stand(waiter, group.backend, work_of_group(group))
         mine = [group for group in home if group.backend in called]
         if waiter.ask.starves <= self._clock():
             mine = [uncapped(group) for group in mine]
@@ -262,7 +259,7 @@ class Admission:
 
     def _beside_kept(self, request: GenRequest, decision: Decision, group: Group) -> Group:
         """Without the workers that are kept for somebody who asks for another model, or with another demand."""
-        kept = self.lines.reserved(group.backend, (request.model, decision.demand), _RANK[request.priority])
+        kept = self.lines.reserved(group.backend, (request.model, decision.demand), RANK[request.priority])
         if not kept:
             return group
         last = None if group.last is None else [one for one in group.last if one.upstream.name not in kept]
@@ -359,7 +356,7 @@ class Admission:
             return DeadlineExceeded("the deadline passed while waiting for capacity")
         groups = (*decision.primary, *decision.overflow)
         wanted = decision.primary or groups
-        wait = self.lines.retry_after(_ask(request, decision, wanted), [group.backend for group in wanted])
+        wait = self.lines.retry_after(asked(request, decision, wanted), [group.backend for group in wanted])
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
         if visit.kept is None:
             return FleetSaturated(full, retry_after=wait)
@@ -372,36 +369,6 @@ class Admission:
 def _told(lease: Lease, visit: Visit) -> Lease:
     """A lease at home; what had to stay there says so."""
     return lease if visit.kept is None else replace(lease, group=replace(lease.group, reason="budget"))
-
-
-def _ask(
-    request: GenRequest,
-    decision: Decision,
-    groups: Sequence[Group],
-    until: float = math.inf,
-    starves: float = math.inf,
-) -> Ask:
-    """The request as lines see it. It is the first group's work that counts where a line of another does not say."""
-    tenant, may = request.tenant, decision.rule.classes[request.priority]
-    pool = request.model, decision.demand
-    return Ask(
-        rank=_RANK[request.priority],
-        tenant=tenant.name,
-        weight=tenant.weight,
-        work=_work(groups[0]),
-        deadline=until,
-        starves=starves,
-        rule=decision.rule.name,
-        kind=(*pool, _work(groups[0]).bit_length()),
-        pool=pool,
-        barred="failed_before" in decision.drops,
-        shed=may.shed,
-    )
-
-
-def _work(group: Group) -> int:
-    """GPU-us; a quantum where nobody is there who would say."""
-    return group.candidates[0].work if group.candidates else QUANTUM
 
 
 def _slot(candidate: Candidate) -> str:
