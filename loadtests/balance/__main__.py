@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def play(site: Site, bursts: int, size: int) -> list[Arm]:
     """The gateway and the yardstick, burst by burst in turn."""
-    limits = httpx.Limits(max_connections=2 * size)
+    # A worker closes idle connections after 5 s: none of ours may be that old when it is used again.
+    limits = httpx.Limits(max_connections=2 * size, keepalive_expiry=1.0)
     async with httpx.AsyncClient(trust_env=False, timeout=SECONDS, limits=limits) as http:
         ours, scrapes = ThroughGateway(site, http), ByScrapes(site, http)
         arms = [Arm("gateway, 2 replicas"), Arm("scraped metrics")]
