@@ -29,12 +29,14 @@ _MEANING: dict[int, Meaning] = {
     408: "failed",
     424: "failed",
     429: "busy",
+    501: "answer",
     503: "busy",
     529: "busy",
 }
 """Any other 2xx or 4xx is an answer (a 4xx is the caller's affair); a redirect, which is never followed, and any other
 5xx mean that the upstream failed.
-424 is TGI's "generation failed"; 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
+424 is TGI's "generation failed"; 501 is about what was asked for, such as embeddings of a server started without
+them; 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 
 UNPAID_STATUSES = frozenset({429, 529})
 _LONGEST_RETRY_AFTER = 120.0

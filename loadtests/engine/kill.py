@@ -116,7 +116,11 @@ async def _comes_back(stand: Stand, ledger: Ledger, life: int) -> None:
     said = f"local within {BACK_SECONDS:g} s"
     ledger.add("a request after the restart", said, f"{back or 'not local'} {took:.1f} s after /health", bool(back))
     again, _ = await until(lambda: is_up(stand, True), NOTICED_SECONDS)
-    ledger.add("gateway_upstream_up, life", (1, life + 1), (int(bool(again)), (await stand.reading()).life))
+    ledger.add(
+        "gateway_upstream_up, life",
+        (1, life + stand.about.kind.tells_start),
+        (int(bool(again)), (await stand.reading()).life),
+    )
     await idle(stand)
     ledger.add("leases at the end", 0, await stand.leases())
 

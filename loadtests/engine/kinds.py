@@ -23,6 +23,8 @@ class Kind:
     """Whether the events of a streamed response are numbered."""
     refuses_max_tokens: bool
     """Whether more output than the context holds is refused; otherwise it writes until the context is full."""
+    tells_start: bool
+    """Whether its page has the start of its process: how a restart is known."""
     aborts_plain: bool
     """Whether a plain answer ends when its client leaves, however busy the engine is."""
 
@@ -35,6 +37,7 @@ VLLM = Kind(
     cut_status="incomplete",
     numbers_events=True,
     refuses_max_tokens=True,
+    tells_start=True,
     aborts_plain=True,
 )
 LLAMACPP = Kind(
@@ -45,6 +48,7 @@ LLAMACPP = Kind(
     cut_status="completed",
     numbers_events=False,
     refuses_max_tokens=False,
+    tells_start=False,
     aborts_plain=False,
 )
 BY_OWNER: Mapping[str, Kind] = {"vllm": VLLM, "llamacpp": LLAMACPP}
