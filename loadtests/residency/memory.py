@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, Literal, Protocol, cast
 
 import uvloop
@@ -19,9 +20,14 @@ LATE_SECONDS = 0.02
 """Long enough to stand in the way of others, short enough to be no fault."""
 _USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 _WHOLE = json.dumps({"id": "x", "object": "chat.completion", "choices": [], "usage": _USAGE}).encode()
-_FRAME = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-_EVENTS = _FRAME * 2 + b"data: [DONE]\n\n"
+_FRAME = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
+_WORDS = count()
+"""No two frames say the same: who goes on with a stream does not begin it anew."""
 _ERROR = b'{"error":{"message":"no","type":"x","code":"x"}}'
+
+
+def _events() -> bytes:
+    return b"".join(_FRAME % next(_WORDS) for _ in range(2)) + b"data: [DONE]\n\n"
 
 
 class Far(Protocol):
@@ -94,7 +100,7 @@ class Transport(asyncio.Transport):
         if isinstance(mood, int):
             self._protocol.data_received(b"HTTP/1.1 %d No\r\n" % mood + _framed(b"application/json", _ERROR))
             return
-        kind, body = (b"text/event-stream", _EVENTS) if stream else (b"application/json", _WHOLE)
+        kind, body = (b"text/event-stream", _events()) if stream else (b"application/json", _WHOLE)
         whole = b"HTTP/1.1 200 OK\r\n" + _framed(kind, body)
         if mood == "cut":
             self._protocol.data_received(whole[: -len(body) // 2])
