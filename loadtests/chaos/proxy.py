@@ -1,4 +1,4 @@
-"""A TCP proxy that can be slow, deaf or cut: what lies between a gateway and its store, or its workers."""
+"""A TCP proxy that can be slow and change its target: what lies between a gateway and its store, or its workers."""
 
 from __future__ import annotations
 
@@ -18,48 +18,26 @@ class Proxy:
     host: str = "127.0.0.1"
     port: int = 0
     delay: float = 0.0
-    _hears: asyncio.Event = field(default_factory=asyncio.Event)
-    refusing: bool = False
-    """Connections are accepted and closed at once."""
     _server: asyncio.Server | None = None
     _open: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def open(self) -> None:
-        self._hears.set()
         self._server = await asyncio.start_server(self._pair, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """Ends every connection; new ones are closed at once until `mend`."""
-        self.refusing = True
-        await self.drop()
-
-    async def drop(self) -> None:
-        """Ends every connection; new ones pass."""
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def deafen(self) -> None:
-        """Takes everything, passes nothing, until `mend`: what a cut cable looks like."""
-        self._hears.clear()
-
-    async def mend(self) -> None:
-        self.refusing, self.delay = False, 0.0
-        self._hears.set()
 
     async def aclose(self) -> None:
         if self._server is not None:
             self._server.close()
-        await self.drop()
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
 
     async def _pair(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
         try:
-            if not self.refusing:
-                await self._join(near_reader, near)
+            await self._join(near_reader, near)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -82,6 +60,5 @@ class Proxy:
             while piece := await reader.read(PIECE):
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                await self._hears.wait()
                 writer.write(piece)
                 await writer.drain()

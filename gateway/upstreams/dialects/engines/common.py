@@ -3,11 +3,14 @@ goes into the store and every replica reads it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
+from gateway.model import Scrape
 from gateway.upstreams.dialects.engines.engine import Detail, Told
+from gateway.upstreams.exposition import Gauges
 
 MOST_MODELS = 512
 LONGEST_NAME = 256
@@ -39,6 +42,21 @@ def decoded(body: bytes, kind: type[_T]) -> _T | None:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def counted(running: str, waiting: str) -> Callable[[bytes], Scrape]:
+    """Reads a page that tells of its load these two gauges and nothing else."""
+
+    def read(page: bytes) -> Scrape:
+        gauges = Gauges(page)
+        return Scrape(
+            running=gauges.count(running),
+            waiting=gauges.count(waiting),
+            started=gauges.started(),
+            missing=tuple(gauges.missing),
+        )
+
+    return read
 
 
 def whole(label: str | None) -> int | None:

@@ -6,9 +6,8 @@ from __future__ import annotations
 import msgspec
 
 from gateway.model import Scrape
-from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, decoded, named_models, named_version
+from gateway.upstreams.dialects.engines.common import HEALTH, MODELS, counted, decoded, named_models, named_version
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, holds, starts
-from gateway.upstreams.exposition import Gauges
 
 _RUNNING, _WAITING = "sglang:diffusion_num_running_reqs", "sglang:diffusion_num_queue_reqs"
 
@@ -18,14 +17,7 @@ class _About(msgspec.Struct):
     version: str | None = None
 
 
-def read(page: bytes) -> Scrape:
-    gauges = Gauges(page)
-    return Scrape(
-        running=gauges.count(_RUNNING),
-        waiting=gauges.count(_WAITING),
-        started=gauges.started(),
-        missing=tuple(gauges.missing),
-    )
+read = counted(_RUNNING, _WAITING)
 
 
 def unread(_: bytes) -> Scrape:

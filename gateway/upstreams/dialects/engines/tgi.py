@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.model import Scrape
-from gateway.upstreams.dialects.engines.common import HEALTH, decoded, named_version, seats
+from gateway.upstreams.dialects.engines.common import HEALTH, counted, decoded, named_version, seats
 from gateway.upstreams.dialects.engines.engine import Detail, Engine, Page, Told, starts
-from gateway.upstreams.exposition import Gauges
 
 
 class _Info(msgspec.Struct):
@@ -18,14 +16,7 @@ class _Info(msgspec.Struct):
     max_concurrent_requests: int | None = None
 
 
-def read(page: bytes) -> Scrape:
-    gauges = Gauges(page)
-    return Scrape(
-        running=gauges.count("tgi_batch_current_size"),
-        waiting=gauges.count("tgi_queue_size"),
-        started=gauges.started(),
-        missing=tuple(gauges.missing),
-    )
+read = counted("tgi_batch_current_size", "tgi_queue_size")
 
 
 def read_info(status: int, body: bytes) -> Told:
