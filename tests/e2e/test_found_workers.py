@@ -1,4 +1,4 @@
-"""Workers that Kubernetes tells of, through a stand-in of its API: two gateway processes notice each change in time."""
+"""Workers that Kubernetes tells of, through a stand-in of its API: two replicas notice each change in time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import json
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.store.embedded import Embedded
 from loadtests.simfleet.harness import SimFleet, start
 from loadtests.stack import Gateway, free_port, start_gateway
+from tests.conftest import connected
 from tests.finders.apiserver import ApiServer, api_server
 from tests.gateways import WEIGHTS, chat_body, eventually
 
@@ -83,35 +85,40 @@ def called(fleet: SimFleet) -> str:
 
 
 @contextmanager
-def gateway_in(cluster: Cluster, place: Path) -> Iterator[Gateway]:
+def replicas_in(cluster: Cluster, store: Embedded, place: Path) -> Iterator[list[Gateway]]:
+    """Two, each with an address of its own: so each can be asked what it knows."""
     folder = place / "policies"
     folder.mkdir()
     for name, content in FOLDER.items():
         (folder / name).write_text(json.dumps(content))
     env = {
         "KUBECONFIG": str(cluster.server.kubeconfig(place)),
-        "GATEWAY_WORKERS": "2",
+        "GATEWAY_REDIS_URL": store.url,
         "GATEWAY_ADMIN_KEY": ADMIN,
     }
-    with start_gateway(folder, place / "data", env=env, log=place / "log") as running:
-        yield running
+    with ExitStack() as stack:
+        names = ("one", "two")
+        yield [
+            stack.enter_context(start_gateway(folder, place / name, env=env, log=place / f"{name}.log"))
+            for name in names
+        ]
 
 
 class Caller:
-    """Asks without end, in a thread, each time on a connection of its own: both processes get their share."""
+    """Asks each replica without end, in a thread of its own."""
 
-    def __init__(self, url: str) -> None:
-        self.url, self.failed = url, list[str]()
+    def __init__(self, replicas: list[Gateway]) -> None:
+        self.failed = list[str]()
         self.served: dict[str, float] = {}
         """Upstream -> when it last served somebody."""
         self.over = False
-        self._threads = [threading.Thread(target=self._run) for _ in range(2)]
+        self._threads = [threading.Thread(target=self._run, args=(replica.url,)) for replica in replicas]
         for thread in self._threads:
             thread.start()
 
-    def _run(self) -> None:
+    def _run(self, url: str) -> None:
         while not self.over:
-            answer = httpx.post(f"{self.url}/v1/chat/completions", json=chat_body("chat"), trust_env=False, timeout=20)
+            answer = httpx.post(f"{url}/v1/chat/completions", json=chat_body("chat"), trust_env=False, timeout=20)
             if answer.status_code == httpx.codes.OK:
                 self.served[answer.headers["x-gateway-upstream"]] = time.monotonic()
             else:
@@ -136,13 +143,21 @@ def timed(done: Callable[[], object], what: str) -> float:
     return time.monotonic() - began
 
 
-def test_every_change_is_noticed_within_two_seconds_and_nothing_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+async def emptied(store: Embedded) -> None:
+    async with connected(store):
+        pass
+
+
+def test_every_change_is_noticed_within_two_seconds_and_nothing_is_lost(
+    cluster: Cluster, embedded: Embedded, tmp_path: Path
+) -> None:
+    asyncio.run(emptied(embedded))
     took: dict[str, float] = {}
     with worker() as first:
         second = worker()
         cluster.put(first)
-        with gateway_in(cluster, tmp_path) as gateway:
-            caller = Caller(gateway.url)
+        with replicas_in(cluster, embedded, tmp_path) as replicas:
+            caller = Caller(replicas)
             try:
                 eventually(lambda: called(first) in caller.served, "the first serves")
                 cluster.put(second)
@@ -150,24 +165,24 @@ def test_every_change_is_noticed_within_two_seconds_and_nothing_is_lost(cluster:
 
                 second.kill()
                 killed = time.monotonic()
-                took["dies"] = timed(lambda: out(gateway, second) is not None, "both processes know that it is down")
+                took["dies"] = timed(lambda: out(replicas, second) is not None, "both replicas know that it is down")
                 port = second.workers[0].port
                 second = worker(port)
                 back = time.monotonic()
                 took["is back"] = timed(lambda: caller.served[called(second)] > max(killed, back), "it serves again")
 
-                with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as client:
+                with httpx.Client(base_url=replicas[0].url, trust_env=False, timeout=20) as client:
                     cluster.put(second, ready=False, serving=True, terminating=True)
-                    took["terminates"] = timed(lambda: out(gateway, second) == "leaving", "it takes nothing new")
+                    took["terminates"] = timed(lambda: out(replicas, second) == "leaving", "it takes nothing new")
                     body = chat_body("chat", stream=True, max_tokens=300, ignore_eos=True)
                     with client.stream("POST", "/v1/chat/completions", json=body) as answer:
                         lines = answer.iter_lines()
                         next(lines)
                         assert answer.headers["x-gateway-upstream"] == called(first)
                         cluster.put(second)
-                        eventually(lambda: seen(gateway, second) == {None}, "both processes trust it again", 10)
+                        eventually(lambda: seen(replicas, second) == {None}, "both replicas trust it again", 10)
                         cluster.remove(first)
-                        took["goes"] = timed(lambda: out(gateway, first) == "gone", "the first is gone")
+                        took["goes"] = timed(lambda: out(replicas, first) == "gone", "the first is gone")
                         assert [line for line in lines if line][-1] == "data: [DONE]", "its stream goes on"
                     left = time.monotonic() + 0.5
                     eventually(lambda: caller.served[called(second)] > left, "the second serves alone")
@@ -179,18 +194,18 @@ def test_every_change_is_noticed_within_two_seconds_and_nothing_is_lost(cluster:
     print("noticed after seconds:", {what: round(seconds, 2) for what, seconds in took.items()})
 
 
-def out(gateway: Gateway, fleet: SimFleet) -> str | None:
+def out(replicas: list[Gateway], fleet: SimFleet) -> str | None:
     """Why it takes nothing, where all agree; else None."""
-    told = seen(gateway, fleet)
+    told = seen(replicas, fleet)
     return told.pop() if len(told) == 1 else None
 
 
-def seen(gateway: Gateway, fleet: SimFleet) -> set[str | None]:
-    """What several answers say of it, by whichever process they come: why it is out; None: it takes requests."""
+def seen(replicas: list[Gateway], fleet: SimFleet) -> set[str | None]:
+    """What each says of it: why it is out; None: it takes requests."""
     told = set[str | None]()
-    for _ in range(4):
+    for replica in replicas:
         answer = httpx.get(
-            f"{gateway.url}/admin/v1/workers/{called(fleet)}",
+            f"{replica.url}/admin/v1/workers/{called(fleet)}",
             headers={"Authorization": f"Bearer {ADMIN}"},
             trust_env=False,
         )
