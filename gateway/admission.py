@@ -16,6 +16,7 @@ from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, Gat
 from gateway.fleet.book import slot_name
 from gateway.fleet.leases import Grant, Leases
 from gateway.model import (
+    RANK,
     Bound,
     Candidate,
     Decision,
@@ -27,7 +28,7 @@ from gateway.model import (
     Snapshot,
     Spill,
 )
-from gateway.queueing import RANK, asked, work_of_group
+from gateway.queueing import asked, work_of_group
 from gateway.routing.below import fullness
 from gateway.routing.candidates import uncapped
 from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full

@@ -39,6 +39,7 @@ from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
+from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.damping import step
@@ -78,7 +79,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     leases = Leases(store, owner, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    budgets, lines = Budgets(store), Lines()
+    budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -120,6 +121,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         journal,
         watch_gpus,
         joining,
+        till,
         prefixes=prefixes,
     )
     watch(services, store)
@@ -150,6 +152,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 view.run,
                 probes.run,
                 receipts.run,
+                till.run,
                 versions.run,
                 siblings.run,
                 sealer.run,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from gateway.model import Decision, GenRequest, Group, Priority
+from gateway.model import RANK, Decision, GenRequest, Group
 from gateway.waiting.ring import QUANTUM, Ask
-
-RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 
 
 def asked(

@@ -121,6 +121,9 @@ class Telemetry:
         self.receipts_dropped = Counter(
             "gateway_receipts_dropped", "Receipts that found no room while the store was away."
         )
+        self.ledger_dropped = Counter(
+            "gateway_ledger_dropped", "Attempts that found no room on the way to the ledger while the store was away."
+        )
         self._gpu_faults = Counter(
             "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
         )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.model import Price
+from gateway.routing.estimate import price_of
 from loadtests.phases import Phase
 from loadtests.plan import Result
 from loadtests.sampler import Sample
@@ -114,9 +115,7 @@ def ttfts(results: Sequence[Result], keep: Callable[[Result], bool]) -> list[flo
 
 def usd(results: Sequence[Result], price: Price) -> float:
     """List price of these answers."""
-    return sum(
-        (price.input_per_1m * r.prompt + price.output_per_1m * r.output) / 1e6 + price.per_request for r in results
-    )
+    return sum(price_of(price, r.prompt, r.output) for r in results)
 
 
 def cores(samples: Sequence[Sample], start: float, end: float) -> float | None:

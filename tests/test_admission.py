@@ -285,7 +285,7 @@ async def test_a_cheaper_backend_may_be_within_the_budget_that_a_dearer_one_pass
         (rule(spill=Spill(("api", "api2"), budget_usd_per_hour=0.00005)),),
     )
     gpu, dear, cheap = made.models["m"].served_by
-    served = (gpu, dear, replace(cheap, price=Price(per_request=0.00004)))
+    served = (gpu, dear, replace(cheap, price=Price.of(per_request=0.00004)))
     desk, visit = desk_on(valkey, replace(made, models={"m": replace(made.models["m"], served_by=served)})), Visit()
     await desk.admit()
     lease = await desk.admission.admit(request(), desk.decided(), visit)

@@ -37,7 +37,7 @@ ZONES = {
     "de": frozenset({"de", "eu"}),
     "eu": frozenset({"eu"}),
 }
-PRICE = Price(input_per_1m=0.25, output_per_1m=0.75)
+PRICE = Price.of(input_per_1m=0.25, output_per_1m=0.75)
 LIMIT = 1_000_000
 
 

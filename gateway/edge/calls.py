@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, MutableMapping
 from math import inf
@@ -13,6 +14,7 @@ from gateway.model import Priority
 
 Scope = MutableMapping[str, Any]
 MAX_CLIENT_ID = 128
+PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"standard": "standard", b"batch": "batch"}
 
 
@@ -43,6 +45,14 @@ class Call(NamedTuple):
         """A header as text; `name` is lower-cased."""
         raw = self.headers.get(name.encode())
         return None if raw is None else raw.decode("latin-1")
+
+    def pipeline(self) -> str | None:
+        """`X-Gateway-Pipeline`. Raises InvalidRequest where that is no name: it is written into the ledger."""
+        given = self.text("x-gateway-pipeline")
+        if given is not None and PIPELINE.fullmatch(given) is None:
+            what = "give a name of letters, digits, `.`, `_`, `:` and `-`, at most 64"
+            raise InvalidRequest(f"X-Gateway-Pipeline: {what}", param="X-Gateway-Pipeline")
+        return given
 
     def kept(self, names: Collection[str]) -> dict[str, str]:
         """Those of these headers that came; names are lower-cased."""

@@ -18,7 +18,7 @@ from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
-from gateway.model import Demand, GenRequest, Policy, Priority, Tenant
+from gateway.model import RANK, Demand, GenRequest, Policy, Tenant
 from gateway.routing.affinity import scope_of
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
@@ -28,7 +28,6 @@ from gateway.upstreams.dialects.endpoint import Endpoint
 IN_FORCE = "policy_in_force"
 """Who demanded what only the policy in force demands of a request that a candidate decides."""
 STORE_RETRY_AFTER_SECONDS = 2
-_RANK: Mapping[Priority, int] = {"batch": 0, "standard": 1, "interactive": 2}
 
 
 async def generation(services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive) -> Forward:
@@ -112,7 +111,7 @@ def build(
         stream=body.stream,
         include_usage=body.include_usage,
         residency=residency,
-        priority=asked if _RANK[asked] < _RANK[tenant.priority] else tenant.priority,
+        priority=asked if RANK[asked] > RANK[tenant.priority] else tenant.priority,
         arrived=call.started,
         ready=time.monotonic(),
         text_only=body.text_only,
@@ -125,6 +124,7 @@ def build(
         demanded_by=spoken_in(call, body) if residency else (),
         headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
+        pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
     )

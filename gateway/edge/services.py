@@ -19,6 +19,7 @@ from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
 from gateway.money.keys import Keys
+from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
@@ -70,6 +71,7 @@ class Services:
     journal: Journal
     gpus: GpuWatch
     joining: Joining
+    till: Till
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)

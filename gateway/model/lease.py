@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.money import Hold
 from gateway.model.request import Candidate, Decision, Group
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int = 0
-    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +35,5 @@ class Lease:
     full: float = 0.0
     """How full its upstream was with it on board, as a share of what its class may fill there once it is warm."""
     reservation: Reservation | None = None
+    hold: Hold | None = None
+    """What it holds of the budgets that this attempt is charged to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.model.money import Quota
 from gateway.model.rule import Rule
 from gateway.model.upstream import Discovery, Model, Served, Upstream
 from gateway.model.words import NO_DEMAND, Demand, Kind, Priority
@@ -21,6 +22,14 @@ class Tenant:
     tags: frozenset[str] = frozenset()
     weight: float = 1.0
     """Its share of a line, beside the other tenants that wait in its class."""
+    also_models: tuple[str, ...] | None = None
+    """A second allow-list that must hold too: the key's own."""
+    key: str = ""
+    """The id of the key that was shown: what ledger and receipts call it, never the key."""
+    quotas: tuple[Quota, ...] = ()
+    """Of the tenant, and of that key alone."""
+    expires: float | None = None
+    """Seconds since the epoch from which the key opens nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class Policy:
     """The request headers that its rules look at, in lower case: no other is kept for routing."""
     affine: bool = False
     """Whether any rule scores by the beginning of the prompt: else nobody works it out."""
+    quotas: tuple[Quota, ...] = ()
+    """Those that are nobody's own: of models, backends, pipelines, of everything."""
     discovery: Mapping[str, Discovery] = field(default_factory=dict)
     """Backend -> where its further workers are found; one without an entry has those written down."""
 

@@ -46,6 +46,8 @@ class GenRequest:
     """Those that the policy's rules look at, names in lower case."""
     session: str | None = None
     """`X-Gateway-Session`."""
+    pipeline: str | None = None
+    """`X-Gateway-Pipeline`: the work of several requests that this one is part of."""
     prefix: int | None = None
     """The key by which the prompt's beginning has an owner; None where no rule asks, or it is too short."""
     beginnings: tuple[int, ...] = ()

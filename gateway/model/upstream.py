@@ -6,16 +6,8 @@ import ssl
 from dataclasses import dataclass, field
 
 from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
+from gateway.model.money import Price
 from gateway.model.words import NO_DEMAND, Demand, EndpointName, Kind, Network
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """List price in USD per million tokens, and per request."""
-
-    input_per_1m: float = 0.0
-    output_per_1m: float = 0.0
-    per_request: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +141,7 @@ class Model:
     custom: bool = False
     """It exists on our own machines only."""
     need: Need = NO_NEED
+    output_cap: int | None = None
+    """Where the caller names no cap on the output: this one, which then goes up too, wherever money is set aside."""
+    input_cap: int | None = None
+    """The most prompt tokens that the model reads: what bounds the price of a prompt that is not text alone."""

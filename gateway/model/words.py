@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 Kind = Literal["local", "managed"]
 Priority = Literal["interactive", "standard", "batch"]
+RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
+"""Which class goes first: the lower number."""
 EndpointName = Literal[
     "chat/completions", "completions", "responses", "embeddings", "messages", "messages/count_tokens"
 ]

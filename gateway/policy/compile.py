@@ -10,11 +10,13 @@ from types import MappingProxyType
 
 from gateway.errors import PolicyFault
 from gateway.model import (
+    RANK,
     Breaker,
     Discovery,
     Model,
     Policy,
     Price,
+    Priority,
     Served,
     Source,
     Speed,
@@ -28,9 +30,10 @@ from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
 from gateway.policy.model_checks import need_of, placement_faults
+from gateway.policy.quotas import quotas_of, shared
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
+from gateway.policy.schema import KeyIn, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
@@ -43,6 +46,8 @@ from gateway.routing.scorers import AFFINE
 
 DEMO_KEY = "demo"
 """Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
+ID_DIGITS = 12
+"""Of a key's hash, as the id of one that has no other: enough to tell keys apart, too few to look for one."""
 _US = 1_000_000
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 """Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
@@ -121,6 +126,7 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
         upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
         models=MappingProxyType({m.name: _model(m, names) for m in sources.models.sound.values()}),
         rules=rules,
+        quotas=shared(sources.budgets.sound.values()),
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
         keys=MappingProxyType(_keys(tenants, names)),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
@@ -222,11 +228,20 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
 
 def _model(model: ModelIn, zones: frozenset[str]) -> Model:
     served = tuple(one for given in model.served_by for one in _served(given))
-    return Model(model.name, model.modality, served, demand(model.residency, zones), model.custom, need_of(model))
+    return Model(
+        model.name,
+        model.modality,
+        served,
+        demand(model.residency, zones),
+        model.custom,
+        need_of(model),
+        model.default_output_cap,
+        model.context_tokens,
+    )
 
 
 def _served(given: ServedIn) -> tuple[Served, ...]:
-    price = None if given.price is None else Price(**given.price.model_dump())
+    price = None if given.price is None else Price.of(**given.price.model_dump())
     if given.as_ is not None:
         return (Served(given.backend, given.as_, price),)
     return tuple(Served(given.backend, one.as_, price, one.name, one.weight) for one in given.versions or ())
@@ -240,7 +255,27 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
         priority=tenant.priority,
         tags=frozenset(tenant.tags),
         weight=tenant.weight,
+        quotas=quotas_of("tenant", tenant.name, tenant.limits, tenant.budgets),
     )
+
+
+def of_key(tenant: Tenant, key: KeyIn, zones: frozenset[str]) -> Tenant:
+    """The tenant as the holder of this key is: with no more than the tenant itself may do."""
+    id = key.id or key.hash[:ID_DIGITS]
+    return replace(
+        tenant,
+        key=id,
+        residency=strictest(tenant.residency, demand(key.residency, zones)),
+        also_models=key.models,
+        priority=lower(tenant.priority, key.priority),
+        tags=tenant.tags | frozenset(key.tags),
+        expires=None if key.expires is None else key.expires.timestamp(),
+        quotas=(*tenant.quotas, *quotas_of("key", f"{tenant.name}/{id}", key.limits, key.budgets)),
+    )
+
+
+def lower(highest: Priority, own: Priority | None) -> Priority:
+    return own if own is not None and RANK[own] > RANK[highest] else highest
 
 
 def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenant]:
@@ -249,8 +284,7 @@ def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenan
     for tenant in tenants:
         whole = _tenant(tenant, zones)
         for key in tenant.keys:
-            stricter = strictest(whole.residency, demand(key.residency, zones))
-            made[key.hash] = whole if stricter == whole.residency else replace(whole, residency=stricter)
+            made[key.hash] = of_key(whole, key, zones)
         if tenant.demo:
             made[DEMO_KEY] = whole
     return made

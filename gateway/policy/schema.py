@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Priority
+from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
@@ -18,6 +19,7 @@ from gateway.policy.words import (
     Count,
     Duration,
     Glob,
+    Instant,
     Listed,
     ModelName,
     Name,
@@ -240,6 +242,10 @@ class ModelIn(Strict):
     """It exists on our own machines only: no bought API may be named for it, here or by a rule."""
     needs: NeedIn | None = None
     """What a worker must have to serve it; default: nothing is asked."""
+    default_output_cap: Count | None = None
+    """Where the caller names no cap on the output, this one, in tokens: it goes up wherever money is set aside."""
+    context_tokens: Count | None = None
+    """The longest prompt that it reads, in tokens: bounds the price of one that holds pictures or sounds."""
 
 
 class ModelsFile(Strict):
@@ -257,8 +263,22 @@ class KeyIn(Strict):
 
     hash: Annotated[str, Field(pattern=KEYED_HASH)]
     """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys` makes it."""
+    id: Name | None = None
+    """What ledger, receipts and `gateway keys` call it; default: the beginning of its hash."""
     residency: str | None = None
     """Where the data of whoever sends this key must stay, beside what its tenant says."""
+    models: OneOrMore[Glob] | None = None
+    """What it may use of what its tenant may; default: all of that."""
+    priority: Priority | None = None
+    """The highest it may ask for; default: as its tenant."""
+    tags: Listed[Name] = ()
+    """Beside those of its tenant."""
+    expires: Instant | None = None
+    """From when on it opens nothing: an ISO 8601 time with its offset, such as 2027-01-01T00:00:00Z."""
+    limits: LimitsIn | None = None
+    """How much it may ask for, beside what its tenant may."""
+    budgets: Listed[BudgetIn] = ()
+    """What it may spend, beside what its tenant may."""
 
     @model_validator(mode="before")
     @classmethod
@@ -285,6 +305,10 @@ class TenantIn(Strict):
     """What rules may match it by."""
     weight: Positive = 1.0
     """Its share of a line, beside other tenants of its class that wait."""
+    limits: LimitsIn | None = None
+    """How much all its keys together may ask for."""
+    budgets: Listed[BudgetIn] = ()
+    """What all its keys together may spend."""
 
     @model_validator(mode="after")
     def has_a_key(self) -> TenantIn:
@@ -305,5 +329,6 @@ FILES: Final[dict[str, type[Strict]]] = {
     "models.yaml": ModelsFile,
     "routing.yaml": RoutingFile,
     "tenants.yaml": TenantsFile,
+    "budgets.yaml": BudgetsFile,
 }
 REQUIRED: Final = ("backends.yaml", "models.yaml", "routing.yaml")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.policy.folder import Folder
 from gateway.policy.match_schema import MatchIn
+from gateway.policy.money_schema import SharedBudgetIn
 from gateway.policy.route_schema import RouteIn, RuleIn
 from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
 from gateway.policy.source import Document, Fault, Path
@@ -22,6 +23,7 @@ _MODEL = TypeAdapter(ModelIn)
 _MATCH = TypeAdapter(MatchIn)
 _RULE = TypeAdapter(RuleIn)
 _TENANT = TypeAdapter(TenantIn)
+_BUDGET = TypeAdapter(SharedBudgetIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
 _ROUTE = TypeAdapter(RouteIn)
 _NAMED: TypeAdapter[dict[str, RouteIn]] = TypeAdapter(dict[Name, RouteIn])
@@ -34,6 +36,7 @@ class Sources:
     models: Items[ModelIn]
     rules: Items[RuleIn]
     tenants: Items[TenantIn]
+    budgets: Items[SharedBudgetIn]
     zones: Mapping[str, Zone] | None
     """None where they cannot be read: then a zone's name cannot be judged."""
     defaults: RouteIn | None
@@ -104,12 +107,13 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
     documents = folder.documents()
     faults = [fault for document in documents.values() for fault in shape_faults(document, FILES.get(document.file))]
     backends, models, routing = (documents[name] for name in ("backends.yaml", "models.yaml", "routing.yaml"))
-    tenants = documents.get("tenants.yaml")
+    tenants, budgets = documents.get("tenants.yaml"), documents.get("budgets.yaml")
     return Sources(
         backends=read(backends, "backends", _BACKEND),
         models=read(models, "models", _MODEL),
         rules=read(routing, "rules", _RULE),
-        tenants=read(tenants, "tenants", _TENANT) if tenants else _no_tenants(),
+        tenants=read(tenants, "tenants", _TENANT) if tenants else _none("tenants"),
+        budgets=read(budgets, "budgets", _BUDGET) if budgets else _none("budgets"),
         zones=_part(backends, "zones", _ZONES, {}),
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
         named=_part(routing, "named", _NAMED, {}),
@@ -128,8 +132,9 @@ def _sound_keys(adapter: TypeAdapter[T], written: object, made: T) -> T:
     return made
 
 
-def _no_tenants() -> Items[TenantIn]:
-    return Items(Document("tenants.yaml"), "tenants", names=frozenset())
+def _none(key: str) -> Items[Any]:
+    """Of an optional file that is not there."""
+    return Items(Document(f"{key}.yaml"), key, names=frozenset())
 
 
 def _part(document: Document, key: str, adapter: TypeAdapter[T], default: T) -> T | None:

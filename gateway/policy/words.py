@@ -8,7 +8,7 @@ from ipaddress import ip_interface, ip_network
 from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -49,6 +49,10 @@ PATTERNS: Final = {
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 86_400.0
 _MOST = 1e9
+
+
+Instant = AwareDatetime
+"""A moment, in ISO 8601 with its offset."""
 
 
 def _seconds(value: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model import Estimate, GenRequest, Learned, Price, Served, Speed, Upstream, Usage
+from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Speed, Upstream, Usage
 from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
@@ -41,8 +41,9 @@ def work_left(upstream: Upstream, output: int) -> int:
 
 
 def price_of(price: Price, input_tokens: int, output: int) -> float:
-    """List price in USD."""
-    return (price.input_per_1m * input_tokens + price.output_per_1m * output) / 1e6 + price.per_request
+    """USD, for choosing: what is booked is `bill.bill`."""
+    tokens = price.tokens_for(input_tokens)
+    return (tokens.input * input_tokens + tokens.output * output + price.per_request) / PICO_PER_USD
 
 
 def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) -> float:

@@ -93,5 +93,5 @@ def find_model(asked: Asked, policy: Policy) -> Model:
 
 
 def may_use(tenant: Tenant, model: str) -> bool:
-    """Whether the tenant's allow-list holds this model; no list allows all."""
-    return tenant.models is None or fits(model, tenant.models)
+    """Whether the allow-lists of tenant and key hold this model; no list allows all."""
+    return all(globs is None or fits(model, globs) for globs in (tenant.models, tenant.also_models))

@@ -18,7 +18,7 @@ from loadtests.model.scenarios import Scenario
 from loadtests.model.traffic import Ask, Source
 from loadtests.model.worker import IDLE, Job, Worker
 
-PRICE = Price(input_per_1m=0.60, output_per_1m=1.80)
+PRICE = Price.of(input_per_1m=0.60, output_per_1m=1.80)
 API_FIRST_MEDIAN, API_FIRST_SIGMA = 0.45, 0.35
 """Seconds until the managed API's first token: log-normal; sigma as in loadtests.simfleet."""
 REFRESH_SECONDS = 0.25

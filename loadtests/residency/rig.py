@@ -31,6 +31,7 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
+from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
@@ -174,6 +175,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Journal(chain, telemetry.count_audit),
         GpuWatch(store, GpuPages(client).look),
         Joining(store, live),
+        Till(store, owner),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

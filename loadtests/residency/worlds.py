@@ -48,7 +48,7 @@ HEDGE, HEDGED_SHARE = Hedge(after=0.005, budget=1.0), 0.3
 FLIPS = 0.1
 """How often a condition changes, of the times that it is asked."""
 SCORERS = ((("load", 1.0),), (("prefix", 1.0), ("session", 0.5)), (("price", 1.0), ("zone", 0.3)), (("ttft", 1.0),))
-_PRICE = Price(0.25, 0.75)
+_PRICE = Price.of(0.25, 0.75)
 
 
 def host_name(number: int) -> str:

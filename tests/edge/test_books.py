@@ -26,6 +26,7 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
 from gateway.money.budgets import Budgets
+from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
@@ -65,6 +66,7 @@ def services_of(made: Policy) -> Services:
         Journal(Chain(b"", Path("/nonexistent"), "chain-000000000000")),
         GpuWatch(store, GpuPages(Client()).look),
         Joining(store, live),
+        Till(store, leases.owner),
     )
 
 

@@ -16,7 +16,7 @@ from loadtests.story import Story, assemble
 from loadtests.target import facts
 
 MODEL = "llama-3.3-70b"
-PRICE = Price(input_per_1m=1.0, output_per_1m=2.0)
+PRICE = Price.of(input_per_1m=1.0, output_per_1m=2.0)
 SECONDS = 135.0
 HONEST = {"void": False, "reasons": [], "step_late_p99_ratio": 0.01}
 SETTINGS = {"fleet": "4 workers", "lengths": "synthetic <b>", "scaled": "not", "seed": 1}

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.body import decode
+from gateway.model import Price
 from loadtests import lengths
 from loadtests.feed import BYTES_PER_TOKEN, body
 from loadtests.lengths import Lengths, TraceFault, builtin, from_trace, read_trace, scaled
@@ -123,7 +124,7 @@ def test_the_capacity_is_that_of_full_batches() -> None:
     # 16 sequences, 42 + 16 x 0.5 ms a step, one prompt of 1,000 tokens (40 ms) for every 100 / 16 steps: 56.4 ms
     assert known.capacity(Lengths(1000, 100)) == pytest.approx(4 * 16 / 100 / 0.0564)
     assert known.ttft == 2.0
-    assert (known.price.input_per_1m, known.price.output_per_1m) == (0.25, 0.75)
+    assert known.price == Price.of(0.25, 0.75)
 
 
 def test_the_limit_on_work_bounds_the_capacity_before_the_seats_do() -> None:

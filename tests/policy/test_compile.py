@@ -123,12 +123,12 @@ def test_models_zones_and_tenants() -> None:
         "llama-3.3-70b": Model(
             "llama-3.3-70b",
             "text",
-            (Served("h100", "meta-llama/Llama-3.3-70B-Instruct"), Served("gmi", "llama-big", Price(0.25, 0.75, 0.0))),
+            (Served("h100", "meta-llama/Llama-3.3-70B-Instruct"), Served("gmi", "llama-big", Price.of(0.25, 0.75))),
         )
     }
     assert policy.zones == {"fra": {"fra", "de", "eu"}, "de": {"de"}, "eu": {"eu"}, "us": {"us"}}
     assert policy.tenants == {"acme": Tenant("acme", ("llama-*",), Demand(zones=frozenset({"eu"})), "standard")}
-    assert policy.keys == {HASH: policy.tenants["acme"]}
+    assert policy.keys == {HASH: replace(policy.tenants["acme"], key=HASH[:12])}
 
 
 def test_containment_of_zones_is_transitive() -> None:
@@ -300,5 +300,6 @@ def test_a_key_may_demand_more_than_its_tenant() -> None:
     strict = "f" * 64
     policy = compiled(changed(T, f"[{HASH}]", f"[{HASH}, {{hash: {strict}, residency: local}}]"))
     tenant = policy.tenants["acme"]
-    assert policy.keys[HASH] == tenant
-    assert policy.keys[strict] == replace(tenant, residency=Demand(local=True, zones=tenant.residency.zones))
+    assert policy.keys[HASH] == replace(tenant, key=HASH[:12])
+    whole = Demand(local=True, zones=tenant.residency.zones)
+    assert policy.keys[strict] == replace(tenant, key=strict[:12], residency=whole)

@@ -107,7 +107,7 @@ def test_of_a_backend() -> None:
 def test_a_backend_with_dots_and_one_that_does_not_serve_the_model() -> None:
     world = policy((upstream("w1", "gpu"), upstream("a1", "api.v1"), upstream("b1", "api2")))
     model = world.models["m"]
-    served = (*model.served_by[:1], Served("api.v1", "x", Price(1.0, 1.0)))
+    served = (*model.served_by[:1], Served("api.v1", "x", Price.of(1.0, 1.0)))
     made = board(policy(tuple(world.upstreams.values()), models={"m": type(model)("m", "text", served)}), at=NOON)
     reads = sorted_out(frozenset({"backend.api.v1.price_usd", "backend.api2.price_usd"}))
     found: Any = facts(reads, request(), rule(), made)["backend"]

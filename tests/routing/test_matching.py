@@ -240,7 +240,7 @@ def plain_facts(asked: GenRequest, made: Board, model: Model, which: Rule) -> di
     price = next(served.price for served in model.served_by if served.backend == "api")
     assert price is not None
     sizes = prompt_tokens(asked, learned), output_tokens(asked, learned)
-    usd = (price.input_per_1m * sizes[0] + price.output_per_1m * sizes[1]) / 1e6
+    usd = (price.tokens.input * sizes[0] + price.tokens.output * sizes[1]) / 1e12
     return {
         "request": {
             "prompt_tokens": sizes[0],

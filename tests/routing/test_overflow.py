@@ -12,7 +12,7 @@ from gateway.routing.forecast import Pace
 from tests.worlds import policy, request, rule, state, upstream
 
 UPSTREAMS = (upstream("w", "gpu"), *(upstream(f"{name}-1", name) for name in ("api-in", "api-out", "api-free")))
-PRICES = {"api-in": Price(0.1, 9.0), "api-out": Price(9.0, 0.1), "api-free": None}
+PRICES = {"api-in": Price.of(0.1, 9.0), "api-out": Price.of(9.0, 0.1), "api-free": None}
 MODEL = Model("m", "text", (Served("gpu", "m"), *(Served(name, "m", price) for name, price in PRICES.items())))
 LISTED = ["api-in", "api-out", "api-free"]
 

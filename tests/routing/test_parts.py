@@ -44,7 +44,7 @@ def test_work_is_that_of_the_healthy_batch() -> None:
 
 
 def test_prices() -> None:
-    price = Price(input_per_1m=1.0, output_per_1m=2.0, per_request=0.5)
+    price = Price.of(input_per_1m=1.0, output_per_1m=2.0, per_request=0.5)
     assert price_of(price, 1_000_000, 500_000) == pytest.approx(2.5)
     asked = request(prompt_bytes=4200, max_tokens=100, body=b"x" * 5000)
     assert expected_price(price, asked) == pytest.approx(0.5 + 0.001 + 0.0002)

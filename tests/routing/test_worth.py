@@ -14,7 +14,7 @@ from gateway.routing.order import spill_reason
 from gateway.routing.worth import LEFT_TO_CHEAP, MEMORY, SPREAD, averaged, is_cheap
 from tests.worlds import LIMIT, policy, request, rule, state
 
-CHEAP, DEAR = Price(0.10, 0.30), Price(1.0, 3.0)
+CHEAP, DEAR = Price.of(0.10, 0.30), Price.of(1.0, 3.0)
 PER_SECOND = {CHEAP: 0.001602, DEAR: 0.01602}
 """USD: (1155 x 0.1 + 211 x 0.3) / 1e6 for 0.11161 GPU-seconds."""
 

@@ -1,0 +1,65 @@
+"""What an attempt costs, to the micro-dollar: integers all the way, rounded up once, at the end. Pure.
+
+Routing compares prices as floats (`estimate.price_of`); what is set aside, booked and reported is this.
+"""
+
+from __future__ import annotations
+
+from gateway.model import PICO_PER_MICRO, Price, Tokens, Usage
+
+
+def micro(pico: int) -> int:
+    """Whole micro-dollars, rounded up: what is spent is never booked as less."""
+    return -(-pico // PICO_PER_MICRO)
+
+
+def bill(price: Price, usage: Usage) -> int:
+    """Micro-dollars of what was used."""
+    return micro(token_pico(price.tokens_for(usage.input_tokens), usage) + price.per_request)
+
+
+def token_pico(rates: Tokens, usage: Usage) -> int:
+    """Pico-dollars. Cached, sound and picture tokens are among the prompt's and the answer's: each is paid once."""
+    sound, picture = usage.input_audio_tokens, usage.input_image_tokens
+    hours = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+    plain = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens - sound - picture)
+    written = max(0, usage.output_tokens - usage.output_audio_tokens - usage.output_image_tokens)
+    return (
+        plain * rates.input
+        + usage.cached_tokens * _or(rates.cached_input, rates.input)
+        + (usage.cache_write_tokens - hours) * _or(rates.cache_write, rates.input)
+        + hours * _or(rates.cache_write_1h, _or(rates.cache_write, rates.input))
+        + sound * _or(rates.input_audio, rates.input)
+        + picture * _or(rates.input_image, rates.input)
+        + written * rates.output
+        + usage.output_audio_tokens * _or(rates.output_audio, rates.output)
+        + usage.output_image_tokens * _or(rates.output_image, rates.output)
+    )
+
+
+def most(price: Price, input_tokens: int, output_tokens: int) -> int:
+    """The most that so many tokens can cost, whatever they are and wherever they are cached."""
+    cost = 0
+    for rates in (price.tokens, *(tier for least, tier in price.tiers if input_tokens >= least)):
+        dearest_in = max(
+            rates.input,
+            *(
+                rate or 0
+                for rate in (
+                    rates.cached_input,
+                    rates.cache_write,
+                    rates.cache_write_1h,
+                    rates.input_audio,
+                    rates.cached_audio,
+                    rates.input_image,
+                    rates.cached_image,
+                )
+            ),
+        )
+        dearest_out = max(rates.output, rates.output_audio or 0, rates.output_image or 0)
+        cost = max(cost, dearest_in * input_tokens + dearest_out * output_tokens)
+    return micro(cost + price.per_request)
+
+
+def _or(rate: int | None, plain: int) -> int:
+    return plain if rate is None else rate
