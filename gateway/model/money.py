@@ -181,6 +181,19 @@ class Short(NamedTuple):
     resets: float | None
 
 
+class Kept(NamedTuple):
+    """Nothing was set aside for an attempt, so it is not made: the budget `quota` has too little `left` (micro-dollars)
+    for `needs` until `resets`; or nothing bounds what it may cost (`help`: what would), or no price is known, or the
+    store, which keeps what is left, is `away`."""
+
+    why: Literal["short", "unbound", "unpriced", "away"]
+    quota: str = ""
+    left: int = 0
+    needs: int = 0
+    resets: float | None = None
+    help: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one request holds of one quota: `amount` in its unit, in the period that began at `period` (its name
