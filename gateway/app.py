@@ -107,7 +107,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook)
     spending = Spending(till, quotas, alarms.past, alarms.refused)
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
-    rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
+    rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -223,6 +223,12 @@ def damp(
     """The states of the policy in force, and of a candidate that decides some requests."""
     tried = live.candidate
     return {**step(policy, snapshot, before), **(step(tried.policy, snapshot, before) if tried is not None else {})}
+
+
+def hear(lines: Lines, till: Till, message: str) -> None:
+    """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
+    if not till.heard(message):
+        lines.wake(message)
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
