@@ -78,6 +78,8 @@ class Services:
     hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
+    liars: set[str] = field(default_factory=set)
+    """Upstreams that told usage which cannot be true: it is logged once of each."""
     keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)
