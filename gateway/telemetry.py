@@ -98,9 +98,12 @@ class Telemetry:
         )
         self.queue = Histogram("gateway_queue_seconds", "Waited for capacity.", TTFT_BUCKETS)
         self._cost = Counter(
-            "gateway_cost_usd", "Money, by basis: list (bought) or amortised (own GPUs).", ("backend", "basis")
+            "gateway_cost_usd", "Money, by basis: list (bought), amortised (own GPUs), ...", ("backend", "basis")
         )
         self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"))
+        self._absurd = Counter(
+            "gateway_usage_absurd", "Attempts whose upstream told usage that cannot be true.", ("upstream",)
+        )
         self._slo = Counter("gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"))
         self.estimate_error = Histogram(
             "gateway_estimate_error_ratio",
@@ -204,6 +207,9 @@ class Telemetry:
         self._cost.inc(backend, basis, by=usd)
         self._tokens.inc(backend, "input", by=input_tokens)
         self._tokens.inc(backend, "output", by=output_tokens)
+
+    def count_absurd(self, upstream: str) -> None:
+        self._absurd.inc(upstream)
 
     def watch_fleet(
         self, rows: Callable[[], Iterator[Row]], scales: Callable[[], Mapping[tuple[str, str], float]]

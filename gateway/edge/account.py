@@ -10,10 +10,10 @@ from typing import Any, Literal
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
 from gateway.fleet.headroom import Sent
-from gateway.model import MICRO_PER_USD, Decision, GenRequest, Lease, Look, Tenant, Usage, Visit
+from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Look, Tenant, Usage, Visit
 from gateway.receipts import Receipt
-from gateway.routing.estimate import amortised_price, price_of
 from gateway.routing.forecast import Forecast
+from gateway.routing.learn import PRIOR
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
@@ -74,7 +74,7 @@ class Attempt:
     usage: Usage | None = None
     """Its own: an answer may have been written by several."""
     cost: Cost | None = None
-    lost_usd: float | None = None
+    lost: Cost | None = None
     """What it cost, or may be charged, although another one answered."""
     claim: Callable[[], None] | None = None
     """Called before anything is written to the client; raises where another attempt answers it."""
@@ -89,8 +89,8 @@ class Attempt:
         }
         if self.role != "asked":
             shown["role"] = self.role
-        if self.lost_usd is not None:
-            shown["usd"] = self.lost_usd
+        if self.lost is not None:
+            shown["usd"] = self.lost.usd
         return shown
 
 
@@ -103,19 +103,15 @@ def left_of(attempts: Sequence[Attempt], most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`basis`: list (what a bought API charges) or amortised (our own GPUs at a healthy batch). `usd` None:
-    not known."""
+    """Micro-dollars; None: not known. `basis`: as in `Row`."""
 
-    usd: float | None
+    micro: int | None
     basis: str
 
-
-def cost_of(lease: Lease, usage: Usage) -> Cost:
-    price = lease.candidate.served.price
-    if price is not None and lease.candidate.upstream.kind == "managed":
-        return Cost(price_of(price, usage.input_tokens, usage.output_tokens), "list")
-    upstream = lease.candidate.upstream
-    return Cost(amortised_price(upstream, upstream.speed, usage), "amortised")
+    @property
+    def usd(self) -> float | None:
+        """To be shown: a float has digits enough for every micro-dollar below a billion dollars."""
+        return None if self.micro is None else self.micro / MICRO_PER_USD
 
 
 @dataclass(slots=True)
@@ -124,6 +120,8 @@ class Account:
 
     request: GenRequest
     policy: str
+    learned: Learned = PRIOR
+    """What is known of its model's lengths."""
     wall: float = field(default_factory=time.time)
     decision: Decision | None = None
     visit: Visit = field(default_factory=Visit)
@@ -164,8 +162,8 @@ class Account:
         before = self.cost
         attempt.cost = cost
         if before is not None:
-            known = before.usd is not None and cost.usd is not None
-            cost = Cost((before.usd or 0.0) + (cost.usd or 0.0) if known else None, cost.basis)
+            known = before.micro is not None and cost.micro is not None
+            cost = Cost((before.micro or 0) + (cost.micro or 0) if known else None, cost.basis)
         self.cost = cost
 
     def fail(self, error: GatewayError) -> None:
@@ -211,8 +209,8 @@ class Account:
                 (b"x-gateway-queue-ms", b"%.1f" % (self.visit.waited * _MS)),
                 (b"x-gateway-overhead-ms", b"%.2f" % (self.overhead() * _MS)),
             ]
-        if self.cost is not None and self.cost.usd is not None:
-            made.append((b"x-gateway-cost-usd", b"%.8f" % self.cost.usd))
+        if self.cost is not None and self.cost.micro is not None:
+            made.append((b"x-gateway-cost-usd", b"%d.%06d" % divmod(self.cost.micro, MICRO_PER_USD)))
         return made
 
     def receipt(self) -> Receipt:

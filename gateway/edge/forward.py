@@ -51,7 +51,7 @@ class Forward:
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
-        self._account = Account(request, self._policy.version)
+        self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
         self._entry = Entry(services, request)
         self._asking = Asking(services, call, fields, self._account, self._books, self._entry)
@@ -235,7 +235,7 @@ class Forward:
             self._s.journal.sent(self._request, lease.decision.policy, lease.decision, lease)
         except AuditUnavailable:
             if lease.reservation is not None:
-                self._s.budgets.settle_later(lease.reservation, 0.0)
+                self._s.budgets.settle_later(lease.reservation, 0)
             raise
 
     async def _ask(self, lease: Lease, faults: Faults, wire: Cycle) -> Failed:

@@ -82,6 +82,8 @@ class Services:
     """As in Board; of the rules of past policies too."""
     quotas: Quotas = field(default_factory=Quotas)
     seats: Seats = field(default_factory=Seats)
+    liars: set[str] = field(default_factory=set)
+    """Upstreams that told usage which cannot be true: it is logged once of each."""
     keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)

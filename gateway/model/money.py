@@ -123,7 +123,7 @@ class Usage:
     """Counted from what passed: the upstream told nothing, or nothing that can be true."""
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
-    """Those of `cache_write_tokens` that are kept for an hour."""
+    """Those of `cache_write_tokens` that are kept for the longer of two times: an hour, or twelve."""
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
@@ -220,9 +220,12 @@ RowState = Literal["settled", "unreconciled"]
 """`unreconciled`: its gateway died before it could tell, so it is booked at what was set aside."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Row:
-    """One attempt, for the ledger: immutable. Times are microseconds since the epoch, money micro-dollars."""
+    """One attempt, for the ledger: nobody changes it. Times are microseconds since the epoch, money micro-dollars.
+
+    It is not `frozen` because making one would take five times as long (4.0 instead of 0.8 us), for every attempt.
+    """
 
     attempt: str
     request: str
@@ -266,7 +269,8 @@ class Row:
     list_cost: int | None = None
     """At list price, where `cost` is a contract's."""
     basis: str = "none"
-    """list, contract, amortised, reserved (booked at what was set aside), none (nothing can be charged)."""
+    """list, contract, amortised, reserved (booked at what was set aside), unknown (no price is known), none (nothing
+    can be charged)."""
     reserved: int = 0
     payer: Payer = "tenant"
     state: RowState = "settled"
