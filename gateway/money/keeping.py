@@ -13,7 +13,7 @@ WHY_KEPT: Mapping[Bound, str] = {
     "share": "as many of its requests have left as `max_share` allows",
     "budget": "it has spent its budget of this hour",
     "quota": "a budget has no room for it",
-    "store": "the store, which keeps its share and its budgets, is away",
+    "store": "the store, which keeps its share and its budget, is away",
 }
 UNBOUND = "set max_tokens (or have the operator set default_output_cap in models.yaml)"
 NOT_TEXT = "its prompt is not text alone: have the operator set context_tokens in models.yaml"

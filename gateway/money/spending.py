@@ -110,7 +110,7 @@ class Spending:
         tokens = most_tokens(request, model)
         if tokens is None:
             return None
-        usd = amortised_price(one.upstream, one.upstream.speed, Usage(*tokens))
+        usd = amortised_price(one.upstream, Usage(*tokens))
         return None if usd is None else ceil(usd * MICRO_PER_USD)
 
 
