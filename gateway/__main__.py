@@ -13,6 +13,7 @@ from gateway.errors import PolicyFault, StartupFault
 COMMANDS = (
     "agent",
     "audit",
+    "budget",
     "check",
     "diff",
     "drain",

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from fastapi import FastAPI, Request, Response
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
@@ -38,12 +39,15 @@ from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
+from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
+from gateway.money.spending import Spending
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, load_policy, policy_key
@@ -53,6 +57,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.gpu_pages import GpuPages
+from gateway.upstreams.webhooks import Webhooks
 from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
@@ -98,8 +103,11 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
-    admission = Admission(leases, budgets, lambda: view.current, lines)
-    rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
+    quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
+    alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook)
+    spending = Spending(till, quotas, alarms.past, alarms.refused)
+    admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
+    rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -123,8 +131,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         joining,
         till,
         prefixes=prefixes,
+        quotas=quotas,
     )
-    watch(services, store)
+    watch(services, store, alarms)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
@@ -153,6 +162,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 probes.run,
                 receipts.run,
                 till.run,
+                alarms.run,
                 versions.run,
                 siblings.run,
                 sealer.run,
@@ -162,6 +172,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
+            stack.push_async_callback(alarms.aclose)
             yield
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
@@ -174,6 +185,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def secret(given: SecretStr | None) -> str | None:
+    return None if given is None else given.get_secret_value()
 
 
 def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:
@@ -210,13 +225,19 @@ def damp(
     return {**step(policy, snapshot, before), **(step(tried.policy, snapshot, before) if tried is not None else {})}
 
 
+def hear(lines: Lines, till: Till, message: str) -> None:
+    """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
+    if not till.heard(message):
+        lines.wake(message)
+
+
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def watch(services: Services, store: Store) -> None:
+def watch(services: Services, store: Store, alarms: Alarms) -> None:
     """What must be told when the store or the policy folder changes its state."""
     telemetry, live = services.telemetry, services.live
 
@@ -245,6 +266,7 @@ def watch(services: Services, store: Store) -> None:
     services.versions.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
     telemetry.watch_spill(lambda: services.budgets.shares)
+    telemetry.watch_budgets(alarms.ratios)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.hedges import Hedges
+from gateway.edge.seats import Seats
 from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
@@ -23,6 +24,7 @@ from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
+from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
@@ -78,6 +80,10 @@ class Services:
     hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
+    quotas: Quotas = field(default_factory=Quotas)
+    seats: Seats = field(default_factory=Seats)
+    liars: set[str] = field(default_factory=set)
+    """Upstreams that told usage which cannot be true: it is logged once of each."""
     keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)

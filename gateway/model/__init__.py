@@ -35,6 +35,7 @@ from gateway.model.money import (
     STATED,
     Confidence,
     Hold,
+    Kept,
     Limits,
     Mark,
     MediaRate,
@@ -73,6 +74,7 @@ from gateway.model.rule import (
     Window,
 )
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
+from gateway.model.visit import Look, Visit
 from gateway.model.words import (
     ASKED_TO_WAIT,
     DRAINED,
@@ -141,10 +143,12 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "Kept",
     "Kind",
     "Learned",
     "Lease",
     "Limits",
+    "Look",
     "Mark",
     "Match",
     "MediaRate",
@@ -193,6 +197,7 @@ __all__ = [
     "Upstream",
     "UpstreamState",
     "Usage",
+    "Visit",
     "Window",
     "gpus_of",
     "micro_usd",
