@@ -39,14 +39,18 @@ from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
+from gateway.money.key_shelf import CHANNEL, KeyShelf
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, load_policy, policy_key
+from gateway.startup import check_store, issued_seal, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
@@ -105,6 +109,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
+    keyring, keys = who_calls(settings, store)
+    key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
         settings,
@@ -122,6 +128,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         watch_gpus,
         joining,
         till,
+        keys,
+        keyring,
         prefixes=prefixes,
     )
     watch(services, store)
@@ -144,6 +152,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
+                await keyring.look()
             await joining.roster.look()
             await view.refresh()
             runs = (
@@ -154,6 +163,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 receipts.run,
                 till.run,
                 versions.run,
+                keyring.run,
+                key_news.run,
                 siblings.run,
                 sealer.run,
             )
@@ -174,6 +185,15 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def who_calls(settings: Settings, store: Store) -> tuple[Keyring, Keys]:
+    """The keys made at run time, and all that tells a caller's tenant."""
+    sealing = issued_seal(settings)
+    keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
+    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant)
+    keyring.on_change.append(keys.forget)
+    return keyring, keys
 
 
 def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:

@@ -18,6 +18,7 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
@@ -72,13 +73,14 @@ class Services:
     gpus: GpuWatch
     joining: Joining
     till: Till
+    keys: Keys
+    keyring: Keyring
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
     hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
-    keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)
     """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""
@@ -87,7 +89,7 @@ class Services:
 
     def __post_init__(self) -> None:
         pepper = self.settings.key_pepper.get_secret_value()
-        self.keys, self.prompts = Keys(pepper), hmac.digest(pepper.encode(), _PROMPTS, "sha256")
+        self.prompts = hmac.digest(pepper.encode(), _PROMPTS, "sha256")
         self.shadow = Shadow(self.telemetry, self.rng, self.board_on)
 
     @property

@@ -33,7 +33,7 @@ from gateway.policy.model_checks import need_of, placement_faults
 from gateway.policy.quotas import quotas_of, shared
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import KeyIn, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
+from gateway.policy.schema import KeyTerms, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
@@ -259,9 +259,8 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
     )
 
 
-def of_key(tenant: Tenant, key: KeyIn, zones: frozenset[str]) -> Tenant:
-    """The tenant as the holder of this key is: with no more than the tenant itself may do."""
-    id = key.id or key.hash[:ID_DIGITS]
+def of_key(tenant: Tenant, id: str, key: KeyTerms, zones: frozenset[str]) -> Tenant:
+    """The tenant as the holder of this key is: with no more than the tenant itself may do. Raises ResidencyUnknown."""
     return replace(
         tenant,
         key=id,
@@ -284,7 +283,7 @@ def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenan
     for tenant in tenants:
         whole = _tenant(tenant, zones)
         for key in tenant.keys:
-            made[key.hash] = of_key(whole, key, zones)
+            made[key.hash] = of_key(whole, key.id or key.hash[:ID_DIGITS], key, zones)
         if tenant.demo:
             made[DEMO_KEY] = whole
     return made

@@ -258,11 +258,9 @@ class ModelsFile(Strict):
 # tenants.yaml
 
 
-class KeyIn(Strict):
-    """One key. Its hash alone may stand for it."""
+class KeyTerms(Strict):
+    """What a key may do, wherever it is written: never more than its tenant."""
 
-    hash: Annotated[str, Field(pattern=KEYED_HASH)]
-    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys` makes it."""
     id: Name | None = None
     """What ledger, receipts and `gateway keys` call it; default: the beginning of its hash."""
     residency: str | None = None
@@ -280,6 +278,13 @@ class KeyIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What it may spend, beside what its tenant may."""
 
+
+class KeyIn(KeyTerms):
+    """One key. Its hash alone may stand for it."""
+
+    hash: Annotated[str, Field(pattern=KEYED_HASH)]
+    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys hash` makes both."""
+
     @model_validator(mode="before")
     @classmethod
     def by_hash(cls, value: Any) -> Any:
@@ -292,7 +297,7 @@ class TenantIn(Strict):
     name: Name
     """What rules, receipts and metrics call it."""
     keys: Listed[Annotated[KeyIn, OrText(KEYED_HASH)]] = ()
-    """The keyed hash of each key, or `{hash, residency}`."""
+    """The keyed hash of each key, or `{hash, id, residency, ...}`; `gateway keys new` makes more at run time."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
     models: OneOrMore[Glob] | None = None
@@ -310,18 +315,12 @@ class TenantIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What all its keys together may spend."""
 
-    @model_validator(mode="after")
-    def has_a_key(self) -> TenantIn:
-        if not self.keys and not self.demo:
-            raise ValueError("has neither `keys` nor `demo: true`, so nobody could be this tenant")
-        return self
-
 
 class TenantsFile(Strict):
     """tenants.yaml: who may call, and what each may do."""
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
-    """As soon as one has a key, callers without a known key are refused."""
+    """As soon as there is one, callers without a known key are refused."""
 
 
 FILES: Final[dict[str, type[Strict]]] = {

@@ -53,10 +53,11 @@ class Sources:
 
     @property
     def tags(self) -> frozenset[str] | None:
-        """All tags that a tenant has; None where a tenant cannot be read."""
+        """All tags that a tenant has, or a key of one; None where a tenant cannot be read."""
         if self.tenants.names is None or len(self.tenants.sound) < len(self.tenants.names):
             return None
-        return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
+        tenants = self.tenants.sound.values()
+        return frozenset(tag for one in tenants for tags in (one.tags, *(key.tags for key in one.keys)) for tag in tags)
 
     def unsound_rules(self) -> Iterator[tuple[int, MatchIn, RouteIn]]:
         """Of every rule that is not sound as a whole, the keys that are; the others are faults already."""

@@ -31,7 +31,10 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
@@ -176,6 +179,8 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         GpuWatch(store, GpuPages(client).look),
         Joining(store, live),
         Till(store, owner),
+        Keys(PEPPER),
+        Keyring(None, granted),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

@@ -26,7 +26,10 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
 from gateway.routing.board import Board
@@ -67,6 +70,8 @@ def services_of(made: Policy) -> Services:
         GpuWatch(store, GpuPages(Client()).look),
         Joining(store, live),
         Till(store, leases.owner),
+        Keys(""),
+        Keyring(None, granted),
     )
 
 
