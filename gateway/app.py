@@ -37,11 +37,13 @@ from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
-from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
+from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
 from gateway.money.key_shelf import CHANNEL, KeyShelf
 from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
+from gateway.money.oidc import Tokens
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
 from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
@@ -56,6 +58,7 @@ from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
+from gateway.upstreams.documents import Documents
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
@@ -109,7 +112,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
-    keyring, keys = who_calls(settings, store)
+    documents = Documents()
+    signers = IssuerKeys(documents.fetch, lambda: issuers(live))
+    keyring, keys = who_calls(settings, store, signers)
     key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
@@ -130,6 +135,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         till,
         keys,
         keyring,
+        signers,
         prefixes=prefixes,
     )
     watch(services, store)
@@ -149,6 +155,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(store.aclose)
             await store.check()
             stack.push_async_callback(client.aclose)
+            stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
@@ -165,6 +172,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 versions.run,
                 keyring.run,
                 key_news.run,
+                signers.run,
                 siblings.run,
                 sealer.run,
             )
@@ -187,12 +195,20 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     return Front(services, api)
 
 
-def who_calls(settings: Settings, store: Store) -> tuple[Keyring, Keys]:
+def issuers(live: LivePolicy) -> list[Issuer]:
+    """Of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return [*live.current.issuers.values(), *(tried.policy.issuers.values() if tried is not None else ())]
+
+
+def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Keyring, Keys]:
     """The keys made at run time, and all that tells a caller's tenant."""
     sealing = issued_seal(settings)
     keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
-    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant)
+    tokens = Tokens(signers)
+    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant, tokens.tenant)
     keyring.on_change.append(keys.forget)
+    signers.on_change.append(tokens.forget)
     return keyring, keys
 
 

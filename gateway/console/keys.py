@@ -44,9 +44,10 @@ def key_routes(services: Services) -> APIRouter:
 
     @api.get("")
     async def every_key(tenant: str | None = None) -> Mapping[str, Any]:
-        """All keys, of one tenant if it is named; `faults`: what lies in the store and is no key of ours."""
+        """All keys, of one tenant if it is named, and whose tokens stand for one; `faults`: what lies in the store and
+        is no key of ours."""
         rows = await asyncio.to_thread(all_rows, services.policy, ring.keys, tenant)
-        return {"keys": rows, "faults": ring.faults}
+        return {"keys": rows, "faults": ring.faults, "issuers": services.signers.told()}
 
     @api.post("", status_code=201)
     async def make(request: Request) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
 from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
@@ -75,6 +76,7 @@ class Services:
     till: Till
     keys: Keys
     keyring: Keyring
+    signers: IssuerKeys
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)

@@ -30,6 +30,7 @@ from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
 from gateway.policy.model_checks import need_of, placement_faults
+from gateway.policy.oidc_checks import issuer_faults, issuers_of
 from gateway.policy.quotas import quotas_of, shared
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
@@ -48,6 +49,15 @@ DEMO_KEY = "demo"
 """Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
 ID_DIGITS = 12
 """Of a key's hash, as the id of one that has no other: enough to tell keys apart, too few to look for one."""
+CHECKS = (
+    backend_faults,
+    model_faults,
+    placement_faults,
+    rule_faults,
+    tenant_faults,
+    issuer_faults,
+    residency_faults,
+)
 _US = 1_000_000
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 """Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
@@ -65,7 +75,7 @@ def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Po
 def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, placement_faults, rule_faults, tenant_faults, residency_faults):
+    for check in CHECKS:
         faults += check(sources)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)
@@ -129,6 +139,7 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
         quotas=shared(sources.budgets.sound.values()),
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
         keys=MappingProxyType(_keys(tenants, names)),
+        issuers=MappingProxyType(issuers_of(sources.issuers.sound.values())),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
         discovery=MappingProxyType(

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
@@ -321,6 +322,8 @@ class TenantsFile(Strict):
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
     """As soon as there is one, callers without a known key are refused."""
+    oidc: tuple[IssuerIn, ...] = ()
+    """Whose tokens (JWT) stand for a key."""
 
 
 FILES: Final[dict[str, type[Strict]]] = {

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.policy.folder import Folder
 from gateway.policy.match_schema import MatchIn
 from gateway.policy.money_schema import SharedBudgetIn
+from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.route_schema import RouteIn, RuleIn
 from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
 from gateway.policy.source import Document, Fault, Path
@@ -24,6 +25,7 @@ _MATCH = TypeAdapter(MatchIn)
 _RULE = TypeAdapter(RuleIn)
 _TENANT = TypeAdapter(TenantIn)
 _BUDGET = TypeAdapter(SharedBudgetIn)
+_ISSUER = TypeAdapter(IssuerIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
 _ROUTE = TypeAdapter(RouteIn)
 _NAMED: TypeAdapter[dict[str, RouteIn]] = TypeAdapter(dict[Name, RouteIn])
@@ -37,6 +39,7 @@ class Sources:
     rules: Items[RuleIn]
     tenants: Items[TenantIn]
     budgets: Items[SharedBudgetIn]
+    issuers: Items[IssuerIn]
     zones: Mapping[str, Zone] | None
     """None where they cannot be read: then a zone's name cannot be judged."""
     defaults: RouteIn | None
@@ -115,6 +118,7 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
         rules=read(routing, "rules", _RULE),
         tenants=read(tenants, "tenants", _TENANT) if tenants else _none("tenants"),
         budgets=read(budgets, "budgets", _BUDGET) if budgets else _none("budgets"),
+        issuers=read(tenants, "oidc", _ISSUER) if tenants else _none("oidc"),
         zones=_part(backends, "zones", _ZONES, {}),
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
         named=_part(routing, "named", _NAMED, {}),
