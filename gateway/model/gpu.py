@@ -20,7 +20,17 @@ class Gpus:
     memory_gb: float | None = None
     """Of one of them, in 10^9 bytes as vendors count them: 80 of an H100, 141 of an H200."""
     usd_per_hour: float | None = None
-    """Of one of them."""
+    """Of one of them, before `overhead`."""
+    overhead: float = 1.0
+    """What one costs beside that, as a factor."""
+    assumed: bool = False
+    """`usd_per_hour` is not the policy's word but a guide's (`routing.priors.USD_PER_HOUR`)."""
+
+
+    @property
+    def worker_usd_per_hour(self) -> float | None:
+        """Of the whole worker, overhead included."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.count * self.overhead
 
 
 @dataclass(frozen=True, slots=True)
