@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.errors import InvalidRequest, NoCapacity
@@ -77,7 +77,9 @@ class Reader:
     def report(self, ask: Ask) -> Report:
         """Raises InvalidRequest where that is too much, NoCapacity where the database is away."""
         with self.connected() as connection:
-            found = [_line(row) for row in connection.execute(queries.summed(ask, MOST_LINES + 1)).mappings()]
+            found: list[Line] = [
+                _line(row) for row in connection.execute(queries.summed(ask, MOST_LINES + 1)).mappings()
+            ]
             total = _line(connection.execute(queries.total(ask)).mappings().one())
         if len(found) > MOST_LINES:
             raise InvalidRequest(f"more than {MOST_LINES} lines: group by less, or name a shorter time")
@@ -140,7 +142,7 @@ def each_tag(found: Sequence[Line], by: Sequence[str]) -> list[Line]:
     return [made[key] for key in sorted(made)]
 
 
-def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+def _line(row: RowMapping) -> dict[str, Any]:
     return {name: _value(name, value) for name, value in row.items()}
 
 
@@ -154,12 +156,12 @@ def _value(name: str, value: Any) -> Any:
     return int(value or 0) if name in MEASURES else value
 
 
-def _attempt(row: Mapping[str, Any]) -> dict[str, Any]:
+def _attempt(row: RowMapping) -> dict[str, Any]:
     ended = datetime.fromtimestamp(row["ended"] / 10**6, UTC)
     return {**row, "ended": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-def _fleet(row: Mapping[str, Any]) -> Fleet:
+def _fleet(row: RowMapping) -> Fleet:
     names = ("backend", "gpu_kind", "gpus", "overhead", "assumed", "up", "out", "busy", "priced", "rate_sum")
     made = Fleet(**{name: row[name] for name in names})
     return replace(made, use_sum=row["use_sum"], use_seen=row["use_seen"])
