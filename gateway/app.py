@@ -37,6 +37,8 @@ from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
+from gateway.ledger.child import WriterChild
+from gateway.ledger.watch import Watch
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
 from gateway.money.till import Till
@@ -80,6 +82,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
+    ledger = Watch(store, telemetry)
+    writer = WriterChild(settings, url) if place is None else None
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -140,6 +144,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 stack.callback(embedded.stop)
             stack.push_async_callback(store.aclose)
             await store.check()
+            if writer is not None:
+                stack.push_async_callback(writer.aclose)
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
@@ -153,11 +159,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 probes.run,
                 receipts.run,
                 till.run,
+                ledger.run,
                 versions.run,
                 siblings.run,
                 sealer.run,
             )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
+            if writer is not None:
+                tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
@@ -167,7 +176,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
-    api.include_router(ready.routes(services))
+    api.include_router(ready.routes(services, lambda: ledger.last.said()))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
