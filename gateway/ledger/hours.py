@@ -7,7 +7,7 @@ twice harmless, in whatever order they come.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Table, Text
@@ -16,7 +16,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.ledger.tables import metadata
 from gateway.model import WorkerMinute
 
-MINUTES_PER_HOUR = 60
+MINUTES_PER_HOUR, MICRO_PER_HOUR = 60, 3600 * 10**6
+LATEST = 2**40
+"""Minutes: no clock says later."""
+LARGEST = 2**50
+"""So that an hour's sum of sixty fits 64 bits."""
 ADDED = ("up", "out", "busy", "rate_sum", "priced", "use_sum", "use_seen")
 """Columns that a minute adds to; `minutes` is of which minutes of the hour, a bit each."""
 fleet_hours = Table(
@@ -40,14 +44,30 @@ overhead) the last word stands."""
 _decode = msgspec.json.Decoder(list[WorkerMinute]).decode
 
 
-def decoded(field: bytes) -> list[WorkerMinute]:
-    """A field `hours` of the stream. Raises msgspec.MsgspecError."""
-    return _decode(field)
+class Minute(NamedTuple):
+    """Workers that were in the fleet in this minute since the epoch."""
+
+    minute: int
+    workers: list[WorkerMinute]
 
 
-def add(connection: Connection, minute: int, workers: Iterable[WorkerMinute]) -> None:
-    """Adds one minute (since the epoch) of these workers, each once, in the caller's transaction."""
-    rows = [_row(minute, worker) for worker in workers]
+def minute(at: bytes, workers: bytes) -> Minute:
+    """Of the fields `minute` and `hours` of the stream. Raises msgspec.MsgspecError, ValueError."""
+    found = Minute(int(at), _decode(workers))
+    if not 0 <= found.minute < LATEST or any(not _sound(one) for one in found.workers):
+        raise ValueError("nothing that a minute of a fleet can be")
+    return found
+
+
+def _sound(worker: WorkerMinute) -> bool:
+    texts = (worker.backend, worker.worker, worker.gpu_kind)
+    numbers = (worker.gpus, worker.rate or 0, worker.use_permille or 0)
+    return not any("\0" in text for text in texts) and all(0 <= number <= LARGEST for number in numbers)
+
+
+def add(connection: Connection, minutes: Iterable[Minute]) -> None:
+    """Each minute of each worker once, in the caller's transaction."""
+    rows = [_row(at, worker) for at, workers in minutes for worker in workers]
     if not rows:
         return
     made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(fleet_hours)

@@ -26,7 +26,6 @@ class Gpus:
     assumed: bool = False
     """`usd_per_hour` is not the policy's word but a guide's (`routing.priors.USD_PER_HOUR`)."""
 
-
     @property
     def worker_usd_per_hour(self) -> float | None:
         """Of the whole worker, overhead included."""

@@ -185,8 +185,8 @@ def _stands(backend: str, kind: str, workers: list[tuple[float, int, int]], hour
     said = f"{gpus} {kind or ''} {noun} of {backend} {verb} idle {least:.1f} hours a day".replace("  ", " ")
     working = (
         f"of {hours} hours known, {count} of {len(workers)} workers delivered less than {IDLE_SHARE:.0%} of an "
-        f"hour's work and had requests in less than {IDLE_SHARE:.0%} of its minutes for at least {least:.1f} hours a day each; "
-        f"their rent in that time is {_usd(worth)} a day"
+        f"hour's work and had requests in less than {IDLE_SHARE:.0%} of its minutes for at least {least:.1f} hours a "
+        f"day each; their rent in that time is {_usd(worth)} a day"
     )
     yield Advice("idle", said, worth, working)
 

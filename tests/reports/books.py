@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine
 
 from gateway.ledger import hours
+from gateway.ledger.hours import Minute
 from gateway.ledger.tables import attempts, metadata, values
 from gateway.model import Row, WorkerMinute
 from gateway.reports.reading import Reader, open_reading
@@ -70,7 +71,7 @@ def worker(name: str = "w1", **given: Any) -> WorkerMinute:
     return replace(base, **given)
 
 
-def written(folder: Path, rows: Iterable[Row], minutes: Iterable[tuple[int, list[WorkerMinute]]] = ()) -> str:
+def written(folder: Path, rows: Iterable[Row], minutes: Iterable[Minute] = ()) -> str:
     """The URL of a ledger that holds these."""
     url = f"sqlite:///{folder / 'ledger.db'}"
     engine = create_engine(url)
@@ -80,19 +81,18 @@ def written(folder: Path, rows: Iterable[Row], minutes: Iterable[tuple[int, list
     return url
 
 
-def insert(engine: Engine, rows: Iterable[Row], minutes: Iterable[tuple[int, list[WorkerMinute]]] = ()) -> None:
+def insert(engine: Engine, rows: Iterable[Row], minutes: Iterable[Minute] = ()) -> None:
     with engine.begin() as connection:
         found = [values(one) for one in rows]
         if found:
             connection.execute(attempts.insert(), found)
-        for minute, workers in minutes:
-            hours.add(connection, minute, workers)
+        hours.add(connection, minutes)
 
 
 def reader(url: str) -> Reader:
     return Reader(open_reading(url))
 
 
-def whole_hour(hour: int, *workers: WorkerMinute) -> list[tuple[int, list[WorkerMinute]]]:
+def whole_hour(hour: int, *workers: WorkerMinute) -> list[Minute]:
     """Every minute of an hour since the epoch."""
-    return [(hour * 60 + place, list(workers)) for place in range(60)]
+    return [Minute(hour * 60 + place, list(workers)) for place in range(60)]
