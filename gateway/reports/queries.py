@@ -6,43 +6,19 @@ An attempt belongs to the moment at which it ended, and days are UTC days.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, case, distinct, func, select, true
 
-from gateway.ledger.hours import fleet_hours
+from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
 from gateway.ledger.tables import MICRO_PER_DAY, attempts
+from gateway.reports.ask import DAY, FILTERS, HOUR, LISTED, TAG, Ask
 
-MICRO_PER_HOUR = MICRO_PER_DAY // 24
 _c = attempts.c
 CHARGED: ColumnElement[int] = func.coalesce(_c.cost, _c.reserved)
 """What an attempt is booked at: its cost, or what was set aside where nobody could tell."""
 AT_LIST: ColumnElement[int] = func.coalesce(_c.list_cost, _c.cost, _c.reserved)
-TAG, DAY, HOUR = "tag", "day", "hour"
-FILTERS = (
-    "tenant",
-    "key",
-    "model",
-    "backend",
-    "upstream",
-    "outcome",
-    "reason",
-    "result",
-    "rule",
-    "pipeline",
-    "endpoint",
-    "kind",
-    "payer",
-    "state",
-    "basis",
-    "role",
-    "served_as",
-    "version",
-    "gpu_kind",
-)
-"""Columns that can be asked for, and grouped by."""
 GROUPS: Mapping[str, ColumnElement[Any]] = {
     **{name: _c[name] for name in FILTERS},
     DAY: _c.ended // MICRO_PER_DAY,
@@ -92,36 +68,6 @@ MONEY: Mapping[str, ColumnElement[Any]] = {
 }
 """Micro-dollars."""
 MEASURES: Mapping[str, ColumnElement[Any]] = {**COUNTS, **MONEY}
-LISTED = (
-    "attempt",
-    "request",
-    "ended",
-    "tenant",
-    "key",
-    "model",
-    "backend",
-    "upstream",
-    "result",
-    "reserved",
-    "cost",
-    "payer",
-    "state",
-)
-"""Of single attempts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """`since` and `until` (microseconds since the epoch, the latter excluded) are about the end of an attempt; `where`:
-    column -> values, any of which will do; `tags` must all be there."""
-
-    by: tuple[str, ...] = ()
-    since: int | None = None
-    until: int | None = None
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    limit: int = 1000
-    offset: int = 0
 
 
 def summed(ask: Ask, most: int) -> Select[Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -16,10 +16,12 @@ from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, mak
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.errors import InvalidRequest, NoCapacity
+from gateway.ledger.hours import MICRO_PER_HOUR
 from gateway.ledger.tables import MICRO_PER_DAY
 from gateway.reports import queries
+from gateway.reports.ask import DAY, HOUR, TAG, Ask, Line, Report
 from gateway.reports.fleet_cost import Fleet
-from gateway.reports.queries import DAY, HOUR, MEASURES, MICRO_PER_HOUR, TAG, Ask
+from gateway.reports.queries import MEASURES
 
 MOST_LINES = 50_000
 """Of one report, before paging: more are nothing to be read, and would fill the memory."""
@@ -29,17 +31,6 @@ READERS = 2
 """Connections: what is asked at once beside them waits for its turn."""
 _SQLITE_STEPS = 10_000
 """Instructions of SQLite's virtual machine between two looks at the clock: about 0.1 ms."""
-Line = Mapping[str, Any]
-"""Groups and measures by name: text, whole numbers, and `seconds` as a float. Money in micro-dollars."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    by: tuple[str, ...]
-    lines: Sequence[Line]
-    total: Line
-    more: bool = False
-    """There are lines after this page."""
 
 
 def open_reading(url: str) -> Engine:
@@ -75,7 +66,13 @@ class Reader:
         self._engine, self._seconds = engine, seconds
 
     def report(self, ask: Ask) -> Report:
-        """Raises InvalidRequest where that is too much, NoCapacity where the database is away."""
+        """A page of the lines, and the sums of all. Raises as `all`."""
+        found = self.all(ask)
+        end = ask.offset + ask.limit
+        return replace(found, lines=found.lines[ask.offset : end], more=len(found.lines) > end)
+
+    def all(self, ask: Ask) -> Report:
+        """Every line. Raises InvalidRequest where that is too much, NoCapacity where the database is away."""
         with self.connected() as connection:
             found: list[Line] = [
                 _line(row) for row in connection.execute(queries.summed(ask, MOST_LINES + 1)).mappings()
@@ -87,8 +84,7 @@ class Reader:
             return Report((), [], total)
         if TAG in ask.by:
             found = each_tag(found, ask.by)
-        page = found[ask.offset : ask.offset + ask.limit]
-        return Report(ask.by, page, total, len(found) > ask.offset + ask.limit)
+        return Report(ask.by, found, total)
 
     def attempts(self, ask: Ask) -> Report:
         """Single attempts, the newest first, and the sums of all of them."""

@@ -14,8 +14,9 @@ from sqlalchemy import create_engine, delete
 from gateway.errors import InvalidRequest, NoCapacity
 from gateway.ledger.tables import attempts, metadata
 from gateway.model import Row
-from gateway.reports.queries import GROUPS, MEASURES, Ask
-from gateway.reports.reading import Reader, Report, open_reading
+from gateway.reports.ask import Ask, Report
+from gateway.reports.queries import GROUPS, MEASURES
+from gateway.reports.reading import Reader, open_reading
 from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, written
 
 SQL = "x'); DROP TABLE attempts; --"
