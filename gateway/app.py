@@ -41,9 +41,11 @@ from gateway.ledger.child import WriterChild
 from gateway.ledger.watch import Watch
 from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
 from gateway.money.budgets import Budgets
+from gateway.money.hours import Hours
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
@@ -102,6 +104,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
+    hours = Hours(store, lambda: view.current)
     admission = Admission(leases, budgets, lambda: view.current, lines)
     rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
@@ -126,6 +129,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         watch_gpus,
         joining,
         till,
+        Desk(settings),
         prefixes=prefixes,
     )
     watch(services, store)
@@ -146,6 +150,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             await store.check()
             if writer is not None:
                 stack.push_async_callback(writer.aclose)
+            stack.push_async_callback(services.desk.aclose)
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
@@ -159,6 +164,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 probes.run,
                 receipts.run,
                 till.run,
+                hours.run,
                 ledger.run,
                 versions.run,
                 siblings.run,

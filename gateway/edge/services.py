@@ -22,6 +22,7 @@ from gateway.money.keys import Keys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.board import Board
 from gateway.settings import Settings
 from gateway.siblings import Siblings
@@ -72,6 +73,7 @@ class Services:
     gpus: GpuWatch
     joining: Joining
     till: Till
+    desk: Desk
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from gateway.errors import InvalidRequest
+from gateway.model import micro_usd
 
 TAG, DAY, HOUR = "tag", "day", "hour"
 FILTERS = (
@@ -62,7 +65,9 @@ LISTED = (
     "state",
 )
 """What is told of single attempts."""
+PAGE = ("by", "from", "to", "limit", "offset")
 MOST_GROUPS, MOST_VALUES, MOST_PAGE = 6, 50, 10_000
+MOST_DIGITS, MOST_USD = 16, 10**9
 LONGEST = 256
 """Characters of a value."""
 _AGO = re.compile(r"([1-9][0-9]{0,4})([hd])")
@@ -94,8 +99,17 @@ class Report:
     """There are lines after this page."""
 
 
-def ask_of(given: Iterable[tuple[str, str]], now: float, groups: Sequence[str] = GROUPED) -> Ask:
-    """Of names and values as a query string has them: by, from, to, tag, limit, offset, and FILTERS. A filter or `tag`
+UNRECONCILED: Mapping[str, tuple[str, ...]] = {"state": ("unreconciled",)}
+"""`Ask.where` of what is booked at what was set aside."""
+
+
+def ask_of(
+    given: Iterable[tuple[str, str]],
+    now: float,
+    groups: Sequence[str] = GROUPED,
+    filters: Sequence[str] = (*FILTERS, TAG),
+) -> Ask:
+    """Of names and values as a query string has them: by, from, to, limit, offset, and `filters`. Each of those
     may stand several times, `by` may hold several names with commas. Raises InvalidRequest."""
     found: dict[str, list[str]] = {}
     for name, value in given:
@@ -103,8 +117,8 @@ def ask_of(given: Iterable[tuple[str, str]], now: float, groups: Sequence[str] =
             raise InvalidRequest(f"{name}: longer than {LONGEST} characters", param=name)
         found.setdefault(name, []).append(value)
     for name in found:
-        if name not in (*FILTERS, "by", "from", "to", TAG, "limit", "offset"):
-            said = f"{name}: not known; by, from, to, tag, limit, offset or one of {', '.join(FILTERS)}"
+        if name not in (*PAGE, *filters):
+            said = f"{name}: not known; one of {', '.join((*PAGE, *filters))}"
             raise InvalidRequest(said, param=name)
     if max(map(len, found.values()), default=0) > MOST_VALUES:
         raise InvalidRequest(f"more than {MOST_VALUES} values of one name")
@@ -151,3 +165,25 @@ def _number(name: str, found: Mapping[str, Sequence[str]], default: int, least: 
     if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
         raise InvalidRequest(f"{name}: a whole number from {least} to {most}", param=name)
     return int(text)
+
+
+def share_of(name: str, text: str) -> Fraction:
+    """More than 0, at most 1, exactly as written. Raises InvalidRequest."""
+    found = _decimal(name, text)
+    if not 0 < found <= 1:
+        raise InvalidRequest(f"{name}: more than 0 and at most 1", param=name)
+    return Fraction(found)
+
+
+def micro_of(name: str, text: str) -> int:
+    """USD in micro-dollars. Raises InvalidRequest."""
+    found = _decimal(name, text)
+    if not 0 < found <= MOST_USD:
+        raise InvalidRequest(f"{name}: USD, more than 0 and at most {MOST_USD}", param=name)
+    return micro_usd(found)
+
+
+def _decimal(name: str, text: str) -> Decimal:
+    if len(text) > MOST_DIGITS or not text.replace(".", "", 1).isdigit() or not text.isascii():
+        raise InvalidRequest(f"{name}: a number such as 0.75", param=name)
+    return Decimal(text)

@@ -8,8 +8,9 @@ utilisation, so a GPU at 10 % makes everything ten times as dear as at 100 %.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from gateway.model import PICO_PER_MICRO
 
@@ -67,6 +68,12 @@ class Fleet:
         """Micro-dollars of one hour of work as it was delivered: `full_hour` over utilisation. None without work."""
         rent = self.rent
         return None if rent is None or not self.work_us else -(-rent * US_PER_HOUR // self.work_us)
+
+
+def shown(fleet: Fleet) -> dict[str, Any]:
+    """Its fields and all that is worked out of them."""
+    derived = ("rent", "utilisation", "measured_use", "full_hour", "delivered_hour")
+    return {**asdict(fleet), **{name: getattr(fleet, name) for name in derived}}
 
 
 def together(fleets: Iterable[Fleet]) -> dict[str, Fleet]:

@@ -19,7 +19,7 @@ from gateway.errors import InvalidRequest, NoCapacity
 from gateway.ledger.hours import MICRO_PER_HOUR
 from gateway.ledger.tables import MICRO_PER_DAY
 from gateway.reports import queries
-from gateway.reports.ask import DAY, HOUR, TAG, Ask, Line, Report
+from gateway.reports.ask import DAY, HOUR, LISTED, TAG, Ask, Line, Report
 from gateway.reports.fleet_cost import Fleet
 from gateway.reports.queries import MEASURES
 
@@ -91,7 +91,7 @@ class Reader:
         with self.connected() as connection:
             found = [_attempt(row) for row in connection.execute(queries.listed(ask)).mappings()]
             total = _line(connection.execute(queries.total(ask)).mappings().one())
-        return Report((), found[: ask.limit], total, len(found) > ask.limit)
+        return Report(LISTED, found[: ask.limit], total, len(found) > ask.limit)
 
     def span(self, ask: Ask) -> tuple[int, int] | None:
         """The first and the last end, microseconds since the epoch; None where there is nothing."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from gateway.model import Policy, micro_usd
 from gateway.reports.elsewhere import Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, priced_at
+from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, priced_at, shown
 
 UTILISATION = Fraction(3, 4)
 """Of further GPUs, unless told otherwise: what the GMI architecture guide (2026-05-28) reckons with."""
@@ -47,7 +48,8 @@ class Saved:
     beside_local: Sum
     utilisation: Fraction
     """That further GPUs are reckoned with."""
-    fleets: tuple[Fleet, ...]
+    fleets: tuple[Mapping[str, Any], ...]
+    """By `fleet_cost.shown`."""
     idle_rent: int
     """Micro-dollars of backends that delivered nothing: in no model's cost, so in no comparison."""
 
@@ -68,7 +70,7 @@ def saved(
         _beside((one.model, one.all_managed, one.actual) for one in models),
         _beside((one.model, one.all_local, one.actual) for one in models),
         utilisation,
-        tuple(fleets.values()),
+        tuple(shown(fleet) for fleet in fleets.values()),
         sum(fleet.rent or 0 for fleet in fleets.values() if not fleet.work_us),
     )
 
