@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -25,11 +26,8 @@ def migrate() -> None:
     """Bring the ledger's schema to what this gateway writes. A running gateway does this by itself."""
     from gateway.errors import StartupFault
     from gateway.ledger.faults import DatabaseFault
-    from gateway.settings import load_settings
-    from gateway.telemetry import set_up_logs
 
-    settings = load_settings()
-    set_up_logs(settings.log_level)
+    settings = _settings()
     database = _database(settings)
     try:
         revision = database.open()
@@ -45,16 +43,23 @@ def migrate() -> None:
 def write(child: bool) -> None:
     """Write the ledger until SIGTERM. `gateway serve` starts one of these by itself; needs GATEWAY_REDIS_URL."""
     from gateway.errors import StartupFault
-    from gateway.settings import load_settings
-    from gateway.telemetry import set_up_logs
 
-    settings = load_settings()
-    set_up_logs(settings.log_level)
+    settings = _settings()
     if settings.redis_url is None:
         raise StartupFault("GATEWAY_REDIS_URL must name the gateways' store; one that is embedded has its own writer")
     if child:
         os.nice(NICE)
     asyncio.run(_write(settings, settings.redis_url.get_secret_value(), child))
+
+
+def _settings() -> Settings:
+    from gateway.settings import load_settings
+    from gateway.telemetry import set_up_logs
+
+    settings = load_settings()
+    set_up_logs(settings.log_level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is imported: it tells of its plugins then
+    return settings
 
 
 async def _write(settings: Settings, url: str, child: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, MetaData, Table, Text
 
 from gateway.model import Row
 
@@ -52,7 +52,7 @@ attempts = Table(
     Column("cache_write_tokens", BigInteger, nullable=False),
     Column("reasoning_tokens", BigInteger, nullable=False),
     Column("images", BigInteger, nullable=False),
-    Column("seconds", Double, nullable=False),
+    Column("seconds", Float(53), nullable=False),
     Column("characters", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("absurd", Boolean, nullable=False),
