@@ -20,6 +20,7 @@ COMMANDS = (
     "explain",
     "keys",
     "prices",
+    "ledger",
     "register",
     "rollout",
     "serve",

@@ -38,9 +38,12 @@ from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
+from gateway.ledger.child import WriterChild
+from gateway.ledger.watch import Watch
 from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
 from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
+from gateway.money.hours import Hours
 from gateway.money.key_shelf import CHANNEL, KeyShelf
 from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
@@ -51,6 +54,7 @@ from gateway.money.till import Till
 from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.quotas import Quotas
@@ -92,6 +96,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
+    ledger = Watch(store, telemetry)
+    writer = WriterChild(settings, url) if place is None else None
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -115,6 +121,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     spending = Spending(till, quotas, alarms.past, alarms.refused)
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
+    hours = Hours(store, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
@@ -144,6 +151,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         keys,
         keyring,
         signers,
+        Desk(settings),
         prefixes=prefixes,
         quotas=quotas,
     )
@@ -163,6 +171,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 stack.callback(embedded.stop)
             stack.push_async_callback(store.aclose)
             await store.check()
+            if writer is not None:
+                stack.push_async_callback(writer.aclose)
+            stack.push_async_callback(services.desk.aclose)
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
@@ -179,6 +190,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 receipts.run,
                 till.run,
                 alarms.run,
+                hours.run,
+                ledger.run,
                 versions.run,
                 keyring.run,
                 key_news.run,
@@ -187,6 +200,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 sealer.run,
             )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
+            if writer is not None:
+                tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
@@ -197,7 +212,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
-    api.include_router(ready.routes(services))
+    api.include_router(ready.routes(services, lambda: ledger.last.said()))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)

@@ -25,6 +25,7 @@ from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.board import Board
 from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
@@ -79,6 +80,7 @@ class Services:
     keys: Keys
     keyring: Keyring
     signers: IssuerKeys
+    desk: Desk
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)

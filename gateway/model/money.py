@@ -286,6 +286,27 @@ class Row:
     """Simulated money: the backend is a simulated one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerMinute:
+    """One worker in the fleet for one minute, for the ledger: it is paid for whether or not it has work."""
+
+    backend: str
+    worker: str
+    gpu_kind: str = ""
+    gpus: int = 1
+    rate: int | None = None
+    """Micro-dollars per hour of the whole worker, overhead included; None: nobody told."""
+    overhead: float = 1.0
+    assumed: bool = False
+    """The rate is a guide's, not the policy's."""
+    out: bool = False
+    """It took no traffic."""
+    busy: bool = False
+    """It had a request of ours, or work that is not ours."""
+    use_permille: int | None = None
+    """How busy its GPUs said they were, of 1000; None: they did not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a tenant or a key may use, as written; quotas are made of it."""

@@ -209,7 +209,7 @@ def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None, pricing:
         models=worker.models,
         slow_start=backend.slow_start,
         breaker=Breaker(**backend.breaker.model_dump()),
-        usd_per_hour=None if gpus.usd_per_hour is None else gpus.usd_per_hour * gpus.count,
+        usd_per_hour=gpus.worker_usd_per_hour,
         limit_stated=stated is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
