@@ -62,7 +62,7 @@ def list_prices(provider: str | None, glob: str | None, modality: str | None, as
 @click.pass_context
 def show(context: click.Context, /, model: str, provider: str | None, policy: Path | None, **order: Any) -> None:
     """What MODEL costs, where that is from, and what an order of it comes to."""
-    from gateway.cli.terminal import wrapped
+    from gateway.cli.telling import wrapped
     from gateway.errors import InvalidRequest
 
     as_json = order.pop("as_json")
