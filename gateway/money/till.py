@@ -340,7 +340,7 @@ class Till:
         closed = hold.id if self._entries.pop(hold.id, None) is not None else None
         owner = hold.shares[0].slice or ""
         if owner == self._purse.owner:
-            deltas = self._purse.settle(hold.shares, used, self._clock())
+            deltas = self._purse.settle(hold.shares, used, self._clock(), opened=closed is not None)
         elif owner in self._flushed:
             deltas = loose(hold.shares, used)
         else:
