@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.ledger import hours
 from gateway.ledger.inserting import Values
 from gateway.ledger.tables import values
 from gateway.model import Row
 
-ROW = b"row"
+ROW, MINUTE, HOURS = b"row", b"minute", b"hours"
 LARGEST = 2**63 - 1
 """BIGINT, of both databases."""
 _NUL, _INSTEAD = "\0", "\N{REPLACEMENT CHARACTER}"
@@ -19,10 +20,12 @@ _NUL, _INSTEAD = "\0", "\N{REPLACEMENT CHARACTER}"
 
 
 class Entry(NamedTuple):
-    """One entry of the stream: its id, and its rows as JSON."""
+    """One entry of the stream: its id, and its rows as JSON; or the workers of a minute, as JSON too."""
 
     id: bytes
     rows: tuple[bytes, ...]
+    minute: bytes = b""
+    workers: tuple[bytes, ...] = ()
 
 
 class Refused(NamedTuple):
@@ -40,6 +43,7 @@ class Batch(NamedTuple):
     rows: tuple[Values, ...]
     origins: tuple[tuple[bytes, bytes], ...]
     refused: tuple[Refused, ...]
+    minutes: tuple[hours.Minute, ...] = ()
 
     def and_refused(self, more: dict[int, str]) -> tuple[Refused, ...]:
         """Those, and the rows that the database refused by their place."""
@@ -51,12 +55,13 @@ _row = msgspec.json.Decoder(Row)
 
 def entry(id: bytes, fields: Sequence[bytes] | None) -> Entry:
     """Of a reply: names and values in turn; None where it was removed meanwhile."""
-    pairs = zip(fields[::2], fields[1::2], strict=False) if fields is not None else ()
-    return Entry(id, tuple(value for name, value in pairs if name == ROW))
+    pairs = list(zip(fields[::2], fields[1::2], strict=False)) if fields is not None else []
+    rows, workers = (tuple(value for name, value in pairs if name == which) for which in (ROW, HOURS))
+    return Entry(id, rows, dict(pairs).get(MINUTE, b""), workers)
 
 
 def read(entries: Iterable[Entry]) -> Batch:
-    ids, rows, origins, refused = [], [], [], []
+    ids, rows, origins, refused, minutes = [], [], [], [], []
     for each in entries:
         ids.append(each.id)
         for raw in each.rows:
@@ -65,7 +70,12 @@ def read(entries: Iterable[Entry]) -> Batch:
                 origins.append((each.id, raw))
             except (msgspec.DecodeError, UnicodeError, OverflowError) as fault:
                 refused.append(Refused(each.id, raw, f"{type(fault).__name__}: {fault}"))
-    return Batch(tuple(ids), tuple(rows), tuple(origins), tuple(refused))
+        for raw in each.workers:
+            try:
+                minutes.append(hours.minute(each.minute, raw))
+            except (msgspec.MsgspecError, UnicodeError, ValueError) as fault:
+                refused.append(Refused(each.id, raw, f"{type(fault).__name__}: {fault}"))
+    return Batch(tuple(ids), tuple(rows), tuple(origins), tuple(refused), tuple(minutes))
 
 
 def _sound(row: Row) -> Values:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.ledger import upkeep
+from gateway.ledger import hours, upkeep
 from gateway.ledger.engine import open_engine, printable
 from gateway.ledger.faults import POISON, DatabaseFault, words
 from gateway.ledger.inserting import Values, insert
@@ -48,7 +48,7 @@ class Database:
         self._inode = self._file()
         return revision
 
-    def store(self, rows: Sequence[Values]) -> Stored:
+    def store(self, rows: Sequence[Values], minutes: Sequence[hours.Minute] = ()) -> Stored:
         """All of them in one transaction, committed when this returns. Raises DatabaseFault: none is stored then, or
         all are and nobody could be told; storing them again makes no second row."""
         if self._inode != self._file():
@@ -57,9 +57,11 @@ class Database:
         with self._told():
             try:
                 with self._engine.begin() as connection:
-                    return Stored(insert(connection, rows), {})
+                    hours.add(connection, minutes)
+                    return Stored(insert(connection, rows) if rows else 0, {})
             except POISON:
                 with self._engine.begin() as connection:
+                    hours.add(connection, minutes)
                     return _one_by_one(connection, rows)
 
     def tend(self) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.ledger import months
 from gateway.ledger.faults import words
+from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
 from gateway.ledger.migrate import lock
 from gateway.ledger.tables import MICRO_PER_DAY, attempts, kept, seen
 
@@ -73,6 +74,7 @@ def expire(engine: Engine, now: int, keep_months: int) -> bool:
             step = _drop(connection, before)
         connection.execute(update(kept).values(since=step))
         gone = connection.execute(delete(attempts).where(attempts.c.ended < step)).rowcount
+        connection.execute(delete(fleet_hours).where(fleet_hours.c.hour < step // MICRO_PER_HOUR))
         if engine.dialect.name != "sqlite":
             connection.execute(delete(seen).where(seen.c.ended < step))
     _log.info("ledger rows removed by age", extra={"fields": {"before": step // MICRO_PER_DAY, "rows": gone}})

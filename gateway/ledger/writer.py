@@ -96,7 +96,7 @@ class Writer:
                 await self._insist(self._database.tend)
             batch, more = await self._gather()
             if batch.ids:
-                _, refused = await self._insist(partial(self._database.store, batch.rows))
+                _, refused = await self._insist(partial(self._database.store, batch.rows, batch.minutes))
                 await self._done(batch, refused)
             if self._tidy():
                 await self._stream.tidy()
