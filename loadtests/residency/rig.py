@@ -34,6 +34,7 @@ from gateway.money.budgets import Budgets
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
@@ -176,6 +177,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         GpuWatch(store, GpuPages(client).look),
         Joining(store, live),
         Till(store, owner),
+        Desk(Settings()),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

@@ -29,6 +29,7 @@ from gateway.money.budgets import Budgets
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk as LedgerDesk
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import Pace
@@ -67,6 +68,7 @@ def services_of(made: Policy) -> Services:
         GpuWatch(store, GpuPages(Client()).look),
         Joining(store, live),
         Till(store, leases.owner),
+        LedgerDesk(Settings()),
     )
 
 
