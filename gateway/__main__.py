@@ -13,11 +13,13 @@ from gateway.errors import PolicyFault, StartupFault
 COMMANDS = (
     "agent",
     "audit",
+    "budget",
     "check",
     "diff",
     "drain",
     "explain",
     "keys",
+    "prices",
     "ledger",
     "register",
     "rollout",

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     worker_token: SecretStr | None = Field(
         None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
     )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs what is posted to the webhooks of budgets; unset: nothing is signed.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )

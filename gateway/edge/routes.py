@@ -14,6 +14,7 @@ from gateway.edge import body as bodies
 from gateway.edge.account import refused
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
+from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
@@ -56,6 +57,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, raw, error)
+        error.headers = of_refused(services, tenant, call.path)
         raise
     return Forward(services, call, request, fields, board)
 

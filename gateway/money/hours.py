@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Snapshot, UpstreamState, WorkerMinute, micro_usd
+from gateway.model import STATED, Snapshot, UpstreamState, WorkerMinute, micro_usd
 from gateway.money.till import STREAM
 from gateway.store.connection import Store
 from gateway.store.scripts import load
@@ -64,7 +64,7 @@ def _minute(state: UpstreamState) -> WorkerMinute:
         gpus=gpus.count,
         rate=None if upstream.usd_per_hour is None else micro_usd(upstream.usd_per_hour),
         overhead=gpus.overhead,
-        assumed=gpus.assumed,
+        assumed=gpus.priced is not STATED,
         out=state.out is not None,
         busy=state.inflight > 0 or state.outside > 0,
         use_permille=None if use is None else round(use * _MILLE),

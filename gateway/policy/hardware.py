@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gateway.model import Gpus
 from gateway.policy.schema import LocalBackend
 from gateway.policy.worker_schema import LocalUpstream, PatternIn, WorkerIn
-from gateway.routing.priors import MEMORY_GB, USD_PER_HOUR
+from gateway.routing.priors import MEMORY_GB
 
 FOUND = "workers that are found"
 """What the workers are called that `discover` finds."""
@@ -18,9 +18,7 @@ def hardware(backend: LocalBackend, worker: WorkerIn) -> Gpus:
     if gpu is None:
         return Gpus(count=count)
     memory = MEMORY_GB.get(gpu.kind) if gpu.memory_gb is None else gpu.memory_gb
-    stated, usual = gpu.usd_per_hour, USD_PER_HOUR.get(gpu.kind)
-    usd, assumed = (usual, usual is not None) if stated is None else (stated, False)
-    return Gpus(gpu.kind, count, memory, usd, gpu.overhead, assumed)
+    return Gpus(gpu.kind, count, memory, gpu.usd_per_hour, overhead=gpu.overhead)
 
 
 def count_of(worker: WorkerIn) -> int:

@@ -22,7 +22,6 @@ UNITS: Mapping[MediaUnit, str] = {
     "second": "seconds",
     "character": "characters",
     "generation": "requests",
-    "call": "requests",
 }
 """What media is sold by -> which sum of the ledger counts it; the others it does not keep."""
 

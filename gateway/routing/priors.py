@@ -19,10 +19,6 @@ SPEED_BY_GPU: Mapping[str, Speed] = {
 MEMORY_GB: Mapping[str, float] = {"H100": 80.0, "H200": 141.0}
 """Of one GPU, in 10^9 bytes, as its vendor's data sheet says; `gpu.memory_gb` replaces it."""
 
-USD_PER_HOUR: Mapping[str, float] = {"H100": 2.0, "H200": 2.6}
-"""Of one GPU, on demand, without a commitment: GMI Cloud's architecture guide, 2026-05-28. `gpu.usd_per_hour` replaces
-it; what is made of it is marked as assumed (docs/reports.md)."""
-
 DEFAULT_SPEED = SPEED_BY_GPU["H100"]
 """For a GPU kind without a row."""
 
