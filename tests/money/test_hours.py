@@ -17,15 +17,16 @@ from gateway.ledger.batch import entry, read
 from gateway.ledger.database import Database
 from gateway.ledger.hours import Minute, fleet_hours
 from gateway.ledger.tables import metadata
-from gateway.model import Gpus, Snapshot
+from gateway.model import Gpus, Origin, Snapshot
 from gateway.money.hours import TOLD, Hours, minutes
 from gateway.money.till import STREAM
 from gateway.store.connection import Store
 from tests.reports.books import worker
 from tests.worlds import reading, state, upstream
 
+GUIDE = Origin("a guide", "2026-05-28", "guide")
 NOW = 1_795_348_800.0
-H200 = upstream("w2", "gpu", usd_per_hour=62.4, hardware=Gpus("H200", 8, 141.0, 2.6, 3.0, True))
+H200 = upstream("w2", "gpu", usd_per_hour=62.4, hardware=Gpus("H200", 8, 141.0, 2.6, GUIDE, 3.0))
 SNAPSHOT = Snapshot(
     NOW,
     {
