@@ -124,7 +124,8 @@ class Writer:
             try:
                 if not self._open:
                     schema = await asyncio.to_thread(self._database.open)
-                    self._said, self._open = structs.replace(self._said, schema=schema), True
+                    self._open = True
+                    self._is(schema=schema)
                 result = await asyncio.to_thread(work)
             except DatabaseFault as fault:
                 self._away(str(fault))
@@ -163,17 +164,22 @@ class Writer:
 
     def _away(self, why: str) -> None:
         self._open = False
-        if self._said.fault != why:
+        if self._said.away_since is None:
             fields = {"where": self._database.where, "why": why}
             _log.error("the ledger cannot be written; rows stay in the store", extra={"fields": fields})
         since = self._said.away_since or time.time()
-        self._said = structs.replace(self._said, fault=why, away_since=since)
+        self._is(fault=why, away_since=since)
 
     def _back(self) -> None:
         if self._said.away_since is not None:
             seconds = round(time.time() - self._said.away_since, 1)
             _log.warning("the ledger is written again", extra={"fields": {"away_seconds": seconds}})
-            self._said = structs.replace(self._said, fault=None, away_since=None)
+            self._is(fault=None, away_since=None)
+
+    def _is(self, **changed: object) -> None:
+        """What is told of this writer has changed: it is told with the next look."""
+        self._said = structs.replace(self._said, **changed)
+        self._tell.due = 0.0
 
     async def _wait(self, seconds: float) -> None:
         """Cut short by `stop`."""

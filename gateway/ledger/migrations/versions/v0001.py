@@ -27,7 +27,7 @@ def _columns(key: str) -> str:
             "status BIGINT",
             "policy TEXT NOT NULL",
             *(f"{name} BIGINT NOT NULL" for name in _COUNTS),
-            "seconds DOUBLE PRECISION NOT NULL",
+            "seconds FLOAT NOT NULL",
             "characters BIGINT NOT NULL",
             "estimated BOOLEAN NOT NULL",
             "absurd BOOLEAN NOT NULL",
