@@ -23,6 +23,7 @@
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
       FleetSaturated          429 fleet_saturated       always with Retry-After
+      RateLimited             429 rate_limited          always with Retry-After
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       AuditUnavailable        503 audit_unavailable     always with Retry-After
@@ -65,6 +66,8 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.retry = retry
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        """Beside those of its own: what is left of the limits of its caller."""
         self.rule: str | None = None
         """The rule that refused, and why each upstream was dropped: for the receipt."""
         self.drops: Mapping[str, int] = {}
@@ -166,6 +169,12 @@ class MaxCostExceeded(GatewayError):
 
 class FleetSaturated(GatewayError):
     status, code, type = 429, "fleet_saturated", "rate_limit_error"
+
+
+class RateLimited(GatewayError):
+    """A limit of its key or tenant has no room for it."""
+
+    status, code, type = 429, "rate_limited", "rate_limit_error"
 
 
 class UpstreamFailed(GatewayError):

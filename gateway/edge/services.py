@@ -11,6 +11,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.hedges import Hedges
+from gateway.edge.seats import Seats
 from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
@@ -24,7 +25,9 @@ from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.board import Board
+from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
@@ -77,12 +80,17 @@ class Services:
     keys: Keys
     keyring: Keyring
     signers: IssuerKeys
+    desk: Desk
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
     hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
+    quotas: Quotas = field(default_factory=Quotas)
+    seats: Seats = field(default_factory=Seats)
+    liars: set[str] = field(default_factory=set)
+    """Upstreams that told usage which cannot be true: it is logged once of each."""
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)
     """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""

@@ -36,6 +36,7 @@ from gateway.model.money import (
     STATED,
     Confidence,
     Hold,
+    Kept,
     Limits,
     Mark,
     MediaRate,
@@ -52,6 +53,7 @@ from gateway.model.money import (
     Tokens,
     Unit,
     Usage,
+    WorkerMinute,
     micro_usd,
     per_million,
     pico,
@@ -74,6 +76,7 @@ from gateway.model.rule import (
     Window,
 )
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
+from gateway.model.visit import Look, Visit
 from gateway.model.words import (
     ASKED_TO_WAIT,
     DRAINED,
@@ -144,10 +147,12 @@ __all__ = [
     "Hold",
     "IssuedKey",
     "Issuer",
+    "Kept",
     "Kind",
     "Learned",
     "Lease",
     "Limits",
+    "Look",
     "Mark",
     "Match",
     "MediaRate",
@@ -196,7 +201,9 @@ __all__ = [
     "Upstream",
     "UpstreamState",
     "Usage",
+    "Visit",
     "Window",
+    "WorkerMinute",
     "gpus_of",
     "micro_usd",
     "per_million",

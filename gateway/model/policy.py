@@ -26,8 +26,8 @@ class Tenant:
     """A second allow-list that must hold too: the key's own."""
     key: str = ""
     """The id of the key that was shown: what ledger and receipts call it, never the key."""
-    quotas: tuple[Quota, ...] = ()
-    """Of the tenant, and of that key alone."""
+    quotas: tuple[Quota, ...] = field(default=(), hash=False)
+    """Of the tenant, and of that key alone. Not hashed: tenants are looked up by with every request."""
     expires: float | None = None
     """Seconds since the epoch from which the key opens nothing."""
 

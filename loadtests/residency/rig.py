@@ -38,6 +38,7 @@ from gateway.money.till import Till
 from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk as ReportDesk
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
@@ -184,6 +185,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Keys(PEPPER),
         Keyring(None, granted),
         IssuerKeys(Documents().fetch, list),
+        ReportDesk(Settings()),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

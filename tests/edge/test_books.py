@@ -33,6 +33,7 @@ from gateway.money.till import Till
 from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk as ReportDesk
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import Pace
@@ -75,6 +76,7 @@ def services_of(made: Policy) -> Services:
         Keys(""),
         Keyring(None, granted),
         IssuerKeys(Documents().fetch, list),
+        ReportDesk(Settings()),
     )
 
 
