@@ -26,6 +26,7 @@ from gateway.model import (
 )
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
+from gateway.policy.budget_checks import budget_faults
 from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
@@ -65,7 +66,15 @@ def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Po
 def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, placement_faults, rule_faults, tenant_faults, residency_faults):
+    for check in (
+        backend_faults,
+        model_faults,
+        placement_faults,
+        rule_faults,
+        tenant_faults,
+        budget_faults,
+        residency_faults,
+    ):
         faults += check(sources)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)

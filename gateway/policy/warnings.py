@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gateway.policy.address_warnings import address_warnings
 from gateway.policy.attempt_warnings import idle_attempts
+from gateway.policy.budget_checks import budget_warnings
 from gateway.policy.cel_slips import never_equal
 from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
@@ -36,6 +37,7 @@ def folder_warnings(folder: pathlib.Path) -> list[Fault]:
         *zone_warnings(sources),
         *duration_warnings(sources),
         *placement_warnings(sources),
+        *budget_warnings(sources),
     ]
     for index, rule in sources.rules.sound.items():
         if rule.match.when is not None:
