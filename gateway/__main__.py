@@ -19,6 +19,8 @@ COMMANDS = (
     "drain",
     "explain",
     "keys",
+    "prices",
+    "ledger",
     "register",
     "rollout",
     "serve",

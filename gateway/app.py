@@ -38,24 +38,35 @@ from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
-from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
+from gateway.ledger.child import WriterChild
+from gateway.ledger.watch import Watch
+from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
 from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
+from gateway.money.hours import Hours
+from gateway.money.key_shelf import CHANNEL, KeyShelf
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
+from gateway.money.oidc import Tokens
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.spending import Spending
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, load_policy, policy_key
+from gateway.startup import check_store, issued_seal, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
+from gateway.upstreams.documents import Documents
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.webhooks import Webhooks
 from gateway.upstreams.workers import Workers
@@ -85,6 +96,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
+    ledger = Watch(store, telemetry)
+    writer = WriterChild(settings, url) if place is None else None
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -108,11 +121,16 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     spending = Spending(till, quotas, alarms.past, alarms.refused)
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
+    hours = Hours(store, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
+    documents = Documents()
+    signers = IssuerKeys(documents.fetch, lambda: issuers(live))
+    keyring, keys = who_calls(settings, store, signers)
+    key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
         settings,
@@ -130,6 +148,10 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         watch_gpus,
         joining,
         till,
+        keys,
+        keyring,
+        signers,
+        Desk(settings),
         prefixes=prefixes,
         quotas=quotas,
     )
@@ -149,10 +171,15 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 stack.callback(embedded.stop)
             stack.push_async_callback(store.aclose)
             await store.check()
+            if writer is not None:
+                stack.push_async_callback(writer.aclose)
+            stack.push_async_callback(services.desk.aclose)
             stack.push_async_callback(client.aclose)
+            stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
+                await keyring.look()
             await joining.roster.look()
             await view.refresh()
             runs = (
@@ -163,11 +190,18 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 receipts.run,
                 till.run,
                 alarms.run,
+                hours.run,
+                ledger.run,
                 versions.run,
+                keyring.run,
+                key_news.run,
+                signers.run,
                 siblings.run,
                 sealer.run,
             )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
+            if writer is not None:
+                tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
@@ -178,7 +212,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
-    api.include_router(ready.routes(services))
+    api.include_router(ready.routes(services, lambda: ledger.last.said()))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
@@ -189,6 +223,23 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
 def secret(given: SecretStr | None) -> str | None:
     return None if given is None else given.get_secret_value()
+
+
+def issuers(live: LivePolicy) -> list[Issuer]:
+    """Of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return [*live.current.issuers.values(), *(tried.policy.issuers.values() if tried is not None else ())]
+
+
+def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Keyring, Keys]:
+    """The keys made at run time, and all that tells a caller's tenant."""
+    sealing = issued_seal(settings)
+    keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
+    tokens = Tokens(signers)
+    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant, tokens.tenant)
+    keyring.on_change.append(keys.forget)
+    signers.on_change.append(tokens.forget)
+    return keyring, keys
 
 
 def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:

@@ -12,10 +12,12 @@
       ResidencyUnknown        400 residency_unknown
       ResidencyRefused        403 residency_refused
       InvalidKey              401 invalid_key
+        KeyExpired            401 key_expired
       ModelNotAllowed         403 model_not_allowed
       AdminRefused            403 admin_refused
       WorkerRefused           403 worker_refused
       WorkerConflict          409 worker_conflict
+      KeyConflict             409 key_conflict
       PolicyConflict          409 policy_conflict
       PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
@@ -109,6 +111,12 @@ class InvalidKey(GatewayError):
     status, code, type = 401, "invalid_key", "authentication_error"
 
 
+class KeyExpired(InvalidKey):
+    """It was good once: a key past its `expires`, a token past its `exp`."""
+
+    code = "key_expired"
+
+
 class ModelNotAllowed(GatewayError):
     status, code, type = 403, "model_not_allowed", "permission_error"
 
@@ -127,6 +135,12 @@ class WorkerConflict(GatewayError):
     """Another worker has the name or the place that is asked for."""
 
     status, code, type = 409, "worker_conflict", "invalid_request_error"
+
+
+class KeyConflict(GatewayError):
+    """What is asked of the keys does not fit those that there are."""
+
+    status, code, type = 409, "key_conflict", "invalid_request_error"
 
 
 class PolicyConflict(GatewayError):

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
     receipts_hours: float = Field(24.0, gt=0, le=24 * 31, description="Longest life of a receipt.")
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger's database; unset: ledger.db in data_dir (SQLite)."
+    )
+    ledger_months: int = Field(24, ge=1, le=1200, description="Whole months that the ledger keeps besides this one.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."

@@ -132,6 +132,11 @@ class Telemetry:
         self.ledger_dropped = Counter(
             "gateway_ledger_dropped", "Attempts that found no room on the way to the ledger while the store was away."
         )
+        self.ledger_lag_rows = Level("gateway_ledger_lag_rows", "Rows on their way to the ledger, about.", join=max)
+        self.ledger_lag_seconds = Level(
+            "gateway_ledger_lag_seconds", "For how long the oldest of them has waited.", join=max
+        )
+        self.ledger_refused = Level("gateway_ledger_refused_rows", "Rows that the ledger could not take.", join=max)
         self._gpu_faults = Counter(
             "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
         )

@@ -24,6 +24,7 @@ from gateway.model.gpu import (
     SeenGpu,
     throttles,
 )
+from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
@@ -52,12 +53,13 @@ from gateway.model.money import (
     Tokens,
     Unit,
     Usage,
+    WorkerMinute,
     micro_usd,
     per_million,
     pico,
 )
 from gateway.model.placing import gpus_of
-from gateway.model.policy import Policy, Tenant
+from gateway.model.policy import Issuer, Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
     CLASSES,
@@ -143,6 +145,8 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "IssuedKey",
+    "Issuer",
     "Kept",
     "Kind",
     "Learned",
@@ -199,6 +203,7 @@ __all__ = [
     "Usage",
     "Visit",
     "Window",
+    "WorkerMinute",
     "gpus_of",
     "micro_usd",
     "per_million",
