@@ -15,8 +15,9 @@ PICO_PER_MICRO = 10**6
 PICO_PER_USD = 10**12
 MICRO_PER_USD = 10**6
 
-MediaUnit = Literal["image", "input_image", "second", "generation", "call", "character", "audio_second"]
-"""What media is sold by. `second` is one of output; `audio_second` one of what is heard; `call` one request."""
+MediaUnit = Literal["image", "input_image", "second", "generation", "character", "audio_second"]
+"""What media is sold by. `second` is one of output; `audio_second` one of what is heard; `generation` one finished job,
+whatever it makes. What is sold by the request is `Price.per_request`."""
 Confidence = Literal["stated", "verified", "vendor_doc", "aggregator", "guide", "third_party", "unverified", "conflict"]
 """How a price is known: `stated` is the operator's own word, the others are the price book's (docs/prices.md)."""
 Mark = Literal["old", "low_confidence"]
@@ -55,7 +56,8 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class MediaRate:
-    """Pico-dollars for one `unit` of such a kind; None holds for every kind."""
+    """Pico-dollars for one `unit` of such a kind; None holds for every kind. Of several that fit, the one that names
+    most of the kind wins."""
 
     unit: MediaUnit
     pico: int
@@ -65,6 +67,8 @@ class MediaRate:
     resolution: str | None = None
     seconds: int | None = None
     """Of a `generation`: the length that is sold at this rate."""
+    default: bool = False
+    """It also holds where the request names no quality, size or resolution."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Routing compares prices as floats (`estimate.price_of`); what is set aside, book
 from __future__ import annotations
 
 from gateway.model import PICO_PER_MICRO, Price, Tokens, Usage
+from gateway.routing.media import dearest_pico, media_pico
 
 
 def micro(pico: int) -> int:
@@ -13,9 +14,12 @@ def micro(pico: int) -> int:
     return -(-pico // PICO_PER_MICRO)
 
 
-def bill(price: Price, usage: Usage) -> int:
-    """Micro-dollars of what was used."""
-    return micro(token_pico(price.tokens_for(usage.input_tokens), usage) + price.per_request)
+def bill(price: Price, usage: Usage) -> int | None:
+    """Micro-dollars of what was used; None where the price has no rate for some of it. Never 0 for want of one."""
+    made = media_pico(price, usage)
+    if made is None:
+        return None
+    return micro(token_pico(price.tokens_for(usage.input_tokens), usage) + made + price.per_request)
 
 
 def token_pico(rates: Tokens, usage: Usage) -> int:
@@ -39,6 +43,19 @@ def token_pico(rates: Tokens, usage: Usage) -> int:
 
 def most(price: Price, input_tokens: int, output_tokens: int) -> int:
     """The most that so many tokens can cost, whatever they are and wherever they are cached."""
+    return micro(_most_tokens(price, input_tokens, output_tokens) + price.per_request)
+
+
+def most_of(price: Price, bounds: Usage) -> int | None:
+    """The most that a request can cost which uses no more than `bounds` in any meter: what `bounds` says of quality,
+    size and resolution is what it asks for, and None may be any. None: the price has no rate for it."""
+    made = dearest_pico(price, bounds)
+    if made is None:
+        return None
+    return micro(_most_tokens(price, bounds.input_tokens, bounds.output_tokens) + made + price.per_request)
+
+
+def _most_tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
     cost = 0
     for rates in (price.tokens, *(tier for least, tier in price.tiers if input_tokens >= least)):
         dearest_in = max(
@@ -58,7 +75,7 @@ def most(price: Price, input_tokens: int, output_tokens: int) -> int:
         )
         dearest_out = max(rates.output, rates.output_audio or 0, rates.output_image or 0)
         cost = max(cost, dearest_in * input_tokens + dearest_out * output_tokens)
-    return micro(cost + price.per_request)
+    return cost
 
 
 def _or(rate: int | None, plain: int) -> int:
