@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from fractions import Fraction
 from typing import Final, Literal
 
@@ -40,6 +41,8 @@ class BadAnswer(ValueError):
 class Answers:
     """What only the team can say, and every assumption that it may replace. Volumes are per month, money is USD."""
 
+    today: date
+    """By it prices are marked as old."""
     engineers: Engineers
     team_size: int | None = None
     tokens: int = 0
@@ -58,9 +61,9 @@ class Answers:
     """Where data must stay."""
     image_quality: Quality = "low"
     gpu: GpuChoice = "auto"
-    h100_usd: Fraction = Fraction(2)
-    """One GPU for one hour; source: the vendor guide of 2026-05-28."""
-    h200_usd: Fraction = Fraction("2.60")
+    h100_usd: Fraction | None = None
+    """One GPU for one hour; None: as the price book says, $2.00 and $2.60."""
+    h200_usd: Fraction | None = None
     utilisation: Fraction = Fraction("0.75")
     overhead_min: Fraction = Fraction(3)
     """What self-hosting costs in all, over the GPUs alone: engineering, idle nights, updates."""

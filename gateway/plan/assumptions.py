@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.plan.answers import Answers, Medium
 from gateway.plan.costs import Line
+from gateway.plan.prices import gpu_source, gpu_usd
 from gateway.plan.volume import tokens_each
 from gateway.plan.words import number
 
@@ -20,7 +21,7 @@ class Assumption(NamedTuple):
     """Where it comes from."""
 
 
-_GUIDE: Final = "the vendor guide of 2026-05-28"
+_GUIDE: Final = "guide of 2026-05-28"
 _SAID: Final = "as you say"
 _WHOLE: Final = 100
 """From here on decimals say nothing."""
@@ -33,14 +34,14 @@ _TOKENS: Final[Mapping[Medium, tuple[str, str]]] = {
     "audio": ("tokens_per_audio_second", "a token for 50 ms of speech, as OpenAI counts"),
 }
 _SPEEDS: Final[Mapping[Medium, tuple[str, int, str]]] = {
-    "text": ("tokens_per_gpu_second", 3600, "the gateway's own prior for 70B in 8 bits, by size; measure yours"),
-    "image": ("images_per_gpu_hour", 1, "estimate: 1 s for 1024x1024 in 4 steps at 34 GB, by size; measure yours"),
+    "text": ("tokens_per_gpu_second", 3600, "the gateway's prior (70B in 8 bits), by size; measure yours"),
+    "image": ("images_per_gpu_hour", 1, "estimate: 1 s each (1024x1024, 4 steps, 34 GB), by size; measure yours"),
     "video": (
         "video_seconds_per_gpu_hour",
         1,
-        "estimate: half an hour for 5 s of 720p at 45 GB, by size; measure yours",
+        "estimate: 30 min for 5 s (720p, 45 GB), by size; measure yours",
     ),
-    "audio": ("audio_seconds_per_gpu_hour", 1, "estimate: 100 times its length at 2 GB, by size; measure yours"),
+    "audio": ("audio_seconds_per_gpu_hour", 1, "estimate: 100 x real time (2 GB), by size; measure yours"),
 }
 _DEFAULTS: Final[Mapping[str, Any]] = {field.name: field.default for field in fields(Answers)}
 
@@ -59,37 +60,25 @@ def _all(answers: Answers, lines: tuple[Line, ...]) -> Iterator[Assumption]:
         key, seconds, how = _SPEEDS[each.medium]
         per_gpu = each.worker.per_hour / each.worker.gpus / seconds
         yield _one(answers, key, number(per_gpu if per_gpu < _WHOLE else Fraction(round(per_gpu))), how)
-    yield _one(answers, "h100_usd", _usd(answers.h100_usd), f"per GPU and hour; {_GUIDE}")
-    yield _one(answers, "h200_usd", _usd(answers.h200_usd), f"per GPU and hour; {_GUIDE}")
+    for kind, key in (("H100", "h100_usd"), ("H200", "h200_usd")):
+        yield _one(answers, key, f"{float(gpu_usd(answers, kind)):.2f}", f"an hour; {gpu_source(kind)}")
     yield _one(answers, "utilisation", _share(answers.utilisation), f"of 730 hours a month; {_GUIDE}")
-    least = "of the GPU price: engineers, idle hours, updates;"
+    least = "the GPU price: engineers, idle time, updates;"
     yield _one(answers, "overhead_min", number(answers.overhead_min), f"{least} {_GUIDE}")
     yield _one(answers, "overhead_max", number(answers.overhead_max), f"{least} {_GUIDE}")
-    yield _one(
-        answers, "memory_headroom", number(answers.memory_headroom), "weights, and a fifth for KV cache, buffers"
-    )
-    yield _one(
-        answers, "baseline_share", _share(answers.baseline_share), "own GPUs' share in a hybrid; the peaks are bought"
-    )
-    yield _one(
-        answers, "private_min", number(answers.private_min), "of list price: inference in one region at Anthropic"
-    )
-    yield _one(
-        answers, "private_max", number(answers.private_max), "of list price: inference in one region at Together"
-    )
+    yield _one(answers, "memory_headroom", number(answers.memory_headroom), "x weights: a fifth for KV cache, buffers")
+    yield _one(answers, "baseline_share", _share(answers.baseline_share), "on own GPUs in a hybrid; peaks are bought")
+    yield _one(answers, "private_min", number(answers.private_min), "x list price: one region at Anthropic")
+    yield _one(answers, "private_max", number(answers.private_max), "x list price: one region at Together")
     media = [each.medium for each in lines]
     if "text" in media:
-        yield _one(answers, "prompt_share", _share(answers.prompt_share), "of tokens: four of prompt to one of output")
+        yield _one(answers, "prompt_share", _share(answers.prompt_share), "of tokens: four in, one out")
     if "video" in media:
-        yield _one(answers, "clip_seconds", number(answers.clip_seconds), "length of a clip that is sold by the piece")
+        yield _one(answers, "clip_seconds", number(answers.clip_seconds), "of a clip that is sold by the piece")
 
 
 def _share(share: Fraction) -> str:
     return f"{number(share * 100)}%"
-
-
-def _usd(usd: Fraction) -> str:
-    return f"{float(usd):.2f}"
 
 
 def _one(answers: Answers, key: str, value: str, how: str) -> Assumption:

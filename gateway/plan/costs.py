@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.plan.answers import Answers, Medium
 from gateway.plan.gpus import Worker, worker
-from gateway.plan.prices import MILLION, Bought, bought, own
+from gateway.plan.prices import Bought, bought, own
 
 HOURS: Final = 730
 """Of a month: 8,760 hours of a year over twelve."""
@@ -75,12 +75,15 @@ def line(answers: Answers, medium: Medium) -> Line:
 
 def worth_making(answers: Answers, lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Of a hybrid: what own GPUs make for less, at the stated utilisation and the least overhead. If that is nothing,
-    what costs most to buy, so that its cost can be seen."""
+    what comes nearest to it, so that its cost can be seen."""
     made = [each for each in lines if each.volume]
     share, busy = answers.baseline_share, answers.utilisation
     paying = [each for each in made if each.pays_above.least <= busy and each.volume * share >= each.breaks_even.least]
-    dearest = max(made, key=lambda each: each.volume * each.bought.usd, default=None)
-    return tuple(paying) or (() if dearest is None else (dearest,))
+
+    def lost(each: Line) -> Fraction:
+        return gpus(answers, each, each.workers(share)).least - each.volume * share * each.bought.usd
+
+    return tuple(paying or sorted(made, key=lost)[:1])
 
 
 def managed(lines: tuple[Line, ...]) -> Range:
@@ -132,5 +135,5 @@ def hybrid_pays_above(answers: Answers, lines: tuple[Line, ...]) -> Range:
 
 def guide_break_even() -> Range:
     """Tokens a month at which the guide's own figures meet: one H100 all month, at 3 and at 5 times its price."""
-    even = [GUIDE_GPU_USD * HOURS * factor * MILLION / GUIDE_PER_1M for factor in GUIDE_FACTORS]
+    even = [GUIDE_GPU_USD * HOURS * factor * 1_000_000 / GUIDE_PER_1M for factor in GUIDE_FACTORS]
     return Range(*even)

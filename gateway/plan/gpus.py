@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from gateway.plan.answers import Answers, BadAnswer, Medium
-from gateway.plan.prices import OPEN_MODELS, Own
+from gateway.plan.prices import OPEN_MODELS, Own, gpu_usd
 from gateway.routing.priors import MEMORY_GB, speed_of
 
 KINDS: Final = ("H100", "H200")
@@ -56,7 +56,7 @@ class Worker:
 def worker(answers: Answers, medium: Medium, model: Own) -> Worker:
     """The cheapest that holds it; of equals the one with fewer GPUs. Raises BadAnswer where none does."""
     needs = model.gb * answers.memory_headroom
-    fits = [(_price(answers, kind) * gpus, gpus, kind) for kind in kinds(answers) if (gpus := _least(needs, kind))]
+    fits = [(gpu_usd(answers, kind) * gpus, gpus, kind) for kind in kinds(answers) if (gpus := _least(needs, kind))]
     if not fits:
         raise BadAnswer("model_gb", f"{float(needs):,.0f} GB with headroom is more than {SHARED_BY[-1]} GPUs hold")
     usd, gpus, kind = min(fits)
@@ -75,10 +75,6 @@ def _least(needs_gb: Fraction, kind: str) -> int:
     """The smallest degree that holds it, 0 where none does."""
     each = Fraction(str(MEMORY_GB[kind]))
     return next((gpus for gpus in SHARED_BY if gpus * each >= needs_gb), 0)
-
-
-def _price(answers: Answers, kind: str) -> Fraction:
-    return answers.h100_usd if kind == "H100" else answers.h200_usd
 
 
 def _per_gpu_hour(answers: Answers, medium: Medium, kind: str, model: Own) -> Fraction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +12,7 @@ from gateway.plan.answers import Answers
 from gateway.plan.costs import SPARE_WORKERS, Line, Option, Range
 from gateway.plan.decide import Architecture, Decision, decide
 from gateway.plan.gpus import GPUS_PER_NODE
+from gateway.plan.words import money, percent, span
 
 CHOSEN: Final[Mapping[Architecture, Option]] = {
     "managed": "managed",
@@ -117,10 +117,13 @@ def _cautions(made: Plan) -> Iterator[str]:
         yield "Nobody here runs GPUs yet: find that first. The overhead range takes somebody for granted."
     if decision.architecture == "hybrid":
         yield from _of_hybrid(made)
+    if decision.architecture == "evaluate":
+        pays = span(percent(made.hybrid_pays_above.least), percent(made.hybrid_pays_above.most))
+        yield f"Rent one worker, measure what it makes, plan again with that. A hybrid pays above {pays} utilisation."
     own, bought = made.cost("self").usd, made.cost("managed").usd
     if decision.architecture in ("managed", "private") and own.most < bought.least:
         yield (
-            f"Own GPUs would cost less (${_whole(own.least)} to ${_whole(own.most)} a month): that takes ML engineers, "
+            f"Own GPUs would cost less ({span(money(own.least), money(own.most))} a month): that takes ML engineers, "
             "which the overhead range pays for. The volume alone does not."
         )
     if decision.architecture == "self" and any(each.medium != answers.fine_tuned for each in made.lines):
@@ -145,7 +148,3 @@ def _of_hybrid(made: Plan) -> Iterator[str]:
         yield "The volume is below break-even: stay with the API until it has grown to what one worker costs."
     elif pays.most > at:
         yield "It pays at the least overhead, not at the most: know yours before you commit."
-
-
-def _whole(usd: Fraction) -> str:
-    return f"{math.ceil(usd):,}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import date
 from fractions import Fraction
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from gateway.plan.costs import GUIDE_FACTORS, GUIDE_GPU_USD, GUIDE_PER_1M, HOURS
 from gateway.plan.decide import NAMES
 from gateway.plan.making import Cost, Fleet, Plan
 from gateway.plan.volume import tokens_each
-from gateway.plan.words import about, cents, count, money, number, percent, rate, span
+from gateway.plan.words import about, cents, count, money, number, percent, rate, span, title
 
 WIDTH: Final = 80
 _OPTIONS: Final[Mapping[Option, str]] = {
@@ -32,7 +33,7 @@ def text(plan: Plan) -> str:
 
 
 def _head(plan: Plan) -> Iterator[str]:
-    yield NAMES[plan.decision.architecture].capitalize().replace(" api", " API")
+    yield title(NAMES[plan.decision.architecture])
     if plan.decision.private and plan.decision.architecture != "private":
         yield "what is bought goes through private endpoints"
 
@@ -123,7 +124,7 @@ def _even(each: Line) -> tuple[str, ...]:
 
 def _cautions(plan: Plan) -> Iterator[str]:
     if plan.cautions:
-        yield "Beware"
+        yield "Mind"
     for caution in plan.cautions:
         yield from _wrapped(caution)
 
@@ -135,7 +136,7 @@ def _assumed(plan: Plan) -> Iterator[str]:
     ]
     left = max(len(flag) for flag, _ in told) + 2
     for flag, how in told:
-        first, *others = textwrap.wrap(how, WIDTH - left)
+        first, *others = textwrap.wrap(how, WIDTH - left, break_on_hyphens=False)
         yield f"{flag:<{left}}{first}"
         yield from (f"{'':<{left}}{other}" for other in others)
     for line in plan.lines:
@@ -213,6 +214,8 @@ def _cost(cost: Cost) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Fraction):
         return int(value) if value.denominator == 1 else float(value)
     return value

@@ -6,16 +6,15 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from gateway.plan.answers import Answers, Medium
-from gateway.plan.prices import (
-    AUDIO_TOKENS_PER_SECOND,
-    IMAGE_BY_QUALITY,
-    IMAGE_TOKENS_PER_1M,
-    MILLION,
-    VEO_PER_SECOND,
-    VIDEO_TOKENS_PER_1M,
-)
+from gateway.plan.prices import image_usd, video_second_usd
 
 Band = Literal["low", "medium", "high"]
+IMAGE_TOKEN_USD: Final = Fraction(30, 1_000_000)
+"""gpt-image-2, output image tokens; genai-prices and litellm, 2026-11-21."""
+VIDEO_TOKEN_USD: Final = Fraction("17.5") / 1_000_000
+"""gemini-omni-1.1-flash, output video tokens; genai-prices, 2026-11-21."""
+AUDIO_TOKENS_PER_SECOND: Final = Fraction(20)
+"""One token for 50 ms of speech that is made, as OpenAI counts them."""
 LOW_BELOW: Final = 50_000_000
 HIGH_ABOVE: Final = 500_000_000
 """Tokens-equivalents a month; vendor guide, 2026-05-28."""
@@ -26,11 +25,10 @@ def tokens_each(answers: Answers, medium: Medium) -> Fraction:
     if medium == "text":
         return Fraction(1)
     if medium == "image":
-        by_price = IMAGE_BY_QUALITY[answers.image_quality] * MILLION / IMAGE_TOKENS_PER_1M
-        return answers.tokens_per_image or Fraction(round(by_price))
+        return answers.tokens_per_image or Fraction(round(image_usd(answers) / IMAGE_TOKEN_USD))
     if medium == "video":
-        return answers.tokens_per_video_second or Fraction(round(VEO_PER_SECOND * MILLION / VIDEO_TOKENS_PER_1M))
-    return answers.tokens_per_audio_second or Fraction(AUDIO_TOKENS_PER_SECOND)
+        return answers.tokens_per_video_second or Fraction(round(video_second_usd(answers.today) / VIDEO_TOKEN_USD))
+    return answers.tokens_per_audio_second or AUDIO_TOKENS_PER_SECOND
 
 
 def tokens_equivalent(answers: Answers) -> int:

@@ -46,5 +46,10 @@ def about(value: Fraction) -> str:
     return count(value)
 
 
+def title(words: str) -> str:
+    """With a capital letter, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def span(least: str, most: str) -> str:
     return least if least == most else f"{least} to {most}"
