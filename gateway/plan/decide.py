@@ -30,6 +30,12 @@ _BANDS: Final[Mapping[Band, str]] = {
     "high": f"over {HIGH_ABOVE:,}",
 }
 
+_SO: Final[Mapping[Band, str]] = {
+    "low": "buy: too little for a GPU",
+    "medium": "buy, and try a GPU beside",
+    "high": "own baseline, peaks bought",
+}
+
 
 class Step(NamedTuple):
     asked: str
@@ -72,31 +78,26 @@ def _constrained(answers: Answers, steps: list[Step]) -> Architecture | None:
     else:
         steps.append(Step("Fine-tuned model?", "no", "APIs sell what is needed"))
     if answers.compliance == "localisation":
-        steps.append(Step("Must data stay?", f"yes: {answers.zone}", "own GPUs there, network isolated"))
+        steps.append(Step("Must data stay?", f"yes: {answers.zone}", "own GPUs there, isolated"))
     else:
         steps.append(Step("Must data stay?", "no", "it may leave"))
     if answers.fine_tuned is None and answers.compliance != "localisation":
         return None
     so = "somebody must be found" if answers.engineers == "none" else "they run them"
-    steps.append(Step("Who runs GPUs?", _team(answers), so))
+    steps.append(Step("Who runs GPUs?", ENGINEERS[answers.engineers], so))
     return "isolated" if answers.compliance == "localisation" else "self"
-
-
-def _team(answers: Answers) -> str:
-    size = answers.team_size
-    return ENGINEERS[answers.engineers] + ("" if size is None else f", {size} in all")
 
 
 def _chosen(answers: Answers, steps: list[Step]) -> Architecture:
     private = answers.compliance == "compliance"
-    reached = "private endpoints for what is bought" if private else "public endpoints will do"
+    reached = "bought by private endpoints" if private else "public endpoints will do"
     steps.append(Step("Compliance?", "yes" if private else "no", reached))
     managed: Architecture = "private" if private else "managed"
     if answers.engineers == "none":
-        steps.append(Step("Who runs GPUs?", _team(answers), "buy, whatever the volume"))
+        steps.append(Step("Who runs GPUs?", ENGINEERS[answers.engineers], "buy, whatever the volume"))
         return managed
-    steps.append(Step("Who runs GPUs?", _team(answers), "the volume decides"))
+    steps.append(Step("Who runs GPUs?", ENGINEERS[answers.engineers], "the volume decides"))
     found = band(tokens_equivalent(answers))
     architecture = managed if found == "low" else _BY_BAND[found]
-    steps.append(Step("How much a month?", _BANDS[found], NAMES[architecture].partition(":")[0]))
+    steps.append(Step("How much a month?", _BANDS[found], _SO[found]))
     return architecture

@@ -12,7 +12,7 @@ from gateway.plan.answers import Answers
 from gateway.plan.costs import SPARE_WORKERS, Line, Option, Range
 from gateway.plan.decide import Architecture, Decision, decide
 from gateway.plan.gpus import GPUS_PER_NODE
-from gateway.plan.words import money, percent, span
+from gateway.plan.words import money, pays, span
 
 CHOSEN: Final[Mapping[Architecture, Option]] = {
     "managed": "managed",
@@ -103,9 +103,9 @@ def _costs(answers: Answers, decision: Decision, lines: tuple[Line, ...]) -> tup
 
 def _but(answers: Answers, option: Option) -> str:
     if option != "self" and answers.compliance == "localisation":
-        return f"data must stay in {answers.zone}"
+        return f"must stay in {answers.zone}"
     if option != "self" and answers.fine_tuned is not None:
-        return "a standard model instead of yours"
+        return "a standard model"
     if option == "managed" and answers.compliance == "compliance":
         return "public endpoints"
     return "nobody to run it" if option in ("hybrid", "self") and answers.engineers == "none" else ""
@@ -118,13 +118,12 @@ def _cautions(made: Plan) -> Iterator[str]:
     if decision.architecture == "hybrid":
         yield from _of_hybrid(made)
     if decision.architecture == "evaluate":
-        pays = span(percent(made.hybrid_pays_above.least), percent(made.hybrid_pays_above.most))
-        yield f"Rent one worker, measure what it makes, plan again with that. A hybrid pays above {pays} utilisation."
+        yield f"Rent one worker, measure what it makes, plan again with that. A hybrid {pays(*made.hybrid_pays_above)}."
     own, bought = made.cost("self").usd, made.cost("managed").usd
     if decision.architecture in ("managed", "private") and own.most < bought.least:
         yield (
-            f"Own GPUs would cost less ({span(money(own.least), money(own.most))} a month): that takes ML engineers, "
-            "which the overhead range pays for. The volume alone does not."
+            f"Own GPUs would cost less ({span(money(own.least), money(own.most))} a month), "
+            "but somebody must run them: hire first, then plan again."
         )
     if decision.architecture == "self" and any(each.medium != answers.fine_tuned for each in made.lines):
         yield "What standard models make may be bought instead: only the fine-tuned one needs own GPUs."
@@ -135,16 +134,21 @@ def _cautions(made: Plan) -> Iterator[str]:
 def _of_hybrid(made: Plan) -> Iterator[str]:
     """Where the guide's bands and the prices of this case disagree, both are told."""
     chosen = {fleet.line.medium for fleet in made.fleets}
-    at, pays = made.answers.utilisation, made.hybrid_pays_above
+    at, above = made.answers.utilisation, made.hybrid_pays_above
     for each in made.lines:
         if each.medium not in chosen:
             why = "too little of it to fill a worker" if each.pays_above.least <= at else "own GPUs would cost more"
             yield f"{each.medium.capitalize()} is bought whole: {why}."
-    if pays.least > 1:
+    if above.least > 1:
         yield "At these prices own GPUs never pay, however busy: stay with the API whatever the volume."
-    elif pays.least > at:
+    elif above.least > at:
         yield "At this utilisation own GPUs cost more than buying: stay with the API until they are busier."
     elif made.cost("hybrid").usd.least > made.cost("managed").usd.least:
         yield "The volume is below break-even: stay with the API until it has grown to what one worker costs."
-    elif pays.most > at:
+    elif made.cost("self").usd.least < made.cost("hybrid").usd.least:
+        yield (
+            "Self-deployment costs less on paper, but what comes above "
+            f"{float(1 / at):.2g} times the mean waits there: that is what the overflow buys."
+        )
+    if above.least <= at < above.most:
         yield "It pays at the least overhead, not at the most: know yours before you commit."

@@ -81,7 +81,7 @@ def _text(answers: Answers) -> Bought:
     rates, share = known.price.tokens, answers.prompt_share
     mixed = (share * rates.input + (1 - share) * rates.output) / PICO_PER_USD
     each = [_usd(Fraction(rate * _PER_1M, PICO_PER_USD)) for rate in (rates.input, rates.output)]
-    return Bought(TEXT_MODEL, mixed, f"{each[0]} / {each[1]} per 1M tokens in / out", known.price.origin)
+    return Bought(TEXT_MODEL, mixed, f"{each[0]} / {each[1]} per 1M in / out", known.price.origin)
 
 
 def _image(answers: Answers) -> Bought:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.plan.answers import VOLUME_KEYS, Answers, BadAnswer
 
 _SIZES: Final = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12}
-_NUMBER: Final = re.compile(r"\$?(\d[\d,_]*(?:\.\d+)?)\s*([a-z]*|%|/h)", re.I)
+_NUMBER: Final = re.compile(r"\$?([0-9][0-9,_]*(?:\.[0-9]+)?)\s*([a-z]*|%|/h)", re.I)
 _ZONE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LONGEST: Final = 24
 """Characters of a number: nobody makes more than 10^18 of anything in a month."""

@@ -15,7 +15,7 @@ from gateway.plan.costs import GUIDE_FACTORS, GUIDE_GPU_USD, GUIDE_PER_1M, HOURS
 from gateway.plan.decide import NAMES
 from gateway.plan.making import Cost, Fleet, Plan
 from gateway.plan.volume import tokens_each
-from gateway.plan.words import about, cents, count, money, number, percent, rate, span, title
+from gateway.plan.words import about, cents, count, money, number, pays, percent, rate, span, title
 
 WIDTH: Final = 80
 _OPTIONS: Final[Mapping[Option, str]] = {
@@ -41,7 +41,9 @@ def _head(plan: Plan) -> Iterator[str]:
 def _walk(plan: Plan) -> Iterator[str]:
     yield "Why"
     yield from _table([(step.asked, step.answer, f"-> {step.so}") for step in plan.decision.steps])
-    yield f"  in all {count(plan.decision.tokens)} tokens-equivalents a month"
+    size = plan.answers.team_size
+    team = "" if size is None else f"; a team of {size:,}"
+    yield f"  in all {count(plan.decision.tokens)} tokens-equivalents a month{team}"
 
 
 def _models(plan: Plan) -> Iterator[str]:
@@ -63,7 +65,7 @@ def _fleet(plan: Plan) -> Iterator[str]:
         made = fleet.line.worker
         fits = f"{number(made.model.gb)} GB x {number(plan.answers.memory_headroom)} = {number(made.needs_gb)} GB"
         makes = f"{count(fleet.line.capacity)} {UNIT[fleet.line.medium]} a month each"
-        yield f"  {fleet.line.medium}: {fits} of {number(made.has_gb)} GB; {makes}"
+        yield from _wrapped(f"{fleet.line.medium}: {fits} of {number(made.has_gb)} GB; {makes}", "    ")
 
 
 def _hardware(fleet: Fleet) -> tuple[str, ...]:
@@ -92,18 +94,17 @@ def _range(cost: Cost) -> str:
 
 
 def _break_even(plan: Plan) -> Iterator[str]:
-    yield "Break-even: units a month that cost as much bought as one worker costs"
+    yield "Break-even: the volume a month whose list price is one worker's cost"
     least, most = (f"{number(factor)}x" for factor in (plan.answers.overhead_min, plan.answers.overhead_max))
-    rows: list[tuple[str, ...]] = [("", f"at {least}", f"at {most}", "pays above")]
+    rows: list[tuple[str, ...]] = [("", f"at {least}", f"at {most}", "at which utilisation")]
     rows += [_even(each) for each in plan.lines]
     yield from _table(rows, right=(1, 2))
     if any(cost.option == "hybrid" and cost.chosen for cost in plan.costs):
-        pays = plan.hybrid_pays_above
-        yield f"  The hybrid pays above {span(percent(pays.least), percent(pays.most))} utilisation."
+        yield f"  As a whole the hybrid {pays(*plan.hybrid_pays_above)}."
     for each in plan.lines:
         if each.breaks_even.least > each.capacity:
             at = percent(plan.answers.utilisation)
-            yield f"  {each.medium}: one worker at {at} makes {about(each.capacity)}: below its break-even."
+            yield f"  {each.medium}: a worker at {at} makes {about(each.capacity)}, less than breaks even."
     yield from _guide()
 
 
@@ -118,8 +119,7 @@ def _guide() -> Iterator[str]:
 
 def _even(each: Line) -> tuple[str, ...]:
     unit = UNIT[each.medium]
-    pays = span(percent(each.pays_above.least), percent(each.pays_above.most))
-    return unit, about(each.breaks_even.least), about(each.breaks_even.most), f"{pays} utilisation"
+    return unit, about(each.breaks_even.least), about(each.breaks_even.most), pays(*each.pays_above)
 
 
 def _cautions(plan: Plan) -> Iterator[str]:

@@ -7,10 +7,13 @@ from fractions import Fraction
 from typing import Final
 
 _CENTS_BELOW: Final = 100
+_WORDS_FROM: Final = 10**9
 
 
 def money(usd: Fraction) -> str:
-    """Rounded up: to cents below $100, else to whole dollars."""
+    """Rounded up: to cents below $100, else to whole dollars; from a billion on four digits."""
+    if usd >= _WORDS_FROM:
+        return f"${about(usd)}"
     return f"${math.ceil(usd):,}" if usd >= _CENTS_BELOW else f"${cents(usd):.2f}"
 
 
@@ -49,6 +52,15 @@ def about(value: Fraction) -> str:
 def title(words: str) -> str:
     """With a capital letter, the others as they are."""
     return words[:1].upper() + words[1:]
+
+
+def pays(least: Fraction, most: Fraction) -> str:
+    """From which utilisation on, at the least and at the most overhead; no GPU is more than wholly busy."""
+    if least > 1:
+        return "never pays"
+    if most > 1:
+        return f"pays above {percent(least)} to never"
+    return f"pays above {span(percent(least), percent(most))}"
 
 
 def span(least: str, most: str) -> str:
