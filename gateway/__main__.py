@@ -19,6 +19,7 @@ COMMANDS = (
     "explain",
     "keys",
     "plan",
+    "prices",
     "register",
     "rollout",
     "serve",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.model.money import STATED, Origin
+
 ROW_REMAP_FAILURE, LOST, NEEDS_RESET = "row remap failure", "lost", "needs a reset"
 STANDING_FAULTS = frozenset({ROW_REMAP_FAILURE, LOST, NEEDS_RESET})
 """What `GpuSample.fault` may be."""
@@ -21,6 +23,8 @@ class Gpus:
     """Of one of them, in 10^9 bytes as vendors count them: 80 of an H100, 141 of an H200."""
     usd_per_hour: float | None = None
     """Of one of them."""
+    priced: Origin = STATED
+    """Where `usd_per_hour` is from."""
 
 
 @dataclass(frozen=True, slots=True)

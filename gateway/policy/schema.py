@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.price_schema import PriceIn, PricesFile
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
@@ -140,6 +141,8 @@ class ManagedBackend(Strict):
     """A connected peer outside them is refused; default: any peer."""
     dialect: Literal["openai"] = "openai"
     """How it speaks: paths, errors, usage."""
+    provider: Name | None = None
+    """Whose API it is, as `gateway prices list` calls it; default: by its address, where the price book knows that."""
     endpoints: Endpoints | None = None
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
     tls: TlsIn | None = None
@@ -167,25 +170,6 @@ class BackendsFile(Strict):
 
 
 # models.yaml
-
-
-class PriceIn(Strict):
-    """List price in USD."""
-
-    input_per_1m: NotNegative = 0.0
-    """Per million prompt tokens."""
-    output_per_1m: NotNegative = 0.0
-    """Per million output tokens."""
-    per_request: NotNegative = 0.0
-    """For each request, whatever its length."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> PriceIn:
-        if not self.model_fields_set:
-            raise ValueError(
-                "must say at least one of `input_per_1m`, `output_per_1m`, `per_request`; 0 is a price too"
-            )
-        return self
 
 
 class VersionIn(Strict):
@@ -218,7 +202,7 @@ class ServedIn(Strict):
     versions: Annotated[tuple[VersionIn, ...], Field(min_length=2)] | None = None
     """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
-    """Required for managed backends."""
+    """Of a bought API: what it costs; default: as prices.yaml and the price book say."""
 
     @model_validator(mode="after")
     def one_name(self) -> ServedIn:
@@ -330,5 +314,6 @@ FILES: Final[dict[str, type[Strict]]] = {
     "routing.yaml": RoutingFile,
     "tenants.yaml": TenantsFile,
     "budgets.yaml": BudgetsFile,
+    "prices.yaml": PricesFile,
 }
 REQUIRED: Final = ("backends.yaml", "models.yaml", "routing.yaml")

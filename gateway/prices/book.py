@@ -88,6 +88,12 @@ def provider_at(url: str) -> str | None:
     return genai.provider_at(url)
 
 
+def sells(provider: str, model: str) -> bool:
+    """Whether our own catalogue has it there, or the package lists it by this very name."""
+    name = _tokens_of(provider)
+    return _entry(provider, model) is not None or (name is not None and model in genai.models(name))
+
+
 def gpu(kind: str) -> GpuHour | None:
     return catalogue().gpus.get(kind)
 

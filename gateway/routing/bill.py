@@ -23,21 +23,27 @@ def bill(price: Price, usage: Usage) -> int | None:
 
 
 def token_pico(rates: Tokens, usage: Usage) -> int:
-    """Pico-dollars. Cached, sound and picture tokens are among the prompt's and the answer's: each is paid once."""
+    return sum(count * pico for _, count, pico in token_parts(rates, usage))
+
+
+def token_parts(rates: Tokens, usage: Usage) -> tuple[tuple[str, int, int], ...]:
+    """What is charged, how many, and pico-dollars for one. Cached, sound and picture tokens are among the prompt's and
+    the answer's: each is paid once."""
     sound, picture = usage.input_audio_tokens, usage.input_image_tokens
     hours = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
     plain = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens - sound - picture)
     written = max(0, usage.output_tokens - usage.output_audio_tokens - usage.output_image_tokens)
+    kept = _or(rates.cache_write, rates.input)
     return (
-        plain * rates.input
-        + usage.cached_tokens * _or(rates.cached_input, rates.input)
-        + (usage.cache_write_tokens - hours) * _or(rates.cache_write, rates.input)
-        + hours * _or(rates.cache_write_1h, _or(rates.cache_write, rates.input))
-        + sound * _or(rates.input_audio, rates.input)
-        + picture * _or(rates.input_image, rates.input)
-        + written * rates.output
-        + usage.output_audio_tokens * _or(rates.output_audio, rates.output)
-        + usage.output_image_tokens * _or(rates.output_image, rates.output)
+        ("input", plain, rates.input),
+        ("cached input", usage.cached_tokens, _or(rates.cached_input, rates.input)),
+        ("cache write", usage.cache_write_tokens - hours, kept),
+        ("cache write (1 h)", hours, _or(rates.cache_write_1h, kept)),
+        ("audio input", sound, _or(rates.input_audio, rates.input)),
+        ("image input", picture, _or(rates.input_image, rates.input)),
+        ("output", written, rates.output),
+        ("audio output", usage.output_audio_tokens, _or(rates.output_audio, rates.output)),
+        ("image output", usage.output_image_tokens, _or(rates.output_image, rates.output)),
     )
 
 

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from gateway.model import MediaRate, MediaUnit, Price, Tokens, Usage
 from gateway.routing.sold import billed_seconds
 
-_PARTS = 10**6
+PARTS = 10**6
 """Amounts are counted in millionths of their unit, so that half a second is an integer too."""
 _INCLUDED: frozenset[MediaUnit] = frozenset({"input_image"})
 """What may be used without a rate of its own: pictures that are sent along, unless the price names them."""
@@ -20,7 +20,15 @@ _INCLUDED: frozenset[MediaUnit] = frozenset({"input_image"})
 
 def media_pico(price: Price, usage: Usage) -> int | None:
     """Pico-dollars of all but tokens, rounded up; None where something was used that the price does not cover."""
-    total = 0
+    if not price.media and not _used(usage):
+        return 0
+    parts = media_parts(price, usage)
+    return None if parts is None else -(-sum(amount * rate.pico for rate, amount in parts) // PARTS)
+
+
+def media_parts(price: Price, usage: Usage) -> list[tuple[MediaRate, int]] | None:
+    """Each rate that is charged, and how many millionths of its unit; None as above."""
+    parts: list[tuple[MediaRate, int]] = []
     told = _by_tokens(price, usage)
     for unit, amount in _amounts(price, usage):
         rates = [rate for rate in price.media if rate.unit == unit]
@@ -31,8 +39,8 @@ def media_pico(price: Price, usage: Usage) -> int | None:
         fitting = [rate for rate in rates if _fits(rate, usage) and _lasts(rate, price, usage)]
         if not fitting:
             return None
-        total += amount * max(fitting, key=lambda rate: (_named(rate), rate.pico)).pico
-    return -(-total // _PARTS)
+        parts.append((max(fitting, key=lambda rate: (_named(rate), rate.pico)), amount))
+    return parts
 
 
 def dearest_pico(price: Price, bounds: Usage) -> int | None:
@@ -47,25 +55,29 @@ def dearest_pico(price: Price, bounds: Usage) -> int | None:
             if not likely:
                 return None
             total += amount * max(likely)
-    return -(-total // _PARTS)
+    return -(-total // PARTS)
 
 
 def _amounts(price: Price, usage: Usage) -> Iterator[tuple[MediaUnit, int]]:
     """What was used, in millionths of a unit."""
     used: tuple[tuple[MediaUnit, int], ...] = (
-        ("image", usage.images * _PARTS),
-        ("input_image", usage.input_images * _PARTS),
+        ("image", usage.images * PARTS),
+        ("input_image", usage.input_images * PARTS),
         ("second", _parts(billed_seconds(price, usage.seconds))),
         ("audio_second", _parts(usage.audio_seconds)),
-        ("character", usage.characters * _PARTS),
+        ("character", usage.characters * PARTS),
     )
     yield from (one for one in used if one[1])
     if any(rate.unit == "generation" for rate in price.media):
-        yield "generation", _PARTS
+        yield "generation", PARTS
+
+
+def _used(usage: Usage) -> bool:
+    return bool(usage.images or usage.input_images or usage.seconds or usage.audio_seconds or usage.characters)
 
 
 def _parts(seconds: float) -> int:
-    return int((Decimal(repr(seconds)) * _PARTS).to_integral_value(ROUND_CEILING))
+    return int((Decimal(repr(seconds)) * PARTS).to_integral_value(ROUND_CEILING))
 
 
 def _covered(price: Price, usage: Usage, unit: MediaUnit) -> bool:
