@@ -13,6 +13,7 @@ from gateway.errors import PolicyFault, StartupFault
 COMMANDS = (
     "agent",
     "audit",
+    "budget",
     "check",
     "diff",
     "drain",
@@ -20,6 +21,7 @@ COMMANDS = (
     "keys",
     "plan",
     "prices",
+    "ledger",
     "register",
     "rollout",
     "serve",
