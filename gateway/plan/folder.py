@@ -21,6 +21,8 @@ from gateway.plan.site import SHOWN, Site
 _BUDGET_OVER_MEAN: Final = 4
 """An hour of overflow may cost so many times its mean: it comes in peaks."""
 _LEAST_BUDGET: Final = 1
+_MOST_BUDGET: Final = 1_000_000
+"""Who spends more in an hour writes it himself."""
 _FIRST_NET: Final = 20
 _FIRST_HOST: Final = 11
 _API_URL: Final = "https://api.gmi-serving.com/v1"
@@ -176,4 +178,4 @@ def _budget(plan: Plan) -> int:
         ),
         Fraction(0),
     )
-    return max(_LEAST_BUDGET, math.ceil(bill / costs.HOURS * _BUDGET_OVER_MEAN))
+    return min(_MOST_BUDGET, max(_LEAST_BUDGET, math.ceil(bill / costs.HOURS * _BUDGET_OVER_MEAN)))

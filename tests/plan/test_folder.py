@@ -35,7 +35,7 @@ def test_of_every_row(row: Row, tmp_path: Path) -> None:
     assert judged(tmp_path, row.answers) == []
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers())
 def test_of_any_answers(tmp_path: Path, said: Answers) -> None:
     assert judged(tmp_path, said) == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from gateway.plan.costs import GUIDE_TOKENS, guide_break_even
 from gateway.plan.making import plan
 from gateway.plan.report import WIDTH
 
-from .rows import GOLDEN, ROWS, Row, printed
+from .rows import GOLDEN, ROWS, Row, printed, said
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -52,3 +54,21 @@ def test_the_hybrid_of_the_walkthrough_says_from_which_utilisation_on_it_pays() 
     made = plan(ROWS["walk-2-200m-images"].answers)
     assert [round(float(share), 3) for share in made.hybrid_pays_above] == [0.278, 0.463]
     assert made.cost("hybrid").usd.most < made.cost("managed").usd.least
+
+
+def test_what_the_page_says_of_text_on_own_gpus() -> None:
+    """An H200 at 70 % of its time, at three times its price; at five times never."""
+    (text_line,) = plan(said(tokens=20_000_000_000)).lines
+    assert (text_line.worker.kind, text_line.worker.gpus) == ("H200", 1)
+    assert 0.69 < text_line.pays_above.least <= 0.70
+    assert text_line.pays_above.most > 1
+
+
+@pytest.mark.parametrize(
+    ("gb", "kind", "gpus"),
+    [(60, "H100", 1), (67, "H200", 1), (117, "H200", 1), (118, "H100", 2), (140, "H200", 2), (500, "H100", 8)],
+)
+def test_the_cheapest_worker_that_holds_the_model(gb: int, kind: str, gpus: int) -> None:
+    """With a fifth of headroom: 80 GB hold 66.7 GB of weights, 141 GB hold 117.5; two H100 cost less than two H200."""
+    (line,) = plan(said(fine_tuned="text", model_gb=Fraction(gb))).lines
+    assert (line.worker.kind, line.worker.gpus) == (kind, gpus)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.plan.answers import MEDIA, VOLUME_KEYS, Answers, BadAnswer
@@ -20,6 +20,8 @@ from .rows import DAY
 RANK: dict[Architecture, int] = {"managed": 0, "private": 0, "evaluate": 1, "hybrid": 2, "self": 3, "isolated": 4}
 """The further down, the more is on own GPUs."""
 MOST = 10**13
+UNHURRIED = settings(deadline=None)
+"""The machine may be busy with other things."""
 
 volumes = st.integers(0, MOST)
 shares = st.fractions(Fraction(1, 100), 1, max_denominator=100)
@@ -56,6 +58,7 @@ def amounts(made: Plan) -> list[Fraction]:
     return [amount for cost in made.costs for amount in cost.usd]
 
 
+@UNHURRIED
 @given(answers(), st.sampled_from(MEDIA), volumes)
 def test_more_volume_never_leads_back_to_the_api(said: Answers, medium: Any, more: int) -> None:
     key = VOLUME_KEYS[medium]
@@ -63,6 +66,7 @@ def test_more_volume_never_leads_back_to_the_api(said: Answers, medium: Any, mor
     assert RANK[decide(grown).architecture] >= RANK[decide(said).architecture]
 
 
+@UNHURRIED
 @given(answers())
 def test_constraints_outweigh_everything(said: Answers) -> None:
     found = decide(said).architecture
@@ -72,6 +76,7 @@ def test_constraints_outweigh_everything(said: Answers) -> None:
         assert found in ("managed", "private", "self", "isolated")
 
 
+@UNHURRIED
 @given(answers())
 def test_what_is_bought_under_compliance_is_bought_privately(said: Answers) -> None:
     made = plan(said)
@@ -80,6 +85,7 @@ def test_what_is_bought_under_compliance_is_bought_privately(said: Answers) -> N
     assert sum(cost.chosen for cost in made.costs) == 1
 
 
+@UNHURRIED
 @given(answers())
 def test_memory_suffices(said: Answers) -> None:
     for each in plan(said).lines:
@@ -89,6 +95,7 @@ def test_memory_suffices(said: Answers) -> None:
         assert made.gpus & (made.gpus - 1) == 0
 
 
+@UNHURRIED
 @given(answers())
 def test_fleets_make_what_they_are_asked_for(said: Answers) -> None:
     made = plan(said)
@@ -97,6 +104,7 @@ def test_fleets_make_what_they_are_asked_for(said: Answers) -> None:
         assert all(fleet.workers * fleet.line.capacity >= fleet.line.volume * share for fleet in made.fleets)
 
 
+@UNHURRIED
 @given(answers())
 def test_costs_are_never_negative_and_ranges_go_up(said: Answers) -> None:
     made = plan(said)
@@ -105,6 +113,7 @@ def test_costs_are_never_negative_and_ranges_go_up(said: Answers) -> None:
     assert all(each.pays_above.least <= each.pays_above.most for each in made.lines)
 
 
+@UNHURRIED
 @given(answers(), st.sampled_from(MEDIA), volumes)
 def test_costs_grow_with_the_volume(said: Answers, medium: Any, more: int) -> None:
     """Of a hybrid for one medium: which of several are made may change as one of them grows."""
@@ -117,12 +126,14 @@ def test_costs_grow_with_the_volume(said: Answers, medium: Any, more: int) -> No
             assert cost.usd.most <= grown.usd.most
 
 
+@UNHURRIED
 @given(answers())
 def test_busier_gpus_cost_no_more(said: Answers) -> None:
     busier = plan(replace(said, utilisation=Fraction(1)))
     assert busier.cost("self").usd.least <= plan(said).cost("self").usd.least
 
 
+@UNHURRIED
 @given(answers())
 def test_every_plan_can_be_shown(said: Answers) -> None:
     made = plan(said)
