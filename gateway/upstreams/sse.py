@@ -154,7 +154,7 @@ class Tap:
             return frame
         if note.alone:
             return b""
-        return frame if self._without_usage is None else b"data: " + self._without_usage(data) + b"\n\n"
+        return frame if self._without_usage is None else frame.replace(data, self._without_usage(data), 1)
 
     def rest(self) -> bytes:
         """What is left of a frame that never ended; nothing of it was forwarded."""
