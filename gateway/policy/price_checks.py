@@ -97,6 +97,5 @@ def _rented(backend: LocalBackend, pricing: Pricing) -> set[tuple[str, str]]:
 def _doubt(where: Origin) -> str:
     words = {"old": "is old", "low_confidence": f"is not sure ({where.confidence})"}
     doubts = " and ".join(words[mark] for mark in where.marks)
-    return (
-        f"{where.source} said" + (f" on {where.as_of}" if where.as_of else "") + (f", which {doubts}" if doubts else "")
-    )
+    day = f" on {where.as_of}" if where.as_of else ""
+    return f"{where.source} said{day}" + (f", which {doubts}" if doubts else "")
