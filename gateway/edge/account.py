@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gateway.admission import Look, Visit
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
 from gateway.fleet.headroom import Sent
-from gateway.model import Decision, GenRequest, Lease, Tenant, Usage
+from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Look, Tenant, Usage, Visit
 from gateway.receipts import Receipt
-from gateway.routing.estimate import amortised_price, price_of
 from gateway.routing.forecast import Forecast
+from gateway.routing.learn import PRIOR
 
 MAX_MODEL_NAME = 128
 """The longest name a policy may give; a longer one is unknown anyway, and the caller's text."""
@@ -29,6 +28,8 @@ Role = Literal["asked", "hedge", "rescue"]
 """What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
+MOST_QUOTAS = 4
+"""Names of budgets on one receipt, which has room for 2 KB."""
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
@@ -73,7 +74,7 @@ class Attempt:
     usage: Usage | None = None
     """Its own: an answer may have been written by several."""
     cost: Cost | None = None
-    lost_usd: float | None = None
+    lost: Cost | None = None
     """What it cost, or may be charged, although another one answered."""
     claim: Callable[[], None] | None = None
     """Called before anything is written to the client; raises where another attempt answers it."""
@@ -88,8 +89,8 @@ class Attempt:
         }
         if self.role != "asked":
             shown["role"] = self.role
-        if self.lost_usd is not None:
-            shown["usd"] = self.lost_usd
+        if self.lost is not None:
+            shown["usd"] = self.lost.usd
         return shown
 
 
@@ -102,19 +103,15 @@ def left_of(attempts: Sequence[Attempt], most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`basis`: list (what a bought API charges) or amortised (our own GPUs at a healthy batch). `usd` None:
-    not known."""
+    """Micro-dollars; None: not known. `basis`: as in `Row`."""
 
-    usd: float | None
+    micro: int | None
     basis: str
 
-
-def cost_of(lease: Lease, usage: Usage) -> Cost:
-    price = lease.candidate.served.price
-    if price is not None and lease.candidate.upstream.kind == "managed":
-        return Cost(price_of(price, usage.input_tokens, usage.output_tokens), "list")
-    upstream = lease.candidate.upstream
-    return Cost(amortised_price(upstream, upstream.speed, usage), "amortised")
+    @property
+    def usd(self) -> float | None:
+        """To be shown: a float has digits enough for every micro-dollar below a billion dollars."""
+        return None if self.micro is None else self.micro / MICRO_PER_USD
 
 
 @dataclass(slots=True)
@@ -123,6 +120,8 @@ class Account:
 
     request: GenRequest
     policy: str
+    learned: Learned = PRIOR
+    """What is known of its model's lengths."""
     wall: float = field(default_factory=time.time)
     decision: Decision | None = None
     visit: Visit = field(default_factory=Visit)
@@ -163,14 +162,19 @@ class Account:
         before = self.cost
         attempt.cost = cost
         if before is not None:
-            known = before.usd is not None and cost.usd is not None
-            cost = Cost((before.usd or 0.0) + (cost.usd or 0.0) if known else None, cost.basis)
+            known = before.micro is not None and cost.micro is not None
+            cost = Cost((before.micro or 0) + (cost.micro or 0) if known else None, cost.basis)
         self.cost = cost
 
     def fail(self, error: GatewayError) -> None:
         """Keeps what the receipt tells, not the error: its traceback leads back here, and the two would hold the
         request's body until the garbage collector comes by."""
         self.error, self.refused_by, self.refused_drops = error.code, error.rule, error.drops
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether any upstream had it: it counts for the caller's limits, whatever came of it."""
+        return any(one.status is not None or not one.free for one in self.attempts)
 
     @property
     def rule(self) -> str | None:
@@ -205,8 +209,8 @@ class Account:
                 (b"x-gateway-queue-ms", b"%.1f" % (self.visit.waited * _MS)),
                 (b"x-gateway-overhead-ms", b"%.2f" % (self.overhead() * _MS)),
             ]
-        if self.cost is not None and self.cost.usd is not None:
-            made.append((b"x-gateway-cost-usd", b"%.8f" % self.cost.usd))
+        if self.cost is not None and self.cost.micro is not None:
+            made.append((b"x-gateway-cost-usd", b"%d.%06d" % divmod(self.cost.micro, MICRO_PER_USD)))
         return made
 
     def receipt(self) -> Receipt:
@@ -230,6 +234,7 @@ class Account:
             "reason": lease.group.reason if lease else "budget" if self.visit.kept else None,
             "spill_when": decision.spill_now if decision else None,
             "kept_by": self.visit.kept,
+            **_quota(self.visit, lease),
             "removed": list(self.removed),
             "error": self.left or self.error,
             "usage": _usage(self.usage),
@@ -255,6 +260,20 @@ def _version(decision: Decision | None, lease: Lease | None) -> dict[str, str]:
     wanted = decision.version if decision is not None else None
     told = {"version": served, "version_wanted": None if wanted == served else wanted}
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _quota(visit: Visit, lease: Lease | None) -> dict[str, Any]:
+    """Which budgets had no room, by backend; which soft one is used up; what the last attempt set aside, of which."""
+    shares = lease.hold.shares if lease is not None and lease.hold is not None else ()
+    told: dict[str, Any] = {}
+    if visit.unpaid:
+        told["kept"] = {backend: one.quota or one.why for backend, one in visit.unpaid.items()}
+    if visit.past is not None:
+        told["past"] = visit.past
+    if shares:
+        told["held_usd"] = max(share.amount for share in shares) / MICRO_PER_USD
+        told["of"] = [share.quota.name for share in shares][:MOST_QUOTAS]
+    return {"quota": told} if told else {}
 
 
 def _candidate(look: Look) -> dict[str, Any]:

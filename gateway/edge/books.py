@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from gateway.edge.account import LOST, RESCUED, Account, Attempt, Cost, cost_of
+from gateway.edge.account import LOST, RESCUED, Account, Attempt, Cost
 from gateway.edge.ballot import Ballot, later, timings
+from gateway.edge.booking import booking, row_of
 from gateway.edge.patience import hasty
 from gateway.edge.services import Services
 from gateway.edge.verdict import passed
@@ -32,6 +33,7 @@ from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
 _log = logging.getLogger("gateway")
+_NS_PER_US = 1_000
 NEVER_HOPELESS = Alone(0.0, 0.0)
 """A promise is kept or not, whether or not any worker could have kept it."""
 
@@ -193,33 +195,36 @@ class Books:
                 view.rebuild()
 
     def settle(self, lease: Lease, attempt: Attempt) -> None:
-        """Usage becomes cost; what was set aside is corrected. A paid attempt of unknown outcome keeps its
-        reservation."""
-        account, view, usage = self._account, self._s.view, attempt.usage
+        """Once for every attempt: usage becomes cost, the ledger gets its row, what was set aside is corrected. A paid
+        attempt of unknown outcome keeps its reservation."""
+        account, view = self._account, self._s.view
         view.circuits.ended(lease.candidate.upstream.name, view.ago(attempt.began))
         if attempt.free and attempt.sent is not None:
             view.headroom.untaken(lease.candidate.upstream.name, attempt.sent, view.now())
-        if usage is not None and attempt.cost is None:
-            account.book(attempt, cost_of(lease, usage))
+        booked = booking(lease, attempt, self._request, account.learned)
+        if attempt.usage is not None and attempt.cost is None:
+            account.book(attempt, booked.cost)
         if attempt.result == LOST and not attempt.free:
-            self._lost(lease, attempt)
-        if lease.reservation is None:
-            return
-        if usage is not None and attempt.cost is not None:
-            spent, held = attempt.cost.usd or 0.0, lease.reservation.micro_usd / 1e6
-            # A guess never gives money back: the API may have charged all that was set aside.
-            self._s.budgets.settle_later(lease.reservation, max(spent, held) if usage.estimated else spent)
-        elif attempt.free:
-            self._s.budgets.give_back_later(lease.reservation)
+            attempt.lost = booked.cost
+        if booked.usage is not None:
+            self._count(lease, booked.usage, booked.cost)
+        if lease.reservation is not None:
+            if attempt.usage is None and attempt.free:
+                self._s.budgets.give_back_later(lease.reservation)
+            elif booked.cost.basis != "reserved" and booked.cost.micro is not None:
+                self._s.budgets.settle_later(lease.reservation, booked.cost.micro)
+        self._s.till.book(row_of(account, lease, attempt, booked, time.time_ns() // _NS_PER_US), lease.hold)
 
-    def _lost(self, lease: Lease, attempt: Attempt) -> None:
-        """Another attempt was faster. Our own worker has read the prompt; a bought API may charge for all of it."""
-        prompt = prompt_tokens(self._request, self._s.board().known(self._request.model))
-        cost = cost_of(lease, Usage(prompt, 0, estimated=True))
-        if lease.candidate.upstream.kind == "managed":
-            cost = Cost(lease.candidate.price_most, cost.basis)
-        attempt.lost_usd = cost.usd
-        self._s.telemetry.count_usage(lease.group.backend, cost.basis, cost.usd or 0.0, prompt, 0)
+    def _count(self, lease: Lease, usage: Usage, cost: Cost) -> None:
+        telemetry, upstream = self._s.telemetry, lease.candidate.upstream.name
+        usd = cost.usd or 0.0
+        telemetry.count_usage(lease.group.backend, cost.basis, usd, usage.input_tokens, usage.output_tokens)
+        if not usage.absurd:
+            return
+        telemetry.count_absurd(upstream)
+        if upstream not in self._s.liars:
+            self._s.liars.add(upstream)
+            _log.warning("an upstream told usage that cannot be true", extra={"fields": {"upstream": upstream}})
 
     def first_token(self, lease: Lease, attempt: Attempt) -> None:
         """What is late from now on, for those who may hedge. Who lost would have taken longer still."""
@@ -259,7 +264,4 @@ class Books:
             self._s.calibration.waited(account.visit.expected, account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
-        if account.usage is not None and account.cost is not None and group is not None:
-            usage, cost = account.usage, account.cost
-            telemetry.count_usage(group.backend, cost.basis, cost.usd or 0.0, usage.input_tokens, usage.output_tokens)
         self._s.receipts.add(account.receipt())

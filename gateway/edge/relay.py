@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from gateway.edge.account import CLIENT_STALLED, Account, Attempt, cost_of
+from gateway.edge.account import CLIENT_STALLED, Account, Attempt
+from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
+from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, unheard
 from gateway.edge.replies import Headers
 from gateway.errors import (
     BadAnswer,
@@ -22,9 +24,7 @@ from gateway.errors import (
     UpstreamFault,
     UpstreamTimeout,
 )
-from gateway.model import Usage
-from gateway.routing.estimate import prompt_tokens
-from gateway.routing.learn import BYTES_PER_TOKEN
+from gateway.model import GenRequest, Learned, Usage
 from gateway.upstreams import answers, missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
@@ -121,7 +121,7 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = usage or _estimated(account, round(len(body) / BYTES_PER_TOKEN))
+        usage = _used(account, attempt, usage, len(body))
         attempt.usage = account.usage = usage
         if attempt.lease is not None:
             account.book(attempt, cost_of(attempt.lease, usage))
@@ -260,11 +260,18 @@ class Stream:
 
     def _tell_usage(self) -> None:
         """Of this attempt, and of the answer: one that goes on with another's has what was before in its prompt."""
-        self._attempt.usage = self._account.usage = usage = _told(self._account, self._tap)
-        if self._delivered is not None and self._goes_on:
-            told = self._tap.usage is not None
-            whole = self._delivered.whole(usage) if told else _estimated(self._account, self._delivered.written)
-            self._account.usage = whole
+        account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
+        rest = delivered.request() if delivered is not None and self._goes_on else account.request
+        usage = _told(rest, account.learned, tap, bought=_bought(attempt))
+        if _bought(attempt) and not tap.done and account.left:
+            usage = unheard(usage, rest, (attempt.last or 0.0) - (attempt.first or 0.0))
+        attempt.usage = account.usage = usage
+        if delivered is not None and self._goes_on:
+            account.usage = (
+                delivered.whole(usage)
+                if tap.usage is not None
+                else counted(account.request, account.learned, delivered.written, bought=_bought(attempt))
+            )
 
 
 def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
@@ -274,23 +281,31 @@ def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
     wire.finish()
 
 
-def _told(account: Account, tap: Tap) -> Usage:
-    """The stream's own figures. Where it broke off after it told them, what came since counts too, as a guess."""
-    if tap.usage is None:
-        return _estimated(account, tap.frames)
-    if tap.done or not tap.outdated:
-        return tap.usage
-    return replace(tap.usage, output_tokens=max(tap.usage.output_tokens, tap.frames), estimated=True)
+def _used(account: Account, attempt: Attempt, told: Usage | None, size: int) -> Usage:
+    """Of a whole answer of `size` bytes."""
+    request, learned = account.request, account.learned
+    output = round(size / learned.bytes_per_token)
+    if told is None:
+        return counted(request, learned, output, bought=_bought(attempt))
+    return believed(told, request, learned, 0, lambda: output)
+
+
+def _told(request: GenRequest, learned: Learned, tap: Tap, *, bought: bool) -> Usage:
+    """The stream's own figures. Where more came after it told them, that counts too, as a guess."""
+    usage = tap.usage
+    if usage is None:
+        return counted(request, learned, passed(tap, learned.bytes_per_token), bought=bought)
+    if tap.behind > (LAST_WORDS * request.n if tap.done else 0):
+        written = max(usage.output_tokens, passed(tap, learned.bytes_per_token))
+        usage = replace(usage, output_tokens=written, estimated=True)
+    return believed(usage, request, learned, surely(tap.frames, request), lambda: passed(tap, learned.bytes_per_token))
+
+
+def _bought(attempt: Attempt) -> bool:
+    return attempt.lease is not None and attempt.lease.candidate.upstream.kind == "managed"
 
 
 def _ends_by_closing(exchange: Exchange) -> bool:
     """Whether only the end of the connection ends this body: then its end alone does not tell that it is whole."""
     names = {name for name, _ in exchange.headers}
     return b"content-length" not in names and b"transfer-encoding" not in names
-
-
-def _estimated(account: Account, output_tokens: int) -> Usage:
-    """Where the upstream told no usage: the prompt by its bytes,
-    the output by what passed (a frame is about a token)."""
-    written = 0 if account.request.max_tokens == 0 else output_tokens
-    return Usage(prompt_tokens(account.request), written, estimated=True)

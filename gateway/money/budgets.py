@@ -113,9 +113,9 @@ class Budgets:
         _, _, left, arrived, micro = await self._book(rule, asked)
         return Booked(int(left), int(arrived), int(micro) / _MICRO)
 
-    def settle_later(self, held: Reservation, usd: float) -> None:
-        """Replaces the money set aside by what was really spent, off the caller's path."""
-        self._correct_later(held, _micro(usd) - held.micro_usd if held.micro_usd else 0, 0)
+    def settle_later(self, held: Reservation, micro: int) -> None:
+        """Replaces the money set aside by what was really spent (micro-dollars), off the caller's path."""
+        self._correct_later(held, micro - held.micro_usd if held.micro_usd else 0, 0)
 
     def give_back_later(self, held: Reservation) -> None:
         """The attempt never left, or was refused before any work: as if it had not been made."""

@@ -30,12 +30,13 @@ from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
 from gateway.policy.model_checks import need_of, placement_faults
+from gateway.policy.oidc_checks import issuer_faults, issuers_of
 from gateway.policy.price_checks import names_of, price_faults
 from gateway.policy.pricing import Pricing
 from gateway.policy.quotas import quotas_of, shared
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import KeyIn, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
+from gateway.policy.schema import KeyTerms, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
@@ -50,6 +51,15 @@ DEMO_KEY = "demo"
 """Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
 ID_DIGITS = 12
 """Of a key's hash, as the id of one that has no other: enough to tell keys apart, too few to look for one."""
+CHECKS = (
+    backend_faults,
+    model_faults,
+    placement_faults,
+    rule_faults,
+    tenant_faults,
+    issuer_faults,
+    residency_faults,
+)
 _US = 1_000_000
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 """Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
@@ -68,7 +78,7 @@ def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ, today
 def compile_files(folder: Folder, env: Mapping[str, str] | None, today: date | None = None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, placement_faults, rule_faults, tenant_faults, residency_faults):
+    for check in CHECKS:
         faults += check(sources)
     pricing = Pricing(sources, today or datetime.now(UTC).date())
     faults += price_faults(sources, pricing)
@@ -136,6 +146,7 @@ def _policy(
         quotas=shared(sources.budgets.sound.values()),
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
         keys=MappingProxyType(_keys(tenants, names)),
+        issuers=MappingProxyType(issuers_of(sources.issuers.sound.values())),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
         discovery=MappingProxyType(
@@ -198,7 +209,7 @@ def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None, pricing:
         models=worker.models,
         slow_start=backend.slow_start,
         breaker=Breaker(**backend.breaker.model_dump()),
-        usd_per_hour=None if gpus.usd_per_hour is None else gpus.usd_per_hour * gpus.count,
+        usd_per_hour=gpus.worker_usd_per_hour,
         limit_stated=stated is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
@@ -269,9 +280,8 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
     )
 
 
-def of_key(tenant: Tenant, key: KeyIn, zones: frozenset[str]) -> Tenant:
-    """The tenant as the holder of this key is: with no more than the tenant itself may do."""
-    id = key.id or key.hash[:ID_DIGITS]
+def of_key(tenant: Tenant, id: str, key: KeyTerms, zones: frozenset[str]) -> Tenant:
+    """The tenant as the holder of this key is: with no more than the tenant itself may do. Raises ResidencyUnknown."""
     return replace(
         tenant,
         key=id,
@@ -294,7 +304,7 @@ def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenan
     for tenant in tenants:
         whole = _tenant(tenant, zones)
         for key in tenant.keys:
-            made[key.hash] = of_key(whole, key, zones)
+            made[key.hash] = of_key(whole, key.id or key.hash[:ID_DIGITS], key, zones)
         if tenant.demo:
             made[DEMO_KEY] = whole
     return made

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import PriceIn, PricesFile
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
@@ -242,11 +243,9 @@ class ModelsFile(Strict):
 # tenants.yaml
 
 
-class KeyIn(Strict):
-    """One key. Its hash alone may stand for it."""
+class KeyTerms(Strict):
+    """What a key may do, wherever it is written: never more than its tenant."""
 
-    hash: Annotated[str, Field(pattern=KEYED_HASH)]
-    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys` makes it."""
     id: Name | None = None
     """What ledger, receipts and `gateway keys` call it; default: the beginning of its hash."""
     residency: str | None = None
@@ -264,6 +263,13 @@ class KeyIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What it may spend, beside what its tenant may."""
 
+
+class KeyIn(KeyTerms):
+    """One key. Its hash alone may stand for it."""
+
+    hash: Annotated[str, Field(pattern=KEYED_HASH)]
+    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys hash` makes both."""
+
     @model_validator(mode="before")
     @classmethod
     def by_hash(cls, value: Any) -> Any:
@@ -276,7 +282,7 @@ class TenantIn(Strict):
     name: Name
     """What rules, receipts and metrics call it."""
     keys: Listed[Annotated[KeyIn, OrText(KEYED_HASH)]] = ()
-    """The keyed hash of each key, or `{hash, residency}`."""
+    """The keyed hash of each key, or `{hash, id, residency, ...}`; `gateway keys new` makes more at run time."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
     models: OneOrMore[Glob] | None = None
@@ -294,18 +300,14 @@ class TenantIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What all its keys together may spend."""
 
-    @model_validator(mode="after")
-    def has_a_key(self) -> TenantIn:
-        if not self.keys and not self.demo:
-            raise ValueError("has neither `keys` nor `demo: true`, so nobody could be this tenant")
-        return self
-
 
 class TenantsFile(Strict):
     """tenants.yaml: who may call, and what each may do."""
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
-    """As soon as one has a key, callers without a known key are refused."""
+    """As soon as there is one, callers without a known key are refused."""
+    oidc: tuple[IssuerIn, ...] = ()
+    """Whose tokens (JWT) stand for a key."""
 
 
 FILES: Final[dict[str, type[Strict]]] = {

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.policy.folder import Folder
 from gateway.policy.match_schema import MatchIn
 from gateway.policy.money_schema import SharedBudgetIn
+from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import Days, OverrideIn, UnknownPrice
 from gateway.policy.route_schema import RouteIn, RuleIn
 from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
@@ -29,6 +30,7 @@ _BUDGET = TypeAdapter(SharedBudgetIn)
 _OVERRIDE = TypeAdapter(OverrideIn)
 _DAYS: TypeAdapter[int] = TypeAdapter(Days)
 _UNKNOWN: TypeAdapter[UnknownPrice] = TypeAdapter(UnknownPrice)
+_ISSUER = TypeAdapter(IssuerIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
 _ROUTE = TypeAdapter(RouteIn)
 _NAMED: TypeAdapter[dict[str, RouteIn]] = TypeAdapter(dict[Name, RouteIn])
@@ -46,6 +48,7 @@ class Sources:
     max_age_days: int
     """From when on a price is old."""
     unknown_price: UnknownPrice
+    issuers: Items[IssuerIn]
     zones: Mapping[str, Zone] | None
     """None where they cannot be read: then a zone's name cannot be judged."""
     defaults: RouteIn | None
@@ -62,10 +65,11 @@ class Sources:
 
     @property
     def tags(self) -> frozenset[str] | None:
-        """All tags that a tenant has; None where a tenant cannot be read."""
+        """All tags that a tenant has, or a key of one; None where a tenant cannot be read."""
         if self.tenants.names is None or len(self.tenants.sound) < len(self.tenants.names):
             return None
-        return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
+        tenants = self.tenants.sound.values()
+        return frozenset(tag for one in tenants for tags in (one.tags, *(key.tags for key in one.keys)) for tag in tags)
 
     def unsound_rules(self) -> Iterator[tuple[int, MatchIn, RouteIn]]:
         """Of every rule that is not sound as a whole, the keys that are; the others are faults already."""
@@ -126,6 +130,7 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
         prices=read(prices, "prices", _OVERRIDE) if prices else _none("prices"),
         max_age_days=_setting(prices, "max_age_days", _DAYS, MAX_AGE_DAYS),
         unknown_price=_setting(prices, "unknown_price", _UNKNOWN, "refuse"),
+        issuers=read(tenants, "oidc", _ISSUER) if tenants else _none("oidc"),
         zones=_part(backends, "zones", _ZONES, {}),
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
         named=_part(routing, "named", _NAMED, {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Speed, Upstream, Usage
+from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
 from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
@@ -68,15 +68,19 @@ def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> E
     return Estimate(prompt, output, price, price if most is None else most)
 
 
-def amortised_price(upstream: Upstream, speed: Speed, usage: Usage) -> float | None:
-    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker;
-    None where $/hour is not known."""
-    if upstream.usd_per_hour is None:
-        return None
+def gpu_us(upstream: Upstream, usage: Usage) -> int:
+    """GPU-us of one of our workers for finished tokens at a healthy batch; what its cache held took none."""
     if not usage.input_tokens and not usage.output_tokens:
-        return 0.0
-    work = work_us(speed, upstream.seats, usage.input_tokens - usage.cached_tokens, usage.output_tokens)
-    return rent(work, upstream.usd_per_hour)
+        return 0
+    return work_us(
+        upstream.speed, upstream.seats, max(0, usage.input_tokens - usage.cached_tokens), usage.output_tokens
+    )
+
+
+def amortised_price(upstream: Upstream, usage: Usage) -> float | None:
+    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker; None where $/hour is not
+    known. For choosing: what is booked is whole micro-dollars."""
+    return None if upstream.usd_per_hour is None else rent(gpu_us(upstream, usage), upstream.usd_per_hour)
 
 
 def rent(work: int, usd_per_hour: float) -> float:

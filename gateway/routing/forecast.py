@@ -64,7 +64,7 @@ def forecast(one: Candidate, n: int, inflight: int, learned: Learned, pace: Pace
     prompt, output, upstream = one.ask.input_tokens, one.ask.output_tokens, one.upstream
     first, each = pace_there(upstream, prompt, inflight + n, learned, pace)
     local = upstream.kind == "local"
-    price = amortised_price(upstream, upstream.speed, Usage(prompt, output)) if local else one.price
+    price = amortised_price(upstream, Usage(prompt, output)) if local else one.price
     return Forecast(prompt, output, first, each, first + each * max(0, output // n - 1), price)
 
 

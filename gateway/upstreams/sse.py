@@ -45,21 +45,26 @@ class Events:
     """A frame that ends the stream, or is an error, holds one of them."""
     token: bytes
     """Occurs once in each frame that brings output."""
+    without_usage: Callable[[bytes], bytes] | None = None
+    """The data of a frame that tells usage beside something else, without it. None: whoever asks for this stream gets
+    its usage, asked for or not."""
 
 
 class Tap:
     """Feed it bytes as they come; it gives back what to forward, always cut at frame boundaries.
 
-    `usage` is the last usage seen. With `drop_usage` the frame that holds usage and nothing else is left out: it was
-    asked for by us, not by the caller. `frames` counts frames with output (for an estimate where no usage comes).
+    `usage` is the last usage seen. With `drop_usage` it was asked for by us, not by the caller: the frame that holds
+    usage and nothing else is left out, and one that holds it beside content passes without it. `frames` counts frames
+    with output (for an estimate where no usage comes).
     """
 
     def __init__(self, events: Events, *, drop_usage: bool) -> None:
         self._read, self._marks, self._token, self._drop = events.reader(), events.marks, events.token, drop_usage
+        self._without_usage = events.without_usage
         self._held = bytearray()
         """The beginning of a frame."""
-        self.last = b""
-        """What was forwarded last."""
+        self.last = self._earlier = b""
+        """What was forwarded last, and before that."""
         self.usage: Usage | None = None
         self._told = 0
         self.frames = 0
@@ -71,9 +76,14 @@ class Tap:
         """True while a frame has been forwarded in part: whoever goes on with something else must end it first."""
 
     @property
-    def outdated(self) -> bool:
-        """Whether output came after the last usage."""
-        return self.frames > self._told
+    def sample(self) -> bytes:
+        """Some of its newest frames: the very last ones may hold no output."""
+        return self._earlier + self.last
+
+    @property
+    def behind(self) -> int:
+        """Frames that came after the one with the last usage."""
+        return self.frames - self._told
 
     def feed(self, data: bytes) -> bytes:
         if self._held:
@@ -90,7 +100,7 @@ class Tap:
             data = data[:end]
         if data:
             self.torn = False
-            self.last = data
+            self._earlier, self.last = self.last, data
         if self.failed:
             return b""
         end = self._first_telling(data)
@@ -125,21 +135,26 @@ class Tap:
     def _examine(self, data: bytes, plain: int) -> bytes:
         """The first `plain` bytes, whole frames, pass as they are; the frames after them one by one."""
         self.frames += data.count(self._token, 0, plain)
-        kept = [frame for frame in split(data[plain:]) if self._keep(frame)]
-        return b"".join([data[:plain], *kept])
+        return b"".join([data[:plain], *map(self._kept, split(data[plain:]))])
 
-    def _keep(self, frame: bytes) -> bool:
+    def _kept(self, frame: bytes) -> bytes:
+        """What of it is forwarded."""
         if self.failed:
-            return False
+            return b""
         self.frames += frame.count(self._token)
         if self._first_telling(frame) == len(frame):
-            return True
-        note = self._read(data_of(frame))
+            return frame
+        data = data_of(frame)
+        note = self._read(data)
         if note.usage is not None:
             self.usage, self._told = note.usage, self.frames
         self.done = self.done or note.end
         self.failed = note.failed
-        return not (self._drop and note.alone and note.usage is not None)
+        if not self._drop or note.usage is None:
+            return frame
+        if note.alone:
+            return b""
+        return frame if self._without_usage is None else frame.replace(data, self._without_usage(data), 1)
 
     def rest(self) -> bytes:
         """What is left of a frame that never ended; nothing of it was forwarded."""

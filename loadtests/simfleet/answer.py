@@ -20,6 +20,7 @@ class Answer:
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.scripts = framing.scripts
         self.streamed = bool(framing.body.stream)
+        self.writes = framing.writes
         self.drop_after: int | None = None
         """Cut the connection after this many emissions; an answer that is not streamed is cut before its body."""
         self.stall: Stall | None = None

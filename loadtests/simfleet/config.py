@@ -100,7 +100,10 @@ class ManagedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rpm: int | None = None
     tpm: int | None = None
     usd_in_per_1m: float = 0.60
+    usd_cached_per_1m: float = 0.30
     usd_out_per_1m: float = 1.80
+    cached_share: float = 0.0
+    """Of each prompt, so much is said to come out of the cache."""
 
 
 class DcgmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +127,7 @@ class Plan(msgspec.Struct, frozen=True):
     nodes: dict[str, int]
     """DCGM pages: node name -> port."""
     dcgm: DcgmConfig = DcgmConfig()
+    bills: str = ""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -155,6 +159,8 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gpus_per_node: int = 8
     keep_alive_s: int = 5
     """Idle connections are closed after this long (vLLM's default)."""
+    bills: str = ""
+    """Path of the file in which the managed APIs write what they charge (`bills.py`); empty: nowhere."""
 
     def plan(self) -> Plan:
         """Settle names, nodes and ports. Raises ConfigFault."""
@@ -171,7 +177,7 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
         ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
         dcgm = _convert(self.dcgm, DcgmConfig)
-        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm)
+        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm, self.bills)
 
     def _worker(self, i: int, given: dict[str, Any]) -> WorkerConfig:
         node, gpu = divmod(i, self.gpus_per_node)

@@ -29,6 +29,9 @@ class Stall(msgspec.Struct, forbid_unknown_fields=True):
 SHOWS = ("page", "html", "redirect", "big", "empty", "negative", "nan", "absurd", "error")
 
 
+USAGES = ("true", "none", "negative", "huge", "text", "null")
+
+
 class MetricsFault(msgspec.Struct, forbid_unknown_fields=True):
     """What is wrong with a worker's metrics page. Several may hold at once."""
 
@@ -102,6 +105,8 @@ class Change(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """For so many seconds /health says 503 and requests wait."""
     xid: int | UnsetType = UNSET
     """The last XID error on this worker's GPU, 0 for none."""
+    usage: str | UnsetType = UNSET
+    """What answers tell of their usage, one of USAGES: `true`; `none` at all; figures that are all so."""
     account: str | UnsetType = UNSET
     """Managed APIs: one of ACCOUNT_FAULTS."""
     rpm: int | UnsetType | None = UNSET
@@ -132,6 +137,7 @@ class Faults:
     freeze_metrics: bool = False
     drop: Drop | None = None
     xid: int = 0
+    usage: str = "true"
     account: str = "none"
     block_ms: float = 0.0
 
@@ -157,6 +163,8 @@ def parse(raw: bytes) -> Change:
         raise BadChange(str(fault)) from None
     if change.account is not UNSET and change.account not in ACCOUNT_FAULTS:
         raise BadChange(f"account: one of {', '.join(ACCOUNT_FAULTS)}")
+    if change.usage is not UNSET and change.usage not in USAGES:
+        raise BadChange(f"usage: one of {', '.join(USAGES)}")
     if isinstance(change.slow, float) and change.slow <= 0:
         raise BadChange("slow: a factor above 0")
     if isinstance(change.error_status, int) and not 400 <= change.error_status <= 599:

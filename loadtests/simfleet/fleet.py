@@ -23,6 +23,7 @@ from urllib.parse import parse_qs
 
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from .bills import Bills
 from .config import Plan, WorkerConfig
 from .dcgm import render
 from .exchange import ClientGone, Exchange, SimProtocol
@@ -47,7 +48,8 @@ class Fleet:
         frame_s = 1 / max((config.frames_per_s for config in plan.managed), default=1.0)
         wheel = Wheel(lambda late: self.honesty.managed.record(late, frame_s))
         self.workers = [self._worker(config, plan.seed) for config in plan.workers]
-        self.managed = [Managed(config, plan.seed, wheel) for config in plan.managed]
+        bills = Bills(plan.bills)
+        self.managed = [Managed(config, plan.seed, wheel, bills) for config in plan.managed]
         self.services: dict[str, Station] = {service.name: service for service in (*self.workers, *self.managed)}
         self.by_port: dict[int, Station | str] = {}
         """A service, or the name of the node whose DCGM page is there."""

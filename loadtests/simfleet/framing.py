@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -49,8 +50,18 @@ class Framing(ABC):
     writes: ClassVar[bool] = True
     """Whether its tokens are output; an embedding has none."""
 
-    def __init__(self, head: Head, body: GenBody, scripts: list[Script], entry: Entry, flavour: Flavour) -> None:
+    def __init__(
+        self,
+        head: Head,
+        body: GenBody,
+        scripts: list[Script],
+        entry: Entry,
+        flavour: Flavour,
+        usage: str = "true",
+    ) -> None:
+        """`usage`: one of `faults.USAGES`."""
         self.head, self.body, self.scripts, self.entry, self.flavour = head, body, scripts, entry, flavour
+        self._told = usage
 
     @abstractmethod
     def frames(self, choice: int, first: int, count: int, *, last: bool, closing: bool) -> bytes:
@@ -59,6 +70,24 @@ class Framing(ABC):
     @abstractmethod
     def whole(self) -> bytes:
         """The body of an answer that is not streamed."""
+
+    @abstractmethod
+    def _counts(self) -> dict[str, Any]:
+        """The true usage so far, in the API's words."""
+
+    def _usage(self) -> dict[str, Any] | None:
+        """What is told of it. None: nothing at all."""
+        return None if self._told == "none" else _spoilt(self._counts(), self._told)
+
+
+_LIES: Mapping[str, Any] = {"negative": -5, "huge": 10**15, "text": "many", "null": None}
+
+
+def _spoilt(counts: dict[str, Any], how: str) -> dict[str, Any]:
+    """Every figure is a lie of that kind; `true`: none is."""
+    if how == "true":
+        return counts
+    return {name: _spoilt(told, how) if isinstance(told, dict) else _LIES[how] for name, told in counts.items()}
 
 
 class Chat(Framing):
@@ -70,8 +99,16 @@ class Chat(Framing):
     opening: ClassVar[bytes | None] = b'{"role":"assistant","content":""}'
     nothing: ClassVar[bytes] = b"{}"
 
-    def __init__(self, head: Head, body: GenBody, scripts: list[Script], entry: Entry, flavour: Flavour) -> None:
-        super().__init__(head, body, scripts, entry, flavour)
+    def __init__(
+        self,
+        head: Head,
+        body: GenBody,
+        scripts: list[Script],
+        entry: Entry,
+        flavour: Flavour,
+        usage: str = "true",
+    ) -> None:
+        super().__init__(head, body, scripts, entry, flavour, usage)
         self._prefix = b"data: %b" % msgspec.json.encode(self._fields(self.chunk_kind))[:-1]
         self._null_usage = flavour.null_usage if body.include_usage else b""
 
@@ -91,7 +128,9 @@ class Chat(Framing):
             {"index": i, **script.whole(), "logprobs": None, "finish_reason": script.finish}
             for i, script in enumerate(self.scripts)
         ]
-        return msgspec.json.encode({**self._fields(self.kind), "choices": choices, "usage": self._usage()})
+        usage = self._usage()
+        told = {} if usage is None else {"usage": usage}
+        return msgspec.json.encode({**self._fields(self.kind), "choices": choices, **told})
 
     def _fields(self, kind: str) -> dict[str, Any]:
         head, created = self.head, int(time.time())
@@ -112,14 +151,20 @@ class Chat(Framing):
         )
 
     def _ending(self) -> bytes:
-        if not self.body.include_usage:
+        if not self.body.include_usage or self._usage() is None:
             return b"data: [DONE]\n\n"
         usage = msgspec.json.encode(self._usage())
         return b'%b,"choices":[],"usage":%b}\n\ndata: [DONE]\n\n' % (self._prefix, usage)
 
-    def _usage(self) -> dict[str, int]:
-        prompt, completion = self.entry.prompt_tokens, self.entry.completion_tokens
-        return {"prompt_tokens": prompt, "total_tokens": prompt + completion, "completion_tokens": completion}
+    def _counts(self) -> dict[str, Any]:
+        prompt, completion, cached = self.entry.prompt_tokens, self.entry.completion_tokens, self.entry.cached_tokens
+        details = {"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}
+        return {
+            "prompt_tokens": prompt,
+            "total_tokens": prompt + completion,
+            "completion_tokens": completion,
+            **details,
+        }
 
 
 class Completion(Chat):

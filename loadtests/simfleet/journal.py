@@ -34,6 +34,8 @@ class Entry(msgspec.Struct):
     status: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's."""
     user: str | None = None
     """The body's own `user`: what a test knows its request by."""
     ended: float | None = None

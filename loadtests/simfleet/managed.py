@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .answer import Answer
+from .bills import Bills
 from .bodies import GenBody
 from .config import ManagedConfig
 from .exchange import Exchange, Header
@@ -53,6 +54,10 @@ class _Stream:
     start: float
     gap: float
     tokens_per_frame: float
+    rate: float
+    """Tokens a second of each choice."""
+    first: float
+    """When the first token is made."""
     frame: int = 0
     sent: list[int] = field(default_factory=list)
 
@@ -63,11 +68,11 @@ class Managed(Service):
     flavour = OPENAI
     talks = SPOKEN_BY_ALL
 
-    def __init__(self, config: ManagedConfig, seed: int, wheel: Wheel) -> None:
+    def __init__(self, config: ManagedConfig, seed: int, wheel: Wheel, bills: Bills) -> None:
         super().__init__(config.name, config.model, seed)
         self.config = config
         self.started = time.time()
-        self._wheel = wheel
+        self._wheel, self._bills = wheel, bills
         self._streams: dict[Answer, _Stream] = {}
         self._limits = Limits(config.rpm, config.tpm, time.monotonic())
         self._expected = f"Bearer {config.api_key}".encode()
@@ -95,9 +100,7 @@ class Managed(Service):
             answer.abort()
 
     def state(self) -> dict[str, object]:
-        journal, config = self.journal, self.config
-        billed = journal.prompt_tokens * config.usd_in_per_1m + journal.completion_tokens * config.usd_out_per_1m
-        return {"running": len(self._streams), "billed_usd": billed / 1e6, "started": self.started}
+        return {"running": len(self._streams), "started": self.started}
 
     async def _probe(self, exchange: Exchange) -> None:
         await exchange.reply(404, self._refuse(404, "Not Found").wrapped())  # no such pages on a bought API
@@ -138,6 +141,7 @@ class Managed(Service):
 
     def _admit(self, entry: Entry, body: GenBody, output: int) -> list[Header]:
         """OpenAI counts a request as its prompt plus the output it may have at most."""
+        entry.cached_tokens = int(entry.prompt_tokens * self.config.cached_share)
         expected = output if body.limit else math.ceil(self.config.output_median)
         wait, unit = self._limits.take(time.monotonic(), entry.prompt_tokens + expected)
         headers = [(b"x-request-id", f"req_{self.name}_{entry.seq:08x}".encode()), *self._limits.headers()]
@@ -157,14 +161,23 @@ class Managed(Service):
         now = time.monotonic()
         if answer.streamed:
             gap = 1 / config.frames_per_s
-            stream = _Stream(answer, now + ttft, gap, rate * gap, sent=[0] * len(answer.scripts))
+            stream = _Stream(answer, now + ttft, gap, rate * gap, rate, now + ttft, sent=[0] * len(answer.scripts))
         else:  # one frame, when the last token is there
-            stream = _Stream(answer, now + ttft + longest / rate, 0.0, longest, sent=[0] * len(answer.scripts))
+            end = now + ttft + longest / rate
+            stream = _Stream(answer, end, 0.0, longest, rate, now + ttft, sent=[0] * len(answer.scripts))
         self._streams[answer] = stream
         self._wheel.at(stream.start, self._ticker(stream))
 
     def _stopped(self, answer: Answer) -> None:
         self._streams.pop(answer, None)
+
+    def _ended(self, answer: Answer, entry: Entry, outcome: str) -> None:
+        """A whole answer that was broken off had been generated in part: that is charged, too."""
+        stream, generated = self._streams.get(answer), entry.completion_tokens
+        if stream is not None and not answer.streamed and answer.writes:
+            made = max(0, int((time.monotonic() - stream.first) * stream.rate))
+            generated = max(generated, sum(min(made, script.length) for script in answer.scripts))
+        self._bills.add(self.config, entry, generated, outcome)
 
     def _ticker(self, stream: _Stream) -> Callable[[float], None]:
         def tick(planned: float) -> None:

@@ -25,8 +25,16 @@ def event(name: str, data: dict[str, Any]) -> bytes:
 class Responses(Framing):
     """One output item: a message or a function call. Events are numbered; the last one holds the whole response."""
 
-    def __init__(self, head: Head, body: GenBody, scripts: list[Script], entry: Entry, flavour: Flavour) -> None:
-        super().__init__(head, body, scripts, entry, flavour)
+    def __init__(
+        self,
+        head: Head,
+        body: GenBody,
+        scripts: list[Script],
+        entry: Entry,
+        flavour: Flavour,
+        usage: str = "true",
+    ) -> None:
+        super().__init__(head, body, scripts, entry, flavour, usage)
         self._script = scripts[0]
         self._tool = self._script if isinstance(self._script, ToolCall) else None
         self._item_id = f"{'fc' if self._tool else 'msg'}_{head.id}"
@@ -100,11 +108,11 @@ class Responses(Framing):
             "usage": self._usage() if over else None,
         }
 
-    def _usage(self) -> dict[str, Any]:
+    def _counts(self) -> dict[str, Any]:
         prompt, completion = self.entry.prompt_tokens, self.entry.completion_tokens
         return {
             "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "input_tokens_details": {"cached_tokens": self.entry.cached_tokens, "cache_write_tokens": 0},
             "output_tokens": completion,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": prompt + completion,
@@ -148,7 +156,9 @@ class Messages(Framing):
         return {"type": "text", "text": text}
 
     def _message(self, content: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
-        usage = self._usage() if content else self._usage() | {"output_tokens": 0}
+        usage = self._usage()
+        if usage is not None and not content and self._told == "true":
+            usage["output_tokens"] = 0
         return {
             "id": self.head.id,
             "type": "message",
@@ -157,10 +167,10 @@ class Messages(Framing):
             "model": self.head.model,
             "stop_reason": reason,
             "stop_sequence": None,
-            "usage": usage,
+            **({} if usage is None else {"usage": usage}),
         }
 
-    def _usage(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, Any]:
         return {"input_tokens": self.entry.prompt_tokens, "output_tokens": self.entry.completion_tokens}
 
 
@@ -182,8 +192,12 @@ class Embeddings(Framing):
             {"object": "embedding", "index": index, "embedding": self._vector([float(index + 1)] + [0.0] * (size - 1))}
             for index in range(len(self.scripts))
         ]
-        usage = {"prompt_tokens": self.entry.prompt_tokens, "total_tokens": self.entry.prompt_tokens}
-        return msgspec.json.encode({"object": "list", "data": data, "model": self.head.model, "usage": usage})
+        usage = self._usage()
+        told = {} if usage is None else {"usage": usage}
+        return msgspec.json.encode({"object": "list", "data": data, "model": self.head.model, **told})
+
+    def _counts(self) -> dict[str, Any]:
+        return {"prompt_tokens": self.entry.prompt_tokens, "total_tokens": self.entry.prompt_tokens}
 
     def _vector(self, values: list[float]) -> list[float] | str:
         if self.body.encoding_format != "base64":

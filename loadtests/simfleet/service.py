@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -78,7 +79,7 @@ class Service(Station):
         if answer.streamed:
             await exchange.start(headers)
         self._run(answer, entry, choices, cap)
-        answer.done.add_done_callback(lambda _: self._stopped(answer))
+        answer.done.add_done_callback(lambda done: self._over(answer, entry, done))
         outcome = await answer.done
         self.journal.close(entry, outcome, 200)
         if outcome != "finished":
@@ -87,6 +88,10 @@ class Service(Station):
             await exchange.end()
         else:
             await exchange.reply(200, answer.whole(), headers)
+
+    def _over(self, answer: Answer, entry: Entry, done: asyncio.Future[str]) -> None:
+        self._ended(answer, entry, "lost" if done.cancelled() else done.result())
+        self._stopped(answer)
 
     def _origin(self, body: GenBody) -> Origin:
         try:
@@ -104,7 +109,7 @@ class Service(Station):
         ]
         entry.id = self._answer_id(entry, talk.prefix)
         head = Head(entry.id, self._named(body), entry.x_nonce or body.user)
-        answer = Answer(exchange, talk.framing(head, body, scripts, entry, self.flavour), entry)
+        answer = Answer(exchange, talk.framing(head, body, scripts, entry, self.flavour, self.faults.usage), entry)
         drop = self.faults.drop
         if drop is not None and self.draws.uniform(entry.seq, "drop") < drop.share:
             answer.drop_after = drop.after_frames
@@ -149,6 +154,9 @@ class Service(Station):
     @abstractmethod
     def _stopped(self, answer: Answer) -> None:
         """The answer ended, in whatever way: free what it still holds."""
+
+    def _ended(self, answer: Answer, entry: Entry, outcome: str) -> None:
+        """An answer is over, in whatever way: called before it is `_stopped`."""
 
     def _admit(self, entry: Entry, body: GenBody, output: int) -> list[Header]:
         """Headers of the coming answer. Raises Refusal when a limit is exceeded; workers queue instead."""

@@ -243,13 +243,13 @@ def test_what_may_be_bought(tmp_path: Path) -> None:
         assert [one["result"] for one in receipt["attempts"]] == ["lost", "answered"]
         assert (receipt["outcome"], receipt["reason"], receipt["cost"]["basis"]) == ("spilled", "hedged", "list")
 
-        before = made.site.metric("gateway_cost_usd_total", backend="api", basis="list") or 0.0
+        before = made.site.metric("gateway_cost_usd_total", backend="api", basis="reserved") or 0.0
         made.play.faults += [Fault(first_delay=LATE), Fault(first_delay=NEVER)]
         made.ask()
         receipt = made.receipt()
         answered, lost = receipt["attempts"]
         assert (answered["result"], lost["result"], lost["upstream"]) == ("answered", "lost", "api")
-        after = made.site.metric("gateway_cost_usd_total", backend="api", basis="list") or 0.0
+        after = made.site.metric("gateway_cost_usd_total", backend="api", basis="reserved") or 0.0
         assert after - before == pytest.approx(lost["usd"])  # it may be charged in full
         assert lost["usd"] > receipt["cost"]["usd"]
 

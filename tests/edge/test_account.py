@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from random import Random
@@ -10,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Look
-from gateway.edge.account import CLIENT_LEFT, Account, Attempt, cost_of
+from gateway.edge.account import CLIENT_LEFT, Account, Attempt, Cost
+from gateway.edge.booking import cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
-from gateway.model import Candidate, Demand, Lease, Served, Usage
+from gateway.model import Candidate, Demand, Lease, Look, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
 from tests.worlds import board, reading, request, rule, upstream
@@ -62,21 +63,20 @@ def served(made: Account, overflow: bool = False) -> Lease:
 
 def test_a_bought_answer_costs_its_list_price() -> None:
     cost = cost_of(served(account(), overflow=True), USAGE)
-    assert cost.usd == pytest.approx(0.25 + 0.075)
-    assert cost.basis == "list"
+    assert (cost.micro, cost.usd, cost.basis) == (325_000, 0.325, "list")
 
 
 def test_an_answer_of_our_own_costs_its_gpu_time() -> None:
     cost = cost_of(served(account()), USAGE)
+    work = (1_000_000 - 10) * 0.04 + 100_000 * (8.0 / 32 + 0.06)  # ms
     assert cost.basis == "amortised"
-    assert cost.usd is not None
-    assert cost.usd > 0
+    assert cost.micro == math.ceil(work * 1000 * 2.0 / 3600)
 
 
 def test_a_worker_without_a_price_costs_an_unknown_amount_not_nothing() -> None:
     lease = served(account())
     candidate = lease.candidate._replace(upstream=upstream("w1", "gpu", usd_per_hour=None))
-    assert cost_of(replace(lease, candidate=candidate), USAGE).usd is None
+    assert cost_of(replace(lease, candidate=candidate), USAGE) == Cost(None, "unknown")
 
 
 def test_headers_grow_with_what_is_known() -> None:
@@ -92,7 +92,9 @@ def test_headers_grow_with_what_is_known() -> None:
     assert float(told[b"x-gateway-overhead-ms"]) == pytest.approx(1.0, abs=0.01)
     assert b"x-gateway-cost-usd" not in told
     made.cost = cost_of(lease, USAGE)
-    assert float(dict(made.headers())[b"x-gateway-cost-usd"]) > 0
+    assert dict(made.headers())[b"x-gateway-cost-usd"] == b"0.%06d" % made.cost.micro
+    made.cost = Cost(12_000_003, "list")
+    assert dict(made.headers())[b"x-gateway-cost-usd"] == b"12.000003"
 
 
 def test_the_receipt_of_a_spill() -> None:

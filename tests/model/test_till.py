@@ -27,7 +27,7 @@ async def test_a_purse_says_what_the_script_says(valkey: Store, seed: int) -> No
         assert mine == its
         if isinstance(mine, Reservation) and isinstance(its, Reservation):
             purse.settle(mine, usd / 2)
-            budgets.settle_later(its, usd / 2)
+            budgets.settle_later(its, its.micro_usd // 2)
             await budgets.aclose()
         said.append(mine if isinstance(mine, str) else "")
         now[0] += rng.choice([0, 1, 20, 70, 600])

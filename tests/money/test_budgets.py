@@ -36,7 +36,7 @@ async def test_what_is_reserved_counts_and_what_is_settled_is_free_again(store: 
     held = await granted(budgets, 0.6, money(1.0))
     assert await budgets.reserve("r", 0.6, money(1.0)) == "budget"
     await granted(budgets, 0.6, money(1.0), "other")
-    budgets.settle_later(held, 0.1)
+    budgets.settle_later(held, 100_000)
     await budgets.aclose()
     await granted(budgets, 0.9, money(1.0))
     assert await budgets.reserve("r", 0.001, money(1.0)) == "budget"
@@ -154,7 +154,7 @@ async def test_booked_money_never_passes_the_cap(store: Store, spends: list[tupl
         held = await budgets.reserve("r", micro / 1e6, money(cap / 1e6))
         assert isinstance(held, Reservation) == (booked + micro <= cap)
         if isinstance(held, Reservation):
-            budgets.settle_later(held, int(micro * share) / 1e6)
+            budgets.settle_later(held, int(micro * share))
             await budgets.aclose()
             booked += int(micro * share)
         flat = await store.call("HVALS", "gw:budget:{r}")
@@ -200,7 +200,7 @@ class Rule:
         elif name in ("give back", "settle") and self.held:
             held = self.held.pop(amount % len(self.held))
             if name == "settle":
-                one.settle_later(held, held.micro_usd / 2e6)
+                one.settle_later(held, -(-held.micro_usd // 2))
                 self.spent[held.minute] -= held.micro_usd - -(-held.micro_usd // 2)
             else:
                 one.give_back_later(held)

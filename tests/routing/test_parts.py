@@ -65,10 +65,9 @@ def test_an_estimate_is_all_of_these_at_once() -> None:
 
 def test_the_amortised_price_is_work_at_the_workers_hourly_rate() -> None:
     usage = Usage(input_tokens=1000, output_tokens=100)
-    speed = Speed(8.0, 0.06, 0.04)
-    one = amortised_price(upstream("w", "gpu", seats=128), speed, usage)
+    one = amortised_price(upstream("w", "gpu", seats=128), usage)
     assert one == pytest.approx(0.0585 / 3600 * 2.0)
-    assert amortised_price(upstream("w", "gpu", usd_per_hour=None), speed, usage) is None
+    assert amortised_price(upstream("w", "gpu", usd_per_hour=None), usage) is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ def test_plain_chat(fleet: SimFleet, sdk: Sdk) -> None:
     answer = sdk(api).chat.completions.create(**chat(api), max_completion_tokens=8, extra_body={"ignore_eos": True})
     assert answer.usage is not None
     assert answer.usage.completion_tokens == len((answer.choices[0].message.content or "").split()) == 8
-    assert fleet.state(api.name)["billed_usd"] > 0
 
 
 def test_streamed_chat_sends_several_tokens_a_chunk(fleet: SimFleet, sdk: Sdk) -> None:

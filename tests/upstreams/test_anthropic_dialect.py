@@ -60,7 +60,9 @@ def told(*frames: bytes) -> Tap:
 
 def test_the_whole_prompt_is_the_sum_of_its_parts() -> None:
     usage = {"input_tokens": 5, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 100, "output_tokens": 7}
-    assert usage_of(json.dumps({"type": "message", "usage": usage}).encode()) == Usage(115, 7, 100)
+    assert usage_of(json.dumps({"type": "message", "usage": usage}).encode()) == Usage(
+        115, 7, 100, cache_write_tokens=10
+    )
     nulls = {"input_tokens": 5, "cache_creation_input_tokens": None, "output_tokens": 7}
     assert usage_of(json.dumps({"usage": nulls}).encode()) == Usage(5, 7)
 
@@ -94,7 +96,7 @@ def test_an_answer_without_usage_has_none(body: bytes) -> None:
                 start(input_tokens=1, cache_creation_input_tokens=2, cache_read_input_tokens=4, output_tokens=1),
                 event("message_delta", usage={"input_tokens": 3, "output_tokens": 5}),
             ],
-            Usage(9, 5, 4),
+            Usage(9, 5, 4, cache_write_tokens=2),
         ),
         ([start(input_tokens=5, output_tokens=1)], Usage(5, 1)),
     ],

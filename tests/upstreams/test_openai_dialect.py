@@ -130,9 +130,7 @@ def test_usage_of_a_complete_answer(usage: dict[str, Any] | None, expected: Usag
     assert openai.usage_of(body) == expected
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b"no json", b'{"usage":"text"}', b'{"usage":{"prompt_tokens":"x"}}']
-)
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"no json", b'{"usage":"text"}', b'{"usage":[1]}'])
 def test_an_answer_without_usage_has_none(body: bytes) -> None:
     assert openai.usage_of(body) is None
 

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
 from gateway.errors import GatewayError
 from gateway.model import Usage
 from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
 from gateway.upstreams.sse import Events, Note, Reader
 
 ERROR_TYPES: Mapping[int, str] = {
@@ -29,21 +31,14 @@ ERROR_TYPES: Mapping[int, str] = {
 """Status of an error of ours -> the API's name; other 4xx are `invalid_request_error`, other 5xx `api_error`."""
 
 
-class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
 class _Message(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Event(msgspec.Struct):
     type: str = ""
     message: _Message | None = None
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 _message = msgspec.json.Decoder(_Message)
@@ -55,31 +50,48 @@ class Tally:
     """The usage of one answer, put together: `message_start` tells the prompt, each `message_delta` the output so far,
     and whatever else it repeats. Figures are cumulative: the last one counts."""
 
+    figures: Figures = field(default_factory=Figures)
     fresh: int = 0
     written: int = 0
+    hourly: int = 0
+    """Of those written to the cache, the ones that are kept for an hour."""
     read: int = 0
     output: int = 0
+    thought: int = 0
 
-    def take(self, part: _Usage | None) -> Usage | None:
+    def take(self, part: Any) -> Usage | None:
         """The usage so far; None where this part tells nothing."""
-        if part is None:
+        if not isinstance(part, dict):
             return None
-        self.fresh = _newer(part.input_tokens, self.fresh)
-        self.written = _newer(part.cache_creation_input_tokens, self.written)
-        self.read = _newer(part.cache_read_input_tokens, self.read)
-        self.output = _newer(part.output_tokens, self.output)
-        return Usage(self.fresh + self.written + self.read, self.output, self.read)
+        self.fresh = self._newer(part, "input_tokens", self.fresh)
+        self.read = self._newer(part, "cache_read_input_tokens", self.read)
+        self.output = self._newer(part, "output_tokens", self.output)
+        self.written = self._newer(part, "cache_creation_input_tokens", self.written)
+        kept = nested(part, "cache_creation")
+        if kept:
+            self.hourly = self._newer(kept, "ephemeral_1h_input_tokens", self.hourly)
+            self.written = max(self.written, self.hourly + self._newer(kept, "ephemeral_5m_input_tokens", 0))
+        self.thought = self._newer(nested(part, "output_tokens_details"), "thinking_tokens", self.thought)
+        return Usage(
+            self.fresh + self.written + self.read,
+            self.output,
+            self.read,
+            cache_write_tokens=self.written,
+            cache_write_1h_tokens=min(self.hourly, self.written),
+            reasoning_tokens=min(self.thought, self.output),
+            absurd=self.figures.odd,
+        )
 
-
-def _newer(told: int | None, before: int) -> int:
-    return before if told is None else told
+    def _newer(self, part: Mapping[str, Any], name: str, before: int) -> int:
+        told = part.get(name)
+        return before if told is None else self.figures.count(told)
 
 
 def usage_of(answer: bytes) -> Usage | None:
     """Usage of a complete answer; None where it has none or is not JSON."""
     try:
         return Tally().take(_message.decode(answer).usage)
-    except msgspec.DecodeError:
+    except ODD_JSON:
         return None
 
 
@@ -94,7 +106,7 @@ def reader() -> Reader:
     def read_frame(data: bytes) -> Note:
         try:
             event = _event.decode(data)
-        except msgspec.DecodeError:
+        except ODD_JSON:
             return Note()
         usage = tally.take(event.message.usage if event.message is not None else event.usage)
         return Note(usage, end=event.type == "message_stop", failed=event.type == "error")

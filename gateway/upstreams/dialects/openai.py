@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +16,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
 from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
 from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
@@ -24,28 +26,18 @@ _DONE = b"[DONE]"
 _ERROR = (b'{"error"', b'{ "error"')
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
 class _Answer(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Chunk(msgspec.Struct):
     choices: list[Raw] = msgspec.field(default_factory=list)
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 _answer = msgspec.json.Decoder(_Answer)
 _chunk = msgspec.json.Decoder(_Chunk)
-_options = msgspec.json.Decoder(dict[str, Raw])
+_fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def target(upstream: Upstream, endpoint: str) -> str:
@@ -86,8 +78,9 @@ def body(
 ) -> bytes:
     """The request for the upstream's own model `name`: values keep the caller's bytes, `removed` fields are left out.
 
-    `want_usage` asks for the usage frame of a stream, keeping the caller's other stream options. `defaults` fill in
-    for fields that are null or not there.
+    `want_usage` asks for the usage frame of a stream, keeping the caller's other stream options but vLLM's
+    `continuous_usage_stats`, which does nothing without it and would begin to. `defaults` fill in for fields that are
+    null or not there.
     """
     sent = dict(fields)
     sent["model"] = Raw(msgspec.json.encode(name))
@@ -101,7 +94,8 @@ def body(
         if given is None or bytes(given) == b"null":
             sent["stream_options"] = _INCLUDE_USAGE
         else:
-            options = {**_options.decode(given), "include_usage": Raw(b"true")}
+            options = {**_fields.decode(given), "include_usage": Raw(b"true")}
+            options.pop("continuous_usage_stats", None)
             sent["stream_options"] = Raw(msgspec.json.encode(options))
     return msgspec.json.encode(sent)
 
@@ -110,7 +104,7 @@ def usage_of(answer: bytes) -> Usage | None:
     """Usage of a complete answer; None where it has none or is not JSON."""
     try:
         return _usage(_answer.decode(answer).usage)
-    except msgspec.DecodeError:
+    except ODD_JSON:
         return None
 
 
@@ -122,7 +116,7 @@ def read_frame(data: bytes) -> Note:
         return Note(failed=True)
     try:
         chunk = _chunk.decode(data)
-    except msgspec.DecodeError:
+    except ODD_JSON:
         return Note()
     return Note(_usage(chunk.usage), alone=not chunk.choices)
 
@@ -141,25 +135,56 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
     return b"data: " + error_body(error, request_id) + b"\n\n"
 
 
-def _usage(found: _Usage | None) -> Usage | None:
-    if found is None:
+def without_usage(data: bytes) -> bytes:
+    """A chunk that tells usage beside its content, as it would be without; all else keeps its bytes."""
+    fields = _fields.decode(data)
+    fields.pop("usage", None)
+    return msgspec.json.encode(fields)
+
+
+def _usage(found: Any) -> Usage | None:
+    """Of the API's `usage` object; None where there is none. Every detail may be missing: workers leave them out."""
+    if not isinstance(found, dict):
         return None
-    details = found.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return Usage(found.prompt_tokens, found.completion_tokens or 0, cached)
+    figures = Figures()
+    prompt, output = figures.count(found.get("prompt_tokens")), figures.count(found.get("completion_tokens"))
+    total = found.get("total_tokens")
+    if not prompt and type(total) is int and found.get("prompt_tokens") is None:
+        prompt = figures.count(total - output)  # embedding servers that tell the sum alone
+    read, made = nested(found, "prompt_tokens_details"), nested(found, "completion_tokens_details")
+    if not read and not made:
+        return Usage(prompt, output, absurd=figures.odd)
+    thought = figures.count(made.get("reasoning_tokens"))
+    if thought and total == prompt + output + thought:
+        output += thought  # xAI's: its sum alone says that they come on top
+    return Usage(
+        prompt,
+        output,
+        figures.part(read.get("cached_tokens"), prompt),
+        cache_write_tokens=figures.part(read.get("cache_write_tokens"), prompt),
+        reasoning_tokens=min(thought, output),
+        input_audio_tokens=figures.part(read.get("audio_tokens"), prompt),
+        output_audio_tokens=figures.part(made.get("audio_tokens"), output),
+        input_image_tokens=figures.part(read.get("image_tokens"), prompt),
+        output_image_tokens=figures.part(made.get("image_tokens"), output),
+        absurd=figures.odd,
+    )
 
 
-EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:")
+EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:", without_usage=without_usage)
 CHAT = Endpoint(
     name="chat/completions",
     prompt=("messages", "prompt", "tools", "response_format"),
     media=words("image_url", "input_audio", "file", "video_url", "input_image", "image"),
     caps=("max_completion_tokens", "max_tokens"),
+    cap="max_completion_tokens",
     asks_usage=True,
     usage_of=usage_of,
     events=EVENTS,
     error_body=error_body,
     error_event=error_event,
 )
-COMPLETIONS = replace(CHAT, name="completions", ids="prompt")
-EMBEDDINGS = replace(CHAT, name="embeddings", prompt=("input",), ids="input", caps=(), streams=False, asks_usage=False)
+COMPLETIONS = replace(CHAT, name="completions", ids="prompt", cap="max_tokens")
+EMBEDDINGS = replace(
+    CHAT, name="embeddings", prompt=("input",), ids="input", caps=(), cap=None, streams=False, asks_usage=False
+)

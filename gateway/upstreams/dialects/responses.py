@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -11,6 +12,7 @@ from gateway.errors import GatewayError
 from gateway.model import Usage
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
 from gateway.upstreams.sse import Events, Note, Reader
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -18,18 +20,8 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 _SEQUENCE = re.compile(rb'"sequence_number"\s*:\s*(\d{1,18})')
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    input_tokens_details: _Details | None = None
-
-
 class _Response(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -45,7 +37,7 @@ def usage_of(answer: bytes) -> Usage | None:
     """Usage of a complete answer; None where it has none or is not JSON."""
     try:
         return _usage(_response.decode(answer).usage)
-    except msgspec.DecodeError:
+    except ODD_JSON:
         return None
 
 
@@ -53,7 +45,7 @@ def read_frame(data: bytes) -> Note:
     """What one event says."""
     try:
         event = _event.decode(data)
-    except msgspec.DecodeError:
+    except ODD_JSON:
         return Note()
     usage = _usage(event.response.usage) if event.response is not None else None
     return Note(usage, end=event.type in ENDS, failed=event.type == "error")
@@ -79,11 +71,27 @@ def error_event(error: GatewayError, request_id: str, last: bytes) -> bytes:
     return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
-def _usage(found: _Usage | None) -> Usage | None:
-    if found is None:
+def _usage(found: Any) -> Usage | None:
+    """What is written to a cache for twelve hours counts as what Anthropic keeps for one: the longer of two kinds."""
+    if not isinstance(found, dict):
         return None
-    details = found.input_tokens_details
-    return Usage(found.input_tokens, found.output_tokens, (details.cached_tokens or 0) if details is not None else 0)
+    figures = Figures()
+    prompt, output = figures.count(found.get("input_tokens")), figures.count(found.get("output_tokens"))
+    read, made = nested(found, "input_tokens_details"), nested(found, "output_tokens_details")
+    kept = nested(read, "cache_write_tokens_details")
+    brief, long = figures.count(kept.get("ttl_30m_tokens")), figures.count(kept.get("ttl_12h_tokens"))
+    written = max(figures.count(read.get("cache_write_tokens")), brief + long)
+    return Usage(
+        prompt,
+        output,
+        figures.part(read.get("cached_tokens"), prompt),
+        cache_write_tokens=figures.part(written, prompt),
+        cache_write_1h_tokens=min(long, prompt),
+        reasoning_tokens=min(figures.count(made.get("reasoning_tokens")), output),
+        input_audio_tokens=figures.part(read.get("audio_tokens"), prompt),
+        input_image_tokens=figures.part(read.get("image_tokens"), prompt),
+        absurd=figures.odd,
+    )
 
 
 RESPONSES = Endpoint(
@@ -91,6 +99,7 @@ RESPONSES = Endpoint(
     prompt=("instructions", "input", "tools", "text"),
     media=words("input_image", "input_file", "input_audio", "image_url", "image_generation"),
     caps=("max_output_tokens",),
+    cap="max_output_tokens",
     # The API keeps every response unless told not to, and what it keeps could not be asked for here.
     defaults={"store": Raw(b"false")},
     usage_of=usage_of,

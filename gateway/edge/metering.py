@@ -1,0 +1,116 @@
+"""What an attempt used: as its upstream told, where that can be true; else counted from what passed. Pure.
+
+A guess about bought work errs upwards: the API's own bill is what counts in the end, and nothing may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.model import GenRequest, Learned, Usage
+from gateway.routing.estimate import prompt_tokens
+from gateway.upstreams.dialects.figures import MOST
+from gateway.upstreams.sse import Tap, split
+
+PROMPT_MARGIN = 65_536
+"""Tokens that a prompt of text may have beyond one for each of its bytes: chat templates, the API's own instructions,
+and what its search tools find and read."""
+CAP_MARGIN, CAP_SPARE = 2, 1_024
+"""An answer beside its reasoning may be so many times as long as its cap allows, and so many tokens longer."""
+FRAMES_PER_TOKEN = 4
+"""No API cuts a token into more frames; one that does is said to tell too little."""
+LAST_WORDS = 4
+"""Frames of one choice that hold no output: its role, its end, the usage, `[DONE]`."""
+PROMPT_SLACK = 1.25
+"""By which a guessed prompt is made longer where it was bought: tokenizers differ by about so much on one text."""
+NOTICE_SECONDS = 1.0
+"""How long an API may go on writing before it sees that nobody listens."""
+NOTICE_TOKENS = 16
+_SHORTEST = 0.05
+"""Seconds: a pace is not measured over less."""
+_TEXT = re.compile(
+    rb'"(?:content|text|delta|arguments|partial_json|reasoning_content|reasoning|thinking|refusal)"'
+    rb'\s*:\s*"((?:[^"\\]|\\.)*)"'
+)
+
+
+def believed(told: Usage, request: GenRequest, learned: Learned, least: int, guess: Callable[[], int]) -> Usage:
+    """`told`, or what can be true of it, said to be `absurd`. `least`: output tokens that surely passed; `guess`: how
+    many probably did."""
+    visible = told.output_tokens - told.reasoning_tokens
+    longest, most = _longest(request), _most(request)
+    known = told.input_tokens > 0 or not request.prompt_bytes
+    if not told.absurd and known and told.input_tokens <= longest and visible <= most and least <= told.output_tokens:
+        return told
+    absurd = told.absurd or told.input_tokens > longest or visible > most or least > told.output_tokens
+    read = min(told.input_tokens, longest)
+    if not read or told.absurd:
+        read = max(read, prompt_tokens(request, learned) if request.prompt_bytes else 0)
+    written = min(told.output_tokens, most + told.reasoning_tokens)
+    if absurd and not _silent(request):
+        written = max(written, least, min(guess(), most) if told.absurd or least > written else 0)
+    return _fitting(replace(told, input_tokens=read, output_tokens=written, estimated=True, absurd=absurd))
+
+
+def counted(request: GenRequest, learned: Learned, output: int, *, bought: bool) -> Usage:
+    """Where the upstream told nothing: the prompt by its bytes, the output by what passed."""
+    prompt = prompt_tokens(request, learned) if request.prompt_bytes else 0
+    if bought:
+        prompt = math.ceil(prompt * PROMPT_SLACK)
+    return Usage(prompt, 0 if _silent(request) else min(output, _most(request)), estimated=True)
+
+
+def unheard(usage: Usage, request: GenRequest, seconds: float) -> Usage:
+    """With what an API wrote, and bills, until it saw that nobody listens; it had written for `seconds`."""
+    more = math.ceil(usage.output_tokens / max(_SHORTEST, seconds) * NOTICE_SECONDS) + NOTICE_TOKENS
+    cap = MOST if request.max_tokens is None else request.max_tokens * request.n
+    written = max(usage.output_tokens, min(cap, usage.output_tokens + more))
+    return replace(usage, output_tokens=written, estimated=True)
+
+
+def surely(frames: int, request: GenRequest) -> int:
+    """Output tokens that so many frames hold at least."""
+    return 0 if _silent(request) else max(0, frames - LAST_WORDS * request.n) // FRAMES_PER_TOKEN
+
+
+def passed(tap: Tap, bytes_per_token: float) -> int:
+    """Output tokens of a stream, about: one for each frame, or more where the last frames hold the text of several."""
+    texts = [size for frame in split(tap.sample) if (size := sum(map(len, _TEXT.findall(frame))))]
+    each = sum(texts) / len(texts) / bytes_per_token if texts else 1.0
+    return round(tap.frames * max(1.0, each))
+
+
+def _longest(request: GenRequest) -> int:
+    """Tokens of the prompt: a byte-level tokenizer makes at most one of each byte of text."""
+    return max(len(request.body), request.prompt_bytes) + PROMPT_MARGIN if request.text_only else MOST
+
+
+def _most(request: GenRequest) -> int:
+    """Tokens of output beside reasoning."""
+    return MOST if request.max_tokens is None else request.max_tokens * request.n * CAP_MARGIN + CAP_SPARE
+
+
+def _silent(request: GenRequest) -> bool:
+    """Whether it writes nothing, as embeddings do."""
+    return request.max_tokens == 0
+
+
+def _fitting(usage: Usage) -> Usage:
+    """Parts no larger than their whole."""
+    read, written = usage.input_tokens, usage.output_tokens
+    cached = min(usage.cached_tokens, read)
+    kept = min(usage.cache_write_tokens, read - cached)
+    return replace(
+        usage,
+        cached_tokens=cached,
+        cache_write_tokens=kept,
+        cache_write_1h_tokens=min(usage.cache_write_1h_tokens, kept),
+        reasoning_tokens=min(usage.reasoning_tokens, written),
+        input_audio_tokens=min(usage.input_audio_tokens, read),
+        input_image_tokens=min(usage.input_image_tokens, read),
+        output_audio_tokens=min(usage.output_audio_tokens, written),
+        output_image_tokens=min(usage.output_image_tokens, written),
+    )
