@@ -8,8 +8,8 @@ set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, RESCUED, Account, Attempt, Cost
 from gateway.edge.metering import counted
@@ -26,8 +26,7 @@ _TENANT_PAYS: Mapping[str, bool] = dict.fromkeys(
 race, a failure before the first byte, the end of a process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """What is to be booked of one attempt. `usage` None: it used nothing."""
 
     usage: Usage | None
