@@ -10,7 +10,22 @@ import click
 from gateway import __version__
 from gateway.errors import PolicyFault, StartupFault
 
-COMMANDS = ("agent", "audit", "check", "diff", "drain", "explain", "keys", "register", "rollout", "serve", "test")
+COMMANDS = (
+    "agent",
+    "audit",
+    "budget",
+    "check",
+    "diff",
+    "drain",
+    "explain",
+    "keys",
+    "prices",
+    "ledger",
+    "register",
+    "rollout",
+    "serve",
+    "test",
+)
 """One file each in `cli/`, imported when its command runs: `gateway check` must not pay for a web server."""
 
 

@@ -7,72 +7,48 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError, StoreFault
+from gateway.errors import (
+    DeadlineExceeded,
+    GatewayError,
+    StoreFault,
+)
 from gateway.fleet.book import slot_name
 from gateway.fleet.leases import Grant, Leases
 from gateway.model import (
     RANK,
     Bound,
-    Candidate,
     Decision,
     GenRequest,
     Group,
+    Kept,
     Lease,
-    Reading,
+    Look,
     Reservation,
     Snapshot,
     Spill,
+    Visit,
 )
+from gateway.money.keeping import held_back, open_to
+from gateway.money.spending import AWAY, Spending
 from gateway.queueing import asked, work_of_group
 from gateway.routing.below import fullness
 from gateway.routing.candidates import uncapped
 from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
 from gateway.routing.pickers import pick
+from gateway.routing.quotas import home_first
 from gateway.waiting.lines import Found, Lines, Waiter
 
 GRACE_SECONDS = 0.005
 """A place that was left to another replica is looked at by our own line after so long: where nobody took it, we do."""
 
-WHY_KEPT: Mapping[Bound, str] = {
-    "share": "as many of its requests have left as `max_share` allows",
-    "budget": "it has spent its budget of this hour",
-    "store": "the store, which keeps its share and its budget, is away",
-}
-
 
 class Reserver(Protocol):
     async def reserve(self, rule: str, usd: float, bounds: Spill) -> Reservation | Bound: ...
-
-
-class Look(NamedTuple):
-    """A candidate as the pick saw it: the work leased on it and its last reading, at `at` (the store's clock)."""
-
-    candidate: Candidate
-    leased: int
-    reading: Reading | None
-    at: float
-
-
-@dataclass(slots=True)
-class Visit:
-    """What one admission saw and did, kept also where it ends in a refusal: the receipt tells it."""
-
-    looks: dict[str, Look] = field(default_factory=dict)
-    """Upstream -> the last look at it."""
-    waited: float = 0.0
-    expected: float | None = None
-    """Seconds that it was to expect when it first had to wait."""
-    kept: Bound | None = None
-    """What kept it from leaving although there was room to buy."""
-    crowded: bool = False
-    """There was no place in line for it, or the place went to a higher class."""
-    stays: bool = False
-    """It cannot leave, for whatever reason: it waits at home as long as its rule says then, with its whole share."""
 
 
 @dataclass(slots=True)
@@ -104,8 +80,11 @@ class Admission:
         lines: Lines | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
+        spending: Spending | None = None,
     ) -> None:
-        """`lines`: where others look at them too; `rng` says which of several replicas a free place is for."""
+        """`lines`: where others look at them too; `rng` says which of several replicas a free place is for. Without
+        `spending` no budget but the rules' own is kept."""
+        self._spending = spending
         self._leases, self._budgets, self._snapshot, self._clock = leases, budgets, snapshot, clock
         self.lines = Lines(clock) if lines is None else lines
         self.lines.on_wait = leases.wait
@@ -122,15 +101,18 @@ class Admission:
 
         `again` decides anew on the snapshot of that moment: a worker that comes back while the request waits is found.
         The lease tells by which decision it was taken; that one must hold for whatever is done under it.
-        Raises FleetSaturated, BudgetExceeded or DeadlineExceeded, and what `again` raises at the end of a wait: then
-        it is neither bought nor kept by an older decision.
+        Raises FleetSaturated, BudgetExceeded, InvalidRequest (no budget can be sure of what it costs) or
+        DeadlineExceeded, and what `again` raises at the end of a wait: then it is neither bought nor kept by an older
+        decision.
         """
         visit = Visit() if visit is None else visit
         visit.kept, visit.crowded, visit.stays = None, False, False
-        course = _Course(decision, again or (lambda: decision))
+        visit.unpaid.clear()
+        course = self._course(request, decision, visit, again or (lambda: decision))
+        decision = course.decision
         for groups in order(decision):
             if groups is decision.overflow:
-                lease = await self._overflow(course.decision, visit)
+                lease = await self._overflow(request, course.decision, visit)
             else:
                 lease = await self._primary(request, course, visit)
             if lease is not None:
@@ -145,15 +127,25 @@ class Admission:
     async def take(self, request: GenRequest, decision: Decision, visit: Visit) -> Lease | None:
         """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits; nor does it
         begin where its class would have to wait. At home or, within the bounds of `spill`, beyond."""
+        decision = self._course(request, decision, visit, lambda: decision).decision
         free = [group for group in decision.primary if not self.lines.size(group.backend)]
-        lease = await self._first(decision, self._may_begin(request, decision, free), visit)
-        return lease if lease is not None or not decision.overflow else await self._overflow(decision, visit)
+        lease = await self._first(request, decision, self._may_begin(request, decision, free), visit)
+        if lease is not None or not decision.overflow or visit.past is not None:
+            return lease
+        return await self._overflow(request, decision, visit)
 
     def shrink(self, lease: Lease, work: int) -> None:
         """Part of it is done: the lease holds at most `work` from now on, and who waits may use the rest."""
         if work < lease.candidate.work:
             backend, leave = lease.group.backend, self._leaves_to_others(lease.group.backend)
             self._freed(backend, self._leases.resize(backend, lease.id, work, tell=leave), leave)
+
+    def end(self, lease: Lease) -> None:
+        """`release`, of a lease under which nothing is sent any more: what it holds of budgets and was not booked by
+        now is free again."""
+        self.release(lease)
+        if lease.hold is not None and self._spending is not None:
+            self._spending.give(lease.hold)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""
@@ -177,6 +169,14 @@ class Admission:
         elif self.lines.size(backend):
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self.lines.wake, backend)
 
+    def _course(self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]) -> _Course:
+        """Past a soft budget our own workers come first, whatever is decided anew meanwhile."""
+        soft = None if self._spending is None else self._spending.past(request, decision)
+        if soft is None:
+            return _Course(decision, again)
+        visit.past = soft.name
+        return _Course(home_first(decision), lambda: home_first(again()))
+
     async def _primary(self, request: GenRequest, course: _Course, visit: Visit) -> Lease | None:
         """Room now, or room within the rule's wait. Newcomers stand behind those who wait already."""
         decision = course.decision
@@ -188,7 +188,8 @@ class Admission:
             if not self.lines.behind(group.backend, partial(asked, request, decision, (group,)))
         ]
         tried = {group.backend: self.lines.wakes(group.backend) for group in at_once}
-        if at_once and (lease := await self._first(decision, self._may_begin(request, decision, at_once), visit)):
+        at_home = self._may_begin(request, decision, at_once)
+        if at_once and (lease := await self._first(request, decision, at_home, visit)):
             self.lines.came(
                 lease.group.backend, asked(request, decision, (lease.group,))._replace(work=lease.candidate.work)
             )
@@ -207,11 +208,14 @@ class Admission:
             until = min(until, request.deadline)
         if until <= began:
             return None
+        home = open_to(decision.primary, visit.unpaid)
+        if not home:
+            return None  # room is not what it lacks
         # A class that waits until others ask for less never goes before them.
         patient = decision.rule.classes[request.priority].below < 1
         starves = math.inf if patient else began - visit.waited + decision.rule.starve_after
-        ask = asked(request, decision, decision.primary, until, starves)
-        homes = {group.backend: work_of_group(group) for group in decision.primary}
+        ask = asked(request, decision, home, until, starves)
+        homes = {group.backend: work_of_group(group) for group in home}
         if visit.expected is None:
             visit.expected = self.lines.expected(ask, homes)
         waiter = self.lines.join(ask, homes, decision.rule.max_queue, tried)
@@ -234,6 +238,8 @@ class Admission:
             waiter.turn.clear()
             if waiter.called and (lease := await self._try(request, waiter, course, visit)):
                 return lease
+            if visit.unpaid.keys() >= waiter.places.keys():
+                return None
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets a turn.
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
@@ -243,7 +249,7 @@ class Admission:
     async def _try(self, request: GenRequest, waiter: Waiter, course: _Course, visit: Visit) -> Lease | None:
         """The turn of one waiter, at all backends that call it. An overdue one may fill what the highest class may."""
         called = frozenset(waiter.called)
-        home = course.anew()
+        home = open_to(course.anew(), visit.unpaid)
         for group in home:
             self.lines.stand(waiter, group.backend, work_of_group(group))
         mine = [group for group in home if group.backend in called]
@@ -251,7 +257,7 @@ class Admission:
             mine = [uncapped(group) for group in mine]
         asked = [group for group in self._may_begin(request, course.decision, mine) if group.candidates]
         beside = [self._beside_kept(request, course.decision, group) for group in asked]
-        lease = await self._first(course.decision, beside, visit)
+        lease = await self._first(request, course.decision, beside, visit)
         if lease is None:
             full = {group.backend: frozenset([one.upstream.name for one in group.candidates]) for group in asked}
             for backend in called:
@@ -275,7 +281,7 @@ class Admission:
         states, taken = self._snapshot().states, self._leases.taken
         return [group for group in groups if fullness(group, states, partial(taken, group.backend)) < below]
 
-    async def _overflow(self, decision: Decision, visit: Visit) -> Lease | None:
+    async def _overflow(self, request: GenRequest, decision: Decision, visit: Visit) -> Lease | None:
         """The first overflow group with room whose money is not used up. What it leaves behind at home is seen too."""
         snapshot = self._snapshot()
         states = snapshot.states
@@ -286,14 +292,14 @@ class Admission:
             visit.looks.setdefault(one.upstream.name, Look(one, state.leased, state.reading, snapshot.at))
         for group in decision.overflow:
             told = replace(group, reason=spill_reason(decision, group, full))
-            lease = await self._first(decision, (told,), visit)
+            lease = await self._first(request, decision, (told,), visit)
             if lease is None:
                 continue
             paid = await self._pay(decision, lease, visit)
             if paid is not None:
                 visit.kept = None  # a dearer backend may have been beyond the budget
                 return paid
-            self.release(lease)
+            self.end(lease)
         return None
 
     async def _pay(self, decision: Decision, lease: Lease, visit: Visit) -> Lease | None:
@@ -301,22 +307,41 @@ class Admission:
         What goes to another worker of ours does not leave."""
         spill = decision.rule.spill
         bounded = spill is not None and not (spill.budget_usd_per_hour is None and spill.max_share is None)
-        if spill is None or not bounded or lease.candidate.upstream.kind == "local":
+        if spill is None or not bounded or lease.candidate.upstream.kind == "local" or lease.group.outcome == "managed":
             return lease
         try:
             held = await self._budgets.reserve(decision.rule.name, lease.candidate.price_most or 0.0, spill)
         except StoreFault:
             held = "store"
         except BaseException:
-            self.release(lease)
+            self.end(lease)
             raise
         if not isinstance(held, Reservation):
             visit.kept = held
             return None
         return replace(lease, reservation=held)
 
-    async def _first(self, decision: Decision, groups: Sequence[Group], visit: Visit) -> Lease | None:
+    async def _set_aside(self, request: GenRequest, lease: Lease, visit: Visit) -> Lease | None:
+        """The lease with what it holds of budgets; without it, it is given back: nothing is sent on credit."""
+        if self._spending is None:
+            return lease
+        try:
+            held = await self._spending.hold(request, lease, uncounted=visit.uncounted)
+        except BaseException:
+            self.release(lease)
+            raise
+        if not isinstance(held, Kept):
+            return lease if held is None else replace(lease, hold=held)
+        self.release(lease)
+        visit.unpaid[lease.group.backend], visit.kept = held, "store" if held is AWAY else "quota"
+        return None
+
+    async def _first(
+        self, request: GenRequest, decision: Decision, groups: Sequence[Group], visit: Visit
+    ) -> Lease | None:
         for group in [one.whole() for one in groups] if visit.stays else groups:
+            if group.backend in visit.unpaid:
+                continue
             lease_id = self._leases.new_id()
             grant = await self._acquire(group, lease_id)
             snapshot = self._snapshot()
@@ -326,7 +351,16 @@ class Admission:
             if grant.index is not None:
                 chosen = group.candidates[grant.index]
                 full = (grant.leased[grant.index] + chosen.outside + chosen.work) / chosen.limit * chosen.ramp
-                return Lease(lease_id, chosen, group, _slot(chosen), decision, 0.0 if grant.alone else full)
+                lease = Lease(
+                    lease_id,
+                    chosen,
+                    group,
+                    slot_name(chosen.upstream.name, chosen.life),
+                    decision,
+                    0.0 if grant.alone else full,
+                )
+                if (paid := await self._set_aside(request, lease, visit)) is not None:
+                    return paid
         return None
 
     async def _acquire(self, group: Group, lease_id: str) -> Grant:
@@ -359,18 +393,9 @@ class Admission:
         wanted = decision.primary or groups
         wait = self.lines.retry_after(asked(request, decision, wanted), [group.backend for group in wanted])
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
-        if visit.kept is None:
-            return FleetSaturated(full, retry_after=wait)
-        why = f"rule `{decision.rule.name}` sends nothing more away: {WHY_KEPT[visit.kept]}"
-        if decision.primary:
-            return FleetSaturated(f"{full}, and {why}", retry_after=wait)
-        return (BudgetExceeded if visit.kept == "budget" else FleetSaturated)(why, retry_after=wait)
+        return held_back(full, decision, visit, time.time(), wait)
 
 
 def _told(lease: Lease, visit: Visit) -> Lease:
     """A lease at home; what had to stay there says so."""
     return lease if visit.kept is None else replace(lease, group=replace(lease.group, reason="budget"))
-
-
-def _slot(candidate: Candidate) -> str:
-    return slot_name(candidate.upstream.name, candidate.life)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from fastapi import FastAPI, Request, Response
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
@@ -37,22 +38,37 @@ from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
-from gateway.model import Damped, DampedKey, Policy, PoolKey, Snapshot
+from gateway.ledger.child import WriterChild
+from gateway.ledger.watch import Watch
+from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
+from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
+from gateway.money.hours import Hours
+from gateway.money.key_shelf import CHANNEL, KeyShelf
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
+from gateway.money.oidc import Tokens
+from gateway.money.oidc_keys import IssuerKeys
+from gateway.money.spending import Spending
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.damping import step
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
+from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, load_policy, policy_key
+from gateway.startup import check_store, issued_seal, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
+from gateway.upstreams.documents import Documents
 from gateway.upstreams.gpu_pages import GpuPages
+from gateway.upstreams.webhooks import Webhooks
 from gateway.upstreams.workers import Workers
 from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
@@ -80,6 +96,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
+    ledger = Watch(store, telemetry)
+    writer = WriterChild(settings, url) if place is None else None
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -98,13 +116,21 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
-    admission = Admission(leases, budgets, lambda: view.current, lines)
-    rooms = store.subscription(room_channel(owner), lines.wake, lines.wake_all)
+    quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
+    alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook)
+    spending = Spending(till, quotas, alarms.past, alarms.refused)
+    admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
+    rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
+    hours = Hours(store, lambda: view.current)
     receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
+    documents = Documents()
+    signers = IssuerKeys(documents.fetch, lambda: issuers(live))
+    keyring, keys = who_calls(settings, store, signers)
+    key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
     versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
     services = Services(
         settings,
@@ -122,9 +148,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         watch_gpus,
         joining,
         till,
+        keys,
+        keyring,
+        signers,
+        Desk(settings),
         prefixes=prefixes,
+        quotas=quotas,
     )
-    watch(services, store)
+    watch(services, store, alarms)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
@@ -140,10 +171,15 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 stack.callback(embedded.stop)
             stack.push_async_callback(store.aclose)
             await store.check()
+            if writer is not None:
+                stack.push_async_callback(writer.aclose)
+            stack.push_async_callback(services.desk.aclose)
             stack.push_async_callback(client.aclose)
+            stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()
+                await keyring.look()
             await joining.roster.look()
             await view.refresh()
             runs = (
@@ -153,27 +189,57 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 probes.run,
                 receipts.run,
                 till.run,
+                alarms.run,
+                hours.run,
+                ledger.run,
                 versions.run,
+                keyring.run,
+                key_news.run,
+                signers.run,
                 siblings.run,
                 sealer.run,
             )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
+            if writer is not None:
+                tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
+            stack.push_async_callback(alarms.aclose)
             yield
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
     api.include_router(registration_routes(services))
-    api.include_router(ready.routes(services))
+    api.include_router(ready.routes(services, lambda: ledger.last.said()))
     api.include_router(admin.router(services))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
     return Front(services, api)
+
+
+def secret(given: SecretStr | None) -> str | None:
+    return None if given is None else given.get_secret_value()
+
+
+def issuers(live: LivePolicy) -> list[Issuer]:
+    """Of the policy in force, and of a candidate that decides some requests."""
+    tried = live.candidate
+    return [*live.current.issuers.values(), *(tried.policy.issuers.values() if tried is not None else ())]
+
+
+def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Keyring, Keys]:
+    """The keys made at run time, and all that tells a caller's tenant."""
+    sealing = issued_seal(settings)
+    keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
+    tokens = Tokens(signers)
+    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant, tokens.tenant)
+    keyring.on_change.append(keys.forget)
+    signers.on_change.append(tokens.forget)
+    return keyring, keys
 
 
 def audit(settings: Settings, owner: str, store: Store, telemetry: Telemetry) -> tuple[Journal, Sealer]:
@@ -210,13 +276,19 @@ def damp(
     return {**step(policy, snapshot, before), **(step(tried.policy, snapshot, before) if tried is not None else {})}
 
 
+def hear(lines: Lines, till: Till, message: str) -> None:
+    """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
+    if not till.heard(message):
+        lines.wake(message)
+
+
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def watch(services: Services, store: Store) -> None:
+def watch(services: Services, store: Store, alarms: Alarms) -> None:
     """What must be told when the store or the policy folder changes its state."""
     telemetry, live = services.telemetry, services.live
 
@@ -245,6 +317,7 @@ def watch(services: Services, store: Store) -> None:
     services.versions.on_fault.append(policy_fault)
     telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
     telemetry.watch_spill(lambda: services.budgets.shares)
+    telemetry.watch_budgets(alarms.ratios)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -12,15 +12,18 @@
       ResidencyUnknown        400 residency_unknown
       ResidencyRefused        403 residency_refused
       InvalidKey              401 invalid_key
+        KeyExpired            401 key_expired
       ModelNotAllowed         403 model_not_allowed
       AdminRefused            403 admin_refused
       WorkerRefused           403 worker_refused
       WorkerConflict          409 worker_conflict
+      KeyConflict             409 key_conflict
       PolicyConflict          409 policy_conflict
       PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
       FleetSaturated          429 fleet_saturated       always with Retry-After
+      RateLimited             429 rate_limited          always with Retry-After
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       AuditUnavailable        503 audit_unavailable     always with Retry-After
@@ -63,6 +66,8 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.retry = retry
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        """Beside those of its own: what is left of the limits of its caller."""
         self.rule: str | None = None
         """The rule that refused, and why each upstream was dropped: for the receipt."""
         self.drops: Mapping[str, int] = {}
@@ -106,6 +111,12 @@ class InvalidKey(GatewayError):
     status, code, type = 401, "invalid_key", "authentication_error"
 
 
+class KeyExpired(InvalidKey):
+    """It was good once: a key past its `expires`, a token past its `exp`."""
+
+    code = "key_expired"
+
+
 class ModelNotAllowed(GatewayError):
     status, code, type = 403, "model_not_allowed", "permission_error"
 
@@ -124,6 +135,12 @@ class WorkerConflict(GatewayError):
     """Another worker has the name or the place that is asked for."""
 
     status, code, type = 409, "worker_conflict", "invalid_request_error"
+
+
+class KeyConflict(GatewayError):
+    """What is asked of the keys does not fit those that there are."""
+
+    status, code, type = 409, "key_conflict", "invalid_request_error"
 
 
 class PolicyConflict(GatewayError):
@@ -152,6 +169,12 @@ class MaxCostExceeded(GatewayError):
 
 class FleetSaturated(GatewayError):
     status, code, type = 429, "fleet_saturated", "rate_limit_error"
+
+
+class RateLimited(GatewayError):
+    """A limit of its key or tenant has no room for it."""
+
+    status, code, type = 429, "rate_limited", "rate_limit_error"
 
 
 class UpstreamFailed(GatewayError):

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     worker_token: SecretStr | None = Field(
         None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
     )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs what is posted to the webhooks of budgets; unset: nothing is signed.", min_length=16
+    )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )
@@ -53,6 +56,10 @@ class Settings(BaseSettings):
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
     receipts_hours: float = Field(24.0, gt=0, le=24 * 31, description="Longest life of a receipt.")
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger's database; unset: ledger.db in data_dir (SQLite)."
+    )
+    ledger_months: int = Field(24, ge=1, le=1200, description="Whole months that the ledger keeps besides this one.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."

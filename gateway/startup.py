@@ -14,8 +14,10 @@ from gateway.money.keys import DEMO_KEY
 from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
+from gateway.store.sealing import Sealing
 
 _POLICY_KEY = b"gateway policy versions"
+_ISSUED_KEYS = b"gateway issued keys"
 _KEY_BYTES = 32
 SHORTEST_KEY = 16
 _log = logging.getLogger("gateway")
@@ -34,7 +36,7 @@ def load_policy(settings: Settings) -> LivePolicy:
     refusal = keys_refused(live.current, pepper) or zone_refused(live.current, zone) or missing_extra(live.current)
     if refusal is not None:
         raise StartupFault(refusal)
-    if not live.current.keys:
+    if not live.current.tenants:
         _log.warning("no key is configured: only loopback callers are answered")
     return live
 
@@ -46,8 +48,8 @@ def keys_refused(policy: Policy, pepper: str, before: Policy | None = None) -> s
     """
     if any(key != DEMO_KEY for key in policy.keys) and not pepper:
         return "tenants.yaml holds keyed hashes: set GATEWAY_KEY_PEPPER to the pepper they were made with"
-    if before is not None and before.keys and not policy.keys:
-        return "tenants.yaml: its keys are gone; put it back, or restart the gateway to run without keys"
+    if before is not None and before.tenants and not policy.tenants:
+        return "tenants.yaml: its tenants are gone; put it back, or restart the gateway to run without keys"
     return None
 
 
@@ -67,6 +69,14 @@ def policy_key(settings: Settings) -> bytes | None:
         return secrets.token_hex(_KEY_BYTES).encode()
     pepper = settings.key_pepper.get_secret_value()
     return hmac.digest(pepper.encode(), _POLICY_KEY, "sha256") if pepper else None
+
+
+def issued_seal(settings: Settings) -> Sealing | None:
+    """Under which replicas share the keys that are made at run time; None without a pepper: there are none then."""
+    pepper = settings.key_pepper.get_secret_value()
+    if not pepper:
+        return None
+    return Sealing(hmac.digest(pepper.encode(), _ISSUED_KEYS, "sha256"), "GATEWAY_KEY_PEPPER")
 
 
 def zone_refused(policy: Policy, zone: str | None) -> str | None:

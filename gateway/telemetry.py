@@ -33,6 +33,7 @@ ERROR_QUANTILES = (0.5, 0.9)
 OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
 SPILL_SHARE_TEXT = "Share of a rule's requests of the last five minutes that left; of rules with a `max_share`."
+BUDGET_LEFT_TEXT = "What is neither used nor set aside of a budget in its period, 0..1; not of single keys."
 MOST_GONE = 1_000
 """Counts of attempts on upstreams that are no more: kept, for they are of interest just after that, until so many."""
 FLEET_LABELS = ("backend", "upstream")
@@ -111,6 +112,10 @@ class Telemetry:
             ("what",),
         )
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
+        self._rate_limited = Counter(
+            "gateway_rate_limited", "Requests that a limit had no room for: a key's or a tenant's.", ("of", "limit")
+        )
+        self._webhooks = Counter("gateway_webhooks", "Messages about budgets to their webhooks.", ("result",))
         self._hedges = Counter("gateway_hedges", "Second attempts beside a late first one.", ("rule", "outcome"))
         self._rescues = Counter("gateway_rescues", "Streams that broke off and were to be saved.", ("rule", "outcome"))
         self._rollout = Counter(
@@ -127,6 +132,11 @@ class Telemetry:
         self.ledger_dropped = Counter(
             "gateway_ledger_dropped", "Attempts that found no room on the way to the ledger while the store was away."
         )
+        self.ledger_lag_rows = Level("gateway_ledger_lag_rows", "Rows on their way to the ledger, about.", join=max)
+        self.ledger_lag_seconds = Level(
+            "gateway_ledger_lag_seconds", "For how long the oldest of them has waited.", join=max
+        )
+        self.ledger_refused = Level("gateway_ledger_refused_rows", "Rows that the ledger could not take.", join=max)
         self._gpu_faults = Counter(
             "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
         )
@@ -142,6 +152,7 @@ class Telemetry:
         self._fleet: Callable[[], Iterator[Row]] | None = None
         self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None
         self._shares: Callable[[], Mapping[str, float]] | None = None
+        self._budgets: Callable[[], Mapping[str, float]] | None = None
         self._ratio = trace_ratio
         self._tracer = _tracer() if trace_ratio > 0 else None
 
@@ -182,6 +193,12 @@ class Telemetry:
     def count_kept(self, rule: str, bound: str) -> None:
         self._kept.inc(rule, bound)
 
+    def count_rate_limited(self, of: str, limit: str) -> None:
+        self._rate_limited.inc(of, limit)
+
+    def count_webhook(self, taken: bool) -> None:
+        self._webhooks.inc("taken" if taken else "failed")
+
     def count_hedge(self, rule: str, outcome: str) -> None:
         self._hedges.inc(rule, outcome)
 
@@ -209,6 +226,10 @@ class Telemetry:
     def watch_spill(self, shares: Callable[[], Mapping[str, float]]) -> None:
         """Where the share of each rule's requests that left lately comes from, whenever a page is made."""
         self._shares = shares
+
+    def watch_budgets(self, ratios: Callable[[], Mapping[str, float]]) -> None:
+        """Where the share that is left of each budget comes from, whenever a page is made."""
+        self._budgets = ratios
 
     def dump(self) -> bytes:
         """All instruments of this process for `page` of another one; the fleet is not among them."""
@@ -250,6 +271,11 @@ class Telemetry:
             family = GaugeMetricFamily("gateway_spill_share", SPILL_SHARE_TEXT, labels=("rule",))
             for rule, share in self._shares().items():
                 family.add_metric((rule,), share)
+            yield family
+        if self._budgets is not None:
+            family = GaugeMetricFamily("gateway_budget_left_ratio", BUDGET_LEFT_TEXT, labels=("budget",))
+            for budget, ratio in self._budgets().items():
+                family.add_metric((budget,), ratio)
             yield family
 
     def _error_quantiles(self, rows: Rows) -> Metric:

@@ -279,12 +279,17 @@ def write_folder(folder: Path, files: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def gateway_on(
-    fleets: Sequence[SimFleet], lanes: Sequence[Lane], place: Path, env: Mapping[str, str] | None = None
+    fleets: Sequence[SimFleet],
+    lanes: Sequence[Lane],
+    place: Path,
+    env: Mapping[str, str] | None = None,
+    written: Callable[[dict[str, Any]], dict[str, Any]] = lambda files: files,
 ) -> Iterator[Site]:
-    """A gateway with folder and store of its own in `place`, in front of running fleets; `Site.fleet` is the first."""
+    """A gateway with folder and store of its own in `place`, in front of running fleets; `Site.fleet` is the first.
+    `written` changes what is in the folder."""
     place.mkdir(exist_ok=True)
     folder, data, log = place / "policies", place / "data", place / "gateway.log"
-    write_folder(folder, folder_of(lanes, *fleets))
+    write_folder(folder, written(folder_of(lanes, *fleets)))
     values = {"GATEWAY_KEY_PEPPER": PEPPER, **(env or {})}
     headers = {"Authorization": f"Bearer {KEY}"}
     with (
@@ -300,7 +305,12 @@ def gateway_on(
 
 
 @contextlib.contextmanager
-def serve(place: Path, lanes: Sequence[Lane], env: Mapping[str, str] | None = None) -> Iterator[Site]:
+def serve(
+    place: Path,
+    lanes: Sequence[Lane],
+    env: Mapping[str, str] | None = None,
+    written: Callable[[dict[str, Any]], dict[str, Any]] = lambda files: files,
+) -> Iterator[Site]:
     """A fleet and a gateway in front of it."""
-    with start_lanes(lanes) as fleet, gateway_on([fleet], lanes, place, env) as site:
+    with start_lanes(lanes) as fleet, gateway_on([fleet], lanes, place, env, written) as site:
         yield site

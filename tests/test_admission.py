@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Admission, Visit
+from gateway.admission import Admission
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, NoCapacity
 from gateway.fleet.leases import Leases, new_owner
-from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold
+from gateway.model import CLASSES, Decision, Demand, Lease, Policy, Price, PriorityClass, Spill, Threshold, Visit
 from gateway.money.budgets import Budgets
 from gateway.routing.board import Board
 from gateway.routing.decide import decide

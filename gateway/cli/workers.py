@@ -26,6 +26,7 @@ from gateway.cli.child import Child
 from gateway.cli.port import announce, bind
 from gateway.cli.terminal import on_hangup
 from gateway.errors import StartupFault
+from gateway.ledger.child import WriterChild
 from gateway.settings import Settings
 from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
 from gateway.startup import load_policy, policy_key
@@ -109,6 +110,8 @@ class Workers:
         self._past = Telemetry()
         """What children that ended had counted."""
         self._announced = False
+        url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
+        self._writer = WriterChild(settings, url)
         self._policy_key = policy_key(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
@@ -123,7 +126,7 @@ class Workers:
         keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
         for keeper in keepers:
             keeper.add_done_callback(self._failed)
-        others = [loop.create_task(keep_running(self._ask_around))]
+        others = [loop.create_task(keep_running(run)) for run in (self._ask_around, self._writer.run)]
         if (embedded := self._embedded) is not None:
             others.append(loop.create_task(keep_running(lambda: embedded.mind(self._settings.data_dir))))
         try:
@@ -133,6 +136,7 @@ class Workers:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            await self._writer.aclose()
 
     def _pass_on(self, number: signal.Signals) -> None:
         if not self._end.done():

@@ -10,9 +10,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.console import access, status, store_words
+from gateway.console.budgets import budget_routes
 from gateway.console.explain import explain_routes
 from gateway.console.gpus import gpu_routes
 from gateway.console.incoming import body
+from gateway.console.keys import key_routes
+from gateway.console.ledger import ledger_routes
 from gateway.console.workers import worker_routes
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, PolicyFault, PolicyInvalid
@@ -44,6 +47,9 @@ def router(services: Services) -> APIRouter:
     api.include_router(explain_routes(services))
     api.include_router(worker_routes(services), prefix="/workers")
     api.include_router(gpu_routes(services))
+    api.include_router(budget_routes(services))
+    api.include_router(key_routes(services), prefix="/keys")
+    api.include_router(ledger_routes(services), prefix="/ledger")
     api.include_router(policies(services), prefix="/policies")
     api.include_router(rollout(services), prefix="/policies/rollout")
     return api

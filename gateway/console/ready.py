@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +15,8 @@ from gateway.model import Reading, UpstreamState
 _TOLD = ("engine", "version", "running", "waiting", "kv", "kv_tokens", "seats", "asleep")
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRouter:
+    """`ledger` tells how far it is behind."""
     api, key = APIRouter(), services.settings.admin_key
 
     def operator(request: Request) -> bool:
@@ -35,7 +36,8 @@ def routes(services: Services) -> APIRouter:
         said = {"status": "ready" if ready else "not_ready"}
         if detail != "1" or not operator(request):
             return said
-        return {**said, "upstreams": [row(state, snapshot.at) for state in snapshot.states.values()]}
+        upstreams = [row(state, snapshot.at) for state in snapshot.states.values()]
+        return {**said, "upstreams": upstreams, "ledger": ledger()}
 
     return api
 

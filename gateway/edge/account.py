@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from gateway.admission import Look, Visit
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
 from gateway.fleet.headroom import Sent
-from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Tenant, Usage
+from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Look, Tenant, Usage, Visit
 from gateway.receipts import Receipt
 from gateway.routing.forecast import Forecast
 from gateway.routing.learn import PRIOR
@@ -29,6 +28,8 @@ Role = Literal["asked", "hedge", "rescue"]
 """What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
+MOST_QUOTAS = 4
+"""Names of budgets on one receipt, which has room for 2 KB."""
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
@@ -170,6 +171,11 @@ class Account:
         self.error, self.refused_by, self.refused_drops = error.code, error.rule, error.drops
 
     @property
+    def was_sent(self) -> bool:
+        """Whether any upstream had it: it counts for the caller's limits, whatever came of it."""
+        return any(one.status is not None or not one.free for one in self.attempts)
+
+    @property
     def rule(self) -> str | None:
         """The rule that decided, or that refused."""
         if self.decision is not None:
@@ -227,6 +233,7 @@ class Account:
             "reason": lease.group.reason if lease else "budget" if self.visit.kept else None,
             "spill_when": decision.spill_now if decision else None,
             "kept_by": self.visit.kept,
+            **_quota(self.visit, lease),
             "removed": list(self.removed),
             "error": self.left or self.error,
             "usage": _usage(self.usage),
@@ -252,6 +259,20 @@ def _version(decision: Decision | None, lease: Lease | None) -> dict[str, str]:
     wanted = decision.version if decision is not None else None
     told = {"version": served, "version_wanted": None if wanted == served else wanted}
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _quota(visit: Visit, lease: Lease | None) -> dict[str, Any]:
+    """Which budgets had no room, by backend; which soft one is used up; what the last attempt set aside, of which."""
+    shares = lease.hold.shares if lease is not None and lease.hold is not None else ()
+    told: dict[str, Any] = {}
+    if visit.unpaid:
+        told["kept"] = {backend: one.quota or one.why for backend, one in visit.unpaid.items()}
+    if visit.past is not None:
+        told["past"] = visit.past
+    if shares:
+        told["held_usd"] = max(share.amount for share in shares) / MICRO_PER_USD
+        told["of"] = [share.quota.name for share in shares][:MOST_QUOTAS]
+    return {"quota": told} if told else {}
 
 
 def _candidate(look: Look) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
+from gateway.edge.limits import Entry
 from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
 from gateway.model import Lease, Timeouts
+from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
@@ -42,8 +44,9 @@ class Asking:
         fields: Mapping[str, Raw],
         account: Account,
         books: Books,
+        entry: Entry,
     ) -> None:
-        self._s, self._call, self._fields = services, call, fields
+        self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
 
@@ -64,7 +67,7 @@ class Asking:
         account, name = self._account, lease.candidate.upstream.name
         attempt = Attempt(
             name,
-            token_hex(16),
+            attempt_id(lease),
             time.monotonic(),
             streamed=self._request.stream,
             role=role,
@@ -194,10 +197,21 @@ class Asking:
                 stream=request.stream,
                 want_usage=endpoint.asks_usage and not request.include_usage,
                 removed=self._removed(lease),
-                defaults=endpoint.defaults,
+                defaults=self._defaults(lease),
             ),
             timeouts,
         )
+
+    def _defaults(self, lease: Lease) -> Mapping[str, Raw]:
+        """Where money is set aside for an output that the caller does not bound, the bound that it was set aside for
+        goes up too."""
+        endpoint, request = self._endpoint, self._request
+        if lease.hold is None or request.max_tokens is not None or endpoint.cap is None:
+            return endpoint.defaults
+        cap = lease.decision.policy.models[request.model].output_cap
+        # The older name is the one that every engine knows.
+        name = endpoint.caps[-1] if lease.candidate.upstream.kind == "local" else endpoint.cap
+        return endpoint.defaults if cap is None else {**endpoint.defaults, name: Raw(b"%d" % cap)}
 
     def _removed(self, lease: Lease) -> tuple[str, ...]:
         rule, kind = lease.decision.rule, lease.candidate.upstream.kind
@@ -205,7 +219,7 @@ class Asking:
 
     def _front(self) -> list[tuple[bytes, bytes]]:
         """Our response headers, made when the first byte is about to leave."""
-        return [*identity(self._call), *self._account.headers()]
+        return [*identity(self._call), *self._account.headers(), *self._entry.headers()]
 
     def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
         decision, deadline = lease.decision, self._request.deadline
@@ -218,3 +232,8 @@ class Asking:
         others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
         last = not others or left_of(self._account.attempts, decision.rule.attempts) <= 0
         return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)
+
+
+def attempt_id(lease: Lease) -> str:
+    """That of what it holds, under which the ledger finds it should this gateway die."""
+    return token_hex(ATTEMPT_ID_BYTES) if lease.hold is None else lease.hold.id

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from gateway.admission import Visit
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role, left_of
 from gateway.edge.asking import Asking
 from gateway.edge.books import Books
@@ -16,6 +15,7 @@ from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable
+from gateway.edge.limits import Entry
 from gateway.edge.race import Failed, Lane, Race
 from gateway.edge.relay import end_broken
 from gateway.edge.replies import Receive, Send, reply_error
@@ -30,7 +30,7 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
-from gateway.model import Decision, Demand, GenRequest, Lease
+from gateway.model import Decision, Demand, GenRequest, Lease, Visit
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import Forecast
@@ -53,7 +53,8 @@ class Forward:
         self._policy = board.policy
         self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
-        self._asking = Asking(services, call, fields, self._account, self._books)
+        self._entry = Entry(services, request)
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry)
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
@@ -84,12 +85,13 @@ class Forward:
             else:
                 self._account.fail(error)
                 refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
-                reply_error(wire, self._call, error, self._account.headers())
+                reply_error(wire, self._call, error, [*self._account.headers(), *self._entry.headers()])
         except Exception:
             self._account.fail(GatewayError("unhandled"))
             raise
         finally:
             wire.on_left = None
+            self._entry.leave(sent=self._account.was_sent, usage=self._account.usage)
             self._books.close()
 
     def _leave(self, task: asyncio.Task[None], wire: Cycle) -> None:
@@ -99,6 +101,8 @@ class Forward:
 
     async def _serve(self, wire: Cycle) -> None:
         """Decide, admit, send; after a fault that allows it once more without that upstream."""
+        await self._entry.enter(self._s.board_of(self._policy))
+        self._account.visit.uncounted = self._entry.uncounted
         self._s.retries.request()
         faults: Faults = []
         while True:
@@ -108,7 +112,7 @@ class Forward:
                     self._audit(lease)
                 failed = await self._ask(lease, faults, wire)
             finally:
-                self._s.admission.release(lease)
+                self._s.admission.end(lease)
             if not failed:
                 if self._going_on:
                     outcome = "rescued" if self._account.error is None else "failed"
@@ -168,7 +172,7 @@ class Forward:
         return decision
 
     async def _admit(self, decision: Decision, faults: Faults) -> Lease:
-        visit = Visit() if self._going_on else self._account.visit
+        visit = Visit(uncounted=self._entry.uncounted) if self._going_on else self._account.visit
         try:
             lease = await self._s.admission.admit(self._wanted, decision, visit, lambda: self._again(faults))
         except (FleetSaturated, NoCapacity) as error:
@@ -297,14 +301,15 @@ class Forward:
         try:
             return await self._one(lease, wire, "asked", lane, forecast)
         finally:
-            self._s.admission.release(lease)
+            self._s.admission.end(lease)
 
     async def _hedge(self, late: Lease, faults: Faults, wire: Cycle, lane: Lane) -> Failed:
         """A second attempt beside the late one, if there is room for it now: it waits for nothing."""
         lease = None
         try:
             decision = beside(self._newest, late, [name for name, _ in faults], self._policy)
-            lease = None if decision is None else await self._s.admission.take(self._request, decision, Visit())
+            visit = Visit(uncounted=self._entry.uncounted)
+            lease = None if decision is None else await self._s.admission.take(self._request, decision, visit)
             if lease is None:
                 return []
             lease = replace(lease, group=replace(lease.group, reason="hedged"))
@@ -315,6 +320,6 @@ class Forward:
             return []  # the first attempt goes on without it
         finally:
             if lease is not None:
-                self._s.admission.release(lease)
+                self._s.admission.end(lease)
             if not lane.asked:
                 self._s.hedges.give_back(late.decision.rule)

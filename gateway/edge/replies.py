@@ -22,6 +22,7 @@ def error_headers(error: GatewayError) -> Headers:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if error.retry is not None:
         headers.append((b"x-should-retry", b"true" if error.retry else b"false"))
+    headers += error.headers
     return headers
 
 

@@ -14,11 +14,13 @@ from gateway.edge import body as bodies
 from gateway.edge.account import refused
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
+from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Policy, Tenant
+from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
@@ -55,6 +57,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, raw, error)
+        error.headers = of_refused(services, tenant, call.path)
         raise
     return Forward(services, call, request, fields, board)
 
@@ -165,6 +168,13 @@ def router(services: Services) -> APIRouter:
         if name not in visible(services, tenant):
             raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
         return model_row(name)
+
+    @api.get("/v1/gateway/usage", tags=["gateway"])
+    async def used(request: Request) -> Response:
+        """What the caller's tenant has used and pays for, and of that the caller's own key (docs/reports.md)."""
+        tenant = caller(services, request.state.call)
+        told = await usage(services.desk, tenant, request.query_params.multi_items(), time.time())
+        return Response(told, media_type="application/json")
 
     @api.get("/v1/gateway/receipts/{receipt_id}", tags=["gateway"])
     async def receipt(receipt_id: str, request: Request) -> Response:

@@ -11,6 +11,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
 from gateway.edge.hedges import Hedges
+from gateway.edge.seats import Seats
 from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
@@ -18,11 +19,15 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk
 from gateway.routing.board import Board
+from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.telemetry import Telemetry
@@ -72,15 +77,20 @@ class Services:
     gpus: GpuWatch
     joining: Joining
     till: Till
+    keys: Keys
+    keyring: Keyring
+    signers: IssuerKeys
+    desk: Desk
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)
     hedges: Hedges = field(default_factory=Hedges)
     worths: dict[str, float] = field(default_factory=dict)
     """As in Board; of the rules of past policies too."""
+    quotas: Quotas = field(default_factory=Quotas)
+    seats: Seats = field(default_factory=Seats)
     liars: set[str] = field(default_factory=set)
     """Upstreams that told usage which cannot be true: it is logged once of each."""
-    keys: Keys = field(init=False)
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)
     """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""
@@ -89,7 +99,7 @@ class Services:
 
     def __post_init__(self) -> None:
         pepper = self.settings.key_pepper.get_secret_value()
-        self.keys, self.prompts = Keys(pepper), hmac.digest(pepper.encode(), _PROMPTS, "sha256")
+        self.prompts = hmac.digest(pepper.encode(), _PROMPTS, "sha256")
         self.shadow = Shadow(self.telemetry, self.rng, self.board_on)
 
     @property

@@ -24,6 +24,7 @@ from gateway.model.gpu import (
     SeenGpu,
     throttles,
 )
+from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
@@ -35,6 +36,7 @@ from gateway.model.money import (
     STATED,
     Confidence,
     Hold,
+    Kept,
     Limits,
     Mark,
     MediaRate,
@@ -51,12 +53,13 @@ from gateway.model.money import (
     Tokens,
     Unit,
     Usage,
+    WorkerMinute,
     micro_usd,
     per_million,
     pico,
 )
 from gateway.model.placing import gpus_of
-from gateway.model.policy import Policy, Tenant
+from gateway.model.policy import Issuer, Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
     CLASSES,
@@ -73,6 +76,7 @@ from gateway.model.rule import (
     Window,
 )
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
+from gateway.model.visit import Look, Visit
 from gateway.model.words import (
     ASKED_TO_WAIT,
     DRAINED,
@@ -141,10 +145,14 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "IssuedKey",
+    "Issuer",
+    "Kept",
     "Kind",
     "Learned",
     "Lease",
     "Limits",
+    "Look",
     "Mark",
     "Match",
     "MediaRate",
@@ -193,7 +201,9 @@ __all__ = [
     "Upstream",
     "UpstreamState",
     "Usage",
+    "Visit",
     "Window",
+    "WorkerMinute",
     "gpus_of",
     "micro_usd",
     "per_million",

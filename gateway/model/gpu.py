@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.model.money import STATED, Origin
+
 ROW_REMAP_FAILURE, LOST, NEEDS_RESET = "row remap failure", "lost", "needs a reset"
 STANDING_FAULTS = frozenset({ROW_REMAP_FAILURE, LOST, NEEDS_RESET})
 """What `GpuSample.fault` may be."""
@@ -20,7 +22,16 @@ class Gpus:
     memory_gb: float | None = None
     """Of one of them, in 10^9 bytes as vendors count them: 80 of an H100, 141 of an H200."""
     usd_per_hour: float | None = None
-    """Of one of them."""
+    """Of one of them, before `overhead`."""
+    priced: Origin = STATED
+    """Where `usd_per_hour` is from."""
+    overhead: float = 1.0
+    """What one costs beside that, as a factor."""
+
+    @property
+    def worker_usd_per_hour(self) -> float | None:
+        """Of the whole worker, overhead included."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.count * self.overhead
 
 
 @dataclass(frozen=True, slots=True)

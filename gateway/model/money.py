@@ -15,8 +15,9 @@ PICO_PER_MICRO = 10**6
 PICO_PER_USD = 10**12
 MICRO_PER_USD = 10**6
 
-MediaUnit = Literal["image", "input_image", "second", "generation", "call", "character", "audio_second"]
-"""What media is sold by. `second` is one of output; `audio_second` one of what is heard; `call` one request."""
+MediaUnit = Literal["image", "input_image", "second", "generation", "character", "audio_second"]
+"""What media is sold by. `second` is one of output; `audio_second` one of what is heard; `generation` one finished job,
+whatever it makes. What is sold by the request is `Price.per_request`."""
 Confidence = Literal["stated", "verified", "vendor_doc", "aggregator", "guide", "third_party", "unverified", "conflict"]
 """How a price is known: `stated` is the operator's own word, the others are the price book's (docs/prices.md)."""
 Mark = Literal["old", "low_confidence"]
@@ -55,7 +56,8 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class MediaRate:
-    """Pico-dollars for one `unit` of such a kind; None holds for every kind."""
+    """Pico-dollars for one `unit` of such a kind; None holds for every kind. Of several that fit, the one that names
+    most of the kind wins."""
 
     unit: MediaUnit
     pico: int
@@ -65,6 +67,8 @@ class MediaRate:
     resolution: str | None = None
     seconds: int | None = None
     """Of a `generation`: the length that is sold at this rate."""
+    default: bool = False
+    """It also holds where the request names no quality, size or resolution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,19 @@ class Short(NamedTuple):
     resets: float | None
 
 
+class Kept(NamedTuple):
+    """Nothing was set aside for an attempt, so it is not made: the budget `quota` has too little `left` (micro-dollars)
+    for `needs` until `resets`; or nothing bounds what it may cost (`help`: what would), or no price is known, or the
+    store, which keeps what is left, is `away`."""
+
+    why: Literal["short", "unbound", "unpriced", "away"]
+    quota: str = ""
+    left: int = 0
+    needs: int = 0
+    resets: float | None = None
+    help: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one request holds of one quota: `amount` in its unit, in the period that began at `period` (its name
@@ -267,6 +284,27 @@ class Row:
     price_marks: tuple[str, ...] = ()
     demo: bool = False
     """Simulated money: the backend is a simulated one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerMinute:
+    """One worker in the fleet for one minute, for the ledger: it is paid for whether or not it has work."""
+
+    backend: str
+    worker: str
+    gpu_kind: str = ""
+    gpus: int = 1
+    rate: int | None = None
+    """Micro-dollars per hour of the whole worker, overhead included; None: nobody told."""
+    overhead: float = 1.0
+    assumed: bool = False
+    """The rate is a guide's, not the policy's."""
+    out: bool = False
+    """It took no traffic."""
+    busy: bool = False
+    """It had a request of ours, or work that is not ours."""
+    use_permille: int | None = None
+    """How busy its GPUs said they were, of 1000; None: they did not tell."""
 
 
 @dataclass(frozen=True, slots=True)

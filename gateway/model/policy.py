@@ -26,10 +26,36 @@ class Tenant:
     """A second allow-list that must hold too: the key's own."""
     key: str = ""
     """The id of the key that was shown: what ledger and receipts call it, never the key."""
-    quotas: tuple[Quota, ...] = ()
-    """Of the tenant, and of that key alone."""
+    quotas: tuple[Quota, ...] = field(default=(), hash=False)
+    """Of the tenant, and of that key alone. Not hashed: tenants are looked up by with every request."""
     expires: float | None = None
     """Seconds since the epoch from which the key opens nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who signs tokens that stand for a key, and what is read from them. `limits` are quotas of each subject; their
+    names say what they count, not yet whose they are."""
+
+    name: str
+    url: str
+    """`iss`, to the letter."""
+    audience: tuple[str, ...]
+    """One of them must be in `aud`."""
+    jwks_url: str | None
+    """Where its keys are; None: its discovery document says."""
+    algorithms: tuple[str, ...]
+    """Asymmetric ones alone."""
+    leeway: float
+    """Seconds that its clock and ours may differ."""
+    tenant_claim: str
+    tenants: Mapping[str, str] | None = None
+    """Value of that claim -> tenant; None: the value is the tenant's name."""
+    models_claim: str | None = None
+    priority_claim: str | None = None
+    residency_claim: str | None = None
+    tags_claim: str | None = None
+    limits: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +79,8 @@ class Policy:
     """Whether any rule scores by the beginning of the prompt: else nobody works it out."""
     quotas: tuple[Quota, ...] = ()
     """Those that are nobody's own: of models, backends, pipelines, of everything."""
+    issuers: Mapping[str, Issuer] = field(default_factory=dict)
+    """`iss` of a token -> who that is."""
     discovery: Mapping[str, Discovery] = field(default_factory=dict)
     """Backend -> where its further workers are found; one without an entry has those written down."""
 

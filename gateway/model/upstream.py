@@ -75,7 +75,7 @@ class Upstream:
     """Seconds in which it gets to its full share after it came or came back."""
     breaker: Breaker = Breaker()
     usd_per_hour: float | None = None
-    """Of the whole worker: the price of one GPU times its GPUs."""
+    """Of the whole worker: the price of one GPU times its GPUs times its overhead."""
     private_in: frozenset[str] = frozenset()
     simulated: bool = False
     limit_stated: bool = False

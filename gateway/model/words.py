@@ -67,9 +67,9 @@ again: not down, but busy."""
 DRAINED, LEAVING = "drained", "leaving"
 """`UpstreamState.out` of a worker that takes nothing new and ends what it runs: because somebody said so, or because
 its own source does (a pod that terminates)."""
-Bound = Literal["share", "budget", "store"]
-"""What keeps a request from leaving: `spill.max_share`, `spill.budget_usd_per_hour`, or that the store, which has the
-books of both, is away."""
+Bound = Literal["share", "budget", "quota", "store"]
+"""What keeps a request from leaving: `spill.max_share`, `spill.budget_usd_per_hour`, a budget of its key, its tenant or
+of budgets.yaml, or that the store, which has the books of all of them, is away."""
 
 
 NO_DEMAND = Demand()

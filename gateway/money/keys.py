@@ -1,17 +1,39 @@
-"""Who is calling: gateway keys to tenants, by keyed hash, without a look at the store."""
+"""Who is calling: gateway keys and tokens to tenants, without a look at the store."""
 
 from __future__ import annotations
 
 import hmac
+import time
+from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import ip_address
+from secrets import randbelow
 
-from gateway.errors import InvalidKey
+from gateway.errors import InvalidKey, KeyExpired
 from gateway.model import Policy, Tenant
 
 DEMO_KEY = "demo"
+PREFIX = "gw-"
+"""What keys that we make begin with, so that scanners of repositories find one that was checked in."""
+KEY_BITS = 256
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LENGTH = 43
+"""Digits of base 62 that KEY_BITS bits need."""
+TOKEN_DOTS = 2
+"""In a JWT, between its three parts. A key that we make has none."""
 ANYBODY = Tenant("local")
-"""The tenant of a folder without keys: loopback peers only."""
+"""The tenant of a folder without tenants: loopback peers only."""
+LookUp = Callable[[Policy, str], Tenant | None]
+"""Raises InvalidKey, or returns None for what it does not know."""
+
+
+def new_key() -> str:
+    """A key of 256 random bits, to be shown once."""
+    number, digits = randbelow(1 << KEY_BITS), ""
+    for _ in range(_LENGTH):
+        number, digit = divmod(number, len(_DIGITS))
+        digits += _DIGITS[digit]
+    return PREFIX + digits
 
 
 def hash_key(pepper: str, key: str) -> str:
@@ -36,11 +58,18 @@ class Keys:
     A keyed hash costs more than a look-up, so that of a key that was admitted is remembered for the two policies asked
     about last (that in force and a candidate): what stays in memory is the plain SHA-256 of each such key, beside the
     tenant it led to. Never the key itself, and nothing of callers that were refused; so there are never more of them
-    than keys in the policies.
+    than keys.
     """
 
-    def __init__(self, pepper: str) -> None:
-        self._pepper = pepper
+    def __init__(
+        self,
+        pepper: str,
+        issued: LookUp = lambda _policy, _hash: None,
+        tokens: LookUp = lambda _policy, _token: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`issued` knows the keys made at run time, by their keyed hash; `tokens` remembers its own."""
+        self._pepper, self._issued, self._tokens, self._now = pepper, issued, tokens, now
         self._policy: Policy | None = None
         self._admitted: dict[bytes, Tenant] = {}
         self._before: tuple[Policy | None, dict[bytes, Tenant]] = (None, {})
@@ -49,9 +78,9 @@ class Keys:
         """The tenant of this caller. Raises InvalidKey.
 
         `policy.keys` maps keyed hashes to tenants; the literal `demo` in it (only in a folder whose managed backends
-        are all simulated) admits the key `demo`. No key configured at all: loopback peers only.
+        are all simulated) admits the key `demo`. No tenant at all: loopback peers only.
         """
-        if not policy.keys:
+        if not policy.tenants:
             if is_loopback(peer):
                 return ANYBODY
             raise InvalidKey("no key is configured on this gateway, so it answers loopback callers only")
@@ -64,14 +93,26 @@ class Keys:
         digest = sha256(key.encode()).digest()
         tenant = self._admitted.get(digest)
         if tenant is None:
+            if policy.issuers and key.count(".") == TOKEN_DOTS:
+                tenant = self._tokens(policy, key)
+                if tenant is None:
+                    raise InvalidKey("no tokens are taken here")
+                return tenant
             tenant = self._admitted[digest] = self._look_up(policy, key)
+        if tenant.expires is not None and tenant.expires <= self._now():
+            raise KeyExpired("this key has expired")
         return tenant
+
+    def forget(self) -> None:
+        """A key changed: what was admitted is looked up anew."""
+        self._policy, self._admitted, self._before = None, {}, (None, {})
 
     def _look_up(self, policy: Policy, key: str) -> Tenant:
         if key == DEMO_KEY:
             tenant = policy.keys.get(DEMO_KEY) if policy.simulated else None
         else:
-            tenant = policy.keys.get(hash_key(self._pepper, key))
+            hashed = hash_key(self._pepper, key)
+            tenant = policy.keys.get(hashed) or self._issued(policy, hashed)
         if tenant is None:
             raise InvalidKey("this key is not known here")
         return tenant

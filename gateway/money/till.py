@@ -1,29 +1,46 @@
 """One replica's till: what may be used is held here before it is used, and what was used is told here after.
 
-Rows of attempts go to the store in batches, as entries of one stream that the ledger's writer reads
-(`gateway.ledger`); each entry has one field `row` per attempt, JSON. What is held of quotas is settled in the same
-script as its row, so that counters and ledger cannot disagree.
+Quotas are counted in the store, by its clock, so that no two replicas can hold the same money. To spare requests the
+way there, a replica draws a slice ahead (`purse.py`): at most a hundredth of what is left, for ten seconds. What is
+over goes to the store in batches, counters and the rows of attempts in one script, so that the two cannot disagree; the
+rows are entries of a stream that the ledger's writer reads (`gateway.ledger`): one field `row` per attempt, JSON.
+
+Who dies leaves its name behind with what it held: the others find it silent and book all of that (beat.lua). Should it
+come back, it begins anew under another name, and what it still has to tell of before changes nothing (ADR 23).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from gateway.errors import StoreFault
 from gateway.model import Hold, Quota, Row, Short
+from gateway.money.counters import STREAM as STREAM
+from gateway.money.counters import Answer, Counters, Standing, Usage, entry
+from gateway.money.purse import Delta, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
-STREAM = "gw:{money}:ledger"
 BATCH = 64
 LINGER_SECONDS = 0.1
+TICK_SECONDS = 1.0
 MAX_QUEUED = 100_000
-"""Rows that are kept while the store is away: about 60 MB. Past it the oldest go, and are counted."""
-Wanted = Sequence[tuple[Quota, int]]
-"""How much of each quota, in its unit."""
+"""Settlements that are kept while the store is away: about 60 MB. Past it the oldest go, and are counted; what they
+held stays held until this process ends."""
+PAUSES = (0.002, 0.005, 0.013, 0.030)
+"""Between two looks for what others hold and do not use: 50 ms together, two exchanges of everybody asked."""
+ASK_SECONDS = 1.0
+"""Nobody is asked for the same quota more often: where all is in use, who comes too late hears so at once."""
+NEVER = float("-inf")
+MANY = 32
+"""Quotas whose slices are filled by one script."""
+ASKED = "money "
+"""What a message begins with by which another replica asks for idle slices (draw.lua)."""
 
 
 def charged(row: Row, quota: Quota) -> int:
@@ -36,48 +53,342 @@ def charged(row: Row, quota: Quota) -> int:
 
 
 class Till:
-    def __init__(self, store: Store, owner: str, on_drop: Callable[[], None] = lambda: None) -> None:
-        self._store, self._owner, self._on_drop = store, owner, on_drop
-        self._rows: deque[bytes] = deque()
-        self._more = asyncio.Event()
+    """`clock` is monotonic seconds; `store_ms` replaces the store's clock in tests (0: its own). `on_drop` hears of
+    each settlement that is lost because the store was away for too long.
 
-    def take(self, id: str, wanted: Wanted) -> Hold | None:
-        """All of `wanted` at once out of what this replica has drawn already, or nothing: no look at the store."""
-        return Hold(id) if not wanted else None
+    Hard quotas never have more used and held than their cap. Soft ones never refuse: ask `level` before.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        on_drop: Callable[[], None] = lambda: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        store_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._counters = Counters(store, owner, store_ms)
+        self._purse = Purse(self._counters.owner)
+        self._on_drop, self._clock = on_drop, clock
+        self._queue: deque[Settlement] = deque()
+        self._pending: list[Settlement] = []
+        self._batches = self._draws = self._drawing = 0
+        self._unsure = False
+        self._holds: dict[int, Hold] = {}
+        self._entries: dict[str, bytes] = {}
+        self._opening: dict[str, bytes] = {}
+        self._untold: set[str] = set()
+        self._flushed: set[str] = set()
+        self._asked: dict[str, float] = {}
+        self._more, self._hurry = asyncio.Event(), asyncio.Event()
+        self._telling = asyncio.Lock()
+        self.fenced = 0
+        """Settlements that came too late: others had found this replica silent, and booked what it held."""
+
+    def take(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | None:
+        """All of `wanted` at once out of what this replica has drawn already, or nothing: no look at the store. `row`
+        as in `hold`; it is told to the store with this turn's pipeline."""
+        shares = self._purse.take(wanted, self._clock()) if wanted else ()
+        if shares is None:
+            return None
+        hold = Hold(id, shares)
+        if shares:
+            self._holds[_key(hold)] = hold
+            if row is not None:
+                self._announce(id, entry(shares, msgspec.json.encode(row)))
+        return hold
 
     async def hold(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | Short:
         """All of `wanted` or nothing. `row` is what the ledger gets of this attempt if this replica dies before
-        `book`. Raises StoreFault where it takes a look at the store, and that is away."""
-        return self.take(id, wanted) or Hold(id)
+        `book`. Raises StoreFault where it takes a look at the store, and that is away.
+
+        Where other replicas have what is missing, they are asked for what they do not use: PAUSES at most.
+        """
+        if (taken := self.take(id, wanted, row)) is not None:
+            return taken
+        told = b"" if row is None else msgspec.json.encode(row)
+        for pause in PAUSES:
+            got, others = await self._drawn(id, wanted, told)
+            if isinstance(got, Hold) or not (self._owes(got.quota) or (others and self._asks(got.quota))):
+                return got
+            await self.flush()
+            await asyncio.sleep(pause)
+        return (await self._drawn(id, wanted, told))[0]
 
     def give(self, hold: Hold, used: Callable[[Quota], int] = lambda _: 0) -> None:
-        """What was held is settled at `used`, off the caller's path; once, however often it is called."""
+        """What was held is settled at `used`, off the caller's path; once, however often it is called. Seats
+        (`concurrent`) are never used up."""
+        self._settle(hold, used, None)
 
     def book(self, row: Row, hold: Hold | None = None) -> None:
         """One attempt is over: its row, and what it held settled at `charged`."""
-        self._rows.append(msgspec.json.encode(row))
-        if len(self._rows) > MAX_QUEUED:
-            self._rows.popleft()
+        encoded = msgspec.json.encode(row)
+        if hold is None or not hold.shares:
+            self._push(Settlement(encoded))
+        else:
+            self._settle(hold, lambda quota: charged(row, quota), encoded)
+
+    def level(self, quota: Quota) -> float:
+        """Which share of a quota is used or set aside, as the store last told this replica: above 1 where a soft one is
+        past its cap; 0 where nothing has been asked of it in this period."""
+        known = self.left(quota)
+        return 0.0 if known is None else 1 - known[0] / quota.cap if quota.cap else 1.0
+
+    def left(self, quota: Quota) -> tuple[int, float | None] | None:
+        """What is left of a quota for this replica, and when its period ends (seconds since the epoch, None: never), as
+        the store last told; None where nothing has been asked of it in this period."""
+        account = self._purse.current.get(quota.name)
+        if account is None or account.ends <= self._clock():
+            return None
+        return account.left + account.free, account.resets
+
+    async def report(self, quotas: Sequence[Quota]) -> list[Usage]:
+        """What the store counts of each, in the period of now. Raises StoreFault."""
+        return await self._counters.usages(quotas)
+
+    async def restore(self, quota: Quota, period: str, used: int) -> int:
+        """After the store lost its data: what the ledger knows was used in a period (`periods.period_of`). Counts only
+        where the store knows of less; returns what holds now. Raises StoreFault."""
+        return await self._counters.restore(quota, period, used)
+
+    def heard(self, message: str) -> bool:
+        """A message on this replica's channel; False where it is not about money."""
+        if not message.startswith(ASKED):
+            return False
+        self._give_back(self._purse.asked(message.removeprefix(ASKED)))
+        self._hurry.set()
+        self._more.set()
+        return True
+
+    async def run(self) -> None:
+        """Settles what is over, a batch at a time, and keeps slices as large as they are used, until cancelled; then
+        everything goes back."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._settle_forever())
+                group.create_task(self._tick_forever())
+        finally:
+            await asyncio.shield(self.aclose())
+
+    async def aclose(self) -> None:
+        """What is idle goes back, what is over is told. What is still open is found by the others."""
+        self._give_back(self._purse.emptied())
+        await self.flush()
+        if self._counters.joined and not self._queue:
+            with suppress(StoreFault):
+                await self._counters.leave()
+
+    async def tick(self) -> None:
+        """Once a second: this replica lives, who does not is found; idle slices go back, busy ones are filled."""
+        self._give_back(self._purse.idle(self._clock()))
+        try:
+            if await self._joined():
+                await self._beat()
+            wanted = [(quota, 0) for quota in self._purse.wanting()]
+            for at in range(0, len(wanted), MANY):
+                await self._draw("", wanted[at : at + MANY], b"")
+        except StoreFault:
+            return
+
+    async def flush(self) -> None:
+        """Everything that is over so far, in batches; what the store does not take stays for the next time."""
+        async with self._telling:
+            self._more.clear()
+            try:
+                await self._joined()
+                self._tell_again()
+                while self._pending or self._queue:
+                    await self._settle_batch()
+            except StoreFault:
+                self._more.set()
+
+    async def _settle_forever(self) -> None:
+        while True:
+            await self._more.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._hurry.wait()
+            self._hurry.clear()
+            await self.flush()
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _joined(self) -> bool:
+        """Makes the store know this replica; whether it did before."""
+        if self._counters.joined:
+            return True
+        await self._counters.join()
+        return False
+
+    async def _beat(self) -> None:
+        async with self._telling:
+            # What the store has beyond `held` is lost only if nothing is under way that would explain it.
+            unsure = self._unsure and self._drawing == 0 and not self._pending
+            owner, held = self._counters.owner, self._with_queued() if unsure else {}
+            standing = await self._counters.beat(self._draws if unsure else None, held)
+            if unsure and standing is Standing.OK:
+                self._unsure = False
+            self._heard(owner, standing)
+
+    def _with_queued(self) -> dict[str, int]:
+        held = dict(self._purse.held)
+        for one in self._queue:
+            for account, _, less in one.deltas:
+                held[account] = held.get(account, 0) + less
+        return held
+
+    async def _drawn(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+        """`_draw`, which goes on where its caller leaves: what it still gets goes back."""
+        drawing = asyncio.create_task(self._draw(id, wanted, row))
+        try:
+            return await asyncio.shield(drawing)
+        except asyncio.CancelledError:
+            drawing.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, drawing: asyncio.Task[tuple[Hold | Short, bool]]) -> None:
+        if not drawing.cancelled() and drawing.exception() is None and isinstance(hold := drawing.result()[0], Hold):
+            self.give(hold)
+
+    async def _draw(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+        """One look at the store; and whether others hold some of what is short."""
+        for _ in range(2):  # a second time under a new name
+            await self._joined()
+            purse, sent = self._purse, self._clock()
+            parts = purse.part(wanted, sent)
+            asks = any(sent - self._asked.get(quota.name, NEVER) >= ASK_SECONDS for quota, _ in wanted)
+            self._draws += 1
+            self._drawing += 1
+            try:
+                answer = await self._counters.draw(self._draws, wanted, parts, id if row else "", row, asks)
+            except BaseException:
+                self._undrawn(purse, parts, id if row else None)
+                raise
+            finally:
+                self._drawing -= 1
+            if purse is self._purse and answer.standing is Standing.OK:
+                return self._granted(id, wanted, parts, answer, sent, row), False
+            if purse is self._purse and answer.standing is Standing.SHORT:
+                return self._refused(wanted, parts, answer, sent, asks), answer.others
+            if answer.standing is Standing.REPEATED:
+                self._undrawn(purse, parts, None)
+            self._heard(purse.owner, answer.standing)
+        raise StoreFault("the store does not keep what it is told")
+
+    def _granted(self, id: str, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, row: bytes) -> Hold:
+        shares, back = self._purse.granted(wanted, parts, answer.drawn, answer.at, sent)
+        self._give_back(back)
+        hold = Hold(id, shares)
+        self._holds[_key(hold)] = hold
+        if row:
+            self._entries[id] = entry(shares, row)
+        return hold
+
+    def _refused(self, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, asks: bool) -> Short:
+        self._give_back(self._purse.refused(wanted, parts, answer.drawn, answer.at, sent))
+        quota, told = wanted[answer.short][0], answer.drawn[answer.short]
+        if asks and answer.others:
+            self._asked[quota.name] = sent
+        account = self._purse.current[quota.name]
+        return Short(quota, max(0, told.left) + account.free, account.resets)
+
+    def _undrawn(self, purse: Purse, parts: Sequence[Part], attempt: str | None) -> None:
+        """No answer: the store may have granted it all the same. The next beat tells what this replica has."""
+        if purse is self._purse:
+            self._unsure = True
+            self._give_back(purse.restore(parts))
+            if attempt is not None:
+                self._push(Settlement(closed=attempt))
+
+    def _owes(self, quota: Quota) -> bool:
+        """Whether something of it is free that the store has not heard of."""
+        name = quota.name
+        return any(delta.less and name_of(delta.account) == name for one in self._queue for delta in one.deltas)
+
+    def _asks(self, quota: Quota) -> bool:
+        """Whether others have just been asked for it, and may still answer."""
+        return self._clock() - self._asked.get(quota.name, NEVER) < sum(PAUSES)
+
+    def _announce(self, attempt: str, told: bytes) -> None:
+        self._entries[attempt] = told
+        if not self._opening:
+            asyncio.get_running_loop().call_soon(self._tell_opened)
+        self._opening[attempt] = told
+
+    def _tell_opened(self) -> None:
+        opening, self._opening = self._opening, {}
+        if opening:
+            self._counters.opened(opening, lambda: self._tell_later(opening))
+
+    def _tell_later(self, attempts: Iterable[str]) -> None:
+        self._untold.update(attempts)
+        self._more.set()
+
+    def _tell_again(self) -> None:
+        untold, self._untold = self._untold, set()
+        for attempt in untold & self._entries.keys():
+            self._announce(attempt, self._entries[attempt])
+
+    def _settle(self, hold: Hold, used: Callable[[Quota], int], row: bytes | None) -> None:
+        if self._holds.pop(_key(hold), None) is None:
+            return
+        closed = hold.id if self._entries.pop(hold.id, None) is not None else None
+        owner = hold.shares[0].slice or ""
+        if owner == self._purse.owner:
+            deltas = self._purse.settle(hold.shares, used, self._clock())
+        elif owner in self._flushed:
+            deltas = loose(hold.shares, used)
+        else:
+            self.fenced += 1
+            return
+        if row is not None or deltas or closed is not None:
+            self._push(Settlement(row, deltas, closed))
+
+    def _give_back(self, deltas: Sequence[Delta]) -> None:
+        if deltas:
+            self._push(Settlement(deltas=tuple(deltas)))
+
+    def _push(self, one: Settlement) -> None:
+        self._queue.append(one)
+        if len(self._queue) > MAX_QUEUED:
+            self._queue.popleft()
             self._on_drop()
         self._more.set()
 
-    async def run(self) -> None:
-        """Tells the store what is booked, a batch at a time, until cancelled; then once more."""
-        try:
-            while True:
-                await self._more.wait()
-                await asyncio.sleep(LINGER_SECONDS)
-                await self.flush()
-        finally:
-            await asyncio.shield(self.flush())
+    async def _settle_batch(self) -> None:
+        if not self._pending:
+            self._pending = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._batches += 1
+        batch, owner = self._pending, self._counters.owner
+        standing = await self._counters.settle(self._batches, batch)
+        if standing > 0 and self._pending is batch:
+            self._pending = []
+        self._heard(owner, standing)
+        await self._joined()
 
-    async def flush(self) -> None:
-        self._more.clear()
-        while self._rows:
-            batch = [self._rows.popleft() for _ in range(min(BATCH, len(self._rows)))]
-            try:
-                await self._store.call("XADD", STREAM, "*", *(part for row in batch for part in ("row", row)))
-            except StoreFault:
-                self._rows.extendleft(reversed(batch))
-                self._more.set()
-                return
+    def _heard(self, owner: str, standing: Standing) -> None:
+        """This replica was found silent, or the store has lost its data: what was drawn is void, and it begins anew."""
+        if standing >= 0 or owner != self._counters.owner:
+            return
+        unsettled = [*self._pending, *self._queue]
+        if standing is Standing.FLUSHED:
+            self._flushed.add(owner)
+            self._untold = set(self._entries)
+            self._queue = deque(one.loose() for one in unsettled)
+        else:
+            self._entries.clear()
+            self._queue = deque(one for one in unsettled if one.free)
+            self.fenced += len(unsettled) - len(self._queue)
+        self._pending, self._opening, self._unsure = [], {}, False
+        self._counters.begin()
+        self._purse = Purse(self._counters.owner)
+        self._more.set()
+
+
+def _key(hold: Hold) -> int:
+    """Each hold is settled once, whatever its id."""
+    return id(hold)

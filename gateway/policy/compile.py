@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +16,6 @@ from gateway.model import (
     Discovery,
     Model,
     Policy,
-    Price,
     Priority,
     Served,
     Source,
@@ -30,10 +30,13 @@ from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
 from gateway.policy.model_checks import need_of, placement_faults
+from gateway.policy.oidc_checks import issuer_faults, issuers_of
+from gateway.policy.price_checks import names_of, price_faults
+from gateway.policy.pricing import Pricing
 from gateway.policy.quotas import quotas_of, shared
 from gateway.policy.residency_checks import residency_faults
 from gateway.policy.routing_checks import model_faults, rule_faults, tenant_faults
-from gateway.policy.schema import KeyIn, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
+from gateway.policy.schema import KeyTerms, LocalBackend, ManagedBackend, ManagedUpstream, ModelIn, ServedIn, TenantIn
 from gateway.policy.secrets import resolve
 from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
@@ -48,30 +51,42 @@ DEMO_KEY = "demo"
 """Stands in Policy.keys where other tenants have keyed hashes: the demo's key needs no pepper."""
 ID_DIGITS = 12
 """Of a key's hash, as the id of one that has no other: enough to tell keys apart, too few to look for one."""
+CHECKS = (
+    backend_faults,
+    model_faults,
+    placement_faults,
+    rule_faults,
+    tenant_faults,
+    issuer_faults,
+    residency_faults,
+)
 _US = 1_000_000
 _NO_SPEED = Speed(0.0, 0.0, 0.0)
 """Of managed upstreams: their capacity is counted in requests, so nothing is ever worked out from it."""
 
 
-def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ) -> Policy:
-    """The policy in the folder `path`. Secrets come from `env` and from files; env None leaves every key None.
+def compile_folder(path: Path, env: Mapping[str, str] | None = os.environ, today: date | None = None) -> Policy:
+    """The policy in the folder `path`. Secrets come from `env` and from files; env None leaves every key None. Prices
+    are those of `today`, by default of this day (UTC).
 
     Raises PolicyFault with all faults found, each `file:line:column: key.path: what is wrong and what would be right`;
     the files are named relative to `path`.
     """
-    return compile_files(read_folder(path), env)
+    return compile_files(read_folder(path), env, today)
 
 
-def compile_files(folder: Folder, env: Mapping[str, str] | None) -> Policy:
+def compile_files(folder: Folder, env: Mapping[str, str] | None, today: date | None = None) -> Policy:
     """The same for a folder that has been read already. Raises PolicyFault."""
     sources, faults = read_sources(folder)
-    for check in (backend_faults, model_faults, placement_faults, rule_faults, tenant_faults, residency_faults):
+    for check in CHECKS:
         faults += check(sources)
+    pricing = Pricing(sources, today or datetime.now(UTC).date())
+    faults += price_faults(sources, pricing)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
-    return _policy(sources, folder.version, keys, secured)
+    return _policy(sources, folder.version, keys, secured, pricing)
 
 
 def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults: list[Fault]) -> dict[str, str | None]:
@@ -112,11 +127,13 @@ def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str,
     return made
 
 
-def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secured: Mapping[str, Tls]) -> Policy:
+def _policy(
+    sources: Sources, version: str, keys: Mapping[str, str | None], secured: Mapping[str, Tls], pricing: Pricing
+) -> Policy:
     declared = dict(sources.zones or {})
     names = sources.zone_names or frozenset()
     sound = sources.backends.sound.values()
-    backends = {backend.name: _upstreams(backend, keys, secured.get(backend.name)) for backend in sound}
+    backends = {backend.name: _upstreams(backend, keys, secured.get(backend.name), pricing) for backend in sound}
     tenants = sources.tenants.sound.values()
     rules = tuple(compile_rule(rule, sources.route(rule), names, backends) for rule in sources.rules.sound.values())
     return Policy(
@@ -124,16 +141,17 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
         zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),
         backends=MappingProxyType(backends),
         upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
-        models=MappingProxyType({m.name: _model(m, names) for m in sources.models.sound.values()}),
+        models=MappingProxyType({m.name: _model(m, names, sources, pricing) for m in sources.models.sound.values()}),
         rules=rules,
         quotas=shared(sources.budgets.sound.values()),
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
         keys=MappingProxyType(_keys(tenants, names)),
+        issuers=MappingProxyType(issuers_of(sources.issuers.sound.values())),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
         discovery=MappingProxyType(
             {
-                b.name: _discovery(b, keys.get(pattern_key(b.name)), secured.get(b.name))
+                b.name: _discovery(b, keys.get(pattern_key(b.name)), secured.get(b.name), pricing)
                 for b in sound
                 if isinstance(b, LocalBackend) and b.discover
             }
@@ -143,16 +161,19 @@ def _policy(sources: Sources, version: str, keys: Mapping[str, str | None], secu
 
 
 def _upstreams(
-    backend: LocalBackend | ManagedBackend, keys: Mapping[str, str | None], secured: Tls | None
+    backend: LocalBackend | ManagedBackend, keys: Mapping[str, str | None], secured: Tls | None, pricing: Pricing
 ) -> tuple[Upstream, ...]:
     if isinstance(backend, ManagedBackend):
         return tuple(_account(backend, upstream, keys.get(upstream.name), secured) for upstream in backend.upstreams)
-    return tuple(_worker(backend, upstream, keys.get(upstream.name), secured) for upstream in backend.upstreams)
+    return tuple(
+        _worker(_like(backend, upstream, secured, pricing), upstream, keys.get(upstream.name))
+        for upstream in backend.upstreams
+    )
 
 
-def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secured: Tls | None) -> Upstream:
+def _worker(like: Upstream, worker: LocalUpstream, key: str | None) -> Upstream:
     return replace(
-        _like(backend, worker, secured),
+        like,
         name=worker.name,
         url=worker.url.rstrip("/"),
         key=key,
@@ -165,9 +186,9 @@ def _worker(backend: LocalBackend, worker: LocalUpstream, key: str | None, secur
     )
 
 
-def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None) -> Upstream:
+def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None, pricing: Pricing) -> Upstream:
     """What a worker of this backend is, whatever its name and address."""
-    gpus = hardware(backend, worker)
+    gpus = pricing.rented(hardware(backend, worker))
     speed = speed_of(gpus.kind)
     if backend.speed is not None:
         speed = Speed(backend.speed.step_ms, backend.speed.per_seq_ms, backend.speed.per_prompt_token_ms)
@@ -188,20 +209,20 @@ def _like(backend: LocalBackend, worker: WorkerIn, secured: Tls | None) -> Upstr
         models=worker.models,
         slow_start=backend.slow_start,
         breaker=Breaker(**backend.breaker.model_dump()),
-        usd_per_hour=None if gpus.usd_per_hour is None else gpus.usd_per_hour * gpus.count,
+        usd_per_hour=gpus.worker_usd_per_hour,
         limit_stated=stated is not None,
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
     )
 
 
-def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None) -> Discovery:
+def _discovery(backend: LocalBackend, key: str | None, secured: Tls | None, pricing: Pricing) -> Discovery:
     worker = PatternIn() if backend.worker is None else backend.worker
     sources = tuple(
         Source(s.dns, s.srv, s.service, s.pool, bool(s.registration), s.port, s.scheme == "https")
         for s in backend.discover
     )
-    pattern = replace(_like(backend, worker, secured), key=key, dcgm=worker.dcgm, gpus=worker.gpu_index)
+    pattern = replace(_like(backend, worker, secured, pricing), key=key, dcgm=worker.dcgm, gpus=worker.gpu_index)
     return Discovery(sources, pattern)
 
 
@@ -226,8 +247,8 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
     )
 
 
-def _model(model: ModelIn, zones: frozenset[str]) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(given))
+def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing) -> Model:
+    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing))
     return Model(
         model.name,
         model.modality,
@@ -240,11 +261,11 @@ def _model(model: ModelIn, zones: frozenset[str]) -> Model:
     )
 
 
-def _served(given: ServedIn) -> tuple[Served, ...]:
-    price = None if given.price is None else Price.of(**given.price.model_dump())
-    if given.as_ is not None:
-        return (Served(given.backend, given.as_, price),)
-    return tuple(Served(given.backend, one.as_, price, one.name, one.weight) for one in given.versions or ())
+def _served(given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
+    backend = sources.backend(given.backend)
+    for name, version, weight in names_of(given):
+        price = pricing.quote(backend, name, given.price).price if isinstance(backend, ManagedBackend) else None
+        yield Served(given.backend, name, price, version, weight)
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
@@ -259,9 +280,8 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
     )
 
 
-def of_key(tenant: Tenant, key: KeyIn, zones: frozenset[str]) -> Tenant:
-    """The tenant as the holder of this key is: with no more than the tenant itself may do."""
-    id = key.id or key.hash[:ID_DIGITS]
+def of_key(tenant: Tenant, id: str, key: KeyTerms, zones: frozenset[str]) -> Tenant:
+    """The tenant as the holder of this key is: with no more than the tenant itself may do. Raises ResidencyUnknown."""
     return replace(
         tenant,
         key=id,
@@ -284,7 +304,7 @@ def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenan
     for tenant in tenants:
         whole = _tenant(tenant, zones)
         for key in tenant.keys:
-            made[key.hash] = of_key(whole, key, zones)
+            made[key.hash] = of_key(whole, key.id or key.hash[:ID_DIGITS], key, zones)
         if tenant.demo:
             made[DEMO_KEY] = whole
     return made

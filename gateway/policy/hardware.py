@@ -18,7 +18,7 @@ def hardware(backend: LocalBackend, worker: WorkerIn) -> Gpus:
     if gpu is None:
         return Gpus(count=count)
     memory = MEMORY_GB.get(gpu.kind) if gpu.memory_gb is None else gpu.memory_gb
-    return Gpus(gpu.kind, count, memory, gpu.usd_per_hour)
+    return Gpus(gpu.kind, count, memory, gpu.usd_per_hour, overhead=gpu.overhead)
 
 
 def count_of(worker: WorkerIn) -> int:

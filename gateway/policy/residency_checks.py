@@ -89,10 +89,9 @@ class Callers:
     """All that can be asked of a folder: its tenants, models, and what a header may say; `tried` bounds the effort."""
 
     def __init__(self, sources: Sources, zones: Zones) -> None:
-        keyed = [one for one in sources.tenants.sound.values() if one.keys or one.demo]
         self._sources, self.zones, self._left = sources, zones, MOST_TRIED
-        self._tenants: list[TenantIn | None] = [*keyed] if keyed else [None]
-        """Who may call; None is a loopback caller where there are no keys."""
+        self._tenants: list[TenantIn | None] = list(sources.tenants.sound.values()) or [None]
+        """Who may call; None is a loopback caller where there are no tenants."""
         self._headers = [(text, self.demand(text)) for text in (None, *sorted(zones), LOCAL)]
 
     @classmethod

@@ -29,10 +29,7 @@ def model_faults(sources: Sources) -> Iterator[Fault]:
             backend = sources.backend(served.backend)
             versions = served.versions or ()
             yield from repeated(document, [((*at, "versions", k, "name"), one.name) for k, one in enumerate(versions)])
-            if isinstance(backend, ManagedBackend) and served.price is None:
-                said = f"is required: `{served.backend}` is a bought API; write 0 if it costs nothing"
-                yield document.fault((*at, "price"), said, key=True)
-            elif isinstance(backend, ManagedBackend) and model.custom:
+            if isinstance(backend, ManagedBackend) and model.custom:
                 said = f"`{served.backend}` is a bought API, and a `custom` model exists on our own machines only"
                 yield document.fault((*at, "backend"), said)
             elif backend is not None and backend.kind == "local" and served.price is not None:

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.oidc_schema import IssuerIn
+from gateway.policy.price_schema import PriceIn, PricesFile
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
@@ -140,6 +142,8 @@ class ManagedBackend(Strict):
     """A connected peer outside them is refused; default: any peer."""
     dialect: Literal["openai"] = "openai"
     """How it speaks: paths, errors, usage."""
+    provider: Name | None = None
+    """Whose API it is, as `gateway prices list` calls it; default: by its address, where the price book knows that."""
     endpoints: Endpoints | None = None
     """What it speaks; default: chat/completions, completions, responses, embeddings. Other requests never go there."""
     tls: TlsIn | None = None
@@ -167,25 +171,6 @@ class BackendsFile(Strict):
 
 
 # models.yaml
-
-
-class PriceIn(Strict):
-    """List price in USD."""
-
-    input_per_1m: NotNegative = 0.0
-    """Per million prompt tokens."""
-    output_per_1m: NotNegative = 0.0
-    """Per million output tokens."""
-    per_request: NotNegative = 0.0
-    """For each request, whatever its length."""
-
-    @model_validator(mode="after")
-    def says_something(self) -> PriceIn:
-        if not self.model_fields_set:
-            raise ValueError(
-                "must say at least one of `input_per_1m`, `output_per_1m`, `per_request`; 0 is a price too"
-            )
-        return self
 
 
 class VersionIn(Strict):
@@ -218,7 +203,7 @@ class ServedIn(Strict):
     versions: Annotated[tuple[VersionIn, ...], Field(min_length=2)] | None = None
     """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
-    """Required for managed backends."""
+    """Of a bought API: what it costs; default: as prices.yaml and the price book say."""
 
     @model_validator(mode="after")
     def one_name(self) -> ServedIn:
@@ -258,11 +243,9 @@ class ModelsFile(Strict):
 # tenants.yaml
 
 
-class KeyIn(Strict):
-    """One key. Its hash alone may stand for it."""
+class KeyTerms(Strict):
+    """What a key may do, wherever it is written: never more than its tenant."""
 
-    hash: Annotated[str, Field(pattern=KEYED_HASH)]
-    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys` makes it."""
     id: Name | None = None
     """What ledger, receipts and `gateway keys` call it; default: the beginning of its hash."""
     residency: str | None = None
@@ -280,6 +263,13 @@ class KeyIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What it may spend, beside what its tenant may."""
 
+
+class KeyIn(KeyTerms):
+    """One key. Its hash alone may stand for it."""
+
+    hash: Annotated[str, Field(pattern=KEYED_HASH)]
+    """HMAC-SHA256 of the key under the gateway's pepper, in hex; `gateway keys hash` makes both."""
+
     @model_validator(mode="before")
     @classmethod
     def by_hash(cls, value: Any) -> Any:
@@ -292,7 +282,7 @@ class TenantIn(Strict):
     name: Name
     """What rules, receipts and metrics call it."""
     keys: Listed[Annotated[KeyIn, OrText(KEYED_HASH)]] = ()
-    """The keyed hash of each key, or `{hash, residency}`."""
+    """The keyed hash of each key, or `{hash, id, residency, ...}`; `gateway keys new` makes more at run time."""
     demo: bool = False
     """Gives the key `demo` to this tenant; only while every managed backend is simulated."""
     models: OneOrMore[Glob] | None = None
@@ -310,18 +300,14 @@ class TenantIn(Strict):
     budgets: Listed[BudgetIn] = ()
     """What all its keys together may spend."""
 
-    @model_validator(mode="after")
-    def has_a_key(self) -> TenantIn:
-        if not self.keys and not self.demo:
-            raise ValueError("has neither `keys` nor `demo: true`, so nobody could be this tenant")
-        return self
-
 
 class TenantsFile(Strict):
     """tenants.yaml: who may call, and what each may do."""
 
     tenants: Annotated[tuple[TenantIn, ...], Field(min_length=1)]
-    """As soon as one has a key, callers without a known key are refused."""
+    """As soon as there is one, callers without a known key are refused."""
+    oidc: tuple[IssuerIn, ...] = ()
+    """Whose tokens (JWT) stand for a key."""
 
 
 FILES: Final[dict[str, type[Strict]]] = {
@@ -330,5 +316,6 @@ FILES: Final[dict[str, type[Strict]]] = {
     "routing.yaml": RoutingFile,
     "tenants.yaml": TenantsFile,
     "budgets.yaml": BudgetsFile,
+    "prices.yaml": PricesFile,
 }
 REQUIRED: Final = ("backends.yaml", "models.yaml", "routing.yaml")

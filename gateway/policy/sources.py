@@ -12,11 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.policy.folder import Folder
 from gateway.policy.match_schema import MatchIn
 from gateway.policy.money_schema import SharedBudgetIn
+from gateway.policy.oidc_schema import IssuerIn
+from gateway.policy.price_schema import Days, OverrideIn, UnknownPrice
 from gateway.policy.route_schema import RouteIn, RuleIn
 from gateway.policy.schema import FILES, Backend, LocalBackend, ManagedBackend, ModelIn, TenantIn, Zone
 from gateway.policy.source import Document, Fault, Path
 from gateway.policy.validate import Items, read, shape_faults
 from gateway.policy.words import Name, ZoneName
+from gateway.prices.marks import MAX_AGE_DAYS
 
 _BACKEND: TypeAdapter[LocalBackend | ManagedBackend] = TypeAdapter(Backend)
 _MODEL = TypeAdapter(ModelIn)
@@ -24,6 +27,10 @@ _MATCH = TypeAdapter(MatchIn)
 _RULE = TypeAdapter(RuleIn)
 _TENANT = TypeAdapter(TenantIn)
 _BUDGET = TypeAdapter(SharedBudgetIn)
+_OVERRIDE = TypeAdapter(OverrideIn)
+_DAYS: TypeAdapter[int] = TypeAdapter(Days)
+_UNKNOWN: TypeAdapter[UnknownPrice] = TypeAdapter(UnknownPrice)
+_ISSUER = TypeAdapter(IssuerIn)
 _ZONES: TypeAdapter[dict[str, Zone]] = TypeAdapter(dict[ZoneName, Zone])
 _ROUTE = TypeAdapter(RouteIn)
 _NAMED: TypeAdapter[dict[str, RouteIn]] = TypeAdapter(dict[Name, RouteIn])
@@ -37,6 +44,11 @@ class Sources:
     rules: Items[RuleIn]
     tenants: Items[TenantIn]
     budgets: Items[SharedBudgetIn]
+    prices: Items[OverrideIn]
+    max_age_days: int
+    """From when on a price is old."""
+    unknown_price: UnknownPrice
+    issuers: Items[IssuerIn]
     zones: Mapping[str, Zone] | None
     """None where they cannot be read: then a zone's name cannot be judged."""
     defaults: RouteIn | None
@@ -53,10 +65,11 @@ class Sources:
 
     @property
     def tags(self) -> frozenset[str] | None:
-        """All tags that a tenant has; None where a tenant cannot be read."""
+        """All tags that a tenant has, or a key of one; None where a tenant cannot be read."""
         if self.tenants.names is None or len(self.tenants.sound) < len(self.tenants.names):
             return None
-        return frozenset(tag for tenant in self.tenants.sound.values() for tag in tenant.tags)
+        tenants = self.tenants.sound.values()
+        return frozenset(tag for one in tenants for tags in (one.tags, *(key.tags for key in one.keys)) for tag in tags)
 
     def unsound_rules(self) -> Iterator[tuple[int, MatchIn, RouteIn]]:
         """Of every rule that is not sound as a whole, the keys that are; the others are faults already."""
@@ -107,13 +120,17 @@ def read_sources(folder: Folder) -> tuple[Sources, list[Fault]]:
     documents = folder.documents()
     faults = [fault for document in documents.values() for fault in shape_faults(document, FILES.get(document.file))]
     backends, models, routing = (documents[name] for name in ("backends.yaml", "models.yaml", "routing.yaml"))
-    tenants, budgets = documents.get("tenants.yaml"), documents.get("budgets.yaml")
+    tenants, budgets, prices = (documents.get(name) for name in ("tenants.yaml", "budgets.yaml", "prices.yaml"))
     return Sources(
         backends=read(backends, "backends", _BACKEND),
         models=read(models, "models", _MODEL),
         rules=read(routing, "rules", _RULE),
         tenants=read(tenants, "tenants", _TENANT) if tenants else _none("tenants"),
         budgets=read(budgets, "budgets", _BUDGET) if budgets else _none("budgets"),
+        prices=read(prices, "prices", _OVERRIDE) if prices else _none("prices"),
+        max_age_days=_setting(prices, "max_age_days", _DAYS, MAX_AGE_DAYS),
+        unknown_price=_setting(prices, "unknown_price", _UNKNOWN, "refuse"),
+        issuers=read(tenants, "oidc", _ISSUER) if tenants else _none("oidc"),
         zones=_part(backends, "zones", _ZONES, {}),
         defaults=_part(routing, "defaults", _ROUTE, RouteIn()),
         named=_part(routing, "named", _NAMED, {}),
@@ -135,6 +152,12 @@ def _sound_keys(adapter: TypeAdapter[T], written: object, made: T) -> T:
 def _none(key: str) -> Items[Any]:
     """Of an optional file that is not there."""
     return Items(Document(f"{key}.yaml"), key, names=frozenset())
+
+
+def _setting(document: Document | None, key: str, adapter: TypeAdapter[T], default: T) -> T:
+    """Of an optional file; `default` too where it cannot be read, which is a fault already."""
+    found = default if document is None else _part(document, key, adapter, default)
+    return default if found is None else found
 
 
 def _part(document: Document, key: str, adapter: TypeAdapter[T], default: T) -> T | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 
 from gateway.policy.address_warnings import address_warnings
 from gateway.policy.attempt_warnings import idle_attempts
@@ -15,6 +16,8 @@ from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
 from gateway.policy.folder import read_folder
 from gateway.policy.model_checks import placement_warnings
+from gateway.policy.price_checks import price_warnings
+from gateway.policy.pricing import Pricing
 from gateway.policy.references import matching
 from gateway.policy.residency_checks import residency_warnings
 from gateway.policy.route_schema import RouteIn
@@ -24,8 +27,8 @@ from gateway.policy.sources import Sources, read_sources
 from gateway.policy.zone_warnings import zone_warnings
 
 
-def folder_warnings(folder: pathlib.Path) -> list[Fault]:
-    """Of a folder that compiles."""
+def folder_warnings(folder: pathlib.Path, today: date | None = None) -> list[Fault]:
+    """Of a folder that compiles. Prices are as old as on `today`, by default this day (UTC)."""
     sources, _ = read_sources(read_folder(folder))
     found = [
         *_unused_routes(sources),
@@ -36,6 +39,7 @@ def folder_warnings(folder: pathlib.Path) -> list[Fault]:
         *zone_warnings(sources),
         *duration_warnings(sources),
         *placement_warnings(sources),
+        *price_warnings(sources, Pricing(sources, today or datetime.now(UTC).date())),
     ]
     for index, rule in sources.rules.sound.items():
         if rule.match.when is not None:

@@ -51,7 +51,9 @@ class Gpu(Strict):
     memory_gb: Positive | None = None
     """Of one GPU, in 10^9 bytes; default: by kind (H100 80, H200 141)."""
     usd_per_hour: NotNegative | None = None
-    """What one GPU costs."""
+    """What one GPU costs; default: as the price book says (H100, H200), else unknown."""
+    overhead: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """What it costs beside that, as a factor: engineering, updates, what stands idle. 3 to 5 is a guide's word."""
 
 
 class BreakerIn(Strict):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.admission import WHY_KEPT
 from gateway.errors import BudgetExceeded, DeadlineExceeded, FleetSaturated, GatewayError
 from gateway.model import Bound, Candidate, Decision, GenRequest, Group
 from gateway.money.budgets import may_leave
+from gateway.money.keeping import WHY_KEPT
 from gateway.policy.case_schema import RequestIn
 from gateway.rehearsal.waiting import Room, ahead, patience, soonest
 from gateway.rehearsal.words import rounded_up

@@ -190,8 +190,8 @@ def endpoint_of(path: str) -> Endpoint:
 def tenant_of(policy: Policy, request: RequestIn) -> Tenant:
     """Raises InvalidKey, as for a call without a key where the policy has keys, or NotFound."""
     if request.tenant is None:
-        if policy.keys:
-            names = ", ".join(f"`{name}`" for name in sorted({tenant.name for tenant in policy.keys.values()}))
+        if policy.tenants:
+            names = ", ".join(f"`{name}`" for name in sorted(policy.tenants))
             raise InvalidKey(
                 f"a call without a key is refused here: say whose it carries by `tenant`; there is {names}"
             )

@@ -6,6 +6,7 @@ Routing compares prices as floats (`estimate.price_of`); what is set aside, book
 from __future__ import annotations
 
 from gateway.model import PICO_PER_MICRO, Price, Tokens, Usage
+from gateway.routing.media import dearest_pico, media_pico
 
 
 def micro(pico: int) -> int:
@@ -13,32 +14,54 @@ def micro(pico: int) -> int:
     return -(-pico // PICO_PER_MICRO)
 
 
-def bill(price: Price, usage: Usage) -> int:
-    """Micro-dollars of what was used."""
-    return micro(token_pico(price.tokens_for(usage.input_tokens), usage) + price.per_request)
+def bill(price: Price, usage: Usage) -> int | None:
+    """Micro-dollars of what was used; None where the price has no rate for some of it. Never 0 for want of one."""
+    made = media_pico(price, usage)
+    if made is None:
+        return None
+    return micro(token_pico(price.tokens_for(usage.input_tokens), usage) + made + price.per_request)
 
 
 def token_pico(rates: Tokens, usage: Usage) -> int:
-    """Pico-dollars. Cached, sound and picture tokens are among the prompt's and the answer's: each is paid once."""
+    return sum(count * pico for _, count, pico in token_parts(rates, usage))
+
+
+def token_parts(rates: Tokens, usage: Usage) -> tuple[tuple[str, int, int], ...]:
+    """What is charged, how many, and pico-dollars for one. Cached, sound and picture tokens are among the prompt's and
+    the answer's: each is paid once."""
     sound, picture = usage.input_audio_tokens, usage.input_image_tokens
     hours = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
     plain = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens - sound - picture)
     written = max(0, usage.output_tokens - usage.output_audio_tokens - usage.output_image_tokens)
+    kept = _or(rates.cache_write, rates.input)
     return (
-        plain * rates.input
-        + usage.cached_tokens * _or(rates.cached_input, rates.input)
-        + (usage.cache_write_tokens - hours) * _or(rates.cache_write, rates.input)
-        + hours * _or(rates.cache_write_1h, _or(rates.cache_write, rates.input))
-        + sound * _or(rates.input_audio, rates.input)
-        + picture * _or(rates.input_image, rates.input)
-        + written * rates.output
-        + usage.output_audio_tokens * _or(rates.output_audio, rates.output)
-        + usage.output_image_tokens * _or(rates.output_image, rates.output)
+        ("input", plain, rates.input),
+        ("cached input", usage.cached_tokens, _or(rates.cached_input, rates.input)),
+        ("cache write", usage.cache_write_tokens - hours, kept),
+        ("cache write (1 h)", hours, _or(rates.cache_write_1h, kept)),
+        ("audio input", sound, _or(rates.input_audio, rates.input)),
+        ("image input", picture, _or(rates.input_image, rates.input)),
+        ("output", written, rates.output),
+        ("audio output", usage.output_audio_tokens, _or(rates.output_audio, rates.output)),
+        ("image output", usage.output_image_tokens, _or(rates.output_image, rates.output)),
     )
 
 
 def most(price: Price, input_tokens: int, output_tokens: int) -> int:
     """The most that so many tokens can cost, whatever they are and wherever they are cached."""
+    return micro(_most_tokens(price, input_tokens, output_tokens) + price.per_request)
+
+
+def most_of(price: Price, bounds: Usage) -> int | None:
+    """The most that a request can cost which uses no more than `bounds` in any meter: what `bounds` says of quality,
+    size and resolution is what it asks for, and None may be any. None: the price has no rate for it."""
+    made = dearest_pico(price, bounds)
+    if made is None:
+        return None
+    return micro(_most_tokens(price, bounds.input_tokens, bounds.output_tokens) + made + price.per_request)
+
+
+def _most_tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
     cost = 0
     for rates in (price.tokens, *(tier for least, tier in price.tiers if input_tokens >= least)):
         dearest_in = max(
@@ -58,7 +81,7 @@ def most(price: Price, input_tokens: int, output_tokens: int) -> int:
         )
         dearest_out = max(rates.output, rates.output_audio or 0, rates.output_image or 0)
         cost = max(cost, dearest_in * input_tokens + dearest_out * output_tokens)
-    return micro(cost + price.per_request)
+    return cost
 
 
 def _or(rate: int | None, plain: int) -> int:

@@ -77,10 +77,10 @@ def model_loaded(ctx: Standing, state: UpstreamState) -> bool:
 
 def max_cost(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> bool:
     """Money that leaves: only managed upstreams can break the rule's `max_cost_usd` or the caller's
-    `X-Gateway-Max-Cost-Usd`."""
-    if kind == "local" or served.price is None or (most := most_cost(rule, request)) is None:
+    `X-Gateway-Max-Cost-Usd`. A price that nobody knows may be any."""
+    if kind == "local" or (most := most_cost(rule, request)) is None:
         return True
-    ceiling = price_ceiling(served.price, request)
+    ceiling = None if served.price is None else price_ceiling(served.price, request)
     return ceiling is not None and ceiling <= most
 
 

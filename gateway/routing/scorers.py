@@ -42,7 +42,10 @@ def ttft(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
 
 
 def price(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
-    """Of what is spent because of it: the list price, or at home the price of what it displaces."""
+    """Of what is spent because of it: the list price, or at home the price of what it displaces. Nothing is dearer than
+    what nobody knows."""
+    if at.ask.price is None and state.upstream.kind == "managed":
+        return 0.0
     return _cheapness(at, displaces(at, state, work, limit) if at.ask.price is None else at.ask.price)
 
 

@@ -63,15 +63,20 @@ class Client:
 
     async def look(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> tuple[int, bytes]:
         """Status and body of a GET that holds no client data. Raises UpstreamFault."""
-        parts = urlsplit(url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return await _get(*self._pool(url, networks, tls), path, (), PROBE_PAGE_BYTES)
+        return await _get(*self._pool(url, networks, tls), _path_of(url), (), PROBE_PAGE_BYTES)
 
     async def look_at(self, upstream: Upstream, path: str, *, most: int = PROBE_PAGE_BYTES) -> tuple[int, bytes]:
         """The same of a worker, whose address is its root, with its key. Raises TooLong past `most` bytes."""
         root = urlsplit(upstream.url).path.rstrip("/").removesuffix("/v1")
         headers = () if upstream.key is None else ((b"authorization", b"Bearer " + upstream.key.encode()),)
         return await _get(*self._pool_of(upstream), root + path, headers, most)
+
+    async def post(self, url: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, timeouts: Timeouts) -> int:
+        """The status of the answer to a message that holds no client data. Raises UpstreamFault."""
+        pool, host = self._pool(url, (), None)
+        head = request_head("POST", _path_of(url), host, headers, len(body))
+        async with await pool.send(head, body, timeouts) as exchange:
+            return exchange.status
 
     def keep(self, policy: Policy) -> None:
         """Gives up every pool that `policy`, now in force, does not name. What is open there ends by itself.
@@ -116,6 +121,11 @@ class Client:
             await pool.aclose()
         self._pools.clear()
         self._known.clear()
+
+
+def _path_of(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _key(url: str, networks: tuple[Network, ...], tls: Tls | None) -> _Key:

@@ -19,7 +19,8 @@ from gateway.errors import PolicyConflict, PolicyFault, StoreFault
 from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
-from gateway.versions.orders import BadSeal, Order, Seal, TooLarge
+from gateway.store.sealing import BadSeal
+from gateway.versions.orders import Order, Seal, TooLarge
 from gateway.versions.shelf import Contents, Shelf
 
 INTERVAL_SECONDS = 0.5

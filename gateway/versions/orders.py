@@ -7,7 +7,6 @@ key that is not in the store. What carries no good seal is not read any further.
 
 from __future__ import annotations
 
-import hmac
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +14,12 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.policy.candidate import Trial
+from gateway.store.sealing import BadSeal, Sealing
 
 MAX_CONTENT_BYTES = 1 << 20
 """Of a folder's files, packed: such a call still fits into the 50 ms of the store on a local network."""
-_MAC_DIGITS = 64
 _ORDER, _CONTENT = b"order", b"content"
 """What a seal is for, so that none can be used for the other."""
-
-
-class BadSeal(Exception):
-    """It was not sealed with our key, or was changed since."""
 
 
 class TooLarge(Exception):
@@ -43,18 +38,18 @@ class Order:
 
 
 class Seal:
-    """Seals and opens under one key. Its repr says nothing of the key."""
+    """Seals and opens orders and contents under one key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._sealing = Sealing(key, "GATEWAY_POLICY_KEY")
 
     def order(self, order: Order) -> bytes:
-        return self._close(_ORDER, msgspec.json.encode(order))
+        return self._sealing.close(_ORDER, msgspec.json.encode(order))
 
     def read_order(self, sealed: bytes) -> Order:
         """Raises BadSeal."""
         try:
-            return msgspec.json.decode(self._open(_ORDER, sealed), type=Order)
+            return msgspec.json.decode(self._sealing.open(_ORDER, sealed), type=Order)
         except msgspec.MsgspecError:
             raise BadSeal("an order of another release of the gateway") from None
 
@@ -63,24 +58,12 @@ class Seal:
         packed = zlib.compress(msgspec.json.encode(dict(files)))
         if len(packed) > MAX_CONTENT_BYTES:
             raise TooLarge(f"the folder packs to more than {MAX_CONTENT_BYTES >> 10} KiB, too much to be shared")
-        return self._close(_CONTENT, packed)
+        return self._sealing.close(_CONTENT, packed)
 
     def read_content(self, sealed: bytes) -> dict[str, bytes]:
         """Raises BadSeal. It is unpacked only after its seal was found good."""
-        packed = self._open(_CONTENT, sealed)
+        packed = self._sealing.open(_CONTENT, sealed)
         try:
             return msgspec.json.decode(zlib.decompress(packed), type=dict[str, bytes])
         except (zlib.error, msgspec.MsgspecError):
             raise BadSeal("content of another release of the gateway") from None
-
-    def _close(self, use: bytes, body: bytes) -> bytes:
-        return self._mac(use, body) + body
-
-    def _open(self, use: bytes, sealed: bytes) -> bytes:
-        mac, body = sealed[:_MAC_DIGITS], sealed[_MAC_DIGITS:]
-        if not hmac.compare_digest(mac, self._mac(use, body)):
-            raise BadSeal("not sealed with our GATEWAY_POLICY_KEY")
-        return body
-
-    def _mac(self, use: bytes, body: bytes) -> bytes:
-        return hmac.digest(self._key, use + b"\0" + body, "sha256").hex().encode()

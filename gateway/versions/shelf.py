@@ -12,8 +12,9 @@ from gateway.errors import PolicyConflict
 from gateway.policy.folder import Folder
 from gateway.store.connection import Store
 from gateway.store.scripts import load
+from gateway.store.sealing import BadSeal
 from gateway.store.target import Value
-from gateway.versions.orders import BadSeal, Order, Seal
+from gateway.versions.orders import Order, Seal
 
 REPLICA_MS = 2_500
 """A replica that has not told anything for so long is not listed any more."""

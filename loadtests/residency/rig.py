@@ -31,9 +31,14 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk as ReportDesk
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
@@ -41,6 +46,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.documents import Documents
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from loadtests.residency.traffic import Sent
@@ -176,6 +182,10 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         GpuWatch(store, GpuPages(client).look),
         Joining(store, live),
         Till(store, owner),
+        Keys(PEPPER),
+        Keyring(None, granted),
+        IssuerKeys(Documents().fetch, list),
+        ReportDesk(Settings()),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

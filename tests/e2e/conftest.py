@@ -12,5 +12,6 @@ from tests.gateways import Site, serve
 @pytest.fixture(scope="module")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     env = getattr(request.module, "ENV", None)
-    with serve(tmp_path_factory.mktemp("site"), request.module.LANES, env) as running:
+    written = getattr(request.module, "written", lambda files: files)
+    with serve(tmp_path_factory.mktemp("site"), request.module.LANES, env, written) as running:
         yield running

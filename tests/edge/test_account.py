@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Look
 from gateway.edge.account import CLIENT_LEFT, Account, Attempt, Cost
 from gateway.edge.booking import cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
-from gateway.model import Candidate, Demand, Lease, Served, Usage
+from gateway.model import Candidate, Demand, Lease, Look, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
 from tests.worlds import board, reading, request, rule, upstream

@@ -26,9 +26,14 @@ from gateway.fleet.view import View
 from gateway.joining import Joining
 from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
 from gateway.money.budgets import Budgets
+from gateway.money.keyring import Keyring
+from gateway.money.keys import Keys
+from gateway.money.oidc_keys import IssuerKeys
 from gateway.money.till import Till
+from gateway.policy.issued import granted
 from gateway.policy.live import LivePolicy
 from gateway.receipts import Receipts
+from gateway.reports.desk import Desk as ReportDesk
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import Pace
@@ -38,6 +43,7 @@ from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.documents import Documents
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from tests.worlds import board, policy, request, rule, upstream
@@ -67,6 +73,10 @@ def services_of(made: Policy) -> Services:
         GpuWatch(store, GpuPages(Client()).look),
         Joining(store, live),
         Till(store, leases.owner),
+        Keys(""),
+        Keyring(None, granted),
+        IssuerKeys(Documents().fetch, list),
+        ReportDesk(Settings()),
     )
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from gateway.errors import InvalidKey
+from gateway.errors import InvalidKey, KeyExpired
 from gateway.model import Tenant
-from gateway.money.keys import ANYBODY, Keys, credential, hash_key
+from gateway.money.keys import ANYBODY, Keys, credential, hash_key, new_key
 from tests.worlds import policy
 
 PEPPER, KEY = "pepper", "hrg-abc"
@@ -105,6 +106,40 @@ def test_a_demo_key_that_was_admitted_dies_with_the_simulated_folder() -> None:
     assert keys.tenant(DEMO, sent("demo"), None) is TENANT
     with pytest.raises(InvalidKey):
         keys.tenant(replace(DEMO, simulated=False), sent("demo"), None)
+
+
+def test_a_key_past_its_end_is_refused_by_a_code_of_its_own_also_where_it_was_admitted_before() -> None:
+    moment = [10.0]
+    ending = replace(TENANT, expires=20.0)
+    keys = Keys(PEPPER, now=lambda: moment[0])
+    made = replace(KEYED, keys={hash_key(PEPPER, KEY): ending})
+    assert keys.tenant(made, sent(KEY), None) is ending
+    moment[0] = 20.0
+    with pytest.raises(KeyExpired) as refused:
+        keys.tenant(made, sent(KEY), None)
+    assert (refused.value.status, refused.value.code) == (401, "key_expired")
+
+
+def test_keys_made_at_run_time_and_those_of_the_folder_are_one_list() -> None:
+    issued = {hash_key(PEPPER, "late"): Tenant("acme", key="late")}
+    keys = Keys(PEPPER, lambda _, hashed: issued.get(hashed))
+    assert keys.tenant(KEYED, sent(KEY), None) is TENANT
+    assert keys.tenant(KEYED, sent("late"), None).key == "late"
+    issued.clear()
+    keys.forget()
+    with pytest.raises(InvalidKey):
+        keys.tenant(KEYED, sent("late"), None)
+
+
+def test_a_folder_whose_tenants_have_no_key_yet_is_not_open() -> None:
+    with pytest.raises(InvalidKey):
+        Keys(PEPPER).tenant(replace(KEYED, keys={}), {}, "127.0.0.1")
+
+
+def test_a_new_key_is_256_random_bits_that_no_token_looks_like() -> None:
+    made = {new_key() for _ in range(100)}
+    assert len(made) == 100
+    assert all(re.fullmatch(r"gw-[0-9A-Za-z]{43}", key) for key in made)
 
 
 def test_nothing_is_remembered_of_strangers_and_no_key_as_it_was_sent() -> None:

@@ -113,7 +113,7 @@ def test_a_fault_in_defaults_is_told_once() -> None:
 
 def test_a_key_with_control_characters_stays_on_one_line() -> None:
     lines = faults_of({**GOOD, T: '"a\\nb\\x1b": 1\n' + GOOD[T]})
-    assert lines == [r"tenants.yaml:1:1: a\nb\x1b: unknown key `a\nb\x1b`; known here: tenants"]
+    assert lines == [r"tenants.yaml:1:1: a\nb\x1b: unknown key `a\nb\x1b`; known here: oidc, tenants"]
 
 
 def test_a_list_of_what_is_known_is_short_and_on_one_line() -> None:

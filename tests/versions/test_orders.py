@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.policy.candidate import Trial
-from gateway.versions.orders import MAX_CONTENT_BYTES, BadSeal, Order, Seal, TooLarge
+from gateway.store.sealing import BadSeal
+from gateway.versions.orders import MAX_CONTENT_BYTES, Order, Seal, TooLarge
 
 SEAL = Seal(b"key")
 ORDER = Order(7, "0123456789ab", Trial("ba9876543210", "share", 0.05), 1.5, "me")

@@ -27,6 +27,8 @@ class Endpoint:
     """Found in a body that holds more than text. A word of this kind in plain text only makes the price unbounded."""
     caps: tuple[str, ...] = ()
     """Body fields that cap the output in tokens, the larger counts. None: nothing is written."""
+    cap: str | None = None
+    """The one of them that the gateway writes where it caps an output that its caller does not."""
     needs: tuple[str, ...] = ()
     """Body fields beside `model` that must be there."""
     streams: bool = True

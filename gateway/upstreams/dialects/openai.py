@@ -177,11 +177,14 @@ CHAT = Endpoint(
     prompt=("messages", "prompt", "tools", "response_format"),
     media=words("image_url", "input_audio", "file", "video_url", "input_image", "image"),
     caps=("max_completion_tokens", "max_tokens"),
+    cap="max_completion_tokens",
     asks_usage=True,
     usage_of=usage_of,
     events=EVENTS,
     error_body=error_body,
     error_event=error_event,
 )
-COMPLETIONS = replace(CHAT, name="completions", ids="prompt")
-EMBEDDINGS = replace(CHAT, name="embeddings", prompt=("input",), ids="input", caps=(), streams=False, asks_usage=False)
+COMPLETIONS = replace(CHAT, name="completions", ids="prompt", cap="max_tokens")
+EMBEDDINGS = replace(
+    CHAT, name="embeddings", prompt=("input",), ids="input", caps=(), cap=None, streams=False, asks_usage=False
+)

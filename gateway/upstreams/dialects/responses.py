@@ -99,6 +99,7 @@ RESPONSES = Endpoint(
     prompt=("instructions", "input", "tools", "text"),
     media=words("input_image", "input_file", "input_audio", "image_url", "image_generation"),
     caps=("max_output_tokens",),
+    cap="max_output_tokens",
     # The API keeps every response unless told not to, and what it keeps could not be asked for here.
     defaults={"store": Raw(b"false")},
     usage_of=usage_of,

@@ -10,10 +10,10 @@ from functools import partial
 from random import Random
 from typing import cast
 
-from gateway.admission import Admission, Visit
+from gateway.admission import Admission
 from gateway.errors import GatewayError
 from gateway.fleet.leases import Leases
-from gateway.model import Damped, DampedKey, Decision, Lease, Policy, Slo, Snapshot, UpstreamState
+from gateway.model import Damped, DampedKey, Decision, Lease, Policy, Slo, Snapshot, UpstreamState, Visit
 from gateway.routing.board import Board
 from gateway.routing.damping import step
 from gateway.routing.decide import decide

@@ -1,0 +1,91 @@
+"""Partitions made ahead, and what is older than its retention removed: the only deletion there is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, Engine, delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from gateway.ledger import months
+from gateway.ledger.faults import words
+from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
+from gateway.ledger.migrate import lock
+from gateway.ledger.tables import MICRO_PER_DAY, attempts, kept, seen
+
+BEHIND, AHEAD = 1, 2
+"""Months before and after this one that have a partition; any other row goes to `attempts_other`."""
+PARTITION = "attempts_"
+_CHILDREN = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'attempts'::regclass")
+
+_log = logging.getLogger("gateway")
+
+
+def make_partitions(engine: Engine, now: int) -> None:
+    """`now` in microseconds since the epoch. One that cannot be made is told of: its rows go to `attempts_other`, for
+    instance those of a clock that ran ahead."""
+    if engine.dialect.name == "sqlite":
+        return
+    this = months.month_of(now)
+    with engine.begin() as connection:
+        there = {month for month, _ in partitions(connection)}
+    for month in range(this - BEHIND, this + AHEAD + 1):
+        if month not in there:
+            try:
+                with engine.begin() as connection:
+                    lock(connection)
+                    connection.exec_driver_sql(
+                        f"CREATE TABLE IF NOT EXISTS {PARTITION}{months.name_of(month)} PARTITION OF attempts "
+                        f"FOR VALUES FROM ({months.start_of(month)}) TO ({months.start_of(month + 1)})"
+                    )
+            except DBAPIError as fault:
+                fields = {"month": months.name_of(month), "why": words(fault)}
+                _log.warning("a partition of the ledger could not be made", extra={"fields": fields})
+
+
+def partitions(connection: Connection) -> Iterator[tuple[int, str]]:
+    """(month, table) of each that is there; `attempts_other` has no month."""
+    for name in sorted(connection.execute(_CHILDREN).scalars()):
+        month = months.parse(name.removeprefix(PARTITION))
+        if month is not None:
+            yield month, name
+
+
+def expire(engine: Engine, now: int, keep_months: int) -> bool:
+    """Removes what ended before the month that lies `keep_months` before this one, a day (SQLite) or a partition at a
+    time; True: there is more to remove.
+
+    A clock that jumped ahead removes nothing: no later than the newest row, it is not now.
+    """
+    with engine.begin() as connection:
+        newest = connection.execute(select(func.max(attempts.c.ended))).scalar()
+        if newest is None:
+            return False
+        before = months.start_of(max(months.month_of(min(now, newest)) - keep_months, months.FIRST))
+        since: int = connection.execute(select(kept.c.since)).scalar_one()
+        if before <= since:
+            return False
+        if engine.dialect.name == "sqlite":
+            oldest = connection.execute(select(func.min(attempts.c.ended))).scalar_one()
+            step: int = min(before, max(since, oldest) + MICRO_PER_DAY)
+        else:
+            lock(connection)
+            step = _drop(connection, before)
+        connection.execute(update(kept).values(since=step))
+        gone = connection.execute(delete(attempts).where(attempts.c.ended < step)).rowcount
+        connection.execute(delete(fleet_hours).where(fleet_hours.c.hour < step // MICRO_PER_HOUR))
+        if engine.dialect.name != "sqlite":
+            connection.execute(delete(seen).where(seen.c.ended < step))
+    _log.info("ledger rows removed by age", extra={"fields": {"before": step // MICRO_PER_DAY, "rows": gone}})
+    return step < before
+
+
+def _drop(connection: Connection, before: int) -> int:
+    """Drops the oldest partition that ends no later than `before`; up to when rows are gone then."""
+    for month, name in partitions(connection):
+        end = months.start_of(month + 1)
+        if end <= before:
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+            return end
+    return before

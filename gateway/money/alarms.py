@@ -1,0 +1,150 @@
+"""Looks at all budgets now and then: what is left of each, for metrics and soft ones, and who is to hear of it.
+
+Each share of `warn_at` is told once in a budget's period, over all replicas: whoever sets its key in the store posts.
+The key ends after PENDING_SECONDS unless the message was taken, so that one whose replica died is sent by another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from gateway.errors import StoreFault
+from gateway.model import Per, Policy, Quota
+from gateway.money.counters import Usage
+from gateway.money.keeping import dollars, utc
+from gateway.money.till import Till
+from gateway.routing.quotas import all_quotas
+from gateway.store.connection import Store
+
+SECONDS = 2.0
+PENDING_SECONDS = 120
+"""Longer than a message is tried for."""
+TOLD_SECONDS: dict[Per, int] = {"minute": 3600, "day": 3 * 86400, "month": 40 * 86400, "total": 400 * 86400}
+"""How long it is known that a share was told."""
+WHOLE = 100
+_KEY = "gw:{money}:told:"
+_log = logging.getLogger("gateway")
+Post = Callable[[str, str, bytes], Awaitable[bool]]
+"""Address, id and body of a message -> whether it was taken."""
+
+
+class Alarms:
+    """One per process. `on_told(taken)` hears what became of each message."""
+
+    def __init__(
+        self,
+        till: Till,
+        store: Store,
+        policy: Callable[[], Policy],
+        post: Post,
+        on_told: Callable[[bool], None] = lambda _: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._till, self._store, self._policy, self._post = till, store, policy, post
+        self._on_told, self._now = on_told, now
+        self._of: tuple[Policy, tuple[Quota, ...]] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refused: set[str] = set()
+        self.usages: dict[str, Usage] = {}
+        """Budget -> what the store last said of it."""
+
+    def refused(self, quota: Quota) -> None:
+        """A hard one had no room for an attempt: all of it is used up for such a one."""
+        self._refused.add(quota.name)
+
+    def past(self, quota: Quota) -> bool:
+        """Whether a soft one is used up."""
+        if self._till.level(quota) >= 1:
+            return True
+        known = self.usages.get(quota.name)
+        current = known is not None and (known.resets is None or self._now() < known.resets)
+        return known is not None and current and known.used >= quota.cap
+
+    def ratios(self) -> dict[str, float]:
+        """What is left, 0 to 1, of the budgets of tenants and of budgets.yaml: as many as the policy has."""
+        return {
+            name: max(0.0, one.left / one.quota.cap)
+            for name, one in self.usages.items()
+            if one.quota.of != "key" and one.quota.cap
+        }
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(SECONDS)
+
+    async def look(self) -> None:
+        budgets, refused = self._budgets(), self._refused
+        try:
+            usages = await self._till.report(budgets) if budgets else []
+            self.usages, self._refused = {one.quota.name: one for one in usages}, set()
+            for one in usages:
+                for percent in one.quota.warn_at:
+                    full = percent == WHOLE and one.quota.name in refused
+                    if one.quota.webhook and (full or one.used * WHOLE >= percent * one.quota.cap):
+                        await self._tell(one, percent)
+        except StoreFault:
+            self._refused |= refused  # the next look tells
+
+    async def aclose(self) -> None:
+        """Messages under way are given up; another replica sends them when their key ends."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _budgets(self) -> tuple[Quota, ...]:
+        policy = self._policy()
+        if self._of is None or self._of[0] is not policy:
+            self._of = policy, tuple(one for one in all_quotas(policy) if one.unit == "usd")
+        return self._of[1]
+
+    async def _tell(self, usage: Usage, percent: int) -> None:
+        key = f"{_KEY}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"
+        if await self._store.call("SET", key, "", "NX", "EX", PENDING_SECONDS):
+            self._later(self._send(usage, percent, key))
+
+    async def _send(self, usage: Usage, percent: int, key: str) -> None:
+        assert usage.quota.webhook is not None  # noqa: S101 - `look` has seen to that
+        taken = await self._post(usage.quota.webhook, message_id(key), message(usage, percent, self._now()))
+        self._on_told(taken)
+        if not taken:
+            fields = {"fields": {"budget": usage.quota.name, "percent": percent}}
+            _log.warning("a webhook did not take a message; it is tried again later", extra=fields)
+            return
+        with suppress(StoreFault):
+            await self._store.call("SET", key, "", "EX", TOLD_SECONDS[usage.quota.per])
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def message_id(key: str) -> str:
+    """The same for the same share of the same period, whoever sends it."""
+    return "msg_" + sha256(key.encode()).hexdigest()[:32]
+
+
+def message(usage: Usage, percent: int, now: float) -> bytes:
+    """JSON. Amounts are USD in decimals, as text."""
+    quota = usage.quota
+    data = {
+        "budget": quota.name,
+        "percent": percent,
+        "hard": quota.hard,
+        "per": quota.per,
+        "period": usage.period,
+        "cap_usd": dollars(quota.cap),
+        "used_usd": dollars(usage.used),
+        "held_usd": dollars(usage.held),
+        "resets": None if usage.resets is None else utc(usage.resets),
+    }
+    return msgspec.json.encode({"type": "budget.threshold", "timestamp": utc(now), "data": data})

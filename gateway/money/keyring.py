@@ -1,0 +1,172 @@
+"""The keys that were made at run time, as every replica holds them in memory: a look-up asks nobody.
+
+The store is where replicas tell each other. Of each key the highest `serial` that was seen holds, here and there: what
+the store has lost, or has an older state of, is put back, so neither a flushed store nor one that was rolled back
+closes a key that is good, or opens one that was revoked. A revoked key stays as a row that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gateway.errors import InvalidKey, KeyConflict, StoreFault
+from gateway.model import IssuedKey, Policy, Tenant
+from gateway.money.key_shelf import MOST_KEYS, KeyShelf
+from gateway.store.sealing import BadSeal
+
+INTERVAL_SECONDS = 0.5
+"""Between looks where nothing was heard: what was revoked elsewhere is so here after one of them at the latest."""
+WHOLE_SECONDS = 60.0
+"""Between looks at all keys, whatever the store says of changes."""
+FORGET_SECONDS = 90 * 86_400.0
+"""After a key is over, its row goes too."""
+PUT_BACK = 100
+"""Keys that one look puts back at most."""
+Grant = Callable[[Policy, IssuedKey], Tenant]
+"""What a key opens under a policy. Raises InvalidKey where that is nothing."""
+_log = logging.getLogger("gateway")
+
+
+class Keyring:
+    """One per process. Without a `shelf` (no pepper) there are no such keys. `faults`: id of what lies in the store
+    and is not ours -> what is wrong with it. `on_change` is called whenever a key is another than before."""
+
+    def __init__(self, shelf: KeyShelf | None, grant: Grant, now: Callable[[], float] = time.time) -> None:
+        self._shelf, self._grant, self._now = shelf, grant, now
+        self.keys: Mapping[str, IssuedKey] = {}
+        self.faults: dict[str, str] = {}
+        self.on_change: list[Callable[[], None]] = []
+        self._by_hash: Mapping[str, IssuedKey] = {}
+        self._stored: dict[str, bytes] = {}
+        """What the store has, as of the last look."""
+        self._epoch = b""
+        self._since = 0
+        self._whole_at = float("-inf")
+        self._heard = asyncio.Event()
+
+    def tenant(self, policy: Policy, hash: str) -> Tenant | None:
+        """Whose key this keyed hash is, as its holder is under `policy`; None for one that was not made here.
+
+        Raises InvalidKey for one that opens nothing: revoked, or of a tenant or a zone that the policy does not have.
+        Expiry is in the tenant's `expires`."""
+        key = self._by_hash.get(hash)
+        if key is None:
+            return None
+        if key.revoked is not None:
+            raise InvalidKey("this key was revoked")
+        made = self._grant(policy, key)
+        if hash == key.hash or key.old_until is None:
+            return made
+        return replace(made, expires=min(key.old_until, made.expires or key.old_until))
+
+    def woken(self, _: object = None) -> None:
+        """Something changed, or may have: look now."""
+        self._heard.set()
+
+    async def run(self) -> None:
+        """Looks until cancelled; while the store is away what is known stays."""
+        while True:
+            try:
+                await self.look()
+            except StoreFault:
+                _log.debug("the keys in the store cannot be looked at")
+            try:
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await self._heard.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Takes up what changed, and puts back what the store lost. Raises StoreFault."""
+        if self._shelf is None:
+            return
+        self._heard.clear()
+        page = await self._shelf.look(self._since)
+        whole = page.epoch != self._epoch or page.number < self._since or self._due()
+        rows = await self._shelf.everything() if whole else page.rows
+        self._take(self._shelf, rows, whole=whole)
+        self._epoch, self._since = page.epoch, page.number if whole else page.last
+        if whole:
+            done = await self._put_back(self._shelf)
+            self._whole_at = time.monotonic() if done else float("-inf")
+        if self._since < page.number:
+            self.woken()
+
+    async def put(self, key: IssuedKey) -> None:
+        """Tells everybody of a key that was made or changed here. Raises KeyConflict or StoreFault: nothing changed."""
+        if self._shelf is None:
+            raise KeyConflict(
+                "keys are kept as hashes under a pepper: set GATEWAY_KEY_PEPPER, the same for all replicas"
+            )
+        done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
+        if done < 0:
+            raise KeyConflict(f"there are {MOST_KEYS} keys already: those that are over go 90 days after their end")
+        if not done:
+            self.woken()
+            raise KeyConflict(f"`{key.id}` was changed by somebody else at the same time; look, and try again")
+        self._take(self._shelf, {key.id: sealed}, whole=False)
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._whole_at >= WHOLE_SECONDS
+
+    def _take(self, shelf: KeyShelf, rows: Mapping[str, bytes], *, whole: bool) -> None:
+        keys = {id: key for id, key in self.keys.items() if not (whole and self._forgotten(key))}
+        if whole:
+            self._stored, self.faults = {}, {id: said for id, said in self.faults.items() if id in rows}
+        for id, sealed in rows.items():
+            self._stored[id] = sealed
+            try:
+                key = shelf.read(id, sealed)
+            except BadSeal as bad:
+                self._refuse(id, str(bad))
+                continue
+            self.faults.pop(id, None)
+            if not self._forgotten(key) and (id not in keys or _rank(key) > _rank(keys[id])):
+                keys[id] = key
+        if keys != self.keys:
+            self.keys, self._by_hash = keys, by_hash(keys)
+            for listener in self.on_change:
+                listener()
+
+    def _refuse(self, id: str, why: str) -> None:
+        if id not in self.faults:
+            _log.error("a key in the store is none of ours, and ignored", extra={"fields": {"fault": why}})
+        self.faults[id] = why
+
+    def _forgotten(self, key: IssuedKey) -> bool:
+        return key.over is not None and key.over + FORGET_SECONDS < self._now()
+
+    async def _put_back(self, shelf: KeyShelf) -> bool:
+        """What the store lacks of what is known here, after a look at all of it; and takes out what is long over.
+        Whether that was all of it."""
+        behind = [key for id, key in self.keys.items() if not self._same(shelf, id, key)]
+        for key in behind[:PUT_BACK]:
+            done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
+            if done > 0:
+                self._stored[key.id] = sealed
+                self.faults.pop(key.id, None)
+        gone = [id for id in self._stored if id not in self.keys and id not in self.faults]
+        for id in gone[:PUT_BACK]:
+            await shelf.take_out(id, self._stored[id])
+        return max(len(behind), len(gone)) <= PUT_BACK
+
+    def _same(self, shelf: KeyShelf, id: str, key: IssuedKey) -> bool:
+        try:
+            return id in self._stored and shelf.read(id, self._stored[id]) == key
+        except BadSeal:
+            return False
+
+
+def by_hash(keys: Mapping[str, IssuedKey]) -> dict[str, IssuedKey]:
+    """Under their present hash and the one before."""
+    old = {key.old_hash: key for key in keys.values() if key.old_hash is not None}
+    return old | {key.hash: key for key in keys.values()}
+
+
+def _rank(key: IssuedKey) -> tuple[int, bool, str]:
+    """The higher one holds; of two changes that met after the store was split, the one that revokes."""
+    return key.serial, key.revoked is not None, key.hash

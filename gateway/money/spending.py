@@ -1,0 +1,151 @@
+"""What an attempt may cost is set aside before it leaves: of the budgets that are about it, at its worst case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import ceil
+from secrets import token_hex
+
+from gateway.errors import StoreFault
+from gateway.model import (
+    MICRO_PER_USD,
+    Candidate,
+    Decision,
+    GenRequest,
+    Hold,
+    Kept,
+    Lease,
+    Quota,
+    Row,
+    Short,
+    Usage,
+)
+from gateway.money.keeping import NOT_TEXT, UNBOUND
+from gateway.money.till import Till
+from gateway.routing.estimate import amortised_price
+from gateway.routing.quotas import Quotas, most_charged, most_tokens
+
+ATTEMPT_ID_BYTES = 16
+AWAY = Kept("away")
+
+
+class Spending:
+    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that had no
+    room; `now` is seconds since the epoch."""
+
+    def __init__(
+        self,
+        till: Till,
+        quotas: Quotas,
+        past: Callable[[Quota], bool],
+        refused: Callable[[Quota], None] = lambda _: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._till, self._quotas, self._past, self._refused, self._now = till, quotas, past, refused, now
+
+    async def hold(self, request: GenRequest, lease: Lease, *, uncounted: bool = False) -> Hold | Kept | None:
+        """What the attempt under `lease` holds, under the id that it will have; None where no budget is about it.
+        `uncounted`: nothing is bought for it. Whoever is cancelled holds nothing.
+        """
+        one = lease.candidate
+        if uncounted and one.upstream.kind == "managed":
+            return AWAY
+        quotas = self._of(request, lease.decision, one.upstream.backend)
+        if not quotas or (one.upstream.kind == "local" and priceless(one)):  # nobody can say what that is worth
+            return None
+        amount = self._most(request, lease)
+        if amount is None:
+            hard = next((one for one in quotas if one.hard), None)
+            if hard is not None:
+                return self._unknown(request, lease, hard)
+        id, wanted = token_hex(ATTEMPT_ID_BYTES), [(one, amount or 0) for one in quotas]
+        row = skeleton(id, request, lease, amount or 0, self._now())
+        held = self._till.take(id, wanted, row)
+        if held is None:
+            try:
+                answer = await self._till.hold(id, wanted, row)
+            except StoreFault:
+                return AWAY
+            if isinstance(answer, Short):
+                self._refused(answer.quota)
+                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.resets)
+            held = answer
+        return held
+
+    def give(self, hold: Hold) -> None:
+        """Of an attempt that was not made."""
+        self._till.give(hold)
+
+    def past(self, request: GenRequest, decision: Decision) -> Quota | None:
+        """A soft budget that is used up, of those that something bought for this request would be charged to."""
+        policy, quotas = decision.policy, request.tenant.quotas
+        if not quotas and not policy.quotas:
+            return None
+        for group in (*decision.primary, *decision.overflow):
+            for one in self._of(request, decision, group.backend) if policy.kind(group.backend) == "managed" else ():
+                if not one.hard and self._past(one):
+                    return one
+        return None
+
+    def _of(self, request: GenRequest, decision: Decision, backend: str) -> tuple[Quota, ...]:
+        policy = decision.policy
+        return self._quotas.of_attempt(
+            request.tenant, policy.quotas, request.model, backend, policy.kind(backend), request.pipeline
+        )
+
+    @staticmethod
+    def _unknown(request: GenRequest, lease: Lease, quota: Quota) -> Kept:
+        if priceless(lease.candidate):
+            return Kept("unpriced", quota.name)
+        model = lease.decision.policy.models[request.model]
+        capped = request.max_tokens is not None or model.output_cap is not None
+        return Kept("unbound", quota.name, help=NOT_TEXT if capped else UNBOUND)
+
+    def _most(self, request: GenRequest, lease: Lease) -> int | None:
+        """Micro-dollars; None where no price is known, or nothing bounds what it is multiplied by."""
+        model, one = lease.decision.policy.models[request.model], lease.candidate
+        if one.upstream.kind == "managed":
+            return None if one.served.price is None else most_charged(request, model, one.served.price)
+        tokens = most_tokens(request, model)
+        if tokens is None:
+            return None
+        usd = amortised_price(one.upstream, Usage(*tokens))
+        return None if usd is None else ceil(usd * MICRO_PER_USD)
+
+
+def priceless(one: Candidate) -> bool:
+    """Nobody knows what it costs."""
+    return (one.served.price if one.upstream.kind == "managed" else one.upstream.usd_per_hour) is None
+
+
+def skeleton(id: str, request: GenRequest, lease: Lease, reserved: int, now: float) -> Row:
+    """What the ledger has of an attempt whose gateway dies before it is over: booked at what was set aside."""
+    one, group, tenant, began = lease.candidate, lease.group, request.tenant, round(now * MICRO_PER_USD)
+    return Row(
+        attempt=id,
+        request=request.id,
+        began=began,
+        ended=began,
+        tenant=tenant.name,
+        key=tenant.key,
+        tags=tuple(sorted(tenant.tags)),
+        pipeline=request.pipeline or "",
+        model=request.model,
+        endpoint=request.endpoint,
+        rule=lease.decision.rule.name,
+        backend=group.backend,
+        upstream=one.upstream.name,
+        served_as=one.served.name,
+        version=one.served.version or "",
+        kind=one.upstream.kind,
+        role="asked",
+        outcome=group.outcome,
+        reason=group.reason,
+        result="unfinished",
+        policy=lease.decision.policy.version,
+        basis="reserved",
+        reserved=reserved,
+        state="unreconciled",
+        demo=one.upstream.simulated,
+    )

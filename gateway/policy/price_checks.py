@@ -1,0 +1,102 @@
+"""Checks of what bought models cost: nothing is sent to a price that nobody knows, unless the folder says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.model import Origin
+from gateway.policy.hardware import hardware, workers
+from gateway.policy.pricing import Pricing, Quote
+from gateway.policy.references import matching
+from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn, ServedIn
+from gateway.policy.source import Fault, Path
+from gateway.policy.sources import Sources
+from gateway.policy.validate import nearest
+from gateway.prices import book
+from gateway.routing.globs import fits
+
+
+def names_of(served: ServedIn) -> tuple[tuple[str, str | None, float], ...]:
+    """What the model is called there: name, version and weight of each."""
+    if served.as_ is not None:
+        return ((served.as_, None, 1.0),)
+    return tuple((one.as_, one.name, one.weight) for one in served.versions or ())
+
+
+def quotes(sources: Sources, pricing: Pricing) -> Iterator[tuple[Path, ModelIn, str, str, Quote]]:
+    """Each bought way to serve a model: where it is written, the model, the backend, its name there, what it costs."""
+    for index, model in sources.models.sound.items():
+        for j, served in enumerate(model.served_by):
+            backend = sources.backend(served.backend)
+            if isinstance(backend, ManagedBackend):
+                for name, _, _ in names_of(served):
+                    at: Path = ("models", index, "served_by", j, "price")
+                    yield at, model, backend.name, name, pricing.quote(backend, name, served.price)
+
+
+def price_faults(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
+    yield from _provider_faults(sources)
+    for at, model, backend, _, quote in quotes(sources, pricing):
+        if quote.price is not None:
+            continue
+        if sources.unknown_price == "refuse":
+            said = f"is required: write what it costs, 0 if nothing; `{backend}` is a bought API, and {quote.why}"
+            yield sources.models.document.fault(at, said, key=True)
+        else:
+            yield from _bounded(sources, model.name, backend)
+
+
+def _provider_faults(sources: Sources) -> Iterator[Fault]:
+    """Providers that neither the book nor prices.yaml knows."""
+    globs = [glob for one in sources.prices.sound.values() for glob in one.provider or ()]
+    for index, backend in sources.backends.sound.items():
+        name = backend.provider if isinstance(backend, ManagedBackend) else None
+        if name is not None and not (globs and fits(name, globs)) and name not in book.providers():
+            said = f"unknown provider `{name}`; {nearest(name, book.providers())}"
+            yield sources.backends.document.fault(("backends", index, "provider"), said)
+
+
+def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:
+    """Rules that bound money and would send to a price that nobody knows."""
+    for index, rule in sources.rules.sound.items():
+        route = sources.route(rule)
+        spill = route.spill
+        leaves = (*(spill.backends if spill else ()), *route.fallback)
+        bounded = spill is not None and spill.budget_usd_per_hour is not None
+        if bounded and backend in leaves and matching(rule.match.model, (model,)):
+            said = f"bounds money, and nobody knows what `{model}` costs at `{backend}`; write its price"
+            yield sources.rules.document.fault(sources.route_path(index, "spill"), said, key=True)
+
+
+def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
+    """Prices that should not be trusted blindly, and those that nobody knows."""
+    for at, _, backend, name, quote in quotes(sources, pricing):
+        if quote.price is None:
+            said = f"nobody knows what `{name}` costs at `{backend}`: receipts and ledger will not say"
+            yield sources.models.document.fault(at, said, key=True)
+        elif quote.price.origin.marks:
+            said = f"`{name}` at `{backend}` costs what {_doubt(quote.price.origin)}"
+            yield sources.models.document.fault(at, said, key=True)
+    for index, backend_in in sources.backends.sound.items():
+        for kind, where in sorted(_rented(backend_in, pricing)) if isinstance(backend_in, LocalBackend) else ():
+            said = f"`{kind}` has no `usd_per_hour`: {where}"
+            yield sources.backends.document.fault(("backends", index, "gpu"), said, key=True)
+
+
+def _rented(backend: LocalBackend, pricing: Pricing) -> set[tuple[str, str]]:
+    """Kinds of GPUs of which the book says what they cost, and where it has that from."""
+    found = set()
+    for _, worker in workers(backend):
+        stated = hardware(backend, worker)
+        rented = pricing.rented(stated)
+        if stated.usd_per_hour is None and rented.usd_per_hour is not None:
+            found.add((rented.kind or "", f"${rented.usd_per_hour:.2f} is what {_doubt(rented.priced)}"))
+    return found
+
+
+def _doubt(where: Origin) -> str:
+    words = {"old": "is old", "low_confidence": f"is not sure ({where.confidence})"}
+    doubts = " and ".join(words[mark] for mark in where.marks)
+    return (
+        f"{where.source} said" + (f" on {where.as_of}" if where.as_of else "") + (f", which {doubts}" if doubts else "")
+    )

@@ -1,0 +1,125 @@
+"""Where a serving process asks the ledger: a process of its own reads it, begun with the first question.
+
+A report holds no request up: the database's libraries would add 22 to 31 MB to each serving process, and its rows cost
+CPU under the interpreter's lock (docs/adr/0024-ledger.md). The reader ends when nobody has asked for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from gateway.errors import NoCapacity
+from gateway.ledger.place import ledger_url
+from gateway.reports.ask import Ask, Report
+from gateway.reports.gathering import Facts, Material
+from gateway.reports.question import Answer, Question, What
+from gateway.settings import Settings
+
+COMMAND = ("-m", "gateway", "ledger", "answer")
+ANSWER_SECONDS = 30.0
+"""For all queries of one question, each of which has its own limit, and for the process to begin."""
+IDLE_SECONDS = 60.0
+MOST_WAITING = 8
+"""Questions that wait for the one before; further ones are refused."""
+LINE_BYTES = 256 << 20
+RETRY_AFTER_SECONDS = 5
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Every question raises InvalidRequest where it asks for too much, NoCapacity where the ledger is away."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StartupFault for a database that cannot be meant."""
+        self._env = {"GATEWAY_LEDGER_URL": ledger_url(settings), "GATEWAY_LOG_LEVEL": settings.log_level}
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def report(self, ask: Ask) -> Report:
+        return msgspec.json.decode(await self._ask("report", ask), type=Report)
+
+    async def attempts(self, ask: Ask) -> Report:
+        return msgspec.json.decode(await self._ask("attempts", ask), type=Report)
+
+    async def material(self, ask: Ask) -> Material:
+        return msgspec.json.decode(await self._ask("material", ask), type=Material)
+
+    async def facts(self, ask: Ask) -> Facts:
+        return msgspec.json.decode(await self._ask("facts", ask), type=Facts)
+
+    async def aclose(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        await self._kill()
+
+    async def _ask(self, what: What, ask: Ask) -> msgspec.Raw:
+        if self._waiting >= MOST_WAITING:
+            raise NoCapacity("too many ask the ledger at once", retry_after=RETRY_AFTER_SECONDS)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                line = await self._answered(msgspec.json.encode(Question(what, ask)))
+        finally:
+            self._waiting -= 1
+        return msgspec.json.decode(line, type=Answer).checked()
+
+    async def _answered(self, question: bytes) -> bytes:
+        """A reader that is late, dies, or is not waited for any more is ended: the next answer must be to the next
+        question."""
+        if self._idle is not None:
+            self._idle.cancel()
+        done = False
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                process = self._process or await self._start()
+                assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes
+                process.stdin.write(question + b"\n")
+                await process.stdin.drain()
+                line = await process.stdout.readline()
+            done = line.endswith(b"\n")
+        except (OSError, ValueError, TimeoutError):
+            line = b""
+        finally:
+            if not done:
+                await self._kill()
+        if not done:
+            raise NoCapacity("the ledger's reader does not answer", retry_after=RETRY_AFTER_SECONDS)
+        self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._hang_up)
+        return line
+
+    async def _start(self) -> Process:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *COMMAND,
+            env={**os.environ, **self._env},
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            limit=LINE_BYTES,
+            start_new_session=True,
+        )
+        return self._process
+
+    def _hang_up(self) -> None:
+        """Its input ends, and so does it; whoever asks next begins another one."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
+    async def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())

@@ -1,0 +1,183 @@
+"""Asks the ledger's database, with a time limit. Blocking: off the event loop, `asking.py` does that."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from gateway.errors import InvalidRequest, NoCapacity
+from gateway.ledger.hours import MICRO_PER_HOUR
+from gateway.ledger.tables import MICRO_PER_DAY
+from gateway.reports import queries
+from gateway.reports.ask import DAY, HOUR, LISTED, TAG, Ask, Line, Report
+from gateway.reports.fleet_cost import Fleet
+from gateway.reports.queries import MEASURES
+
+MOST_LINES = 50_000
+"""Of one report, before paging: more are nothing to be read, and would fill the memory."""
+SECONDS = 10.0
+CONNECT_SECONDS, RETRY_AFTER_SECONDS = 5, 5
+READERS = 2
+"""Connections: what is asked at once beside them waits for its turn."""
+_SQLITE_STEPS = 10_000
+"""Instructions of SQLite's virtual machine between two looks at the clock: about 0.1 ms."""
+
+
+def open_reading(url: str) -> Engine:
+    """For questions alone: it can change nothing, takes no writers' lock, and each of its transactions sees one state
+    of the database. Nothing is connected yet."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(
+            parsed,
+            pool_size=READERS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            isolation_level="REPEATABLE READ",
+            connect_args={"connect_timeout": str(CONNECT_SECONDS), "application_name": "gateway reports"},
+        )
+    only = parsed.set(database=f"file:{quote(parsed.database or '')}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(only, pool_size=READERS, max_overflow=0, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: sqlite3.Connection, _: Any) -> None:
+        raw.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begins(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+class Reader:
+    def __init__(self, engine: Engine, seconds: float = SECONDS) -> None:
+        self._engine, self._seconds = engine, seconds
+
+    def report(self, ask: Ask) -> Report:
+        """A page of the lines, and the sums of all. Raises as `all`."""
+        found = self.all(ask)
+        end = ask.offset + ask.limit
+        return replace(found, lines=found.lines[ask.offset : end], more=len(found.lines) > end)
+
+    def all(self, ask: Ask) -> Report:
+        """Every line. Raises InvalidRequest where that is too much, NoCapacity where the database is away."""
+        with self.connected() as connection:
+            found: list[Line] = [
+                _line(row) for row in connection.execute(queries.summed(ask, MOST_LINES + 1)).mappings()
+            ]
+            total = _line(connection.execute(queries.total(ask)).mappings().one())
+        if len(found) > MOST_LINES:
+            raise InvalidRequest(f"more than {MOST_LINES} lines: group by less, or name a shorter time")
+        if not ask.by:
+            return Report((), [], total)
+        if TAG in ask.by:
+            found = each_tag(found, ask.by)
+        return Report(ask.by, found, total)
+
+    def attempts(self, ask: Ask) -> Report:
+        """Single attempts, the newest first, and the sums of all of them."""
+        with self.connected() as connection:
+            found = [_attempt(row) for row in connection.execute(queries.listed(ask)).mappings()]
+            total = _line(connection.execute(queries.total(ask)).mappings().one())
+        return Report(LISTED, found[: ask.limit], total, len(found) > ask.limit)
+
+    def span(self, ask: Ask) -> tuple[int, int] | None:
+        """The first and the last end, microseconds since the epoch; None where there is nothing."""
+        with self.connected() as connection:
+            first, last = connection.execute(queries.span(ask)).one()
+        return None if first is None else (int(first), int(last))
+
+    def worker_hours(self, ask: Ask) -> list[tuple[int, str, Fleet]]:
+        """(hour since the epoch, worker, its hour), in order. Without the work, which the attempts tell."""
+        with self.connected() as connection:
+            rows = connection.execute(queries.worker_hours(ask)).mappings().all()
+        return [(row["hour"], row["worker"], _fleet(row)) for row in rows]
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """A connection that gives up when the time is over. Raises as `report`."""
+        try:
+            with self._engine.connect() as connection, _limited(connection, self._seconds):
+                yield connection
+        except DBAPIError as fault:
+            if _took_too_long(fault):
+                said = f"the ledger took longer than {self._seconds:g} s: name a shorter time"
+                raise InvalidRequest(said) from None
+            raise _away() from None
+        except SQLAlchemyError:
+            raise _away() from None
+
+
+def _away() -> NoCapacity:
+    said = "the ledger's database does not answer, or no row has been written to it yet"
+    return NoCapacity(said, retry_after=RETRY_AFTER_SECONDS)
+
+
+def each_tag(found: Sequence[Line], by: Sequence[str]) -> list[Line]:
+    """Lines per set of tags -> per tag. What has several tags counts in each, so these lines add up to more than the
+    total; what has none is in the line of the empty tag."""
+    made: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for line in found:
+        for tag in msgspec.json.decode(line[TAG], type=tuple[str, ...]) or ("",):
+            own = {**line, TAG: tag}
+            key = tuple(own[name] for name in by)
+            before = made.get(key)
+            made[key] = own if before is None else {**own, **{name: own[name] + before[name] for name in MEASURES}}
+    return [made[key] for key in sorted(made)]
+
+
+def _line(row: RowMapping) -> dict[str, Any]:
+    return {name: _value(name, value) for name, value in row.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == DAY:
+        return f"{datetime.fromtimestamp(value * MICRO_PER_DAY // 10**6, UTC):%F}"
+    if name == HOUR:
+        return f"{datetime.fromtimestamp(value * MICRO_PER_HOUR // 10**6, UTC):%FT%H:00Z}"
+    if name == "seconds":
+        return round(float(value or 0.0), 6)
+    return int(value or 0) if name in MEASURES else value
+
+
+def _attempt(row: RowMapping) -> dict[str, Any]:
+    ended = datetime.fromtimestamp(row["ended"] / 10**6, UTC)
+    return {**row, "ended": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+
+def _fleet(row: RowMapping) -> Fleet:
+    names = ("backend", "gpu_kind", "gpus", "overhead", "assumed", "up", "out", "busy", "priced", "rate_sum")
+    made = Fleet(**{name: row[name] for name in names})
+    return replace(made, use_sum=row["use_sum"], use_seen=row["use_seen"])
+
+
+@contextmanager
+def _limited(connection: Connection, seconds: float) -> Iterator[None]:
+    if connection.dialect.name != "sqlite":
+        connection.execute(text("SELECT set_config('statement_timeout', :ms, true)"), {"ms": str(int(seconds * 1000))})
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    until = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > until, _SQLITE_STEPS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+def _took_too_long(fault: DBAPIError) -> bool:
+    """SQLite says `interrupted`; PostgreSQL's code 57014 is query_canceled."""
+    return str(fault.orig) == "interrupted" or getattr(fault.orig, "sqlstate", None) == "57014"

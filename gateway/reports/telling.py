@@ -1,0 +1,79 @@
+"""What was saved, and advice, as text for people: made of the JSON that the admin API answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.reports.writing import usd
+
+Told = Mapping[str, Any]
+
+
+def tell_saved(told: Told) -> str:
+    return "\n".join(_saved(told))
+
+
+def tell_advice(told: Told) -> str:
+    return "\n".join(_advice(told))
+
+
+def _saved(told: Told) -> Iterator[str]:
+    for fleet in told["fleets"]:
+        yield from _fleet(fleet)
+    for model in told["models"]:
+        yield f"{model['model']}: {model['requests']:,} requests"
+        for name, title in (("actual", "as it was"), ("all_managed", "all bought"), ("all_local", "all our own")):
+            yield f"  {title:<11}  {_cost(model[name])}"
+    yield _sum("beside buying all", told["beside_managed"])
+    yield _sum("beside serving all", told["beside_local"])
+    if told["idle_rent"]:
+        yield f"{usd(told['idle_rent'])} was the rent of backends that delivered nothing: in none of the above"
+    yield f"Further GPUs are reckoned at {told['utilisation']:.0%} utilisation (--utilisation)."
+
+
+def _fleet(fleet: Told) -> Iterator[str]:
+    rent, up = fleet["rent"], fleet["up"]
+    if not up:
+        yield f"{fleet['backend']}: no worker-hours are known"
+        return
+    said = "a guide's price" if fleet["assumed"] else "the policy's price"
+    overhead = f", overhead x{fleet['overhead']:g}" if fleet["overhead"] != 1 else ""
+    paid = "rent unknown: no gpu.usd_per_hour" if rent is None else f"rent {usd(rent)} ({said}{overhead})"
+    yield (
+        f"{fleet['backend']}: {fleet['workers']} workers, {fleet['gpus']} {fleet['gpu_kind'] or 'GPUs'}, "
+        f"{up / 60:,.1f} worker-hours, {paid}, utilisation {fleet['utilisation']:.1%}"
+    )
+    if fleet["delivered_hour"] is not None:
+        full, delivered = usd(fleet["full_hour"]), usd(fleet["delivered_hour"])
+        yield f"  an hour of work cost {delivered}: {full} / {fleet['utilisation']:.1%}"
+
+
+def _cost(way: Told) -> str:
+    if "why" in way:
+        return f"unknown: {way['why']}"
+    listed = f" ({usd(way['list'])} at list)" if way["list"] != way["contract"] else ""
+    return f"{usd(way['contract'])}{listed}" + (f" = {way['working']}" if way["working"] else "")
+
+
+def _sum(title: str, found: Told) -> str:
+    said = "saved" if found["contract"] >= 0 else "lost"
+    listed = f" ({usd(found['list'])} at list)" if found["list"] != found["contract"] else ""
+    without = f"; without {_names(found['without'])}" if found["without"] else ""
+    if not found["models"]:
+        return f"{title}: unknown{without}"
+    return f"{title}: {said} {usd(abs(found['contract']))}{listed}{without}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _advice(told: Told) -> Iterator[str]:
+    for one in told["advice"]:
+        yield f"{one['says']} (worth {usd(one['worth'])} a day)"
+        yield f"  {one['working']}"
+    if not told["advice"]:
+        yield "no advice"
+    for note in told["notes"]:
+        yield f"note: {note}"

@@ -1,0 +1,87 @@
+"""`gateway prices`: what is known, what an order comes to, what should not be trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli.prices import prices
+
+DEMO = Path(__file__).parents[2] / "policies" / "demo"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(prices, arguments)
+
+
+def test_the_list_is_filtered() -> None:
+    rows = json.loads(run("list", "--provider", "gmi", "--modality", "image", "--model", "SEED*", "--json").stdout)
+    assert {row["model"] for row in rows} == {"seedream-5.0-lite", "seededit-3-0-i2i-250628"}
+    assert {"source", "as_of", "confidence", "marks", "conflicts"} <= rows[0].keys()
+    shown = run("list", "--model", "seedream-5.0-lite").stdout.splitlines()
+    assert shown[0].split() == ["provider", "model", "modality", "price", "source,", "date,", "confidence"]
+    assert shown[1].startswith("gmi       seedream-5.0-lite  image     $0.035 /image  gmi-pipelines-guide, 2026-04-20")
+
+
+def test_token_prices_are_listed_by_provider() -> None:
+    rows = json.loads(run("list", "--provider", "anthropic", "--json").stdout)
+    assert any(row["model"] == "claude-sonnet-4-5" and row["source"] == "genai-prices" for row in rows)
+    assert run("list", "--provider", "nobody").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("order", "working", "total"),
+    [
+        (("veo-3.1-lite-generate-001", "--seconds", "4"), "4 x $0.05 a second", "costs $0.200000"),
+        (("gpt-image-2-generate", "--images", "2", "--quality", "high"), "2 x $0.211 an image", "costs $0.422000"),
+        (("gpt-4o", "--provider", "openai", "--tokens", "1000,200"), "1,000 input tokens x $2.50 / 1M = $0.0025",
+         "costs $0.004500"),
+        (("whisper-1", "--audio-seconds", "90"), "90 x $0.36 an hour of audio", "costs $0.009000"),
+        (("gpt-image-2-generate", "--images", "1"), "no rate for this", ""),
+    ],
+)  # fmt: skip
+def test_an_order(order: tuple[str, ...], working: str, total: str) -> None:
+    shown = run("show", *order)
+    assert shown.exit_code == 0, shown.output
+    assert working in shown.stdout
+    assert total in shown.stdout
+
+
+def test_where_a_price_is_from_is_told() -> None:
+    told = " ".join(run("show", "wan2.7-i2v", "--provider", "gmi").stdout.split())
+    assert "from gmi-architecture-guide, 2026-05-28, conflict" in told
+    assert "conflict: gmi-recipes (2026-05-04) says $0.15 a generation" in told
+    assert "low confidence" in told
+
+
+def test_a_length_that_is_not_sold() -> None:
+    shown = run("show", "veo-3.1-lite-generate-001", "--seconds", "5")
+    assert (shown.exit_code, "ask for 4, 6 or 8 s" in shown.stderr) == (1, True)
+
+
+def test_under_a_policy() -> None:
+    name = "meta-llama/Llama-3.3-70B-Instruct"
+    shown = run("show", name, "--policy", str(DEMO), "--tokens", "1000,200", "--json")
+    (told,) = json.loads(shown.stdout)
+    assert (told["micro_usd"], told["source"], told["confidence"]) == (400, "models.yaml", "stated")
+
+
+def test_what_should_not_be_trusted(tmp_path: Path) -> None:
+    assert run("check", str(DEMO)).stdout == "ok: every price is known, of late, and sure\n"
+    whole = run("check")
+    assert (whole.exit_code, "wan2.7-i2v" in whole.stdout) == (1, True)
+    for name in ("backends.yaml", "models.yaml", "routing.yaml"):
+        text = (DEMO / name).read_text()
+        before = text.partition(", price: {")
+        (tmp_path / name).write_text(text if not before[1] else before[0] + before[2].partition("}")[2])
+    found = run("check", str(tmp_path), "--json")
+    (row,) = json.loads(found.stdout)
+    assert (found.exit_code, row["doubt"]) == (1, "unknown")
+
+
+def test_what_is_not_there() -> None:
+    assert run("show", "no-such-model").exit_code == 1
+    assert run("show", "gpt-4o", "--tokens", "many").exit_code == 2

@@ -1,0 +1,266 @@
+"""Keys that are made at run time, on two replicas that share a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import replace
+
+import pytest
+
+from gateway.errors import InvalidKey, KeyConflict, StoreFault
+from gateway.model import IssuedKey, Policy, Tenant
+from gateway.money import key_shelf, keyring
+from gateway.money.key_shelf import CHANNEL, KEYS, KeyShelf
+from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, Keyring
+from gateway.policy.issued import granted
+from gateway.store.connection import Store
+from gateway.store.embedded import Embedded
+from gateway.store.sealing import Sealing
+from tests.conftest import PATIENT
+from tests.polling import until
+from tests.worlds import policy
+
+ISSUED, CHANGES, _ = KEYS
+NOW = time.time()
+MADE = replace(policy(), tenants={"acme": Tenant("acme")})
+SEAL = Sealing(b"under the pepper", "GATEWAY_KEY_PEPPER")
+
+
+def hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def key(id: str = "ci", **more: object) -> IssuedKey:
+    return IssuedKey(**{"id": id, "tenant": "acme", "hash": hashed(id), "created": time.time(), **more})  # type: ignore[arg-type]
+
+
+def ring_on(store: Store, seal: Sealing = SEAL) -> Keyring:
+    return Keyring(KeyShelf(store, seal), granted)
+
+
+def opens(ring: Keyring, id: str = "ci", under: Policy = MADE) -> bool:
+    try:
+        return ring.tenant(under, hashed(id)) is not None
+    except InvalidKey:
+        return False
+
+
+@pytest.fixture
+async def two(valkey: Store) -> tuple[Keyring, Keyring]:
+    """Both have looked, as before they serve; neither runs."""
+    rings = ring_on(valkey), ring_on(valkey)
+    for ring in rings:
+        await ring.look()
+    return rings
+
+
+async def test_a_key_that_one_replica_makes_opens_at_the_other_after_a_look(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    await a.put(key())
+    assert opens(a)
+    assert not opens(b)
+    await b.look()
+    assert opens(b)
+    made = b.tenant(MADE, hashed("ci"))
+    assert made is not None
+    assert (made.name, made.key) == ("acme", "ci")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_what_is_revoked_is_so_everywhere_within_a_second(
+    embedded: Embedded, two: tuple[Keyring, Keyring], heard: bool
+) -> None:
+    """By the channel at once; where that fails, at the next look."""
+    a, b = two
+    store = Store(embedded.url, timeout=PATIENT)
+    ears = store.subscription(CHANNEL, b.woken, b.woken)
+    tasks = [asyncio.create_task(b.run()), *([asyncio.create_task(ears.run())] if heard else [])]
+    try:
+        await a.put(key())
+        await until(lambda: opens(b))
+        began = time.monotonic()
+        await a.put(key(serial=2, revoked=time.time()))
+        await until(lambda: not opens(b), 1.0)
+        assert time.monotonic() - began < (INTERVAL_SECONDS if heard else 2 * INTERVAL_SECONDS)
+        with pytest.raises(InvalidKey, match="revoked"):
+            b.tenant(MADE, hashed("ci"))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await store.aclose()
+
+
+async def test_without_the_store_the_last_copy_stays_and_nothing_new_is_made(own_server: Embedded) -> None:
+    store = Store(own_server.url, timeout=PATIENT)
+    await store.check()
+    ring = ring_on(store)
+    await ring.put(key())
+    own_server.stop()
+    await until(lambda: store.degraded)
+    with pytest.raises(StoreFault):
+        await ring.look()
+    assert opens(ring)
+    with pytest.raises(StoreFault):
+        await ring.put(key("other"))
+    assert not opens(ring, "other")
+    await store.aclose()
+
+
+async def test_a_flushed_store_gets_its_keys_back_and_a_revoked_one_stays_so(
+    valkey: Store, two: tuple[Keyring, Keyring]
+) -> None:
+    a, b = two
+    await a.put(key())
+    await a.put(key("bad", serial=2, revoked=NOW))
+    await valkey.call("FLUSHALL")
+    await a.look()
+    await b.look()
+    assert (opens(b), opens(b, "bad"), b.keys["bad"].revoked) == (True, False, NOW)
+
+
+async def test_a_revoked_key_is_not_opened_by_its_older_entry(valkey: Store, two: tuple[Keyring, Keyring]) -> None:
+    """Whoever can write to the store plays back what was there before."""
+    a, b = two
+    await a.put(key())
+    before = await valkey.call("HGET", ISSUED, "ci")
+    await a.put(key(serial=2, revoked=NOW))
+    await b.look()
+    await valkey.call("HSET", ISSUED, "ci", before)
+    await valkey.call("ZADD", CHANGES, 10**6, "ci")
+    for ring in two:
+        await ring.look()
+        assert not opens(ring)
+    a._whole_at = float("-inf")
+    await a.look()
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert not opens(newcomer)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+async def test_who_can_write_to_the_store_makes_no_key(
+    valkey: Store, two: tuple[Keyring, Keyring], numbered: bool
+) -> None:
+    a, b = two
+    await a.put(key())
+    sealed = await valkey.call("HGET", ISSUED, "ci")
+    forged = {
+        "own": Sealing(b"another pepper", "")
+        .close(b"issued key", sealed[64:].replace(hashed("ci").encode(), hashed("own").encode())),
+        "moved": sealed,
+        "changed": sealed.replace(b'"acme"', b'"best"'),
+        "junk": b"\xff\x00",
+    }  # fmt: skip
+    for id, content in forged.items():
+        await valkey.call("HSET", ISSUED, id, content)
+        if numbered:
+            await valkey.call("ZADD", CHANGES, 1000, id)
+    b._whole_at = b._whole_at if numbered else float("-inf")
+    await b.look()
+    assert b.faults.keys() == forged.keys()
+    assert b.keys.keys() == {"ci"}
+    assert not opens(b, "own")
+    await valkey.call("HDEL", ISSUED, *forged)
+    b._whole_at = float("-inf")
+    await b.look()
+    assert not b.faults
+
+
+async def test_a_key_that_somebody_spoils_in_the_store_stays_good_and_is_put_back(
+    valkey: Store, two: tuple[Keyring, Keyring]
+) -> None:
+    a, b = two
+    await a.put(key())
+    await valkey.call("HSET", ISSUED, "ci", "x")
+    a._whole_at = float("-inf")
+    await a.look()
+    assert opens(a)
+    assert not a.faults
+    await b.look()
+    assert opens(b)
+
+
+async def test_two_who_change_one_key_at_once_do_not_undo_each_other(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    await a.put(key(serial=2, revoked=NOW))
+    with pytest.raises(KeyConflict, match="at the same time"):
+        await b.put(key(serial=2, hash=hashed("new")))
+    await b.look()
+    assert not opens(b)
+
+
+async def test_the_secret_before_is_good_for_its_grace_alone(two: tuple[Keyring, Keyring]) -> None:
+    a, _ = two
+    until_then = time.time() + 60
+    await a.put(key(hash=hashed("new"), old_hash=hashed("ci"), old_until=until_then, expires=None))
+    old, new = a.tenant(MADE, hashed("ci")), a.tenant(MADE, hashed("new"))
+    assert old is not None
+    assert new is not None
+    assert (old.expires, new.expires, old.key) == (until_then, None, new.key)
+
+
+async def test_keys_come_in_pages_and_no_more_than_there_may_be(
+    monkeypatch: pytest.MonkeyPatch, two: tuple[Keyring, Keyring]
+) -> None:
+    monkeypatch.setattr(key_shelf, "PAGE", 2)
+    monkeypatch.setattr(key_shelf, "MOST_KEYS", 5)
+    a, b = two
+    for number in range(5):
+        await a.put(key(f"k{number}"))
+    while len(b.keys) < 5:
+        before = len(b.keys)
+        await b.look()
+        assert len(b.keys) > before
+    with pytest.raises(KeyConflict, match="keys already"):
+        await a.put(key("k5"))
+
+
+async def test_a_flushed_store_gets_back_more_than_one_look_can_bring(
+    monkeypatch: pytest.MonkeyPatch, valkey: Store, two: tuple[Keyring, Keyring]
+) -> None:
+    monkeypatch.setattr(keyring, "PUT_BACK", 2)
+    a, _ = two
+    for number in range(5):
+        await a.put(key(f"k{number}"))
+    await valkey.call("FLUSHALL")
+    for _ in range(3):
+        await a.look()
+    assert await valkey.call("HLEN", ISSUED) == 5
+
+
+async def test_what_is_long_over_is_forgotten(valkey: Store) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key(expires=time.time() + 60))
+    await ring.put(key("lasting"))
+    ring._now = lambda: time.time() + FORGET_SECONDS + 120
+    ring._whole_at = float("-inf")
+    await ring.look()
+    assert ring.keys.keys() == {"lasting"}
+    assert await valkey.call("HKEYS", ISSUED) == [b"lasting"]
+
+
+async def test_without_a_pepper_there_are_no_such_keys() -> None:
+    ring = Keyring(None, granted)
+    await ring.look()
+    with pytest.raises(KeyConflict, match="GATEWAY_KEY_PEPPER"):
+        await ring.put(key())
+
+
+async def test_whoever_remembers_callers_hears_of_each_change_and_of_nothing_else(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    heard: list[int] = []
+    b.on_change.append(lambda: heard.append(len(b.keys)))
+    await b.look()
+    await a.put(key())
+    await b.look()
+    await b.look()
+    assert heard == [1]
+
+
+def test_no_repr_shows_a_hash() -> None:
+    assert hashed("ci") not in repr(key(old_hash=hashed("ci")))
