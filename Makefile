@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench soak reload-test prove-residency chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench soak reload-test prove-residency prove-budget chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), 
 
 prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000) over sockets: none may go where it must not; OUT=page.md
 	@exec $(BIN)/python -m loadtests.residency --count $(or $(COUNT),1000000) --http $(or $(HTTP),10000) $(if $(OUT),--out $(OUT))
+
+prove-budget: $(VENV)/.run ## COUNT (200000) requests of CLIENTS (64) against a budget, replicas killed: never overspent, all books agree; OUT=page.md
+	@exec $(BIN)/python -m loadtests.spendproof --count $(or $(COUNT),200000) --clients $(or $(CLIENTS),64) $(if $(OUT),--out $(OUT))
 
 reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
 	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)

@@ -10,9 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import redis
+
 from gateway.money.keys import hash_key
 from loadtests.chaos.servers import Store
 from loadtests.policy_folder import write
+from loadtests.simfleet.bills import read_bills
 from loadtests.simfleet.harness import SimFleet, start
 from loadtests.spendproof.clients import KEY, MODEL
 from loadtests.spendproof.judge import Booked, Counter
@@ -24,6 +27,8 @@ INPUT_PER_1M, OUTPUT_PER_1M = "0.8", "2.4"
 """USD. A request of about 60 and 16 tokens costs about 90 micro-dollars."""
 BOUGHT = {"ttft_median_s": 0.004, "tokens_per_s": 4000.0, "frames_per_s": 200.0}
 """Fast: what is proved is not about how long an answer takes."""
+COUNTERS = f"gw:{{money}}:quota:tenant {TENANT}: usd per total"
+"""Where the store counts the budget (docs/store.md)."""
 REST_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
@@ -39,7 +44,9 @@ class Site:
     def running(self) -> Iterator[Site]:
         with ExitStack() as stack:
             self.store = stack.enter_context(Store(self.place / "store"))
-            self.api: SimFleet = stack.enter_context(start(seed=3, workers=[], managed=[self._api()]))
+            self._client: redis.Redis = stack.enter_context(self.store.client())
+            bills = str(self.place / "bills")
+            self.api: SimFleet = stack.enter_context(start(seed=3, workers=[], managed=[self._api()], bills=bills))
             self._write_policy()
             stack.callback(self._kill_all)
             for name in self._names:
@@ -74,11 +81,12 @@ class Site:
 
     def counter(self) -> Counter:
         """The budget's own counters, from the store itself."""
-        raise NotImplementedError
+        used, held = self._client.hmget(COUNTERS, "total:used", "total:held")
+        return Counter(int(used or 0), int(held or 0))
 
     def bills(self) -> Mapping[str, int]:
         """Attempt -> micro-dollars, by the API's own account."""
-        raise NotImplementedError
+        return {line["request_id"]: line["micro_usd"] for line in read_bills(self.place / "bills")}
 
     def ledger(self) -> Mapping[str, Booked]:
         """The rows that count in the budget, read from the database by a reader of our own."""
