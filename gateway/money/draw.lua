@@ -4,7 +4,7 @@
 -- ARGV[8] 1: ask the others for what they hold and do not use, where that is missing
 -- ARGV[9..] for each quota: unit, per, cap, hard (1, 0), what the request needs of it, the period in which the owner
 --   has some already, how much of that is for this request, how much else it has at hand
--- Returns {status, ms of the store's clock, index from 1 of the quota that is short or 0, whether others hold some of it},
+-- Returns {status, ms of the store's clock, index from 1 of the quota that is short or 0, whether others hold as much as is missing},
 --   then for each quota: period, ms at which it ends (0: never), granted, what is left after that, most that may lie in a
 --   slice. What a request has in a period that is over does not count: it is granted anew.
 local FIRST, WIDTH, FIRST_KEY = 9, 8, 6
@@ -65,7 +65,7 @@ for key = FIRST_KEY, #KEYS do
   if hard and lacks > left and reply[1] == OK and need > 0 then
     local own = tonumber(redis.call('HGET', SLICES, account) or 0)
     reply[1], reply[3] = SHORT, key - FIRST_KEY + 1
-    reply[4] = tonumber(counts[2]) > own and 1 or 0
+    reply[4] = tonumber(counts[2]) - own >= lacks - left and 1 or 0
     if ARGV[8] == '1' and reply[4] == 1 then ask_others(account) end
   end
   grants[#grants + 1] = { account, math.max(0, grant) }

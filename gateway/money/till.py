@@ -248,7 +248,7 @@ class Till:
             self.give(hold)
 
     async def _draw(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
-        """One look at the store; and whether others hold some of what is short."""
+        """One look at the store; and whether others hold as much as is missing."""
         for _ in range(2):  # a second time under a new name
             await self._joined()
             purse, sent = self._purse, self._clock()
