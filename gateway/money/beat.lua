@@ -48,12 +48,6 @@ end
 local status = standing()
 if status ~= OK then return { status, 0 } end
 
-local newest = tonumber(redis.call('ZRANGE', OWNERS, -1, -1, 'WITHSCORES')[2])
-if newest < now - QUIET_MS or newest > now + QUIET_MS then
-  for _, owner in ipairs(redis.call('ZRANGE', OWNERS, 0, -1)) do
-    redis.call('ZADD', OWNERS, int(now), owner)
-  end
-end
 beat()
 if ARGV[4] ~= '' and tonumber(ARGV[4]) >= tonumber(redis.call('HGET', SLICES, '#draw') or 0) then
   redis.call('HSET', SLICES, '#draw', ARGV[4])

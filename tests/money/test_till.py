@@ -277,6 +277,19 @@ async def test_a_clock_that_is_set_kills_nobody_and_opens_nothing_twice(
     assert (await short(b, (day, 1))).left == 0
 
 
+async def test_a_store_that_was_away_for_everybody_kills_nobody(store: Store, clock: Clock) -> None:
+    a, b = make(store, clock, "a"), make(store, clock, "b")
+    holds = [await held(till, name, (DAY, 500), row=row(name, 500)) for till, name in ((a, "one"), (b, "two"))]
+    clock.pass_(600.0)
+    a.book(row("one", 500, 100), holds[0])
+    await a.flush()
+    await a.tick()
+    b.book(row("two", 500, 100), holds[1])
+    await b.flush()
+    assert [one["state"] for one in await rows(store)] == ["settled", "settled"]
+    assert (await count(a, DAY))[0] == 200
+
+
 async def test_without_the_store_slices_go_on_until_they_expire(lossy: Faulty, clock: Clock) -> None:
     till = make(lossy, clock)
     await held(till, "r", (DAY, 1), (SEATS, 1))
