@@ -237,7 +237,7 @@ class Account:
             "removed": list(self.removed),
             "error": self.left or self.error,
             "usage": _usage(self.usage),
-            "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "cost": _cost(self.cost, lease),
             "forecast": _forecast(self.forecast),
             "times": {
                 "queue_ms": _ms(self.visit.waited),
@@ -251,6 +251,14 @@ class Account:
 def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     demand = decision.demand if decision else request.residency
     return demand.words()
+
+
+def _cost(cost: Cost | None, lease: Lease | None) -> dict[str, object] | None:
+    """With what should be known of the price, where it is old or not sure."""
+    if cost is None:
+        return None
+    marks = lease.candidate.price_marks if lease is not None else ()
+    return {"usd": cost.usd, "basis": cost.basis} | ({"marks": list(marks)} if marks else {})
 
 
 def _version(decision: Decision | None, lease: Lease | None) -> dict[str, str]:

@@ -143,7 +143,7 @@ def row_of(account: Account, lease: Lease, attempt: Attempt, booked: Booking, en
         payer=payer(account, lease, attempt),
         gpu_us=gpu_us(upstream, usage) if local else 0,
         gpu_kind=upstream.hardware.kind or "" if local else "",
-        price_marks=price.origin.marks if price is not None and not local else (),
+        price_marks=candidate.price_marks,
         demo=upstream.simulated,
     )
 
