@@ -34,8 +34,8 @@ class Standing(IntEnum):
 
 
 class Answer(NamedTuple):
-    """To a draw. `at` is ms of the store's clock; `short` the index of the quota without room; `others` whether the other
-    replicas hold as much as is missing."""
+    """To a draw. `at` is ms of the store's clock; `short` the index of the quota without room; `others` whether the
+    other replicas hold as much as is missing."""
 
     standing: Standing
     at: int
