@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
@@ -101,8 +101,7 @@ def left_of(attempts: Sequence[Attempt], most: int) -> int:
     return most - asked if len(attempts) - asked < MOST_UNREACHED else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Micro-dollars; None: not known. `basis`: as in `Row`."""
 
     micro: int | None

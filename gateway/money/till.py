@@ -260,11 +260,12 @@ class Till:
             await self._joined()
             purse, sent = self._purse, self._clock()
             parts = purse.part(wanted, sent)
+            opens = (id, row) if row else ("", b"")
             asks = any(sent - self._asked.get(quota.name, NEVER) >= ASK_SECONDS for quota, _ in wanted)
             self._draws += 1
             self._drawing += 1
             try:
-                answer = await self._counters.draw(self._draws, wanted, parts, id if row else "", row, asks)
+                answer = await self._counters.draw(self._draws, self._batches, wanted, parts, opens, asks)
             except BaseException:
                 self._undrawn(purse, parts, id if row else None)
                 raise
@@ -322,7 +323,7 @@ class Till:
     def _tell_opened(self) -> None:
         opening, self._opening = self._opening, {}
         if opening:
-            self._counters.opened(opening, lambda: self._tell_later(opening))
+            self._counters.opened(opening, self._batches, lambda: self._tell_later(opening))
 
     def _tell_later(self, attempts: Iterable[str]) -> None:
         self._untold.update(attempts)
@@ -339,7 +340,7 @@ class Till:
         closed = hold.id if self._entries.pop(hold.id, None) is not None else None
         owner = hold.shares[0].slice or ""
         if owner == self._purse.owner:
-            deltas = self._purse.settle(hold.shares, used, self._clock())
+            deltas = self._purse.settle(hold.shares, used, self._clock(), opened=closed is not None)
         elif owner in self._flushed:
             deltas = loose(hold.shares, used)
         else:
