@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import cache
 from typing import Final, Literal
 
-from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
 from gateway.model import Price, Tokens, per_million, pico
@@ -57,18 +56,18 @@ class Listed:
 
 
 def providers() -> tuple[str, ...]:
-    return tuple(one.id for one in _snapshot().providers)
+    return tuple(one.id for one in get_snapshot().providers)
 
 
 def models(provider: str) -> tuple[str, ...]:
     """Of a provider that is one of `providers`."""
-    return next(tuple(model.id for model in one.models) for one in _snapshot().providers if one.id == provider)
+    return next(tuple(model.id for model in one.models) for one in get_snapshot().providers if one.id == provider)
 
 
 def provider_at(url: str) -> str | None:
     """Whose API the address is, as far as the package knows."""
     try:
-        return _snapshot().find_provider(None, None, url).id
+        return get_snapshot().find_provider(None, None, url).id
     except LookupError:
         return None
 
@@ -76,7 +75,7 @@ def provider_at(url: str) -> str | None:
 def find(provider: str, model: str, today: date, tier: Tier = "standard") -> Listed | None:
     """The price of that day; None where the package does not know the model, or has no such tier of it."""
     try:
-        owner, info = _snapshot().find_provider_model(model, None, provider, None)
+        owner, info = get_snapshot().find_provider_model(model, None, provider, None)
     except LookupError:
         return None
     context = _CONTEXT[tier]
@@ -94,17 +93,12 @@ def as_of(today: date) -> str:
     """The day of the newest price in the data that holds already: its keepers were at it then, at the latest."""
     starts = [
         one.constraint.start_date
-        for owner in _snapshot().providers
+        for owner in get_snapshot().providers
         for model in owner.models
         for one in (model.prices if isinstance(model.prices, list) else ())
         if isinstance(one.constraint, StartDateConstraint)
     ]
     return max((day for day in starts if day <= today), default=today).isoformat()
-
-
-@cache
-def _snapshot() -> DataSnapshot:
-    return get_snapshot()
 
 
 def _of_the_day(info: ModelInfo, today: date, context: Mapping[str, str]) -> list[ModelPrice]:

@@ -127,6 +127,7 @@ def test_every_kind_of_rate() -> None:
     [
         (sold("as: x", url=ADDRESS), "the price book does not know whose (`provider` in backends.yaml tells)"),
         (sold("as: deepseek-ai/DeepSeek-V3"), "does not know `deepseek-ai/DeepSeek-V3` at gmi; did you mean"),
+        (sold("as: gemma-3", url=ADDRESS, backend="    provider: google\n"), "the price book has it as free"),
         (sold("as: seedream-5.0-lite"), "the price book has only what its media cost"),
         (sold("as: x", backend="    simulated: true\n", url="http://127.0.0.1:1"), "does not know whose"),
         (
