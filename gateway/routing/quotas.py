@@ -150,6 +150,6 @@ class Room(NamedTuple):
     resets: float
 
 
-def tightest(rooms: Sequence[Room]) -> Room | None:
-    """The one that is used up first; of equals the one that is so for longer."""
-    return min(rooms, key=lambda one: (one.left, -one.resets), default=None)
+def tightest(rooms: Sequence[Room]) -> Room:
+    """The one of several that is used up first; of equals the one that is so for longer."""
+    return min(rooms, key=lambda one: (one.left, -one.resets))
