@@ -191,15 +191,10 @@ class Purse:
         account.drawn(drawn, ms, sent)
         return account, mine
 
-    def restore(self, parts: Iterable[Part]) -> list[Delta]:
-        """A draw without an answer: what was at hand is so again, or goes back where its account has been replaced."""
-        back: list[Delta] = []
-        for account, mine in parts:
-            if account is not None and self.current.get(account.quota.name) is account:
-                account.free += mine
-            elif account is not None:
-                back += self.less(account.key, mine)
-        return back
+    def undrawn(self, parts: Iterable[Part]) -> list[Delta]:
+        """A draw without an answer: what was at hand for it goes back. Should its attempt stand in the store, that
+        counts on it until it is closed."""
+        return [delta for account, mine in parts if account is not None for delta in self.less(account.key, mine)]
 
     def settle(
         self, shares: Iterable[Share], used: Callable[[Quota], int], now: float, *, opened: bool = False

@@ -168,6 +168,30 @@ async def test_a_draw_whose_answer_was_lost_leaks_nothing(lossy: Faulty, clock: 
     assert await lossy.call("KEYS", "gw:{money}:open:*") == []
 
 
+async def test_what_is_told_late_of_an_attempt_that_is_over_changes_nothing(lossy: Faulty, clock: Clock) -> None:
+    till = make(lossy, clock)
+    await held(till, "one", (DAY, 1))
+    lossy.faults = ["late"]
+    hold = till.take("two", [(DAY, 300)], row("two", 300))
+    await asyncio.sleep(0)
+    assert hold is not None
+    till.book(row("two", 300, 5), hold)
+    await till.flush()
+    await lossy.deliver()
+    assert await lossy.call("KEYS", "gw:{money}:open:*") == []
+
+
+async def test_an_attempt_whose_beginning_was_lost_is_told_again(lossy: Faulty, clock: Clock) -> None:
+    till = make(lossy, clock)
+    await held(till, "one", (DAY, 1))
+    lossy.faults = ["before"]
+    assert till.take("two", [(DAY, 300)], row("two", 300)) is not None
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENT):
+        while await lossy.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
+            await till.flush()
+
+
 async def test_who_leaves_while_it_waits_for_the_store_holds_nothing(store: Store, clock: Clock) -> None:
     till = make(store, clock)
     await till.tick()
