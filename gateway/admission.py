@@ -84,8 +84,8 @@ class Admission:
     ) -> None:
         """`lines`: where others look at them too; `rng` says which of several replicas a free place is for. Without
         `spending` no budget but the rules' own is kept."""
-        self._spending = spending
-        self._leases, self._budgets, self._snapshot, self._clock = leases, budgets, snapshot, clock
+        self._leases, self._budgets, self._spending = leases, budgets, spending
+        self._snapshot, self._clock = snapshot, clock
         self.lines = Lines(clock) if lines is None else lines
         self.lines.on_wait = leases.wait
         self._rng = Random() if rng is None else rng
@@ -130,9 +130,8 @@ class Admission:
         decision = self._course(request, decision, visit, lambda: decision).decision
         free = [group for group in decision.primary if not self.lines.size(group.backend)]
         lease = await self._first(request, decision, self._may_begin(request, decision, free), visit)
-        if lease is not None or not decision.overflow or visit.past is not None:
-            return lease
-        return await self._overflow(request, decision, visit)
+        bought = lease is None and decision.overflow and visit.past is None
+        return await self._overflow(request, decision, visit) if bought else lease
 
     def shrink(self, lease: Lease, work: int) -> None:
         """Part of it is done: the lease holds at most `work` from now on, and who waits may use the rest."""

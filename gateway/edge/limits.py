@@ -22,6 +22,12 @@ from gateway.upstreams.dialects.surface import is_anthropic
 
 SHOWN: tuple[Unit, ...] = ("requests", "tokens")
 """What has headers."""
+_WORDS = ("limit", "remaining", "reset")
+_NAMES = {
+    False: {unit: tuple(f"x-ratelimit-{word}-{unit}".encode() for word in _WORDS) for unit in SHOWN},
+    True: {unit: tuple(f"anthropic-ratelimit-{unit}-{word}".encode() for word in _WORDS) for unit in SHOWN},
+}
+"""By whether the caller's SDK is Anthropic's."""
 _MINUTE = 60
 
 
@@ -111,20 +117,19 @@ def limit_headers(services: Services, quotas: Sequence[Quota], *, anthropic: boo
     Before this replica has asked of a limit for the first time in its period, all of it is left."""
     now, made = time.time(), list[tuple[bytes, bytes]]()
     for unit in SHOWN:
-        rooms = []
-        for one in quotas:
-            if one.unit == unit:
-                left, resets = services.till.left(one) or (one.cap, None)
-                rooms.append(Room(one, max(0, left), resets or window_end(one, now)))
-        found = tightest(rooms)
-        if found is None:
+        rooms = [room_of(services, one, now) for one in quotas if one.unit == unit]
+        if not rooms:
             continue
-        quota, left, resets = found
-        values = (str(quota.cap), str(left), utc(ceil(resets)) if anthropic else lasting(resets - now))
-        for word, value in zip(("limit", "remaining", "reset"), values, strict=True):
-            name = f"anthropic-ratelimit-{unit}-{word}" if anthropic else f"x-ratelimit-{word}-{unit}"
-            made.append((name.encode(), value.encode()))
+        quota, left, resets = rooms[0] if len(rooms) == 1 else tightest(rooms)
+        limit, remaining, reset = _NAMES[anthropic][unit]
+        when = utc(ceil(resets)) if anthropic else lasting(resets - now)
+        made += ((limit, b"%d" % quota.cap), (remaining, b"%d" % left), (reset, when.encode()))
     return made
+
+
+def room_of(services: Services, quota: Quota, now: float) -> Room:
+    left, resets = services.till.left(quota) or (quota.cap, None)
+    return Room(quota, max(0, left), resets or window_end(quota, now))
 
 
 def window_end(quota: Quota, now: float) -> float:

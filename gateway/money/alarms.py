@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Per, Policy, Quota
+from gateway.model import Per, Policy, Quota, Tenant
 from gateway.money.counters import Usage
 from gateway.money.keeping import dollars, utc
 from gateway.money.till import Till
@@ -37,7 +37,8 @@ Post = Callable[[str, str, bytes], Awaitable[bool]]
 
 
 class Alarms:
-    """One per process. `on_told(taken)` hears what became of each message."""
+    """One per process. `issued` gives the keys made at run time, the same object as long as they are the same;
+    `on_told(taken)` hears what became of each message."""
 
     def __init__(
         self,
@@ -45,12 +46,13 @@ class Alarms:
         store: Store,
         policy: Callable[[], Policy],
         post: Post,
+        issued: Callable[[Policy], Sequence[Tenant]] = lambda _: (),
         on_told: Callable[[bool], None] = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._till, self._store, self._policy, self._post = till, store, policy, post
-        self._on_told, self._now = on_told, now
-        self._of: tuple[Policy, tuple[Quota, ...]] | None = None
+        self._issued, self._on_told, self._now = issued, on_told, now
+        self._of: tuple[Policy, Sequence[Tenant], tuple[Quota, ...]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
         self.usages: dict[str, Usage] = {}
@@ -102,9 +104,10 @@ class Alarms:
 
     def _budgets(self) -> tuple[Quota, ...]:
         policy = self._policy()
-        if self._of is None or self._of[0] is not policy:
-            self._of = policy, tuple(one for one in all_quotas(policy) if one.unit == "usd")
-        return self._of[1]
+        issued = self._issued(policy)
+        if self._of is None or self._of[0] is not policy or self._of[1] is not issued:
+            self._of = policy, issued, tuple(one for one in all_quotas(policy, issued) if one.unit == "usd")
+        return self._of[2]
 
     async def _tell(self, usage: Usage, percent: int) -> None:
         key = f"{_KEY}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"

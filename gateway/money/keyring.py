@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
@@ -45,6 +46,7 @@ class Keyring:
         """What the store has, as of the last look. What is there unchanged is not read again."""
         self._behind: set[str] = set()
         """Keys of which the store has an older state, or something that is none of ours."""
+        self._granted: tuple[Policy, Mapping[str, IssuedKey], Sequence[Tenant]] | None = None
         self._epoch = b""
         self._since = 0
         self._whole_at = float("-inf")
@@ -64,6 +66,16 @@ class Keyring:
         if hash == key.hash or key.old_until is None:
             return made
         return replace(made, expires=min(key.old_until, made.expires or key.old_until))
+
+    def tenants(self, policy: Policy) -> Sequence[Tenant]:
+        """What every key opens that is not revoked; the same object as long as policy and keys are the same."""
+        if self._granted is None or self._granted[0] is not policy or self._granted[1] is not self.keys:
+            found = []
+            for key in self.keys.values():
+                with suppress(InvalidKey):
+                    found += [] if key.revoked is not None else [self._grant(policy, key)]
+            self._granted = policy, self.keys, tuple(found)
+        return self._granted[2]
 
     def woken(self, _: object = None) -> None:
         """Something changed, or may have: look now."""

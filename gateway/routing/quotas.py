@@ -3,7 +3,7 @@ remembered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -135,9 +135,9 @@ def is_home(policy: Policy, backend: str) -> bool:
     return policy.kind(backend) == "local"
 
 
-def all_quotas(policy: Policy) -> tuple[Quota, ...]:
-    """Every one that the policy has, each once: of budgets.yaml, of tenants, of their keys."""
-    tenants = (*policy.tenants.values(), *policy.keys.values())
+def all_quotas(policy: Policy, issued: Iterable[Tenant] = ()) -> tuple[Quota, ...]:
+    """Every one that there is, each once: of budgets.yaml, of tenants, of their keys, and of keys made at run time."""
+    tenants = (*policy.tenants.values(), *policy.keys.values(), *issued)
     found = {one.name: one for one in (*policy.quotas, *(one for tenant in tenants for one in tenant.quotas))}
     return tuple(found.values())
 
@@ -150,6 +150,6 @@ class Room(NamedTuple):
     resets: float
 
 
-def tightest(rooms: Sequence[Room]) -> Room | None:
-    """The one that is used up first; of equals the one that is so for longer."""
-    return min(rooms, key=lambda one: (one.left, -one.resets), default=None)
+def tightest(rooms: Sequence[Room]) -> Room:
+    """The one of several that is used up first; of equals the one that is so for longer."""
+    return min(rooms, key=lambda one: (one.left, -one.resets))
