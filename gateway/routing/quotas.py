@@ -3,7 +3,7 @@ remembered."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -133,9 +133,10 @@ def is_home(policy: Policy, backend: str) -> bool:
     return policy.kind(backend) == "local"
 
 
-def all_quotas(policy: Policy) -> tuple[Quota, ...]:
-    """Every one that the policy has, each once: of budgets.yaml, of tenants, of their keys."""
-    tenants = (*policy.tenants.values(), *policy.keys.values())
+def all_quotas(policy: Policy, others: Iterable[Tenant] = ()) -> tuple[Quota, ...]:
+    """Every one that there is, each once: of budgets.yaml, of tenants, of their keys, and of `others`: those whose keys
+    the policy does not have."""
+    tenants = (*policy.tenants.values(), *policy.keys.values(), *others)
     found = {one.name: one for one in (*policy.quotas, *(one for tenant in tenants for one in tenant.quotas))}
     return tuple(found.values())
 
