@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.ledger.tables import metadata
@@ -31,7 +31,7 @@ fleet_hours = Table(
     Column("worker", Text, primary_key=True),
     Column("gpu_kind", Text, nullable=False),
     Column("gpus", BigInteger, nullable=False),
-    Column("overhead", Double, nullable=False),
+    Column("overhead", Float(53), nullable=False),
     Column("assumed", Boolean, nullable=False),
     Column("minutes", BigInteger, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in ADDED),

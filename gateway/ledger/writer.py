@@ -28,7 +28,7 @@ from gateway.ledger.watch import Writer as Said
 FULL_ROWS = 1000
 POLL_SECONDS = 0.2
 """Between two looks where the last one did not fill a batch: also how old a row is at most when it is written."""
-TURN_SECONDS, CLAIM_SECONDS, TELL_SECONDS, TEND_SECONDS = 3.0, 5.0, 2.0, 3600.0
+TURN_SECONDS, CLAIM_SECONDS, TELL_SECONDS, TEND_SECONDS = 2.0, 5.0, 2.0, 3600.0
 """How often a writer asks for its turn, takes over, tells of itself, and looks after partitions and retention."""
 PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
 """Between two tries while the database is away."""
@@ -124,7 +124,8 @@ class Writer:
             try:
                 if not self._open:
                     schema = await asyncio.to_thread(self._database.open)
-                    self._said, self._open = structs.replace(self._said, schema=schema), True
+                    self._open = True
+                    self._is(schema=schema)
                 result = await asyncio.to_thread(work)
             except DatabaseFault as fault:
                 self._away(str(fault))
@@ -163,17 +164,22 @@ class Writer:
 
     def _away(self, why: str) -> None:
         self._open = False
-        if self._said.fault != why:
+        if self._said.away_since is None:
             fields = {"where": self._database.where, "why": why}
             _log.error("the ledger cannot be written; rows stay in the store", extra={"fields": fields})
         since = self._said.away_since or time.time()
-        self._said = structs.replace(self._said, fault=why, away_since=since)
+        self._is(fault=why, away_since=since)
 
     def _back(self) -> None:
         if self._said.away_since is not None:
             seconds = round(time.time() - self._said.away_since, 1)
             _log.warning("the ledger is written again", extra={"fields": {"away_seconds": seconds}})
-            self._said = structs.replace(self._said, fault=None, away_since=None)
+            self._is(fault=None, away_since=None)
+
+    def _is(self, **changed: object) -> None:
+        """What is told of this writer has changed: it is told with the next look."""
+        self._said = structs.replace(self._said, **changed)
+        self._tell.due = 0.0
 
     async def _wait(self, seconds: float) -> None:
         """Cut short by `stop`."""

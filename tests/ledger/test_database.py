@@ -133,6 +133,7 @@ def test_a_database_that_was_emptied_is_made_again(url: str, ledger: Database) -
     told(url, "DROP TABLE attempts")
     told(url, "DROP TABLE alembic_version")
     told(url, "DROP TABLE attempts_kept")
+    told(url, "DROP TABLE fleet_hours")
     if ledger.shared:
         told(url, "DROP TABLE attempts_seen")
         told(url, "DROP FUNCTION attempts_immutable")
