@@ -116,11 +116,11 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
-    quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
     documents = Documents()
     signers = IssuerKeys(documents.fetch, lambda: issuers(live))
     keyring, keys = who_calls(settings, store, signers)
-    alarms = Alarms(till, store, lambda: live.current, posts.post, keyring.tenants, telemetry.count_webhook)
+    quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
+    alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook, others=keys.known)
     spending = Spending(till, quotas, alarms.past, alarms.refused)
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
@@ -236,7 +236,12 @@ def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Ke
     sealing = issued_seal(settings)
     keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
     tokens = Tokens(signers)
-    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant, tokens.tenant)
+    keys = Keys(
+        settings.key_pepper.get_secret_value(),
+        keyring.tenant,
+        tokens.tenant,
+        known=lambda policy: (*keyring.tenants(policy), *tokens.tenants()),
+    )
     keyring.on_change.append(keys.forget)
     signers.on_change.append(tokens.forget)
     return keyring, keys

@@ -37,7 +37,7 @@ async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.Monk
 
 
 def test_which_keys_may_not_take_effect() -> None:
-    keyed = replace(policy(), keys={"ab" * 32: Tenant("t")})
+    keyed = replace(policy(), tenants={"t": Tenant("t")}, keys={"ab" * 32: Tenant("t")})
     assert keys_refused(policy(), "") is None
     assert keys_refused(keyed, "pepper") is None
     assert "GATEWAY_KEY_PEPPER" in (keys_refused(keyed, "") or "")

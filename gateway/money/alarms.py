@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -46,13 +46,13 @@ class Alarms:
         store: Store,
         policy: Callable[[], Policy],
         post: Post,
-        issued: Callable[[Policy], Sequence[Tenant]] = lambda _: (),
         on_told: Callable[[bool], None] = lambda _: None,
         now: Callable[[], float] = time.time,
+        others: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
     ) -> None:
+        """`others`: whose budgets are not in the policy (`Keys.known`)."""
         self._till, self._store, self._policy, self._post = till, store, policy, post
-        self._issued, self._on_told, self._now = issued, on_told, now
-        self._of: tuple[Policy, Sequence[Tenant], tuple[Quota, ...]] | None = None
+        self._on_told, self._now, self._others = on_told, now, others
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
         self.usages: dict[str, Usage] = {}
@@ -103,11 +103,10 @@ class Alarms:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _budgets(self) -> tuple[Quota, ...]:
+        """Those that somebody asks about here: of the many of single keys, the ones that tell or are soft."""
         policy = self._policy()
-        issued = self._issued(policy)
-        if self._of is None or self._of[0] is not policy or self._of[1] is not issued:
-            self._of = policy, issued, tuple(one for one in all_quotas(policy, issued) if one.unit == "usd")
-        return self._of[2]
+        found = all_quotas(policy, self._others(policy))
+        return tuple(one for one in found if one.unit == "usd" and (one.of != "key" or one.webhook or not one.hard))
 
     async def _tell(self, usage: Usage, percent: int) -> None:
         key = f"{_KEY}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
@@ -25,6 +24,7 @@ WHOLE_SECONDS = 60.0
 """Between looks at all keys, whatever the store says of changes."""
 FORGET_SECONDS = 90 * 86_400.0
 """After a key is over, its row goes too."""
+_OWN = ('"limits"', '"budgets"')
 PUT_BACK = 100
 """Keys that one look puts back at most."""
 Grant = Callable[[Policy, IssuedKey], Tenant]
@@ -46,7 +46,8 @@ class Keyring:
         """What the store has, as of the last look. What is there unchanged is not read again."""
         self._behind: set[str] = set()
         """Keys of which the store has an older state, or something that is none of ours."""
-        self._granted: tuple[Policy, Mapping[str, IssuedKey], Sequence[Tenant]] | None = None
+        self._made_of: Mapping[str, Tenant] | None = None
+        self._made: dict[IssuedKey, Tenant | None] = {}
         self._epoch = b""
         self._since = 0
         self._whole_at = float("-inf")
@@ -67,15 +68,20 @@ class Keyring:
             return made
         return replace(made, expires=min(key.old_until, made.expires or key.old_until))
 
-    def tenants(self, policy: Policy) -> Sequence[Tenant]:
-        """What every key opens that is not revoked; the same object as long as policy and keys are the same."""
-        if self._granted is None or self._granted[0] is not policy or self._granted[1] is not self.keys:
-            found = []
-            for key in self.keys.values():
-                with suppress(InvalidKey):
-                    found += [] if key.revoked is not None else [self._grant(policy, key)]
-            self._granted = policy, self.keys, tuple(found)
-        return self._granted[2]
+    def tenants(self, policy: Policy) -> tuple[Tenant, ...]:
+        """What those keys open that have limits or budgets of their own. Worked out anew for a key that changed, and
+        for all where the policy's tenants did."""
+        if policy.tenants is not self._made_of:
+            self._made_of, self._made = policy.tenants, {}
+        bounded = [key for key in self.keys.values() if key.revoked is None and any(word in key.terms for word in _OWN)]
+        self._made = {key: self._made.get(key) or self._opened(policy, key) for key in bounded}
+        return tuple(made for made in self._made.values() if made is not None)
+
+    def _opened(self, policy: Policy, key: IssuedKey) -> Tenant | None:
+        try:
+            return self._grant(policy, key)
+        except InvalidKey:
+            return None
 
     def woken(self, _: object = None) -> None:
         """Something changed, or may have: look now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
 from secrets import randbelow
@@ -67,8 +67,11 @@ class Keys:
         issued: LookUp = lambda _policy, _hash: None,
         tokens: LookUp = lambda _policy, _token: None,
         now: Callable[[], float] = time.time,
+        known: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
     ) -> None:
-        """`issued` knows the keys made at run time, by their keyed hash; `tokens` remembers its own."""
+        """`issued` knows the keys made at run time, by their keyed hash; `tokens` remembers its own. `known` are the
+        tenants that both lead to: whose limits and budgets are not in the policy."""
+        self.known = known
         self._pepper, self._issued, self._tokens, self._now = pepper, issued, tokens, now
         self._policy: Policy | None = None
         self._admitted: dict[bytes, Tenant] = {}

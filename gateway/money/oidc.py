@@ -56,6 +56,10 @@ class Tokens:
             raise KeyExpired("this token has expired")
         return known
 
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Of the tokens that are remembered."""
+        return tuple(self._known.values())
+
     def forget(self) -> None:
         """The keys of an issuer changed."""
         self._known = {}

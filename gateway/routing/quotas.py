@@ -135,9 +135,10 @@ def is_home(policy: Policy, backend: str) -> bool:
     return policy.kind(backend) == "local"
 
 
-def all_quotas(policy: Policy, issued: Iterable[Tenant] = ()) -> tuple[Quota, ...]:
-    """Every one that there is, each once: of budgets.yaml, of tenants, of their keys, and of keys made at run time."""
-    tenants = (*policy.tenants.values(), *policy.keys.values(), *issued)
+def all_quotas(policy: Policy, others: Iterable[Tenant] = ()) -> tuple[Quota, ...]:
+    """Every one that there is, each once: of budgets.yaml, of tenants, of their keys, and of `others`: those whose keys
+    the policy does not have."""
+    tenants = (*policy.tenants.values(), *policy.keys.values(), *others)
     found = {one.name: one for one in (*policy.quotas, *(one for tenant in tenants for one in tenant.quotas))}
     return tuple(found.values())
 

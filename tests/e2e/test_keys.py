@@ -73,6 +73,16 @@ def test_a_key_opens_what_its_terms_say(admin: Admin) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
 
 
+def test_the_limits_of_a_key_hold_beside_those_of_its_tenant(admin: Admin) -> None:
+    key, free = admin.make("bounded", limits={"requests_per_day": 2}), admin.make("unbounded")
+    assert [admin.ask(one).status_code for one in (key, key, key, free)] == [200, 200, 429, 200]
+    rotated = admin("POST", "/bounded/rotate").json()["key"]
+    refused = admin.ask(rotated)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited"), "the same key, so spent"
+    told = admin.http.get(f"{admin.url}/admin/v1/budgets", headers=AS_ADMIN).json()["budgets"]
+    assert [one["used"] for one in told if one["name"] == "key acme/bounded: requests_per_day"] == [2]
+
+
 def test_the_list_is_one_and_never_tells_a_secret(admin: Admin) -> None:
     key = admin.make("listed")
     answer = admin("GET")

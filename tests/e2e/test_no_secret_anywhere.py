@@ -41,6 +41,7 @@ SECRETS = {
     "worker token": "SecretWorkerToken0123456789",
     "prompt": "SecretPromptOfTheCaller0123456789",
     "webhook": "SecretWebhookPath0123456789",
+    "webhook secret": "SecretThatSignsWebhooks0123456789",
     "query": "SecretInTheQuery0123456789",
 }
 PROMPT = {"messages": [{"role": "user", "content": SECRETS["prompt"]}]}
@@ -62,11 +63,13 @@ class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     statuses: tuple[int, ...] = (500, 401, 403, 429, 503, 400, 200)
     asked = 0
+    paths: set[str] = set()  # noqa: RUF012 - of one test
 
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         status = Echo.statuses[Echo.asked % len(Echo.statuses)]
         Echo.asked += 1
+        Echo.paths.add(self.path)
         said = sent.decode() + ("" if status == 400 else str(self.headers))
         body = json.dumps({"error": {"message": said, "type": said, "code": said}} if status != 200 else said).encode()
         self.send_response(status)
@@ -143,6 +146,7 @@ def stand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stand]:
         "GATEWAY_AUDIT_KEY": SECRETS["audit key"],
         "GATEWAY_AGENT_TOKEN": SECRETS["agent token"],
         "GATEWAY_WORKER_TOKEN": SECRETS["worker token"],
+        "GATEWAY_WEBHOOK_SECRET": SECRETS["webhook secret"],
         "LEAK_UPSTREAM": SECRETS["upstream key"],
         "GATEWAY_LOG_LEVEL": "debug",
         "GATEWAY_TRACE_RATIO": "1",
@@ -156,8 +160,8 @@ def stand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stand]:
         next(one for one in files["backends.yaml"]["backends"] if one["name"] == "echo-api")["upstreams"][0]["url"] = (
             url
         )
-        webhook = f"http://127.0.0.1:9/{SECRETS['webhook']}"
-        budget = {"usd": 100, "per": "day", "webhook": webhook}
+        webhook = f"{url}/{SECRETS['webhook']}"
+        budget = {"usd": 0.0001, "per": "day", "hard": False, "local": True, "warn_at": [1], "webhook": webhook}
         tenant = {"name": "acme", "keys": [{"hash": hashed("gateway key"), "id": "folder"}], "budgets": [budget]}
         files["tenants.yaml"] = {"tenants": [tenant], "oidc": [issuer.policy()]}
         folder, data, log = tmp_path / "policies", tmp_path / "data", tmp_path / "gateway.log"
@@ -244,6 +248,9 @@ def operators(stand: Stand) -> None:
     for page in pages:
         stand.admin("GET", page)
         stand.ask("GET", f"/admin/v1/{page}", SECRETS["key of a would-be operator"])
+    for page in ("budgets", "ledger", "ledger?by=key"):
+        stand.admin("GET", page)
+    stand.ask("GET", "/v1/gateway/usage")
     for path in ("/metrics", "/docs", "/openapi.json", "/healthz", "/readyz", "/readyz?detail=1", "/dashboard"):
         stand.ask("GET", path, SECRETS["admin key"])
     stand.admin("POST", "explain", json={"tenant": "acme", "body": {**chat_body("chat"), **PROMPT}})
@@ -303,6 +310,7 @@ def receipts(stand: Stand) -> None:
 def test_no_secret_is_said_written_or_kept(stand: Stand, capfd: pytest.CaptureFixture[str]) -> None:
     for part in (callers, refusals, failures, operators, commands, receipts):
         part(stand)
+    eventually(lambda: f"/v1/{SECRETS['webhook']}" in Echo.paths, "a post to the webhook", 20)
     assert {400, 401, 402, 403, 404, 405, 409, 422, 429} <= stand.codes, stand.codes
     assert stand.codes & {500, 502, 503, 504}
     outputs = {**stand.outputs, "stderr": stand.site.log.read_bytes()}

@@ -15,6 +15,7 @@ from gateway.money import key_shelf, keyring
 from gateway.money.key_shelf import CHANNEL, KEYS, KeyShelf
 from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, Keyring
 from gateway.policy.issued import granted
+from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.store.sealing import Sealing
@@ -260,6 +261,19 @@ async def test_whoever_remembers_callers_hears_of_each_change_and_of_nothing_els
     await b.look()
     await b.look()
     assert heard == [1]
+
+
+async def test_budgets_of_keys_made_at_run_time_are_among_those_that_are_looked_at(valkey: Store) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key("plain"))
+    await ring.put(key(terms='{"budgets": [{"usd": 5, "per": "day"}]}'))
+    (bounded,) = ring.tenants(MADE)
+    assert [one.name for one in bounded.quotas] == ["key acme/ci: usd per day"]
+    assert bounded.quotas[0] in all_quotas(MADE, ring.tenants(MADE))
+    assert ring.tenants(MADE)[0] is bounded
+    assert ring.tenants(replace(MADE, tenants={})) == ()
+    await ring.put(key(serial=2, revoked=NOW, terms='{"budgets": [{"usd": 5, "per": "day"}]}'))
+    assert ring.tenants(MADE) == ()
 
 
 def test_no_repr_shows_a_hash() -> None:
