@@ -7,10 +7,11 @@ twice harmless, in whatever order they come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.ledger.tables import metadata
@@ -31,7 +32,7 @@ fleet_hours = Table(
     Column("worker", Text, primary_key=True),
     Column("gpu_kind", Text, nullable=False),
     Column("gpus", BigInteger, nullable=False),
-    Column("overhead", Double, nullable=False),
+    Column("overhead", Float(53), nullable=False),
     Column("assumed", Boolean, nullable=False),
     Column("minutes", BigInteger, nullable=False),
     *(Column(name, BigInteger, nullable=False) for name in ADDED),
@@ -68,6 +69,7 @@ def _sound(worker: WorkerMinute) -> bool:
 def add(connection: Connection, minutes: Iterable[Minute]) -> None:
     """Each minute of each worker once, in the caller's transaction."""
     rows = [_row(at, worker) for at, workers in minutes for worker in workers]
+    rows.sort(key=itemgetter("hour", "backend", "worker"))  # two writers in one order cannot lock each other out
     if not rows:
         return
     made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(fleet_hours)

@@ -14,6 +14,6 @@ def upgrade() -> None:
     sums = ", ".join(f'"{name}" BIGINT NOT NULL' for name in _SUMS)
     op.execute(
         "CREATE TABLE fleet_hours (hour BIGINT NOT NULL, backend TEXT NOT NULL, worker TEXT NOT NULL, "
-        "gpu_kind TEXT NOT NULL, gpus BIGINT NOT NULL, overhead DOUBLE PRECISION NOT NULL, assumed BOOLEAN NOT NULL, "
+        "gpu_kind TEXT NOT NULL, gpus BIGINT NOT NULL, overhead FLOAT NOT NULL, assumed BOOLEAN NOT NULL, "
         f"{sums}, PRIMARY KEY (hour, backend, worker))"
     )
