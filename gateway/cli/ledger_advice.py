@@ -99,7 +99,7 @@ def tell(
 
 def policy_of(given: dict[str, Any]) -> Policy:
     """Raises PolicyFault."""
+    from gateway.policy.compile import compile_folder
     from gateway.settings import load_settings
-    from gateway.startup import load_policy
 
-    return load_policy(load_settings(policies=given["policies"])).current
+    return compile_folder(given["policies"] or load_settings().policies, env=None)

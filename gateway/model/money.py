@@ -116,9 +116,12 @@ def per_million(usd: float | str | Decimal) -> int:
     return int((Decimal(str(usd)) * PICO_PER_MICRO).to_integral_value())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
-    """What one attempt used. Tokens of pictures, sounds and caches are among `input_tokens` and `output_tokens`."""
+    """What one attempt used. Tokens of pictures, sounds and caches are among `input_tokens` and `output_tokens`.
+
+    Nobody changes one: it is not `frozen` for the same reason as `Row`.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -198,10 +201,9 @@ class Kept(NamedTuple):
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one request holds of one quota: `amount` in its unit, in the period that began at `period` (its name
-    in the store, such as `2026-11`), out of `slice` (None: reserved in the store for this request alone)."""
+    in the store, such as `2026-11`), under the replica's name of that time (`slice`)."""
 
     quota: Quota
     amount: int
@@ -209,8 +211,7 @@ class Share:
     slice: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """All that one request, or one attempt, holds until it is settled; `id` is the attempt's or the request's."""
 
     id: str

@@ -53,7 +53,7 @@ class Gpu(Strict):
     usd_per_hour: NotNegative | None = None
     """What one GPU costs; default: as the price book says (H100, H200), else unknown."""
     overhead: Annotated[float, Field(ge=1, le=100)] = 1.0
-    """What it costs beside that, as a factor: engineering, updates, what stands idle. 3 to 5 is a guide's word."""
+    """What it costs beside that, as a factor: engineering, updates. Idle time is measured (docs/reports.md)."""
 
 
 class BreakerIn(Strict):

@@ -178,7 +178,7 @@ def work_for(worker: Upstream, traffic: Traffic, ours: Sequence[Traffic]) -> int
 
 
 def amounts(traffic: Traffic) -> str:
-    """As `1,200 requests, 3.4M tokens in`."""
+    """As `1,200 requests, 3,400,000 input tokens`."""
     names = ("requests", "input_tokens", "output_tokens", "images", "seconds", "characters")
-    found = [f"{getattr(traffic, name):,.6g} {name.replace('_', ' ')}" for name in names if getattr(traffic, name)]
+    found = [f"{getattr(traffic, name):,} {name.replace('_', ' ')}" for name in names if getattr(traffic, name)]
     return ", ".join(found) or "nothing"

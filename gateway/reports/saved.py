@@ -6,14 +6,14 @@ and the rent of our own GPUs with the hours in which they stood idle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from gateway.model import Policy, micro_usd
-from gateway.reports.elsewhere import Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, priced_at, shown
+from gateway.reports.elsewhere import MEDIA, Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
+from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, per_unit, priced_at, shown
 
 UTILISATION = Fraction(3, 4)
 """Of further GPUs, unless told otherwise: what the GMI architecture guide (2026-05-28) reckons with."""
@@ -28,6 +28,19 @@ class OfModel:
     actual: Cost | Unknown
     all_managed: Cost | Unknown
     all_local: Cost | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one model cost on one backend of ours: its part of the rent in micro-dollars, and pico-dollars for one of
+    each unit that was made, as it was and as it would be at a utilisation of 1."""
+
+    model: str
+    backend: str
+    cost: int
+    utilisation: Fraction
+    each: Mapping[str, int]
+    each_at_full: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Saved:
     beside_local: Sum
     utilisation: Fraction
     """That further GPUs are reckoned with."""
+    own: tuple[Own, ...]
     fleets: tuple[Mapping[str, Any], ...]
     """By `fleet_cost.shown`."""
     idle_rent: int
@@ -70,6 +84,7 @@ def saved(
         _beside((one.model, one.all_managed, one.actual) for one in models),
         _beside((one.model, one.all_local, one.actual) for one in models),
         utilisation,
+        tuple(_owned(got, fleets)),
         tuple(shown(fleet) for fleet in fleets.values()),
         sum(fleet.rent or 0 for fleet in fleets.values() if not fleet.work_us),
     )
@@ -108,6 +123,18 @@ def _model(
         ours = [_own_cost(one, fleets, policy, utilisation) for one in local]
         ways = (_total([_paid(managed), *there]), _total([*ours, *here]))
     return OfModel(name, sum(one.requests for one in own), _total([paid, rent]), *ways)
+
+
+def _owned(got: Sequence[Traffic], fleets: Mapping[str, Fleet]) -> Iterator[Own]:
+    for one in _of(got, "local"):
+        fleet = fleets.get(one.backend)
+        if fleet is None or fleet.rent is None or fleet.full_hour is None or not one.gpu_us:
+            continue
+        cost, full = part_of(fleet.rent, one.gpu_us, fleet.work_us), priced_at(one.gpu_us, fleet.full_hour, Fraction(1))
+        used = fleet.utilisation or Fraction(0)
+        tokens = {"tokens": one.input_tokens + one.output_tokens}
+        units = {**tokens, **{name: getattr(one, name) for name in MEDIA}}
+        yield Own(one.model, one.backend, cost, used, per_unit(cost, units), per_unit(full, units))
 
 
 def _of(traffic: Iterable[Traffic], kind: str) -> list[Traffic]:

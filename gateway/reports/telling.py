@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.model import PICO_PER_USD
 from gateway.reports.writing import usd
 
 Told = Mapping[str, Any]
@@ -21,6 +22,7 @@ def tell_advice(told: Told) -> str:
 def _saved(told: Told) -> Iterator[str]:
     for fleet in told["fleets"]:
         yield from _fleet(fleet)
+    yield from map(_own, told["own"])
     for model in told["models"]:
         yield f"{model['model']}: {model['requests']:,} requests"
         for name, title in (("actual", "as it was"), ("all_managed", "all bought"), ("all_local", "all our own")):
@@ -47,6 +49,30 @@ def _fleet(fleet: Told) -> Iterator[str]:
     if fleet["delivered_hour"] is not None:
         full, delivered = usd(fleet["full_hour"]), usd(fleet["delivered_hour"])
         yield f"  an hour of work cost {delivered}: {full} / {fleet['utilisation']:.1%}"
+
+
+_MEANT: Mapping[str, tuple[int, str]] = {
+    "tokens": (10**6, "million tokens"),
+    "images": (1, "image"),
+    "seconds": (1, "second"),
+    "characters": (1000, "1,000 characters"),
+}
+"""How many of a unit a price is told for."""
+
+
+def _own(own: Told) -> str:
+    prices = [
+        f"{_price(pico * _MEANT[unit][0])} per {_MEANT[unit][1]} "
+        f"({_price(own['each_at_full'][unit] * _MEANT[unit][0])} at 100%)"
+        for unit, pico in own["each"].items()
+    ]
+    said = ", ".join(prices) or "no units were counted"
+    return f"{own['model']} on {own['backend']}: {said} at {own['utilisation']:.1%} utilisation"
+
+
+def _price(pico: int) -> str:
+    """Four digits that count: prices of single things are small."""
+    return f"${pico / PICO_PER_USD:,.4g}" if pico < PICO_PER_USD else f"${pico / PICO_PER_USD:,.2f}"
 
 
 def _cost(way: Told) -> str:

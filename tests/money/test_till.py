@@ -130,7 +130,7 @@ async def test_what_an_attempt_cost_and_its_row_are_told_together_and_once(store
     await till.flush()
     assert [(one["attempt"], one["cost"]) for one in await rows(store)] == [("one", 123)]
     assert await store.call("XLEN", STREAM) == 1
-    assert await count(till, DAY) == (123, 9_877)
+    assert await count(till, DAY) == (123, 9_500)
 
 
 async def test_the_operator_pays_what_counts_in_nobodys_own(store: Store, clock: Clock) -> None:
@@ -150,7 +150,7 @@ async def test_a_batch_whose_answer_was_lost_is_settled_once(lossy: Faulty, cloc
     await till.flush()
     await till.flush()
     await lossy.deliver()
-    assert await count(till, DAY) == (123, 9_877)
+    assert await count(till, DAY) == (123, 9_500)
     assert await lossy.call("XLEN", STREAM) == 1
 
 
@@ -166,6 +166,30 @@ async def test_a_draw_whose_answer_was_lost_leaks_nothing(lossy: Faulty, clock: 
     await lossy.deliver()
     assert await count(till, DAY) == (0, 0)
     assert await lossy.call("KEYS", "gw:{money}:open:*") == []
+
+
+async def test_what_is_told_late_of_an_attempt_that_is_over_changes_nothing(lossy: Faulty, clock: Clock) -> None:
+    till = make(lossy, clock)
+    await held(till, "one", (DAY, 1))
+    lossy.faults = ["late"]
+    hold = till.take("two", [(DAY, 300)], row("two", 300))
+    await asyncio.sleep(0)
+    assert hold is not None
+    till.book(row("two", 300, 5), hold)
+    await till.flush()
+    await lossy.deliver()
+    assert await lossy.call("KEYS", "gw:{money}:open:*") == []
+
+
+async def test_an_attempt_whose_beginning_was_lost_is_told_again(lossy: Faulty, clock: Clock) -> None:
+    till = make(lossy, clock)
+    await held(till, "one", (DAY, 1))
+    lossy.faults = ["before"]
+    assert till.take("two", [(DAY, 300)], row("two", 300)) is not None
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENT):
+        while await lossy.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
+            await till.flush()
 
 
 async def test_who_leaves_while_it_waits_for_the_store_holds_nothing(store: Store, clock: Clock) -> None:
@@ -208,6 +232,19 @@ async def test_what_the_dead_held_is_booked(store: Store, clock: Clock) -> None:
     assert (await count(alive, DAY), len(await rows(store))) == ((10_000, 0), 3)
     await held(dead, "three", (DAY, 990_000))
     assert await store.call("ZRANGE", "gw:{money}:owners", 0, -1) == [b"a.2", b"b.1"]
+
+
+async def test_what_is_over_is_nobody_elses_before_the_store_knows_of_it(store: Store, clock: Clock) -> None:
+    """Whoever dies between an answer and its settlement has that attempt booked at all that it held."""
+    dead, alive = make(store, clock, "a"), make(store, clock, "b")
+    await alive.tick()
+    hold = await held(dead, "one", (DAY, 9_000), row=row("one", 9_000))
+    dead.book(row("one", 9_000, 10), hold)
+    dead.take("two", [(DAY, 5_000)], row("two", 5_000))
+    await asyncio.sleep(0)
+    await pass_(clock, SILENT, alive)
+    used, kept = await count(alive, DAY)
+    assert (used, kept) == (sum(one["reserved"] for one in await rows(store)), 0)
 
 
 async def test_what_was_not_told_of_the_dead_is_in_the_row_of_its_slice(lossy: Faulty, clock: Clock) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -21,7 +20,6 @@ from gateway.store.embedded import Embedded
 from tests.conftest import PATIENT
 from tests.money.tills import NOON, Clock, Faulty, count, quota, row, rows
 
-PHASES = [Phase.generate] if "EX" in os.environ else list(Phase)
 T = TypeVar("T")
 TOTAL = quota("tenant a: usd per total", 3000, per="total")
 DAY = quota("tenant a: usd per day", 2000)
@@ -223,8 +221,8 @@ def test_no_order_of_events_overspends_or_loses_a_cent(embedded: Embedded, monke
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=int(__import__("os").environ.get("EX", "40")),
-            stateful_step_count=int(__import__("os").environ.get("STEPS", "25")),
+            max_examples=40,
+            stateful_step_count=25,
             deadline=None,
         ),
     )

@@ -149,6 +149,24 @@ def test_a_price_on_sums(price: Price, traffic: Traffic, cost: int | str) -> Non
     assert on_sums(price, traffic) == cost
 
 
+def test_each_unit_of_our_own_has_its_price_and_its_utilisation() -> None:
+    """The rent of $2.00 for 100 pictures, made in a tenth of the hour: 2 cents each; at 100 % a tenth of that. With
+    overhead of 3 three times as much."""
+    (own,) = saved([PICS], [], with_work(FLEET, [PICS]), world(PICTURES)).own
+    assert (own.cost, own.utilisation) == (2_000_000, Fraction(1, 10))
+    assert own.each == {"images": pico("0.02")}
+    assert own.each_at_full == {"images": pico("0.002")}
+    dear = {"gpu": replace(FLEET["gpu"], rate_sum=3 * 60 * 2_000_000, overhead=3.0)}
+    (own,) = saved([PICS], [], with_work(dear, [PICS]), world(PICTURES)).own
+    assert own.each == {"images": pico("0.06")}
+
+
+def test_tokens_of_our_own() -> None:
+    """2.5 million for $2.00: 80 cents per million."""
+    (own,) = saved([LOCAL], [], with_work(FLEET, [LOCAL]), world(CHAT)).own
+    assert own.each == {"tokens": 800_000}
+
+
 def test_a_stated_utilisation_counts() -> None:
     half = saved([BOUGHT], [], {}, world(CHAT), Fraction(1, 2)).models[0].all_local
     assert figures(half) == (95_834, 95_834)

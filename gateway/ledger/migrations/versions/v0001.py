@@ -1,4 +1,4 @@
-"""The first schema: attempts, and what keeps them immutable and unique."""
+"""The first schema: attempts, what keeps them immutable and unique, and worker-hours."""
 
 from __future__ import annotations
 
@@ -53,10 +53,17 @@ _INDEXES = (
         for name in ("tenant", "model", "backend", "key")
     ),
 )
+_SUMS = ("minutes", "up", "out", "busy", "rate_sum", "priced", "use_sum", "use_seen")
+_HOURS = (
+    "CREATE TABLE fleet_hours (hour BIGINT NOT NULL, backend TEXT NOT NULL, worker TEXT NOT NULL, "
+    "gpu_kind TEXT NOT NULL, gpus BIGINT NOT NULL, overhead FLOAT NOT NULL, assumed BOOLEAN NOT NULL, "
+    f"{', '.join(f'{name} BIGINT NOT NULL' for name in _SUMS)}, PRIMARY KEY (hour, backend, worker))"
+)
 _SQLITE = (
     f"CREATE TABLE attempts ({_columns('PRIMARY KEY')})",
     *_KEPT,
     *_INDEXES,
+    _HOURS,
     # INSERT OR REPLACE deletes without a DELETE trigger: a second row of an attempt is left out before it comes to that
     """CREATE TRIGGER attempts_first_wins BEFORE INSERT ON attempts
     WHEN EXISTS (SELECT 1 FROM attempts WHERE attempt = NEW.attempt) BEGIN SELECT RAISE(IGNORE); END""",
@@ -73,6 +80,7 @@ _POSTGRES = (
     "CREATE INDEX attempts_seen_ended ON attempts_seen USING brin (ended)",
     *_KEPT,
     *_INDEXES,
+    _HOURS,
     """CREATE FUNCTION attempts_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       IF TG_OP = 'DELETE' THEN
