@@ -7,6 +7,7 @@ twice harmless, in whatever order they come.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,6 +69,7 @@ def _sound(worker: WorkerMinute) -> bool:
 def add(connection: Connection, minutes: Iterable[Minute]) -> None:
     """Each minute of each worker once, in the caller's transaction."""
     rows = [_row(at, worker) for at, workers in minutes for worker in workers]
+    rows.sort(key=itemgetter("hour", "backend", "worker"))  # two writers in one order cannot lock each other out
     if not rows:
         return
     made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(fleet_hours)

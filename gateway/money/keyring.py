@@ -102,9 +102,11 @@ class Keyring:
 
     async def look(self) -> None:
         """Takes up what changed, and puts back what the store lost. Raises StoreFault."""
-        if self._shelf is not None:
-            async with self._turn:
-                await self._look(self._shelf)
+        if self._shelf is None:
+            self._heard.clear()  # else `run` would never wait again
+            return
+        async with self._turn:
+            await self._look(self._shelf)
 
     async def _look(self, shelf: KeyShelf) -> None:
         self._heard.clear()

@@ -15,6 +15,8 @@ from loadtests.ledgerbench.postgres import Postgres, binaries, started
 from tests.ledger.rows import NOW
 
 KEEP_MONTHS = 3
+NEWEST = "0001"
+"""The revision that this gateway writes."""
 _names = itertools.count()
 
 

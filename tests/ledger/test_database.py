@@ -18,6 +18,7 @@ from gateway.ledger.faults import DatabaseFault, NewerSchema
 from gateway.ledger.inserting import Values
 from gateway.ledger.months import start_of
 from gateway.model import Row
+from tests.ledger.conftest import NEWEST
 from tests.ledger.reading import asked, told
 from tests.ledger.rows import NOW, encoded, row
 
@@ -110,7 +111,7 @@ def test_texts_are_never_statements(ledger: Database, url: str, tags: list[str],
 
 def test_opening_again_changes_nothing(url: str, ledger: Database, opened: Callable[..., Database]) -> None:
     ledger.store(batch(row(1)))
-    assert ledger.open() == ledger.open() == "0001"
+    assert ledger.open() == ledger.open() == NEWEST
     opened(url)
     assert asked(url, "SELECT count(*) FROM attempts") == [(1,)]
 
@@ -119,13 +120,13 @@ def test_many_start_at_once(url: str, opened: Callable[..., Database]) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: opened(url), range(4)))
     assert len(found) == 4
-    assert asked(url, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert asked(url, "SELECT version_num FROM alembic_version") == [(NEWEST,)]
     assert asked(url, "SELECT since FROM attempts_kept") == [(0,)]
 
 
 def test_a_newer_schema_is_left_alone(url: str, ledger: Database) -> None:
     told(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(NewerSchema, match="has schema 9999, which a newer gateway made; this one knows 0001"):
+    with pytest.raises(NewerSchema, match=f"has schema 9999, which a newer gateway made; this one knows {NEWEST}"):
         ledger.open()
 
 

@@ -32,8 +32,8 @@ async def main():
     await client.check()
     database = Database(ledger, 24, lambda: time.time_ns() // 1000)
     store_ = database.store
-    def slowly(rows):
-        stored = store_(rows)
+    def slowly(*given):
+        stored = store_(*given)
         print("committed", flush=True)
         return stored
     database.store = slowly

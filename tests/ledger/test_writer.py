@@ -24,7 +24,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from loadtests.ledgerbench.postgres import binaries, started
 from tests.conftest import PATIENT, connected
-from tests.ledger.conftest import KEEP_MONTHS
+from tests.ledger.conftest import KEEP_MONTHS, NEWEST
 from tests.ledger.reading import asked
 from tests.ledger.rows import NOW, encoded, put, row
 from tests.ledger.test_database import batch
@@ -87,7 +87,7 @@ async def test_rows_are_written_and_leave_the_stream(valkey: Store, url: str) ->
         assert len(attempts(url)) == 65
         lag = await look(valkey)
         assert (lag.rows, lag.seconds, lag.refused) == (0, 0.0, 0)
-        await say(valkey, lambda said: (said.schema, said.fault) == ("0001", None))
+        await say(valkey, lambda said: (said.schema, said.fault) == (NEWEST, None))
     assert (await look(valkey)).writers == ()
 
 

@@ -278,3 +278,13 @@ async def test_budgets_of_keys_made_at_run_time_are_among_those_that_are_looked_
 
 def test_no_repr_shows_a_hash() -> None:
     assert hashed("ci") not in repr(key(old_hash=hashed("ci")))
+
+
+async def test_without_a_shelf_news_do_not_keep_the_loop_busy() -> None:
+    """Or nothing else would ever run: this test would not end."""
+    ring = Keyring(None, granted)
+    ring.woken()
+    running = asyncio.create_task(ring.run())
+    await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
