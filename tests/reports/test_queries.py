@@ -17,7 +17,7 @@ from gateway.model import Row
 from gateway.reports.ask import Ask, Report
 from gateway.reports.queries import GROUPS, MEASURES
 from gateway.reports.reading import Reader, open_reading
-from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, written
+from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, stored, written
 
 SQL = "x'); DROP TABLE attempts; --"
 MIDNIGHT = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * US
@@ -33,8 +33,8 @@ LEDGER = [
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Reader:
-    return reader(written(tmp_path, LEDGER))
+def ledger(url: str) -> Reader:
+    return stored(url, LEDGER)
 
 
 def shown(report: Report, *names: str) -> list[tuple[object, ...]]:
@@ -114,9 +114,9 @@ def test_what_is_asked_changes_nothing(ledger: Reader) -> None:
         connection.execute(delete(attempts))
 
 
-def test_days_are_utc_days(tmp_path: Path) -> None:
+def test_days_are_utc_days(url: str) -> None:
     edge = [row("before", ended=MIDNIGHT - 1), row("at", ended=MIDNIGHT)]
-    found = reader(written(tmp_path, edge)).report(Ask(("day",)))
+    found = stored(url, edge).report(Ask(("day",)))
     assert shown(found, "attempts") == [("2026-11-20", 1), ("2026-11-21", 1)]
 
 
