@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import InvalidRequest, NoCapacity
@@ -108,6 +108,8 @@ class Reader:
         try:
             with self._engine.connect() as connection, _limited(connection, self._seconds):
                 yield connection
+        except (DataError, OverflowError, UnicodeError):
+            raise InvalidRequest("a value is asked for that the ledger cannot hold") from None
         except DBAPIError as fault:
             if _took_too_long(fault):
                 said = f"the ledger took longer than {self._seconds:g} s: name a shorter time"

@@ -32,7 +32,7 @@ LEDGER = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ledger(url: str) -> Reader:
     return stored(url, LEDGER)
 
@@ -114,9 +114,18 @@ def test_what_is_asked_changes_nothing(ledger: Reader) -> None:
         connection.execute(delete(attempts))
 
 
-def test_days_are_utc_days(url: str) -> None:
+STRANGE = [Ask(since=2**70), Ask(where={"tenant": ("\ud800",)}), Ask(tags=("\ud800",))]
+
+
+@pytest.mark.parametrize("ask", STRANGE)
+def test_what_the_ledger_cannot_hold_is_refused(ledger: Reader, ask: Ask) -> None:
+    with pytest.raises(InvalidRequest):
+        ledger.report(ask)
+
+
+def test_days_are_utc_days(tmp_path: Path) -> None:
     edge = [row("before", ended=MIDNIGHT - 1), row("at", ended=MIDNIGHT)]
-    found = stored(url, edge).report(Ask(("day",)))
+    found = reader(written(tmp_path, edge)).report(Ask(("day",)))
     assert shown(found, "attempts") == [("2026-11-20", 1), ("2026-11-21", 1)]
 
 
