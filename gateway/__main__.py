@@ -19,6 +19,7 @@ COMMANDS = (
     "drain",
     "explain",
     "keys",
+    "plan",
     "prices",
     "ledger",
     "register",

@@ -92,7 +92,7 @@ def show(context: click.Context, /, model: str, provider: str | None, policy: Pa
 def check(context: click.Context, folder: Path | None, as_json: bool) -> None:
     """Say which prices are old, of low confidence, in conflict or unknown: of the policy in FOLDER, else of the whole
     book. Exit 1 where there is one."""
-    rows = list(_doubts(folder))
+    rows = list(_doubts() if folder is None else _doubts_of(context, folder))
     if as_json:
         click.echo(json.dumps([dict(zip(("model", "at", "doubt", "source"), row, strict=True)) for row in rows]))
     elif rows:
@@ -195,23 +195,34 @@ def _block(one: dict[str, Any]) -> list[str]:
     return lines + [f"  {line}" for line in one.get("order", ())]
 
 
-def _doubts(folder: Path | None) -> Iterator[tuple[str, str, str, str]]:
-    if folder is None:
-        for known in _listed(None, None, None):
-            if said := _doubt(known):
-                yield known.model, known.provider, said, _source(known)
-        return
+def _doubts() -> Iterator[tuple[str, str, str, str]]:
+    """What to doubt (model, where, why) and its origin, of the whole book."""
+    for known in _listed(None, None, None):
+        if said := _doubt(known):
+            yield known.model, known.provider, said, _source(known)
+
+
+def _doubts_of(context: click.Context, folder: Path) -> Iterator[tuple[str, str, str, str]]:
+    """The same of one policy. Ends with 1 where it cannot be read."""
+    from gateway.model import Price
     from gateway.policy.folder import read_folder
-    from gateway.policy.price_checks import quotes
+    from gateway.policy.price_checks import quotes, rented
     from gateway.policy.pricing import Pricing
+    from gateway.policy.schema import LocalBackend
     from gateway.policy.sources import read_sources
     from gateway.prices import told
     from gateway.prices.book import Known
 
     sources, faults = read_sources(read_folder(folder))
-    for fault in faults:
-        click.echo(str(fault), err=True)
-    for _, model, backend, name, quote in quotes(sources, Pricing(sources, _today())):
+    if faults:
+        click.echo("\n".join(str(fault) for fault in faults), err=True)
+        context.exit(1)
+    pricing = Pricing(sources, _today())
+    for one in sources.backends.sound.values():
+        for gpus in rented(one, pricing) if isinstance(one, LocalBackend) else ():
+            known = Known("", gpus.kind or "", "gpu", Price(origin=gpus.priced))
+            yield f"{gpus.kind} hour", one.name, _doubt(known) or "assumed", told.where(gpus.priced).partition(" [")[0]
+    for _, model, backend, name, quote in quotes(sources, pricing):
         if quote.price is None:
             yield model.name, backend, "unknown", quote.why
         elif said := _doubt(quote.known or Known("", name, "", quote.price), quote.price.origin.marks):

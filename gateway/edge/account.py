@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
@@ -101,8 +101,7 @@ def left_of(attempts: Sequence[Attempt], most: int) -> int:
     return most - asked if len(attempts) - asked < MOST_UNREACHED else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Micro-dollars; None: not known. `basis`: as in `Row`."""
 
     micro: int | None
@@ -238,7 +237,7 @@ class Account:
             "removed": list(self.removed),
             "error": self.left or self.error,
             "usage": _usage(self.usage),
-            "cost": {"usd": self.cost.usd, "basis": self.cost.basis} if self.cost else None,
+            "cost": _cost(self.cost, lease),
             "forecast": _forecast(self.forecast),
             "times": {
                 "queue_ms": _ms(self.visit.waited),
@@ -252,6 +251,14 @@ class Account:
 def _residency(decision: Decision | None, request: GenRequest) -> list[str]:
     demand = decision.demand if decision else request.residency
     return demand.words()
+
+
+def _cost(cost: Cost | None, lease: Lease | None) -> dict[str, object] | None:
+    """With what should be known of the price, where it is old or not sure."""
+    if cost is None:
+        return None
+    marks = lease.candidate.price_marks if lease is not None else ()
+    return {"usd": cost.usd, "basis": cost.basis} | ({"marks": list(marks)} if marks else {})
 
 
 def _version(decision: Decision | None, lease: Lease | None) -> dict[str, str]:

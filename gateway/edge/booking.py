@@ -8,8 +8,8 @@ set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, RESCUED, Account, Attempt, Cost
 from gateway.edge.metering import counted
@@ -19,6 +19,7 @@ from gateway.routing.estimate import gpu_us, output_tokens, prompt_tokens
 
 US_PER_HOUR = 3_600_000_000
 FREE = Cost(0, "none")
+_UNKNOWN = Cost(None, "unknown")
 _TENANT_PAYS: Mapping[str, bool] = dict.fromkeys(
     ("answered", RESCUED, "passed_on", "broke_off", CLIENT_LEFT, CLIENT_STALLED), True
 )
@@ -26,8 +27,7 @@ _TENANT_PAYS: Mapping[str, bool] = dict.fromkeys(
 race, a failure before the first byte, the end of a process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """What is to be booked of one attempt. `usage` None: it used nothing."""
 
     usage: Usage | None
@@ -40,13 +40,12 @@ def cost_of(lease: Lease, usage: Usage) -> Cost:
     upstream, price = lease.candidate.upstream, lease.candidate.served.price
     if upstream.kind == "local":
         if upstream.usd_per_hour is None:
-            return Cost(None, "unknown")
+            return _UNKNOWN
         return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
     if usage.absurd and (reserved := set_aside(lease)):
         return Cost(reserved, "reserved")
-    if price is None:
-        return Cost(None, "unknown")
-    return Cost(bill(price, usage), _basis(price))
+    due = None if price is None else bill(price, usage)
+    return _UNKNOWN if price is None or due is None else Cost(due, _basis(price))
 
 
 def booking(lease: Lease, attempt: Attempt, request: GenRequest, learned: Learned) -> Booking:
@@ -68,7 +67,7 @@ def _worst(lease: Lease, request: GenRequest, learned: Learned, reserved: int) -
     if reserved:
         return Cost(reserved, "reserved")
     if price is None:
-        return Cost(None, "unknown")
+        return _UNKNOWN
     if request.text_only and request.max_tokens is not None:
         return Cost(most(price, len(request.body), request.max_tokens * request.n), _basis(price))
     return Cost(most(price, prompt_tokens(request, learned), output_tokens(request, learned)), _basis(price))
@@ -144,7 +143,7 @@ def row_of(account: Account, lease: Lease, attempt: Attempt, booked: Booking, en
         payer=payer(account, lease, attempt),
         gpu_us=gpu_us(upstream, usage) if local else 0,
         gpu_kind=upstream.hardware.kind or "" if local else "",
-        price_marks=price.origin.marks if price is not None and not local else (),
+        price_marks=candidate.price_marks,
         demo=upstream.simulated,
     )
 

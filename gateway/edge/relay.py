@@ -263,7 +263,7 @@ class Stream:
         account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
         rest = delivered.request() if delivered is not None and self._goes_on else account.request
         usage = _told(rest, account.learned, tap, bought=_bought(attempt))
-        if _bought(attempt) and not tap.done and account.left:
+        if _bought(attempt) and not tap.done:
             usage = unheard(usage, rest, (attempt.last or 0.0) - (attempt.first or 0.0))
         attempt.usage = account.usage = usage
         if delivered is not None and self._goes_on:

@@ -22,7 +22,7 @@ STORE_SECONDS = 2.0
 WRITER = "gw:{money}:ledger:writer"
 READ = 64
 """Entries of one look: up to 4,096 rows."""
-TURN_MS = 10_000
+TURN_MS = 6_000
 """How long one that died keeps others from writing to SQLite."""
 CLAIM_MS = 15_000
 """An entry that is not acknowledged after so long is taken over; longer than any batch should take."""

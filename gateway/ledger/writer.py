@@ -28,7 +28,7 @@ from gateway.ledger.watch import Writer as Said
 FULL_ROWS = 1000
 POLL_SECONDS = 0.2
 """Between two looks where the last one did not fill a batch: also how old a row is at most when it is written."""
-TURN_SECONDS, CLAIM_SECONDS, TELL_SECONDS, TEND_SECONDS = 3.0, 5.0, 2.0, 3600.0
+TURN_SECONDS, CLAIM_SECONDS, TELL_SECONDS, TEND_SECONDS = 2.0, 5.0, 2.0, 3600.0
 """How often a writer asks for its turn, takes over, tells of itself, and looks after partitions and retention."""
 PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
 """Between two tries while the database is away."""

@@ -198,10 +198,9 @@ class Kept(NamedTuple):
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one request holds of one quota: `amount` in its unit, in the period that began at `period` (its name
-    in the store, such as `2026-11`), out of `slice` (None: reserved in the store for this request alone)."""
+    in the store, such as `2026-11`), under the replica's name of that time (`slice`)."""
 
     quota: Quota
     amount: int
@@ -209,8 +208,7 @@ class Share:
     slice: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """All that one request, or one attempt, holds until it is settled; `id` is the attempt's or the request's."""
 
     id: str

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from gateway.model.money import Mark
 from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
 from gateway.model.upstream import Served, Upstream
@@ -98,6 +99,13 @@ class Candidate(NamedTuple):
     @property
     def price_most(self) -> float | None:
         return self.ask.price_most
+
+    @property
+    def price_marks(self) -> tuple[Mark, ...]:
+        """What is to be said of the price that its cost is made of."""
+        if self.upstream.kind == "local":
+            return self.upstream.hardware.priced.marks
+        return () if self.served.price is None else self.served.price.origin.marks
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,9 +97,10 @@ class Counters:
         return Standing(standing)
 
     async def draw(
-        self, number: int, wanted: Wanted, parts: Sequence[Part], attempt: str, row: bytes, ask: bool
+        self, number: int, batch: int, wanted: Wanted, parts: Sequence[Part], opens: tuple[str, bytes], ask: bool
     ) -> Answer:
-        args: list[Value] = [number, attempt, row, int(ask)]
+        """`batch`: the number of the last one made; `opens`: the attempt that this is for, if any, and its row."""
+        args: list[Value] = [number, batch, *opens, int(ask)]
         for (quota, amount), (account, mine) in zip(wanted, parts, strict=True):
             period, free = ("", 0) if account is None else (account.period, account.free)
             args += (quota.unit, quota.per, quota.cap, int(quota.hard), amount, period, mine, free)
@@ -109,9 +110,9 @@ class Counters:
         )
         return Answer(Standing(reply[0]), reply[1], reply[2] - 1, bool(reply[3]), drawn)
 
-    def opened(self, entries: Mapping[str, bytes], failed: Callable[[], None]) -> asyncio.Future[None]:
+    def opened(self, entries: Mapping[str, bytes], batch: int, failed: Callable[[], None]) -> asyncio.Future[None]:
         """With this turn's pipeline; nobody waits for the answer."""
-        args: list[Value] = [*self._head(), *(value for pair in entries.items() for value in pair)]
+        args: list[Value] = [*self._head(), batch, *(value for pair in entries.items() for value in pair)]
         return self._store.post(_OPENED, self._keys, args, failed)
 
     async def settle(self, number: int, batch: Sequence[Settlement]) -> Standing:

@@ -1,20 +1,22 @@
 -- A request, or a replica ahead of its requests, wants something of several quotas: all of it or nothing.
 -- KEYS as in till.lua, then gw:{money}:quota:{name} of each.
--- ARGV[4] number of this draw   ARGV[5] attempt, '' for none   ARGV[6] its row   ARGV[7] 1: ask the others for what they
---   hold and do not use, where that is missing
--- ARGV[8..] for each quota: unit, per, cap, hard (1, 0), what the request needs of it, the period in which the owner
+-- ARGV[4] number of this draw   ARGV[5] the last batch made   ARGV[6] attempt, '' for none   ARGV[7] its row
+-- ARGV[8] 1: ask the others for what they hold and do not use, where that is missing
+-- ARGV[9..] for each quota: unit, per, cap, hard (1, 0), what the request needs of it, the period in which the owner
 --   has some already, how much of that is for this request, how much else it has at hand
 -- Returns {status, ms of the store's clock, index from 1 of the quota that is short or 0, whether others hold some of it},
 --   then for each quota: period, ms at which it ends (0: never), granted, what is left after that, most that may lie in a
 --   slice. What a request has in a period that is over does not count: it is granted anew.
-local FIRST, WIDTH, FIRST_KEY = 8, 8, 6
+local FIRST, WIDTH, FIRST_KEY = 9, 8, 6
 local PART = 100 -- a slice is at most one in so many of what is left
 local KEPT = { minute = 10, day = 8, month = 3, total = 1 } -- periods: the clock may be set back by so many
 local SECONDS = { minute = 3600, day = 86400 * 40, month = 86400 * 400 } -- after which counters without a draw go
 
 local status = standing()
 if status ~= OK then return { status, now, 0, 0 } end
-if tonumber(ARGV[4]) <= tonumber(redis.call('HGET', SLICES, '#draw') or 0) then return { REPEATED, now, 0, 0 } end
+if overtaken(ARGV[5]) or tonumber(ARGV[4]) <= tonumber(redis.call('HGET', SLICES, '#draw') or 0) then
+  return { REPEATED, now, 0, 0 }
+end
 redis.call('HSET', SLICES, '#draw', ARGV[4])
 beat()
 
@@ -64,7 +66,7 @@ for key = FIRST_KEY, #KEYS do
     local own = tonumber(redis.call('HGET', SLICES, account) or 0)
     reply[1], reply[3] = SHORT, key - FIRST_KEY + 1
     reply[4] = tonumber(counts[2]) > own and 1 or 0
-    if ARGV[7] == '1' and reply[4] == 1 then ask_others(account) end
+    if ARGV[8] == '1' and reply[4] == 1 then ask_others(account) end
   end
   grants[#grants + 1] = { account, math.max(0, grant) }
   lines[#lines + 1] = account .. '\t' .. int(need)
@@ -82,7 +84,7 @@ end
 for _, grant in ipairs(grants) do
   if grant[2] > 0 then hold(SLICES, grant[1], grant[2]) end
 end
-if ARGV[5] ~= '' then
-  redis.call('HSET', OPEN, ARGV[5], table.concat(lines, '\n') .. '\n\n' .. ARGV[6])
+if ARGV[6] ~= '' then
+  redis.call('HSET', OPEN, ARGV[6], table.concat(lines, '\n') .. '\n\n' .. ARGV[7])
 end
 return reply

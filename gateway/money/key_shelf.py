@@ -12,7 +12,7 @@ from gateway.store.scripts import load
 from gateway.store.sealing import BadSeal, Sealing
 
 MOST_KEYS = 10_000
-"""Those that are over for less than `keyring.FORGET_SECONDS` included: some 6 MB of the store and of each process."""
+"""Those that are over for less than `keyring.FORGET_SECONDS` included: 5 MB of the store, 12 MB of each process."""
 PAGE = 500
 """Rows of one look: about 300 KB."""
 KEYS = tuple(f"gw:{{keys}}:{name}" for name in ("issued", "changes", "state"))

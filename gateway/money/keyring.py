@@ -42,11 +42,13 @@ class Keyring:
         self.on_change: list[Callable[[], None]] = []
         self._by_hash: Mapping[str, IssuedKey] = {}
         self._stored: dict[str, bytes] = {}
-        """What the store has, as of the last look."""
+        """What the store has, as of the last look. What is there unchanged is not read again."""
+        self._behind: set[str] = set()
+        """Keys of which the store has an older state, or something that is none of ours."""
         self._epoch = b""
         self._since = 0
         self._whole_at = float("-inf")
-        self._heard = asyncio.Event()
+        self._heard, self._turn = asyncio.Event(), asyncio.Lock()
 
     def tenant(self, policy: Policy, hash: str) -> Tenant | None:
         """Whose key this keyed hash is, as its holder is under `policy`; None for one that was not made here.
@@ -82,16 +84,20 @@ class Keyring:
 
     async def look(self) -> None:
         """Takes up what changed, and puts back what the store lost. Raises StoreFault."""
-        if self._shelf is None:
-            return
+        if self._shelf is not None:
+            async with self._turn:
+                await self._look(self._shelf)
+
+    async def _look(self, shelf: KeyShelf) -> None:
         self._heard.clear()
-        page = await self._shelf.look(self._since)
+        page = await shelf.look(self._since)
         whole = page.epoch != self._epoch or page.number < self._since or self._due()
-        rows = await self._shelf.everything() if whole else page.rows
-        self._take(self._shelf, rows, whole=whole)
+        rows = await shelf.everything() if whole else page.rows
+        if rows or whole:
+            self._take(shelf, rows, whole=whole)
         self._epoch, self._since = page.epoch, page.number if whole else page.last
         if whole:
-            done = await self._put_back(self._shelf)
+            done = await self._put_back(shelf)
             self._whole_at = time.monotonic() if done else float("-inf")
         if self._since < page.number:
             self.woken()
@@ -102,40 +108,47 @@ class Keyring:
             raise KeyConflict(
                 "keys are kept as hashes under a pepper: set GATEWAY_KEY_PEPPER, the same for all replicas"
             )
-        done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
+        async with self._turn:
+            done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
+            if done > 0:
+                return self._take(self._shelf, {key.id: sealed}, whole=False)
         if done < 0:
             raise KeyConflict(f"there are {MOST_KEYS} keys already: those that are over go 90 days after their end")
-        if not done:
-            self.woken()
-            raise KeyConflict(f"`{key.id}` was changed by somebody else at the same time; look, and try again")
-        self._take(self._shelf, {key.id: sealed}, whole=False)
+        self.woken()
+        raise KeyConflict(f"`{key.id}` was changed by somebody else at the same time; look, and try again")
 
     def _due(self) -> bool:
         return time.monotonic() - self._whole_at >= WHOLE_SECONDS
 
     def _take(self, shelf: KeyShelf, rows: Mapping[str, bytes], *, whole: bool) -> None:
-        keys = {id: key for id, key in self.keys.items() if not (whole and self._forgotten(key))}
-        if whole:
-            self._stored, self.faults = {}, {id: said for id, said in self.faults.items() if id in rows}
-        for id, sealed in rows.items():
-            self._stored[id] = sealed
-            try:
-                key = shelf.read(id, sealed)
-            except BadSeal as bad:
-                self._refuse(id, str(bad))
-                continue
-            self.faults.pop(id, None)
-            if not self._forgotten(key) and (id not in keys or _rank(key) > _rank(keys[id])):
-                keys[id] = key
+        news = {id: sealed for id, sealed in rows.items() if self._stored.get(id) != sealed}
+        keys = {id: key for id, key in self.keys.items() if not self._forgotten(key)} if whole else dict(self.keys)
+        self._stored = dict(rows) if whole else self._stored | news
+        for id in [id for id in self.faults if id not in self._stored]:
+            del self.faults[id]
+        for id, sealed in news.items():
+            self._judge(shelf, id, sealed, keys)
         if keys != self.keys:
             self.keys, self._by_hash = keys, by_hash(keys)
             for listener in self.on_change:
                 listener()
 
-    def _refuse(self, id: str, why: str) -> None:
-        if id not in self.faults:
-            _log.error("a key in the store is none of ours, and ignored", extra={"fields": {"fault": why}})
-        self.faults[id] = why
+    def _judge(self, shelf: KeyShelf, id: str, sealed: bytes, keys: dict[str, IssuedKey]) -> None:
+        """One entry of the store: news for `keys`, older than they are, or none of ours."""
+        self._behind.discard(id)
+        self.faults.pop(id, None)
+        try:
+            key = shelf.read(id, sealed)
+        except BadSeal as bad:
+            _log.error("a key in the store is none of ours, and ignored", extra={"fields": {"fault": str(bad)}})
+            self.faults[id] = str(bad)
+            self._behind.add(id)
+            return
+        known = keys.get(id)
+        if known is not None and _rank(known) > _rank(key):
+            self._behind.add(id)
+        elif not self._forgotten(key):
+            keys[id] = key
 
     def _forgotten(self, key: IssuedKey) -> bool:
         return key.over is not None and key.over + FORGET_SECONDS < self._now()
@@ -143,22 +156,17 @@ class Keyring:
     async def _put_back(self, shelf: KeyShelf) -> bool:
         """What the store lacks of what is known here, after a look at all of it; and takes out what is long over.
         Whether that was all of it."""
-        behind = [key for id, key in self.keys.items() if not self._same(shelf, id, key)]
+        behind = [key for id, key in self.keys.items() if id not in self._stored or id in self._behind]
         for key in behind[:PUT_BACK]:
             done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
             if done > 0:
                 self._stored[key.id] = sealed
+                self._behind.discard(key.id)
                 self.faults.pop(key.id, None)
         gone = [id for id in self._stored if id not in self.keys and id not in self.faults]
         for id in gone[:PUT_BACK]:
             await shelf.take_out(id, self._stored[id])
         return max(len(behind), len(gone)) <= PUT_BACK
-
-    def _same(self, shelf: KeyShelf, id: str, key: IssuedKey) -> bool:
-        try:
-            return id in self._stored and shelf.read(id, self._stored[id]) == key
-        except BadSeal:
-            return False
 
 
 def by_hash(keys: Mapping[str, IssuedKey]) -> dict[str, IssuedKey]:

@@ -191,25 +191,26 @@ class Purse:
         account.drawn(drawn, ms, sent)
         return account, mine
 
-    def restore(self, parts: Iterable[Part]) -> list[Delta]:
-        """A draw without an answer: what was at hand is so again, or goes back where its account has been replaced."""
-        back: list[Delta] = []
-        for account, mine in parts:
-            if account is not None and self.current.get(account.quota.name) is account:
-                account.free += mine
-            elif account is not None:
-                back += self.less(account.key, mine)
-        return back
+    def undrawn(self, parts: Iterable[Part]) -> list[Delta]:
+        """A draw without an answer: what was at hand for it goes back. Should its attempt stand in the store, that
+        counts on it until it is closed."""
+        return [delta for account, mine in parts if account is not None for delta in self.less(account.key, mine)]
 
-    def settle(self, shares: Iterable[Share], used: Callable[[Quota], int], now: float) -> tuple[Delta, ...]:
-        """What is over: what was not used stays in the slice, as far as it may, and else goes back."""
+    def settle(
+        self, shares: Iterable[Share], used: Callable[[Quota], int], now: float, *, opened: bool = False
+    ) -> tuple[Delta, ...]:
+        """What is over: what was not used stays in the slice, as far as it may, and else goes back. Of an attempt that
+        the store knows (`opened`) all goes back: if this replica dies before the store has its settlement, all that the
+        attempt held is booked, and none of it may be another one's by then.
+        """
         deltas = []
         for share in shares:
             quota, amount = share.quota, share.amount
             spent = _spent(quota, used)
             account = self.current.get(quota.name)
             if account is not None and account.period == share.period:
-                key, less = account.key, amount - account.keep(max(0, amount - spent), now)
+                over = 0 if opened else max(0, amount - spent)
+                key, less = account.key, amount - account.keep(over, now)
             else:
                 key, less = account_of(quota, share.period), amount
             if spent or less:

@@ -69,6 +69,12 @@ local function standing()
   return OK
 end
 
+-- Whether a batch has been settled that was made after `batch`: whoever knew of no later one has been overtaken, by
+-- another connection; what it says may be about something that is over.
+local function overtaken(batch)
+  return tonumber(redis.call('HGET', SLICES, '#batch') or 0) > tonumber(batch)
+end
+
 local function beat()
   redis.call('ZADD', OWNERS, int(now), ARGV[2])
 end

@@ -198,8 +198,7 @@ class Till:
             try:
                 await self._joined()
                 self._tell_again()
-                while self._pending or self._queue:
-                    await self._settle_batch()
+                await self._settle_all()
             except StoreFault:
                 self._more.set()
 
@@ -226,20 +225,14 @@ class Till:
 
     async def _beat(self) -> None:
         async with self._telling:
-            # What the store has beyond `held` is lost only if nothing is under way that would explain it.
-            unsure = self._unsure and self._drawing == 0 and not self._pending
-            owner, held = self._counters.owner, self._with_queued() if unsure else {}
+            await self._settle_all()
+            # What the store has beyond `held` is lost only where nothing is under way that would explain it.
+            unsure = self._unsure and self._drawing == 0
+            owner, held = self._counters.owner, self._purse.held if unsure else {}
             standing = await self._counters.beat(self._draws if unsure else None, held)
             if unsure and standing is Standing.OK:
                 self._unsure = False
             self._heard(owner, standing)
-
-    def _with_queued(self) -> dict[str, int]:
-        held = dict(self._purse.held)
-        for one in self._queue:
-            for account, _, less in one.deltas:
-                held[account] = held.get(account, 0) + less
-        return held
 
     async def _drawn(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
         """`_draw`, which goes on where its caller leaves: what it still gets goes back."""
@@ -260,11 +253,12 @@ class Till:
             await self._joined()
             purse, sent = self._purse, self._clock()
             parts = purse.part(wanted, sent)
+            opens = (id, row) if row else ("", b"")
             asks = any(sent - self._asked.get(quota.name, NEVER) >= ASK_SECONDS for quota, _ in wanted)
             self._draws += 1
             self._drawing += 1
             try:
-                answer = await self._counters.draw(self._draws, wanted, parts, id if row else "", row, asks)
+                answer = await self._counters.draw(self._draws, self._batches, wanted, parts, opens, asks)
             except BaseException:
                 self._undrawn(purse, parts, id if row else None)
                 raise
@@ -300,9 +294,7 @@ class Till:
         """No answer: the store may have granted it all the same. The next beat tells what this replica has."""
         if purse is self._purse:
             self._unsure = True
-            self._give_back(purse.restore(parts))
-            if attempt is not None:
-                self._push(Settlement(closed=attempt))
+            self._push(Settlement(deltas=tuple(purse.undrawn(parts)), closed=attempt))
 
     def _owes(self, quota: Quota) -> bool:
         """Whether something of it is free that the store has not heard of."""
@@ -322,7 +314,7 @@ class Till:
     def _tell_opened(self) -> None:
         opening, self._opening = self._opening, {}
         if opening:
-            self._counters.opened(opening, lambda: self._tell_later(opening))
+            self._counters.opened(opening, self._batches, lambda: self._tell_later(opening))
 
     def _tell_later(self, attempts: Iterable[str]) -> None:
         self._untold.update(attempts)
@@ -339,7 +331,7 @@ class Till:
         closed = hold.id if self._entries.pop(hold.id, None) is not None else None
         owner = hold.shares[0].slice or ""
         if owner == self._purse.owner:
-            deltas = self._purse.settle(hold.shares, used, self._clock())
+            deltas = self._purse.settle(hold.shares, used, self._clock(), opened=closed is not None)
         elif owner in self._flushed:
             deltas = loose(hold.shares, used)
         else:
@@ -358,6 +350,10 @@ class Till:
             self._queue.popleft()
             self._on_drop()
         self._more.set()
+
+    async def _settle_all(self) -> None:
+        while self._pending or self._queue:
+            await self._settle_batch()
 
     async def _settle_batch(self) -> None:
         if not self._pending:

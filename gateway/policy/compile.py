@@ -26,6 +26,7 @@ from gateway.model import (
 )
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
+from gateway.policy.budget_checks import budget_faults
 from gateway.policy.compile_rules import compile_rule, demand, headers_of
 from gateway.policy.folder import Folder, read_folder
 from gateway.policy.hardware import hardware
@@ -58,6 +59,7 @@ CHECKS = (
     rule_faults,
     tenant_faults,
     issuer_faults,
+    budget_faults,
     residency_faults,
 )
 _US = 1_000_000

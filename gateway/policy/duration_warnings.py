@@ -15,14 +15,16 @@ LONG_SECONDS: Final[Mapping[str, int]] = {
     ),
     **dict.fromkeys(("after", "connect", "dwell"), _BEGINNING),
     "total": 3600,
+    "leeway": 300,
 }
 """Key of a duration -> seconds past which a bare number is seldom meant. Ten minutes: the longest that any client waits
-for an answer unless it is told to. A minute: nobody asks for a second attempt, or connects, so late."""
+for an answer unless it is told to. A minute: nobody asks for a second attempt, or connects, so late. Five minutes: the
+clocks of two services do not differ more."""
 
 
 def duration_warnings(sources: Sources) -> Iterator[Fault]:
-    """Of every duration in the files of rules and backends, wherever it stands."""
-    for document in (sources.rules.document, sources.backends.document):
+    """Of every duration in the files of rules, backends and tenants, wherever it stands."""
+    for document in (sources.rules.document, sources.backends.document, sources.tenants.document):
         for path, value in _numbers(document.data, ()):
             if value > LONG_SECONDS[str(path[-1])]:
                 short = f"{value / 1000:g}s"

@@ -34,7 +34,8 @@ def issuer_faults(sources: Sources) -> Iterator[Fault]:
 def _address_fault(url: str) -> str | None:
     if not url.startswith("https://") and not is_loopback(url):
         return "must begin with https://: whoever is between here and there could give out keys of its own"
-    return address_fault(url)
+    said = address_fault(url)
+    return "must not hold credentials: it is public" if said is not None and "@" in url else said
 
 
 def issuers_of(written: Iterable[IssuerIn]) -> dict[str, Issuer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.model import Origin
+from gateway.model import Gpus, Origin
 from gateway.policy.hardware import hardware, workers
 from gateway.policy.pricing import Pricing, Quote
 from gateway.policy.references import matching
@@ -78,25 +78,21 @@ def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
             said = f"`{name}` at `{backend}` costs what {_doubt(quote.price.origin)}"
             yield sources.models.document.fault(at, said, key=True)
     for index, backend_in in sources.backends.sound.items():
-        for kind, where in sorted(_rented(backend_in, pricing)) if isinstance(backend_in, LocalBackend) else ():
-            said = f"`{kind}` has no `usd_per_hour`: {where}"
+        for gpus in rented(backend_in, pricing) if isinstance(backend_in, LocalBackend) else ():
+            hourly = f"${gpus.usd_per_hour:.2f} is what {_doubt(gpus.priced)}"
+            said = f"`{gpus.kind}` has no `usd_per_hour`: {hourly}"
             yield sources.backends.document.fault(("backends", index, "gpu"), said, key=True)
 
 
-def _rented(backend: LocalBackend, pricing: Pricing) -> set[tuple[str, str]]:
-    """Kinds of GPUs of which the book says what they cost, and where it has that from."""
-    found = set()
-    for _, worker in workers(backend):
-        stated = hardware(backend, worker)
-        rented = pricing.rented(stated)
-        if stated.usd_per_hour is None and rented.usd_per_hour is not None:
-            found.add((rented.kind or "", f"${rented.usd_per_hour:.2f} is what {_doubt(rented.priced)}"))
-    return found
+def rented(backend: LocalBackend, pricing: Pricing) -> list[Gpus]:
+    """One of each kind of GPU whose hour the policy leaves to the book."""
+    stated = [hardware(backend, worker) for _, worker in workers(backend)]
+    found = [pricing.rented(gpus) for gpus in stated if gpus.usd_per_hour is None]
+    return list({gpus.kind: gpus for gpus in found if gpus.usd_per_hour is not None}.values())
 
 
 def _doubt(where: Origin) -> str:
     words = {"old": "is old", "low_confidence": f"is not sure ({where.confidence})"}
     doubts = " and ".join(words[mark] for mark in where.marks)
-    return (
-        f"{where.source} said" + (f" on {where.as_of}" if where.as_of else "") + (f", which {doubts}" if doubts else "")
-    )
+    day = f" on {where.as_of}" if where.as_of else ""
+    return f"{where.source} said{day}" + (f", which {doubts}" if doubts else "")

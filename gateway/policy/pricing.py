@@ -62,12 +62,13 @@ class Pricing:
             known = self._known(backend, name) if stated.contract else None
             price = self.stated(stated, "models.yaml")
             return Quote(backend.provider, _beside(price, known), known=known)
-        override = next((one for one in self._overrides if self._is_about(one, backend, name)), None)
         known = self._known(backend, name)
-        provider = self.provider(backend)
-        if override is None:
-            return self._sold(Quote(provider, known.price if known else None, _unknown(provider, name), known))
-        return self._sold(self._overridden(override, Quote(provider, None, _unknown(provider, name), known), name))
+        quote = Quote(self.provider(backend), known.price if known else None, known=known)
+        override = next((one for one in self._overrides if self._is_about(one, backend, name)), None)
+        if override is not None:
+            quote = self._overridden(override, quote, name)
+        quote = self._sold(quote)
+        return quote if quote.price or quote.why else replace(quote, why=_unknown(quote.provider, name))
 
     def stated(self, given: RatesIn, file: str) -> Price:
         where = origin(given.source or file, given.as_of, "stated", self.today, self.max_age_days)
@@ -102,7 +103,7 @@ class Pricing:
 
     def _overridden(self, one: OverrideIn, quote: Quote, name: str) -> Quote:
         """The price by `one`; None where it changes one that nobody knows."""
-        known = quote.known
+        known, quote = quote.known, replace(quote, price=None)
         if one.price is not None:
             base: Price | None = self.stated(one.price, "prices.yaml")
         elif one.tier not in (None, "standard") and quote.provider is not None:
@@ -189,7 +190,7 @@ def _beside(price: Price, known: book.Known | None) -> Price:
 def _unknown(provider: str | None, name: str) -> str:
     if provider is None:
         return "the price book does not know whose (`provider` in backends.yaml tells)"
-    names = [known.model for known in book.listed_at(provider, date.max)] if provider in book.providers() else []
+    names = book.names(provider)
     likely = nearest(name, names) if names else ""
     said = f"the price book does not know `{name}` at {provider}"
     return f"{said}; {likely}" if likely.startswith("did you mean") else said

@@ -102,6 +102,8 @@ def tenant_faults(sources: Sources) -> Iterator[Fault]:
     document = sources.tenants.document
     tenants = sources.tenants.sound
     yield from repeated(document, [(("tenants", i, "name"), t.name) for i, t in tenants.items()])
+    ids = [(("tenants", i, "keys", j, "id"), key.id) for i, t in tenants.items() for j, key in enumerate(t.keys)]
+    yield from repeated(document, [(at, id) for at, id in ids if id is not None])
     real = sorted(b.name for b in sources.backends.sound.values() if isinstance(b, ManagedBackend) and not b.simulated)
     holder: dict[str, Path] = {}
     for index, tenant in tenants.items():

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 
 from gateway.policy.address_warnings import address_warnings
 from gateway.policy.attempt_warnings import idle_attempts
+from gateway.policy.budget_checks import budget_warnings
 from gateway.policy.cel_slips import never_equal
 from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
@@ -39,6 +40,7 @@ def folder_warnings(folder: pathlib.Path, today: date | None = None) -> list[Fau
         *zone_warnings(sources),
         *duration_warnings(sources),
         *placement_warnings(sources),
+        *budget_warnings(sources),
         *price_warnings(sources, Pricing(sources, today or datetime.now(UTC).date())),
     ]
     for index, rule in sources.rules.sound.items():

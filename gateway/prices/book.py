@@ -66,12 +66,17 @@ def of_entry(entry: Entry, today: date, max_age_days: int = MAX_AGE_DAYS) -> Kno
 
 def listed_at(provider: str, today: date, max_age_days: int = MAX_AGE_DAYS) -> Iterator[Known]:
     """All that is known of one provider, by name."""
-    ours = [entry for entry in catalogue().entries if entry.provider == provider]
-    theirs = genai.models(name) if (name := _tokens_of(provider)) is not None else ()
-    for model in sorted({*(entry.model for entry in ours), *theirs}, key=str.lower):
+    for model in names(provider):
         known = find(provider, model, today, max_age_days)
         if known is not None:
             yield replace(known, model=model)
+
+
+def names(provider: str) -> list[str]:
+    """Of all models that are known there; none of a provider that nobody knows."""
+    ours = [entry.model for entry in catalogue().entries if entry.provider == provider]
+    theirs = genai.models(name) if (name := _tokens_of(provider)) is not None else ()
+    return sorted({*ours, *theirs}, key=str.lower)
 
 
 def providers() -> frozenset[str]:

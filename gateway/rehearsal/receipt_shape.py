@@ -43,6 +43,7 @@ class Used(TypedDict, total=False):
 class Paid(TypedDict, total=False):
     usd: float | None
     basis: Required[str]
+    marks: list[str]
 
 
 class Foreseen(TypedDict, total=False):

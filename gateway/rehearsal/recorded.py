@@ -164,7 +164,7 @@ def _figures(receipt: Receipt) -> Iterator[str]:
         yield f"usage: {usage['input_tokens']} tokens in, {usage['output_tokens']} out{guess}"
     paid = None if cost is None else cost.get("usd")
     if cost is not None and paid is not None:
-        yield f"cost: {usd(paid)} ({cost['basis']})"
+        yield f"cost: {usd(paid)} ({', '.join([cost['basis'], *cost.get('marks', ())])})"
     if said:
         yield f"expected: first token in {said['first_ms']:g} ms, all of it in {said['total_ms']:g} ms"
     times = {name: value for name, value in (receipt.get("times") or {}).items() if value is not None}

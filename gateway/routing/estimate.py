@@ -53,11 +53,15 @@ def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) 
 def price_ceiling(price: Price, request: GenRequest) -> float | None:
     """The most this request can cost in USD, or None where nothing bounds its output or its prompt is not text alone.
 
-    A byte-level tokenizer makes at most one token of a byte, so the body's length bounds the prompt.
+    A byte-level tokenizer makes at most one token of a byte, so the body's length bounds the prompt; all of it may be
+    written to a cache.
     """
     if request.max_tokens is None or not request.text_only:
         return None
-    return price_of(price, len(request.body), request.max_tokens * request.n)
+    prompt, output = len(request.body), request.max_tokens * request.n
+    tokens = price.tokens_for(prompt)
+    dearest = max(tokens.input, tokens.cache_write or 0, tokens.cache_write_1h or 0)
+    return (dearest * prompt + tokens.output * output + price.per_request) / PICO_PER_USD
 
 
 def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:

@@ -99,7 +99,9 @@ def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:
     if price.tokens == Tokens() and not (price.per_request or price.tiers or price.media):
         return 0
     tokens = most_tokens(request, model)
-    return None if tokens is None else most(price, *tokens)
+    if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
+        return None
+    return most(price, *tokens)
 
 
 def tokens_of(request: GenRequest, model: Model | None, learned: Learned) -> int:

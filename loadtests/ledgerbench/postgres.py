@@ -80,7 +80,7 @@ class Postgres:
     def create(self, database: str) -> str:
         """A fresh database of that name; its URL."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')  # type: ignore[arg-type]
+            connection.execute(f'CREATE DATABASE "{database}"')
         return self.url_of(database)
 
 

@@ -76,10 +76,15 @@ def test_what_should_not_be_trusted(tmp_path: Path) -> None:
     for name in ("backends.yaml", "models.yaml", "routing.yaml"):
         text = (DEMO / name).read_text()
         before = text.partition(", price: {")
-        (tmp_path / name).write_text(text if not before[1] else before[0] + before[2].partition("}")[2])
+        text = text if not before[1] else before[0] + before[2].partition("}")[2]
+        (tmp_path / name).write_text(text.replace(", usd_per_hour: 2.00", ""))
     found = run("check", str(tmp_path), "--json")
-    (row,) = json.loads(found.stdout)
-    assert (found.exit_code, row["doubt"]) == (1, "unknown")
+    assert found.exit_code == 1
+    rows = {row["model"]: row["doubt"] for row in json.loads(found.stdout)}
+    assert rows.pop("H100 hour").endswith("low confidence")
+    assert list(rows.values()) == ["unknown"]
+    (tmp_path / "models.yaml").unlink()
+    assert run("check", str(tmp_path)).exit_code == 1
 
 
 def test_what_is_not_there() -> None:

@@ -14,7 +14,7 @@ import pytest
 from gateway.edge.account import CLIENT_LEFT, Account, Attempt, Cost
 from gateway.edge.booking import cost_of
 from gateway.errors import FleetSaturated, UpstreamFailed
-from gateway.model import Candidate, Demand, Lease, Look, Served, Usage
+from gateway.model import Candidate, Demand, Lease, Look, Origin, Price, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
 from tests.worlds import board, reading, request, rule, upstream
@@ -77,6 +77,24 @@ def test_a_worker_without_a_price_costs_an_unknown_amount_not_nothing() -> None:
     lease = served(account())
     candidate = lease.candidate._replace(upstream=upstream("w1", "gpu", usd_per_hour=None))
     assert cost_of(replace(lease, candidate=candidate), USAGE) == Cost(None, "unknown")
+
+
+@pytest.mark.parametrize("overflow", [True, False])
+def test_a_price_that_should_not_be_trusted_is_marked_on_the_receipt(overflow: bool) -> None:
+    """Of a bought answer the model's price, of our own the GPU's hour."""
+    made = account()
+    lease = served(made, overflow=overflow)
+    made.cost = cost_of(lease, USAGE)
+    assert made.receipt()["cost"] == {"usd": made.cost.usd, "basis": made.cost.basis}
+    doubtful = Origin("a page", "2026", "guide", ("old", "low_confidence"))
+    candidate, upstream_of = lease.candidate, lease.candidate.upstream
+    rented = replace(upstream_of, hardware=replace(upstream_of.hardware, priced=doubtful))
+    price = Price.of(1.0, 1.0) if candidate.served.price is None else candidate.served.price
+    sold = replace(candidate.served, price=replace(price, origin=doubtful))
+    made.lease = replace(
+        lease, candidate=candidate._replace(upstream=rented if not overflow else upstream_of, served=sold)
+    )
+    assert made.receipt()["cost"]["marks"] == ["old", "low_confidence"]
 
 
 def test_headers_grow_with_what_is_known() -> None:

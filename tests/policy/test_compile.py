@@ -303,3 +303,40 @@ def test_a_key_may_demand_more_than_its_tenant() -> None:
     assert policy.keys[HASH] == replace(tenant, key=HASH[:12])
     whole = Demand(local=True, zones=tenant.residency.zones)
     assert policy.keys[strict] == replace(tenant, key=strict[:12], residency=whole)
+
+
+OIDC = """\
+oidc:
+  - name: corp
+    issuer: https://login.example.com/
+    audience: gateway
+    algorithms: ES256
+    leeway: 5s
+    claims: {tenant: org, models: gw_models}
+    tenants: {Acme Corp: acme}
+    limits: {requests_per_minute: 60}
+    budgets: {usd: 2.5, per: day}
+"""
+
+
+def test_issuers_of_tokens() -> None:
+    issuer = compiled({**GOOD, T: GOOD[T] + OIDC}).issuers["https://login.example.com/"]
+    assert (issuer.name, issuer.audience, issuer.algorithms, issuer.leeway) == ("corp", ("gateway",), ("ES256",), 5.0)
+    assert (issuer.jwks_url, issuer.tenant_claim, issuer.tenants) == (None, "org", {"Acme Corp": "acme"})
+    assert (issuer.models_claim, issuer.tags_claim) == ("gw_models", None)
+    assert [(one.name, one.cap, one.of) for one in issuer.limits] == [
+        ("requests_per_minute", 60, "key"),
+        ("usd per day", 2_500_000, "key"),
+    ]
+
+
+def test_a_tenant_may_be_there_before_its_keys_are() -> None:
+    policy = compiled(changed(T, f"    keys: [{HASH}]\n", ""))
+    assert policy.tenants.keys() == {"acme"}
+    assert not policy.keys
+
+
+def test_a_rule_may_look_at_a_tag_that_a_key_alone_has() -> None:
+    keyed = changed(T, f"[{HASH}]", f"[{{hash: {HASH}, tags: nightly}}]")
+    tagged = GOOD[R].replace('model: "llama-*", tenant', 'model: "llama-*", tags: nightly, tenant')
+    assert compiled({**keyed, R: tagged}).keys[HASH].tags == {"nightly"}

@@ -103,8 +103,9 @@ def test_the_tier_that_is_bought() -> None:
 def test_every_kind_of_rate() -> None:
     written = """as: x, price: {input_per_1m: 1, output_per_1m: 2, cache_write_per_1m: 3, output_audio_per_1m: 4,
         per_request: 0.1, tiers: {from_input_tokens: 200000, input_per_1m: 5}, per_image: [0.01,
-        {usd: 0.02, quality: hd, size: 1024x1024, default: true}], per_second: {usd: 0.05, resolution: 720p}, per_generation: 0.3,
-        per_1k_chars: 0.06, per_audio_hour: 0.36, sold_seconds: [8, 4], round: up, source: mail, as_of: "2026-11-01"}"""
+        {usd: 0.02, quality: hd, size: 1024x1024, default: true}],
+        per_second: {usd: 0.05, resolution: 720p}, per_generation: 0.3, per_1k_chars: 0.06,
+        per_audio_hour: 0.36, sold_seconds: [8, 4], round: up, source: mail, as_of: "2026-11-01"}"""
     found = price(sold(written))
     assert found is not None
     assert found.tokens == Tokens(10**6, 2 * 10**6, cache_write=3 * 10**6, output_audio=4 * 10**6)

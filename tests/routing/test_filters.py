@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import FleetSaturated, GatewayError, MaxCostExceeded, NoCapacity
-from gateway.model import Decision, Gpus, Learned, Need, Rule, Snapshot, Threshold
+from gateway.model import Decision, Gpus, Learned, Need, Rule, Served, Snapshot, Threshold
 from gateway.policy.route_schema import FiltersIn
 from gateway.policy.words import threshold
 from gateway.routing.board import FRESH_SECONDS, HOLD_SECONDS, Board
@@ -104,6 +104,12 @@ def test_residency_is_the_first_filter() -> None:
 def test_call_filters(asked: dict[str, Any], told: dict[str, Any], target: Any, reason: str | None) -> None:
     served = next(s for s in SERVED if s.backend == target.backend)
     assert call_drop(rule(**told), request(**asked), target.kind, served) == reason
+
+
+def test_a_price_that_nobody_knows_is_beyond_any_bound() -> None:
+    unknown = Served("api", "x")
+    assert call_drop(rule(max_cost=1e6), request(), "managed", unknown) == "max_cost"
+    assert call_drop(rule(), request(), "managed", unknown) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Decision, Rule, Slo, UpstreamState
+from gateway.model import NOTHING_ASKED, Decision, Rule, Slo, UpstreamState
 from gateway.policy.route_schema import ScorersIn
 from gateway.routing.board import Board
 from gateway.routing.candidates import Candidates
@@ -96,6 +96,10 @@ def test_prices_compare_across_backends() -> None:
         assert scored(name, state(API), scene(API, bought=usd)) == HALF, "the cheapest, whatever it costs"
         assert scored(name, state(API), scene(API, bought=usd / 3)) == pytest.approx(0.25)
     assert scored("price", state(WORKER, leased=LIMIT), scene(bought=usd)) == HALF
+
+
+def test_nothing_is_dearer_than_what_nobody_knows() -> None:
+    assert scored("price", state(API), scene(API, ask=NOTHING_ASKED)) == 0.0
 
 
 @given(st.integers(0, 3 * LIMIT), st.integers(0, 3 * LIMIT))

@@ -1,0 +1,168 @@
+"""Which quotas are about what, and the most that may be taken of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import Kind, Model, Price, Quota, Tenant, Usage
+from gateway.routing.bill import bill
+from gateway.routing.decide import decide
+from gateway.routing.learn import PRIOR
+from gateway.routing.quotas import (
+    TYPICAL_MULTIPLE,
+    UNSEEN_TOKENS,
+    Quotas,
+    Room,
+    about,
+    all_quotas,
+    home_first,
+    most_charged,
+    most_tokens,
+    tightest,
+    tokens_of,
+)
+from tests.worlds import board, policy, request, rule, upstream
+
+USD = Quota("usd", "usd", 100, "day")
+MODEL = Model("m", "text", ())
+PRICE = Price.of(input_per_1m=1.0, output_per_1m=2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "counts"),
+    [
+        ({}, ("m", "api", "managed", None), True),
+        ({}, ("m", "gpu", "local", None), False),
+        ({"local": True}, ("m", "gpu", "local", None), True),
+        ({"models": ("m*",)}, ("many", "api", "managed", None), True),
+        ({"models": ("x",)}, ("m", "api", "managed", None), False),
+        ({"backends": ("api",)}, ("m", "api", "managed", None), True),
+        ({"backends": ("api",)}, ("m", "api2", "managed", None), False),
+        ({"pipelines": ("p-*",)}, ("m", "api", "managed", "p-1"), True),
+        ({"pipelines": ("p-*",)}, ("m", "api", "managed", "q"), False),
+        ({"pipelines": ("*",)}, ("m", "api", "managed", None), False),
+        ({"models": ("m",), "backends": ("api",), "pipelines": ("p",)}, ("m", "api", "managed", "p"), True),
+        ({"models": ("m",), "backends": ("api",), "pipelines": ("p",)}, ("m", "api", "managed", "x"), False),
+    ],
+)
+def test_what_a_budget_is_about(
+    changes: dict[str, Any], where: tuple[str, str, Kind, str | None], counts: bool
+) -> None:
+    assert about(replace(USD, **changes), *where) is counts
+
+
+names = st.sampled_from(["a", "ab", "b"])
+globs = st.lists(st.sampled_from(["a", "a*", "b", "*", "?"]), max_size=2).map(tuple)
+quotas = st.lists(
+    st.builds(
+        Quota,
+        st.text("xyz", min_size=1, max_size=3),
+        st.sampled_from(["usd", "requests", "tokens", "concurrent"]),
+        st.just(5),
+        st.just("day"),
+        local=st.booleans(),
+        models=globs,
+        backends=st.lists(names, max_size=2).map(tuple),
+        pipelines=globs,
+    ),
+    max_size=4,
+).map(tuple)
+
+
+@given(
+    st.lists(
+        st.tuples(quotas, quotas, names, names, st.sampled_from(["local", "managed"]), st.none() | names), max_size=6
+    )
+)
+def test_what_is_remembered_is_what_was_found(asked: list[tuple[Any, ...]]) -> None:
+    """Whatever was asked before: each request its limits, each attempt the budgets that are about it, once each."""
+    memo = Quotas()
+    for own, shared, model, backend, kind, pipeline in asked * 2:
+        tenant = Tenant("t", quotas=own)
+        assert memo.of_request(tenant) == tuple(one for one in own if one.unit != "usd")
+        charged = memo.of_attempt(tenant, shared, model, backend, kind, pipeline)
+        assert charged == tuple(
+            one for one in (*own, *shared) if one.unit == "usd" and about(one, model, backend, kind, pipeline)
+        )
+
+
+def test_equal_tenants_that_are_two_objects_do_not_share_an_answer() -> None:
+    memo = Quotas()
+    for cap in range(50):
+        assert memo.of_request(Tenant("t", quotas=(Quota("q", "requests", cap, "day"),)))[0].cap == cap
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "most"),
+    [
+        ({"max_tokens": 10}, {}, (13, 10)),
+        ({"max_tokens": 10, "n": 3}, {}, (13, 30)),
+        ({"max_tokens": None}, {}, None),
+        ({"max_tokens": None}, {"output_cap": 7}, (13, 7)),
+        ({"max_tokens": 10}, {"output_cap": 7}, (13, 10)),
+        ({"max_tokens": 10}, {"input_cap": 5}, (5, 10)),
+        ({"max_tokens": 10, "text_only": False}, {}, None),
+        ({"max_tokens": 10, "text_only": False}, {"input_cap": 5_000}, (5_000, 10)),
+        ({"max_tokens": 0}, {}, (13, 0)),
+        ({"max_tokens": 10, "endpoint": "messages"}, {}, (13 + UNSEEN_TOKENS["messages"], 10)),
+    ],
+)
+def test_the_most_tokens(asked: dict[str, Any], model: dict[str, Any], most: tuple[int, int] | None) -> None:
+    assert most_tokens(request(**asked), replace(MODEL, **model)) == most
+
+
+def test_what_is_free_needs_no_bound() -> None:
+    open_end = request(max_tokens=None, text_only=False)
+    assert most_charged(open_end, MODEL, Price()) == 0
+    assert most_charged(open_end, MODEL, Price.of(per_request=0.1)) is None
+    assert most_charged(open_end, MODEL, PRICE) is None
+
+
+@given(st.integers(0, 13), st.integers(0, 40), st.integers(1, 4))
+def test_no_bill_is_higher_than_what_was_set_aside(prompt: int, output: int, n: int) -> None:
+    asked = request(max_tokens=10, n=n)
+    most = most_charged(asked, MODEL, PRICE)
+    assert most is not None
+    assert bill(PRICE, Usage(prompt, min(output, 10 * n))) <= most
+
+
+def test_tokens_of_an_answer_that_nobody_bounds() -> None:
+    prompt = round(request().prompt_bytes / PRIOR.bytes_per_token)
+    assert tokens_of(request(max_tokens=10, n=2), MODEL, PRIOR) == prompt + 20
+    assert tokens_of(request(max_tokens=None), replace(MODEL, output_cap=7), PRIOR) == prompt + 7
+    assert tokens_of(request(max_tokens=None), None, PRIOR) == prompt + round(TYPICAL_MULTIPLE * PRIOR.output)
+
+
+def test_past_a_soft_budget() -> None:
+    """Ours come first, with all the patience of what cannot leave; where none of ours may serve it nothing changes."""
+    made = policy(
+        (upstream("a1", "api"), upstream("w1", "gpu"), upstream("b1", "api2")),
+        (rule(backends=("api", "gpu"), spill=None, kept_wait=5.0),),
+    )
+    before = decide(request(), board(made), Random(1))
+    after = home_first(replace(before, spill_now="queue_depth > 1"))
+    assert [group.backend for group in before.primary] == ["api", "gpu"]
+    assert [group.backend for group in after.primary] == ["gpu"]
+    assert [group.backend for group in after.overflow] == ["api"]
+    assert (after.max_wait, after.spill_now) == (5.0, None)
+    bought = replace(before, primary=before.primary[:1])
+    assert home_first(bought) is bought
+
+
+def test_the_tightest_window() -> None:
+    rooms = [Room(USD, 5, 100.0), Room(USD, 3, 50.0), Room(USD, 3, 90.0)]
+    assert tightest(rooms) == rooms[2]
+    assert tightest([]) is None
+
+
+def test_every_quota_of_a_policy_once() -> None:
+    whole, own = Quota("t", "requests", 5, "day"), Quota("k", "requests", 5, "day")
+    tenant = Tenant("t", quotas=(whole,))
+    made = policy(tenants={"t": tenant}, keys={"h": replace(tenant, quotas=(whole, own))}, quotas=(USD,))
+    assert all_quotas(made) == (USD, whole, own)

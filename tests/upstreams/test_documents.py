@@ -1,0 +1,77 @@
+"""Documents of others, over real HTTP: nothing is followed, nothing grows without bound."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from gateway.errors import UpstreamFault
+from gateway.upstreams import documents
+from gateway.upstreams.documents import MOST_BYTES, Documents
+
+
+class Pages(BaseHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012 - of one test run
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response({"/moved": 302, "/broken": 500}.get(self.path, 200))
+        if self.path == "/moved":
+            self.send_header("Location", "/small")
+        self.end_headers()
+        self.wfile.write(b"x" * (MOST_BYTES + 1 if self.path == "/large" else 10))
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Documents]:
+    made = Documents()
+    yield made
+    await made.aclose()
+
+
+async def test_a_document_is_fetched(home: str, client: Documents) -> None:
+    assert await client.fetch(f"{home}/small") == b"x" * 10
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/moved", "status 302"), ("/broken", "status 500"), ("/large", "longer than")]
+)
+async def test_what_is_no_document(home: str, client: Documents, path: str, said: str) -> None:
+    Pages.asked.clear()
+    with pytest.raises(UpstreamFault, match=said) as fault:
+        await client.fetch(home + path)
+    assert Pages.asked == [path]
+    assert home not in fault.value.message
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    home: str, client: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert await client.fetch(f"{home}/small")
+
+
+async def test_who_does_not_answer_is_given_up(client: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in (f"http://127.0.0.1:{silent.getsockname()[1]}", "http://127.0.0.1:1", "http://[", "ftp://x"):
+            with pytest.raises(UpstreamFault, match="does not answer"):
+                await client.fetch(address)
