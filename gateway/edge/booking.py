@@ -36,13 +36,14 @@ class Booking(NamedTuple):
 
 
 def cost_of(lease: Lease, usage: Usage) -> Cost:
-    """Of known or guessed usage. A lie is booked at what was set aside, where something was."""
+    """Of known or guessed usage. A lie is booked at what was set aside, where something was; so is a guess under a hard
+    budget: nobody knows when an API stops writing, and what it bills may not be more than what is counted."""
     upstream, price = lease.candidate.upstream, lease.candidate.served.price
     if upstream.kind == "local":
         if upstream.usd_per_hour is None:
             return _UNKNOWN
         return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
-    if usage.absurd and (reserved := set_aside(lease)):
+    if (usage.absurd or (usage.estimated and _budgeted(lease))) and (reserved := set_aside(lease)):
         return Cost(reserved, "reserved")
     due = None if price is None else bill(price, usage)
     return _UNKNOWN if price is None or due is None else Cost(due, _basis(price))
@@ -79,6 +80,10 @@ def set_aside(lease: Lease) -> int:
     if lease.hold is None:
         return held
     return max([held, *(share.amount for share in lease.hold.shares if share.quota.unit == "usd")])
+
+
+def _budgeted(lease: Lease) -> bool:
+    return lease.hold is not None and any(share.quota.hard and share.quota.unit == "usd" for share in lease.hold.shares)
 
 
 @lru_cache(maxsize=1024)

@@ -116,9 +116,12 @@ def per_million(usd: float | str | Decimal) -> int:
     return int((Decimal(str(usd)) * PICO_PER_MICRO).to_integral_value())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
-    """What one attempt used. Tokens of pictures, sounds and caches are among `input_tokens` and `output_tokens`."""
+    """What one attempt used. Tokens of pictures, sounds and caches are among `input_tokens` and `output_tokens`.
+
+    Nobody changes one: it is not `frozen` for the same reason as `Row`.
+    """
 
     input_tokens: int
     output_tokens: int

@@ -150,5 +150,5 @@ def _of_hybrid(made: Plan) -> Iterator[str]:
             "Self-deployment costs less on paper, but what comes above "
             f"{float(1 / at):.2g} times the mean waits there: that is what the overflow buys."
         )
-    if above.least <= at < above.most:
+    if above.least <= at < above.most and made.cost("hybrid").usd.least <= made.cost("managed").usd.least:
         yield "It pays at the least overhead, not at the most: know yours before you commit."

@@ -35,12 +35,14 @@ class Bought:
     usd: Fraction
     sold: str
     origin: Origin
+    disputed: bool
+    """Other sources say another price."""
 
     @property
     def source(self) -> str:
         """Where and when the price was read, and what is to be said of it today."""
         marks = [mark.replace("_", " ") for mark in self.origin.marks]
-        if self.origin.confidence == "conflict":
+        if self.disputed:
             marks.append("sources disagree")
         return ", ".join([self.origin.source, str(self.origin.as_of), *marks])
 
@@ -72,7 +74,13 @@ def bought(answers: Answers, medium: Medium) -> Bought:
     if medium == "audio":
         known = _known(AUDIO_MODEL, answers.today)
         usd = Fraction(known.price.per_request, PICO_PER_USD)
-        return Bought(AUDIO_MODEL, usd / _SECONDS_PER_CALL, f"{_usd(usd)} per 1,000 characters", known.price.origin)
+        return Bought(
+            AUDIO_MODEL,
+            usd / _SECONDS_PER_CALL,
+            f"{_usd(usd)} per 1,000 characters",
+            known.price.origin,
+            bool(known.conflicts),
+        )
     return _video(answers)
 
 
@@ -81,14 +89,18 @@ def _text(answers: Answers) -> Bought:
     rates, share = known.price.tokens, answers.prompt_share
     mixed = (share * rates.input + (1 - share) * rates.output) / PICO_PER_USD
     each = [_usd(Fraction(rate * _PER_1M, PICO_PER_USD)) for rate in (rates.input, rates.output)]
-    return Bought(TEXT_MODEL, mixed, f"{each[0]} / {each[1]} per 1M in / out", known.price.origin)
+    return Bought(
+        TEXT_MODEL, mixed, f"{each[0]} / {each[1]} per 1M in / out", known.price.origin, bool(known.conflicts)
+    )
 
 
 def _image(answers: Answers) -> Bought:
     known = _known(IMAGE_MODEL, answers.today)
     rate = next(rate for rate in known.price.media if rate.quality == answers.image_quality)
     usd = Fraction(rate.pico, PICO_PER_USD)
-    return Bought(IMAGE_MODEL, usd, f"{_usd(usd)} per image, {answers.image_quality}", known.price.origin)
+    others = [other.rate for other in known.conflicts if other.rate is not None]
+    disputed = any(other.quality == answers.image_quality for other in others)
+    return Bought(IMAGE_MODEL, usd, f"{_usd(usd)} per image, {answers.image_quality}", known.price.origin, disputed)
 
 
 def _video(answers: Answers) -> Bought:
@@ -96,11 +108,11 @@ def _video(answers: Answers) -> Bought:
     model = VEO_MODEL if answers.engineers == "none" else WAN_MODEL
     known = _known(model, answers.today)
     rate: MediaRate = known.price.media[0]
-    usd = Fraction(rate.pico, PICO_PER_USD)
+    usd, disputed = Fraction(rate.pico, PICO_PER_USD), bool(known.conflicts)
     if rate.unit == "second":
-        return Bought(model, usd, f"{_usd(usd)} per second, {rate.resolution}", known.price.origin)
+        return Bought(model, usd, f"{_usd(usd)} per second, {rate.resolution}", known.price.origin, disputed)
     said = f"{_usd(usd)} per clip of {float(answers.clip_seconds):g} s, {rate.resolution}"
-    return Bought(model, usd / answers.clip_seconds, said, known.price.origin)
+    return Bought(model, usd / answers.clip_seconds, said, known.price.origin, disputed)
 
 
 def text_rates(today: date) -> tuple[Decimal, Decimal]:

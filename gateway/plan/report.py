@@ -11,7 +11,16 @@ from typing import Any, Final
 
 from gateway.plan.answers import UNIT, Answers
 from gateway.plan.assumptions import assumptions
-from gateway.plan.costs import GUIDE_FACTORS, GUIDE_GPU_USD, GUIDE_PER_1M, HOURS, Line, Option, guide_break_even
+from gateway.plan.costs import (
+    GUIDE_FACTORS,
+    GUIDE_GPU_USD,
+    GUIDE_PER_1M,
+    GUIDE_TOKENS,
+    HOURS,
+    Line,
+    Option,
+    guide_break_even,
+)
 from gateway.plan.decide import NAMES
 from gateway.plan.making import Cost, Fleet, Plan
 from gateway.plan.volume import tokens_each
@@ -113,8 +122,8 @@ def _guide() -> Iterator[str]:
     even = guide_break_even()
     month = f"{rate(GUIDE_GPU_USD)} x {HOURS} h x {number(low)} = {money(GUIDE_GPU_USD * HOURS * low)}"
     buys = f"that buys {about(even.least)}, and at {number(high)}x {about(even.most)}"
-    said = f"The guide's 11 billion tokens, recomputed: one H100 at {month}; at {rate(GUIDE_PER_1M)} per 1M {buys}."
-    yield from _wrapped(said)
+    theirs = f"The guide's {about(Fraction(GUIDE_TOKENS))} tokens, recomputed"
+    yield from _wrapped(f"{theirs}: one H100 at {month}; at {rate(GUIDE_PER_1M)} per 1M {buys}.")
 
 
 def _even(each: Line) -> tuple[str, ...]:
@@ -141,6 +150,8 @@ def _assumed(plan: Plan) -> Iterator[str]:
         yield from (f"{'':<{left}}{other}" for other in others)
     for line in plan.lines:
         yield from _wrapped(f"{line.bought.model}: {line.bought.sold} ({line.bought.source})", "    ")
+    for model in (fleet.line.worker.model for fleet in plan.fleets):
+        yield from _wrapped(f"{model.model}: {number(model.gb)} GB ({model.source})", "    ")
 
 
 def _wrapped(said: str, hanging: str = "  ") -> list[str]:

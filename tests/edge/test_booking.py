@@ -178,6 +178,16 @@ def test_an_unknown_outcome_is_the_most_it_can_cost(asked: dict[str, Any], cost:
     assert made(*desk(price=None), attempted("UpstreamTimeout")).basis == "unknown"
 
 
+def test_a_guess_is_not_booked_under_a_hard_budget() -> None:
+    account, lease = desk()
+    left = attempted(CLIENT_LEFT, usage=replace(USAGE, estimated=True))
+    cost = bill(PRICE, USAGE)
+    soft = replace(lease, hold=Hold("l", (Share(Quota("q", "usd", 10**6, "day", hard=False), 900, "d"),)))
+    assert [made(account, one, left).cost for one in (lease, soft, held(lease, 900))] == [cost, cost, None]
+    assert made(account, held(lease, 900), left).basis == "reserved"
+    assert made(account, held(lease, 900), attempted(usage=USAGE)).cost == cost
+
+
 def test_a_failure_of_our_own_is_the_prompt_and_what_passed() -> None:
     account, lease = desk(bought=False)
     row = made(account, lease, attempted(LOST, tokens=10))
