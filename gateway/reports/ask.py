@@ -113,6 +113,8 @@ def ask_of(
     may stand several times, `by` may hold several names with commas. Raises InvalidRequest."""
     found: dict[str, list[str]] = {}
     for name, value in given:
+        if "\0" in value:
+            raise InvalidRequest(f"{name}: holds a NUL", param=name)
         if len(value) > LONGEST:
             raise InvalidRequest(f"{name}: longer than {LONGEST} characters", param=name)
         found.setdefault(name, []).append(value)

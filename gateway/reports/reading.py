@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from gateway.errors import InvalidRequest, NoCapacity
 from gateway.ledger.hours import MICRO_PER_HOUR
@@ -27,28 +28,24 @@ MOST_LINES = 50_000
 """Of one report, before paging: more are nothing to be read, and would fill the memory."""
 SECONDS = 10.0
 CONNECT_SECONDS, RETRY_AFTER_SECONDS = 5, 5
-READERS = 2
-"""Connections: what is asked at once beside them waits for its turn."""
 _SQLITE_STEPS = 10_000
 """Instructions of SQLite's virtual machine between two looks at the clock: about 0.1 ms."""
 
 
 def open_reading(url: str) -> Engine:
     """For questions alone: it can change nothing, takes no writers' lock, and each of its transactions sees one state
-    of the database. Nothing is connected yet."""
+    of the database. A connection lasts as long as its question: nobody asks often."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(
             parsed,
-            pool_size=READERS,
-            max_overflow=0,
-            pool_pre_ping=True,
+            poolclass=NullPool,
             hide_parameters=True,
             isolation_level="REPEATABLE READ",
             connect_args={"connect_timeout": str(CONNECT_SECONDS), "application_name": "gateway reports"},
         )
     only = parsed.set(database=f"file:{quote(parsed.database or '')}", query={"mode": "ro", "uri": "true"})
-    engine = create_engine(only, pool_size=READERS, max_overflow=0, hide_parameters=True)
+    engine = create_engine(only, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def connected(raw: sqlite3.Connection, _: Any) -> None:
@@ -111,6 +108,8 @@ class Reader:
         try:
             with self._engine.connect() as connection, _limited(connection, self._seconds):
                 yield connection
+        except (DataError, OverflowError, UnicodeError):
+            raise InvalidRequest("a value is asked for that the ledger cannot hold") from None
         except DBAPIError as fault:
             if _took_too_long(fault):
                 said = f"the ledger took longer than {self._seconds:g} s: name a shorter time"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine
 
 from gateway.ledger import hours
+from gateway.ledger.database import Database
 from gateway.ledger.hours import Minute
 from gateway.ledger.tables import attempts, metadata, values
 from gateway.model import Row, WorkerMinute
@@ -87,6 +88,15 @@ def insert(engine: Engine, rows: Iterable[Row], minutes: Iterable[Minute] = ()) 
         if found:
             connection.execute(attempts.insert(), found)
         hours.add(connection, minutes)
+
+
+def stored(url: str, rows: Iterable[Row], minutes: Sequence[Minute] = ()) -> Reader:
+    """By the writer's own schema and statements."""
+    database = Database(url, 1200, lambda: NOON)
+    database.open()
+    database.store([values(one) for one in rows], minutes)
+    database.close()
+    return reader(url)
 
 
 def reader(url: str) -> Reader:

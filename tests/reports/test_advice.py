@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from gateway.reports.ask import Ask
 from gateway.reports.elsewhere import Traffic
 from gateway.reports.fleet_cost import US_PER_HOUR, Fleet
 from gateway.reports.gathering import facts, material
-from tests.reports.books import HOUR_US, NOON, bought, reader, row, whole_hour, worker, written
+from tests.reports.books import HOUR_US, NOON, bought, row, stored, whole_hour, worker
 from tests.worlds import policy, upstream
 
 H200 = upstream("w1", "gpu", seats=128, usd_per_hour=2.6, hardware=Gpus("H200", 1, 141.0, 2.6))
@@ -149,13 +148,14 @@ def test_what_is_missing_is_said(found: Seen, note: str) -> None:
     assert note in advise(found).notes
 
 
-def test_from_a_ledger(tmp_path: Path) -> None:
+def test_from_a_ledger(url: str) -> None:
     """Two days of an idle worker, and a request each hour that was bought all the same."""
     first = NOON // HOUR_US
     rows = [bought(f"b{n}", ended=NOON + n * HOUR_US, cost=2_000_000) for n in range(48)]
     rows += [row("a", ended=NOON), row("hedge", payer="operator", ended=NOON)]
     minutes = [one for n in range(48) for one in whole_hour(first + n, worker("w1"), worker("w2", gpus=2))]
-    ledger = reader(written(tmp_path, rows, [*minutes, *minutes[:60]]))
+    ledger = stored(url, rows, minutes)
+    stored(url, [], minutes[:60])
     found = facts(ledger, Ask())
     assert (found.hours, len(found.bought), len(found.workers)) == (48, 48, 96)
     assert found.workers[0].fleet.work_us == 2 * 77_000

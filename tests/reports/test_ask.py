@@ -42,6 +42,7 @@ BAD = [
     ("limit", "0", "limit: a whole number from 1 to 10000"),
     ("limit", "-1", "limit: a whole number"),
     ("offset", "1e3", "offset: a whole number"),
+    ("tenant", "a\0b", "tenant: holds a NUL"),
     ("tenant", "x" * 257, "tenant: longer than 256 characters"),
 ]
 

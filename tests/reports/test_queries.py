@@ -17,7 +17,7 @@ from gateway.model import Row
 from gateway.reports.ask import Ask, Report
 from gateway.reports.queries import GROUPS, MEASURES
 from gateway.reports.reading import Reader, open_reading
-from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, written
+from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, stored, written
 
 SQL = "x'); DROP TABLE attempts; --"
 MIDNIGHT = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * US
@@ -32,9 +32,9 @@ LEDGER = [
 ]
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Reader:
-    return reader(written(tmp_path, LEDGER))
+@pytest.fixture(scope="module")
+def ledger(url: str) -> Reader:
+    return stored(url, LEDGER)
 
 
 def shown(report: Report, *names: str) -> list[tuple[object, ...]]:
@@ -112,6 +112,15 @@ def test_what_is_asked_changes_nothing(ledger: Reader) -> None:
     assert ledger.report(Ask()).total["attempts"] == 6
     with pytest.raises(NoCapacity), ledger.connected() as connection:
         connection.execute(delete(attempts))
+
+
+STRANGE = [Ask(since=2**70), Ask(where={"tenant": ("\ud800",)}), Ask(tags=("\ud800",))]
+
+
+@pytest.mark.parametrize("ask", STRANGE)
+def test_what_the_ledger_cannot_hold_is_refused(ledger: Reader, ask: Ask) -> None:
+    with pytest.raises(InvalidRequest):
+        ledger.report(ask)
 
 
 def test_days_are_utc_days(tmp_path: Path) -> None:
