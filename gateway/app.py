@@ -39,6 +39,7 @@ from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
 from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
+from gateway.ledger.place import keeps_ledger
 from gateway.ledger.watch import Watch
 from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
 from gateway.money.alarms import Alarms
@@ -95,9 +96,11 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     leases = Leases(store, owner, fresh=fresh)
     client = Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    budgets, till, lines = Budgets(store), Till(store, owner, telemetry.ledger_dropped.inc), Lines()
+    kept = keeps_ledger(settings)
+    budgets, lines = Budgets(store), Lines()
+    till = Till(store, owner, telemetry.ledger_dropped.inc, rows=kept)
     ledger = Watch(store, telemetry)
-    writer = WriterChild(settings, url) if place is None else None
+    writer = WriterChild(settings, url) if kept and place is None else None
     prefixes = Prefixes()
     news = PrefixNews(store, owner, prefixes)
     joining = Joining(store, live)
@@ -190,8 +193,6 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 receipts.run,
                 till.run,
                 alarms.run,
-                hours.run,
-                ledger.run,
                 versions.run,
                 keyring.run,
                 key_news.run,
@@ -200,6 +201,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 sealer.run,
             )
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
+            if kept:
+                tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
             if writer is not None:
                 tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     receipts_hours: float = Field(24.0, gt=0, le=24 * 31, description="Longest life of a receipt.")
     ledger_url: SecretStr | None = Field(
-        None, description="The ledger's database; unset: ledger.db in data_dir (SQLite)."
+        None, description="The ledger's database; unset: ledger.db in data_dir (SQLite); `none`: no ledger."
     )
     ledger_months: int = Field(24, ge=1, le=1200, description="Whole months that the ledger keeps besides this one.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")

@@ -8,14 +8,20 @@ from urllib.parse import urlsplit
 from gateway.errors import StartupFault
 from gateway.settings import Settings
 
-FILE = "ledger.db"
+FILE, NONE = "ledger.db", "none"
 SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
 _POSTGRES_SCHEMES = ("postgresql", "postgres", POSTGRES)
+
+
+def keeps_ledger(settings: Settings) -> bool:
+    return settings.ledger_url is None or settings.ledger_url.get_secret_value() != NONE
 
 
 def ledger_url(settings: Settings) -> str:
     """As SQLAlchemy takes it: `GATEWAY_LEDGER_URL`, else a SQLite file in the data folder. Raises StartupFault, which
     never quotes the URL: it may hold a password."""
+    if not keeps_ledger(settings):
+        raise StartupFault("no ledger is kept: GATEWAY_LEDGER_URL is `none`")
     if settings.ledger_url is None:
         return f"{SQLITE}:///{settings.data_dir.absolute() / FILE}"
     given = settings.ledger_url.get_secret_value()

@@ -54,7 +54,7 @@ def charged(row: Row, quota: Quota) -> int:
 
 class Till:
     """`clock` is monotonic seconds; `store_ms` replaces the store's clock in tests (0: its own). `on_drop` hears of
-    each settlement that is lost because the store was away for too long.
+    each settlement that is lost because the store was away for too long. `rows`: whether there is a ledger for them.
 
     Hard quotas never have more used and held than their cap. Soft ones never refuse: ask `level` before.
     """
@@ -65,12 +65,13 @@ class Till:
         owner: str,
         on_drop: Callable[[], None] = lambda: None,
         *,
+        rows: bool = True,
         clock: Callable[[], float] = time.monotonic,
         store_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._counters = Counters(store, owner, store_ms)
         self._purse = Purse(self._counters.owner)
-        self._on_drop, self._clock = on_drop, clock
+        self._on_drop, self._clock, self._kept = on_drop, clock, rows
         self._queue: deque[Settlement] = deque()
         self._pending: list[Settlement] = []
         self._batches = self._draws = self._drawing = 0
@@ -123,9 +124,10 @@ class Till:
 
     def book(self, row: Row, hold: Hold | None = None) -> None:
         """One attempt is over: its row, and what it held settled at `charged`."""
-        encoded = msgspec.json.encode(row)
+        encoded = msgspec.json.encode(row) if self._kept else None
         if hold is None or not hold.shares:
-            self._push(Settlement(encoded))
+            if encoded is not None:
+                self._push(Settlement(encoded))
         else:
             self._settle(hold, lambda quota: charged(row, quota), encoded)
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.errors import NoCapacity
-from gateway.ledger.place import ledger_url
+from gateway.errors import NoCapacity, NotFound
+from gateway.ledger.place import keeps_ledger, ledger_url
 from gateway.reports.ask import Ask, Report
 from gateway.reports.gathering import Facts, Material
 from gateway.reports.question import Answer, Question, What
@@ -35,11 +35,13 @@ T = TypeVar("T")
 
 
 class Desk:
-    """Every question raises InvalidRequest where it asks for too much, NoCapacity where the ledger is away."""
+    """Every question raises InvalidRequest where it asks for too much, NoCapacity where the ledger is away, NotFound where
+    none is kept."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises StartupFault for a database that cannot be meant."""
-        self._env = {"GATEWAY_LEDGER_URL": ledger_url(settings), "GATEWAY_LOG_LEVEL": settings.log_level}
+        url = ledger_url(settings) if keeps_ledger(settings) else ""
+        self._env = {"GATEWAY_LEDGER_URL": url, "GATEWAY_LOG_LEVEL": settings.log_level}
         self._process: Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -63,6 +65,8 @@ class Desk:
         await self._kill()
 
     async def _ask(self, what: What, ask: Ask) -> msgspec.Raw:
+        if not self._env["GATEWAY_LEDGER_URL"]:
+            raise NotFound("this gateway keeps no ledger: GATEWAY_LEDGER_URL is `none`")
         if self._waiting >= MOST_WAITING:
             raise NoCapacity("too many ask the ledger at once", retry_after=RETRY_AFTER_SECONDS)
         self._waiting += 1
