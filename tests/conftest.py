@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,8 +18,19 @@ REDIS = shutil.which("redis-server")
 settings.register_profile("suite", max_examples=50)
 settings.load_profile("suite")
 """Enough in a suite that runs at every change; what hunts for longer is `make fuzz`."""
+LEDGER = "GATEWAY_LEDGER_URL"
+os.environ.setdefault(LEDGER, "none")
+"""A writer is one more process for each gateway: only tests that ask for `ledger_kept` have one."""
 PATIENT = 5.0
 """Seconds. Tests that are not about lateness must not fail because the machine is busy."""
+
+
+@pytest.fixture(scope="module")
+def ledger_kept() -> Iterator[None]:
+    """What starts keeps its ledger, as it does by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(LEDGER, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

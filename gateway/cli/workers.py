@@ -27,6 +27,7 @@ from gateway.cli.port import announce, bind
 from gateway.cli.terminal import on_hangup
 from gateway.errors import StartupFault
 from gateway.ledger.child import WriterChild
+from gateway.ledger.place import keeps_ledger
 from gateway.settings import Settings
 from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
 from gateway.startup import load_policy, policy_key
@@ -111,7 +112,7 @@ class Workers:
         """What children that ended had counted."""
         self._announced = False
         url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
-        self._writer = WriterChild(settings, url)
+        self._writer = WriterChild(settings, url) if keeps_ledger(settings) else None
         self._policy_key = policy_key(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
@@ -126,7 +127,9 @@ class Workers:
         keepers = [loop.create_task(self._keep(number)) for number in range(len(self._children))]
         for keeper in keepers:
             keeper.add_done_callback(self._failed)
-        others = [loop.create_task(keep_running(run)) for run in (self._ask_around, self._writer.run)]
+        others = [loop.create_task(keep_running(self._ask_around))]
+        if self._writer is not None:
+            others.append(loop.create_task(keep_running(self._writer.run)))
         if (embedded := self._embedded) is not None:
             others.append(loop.create_task(keep_running(lambda: embedded.mind(self._settings.data_dir))))
         try:
@@ -136,7 +139,8 @@ class Workers:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await self._writer.aclose()
+            if self._writer is not None:
+                await self._writer.aclose()
 
     def _pass_on(self, number: signal.Signals) -> None:
         if not self._end.done():

@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 
 class Desk:
-    """Every question raises InvalidRequest where it asks for too much, NoCapacity where the ledger is away, NotFound where
-    none is kept."""
+    """Every question raises InvalidRequest where it asks for too much, NoCapacity where the ledger is away, NotFound
+    where none is kept."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises StartupFault for a database that cannot be meant."""

@@ -45,7 +45,7 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(ledger_kept: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Once what was put on the stream is in the ledger."""
     place = tmp_path_factory.mktemp("reports")
     with serve(place, [Lane("chat")], {"GATEWAY_ADMIN_KEY": ADMIN}) as found:

@@ -12,6 +12,7 @@ import redis
 
 from gateway.money.till import STREAM
 from loadtests.simfleet.bills import read_bills
+from tests.conftest import LEDGER
 from tests.gateways import Lane, Site, eventually, gateway_on, start_lanes
 
 PRICES = {"usd_in_per_1m": 0.25, "usd_out_per_1m": 0.75}
@@ -27,6 +28,10 @@ LANES = [
 ]
 
 
+NOWHERE = "sqlite:////proc/no-such-place/ledger.db"
+"""A ledger that cannot be written: its rows stay on the stream."""
+
+
 @pytest.fixture(scope="module")
 def bills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bills") / "bills.jsonl"
@@ -36,7 +41,7 @@ def bills(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(bills: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with (
         start_lanes(LANES, bills=str(bills)) as fleet,
-        gateway_on([fleet], LANES, tmp_path_factory.mktemp("site")) as running,
+        gateway_on([fleet], LANES, tmp_path_factory.mktemp("site"), {LEDGER: NOWHERE}) as running,
     ):
         yield running
 

@@ -137,7 +137,7 @@ class Stand:
 
 
 @pytest.fixture
-def stand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stand]:
+def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stand]:
     """`capfd` comes first, so that the gateway's stdout is among what it sees."""
     env = {
         "GATEWAY_KEY_PEPPER": SECRETS["pepper"],

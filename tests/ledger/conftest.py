@@ -30,7 +30,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(ledger_kept: None, tmp_path: Path) -> str:
     return ledger_url(Settings(data_dir=tmp_path))
 
 

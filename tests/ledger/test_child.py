@@ -19,6 +19,8 @@ from tests.processes import gone
 WRITER = b"\0ledger\0write\0"
 PATIENT = 15.0
 
+pytestmark = pytest.mark.usefixtures("ledger_kept")
+
 
 def writers(pid: int) -> list[int]:
     return [each for each in tree(pid) if not gone(each) and WRITER in (PROC / str(each) / "cmdline").read_bytes()]

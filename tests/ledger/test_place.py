@@ -9,8 +9,10 @@ from pydantic import SecretStr
 
 from gateway.errors import StartupFault
 from gateway.ledger import place
-from gateway.ledger.place import ledger_url
+from gateway.ledger.place import keeps_ledger, ledger_url
 from gateway.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("ledger_kept")
 
 
 def url_of(given: str) -> str:
@@ -57,3 +59,9 @@ def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "find_spec", lambda _: None)
     with pytest.raises(StartupFault, match=r"install hybrid-router-gateway\[postgres\]"):
         url_of("postgresql://db/l")
+
+
+def test_none_is_no_ledger() -> None:
+    assert not keeps_ledger(Settings(ledger_url=SecretStr("none")))
+    with pytest.raises(StartupFault, match="no ledger is kept"):
+        url_of("none")

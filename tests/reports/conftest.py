@@ -15,7 +15,7 @@ _names = itertools.count()
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def url(ledger_kept: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of an empty database of each kind, for one module."""
     if request.param == "sqlite":
         return ledger_url(Settings(data_dir=tmp_path_factory.mktemp("ledger")))
