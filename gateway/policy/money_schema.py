@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.policy.strict import Strict
-from gateway.policy.words import Count, Glob, Listed, Name, Positive
+from gateway.policy.words import Amount, Count, Glob, Listed, Name, Positive
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 WebhookUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -16,13 +16,13 @@ WebhookUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 class LimitsIn(Strict):
     """How much may be asked for; past it 429 with the seconds until there is room."""
 
-    requests_per_minute: Count | None = None
+    requests_per_minute: Amount | None = None
     """Calendar minutes, UTC."""
-    requests_per_day: Count | None = None
+    requests_per_day: Amount | None = None
     """Calendar days, UTC."""
-    tokens_per_minute: Count | None = None
+    tokens_per_minute: Amount | None = None
     """Prompt and output together; the most that a request may use is set aside while it runs."""
-    tokens_per_day: Count | None = None
+    tokens_per_day: Amount | None = None
     """The same of a calendar day, UTC."""
     concurrent: Count | None = None
     """Requests at once, over all replicas."""

@@ -18,6 +18,7 @@ from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
     KEYED_HASH,
+    Amount,
     Count,
     Duration,
     Glob,
@@ -227,9 +228,9 @@ class ModelIn(Strict):
     """It exists on our own machines only: no bought API may be named for it, here or by a rule."""
     needs: NeedIn | None = None
     """What a worker must have to serve it; default: nothing is asked."""
-    default_output_cap: Count | None = None
+    default_output_cap: Amount | None = None
     """Where the caller names no cap on the output, this one, in tokens: it goes up wherever money is set aside."""
-    context_tokens: Count | None = None
+    context_tokens: Amount | None = None
     """The longest prompt that it reads, in tokens: bounds the price of one that holds pictures or sounds."""
 
 

@@ -51,6 +51,8 @@ _LONGEST = 86_400.0
 _MOST = 1e9
 
 
+Amount = Annotated[int, Field(ge=1, le=10**12)]
+"""Of tokens or requests: what a large customer uses in a day is within it."""
 Instant = AwareDatetime
 """A moment, in ISO 8601 with its offset."""
 

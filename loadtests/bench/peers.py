@@ -69,8 +69,12 @@ class Running:
     startup: float = 0.0
 
     def pids(self) -> tuple[list[int], list[int]]:
-        """(its own, those of its store)."""
-        return proc.split_store(proc.tree(self.process.pid)) if self.process is not None else ([], [])
+        """(those that serve, those beside them: its store, and who writes its ledger)."""
+        if self.process is None:
+            return [], []
+        own, stores = proc.split_store(proc.tree(self.process.pid))
+        serving, writers = proc.split_writer(own)
+        return serving, stores + writers
 
     def stop(self) -> None:
         if self.process is not None:
@@ -78,7 +82,8 @@ class Running:
 
 
 class Peer(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def start(self, folder: Path, upstream: int) -> Running:
         """Starts it in front of port `upstream`, with its files in `folder`. Raises StackFault or MissingProgram."""
@@ -106,24 +111,29 @@ class Nginx:
         return launch([program, "-p", str(folder), "-c", str(conf)], folder, port)
 
 
+@dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything on: key, policy with SLO and spill, lease, receipt, metrics; the embedded store is its child."""
+    """Everything on: key with limits and budgets, policy with SLO and spill, lease, receipt, ledger, metrics; the
+    embedded store and the ledger's writer are its children. Not `paid`: no keys, limits, budgets or ledger."""
 
-    name = "gateway"
+    name: str = "gateway"
+    paid: bool = True
 
     def start(self, folder: Path, upstream: int) -> Running:
-        whole_policy(folder / "policy", upstream)
+        whole_policy(folder / "policy", upstream, paid=self.paid)
         port = free_port()
         env = {
             "GATEWAY_POLICIES": str(folder / "policy"),
             "GATEWAY_DATA_DIR": str(folder / "data"),
             "GATEWAY_KEY_PEPPER": PEPPER,
+            **({} if self.paid else {"GATEWAY_LEDGER_URL": "none"}),
         }
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
         return launch(command, folder, port, cwd=ROOT, env=env, path="/readyz")
 
 
-PEERS: Mapping[str, Peer] = {peer.name: peer for peer in (Direct(), Nginx(), Gateway())}
+_ALL: Sequence[Peer] = (Direct(), Nginx(), Gateway(), Gateway("no money", paid=False))
+PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}
 
 
 def nginx_conf(folder: Path, port: int, upstream: int, *, root: bool) -> str:

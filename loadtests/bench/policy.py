@@ -16,8 +16,14 @@ SEATS = 1024
 _AS_USUAL: Mapping[str, object] = {}
 
 
-def whole_policy(folder: Path, upstream: int) -> None:
-    """Everything on: keys, residency rule, SLO, spill, four workers and one managed API at port `upstream`."""
+PLENTY = 1_000_000_000
+"""More than the bench asks for: what is measured is the counting."""
+LIMITS = {"requests_per_minute": PLENTY, "tokens_per_minute": PLENTY, "concurrent": 10_000}
+
+
+def whole_policy(folder: Path, upstream: int, *, paid: bool = True) -> None:
+    """Everything on: a key with limits and budgets (unless not `paid`), residency rule, SLO, spill, four workers and
+    one managed API at port `upstream`."""
     local = [_worker(f"w{number}", upstream) for number in range(WORKERS)]
     managed = [{"name": "api", "url": f"http://127.0.0.1:{upstream}/v1", "key": "upstream-key"}]
     write(
@@ -44,8 +50,13 @@ def whole_policy(folder: Path, upstream: int) -> None:
                 },
             ]
         },
-        tenants={"tenants": [{"name": "bench", "keys": [hash_key(PEPPER, KEY)]}]},
+        **({"tenants": {"tenants": [_tenant()]}} if paid else {}),
     )
+
+
+def _tenant() -> dict[str, object]:
+    budgets = [{"usd": PLENTY // 1000, "per": "month"}]
+    return {"name": "bench", "keys": [hash_key(PEPPER, KEY)], "limits": LIMITS, "budgets": budgets}
 
 
 SCORERS = {"load": 1, "prefix": 2, "ttft": 1, "price": 1, "errors": 1}

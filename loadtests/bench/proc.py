@@ -10,6 +10,8 @@ from pathlib import Path
 PROC = Path("/proc")
 STORE_NAMES = ("valkey", "redis")
 """How the program names of stores begin."""
+WRITER = b"\0ledger\0write\0"
+"""In the command line of the process that brings rows into a gateway's ledger."""
 _PPID, _UTIME, _STIME = 1, 11, 12
 """Fields of /proc/PID/stat counted after the closing bracket of the name (proc(5): fields 4, 14 and 15)."""
 
@@ -69,6 +71,12 @@ def split_store(members: dict[int, Stat]) -> tuple[list[int], list[int]]:
     """(the peer's own processes, its stores)."""
     stores = [pid for pid, one in members.items() if one.name.startswith(STORE_NAMES)]
     return [pid for pid in members if pid not in stores], stores
+
+
+def split_writer(pids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """(processes that serve, those that write the ledger)."""
+    writers = [pid for pid in pids if WRITER in (PROC / str(pid) / "cmdline").read_bytes()]
+    return [pid for pid in pids if pid not in writers], writers
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

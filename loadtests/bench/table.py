@@ -9,7 +9,7 @@ from statistics import median
 
 from loadtests.bench.cases import CASES, Sample
 
-BASE, JUDGED, BARE = "nginx", "gateway", "direct"
+BASE, JUDGED, BARE, UNPAID = "nginx", "gateway", "direct", "no money"
 _MB = 1e6
 
 
@@ -77,6 +77,10 @@ def cpu_ratio(ours: Sample, theirs: Sample) -> float:
     return ours.cpu_us / theirs.cpu_us if theirs.cpu_us else math.nan
 
 
+def cpu_added(ours: Sample, theirs: Sample) -> float:
+    return ours.cpu_us - theirs.cpu_us
+
+
 def judge(results: Results) -> list[Line]:
     """The promises, in the order of the table they come from. A median decides."""
     decide, memory = results.decide_us, results.processes.get(JUDGED)
@@ -87,6 +91,7 @@ def judge(results: Results) -> list[Line]:
         Line("200 KB request, CPU", results.paired("large", cpu_ratio), 5.0, f"x {BASE}"),
         Line("added p50 at 100/s", results.paired("rate", lambda a, b: a.p50_ms - b.p50_ms), 0.5, f"ms over {BASE}"),
         Line("added p99 at 100/s", results.paired("rate", lambda a, b: a.p99_ms - b.p99_ms), 2.0, f"ms over {BASE}"),
+        Line("keys, limits, budgets, ledger", results.paired("small", cpu_added, UNPAID), 15.0, "us"),
         Line("decide(), 16 candidates, 20 rules", spread(decide.get("candidates_16", ())), 20.0, "us"),
         Line("decide(), two conditions asked besides", spread(decide.get("candidates_16_cel", ())), 50.0, "us"),
         Line("decide(), 10 to 1,000 upstreams", spread(growth), 1.3, "x"),
@@ -111,7 +116,7 @@ def exit_code(lines: Sequence[Line], wrong: Sequence[str]) -> int:
     return 2 if None in held else 0
 
 
-HEADINGS = ("case", "peer", "CPU us per unit", "store us", "a second", "p50 ms", "p99 ms", f"CPU x {BASE}")
+HEADINGS = ("case", "peer", "CPU us per unit", "store and writer us", "a second", "p50 ms", "p99 ms", f"CPU x {BASE}")
 
 
 def rows(results: Results, peers: Sequence[str]) -> list[tuple[str, ...]]:
@@ -123,7 +128,7 @@ def rows(results: Results, peers: Sequence[str]) -> list[tuple[str, ...]]:
             ratios = spread([cpu_ratio(ours, theirs) for ours, theirs in zip(found, base, strict=False)])
             cells = [
                 _cell([s.cpu_us for s in found]) if peer != BARE else "",
-                _cell([s.store_us for s in found]) if peer == JUDGED else "",
+                _cell([s.store_us for s in found]) if peer in (JUDGED, UNPAID) else "",
                 _cell([s.per_second for s in found], 0),
                 _cell([s.p50_ms for s in found], 2),
                 _cell([s.p99_ms for s in found], 2),

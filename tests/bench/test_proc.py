@@ -38,6 +38,13 @@ def test_stores_are_counted_apart() -> None:
     assert proc.split_store(members) == ([5], [6, 7])
 
 
+def test_the_writer_of_a_ledger_is_counted_apart() -> None:
+    command = [sys.executable, "-c", "input()", "ledger", "write", "--child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        assert proc.split_writer([os.getpid(), child.pid]) == ([os.getpid()], [child.pid])
+        child.communicate(b"\n")
+
+
 def test_cpu_and_memory_of_a_real_child() -> None:
     spin = "import time\nwhile time.process_time() < 0.1: pass\nprint(1, flush=True)\ninput()"
     child = subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -35,6 +35,7 @@ def results(**changes: object) -> Results:
             sample(case, "direct", 0.0),
             sample(case, "nginx", 10.0 * slow),
             sample(case, "gateway", 10.0 * slow * ratio, 1.2),
+            sample(case, "no money", 10.0 * slow * ratio - 14.0, 1.2),
         )
     ]
     base = Results(tuple(samples), {"gateway": Process(1.0, 60_000_000, 15_000_000)}, DECIDE)
