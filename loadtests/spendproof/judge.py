@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-
 LEAST_SETTLED = 0.5
 """Of what was billed: with fewer whose cost is known nothing would have been compared."""
 
