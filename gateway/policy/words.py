@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_interface, ip_network
 from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -53,8 +54,6 @@ _MOST = 1e9
 
 Amount = Annotated[int, Field(ge=1, le=10**12)]
 """Of tokens or requests: what a large customer uses in a day is within it."""
-Instant = AwareDatetime
-"""A moment, in ISO 8601 with its offset."""
 
 
 def _seconds(value: Any) -> float:
@@ -64,6 +63,17 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
         raise ValueError('must be a duration such as "500ms", "20s" or "2m", or a number of seconds, at most a day')
     return float(value)
+
+
+def _instant(value: Any) -> datetime:
+    """Of text alone: a number would be seconds or milliseconds, and nobody can tell which."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError('must be a time with its offset, such as "2030-01-01T00:00:00Z"')
+    return moment
 
 
 def _lateness(value: Any) -> float | str:
@@ -151,6 +161,8 @@ _DURATION_SCHEMA = {
 _COMPARISON_SCHEMA = {"type": "string", "pattern": COMPARISON, "examples": ["> 8", ">= 0.95"]}
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
+"""A moment, in ISO 8601 with its offset."""
 Lateness = Annotated[
     Literal["p95"] | float,
     BeforeValidator(_lateness),

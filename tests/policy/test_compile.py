@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import get_args
@@ -328,6 +329,12 @@ def test_issuers_of_tokens() -> None:
         ("requests_per_minute", 60, "key"),
         ("usd per day", 2_500_000, "key"),
     ]
+
+
+@pytest.mark.parametrize("written", ["2030-01-01T00:00:00Z", '"2030-01-01T02:00:00+02:00"'])
+def test_a_key_expires_when_it_says(written: str) -> None:
+    policy = compiled(changed(T, f"[{HASH}]", f"[{{hash: {HASH}, expires: {written}}}]"))
+    assert policy.keys[HASH].expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_tenant_may_be_there_before_its_keys_are() -> None:
