@@ -34,6 +34,8 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """Key of the policy language -> what the rate is for."""
 _WHOLE = 100
+_MEDIA_ALONE: Final = "the price that is written has only what its media cost"
+"""Models are texts' so far, and would come out free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Pricing:
     def quote(self, backend: ManagedBackend, name: str, stated: PriceIn | None) -> Quote:
         """What the model called `name` costs at `backend`, where models.yaml says `stated`."""
         if stated is not None:
+            if not stated.sells_texts:
+                return Quote(backend.provider, None, _MEDIA_ALONE)
             known = self._known(backend, name) if stated.contract else None
             price = self.stated(stated, "models.yaml")
             return Quote(backend.provider, _beside(price, known), known=known)
@@ -104,6 +108,8 @@ class Pricing:
     def _overridden(self, one: OverrideIn, quote: Quote, name: str) -> Quote:
         """The price by `one`; None where it changes one that nobody knows."""
         known, quote = quote.known, replace(quote, price=None)
+        if one.price is not None and not one.price.sells_texts:
+            return replace(quote, why=_MEDIA_ALONE)
         if one.price is not None:
             base: Price | None = self.stated(one.price, "prices.yaml")
         elif one.tier not in (None, "standard") and quote.provider is not None:
@@ -122,7 +128,7 @@ class Pricing:
         return replace(quote, price=_beside(price, known))
 
     def _sold(self, quote: Quote) -> Quote:
-        """Without a price that says nothing of texts: models are texts' so far, and would come out free."""
+        """Without a price of the book that says nothing of texts, as `_MEDIA_ALONE`."""
         price = quote.price
         if price is None or price.origin.confidence == "stated" or price.per_request:
             return quote

@@ -48,7 +48,9 @@ def known(name: str = DEEPSEEK, provider: str = "gmi") -> Price:
 
 
 def test_what_is_stated_goes_before_all() -> None:
-    found = price(sold(f"as: {DEEPSEEK}, price: {{input_per_1m: 9}}", "prices: [{discount_percent: 50}]"))
+    found = price(
+        sold(f"as: {DEEPSEEK}, price: {{input_per_1m: 9, output_per_1m: 0}}", "prices: [{discount_percent: 50}]")
+    )
     assert found == Price.of(9)
 
 
@@ -74,7 +76,7 @@ def test_a_contract_keeps_the_list_price_beside_it() -> None:
         ("{provider: openai, discount_percent: 25}, {backend: g?i, discount_percent: 50}", Tokens(140_000, 200_000)),
         ("{backend: other, discount_percent: 50}", Tokens(280_000, 400_000)),
         ("{price: {input_per_1m: 1, output_per_1m: 2, cached_input_per_1m: 0.1}}", Tokens(10**6, 2 * 10**6, 10**5)),
-        ("{price: {input_per_1m: 1}, discount_percent: 10}", Tokens(900_000)),
+        ("{price: {input_per_1m: 1, output_per_1m: 0}, discount_percent: 10}", Tokens(900_000)),
     ],
 )
 def test_prices_yaml(entry: str, tokens: Tokens) -> None:
@@ -85,7 +87,7 @@ def test_prices_yaml(entry: str, tokens: Tokens) -> None:
 
 
 def test_a_discount_is_off_rates_of_ones_own_where_the_book_has_none() -> None:
-    found = price(sold("as: own", "prices: [{price: {input_per_1m: 4}, discount_percent: 25}]"))
+    found = price(sold("as: own", "prices: [{price: {input_per_1m: 4, output_per_1m: 0}, discount_percent: 25}]"))
     assert found is not None
     assert (found.tokens, found.listed and found.listed.tokens) == (Tokens(3_000_000), Tokens(4_000_000))
 
@@ -140,6 +142,15 @@ def test_every_kind_of_rate() -> None:
         (sold("as: x, price: {round: up}"), "must say what something costs"),
         (sold("as: x, price: {per_request: 1, as_of: '2026-13'}"), "`as_of` must be a day"),
         (sold("as: x, price: {input_per_1m: -1}"), "must be at least 0"),
+        (sold("as: x, price: {input_per_1m: 1}"), "has no `output_per_1m`; write `output_per_1m: 0` if they are free"),
+        (sold("as: x, price: {output_image_per_1m: 1, output_per_1m: 1}"), "has no `input_per_1m`; write"),
+        (
+            sold("as: x, price: {per_request: 1, tiers: {from_input_tokens: 9, input_per_1m: 1}}"),
+            "has no `input_per_1m",
+        ),
+        (sold("as: x", "prices: [{price: {input_per_1m: 1}}]"), "has no `output_per_1m`"),
+        (sold("as: x, price: {per_image: 1}"), "the price that is written has only what its media cost"),
+        (sold("as: x", "prices: [{price: {per_second: 1}}]"), "the price that is written has only what its media cost"),
     ],
 )
 def test_what_is_no_price(files: dict[str, str], said: str) -> None:
@@ -189,8 +200,15 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
 
 
 NAMES = st.sampled_from(["x", DEEPSEEK, "seedream-5.0-lite", "gpt-4o", "openai/gpt-4o"])
-FREE = "price: {input_per_1m: 0}"
-STATEMENTS = st.sampled_from(["", ", price: {input_per_1m: 1}", ", price: {per_image: 1}", f", {FREE}"])
+FREE = "price: {input_per_1m: 0, output_per_1m: 0}"
+STATED_SO = (
+    "{input_per_1m: 1}",
+    "{input_per_1m: 1, output_per_1m: 0}",
+    "{output_audio_per_1m: 1}",
+    "{per_image: 1}",
+    "{per_request: 1}",
+)
+STATEMENTS = st.sampled_from(["", *(f", price: {one}" for one in STATED_SO), f", {FREE}"])
 OVERRIDES = st.sampled_from(
     [None, "unknown_price: route", "prices: [{discount_percent: 99.9}]", "prices: [{tier: flex}]",
      "prices: [{model: x, price: {per_request: 0.001}}]", "unknown_price: route\nprices: [{tier: batch}]"]
@@ -211,8 +229,9 @@ def test_nothing_bought_is_silently_free(name: str, stated: str, prices: str | N
     if found is None:
         assert prices is not None
         assert "unknown_price: route" in prices
-    elif not (found.tokens.input or found.tokens.output or found.per_request or found.media):
-        assert FREE in stated
+    elif not found.per_request:
+        assert found.tokens.output or "output_per_1m: 0" in stated
+        assert found.tokens.input or "input_per_1m: 0" in stated
 
 
 def test_the_good_folder_asks_nobody() -> None:
