@@ -59,3 +59,7 @@ def test_an_isolated_folder_buys_nothing() -> None:
     assert "within: [eu]" in written["backends.yaml"]
     assert "residency: eu" in written["routing.yaml"]
     assert "kind: H200, usd_per_hour: 2.60" in written["backends.yaml"]
+
+
+def test_the_readme_names_the_command_that_makes_a_hash() -> None:
+    assert "`gateway keys hash`" in files(plan(ROWS["row-5-over-500m"].answers))["README.md"]
