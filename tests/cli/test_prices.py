@@ -50,6 +50,18 @@ def test_an_order(order: tuple[str, ...], working: str, total: str) -> None:
     assert total in shown.stdout
 
 
+def test_one_picture_where_only_its_kind_is_named() -> None:
+    shown = run("show", "gpt-image-2-generate", "--quality", "low").stdout
+    assert "1 x $0.006 an image (low)" in shown
+    assert "costs $0.006000" in shown
+
+
+@pytest.mark.parametrize("kind", [("--resolution", "720p"), ("--size", "1280x720")])
+def test_nothing_costs_nothing_where_nothing_is_counted(kind: tuple[str, ...]) -> None:
+    shown = run("show", "veo-3.1-lite-generate-001", *kind, "--json")
+    assert all(one.keys().isdisjoint(("order", "micro_usd")) for one in json.loads(shown.stdout))
+
+
 def test_where_a_price_is_from_is_told() -> None:
     told = " ".join(run("show", "wan2.7-i2v", "--provider", "gmi").stdout.split())
     assert "from gmi-architecture-guide, 2026-05-28, conflict" in told
