@@ -85,6 +85,7 @@ def _hardware(fleet: Fleet) -> tuple[str, ...]:
         f"{fleet.gpus:,} {made.kind}",
         f"{workers} of {made.gpus}",
         f"{rate(made.usd_per_hour)}/h each",
+        f"{percent(fleet.use)} busy",
     )
 
 
@@ -216,6 +217,7 @@ def _gpus(fleet: Fleet) -> dict[str, Any]:
         "has_gb": float(made.has_gb),
         "usd_per_worker_hour": float(made.usd_per_hour),
         "units_per_worker_month": int(fleet.line.capacity),
+        "use": round(float(fleet.use), 4),
     }
 
 
