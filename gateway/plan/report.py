@@ -74,7 +74,8 @@ def _fleet(plan: Plan) -> Iterator[str]:
         made = fleet.line.worker
         fits = f"{number(made.model.gb)} GB x {number(plan.answers.memory_headroom)} = {number(made.needs_gb)} GB"
         makes = f"{count(fleet.line.capacity)} {UNIT[fleet.line.medium]} a month each"
-        yield from _wrapped(f"{fleet.line.medium}: {fits} of {number(made.has_gb)} GB; {makes}", "    ")
+        busy = f"{percent(fleet.use)} busy"
+        yield from _wrapped(f"{fleet.line.medium}: {busy}; {fits} of {number(made.has_gb)} GB; {makes}", "    ")
 
 
 def _hardware(fleet: Fleet) -> tuple[str, ...]:
@@ -85,7 +86,6 @@ def _hardware(fleet: Fleet) -> tuple[str, ...]:
         f"{fleet.gpus:,} {made.kind}",
         f"{workers} of {made.gpus}",
         f"{rate(made.usd_per_hour)}/h each",
-        f"{percent(fleet.use)} busy",
     )
 
 
