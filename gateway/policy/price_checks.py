@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gateway.model import Gpus, Origin
 from gateway.policy.hardware import hardware, workers
 from gateway.policy.pricing import Pricing, Quote
-from gateway.policy.references import matching
+from gateway.policy.references import matching, unknown
 from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn, ServedIn
 from gateway.policy.source import Fault, Path
 from gateway.policy.sources import Sources
@@ -36,6 +36,7 @@ def quotes(sources: Sources, pricing: Pricing) -> Iterator[tuple[Path, ModelIn, 
 
 def price_faults(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
     yield from _provider_faults(sources)
+    yield from _backend_faults(sources)
     for at, model, backend, _, quote in quotes(sources, pricing):
         if quote.price is not None:
             continue
@@ -56,6 +57,15 @@ def _provider_faults(sources: Sources) -> Iterator[Fault]:
             yield sources.backends.document.fault(("backends", index, "provider"), said)
 
 
+def _backend_faults(sources: Sources) -> Iterator[Fault]:
+    """Globs of prices.yaml that stand for no backend."""
+    names = sources.backends.names
+    for index, one in sources.prices.sound.items() if names is not None else ():
+        for j, glob in enumerate(one.backend or ()):
+            if not matching((glob,), names or ()):
+                yield from unknown(sources.prices.document, ("prices", index, "backend", j), "backend", glob, names)
+
+
 def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:
     """Rules that bound money and would send to a price that nobody knows."""
     for index, rule in sources.rules.sound.items():
@@ -69,7 +79,8 @@ def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:
 
 
 def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
-    """Prices that should not be trusted blindly, and those that nobody knows."""
+    """Prices that should not be trusted blindly, those that nobody knows, and those that are nobody's."""
+    yield from _without_effect(sources, pricing)
     for at, _, backend, name, quote in quotes(sources, pricing):
         if quote.price is None:
             said = f"nobody knows what `{name}` costs at `{backend}`: receipts and ledger will not say"
@@ -82,6 +93,21 @@ def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
             hourly = f"${gpus.usd_per_hour:.2f} is what {_doubt(gpus.priced)}"
             said = f"`{gpus.kind}` has no `usd_per_hour`: {hourly}"
             yield sources.backends.document.fault(("backends", index, "gpu"), said, key=True)
+
+
+def _without_effect(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
+    """Entries of prices.yaml by which nothing is priced."""
+    used: set[int | None] = set()
+    beaten: dict[int, str] = {}
+    for _, _, at, name, quote in quotes(sources, pricing):
+        used.add(quote.by)
+        backend = sources.backend(at)
+        for index in pricing.fitting(backend, name) if isinstance(backend, ManagedBackend) else ():
+            first = "`price` in models.yaml goes" if quote.by is None else f"prices[{quote.by}] fits too and stands"
+            beaten[index] = f"{first} before it for `{name}` at `{at}`"
+    for index in sources.prices.sound.keys() - used:
+        why = beaten.get(index, "nothing that is bought here is what it names")
+        yield sources.prices.document.fault(("prices", index), f"has no effect: {why}")
 
 
 def rented(backend: LocalBackend, pricing: Pricing) -> list[Gpus]:

@@ -5,7 +5,7 @@ The first that says something holds: `price` in models.yaml, the first entry of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
@@ -47,6 +47,8 @@ class Quote:
     why: str = ""
     known: book.Known | None = None
     """What the price book says of it, where it was asked."""
+    by: int | None = None
+    """The entry of prices.yaml that decided; None: none did."""
 
 
 class Pricing:
@@ -55,7 +57,7 @@ class Pricing:
     def __init__(self, sources: Sources, today: date) -> None:
         self.today = today
         self.max_age_days = sources.max_age_days
-        self._overrides = tuple(sources.prices.sound.values())
+        self._overrides = sources.prices.sound
         self._providers: dict[str, str | None] = {}
 
     def quote(self, backend: ManagedBackend, name: str, stated: PriceIn | None) -> Quote:
@@ -68,11 +70,15 @@ class Pricing:
             return Quote(backend.provider, _beside(price, known), known=known)
         known = self._known(backend, name)
         quote = Quote(self.provider(backend), known.price if known else None, known=known)
-        override = next((one for one in self._overrides if self._is_about(one, backend, name)), None)
+        override = next(self.fitting(backend, name), None)
         if override is not None:
-            quote = self._overridden(override, quote, name)
+            quote = replace(self._overridden(self._overrides[override], quote, name), by=override)
         quote = self._sold(quote)
         return quote if quote.price or quote.why else replace(quote, why=_unknown(quote.provider, name))
+
+    def fitting(self, backend: ManagedBackend, name: str) -> Iterator[int]:
+        """The entries of prices.yaml that are about it, in their order."""
+        yield from (index for index, one in self._overrides.items() if self._is_about(one, backend, name))
 
     def stated(self, given: RatesIn, file: str) -> Price:
         where = origin(given.source or file, given.as_of, "stated", self.today, self.max_age_days)

@@ -74,7 +74,7 @@ def test_a_contract_keeps_the_list_price_beside_it() -> None:
         ("{discount_percent: 25}", Tokens(210_000, 300_000)),
         ("{provider: gmi, model: 'deepseek-AI/*', discount_percent: 0.5}", Tokens(278_600, 398_000)),
         ("{provider: openai, discount_percent: 25}, {backend: g?i, discount_percent: 50}", Tokens(140_000, 200_000)),
-        ("{backend: other, discount_percent: 50}", Tokens(280_000, 400_000)),
+        ("{backend: h100, discount_percent: 50}", Tokens(280_000, 400_000)),
         ("{price: {input_per_1m: 1, output_per_1m: 2, cached_input_per_1m: 0.1}}", Tokens(10**6, 2 * 10**6, 10**5)),
         ("{price: {input_per_1m: 1, output_per_1m: 0}, discount_percent: 10}", Tokens(900_000)),
     ],
@@ -197,6 +197,40 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
         "on 2026-05-28, which is not sure (guide)"
     ]
     assert MAX_AGE_DAYS == 180
+
+
+@pytest.mark.parametrize(
+    ("served", "entries", "said"),
+    [
+        (f"as: {DEEPSEEK}", "[{discount_percent: 9}]", []),
+        (
+            f"as: {DEEPSEEK}",
+            "[{provider: gmii, discount_percent: 9}]",
+            ["1:10: prices[0]: has no effect: nothing that is bought here is what it names"],
+        ),
+        (
+            STATED,
+            "[{backend: gmi, discount_percent: 9}]",
+            ["1:10: prices[0]: has no effect: `price` in models.yaml goes before it for `llama-big` at `gmi`"],
+        ),
+        (
+            f"as: {DEEPSEEK}",
+            "[{backend: g*, discount_percent: 9}, {model: deepseek-ai/*, discount_percent: 8}]",
+            ["1:46: prices[1]: has no effect: prices[0] fits too and stands before it for `" + DEEPSEEK + "` at `gmi`"],
+        ),
+    ],
+)
+def test_entries_without_effect(served: str, entries: str, said: list[str], tmp_path: Path) -> None:
+    found = warned(sold(served, f"prices: {entries}"), tmp_path)
+    assert [line for line in found if line.startswith(P)] == [f"{P}:{one}" for one in said]
+
+
+def test_an_entry_for_a_backend_that_is_not_there() -> None:
+    files = sold(f"as: {DEEPSEEK}", "prices: [{backend: [g*, gmo, x-*], discount_percent: 9}]")
+    assert faults_of(files) == [
+        f"{P}:1:25: prices[0].backend[1]: unknown backend `gmo`; did you mean `gmi`?",
+        f"{P}:1:30: prices[0].backend[2]: unknown backend `x-*`; known here: gmi, h100",
+    ]
 
 
 NAMES = st.sampled_from(["x", DEEPSEEK, "seedream-5.0-lite", "gpt-4o", "openai/gpt-4o"])
