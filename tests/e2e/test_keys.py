@@ -198,6 +198,8 @@ def test_the_commands_say_what_is_wrong(site: Site) -> None:
     assert command(site, "show", "nobody").returncode == 1
     assert command(site, "rotate", "nobody", "--grace", "soon").returncode == 2
     assert command(site, "list", GATEWAY_ADMIN_KEY="wrong-admin-key-wrong").returncode == 1
+    without = command(site, "list", GATEWAY_ADMIN_KEY="")
+    assert (without.returncode, "no gateway answers" in without.stderr) == (1, False)
 
 
 def test_a_key_for_the_folder_is_made_without_a_gateway(site: Site) -> None:
