@@ -108,6 +108,9 @@ def _listed(provider: str | None, glob: str | None, modality: str | None) -> Ite
     from gateway.prices.catalogue import catalogue
     from gateway.routing.globs import fits
 
+    if modality is not None and modality not in book.modalities():
+        known = ", ".join(sorted(book.modalities()))
+        raise click.BadParameter(f"nothing in the price book is for `{modality}`; it has {known}")
     if provider is None:
         found: Iterator[Known] = (book.of_entry(entry, _today()) for entry in catalogue().entries)
     elif provider in book.providers():

@@ -54,7 +54,7 @@ class Gateway:
 
     def __init__(self, context: click.Context, url: str, key: str | None, ca: Path | None = None) -> None:
         self._context, self._url, self._verify = context, url.rstrip("/"), trusting(ca)
-        given = key or os.environ.get("GATEWAY_ADMIN_KEY")  # an empty one is none, as in the gateway's own settings
+        given = key or os.environ.get("GATEWAY_ADMIN_KEY")  # an empty one is none: no header may end in a blank
         self._headers = {"Authorization": f"Bearer {given}"} if given else {}
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

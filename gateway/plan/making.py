@@ -125,6 +125,10 @@ def _cautions(made: Plan) -> Iterator[str]:
     answers, decision = made.answers, made.decision
     if decision.own_gpus and answers.engineers == "none":
         yield "Nobody here runs GPUs yet: find that first. The overhead range takes somebody for granted."
+    for fleet in made.fleets:
+        if not fleet.line.volume:
+            least = f"{fleet.workers} workers are the least there can be"
+            yield f"Nobody said how much {fleet.line.medium} is made: {least}."
     if decision.architecture == "evaluate":
         yield "Rent one worker, measure what it makes, plan again with that."
     if decision.architecture in ("hybrid", "evaluate"):

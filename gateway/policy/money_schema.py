@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.policy.strict import Strict
-from gateway.policy.words import Amount, Count, Glob, Listed, Name
+from gateway.policy.words import WEBHOOK, Amount, Count, Glob, Listed, Name
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 Usd = Annotated[float, Field(ge=0.000001, le=1e9)]
 """A cap of less than a micro-dollar would be one of nothing."""
-WebhookUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+WebhookUrl = Annotated[str, Field(pattern=WEBHOOK)]
 
 
 class LimitsIn(Strict):

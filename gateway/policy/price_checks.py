@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final
 
 from gateway.model import Gpus, Origin
 from gateway.policy.hardware import hardware, workers
+from gateway.policy.price_schema import RatesIn
 from gateway.policy.pricing import Pricing, Quote
 from gateway.policy.references import matching, unknown
 from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn, ServedIn
-from gateway.policy.source import Fault, Path
+from gateway.policy.source import Document, Fault, Path
 from gateway.policy.sources import Sources
 from gateway.policy.validate import nearest
 from gateway.prices import book
+from gateway.prices.marks import earliest
 from gateway.routing.globs import fits
+
+_AHEAD: Final = timedelta(days=1)
+"""In the east it is tomorrow already."""
 
 
 def names_of(served: ServedIn) -> tuple[tuple[str, str | None, float], ...]:
@@ -37,6 +44,7 @@ def quotes(sources: Sources, pricing: Pricing) -> Iterator[tuple[Path, ModelIn, 
 def price_faults(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
     yield from _provider_faults(sources)
     yield from _backend_faults(sources)
+    yield from _future_faults(sources, pricing.today)
     for at, model, backend, _, quote in quotes(sources, pricing):
         if quote.price is not None:
             continue
@@ -64,6 +72,22 @@ def _backend_faults(sources: Sources) -> Iterator[Fault]:
         for j, glob in enumerate(one.backend or ()):
             if not matching((glob,), names or ()):
                 yield from unknown(sources.prices.document, ("prices", index, "backend", j), "backend", glob, names)
+
+
+def _future_faults(sources: Sources, today: date) -> Iterator[Fault]:
+    """Prices that were read on a day that is not yet: they would stay young for too long."""
+    written: list[tuple[Document, Path, RatesIn | None]] = [
+        (sources.models.document, ("models", index, "served_by", j, "price", "as_of"), served.price)
+        for index, model in sources.models.sound.items()
+        for j, served in enumerate(model.served_by)
+    ]
+    written += [
+        (sources.prices.document, ("prices", index, "price", "as_of"), one.price)
+        for index, one in sources.prices.sound.items()
+    ]
+    for document, path, rates in written:
+        if rates is not None and rates.as_of is not None and earliest(rates.as_of) > today + _AHEAD:
+            yield document.fault(path, f"lies in the future: today is {today}")
 
 
 def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:

@@ -28,6 +28,7 @@ HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
 ABSOLUTE: Final = r"^/"
+WEBHOOK: Final = r"^https?://[^\s/?#@]+([/?#][^\s]*)?$"
 P95: Final = "p95"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
@@ -43,6 +44,7 @@ PATTERNS: Final = {
     GPU_UUID: "must be the UUID of a GPU as nvidia-smi -L prints it, such as GPU-8b1c...",
     HEADER: "must be the name of a header: letters, digits and `-`",
     ABSOLUTE: "must be a path that begins with `/`, such as /v1/chat/completions",
+    WEBHOOK: "must be an address such as https://hooks.example.com/money, without user and password",
     CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
 }
 """What to say where a pattern does not match."""

@@ -32,6 +32,13 @@ def test_token_prices_are_listed_by_provider() -> None:
     assert run("list", "--provider", "nobody").exit_code == 2
 
 
+def test_a_modality_that_nothing_is_for() -> None:
+    refused = run("list", "--modality", "bogus")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "nothing in the price book is for `bogus`; it has asr, image" in refused.stderr
+    assert run("list", "--modality", "asr", "--provider", "openai").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("order", "working", "total"),
     [

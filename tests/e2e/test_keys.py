@@ -196,6 +196,8 @@ def test_the_commands(site: Site, admin: Admin) -> None:
 def test_the_commands_say_what_is_wrong(site: Site) -> None:
     assert "no tenant `nobody`" in command(site, "new", "--tenant", "nobody").stderr
     assert command(site, "show", "nobody").returncode == 1
+    never = command(site, "new", "--tenant", "acme", "--expires", "tomorrow")
+    assert (never.returncode, "such as 2030-01-01T00:00:00Z, or 12h or 30d from now" in never.stderr) == (2, True)
     assert command(site, "rotate", "nobody", "--grace", "soon").returncode == 2
     assert command(site, "list", GATEWAY_ADMIN_KEY="wrong-admin-key-wrong").returncode == 1
     without = command(site, "list", GATEWAY_ADMIN_KEY="")

@@ -141,6 +141,11 @@ def test_every_kind_of_rate() -> None:
         (sold(f"as: {DEEPSEEK}", "prices: [{discount_percent: 100}]"), "must be less than 100"),
         (sold("as: x, price: {round: up}"), "must say what something costs"),
         (sold("as: x, price: {per_request: 1, as_of: '2026-13'}"), "`as_of` must be a day"),
+        (sold("as: x, price: {per_request: 1, as_of: '2099-11-24'}"), "as_of: lies in the future: today is"),
+        (
+            sold("as: x", "prices: [{price: {per_request: 1, as_of: '2099'}}]"),
+            "prices[0].price.as_of: lies in the future",
+        ),
         (sold("as: x, price: {input_per_1m: -1}"), "must be at least 0"),
         (sold("as: x, price: {input_per_1m: 1}"), "has no `output_per_1m`; write `output_per_1m: 0` if they are free"),
         (sold("as: x, price: {output_image_per_1m: 1, output_per_1m: 1}"), "has no `input_per_1m`; write"),
