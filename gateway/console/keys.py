@@ -71,18 +71,19 @@ def key_routes(services: Services) -> APIRouter:
         """It opens nothing from now on: here at once, on every replica within a second. For good."""
         key = _known(services, id)
         if key.revoked is None:
-            key = replace(key, revoked=time.time(), serial=key.serial + 1)
+            was, key = key, replace(key, revoked=time.time(), serial=key.serial + 1)
             with in_our_words(SHARED):
-                await ring.put(key)
+                await ring.put(key, was)
         return issued_row(services.policy, key)
 
     @api.post("/{id}/rotate")
     async def rotate(request: Request, id: str) -> Mapping[str, Any]:
         """Another secret for the same key, told this once; the one before is good for `grace_s` seconds more."""
         grace = read_rotation(await body(request, MAX_BODY_BYTES))
-        secret, key = rotated(services, _known(services, id), grace)
+        was = _known(services, id)
+        secret, key = rotated(services, was, grace)
         with in_our_words(SHARED):
-            await ring.put(key)
+            await ring.put(key, was)
         return {"key": secret, **issued_row(services.policy, key)}
 
     return api

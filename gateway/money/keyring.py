@@ -122,20 +122,24 @@ class Keyring:
         if self._since < page.number:
             self.woken()
 
-    async def put(self, key: IssuedKey) -> None:
-        """Tells everybody of a key that was made or changed here. Raises KeyConflict or StoreFault: nothing changed."""
+    async def put(self, key: IssuedKey, was: IssuedKey | None = None) -> None:
+        """Tells everybody of a key that was made here, or changed: `was` is what it was made of.
+
+        Raises KeyConflict, where it is not that any more too, or StoreFault: nothing changed."""
         if self._shelf is None:
             raise KeyConflict(
                 "keys are kept as hashes under a pepper: set GATEWAY_KEY_PEPPER, the same for all replicas"
             )
         async with self._turn:
+            if self.keys.get(key.id) != was:
+                raise _met(key.id)
             done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
             if done > 0:
                 return self._take(self._shelf, {key.id: sealed}, whole=False)
         if done < 0:
             raise KeyConflict(f"there are {MOST_KEYS} keys already: those that are over go 90 days after their end")
         self.woken()
-        raise KeyConflict(f"`{key.id}` was changed by somebody else at the same time; look, and try again")
+        raise _met(key.id)
 
     def _due(self) -> bool:
         return time.monotonic() - self._whole_at >= WHOLE_SECONDS
@@ -193,6 +197,10 @@ def by_hash(keys: Mapping[str, IssuedKey]) -> dict[str, IssuedKey]:
     """Under their present hash and the one before."""
     old = {key.old_hash: key for key in keys.values() if key.old_hash is not None}
     return old | {key.hash: key for key in keys.values()}
+
+
+def _met(id: str) -> KeyConflict:
+    return KeyConflict(f"`{id}` was changed by somebody else at the same time; look, and try again")
 
 
 def _rank(key: IssuedKey) -> tuple[int, bool, str]:
