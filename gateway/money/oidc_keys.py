@@ -109,10 +109,10 @@ class IssuerKeys:
             raw = await self._document(issuer)
             keys = signing_keys(raw)
         except UpstreamFault as fault:
-            if state.fault is None:
-                told = {"issuer": issuer.name, "fault": fault.message, "known": len(state.keys or ())}
-                _log.warning("the keys of an issuer cannot be fetched", extra={"fields": told})
-            state.fault = fault.message
+            _failed(issuer, state, fault.message)
+            return
+        except Exception as fault:  # what others publish must not end the refresh of all issuers
+            _failed(issuer, state, f"what it publishes cannot be read ({type(fault).__name__})")
             return
         state.fetched, state.fault = state.tried, None
         if state.keys is None or raw != state.raw:
@@ -144,12 +144,14 @@ def signing_keys(document: Mapping[str, Any]) -> dict[str, SigningKey]:
 
 
 def _key(one: Mapping[str, Any]) -> tuple[str, SigningKey] | None:
-    kid, algorithm = one.get("kid"), one.get("alg")
-    if not isinstance(kid, str) or one.get("kty") not in KINDS or one.get("use", "sig") != "sig" or "d" in one:
+    kid, kind, algorithm = one.get("kid"), one.get("kty"), one.get("alg")
+    if not isinstance(kid, str) or not isinstance(kind, str) or kind not in KINDS:
+        return None
+    if one.get("use", "sig") != "sig" or "d" in one:
         return None
     try:
         key = jwt.PyJWK(dict(one)).key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except Exception:  # PyJWT lets through whatever its parts raise: NotImplementedError for `alg: none`, for one
         return None
     if isinstance(key, RSAPublicKey) and key.key_size < SHORTEST_RSA_BITS:
         return None
@@ -164,6 +166,14 @@ def _json(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadAnswer("its answer is no JSON object")
     return found
+
+
+def _failed(issuer: Issuer, state: _State, fault: str) -> None:
+    """What was known stays. Logged once, until it is well again."""
+    if state.fault is None:
+        told = {"issuer": issuer.name, "fault": fault, "known": len(state.keys or ())}
+        _log.warning("the keys of an issuer cannot be fetched", extra={"fields": told})
+    state.fault = fault
 
 
 def _where(issuer: Issuer) -> Where:

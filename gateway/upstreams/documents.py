@@ -11,6 +11,8 @@ from gateway.errors import BadAnswer, ConnectFailed
 
 SECONDS = 5.0
 MOST_BYTES = 256 << 10
+_NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError, OverflowError, ExceptionGroup)
+"""The last three for addresses that nobody can have, such as port 99999, `xn--` or half a surrogate pair."""
 
 
 class Documents:
@@ -33,7 +35,7 @@ class Documents:
                     if len(whole) > MOST_BYTES:
                         raise BadAnswer(f"its answer is longer than {MOST_BYTES >> 10} KiB")
                 return bytes(whole)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as fault:
+        except _NO_ANSWER as fault:
             raise ConnectFailed(f"it does not answer ({type(fault).__name__})") from None
 
     async def aclose(self) -> None:

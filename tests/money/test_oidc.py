@@ -285,6 +285,39 @@ async def test_a_page_without_a_fit_key_changes_nothing(home: Home, page: bytes)
     assert home.tokens.tenant(trusting(), ONE.token()).name == "acme"
 
 
+ODD: list[dict[str, Any]] = [
+    {"alg": "none"},
+    {"alg": ["ES256"]},
+    {"kty": ["EC"]},
+    {"x": 7},
+    {"crv": {}},
+    {"y": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_one_odd_key_takes_no_other_away(odd: dict[str, Any]) -> None:
+    home = Home()
+    home.pages = {URL + "keys": json.dumps({"keys": [{**ONE.public(), "kid": "k0", **odd}, ONE.public()]}).encode()}
+    await home.keys.look()
+    assert home.tokens.tenant(trusting(), ONE.token()).name == "acme"
+    assert home.keys.told() == [{"issuer": "corp", "keys": 1, "fault": None}]
+
+
+async def test_what_nobody_thought_of_at_one_issuer_is_shown_and_leaves_the_others_alone() -> None:
+    home, bad = Home(ONE), replace(ISSUER, name="bad", url="https://bad.example.com/", jwks_url="bad")
+
+    async def fetch(url: str) -> bytes:
+        return json.loads(b"1" * 5000) if url == "bad" else await home.fetch(url)
+
+    home.keys = IssuerKeys(fetch, lambda: [bad, ISSUER])
+    await home.keys.look()
+    assert [(row["keys"], row["fault"]) for row in home.keys.told()] == [
+        (0, "what it publishes cannot be read (ValueError)"),
+        (1, None),
+    ]
+
+
 def test_short_and_private_keys_are_left_out() -> None:
     short = Signer("short", "RS256", rsa.generate_private_key(65537, 1024))
     private = {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key("ES256"))), "kid": "private"}
