@@ -263,39 +263,41 @@ async def test_a_key_that_its_issuer_takes_back_opens_nothing_any_more(home: Hom
         home.tokens.tenant(under, token)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"{}",
-        b'{"keys": 1}',
-        b'{"keys": []}',
-        b'{"keys": [1, {"kty": "RSA", "kid": "a"}]}',
-        json.dumps({"keys": [{"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}]}).encode(),
-        json.dumps({"keys": [ONE.public(use="enc")]}).encode(),
-        b"[" * 100_000,
-    ],
-)
-async def test_a_page_without_a_fit_key_changes_nothing(home: Home, page: bytes) -> None:
+@pytest.mark.parametrize("page", [b"", b"<html>", b"[]", b"{}", b'{"keys": 1}', b"[" * 100_000])
+async def test_a_page_that_is_no_set_of_keys_changes_nothing(home: Home, page: bytes) -> None:
     home.pages = {URL + "keys": page}
     await home.later(FRESH_SECONDS)
     assert home.keys.told()[0]["fault"]
     assert home.tokens.tenant(trusting(), ONE.token()).name == "acme"
 
 
-ODD: list[dict[str, Any]] = [
-    {"alg": "none"},
-    {"alg": ["ES256"]},
-    {"kty": ["EC"]},
-    {"x": 7},
-    {"crv": {}},
-    {"y": "\ud800"},
-]
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [1, {"kty": "RSA", "kid": "a"}],
+        [{"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}],
+        [ONE.public(use="enc")],
+    ],
+)
+async def test_a_set_without_a_key_that_signs_takes_all_back(home: Home, keys: list[Any]) -> None:
+    """How an issuer whose only key was stolen withdraws it."""
+    token, under = ONE.token(), trusting()
+    home.tokens.tenant(under, token)
+    home.pages = {URL + "keys": json.dumps({"keys": keys}).encode()}
+    await home.later(FRESH_SECONDS)
+    with pytest.raises(InvalidKey, match="does not publish"):
+        home.tokens.tenant(under, token)
+    told = {"issuer": "corp", "keys": 0, "fault": "it publishes no key that could sign a token"}
+    assert home.keys.told() == [told]
+    home.publish(ONE)
+    await home.later(LEAST_SECONDS)
+    assert home.tokens.tenant(under, token).name == "acme"
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "odd", [{"alg": "none"}, {"alg": ["ES256"]}, {"kty": ["EC"]}, {"x": 7}, {"crv": {}}, {"y": "\ud800"}]
+)
 async def test_one_odd_key_takes_no_other_away(odd: dict[str, Any]) -> None:
     home = Home()
     home.pages = {URL + "keys": json.dumps({"keys": [{**ONE.public(), "kid": "k0", **odd}, ONE.public()]}).encode()}
