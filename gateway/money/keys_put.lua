@@ -13,7 +13,8 @@ if ARGV[3] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return 1
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+-- What can fail over what lies there comes first, so that nothing is half written; a look mends it.
 redis.call('ZADD', KEYS[2], redis.call('HINCRBY', KEYS[3], 'number', 1), ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('PUBLISH', ARGV[5], ARGV[1])
 return 1

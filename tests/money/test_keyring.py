@@ -23,7 +23,7 @@ from tests.conftest import PATIENT
 from tests.polling import until
 from tests.worlds import policy
 
-ISSUED, CHANGES, _ = KEYS
+ISSUED, CHANGES, STATE = KEYS
 NOW = time.time()
 MADE = replace(policy(), tenants={"acme": Tenant("acme")})
 SEAL = Sealing(b"under the pepper", "GATEWAY_KEY_PEPPER")
@@ -188,6 +188,47 @@ async def test_a_key_that_somebody_spoils_in_the_store_stays_good_and_is_put_bac
     assert not a.faults
     await b.look()
     assert opens(b)
+
+
+SPOILED = {
+    "number": ("HSET", STATE, "number", "abc"),
+    "broken number": ("HSET", STATE, "number", "1.5"),
+    "greatest number": ("HSET", STATE, "number", str(2**63 - 1)),
+    "no epoch": ("HDEL", STATE, "epoch"),
+    "state": ("SET", STATE, "x"),
+    "changes": ("SET", CHANGES, "x"),
+    "keys": ("SET", ISSUED, "x"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+async def test_who_can_write_to_the_store_stops_no_revocation(
+    valkey: Store, two: tuple[Keyring, Keyring], name: str
+) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    if SPOILED[name][0] == "SET":
+        await valkey.call("DEL", SPOILED[name][1])
+    await valkey.call(*SPOILED[name])
+    for _ in range(2):
+        await a.look()
+    await change(a, revoked=NOW)
+    await b.look()
+    assert not opens(b)
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert newcomer.keys["ci"].revoked == NOW
+
+
+async def test_a_change_that_the_store_refuses_is_not_half_written(valkey: Store, two: tuple[Keyring, Keyring]) -> None:
+    a, _ = two
+    await a.put(key())
+    before = await valkey.call("HGET", ISSUED, "ci")
+    await valkey.call("HSET", STATE, "number", "abc")
+    with pytest.raises(StoreFault):
+        await change(a, revoked=NOW)
+    assert await valkey.call("HGET", ISSUED, "ci") == before
 
 
 async def test_two_who_change_one_key_at_once_do_not_undo_each_other(two: tuple[Keyring, Keyring]) -> None:

@@ -61,7 +61,9 @@ async def test_what_is_no_document(home: str, client: Documents, path: str, said
     assert home not in fault.value.message
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:99999/", "https://xn--/", "https://h.test/\ud800", "https://h\ud800/"])
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:99999/", "https://xn--/", "https://h.test/\ud800", "https://h\ud800/"]
+)
 async def test_an_address_that_nobody_can_have_is_one_that_does_not_answer(client: Documents, url: str) -> None:
     with pytest.raises(UpstreamFault, match="does not answer"):
         await client.fetch(url)
