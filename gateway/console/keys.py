@@ -98,7 +98,7 @@ def make_key(services: Services, asked: NewKeyIn) -> tuple[str, IssuedKey]:
     hashed = hash_key(services.settings.key_pepper.get_secret_value(), secret)
     id = asked.id or f"key-{hashed[:12]}"
     if id in services.keyring.keys or any(tenant.key == id for tenant in policy.keys.values()):
-        raise KeyConflict(f"there is a key `{id}` already, or was: ids are not given twice", param="id")
+        raise KeyConflict(f"there is a key `{id}` already, or was: ids are given once", param="id")
     expires = None if asked.expires is None else asked.expires.timestamp()
     if expires is not None and expires <= time.time():
         raise InvalidRequest("expires: lies in the past", param="expires")

@@ -12,7 +12,9 @@ from gateway.store.scripts import load
 from gateway.store.sealing import BadSeal, Sealing
 
 MOST_KEYS = 10_000
-"""Those that are over for less than `keyring.FORGET_SECONDS` included: 5 MB of the store, 12 MB of each process."""
+"""That are not over: 5 MB of the store, 12 MB of each process."""
+MOST_ROWS = 3 * MOST_KEYS
+"""With those that are over and still known."""
 PAGE = 500
 """Rows of one look: about 300 KB."""
 KEYS = tuple(f"gw:{{keys}}:{name}" for name in ("issued", "changes", "state"))
@@ -65,7 +67,7 @@ class KeyShelf:
         return await self._write(id, seen, b"")
 
     async def _write(self, id: str, seen: bytes, sealed: bytes) -> int:
-        written: int = await self._store.eval(_PUT, KEYS, [id, seen, sealed, MOST_KEYS, CHANNEL])
+        written: int = await self._store.eval(_PUT, KEYS, [id, seen, sealed, CHANNEL])
         return written
 
     def read(self, id: str, sealed: bytes) -> IssuedKey:

@@ -1,8 +1,9 @@
 """The keys that were made at run time, as every replica holds them in memory: a look-up asks nobody.
 
-The store is where replicas tell each other. Of each key the highest `serial` that was seen holds, here and there: what
-the store has lost, or has an older state of, is put back, so neither a flushed store nor one that was rolled back
-closes a key that is good, or opens one that was revoked. A revoked key stays as a row that says so.
+The store is where replicas tell each other. Of each key the highest `serial` that was seen holds, here and there, and
+that it was revoked holds against any: what the store has lost, or has an older state of, is put back, so neither a
+flushed store nor one that was rolled back closes a key that is good, or opens one that was revoked. A revoked key stays
+as a row that says so, for as long as an older row of it would open anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
 from gateway.model import IssuedKey, Policy, Tenant
-from gateway.money.key_shelf import MOST_KEYS, KeyShelf
+from gateway.money.key_shelf import MOST_KEYS, MOST_ROWS, KeyShelf
 from gateway.store.sealing import BadSeal
 
 INTERVAL_SECONDS = 0.5
@@ -23,7 +24,7 @@ INTERVAL_SECONDS = 0.5
 WHOLE_SECONDS = 60.0
 """Between looks at all keys, whatever the store says of changes."""
 FORGET_SECONDS = 90 * 86_400.0
-"""After a key is over, its row goes too."""
+"""After a key expired, its row goes too: what is played back of it opens nothing."""
 _OWN = ('"limits"', '"budgets"')
 PUT_BACK = 100
 """Keys that one look puts back at most."""
@@ -133,13 +134,21 @@ class Keyring:
         async with self._turn:
             if self.keys.get(key.id) != was:
                 raise _met(key.id)
+            if was is None:
+                self._room()
             done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
-            if done > 0:
+            if done:
                 return self._take(self._shelf, {key.id: sealed}, whole=False)
-        if done < 0:
-            raise KeyConflict(f"there are {MOST_KEYS} keys already: those that are over go 90 days after their end")
         self.woken()
         raise _met(key.id)
+
+    def _room(self) -> None:
+        """For one more. Raises KeyConflict. What lies in the store and is none of ours does not count."""
+        now = self._now()
+        if sum(key.over is None or key.over > now for key in self.keys.values()) >= MOST_KEYS:
+            raise KeyConflict(f"there are {MOST_KEYS} keys already: revoke some")
+        if len(self.keys) >= MOST_ROWS:
+            raise KeyConflict(f"there were {MOST_ROWS} keys already: only those with `expires` are ever forgotten")
 
     def _due(self) -> bool:
         return time.monotonic() - self._whole_at >= WHOLE_SECONDS
@@ -169,13 +178,13 @@ class Keyring:
             self._behind.add(id)
             return
         known = keys.get(id)
-        if known is not None and _rank(known) > _rank(key):
+        if known is not None and (self._forgotten(key) or _rank(known) > _rank(key)):
             self._behind.add(id)
         elif not self._forgotten(key):
             keys[id] = key
 
     def _forgotten(self, key: IssuedKey) -> bool:
-        return key.over is not None and key.over + FORGET_SECONDS < self._now()
+        return key.expires is not None and key.expires + FORGET_SECONDS < self._now()
 
     async def _put_back(self, shelf: KeyShelf) -> bool:
         """What the store lacks of what is known here, after a look at all of it; and takes out what is long over.
@@ -183,13 +192,14 @@ class Keyring:
         behind = [key for id, key in self.keys.items() if id not in self._stored or id in self._behind]
         for key in behind[:PUT_BACK]:
             done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
-            if done > 0:
+            if done:
                 self._stored[key.id] = sealed
                 self._behind.discard(key.id)
                 self.faults.pop(key.id, None)
         gone = [id for id in self._stored if id not in self.keys and id not in self.faults]
         for id in gone[:PUT_BACK]:
-            await shelf.take_out(id, self._stored[id])
+            if await shelf.take_out(id, self._stored[id]):
+                del self._stored[id]
         return max(len(behind), len(gone)) <= PUT_BACK
 
 
@@ -203,6 +213,6 @@ def _met(id: str) -> KeyConflict:
     return KeyConflict(f"`{id}` was changed by somebody else at the same time; look, and try again")
 
 
-def _rank(key: IssuedKey) -> tuple[int, bool, str]:
-    """The higher one holds; of two changes that met after the store was split, the one that revokes."""
-    return key.serial, key.revoked is not None, key.hash
+def _rank(key: IssuedKey) -> tuple[bool, int, str]:
+    """The higher one holds. Revoked is for good, also where changes met after the store was split."""
+    return key.revoked is not None, key.serial, key.hash

@@ -283,7 +283,8 @@ async def test_keys_come_in_pages_and_no_more_than_there_may_be(
     monkeypatch: pytest.MonkeyPatch, two: tuple[Keyring, Keyring]
 ) -> None:
     monkeypatch.setattr(key_shelf, "PAGE", 2)
-    monkeypatch.setattr(key_shelf, "MOST_KEYS", 5)
+    monkeypatch.setattr(keyring, "MOST_KEYS", 5)
+    monkeypatch.setattr(keyring, "MOST_ROWS", 6)
     a, b = two
     for number in range(5):
         await a.put(key(f"k{number}"))
@@ -291,8 +292,13 @@ async def test_keys_come_in_pages_and_no_more_than_there_may_be(
         before = len(b.keys)
         await b.look()
         assert len(b.keys) > before
-    with pytest.raises(KeyConflict, match="keys already"):
+    with pytest.raises(KeyConflict, match="5 keys already"):
         await a.put(key("k5"))
+    await change(a, "k0", revoked=NOW)
+    await a.put(key("k5"))
+    await change(a, "k1", revoked=NOW)
+    with pytest.raises(KeyConflict, match="6 keys already"):
+        await a.put(key("k6"))
 
 
 async def test_a_flushed_store_gets_back_more_than_one_look_can_bring(
@@ -308,15 +314,72 @@ async def test_a_flushed_store_gets_back_more_than_one_look_can_bring(
     assert await valkey.call("HLEN", ISSUED) == 5
 
 
-async def test_what_is_long_over_is_forgotten(valkey: Store) -> None:
+def long_after(ring: Keyring) -> None:
+    ring._now = lambda: time.time() + FORGET_SECONDS + 120
+    ring._whole_at = float("-inf")
+
+
+async def test_what_expired_long_ago_is_forgotten(valkey: Store) -> None:
     ring = ring_on(valkey)
     await ring.put(key(expires=time.time() + 60))
     await ring.put(key("lasting"))
-    ring._now = lambda: time.time() + FORGET_SECONDS + 120
-    ring._whole_at = float("-inf")
+    long_after(ring)
     await ring.look()
     assert ring.keys.keys() == {"lasting"}
     assert await valkey.call("HKEYS", ISSUED) == [b"lasting"]
+
+
+@pytest.mark.parametrize("expires", [None, time.time() + 2 * FORGET_SECONDS])
+async def test_a_key_that_was_revoked_long_ago_is_not_opened_by_its_older_entry(
+    valkey: Store, expires: float | None
+) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key(expires=expires))
+    before = await valkey.call("HGET", ISSUED, "ci")
+    await change(ring, revoked=NOW)
+    long_after(ring)
+    await ring.look()
+    await valkey.call("HSET", ISSUED, "ci", before)
+    long_after(ring)
+    await ring.look()
+    assert not opens(ring)
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert not opens(newcomer)
+
+
+async def test_an_id_that_is_given_again_is_not_closed_by_an_entry_of_the_key_before(valkey: Store) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key(expires=time.time() + 60))
+    await change(ring, revoked=NOW)
+    before = await valkey.call("HGET", ISSUED, "ci")
+    long_after(ring)
+    await ring.look()
+    await ring.put(key())
+    await valkey.call("HSET", ISSUED, "ci", before)
+    long_after(ring)
+    await ring.look()
+    assert opens(ring)
+    assert await valkey.call("HGET", ISSUED, "ci") != before
+
+
+@pytest.mark.parametrize("serial", [2, 9])
+async def test_revoked_is_for_good_whatever_else_was_changed_after_a_split(
+    two: tuple[Keyring, Keyring], valkey: Store, serial: int
+) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    await change(a, revoked=NOW)
+    revoked = await valkey.call("HGET", ISSUED, "ci")
+    _, rotated = await KeyShelf(valkey, SEAL).put(key(serial=serial, hash=hashed("new")), revoked)
+    for ring in two:
+        ring._whole_at = float("-inf")
+        await ring.look()
+    assert await valkey.call("HGET", ISSUED, "ci") != rotated
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert newcomer.keys["ci"].revoked == NOW
 
 
 async def test_without_a_pepper_there_are_no_such_keys() -> None:
