@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
 from gateway.model import IssuedKey, Policy, Tenant
@@ -26,6 +27,8 @@ WHOLE_SECONDS = 60.0
 FORGET_SECONDS = 90 * 86_400.0
 """After a key expired, its row goes too: what is played back of it opens nothing."""
 _OWN = ('"limits"', '"budgets"')
+MOST_FAULTS = 100
+"""That operators are shown."""
 PUT_BACK = 100
 """Keys that one look puts back at most."""
 Grant = Callable[[Policy, IssuedKey], Tenant]
@@ -34,25 +37,32 @@ _log = logging.getLogger("gateway")
 
 
 class Keyring:
-    """One per process. Without a `shelf` (no pepper) there are no such keys. `faults`: id of what lies in the store
-    and is not ours -> what is wrong with it. `on_change` is called whenever a key is another than before."""
+    """One per process. Without a `shelf` (no pepper) there are no such keys. `on_change` is called whenever a key is
+    another than before."""
 
     def __init__(self, shelf: KeyShelf | None, grant: Grant, now: Callable[[], float] = time.time) -> None:
         self._shelf, self._grant, self._now = shelf, grant, now
         self.keys: Mapping[str, IssuedKey] = {}
-        self.faults: dict[str, str] = {}
         self.on_change: list[Callable[[], None]] = []
         self._by_hash: Mapping[str, IssuedKey] = {}
         self._stored: dict[str, bytes] = {}
         """What the store has, as of the last look. What is there unchanged is not read again."""
         self._behind: set[str] = set()
-        """Keys of which the store has an older state, or something that is none of ours."""
+        """Keys of which the store has an older state."""
+        self._bad: dict[str, str] = {}
         self._made_of: Mapping[str, Tenant] | None = None
         self._made: dict[IssuedKey, Tenant | None] = {}
         self._epoch = b""
         self._since = 0
         self._whole_at = float("-inf")
         self._heard, self._turn = asyncio.Event(), asyncio.Lock()
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Id of what lies in the store and is none of ours -> what is wrong with it; the first MOST_FAULTS.
+
+        It is left there: under another pepper, which a replica may have by mistake, it would be all keys."""
+        return dict(islice(self._bad.items(), MOST_FAULTS))
 
     def tenant(self, policy: Policy, hash: str) -> Tenant | None:
         """Whose key this keyed hash is, as its holder is under `policy`; None for one that was not made here.
@@ -113,13 +123,13 @@ class Keyring:
         self._heard.clear()
         page = await shelf.look(self._since)
         whole = page.epoch != self._epoch or page.number < self._since or self._due()
-        rows = await shelf.everything() if whole else page.rows
+        rows, all_read = await shelf.everything() if whole else (page.rows, True)
         if rows or whole:
             self._take(shelf, rows, whole=whole)
         self._epoch, self._since = page.epoch, page.number if whole else page.last
         if whole:
             done = await self._put_back(shelf)
-            self._whole_at = time.monotonic() if done else float("-inf")
+            self._whole_at = time.monotonic() if done or not all_read else float("-inf")
         if self._since < page.number:
             self.woken()
 
@@ -157,31 +167,31 @@ class Keyring:
         news = {id: sealed for id, sealed in rows.items() if self._stored.get(id) != sealed}
         keys = {id: key for id, key in self.keys.items() if not self._forgotten(key)} if whole else dict(self.keys)
         self._stored = dict(rows) if whole else self._stored | news
-        for id in [id for id in self.faults if id not in self._stored]:
-            del self.faults[id]
-        for id, sealed in news.items():
-            self._judge(shelf, id, sealed, keys)
+        self._bad = {id: fault for id, fault in self._bad.items() if id in self._stored}
+        bad = [id for id, sealed in news.items() if not self._judge(shelf, id, sealed, keys)]
+        if bad:
+            told = {"entries": len(bad), "fault": self._bad[bad[0]]}
+            _log.error("entries among the keys in the store are none of ours, and ignored", extra={"fields": told})
         if keys != self.keys:
             self.keys, self._by_hash = keys, by_hash(keys)
             for listener in self.on_change:
                 listener()
 
-    def _judge(self, shelf: KeyShelf, id: str, sealed: bytes, keys: dict[str, IssuedKey]) -> None:
-        """One entry of the store: news for `keys`, older than they are, or none of ours."""
+    def _judge(self, shelf: KeyShelf, id: str, sealed: bytes, keys: dict[str, IssuedKey]) -> bool:
+        """One entry of the store: news for `keys`, older than they are, or none of ours (False)."""
         self._behind.discard(id)
-        self.faults.pop(id, None)
+        self._bad.pop(id, None)
         try:
             key = shelf.read(id, sealed)
         except BadSeal as bad:
-            _log.error("a key in the store is none of ours, and ignored", extra={"fields": {"fault": str(bad)}})
-            self.faults[id] = str(bad)
-            self._behind.add(id)
-            return
+            self._bad[id] = str(bad)
+            return False
         known = keys.get(id)
         if known is not None and (self._forgotten(key) or _rank(known) > _rank(key)):
             self._behind.add(id)
         elif not self._forgotten(key):
             keys[id] = key
+        return True
 
     def _forgotten(self, key: IssuedKey) -> bool:
         return key.expires is not None and key.expires + FORGET_SECONDS < self._now()
@@ -189,14 +199,16 @@ class Keyring:
     async def _put_back(self, shelf: KeyShelf) -> bool:
         """What the store lacks of what is known here, after a look at all of it; and takes out what is long over.
         Whether that was all of it."""
-        behind = [key for id, key in self.keys.items() if id not in self._stored or id in self._behind]
+        behind = [
+            key for id, key in self.keys.items() if id not in self._stored or id in self._behind or id in self._bad
+        ]
         for key in behind[:PUT_BACK]:
             done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
             if done:
                 self._stored[key.id] = sealed
                 self._behind.discard(key.id)
-                self.faults.pop(key.id, None)
-        gone = [id for id in self._stored if id not in self.keys and id not in self.faults]
+                self._bad.pop(key.id, None)
+        gone = [id for id in self._stored if id not in self.keys and id not in self._bad]
         for id in gone[:PUT_BACK]:
             if await shelf.take_out(id, self._stored[id]):
                 del self._stored[id]

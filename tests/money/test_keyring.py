@@ -13,7 +13,7 @@ from gateway.errors import InvalidKey, KeyConflict, StoreFault
 from gateway.model import IssuedKey, Policy, Tenant
 from gateway.money import key_shelf, keyring
 from gateway.money.key_shelf import CHANNEL, KEYS, KeyShelf
-from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, Keyring
+from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, MOST_FAULTS, Keyring
 from gateway.policy.issued import granted
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
@@ -174,6 +174,28 @@ async def test_who_can_write_to_the_store_makes_no_key(
     b._whole_at = float("-inf")
     await b.look()
     assert not b.faults
+
+
+async def test_a_store_full_of_junk_is_one_line_and_blocks_no_key(
+    valkey: Store, two: tuple[Keyring, Keyring], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_shelf, "MOST_READ", 2000)
+    monkeypatch.setattr(keyring, "MOST_KEYS", 2)
+    a, _ = two
+    await a.put(key())
+    for number in range(8):
+        junk = (part for row in range(1000) for part in (f"junk-{number}-{row}", "x"))
+        await valkey.call("HSET", ISSUED, *junk)
+    a._whole_at = float("-inf")
+    await a.look()
+    (line,) = (record for record in caplog.records if record.name == "gateway" and record.levelname == "ERROR")
+    assert line.__dict__["fields"] == {"entries": len(a._bad), "fault": "not sealed with our GATEWAY_KEY_PEPPER"}
+    assert 2000 <= len(a._bad) < 3000
+    assert len(a.faults) == MOST_FAULTS
+    assert not a._due(), "it is not read again and again"
+    await a.put(key("more"))
+    assert opens(a, "more")
+    assert await valkey.call("HLEN", ISSUED) == 8002, "under another pepper they may be keys"
 
 
 async def test_a_key_that_somebody_spoils_in_the_store_stays_good_and_is_put_back(
