@@ -68,13 +68,12 @@ def key_routes(services: Services) -> APIRouter:
 
     @api.delete("/{id}")
     async def revoke(id: str) -> Mapping[str, Any]:
-        """It opens nothing from now on: here at once, on every replica within a second. For good."""
-        key = _known(services, id)
-        if key.revoked is None:
-            was, key = key, replace(key, revoked=time.time(), serial=key.serial + 1)
-            with in_our_words(SHARED):
-                await ring.put(key, was)
-        return issued_row(services.policy, key)
+        """It opens nothing from now on: here at once, on every replica within a second. For good.
+
+        503 where the store is away: it is closed here, and the others hear of it when the store is back."""
+        _known(services, id)
+        with in_our_words(f"`{id}` is closed at this replica alone so far: {SHARED}"):
+            return issued_row(services.policy, await ring.revoke(id))
 
     @api.post("/{id}/rotate")
     async def rotate(request: Request, id: str) -> Mapping[str, Any]:

@@ -137,20 +137,42 @@ class Keyring:
         """Tells everybody of a key that was made here, or changed: `was` is what it was made of.
 
         Raises KeyConflict, where it is not that any more too, or StoreFault: nothing changed."""
-        if self._shelf is None:
-            raise KeyConflict(
-                "keys are kept as hashes under a pepper: set GATEWAY_KEY_PEPPER, the same for all replicas"
-            )
+        shelf = self._shared()
         async with self._turn:
             if self.keys.get(key.id) != was:
                 raise _met(key.id)
             if was is None:
                 self._room()
-            done, sealed = await self._shelf.put(key, self._stored.get(key.id, b""))
+            done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
             if done:
-                return self._take(self._shelf, {key.id: sealed}, whole=False)
+                return self._take(shelf, {key.id: sealed}, whole=False)
         self.woken()
         raise _met(key.id)
+
+    async def revoke(self, id: str) -> IssuedKey:
+        """Closes a key: here at once, whatever the store does; then everywhere.
+
+        Raises StoreFault or KeyConflict where nobody else could be told; a look does, as soon as it can."""
+        shelf, key = self._shared(), self.keys[id]
+        if key.revoked is None:
+            self._behind.add(id)
+            self._hold({**self.keys, id: replace(key, revoked=self._now(), serial=key.serial + 1)})
+        async with self._turn:
+            whole_at, self._whole_at = self._whole_at, float("-inf")
+            if id not in self._behind or await self._write(shelf, self.keys[id]):
+                self._whole_at = whole_at
+            else:
+                await self._look(shelf)  # somebody else wrote: what is there now has an older state
+            if id in self._behind:
+                raise _met(id)
+        return self.keys[id]
+
+    def _shared(self) -> KeyShelf:
+        if self._shelf is None:
+            raise KeyConflict(
+                "keys are kept as hashes under a pepper: set GATEWAY_KEY_PEPPER, the same for all replicas"
+            )
+        return self._shelf
 
     def _room(self) -> None:
         """For one more. Raises KeyConflict. What lies in the store and is none of ours does not count."""
@@ -173,9 +195,12 @@ class Keyring:
             told = {"entries": len(bad), "fault": self._bad[bad[0]]}
             _log.error("entries among the keys in the store are none of ours, and ignored", extra={"fields": told})
         if keys != self.keys:
-            self.keys, self._by_hash = keys, by_hash(keys)
-            for listener in self.on_change:
-                listener()
+            self._hold(keys)
+
+    def _hold(self, keys: Mapping[str, IssuedKey]) -> None:
+        self.keys, self._by_hash = keys, by_hash(keys)
+        for listener in self.on_change:
+            listener()
 
     def _judge(self, shelf: KeyShelf, id: str, sealed: bytes, keys: dict[str, IssuedKey]) -> bool:
         """One entry of the store: news for `keys`, older than they are, or none of ours (False)."""
@@ -199,20 +224,26 @@ class Keyring:
     async def _put_back(self, shelf: KeyShelf) -> bool:
         """What the store lacks of what is known here, after a look at all of it; and takes out what is long over.
         Whether that was all of it."""
-        behind = [
-            key for id, key in self.keys.items() if id not in self._stored or id in self._behind or id in self._bad
-        ]
+        spoiled = self._behind | self._bad.keys()
+        behind = [key for id, key in self.keys.items() if id not in self._stored or id in spoiled]
+        behind.sort(key=lambda key: key.revoked is None)  # what closes something comes first
         for key in behind[:PUT_BACK]:
-            done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
-            if done:
-                self._stored[key.id] = sealed
-                self._behind.discard(key.id)
-                self._bad.pop(key.id, None)
+            await self._write(shelf, key)
         gone = [id for id in self._stored if id not in self.keys and id not in self._bad]
         for id in gone[:PUT_BACK]:
             if await shelf.take_out(id, self._stored[id]):
                 del self._stored[id]
         return max(len(behind), len(gone)) <= PUT_BACK
+
+    async def _write(self, shelf: KeyShelf, key: IssuedKey) -> bool:
+        """Over what the store has of it; False where that is not what it was at the last look."""
+        done, sealed = await shelf.put(key, self._stored.get(key.id, b""))
+        if done:
+            self._stored[key.id] = sealed
+            self._bad.pop(key.id, None)
+            if self.keys.get(key.id) is key:  # and was not revoked meanwhile
+                self._behind.discard(key.id)
+        return bool(done)
 
 
 def by_hash(keys: Mapping[str, IssuedKey]) -> dict[str, IssuedKey]:

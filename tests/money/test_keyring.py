@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,64 @@ async def test_without_the_store_the_last_copy_stays_and_nothing_new_is_made(own
         await ring.put(key("other"))
     assert not opens(ring, "other")
     await store.aclose()
+
+
+async def test_without_the_store_a_key_is_revoked_here_and_everywhere_when_it_is_back(tmp_path: Path) -> None:
+    server = Embedded.start(tmp_path)
+    stores = [Store(server.url, timeout=PATIENT) for _ in range(2)]
+    a, b = (ring_on(store) for store in stores)
+    heard: list[int] = []
+    a.on_change.append(lambda: heard.append(1))
+    try:
+        for store in stores:
+            await store.check()
+        await a.put(key())
+        await b.look()
+        server.stop()
+        await until(lambda: all(store.degraded for store in stores))
+        for _ in range(2):
+            with pytest.raises(StoreFault):
+                await a.revoke("ci")
+            assert not opens(a)
+        assert len(heard) == 2
+        assert opens(b), "it cannot know"
+        server = Embedded.start(tmp_path)
+        await until(lambda: not any(store.degraded for store in stores))
+        await b.look()
+        await change(b, hash=hashed("new"))
+        await a.look()
+        await b.look()
+        assert b.keys["ci"].revoked == a.keys["ci"].revoked is not None
+    finally:
+        for store in stores:
+            await store.aclose()
+        server.stop()
+
+
+async def test_what_is_revoked_while_another_replica_changes_it_is_revoked(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    await change(a, hash=hashed("new"))
+    await change(a, hash=hashed("newer"))
+    told = await b.revoke("ci")
+    await a.look()
+    assert a.keys["ci"].revoked == told.revoked is not None
+
+
+async def test_what_is_revoked_while_it_is_rotated_or_put_back_is_revoked(
+    valkey: Store, two: tuple[Keyring, Keyring]
+) -> None:
+    a, b = two
+    await a.put(key())
+    await asyncio.gather(change(a, hash=hashed("new")), a.revoke("ci"))
+    await b.look()
+    assert b.keys["ci"].revoked
+    await a.put(key("two"))
+    await valkey.call("FLUSHALL")
+    await asyncio.gather(a.look(), a.revoke("two"))
+    await b.look()
+    assert b.keys["two"].revoked
 
 
 async def test_a_flushed_store_gets_its_keys_back_and_a_revoked_one_stays_so(
