@@ -243,7 +243,7 @@ def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Ke
         settings.key_pepper.get_secret_value(),
         keyring.tenant,
         tokens.tenant,
-        known=lambda policy: (*keyring.tenants(policy), *tokens.tenants()),
+        known=lambda policy: (*keyring.tenants(policy), *tokens.tenants(policy)),
     )
     keyring.on_change.append(keys.forget)
     signers.on_change.append(tokens.forget)

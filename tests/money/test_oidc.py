@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hmac
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,7 @@ from gateway.errors import ConnectFailed, InvalidKey, KeyExpired, NoCapacity
 from gateway.model import RANK, Demand, Quota, Tenant
 from gateway.money import oidc
 from gateway.money.keys import Keys, hash_key
-from gateway.money.oidc import MOST_BYTES, Tokens
+from gateway.money.oidc import KEPT_BYTES, KEPT_PER_BYTE, MOST_BYTES, Tokens
 from gateway.money.oidc_claims import tenant_of
 from gateway.money.oidc_keys import FRESH_SECONDS, LEAST_SECONDS, IssuerKeys, signing_keys
 from gateway.routing.plan import may_use
@@ -164,7 +166,7 @@ async def test_what_is_no_good_token_is_refused_with_a_plain_reason(name: str, h
         home.tokens.tenant(trusting(), token)
     assert refused.value.status == 401
     assert not any(len(piece) > 8 and piece in refused.value.message for piece in token.split("."))
-    assert not home.tokens._known
+    assert not home.tokens._known._held
 
 
 async def test_an_expired_token_says_so_by_its_code_also_where_it_was_good_before(home: Home) -> None:
@@ -175,7 +177,7 @@ async def test_an_expired_token_says_so_by_its_code_also_where_it_was_good_befor
     moment[0] += 3600 + ISSUER.leeway + 1
     with pytest.raises(KeyExpired):
         home.tokens.tenant(trusting_once, token)
-    assert not home.tokens._known
+    assert not home.tokens._known._held
 
 
 async def test_where_a_token_says_its_keys_are_is_never_looked_at(home: Home) -> None:
@@ -198,12 +200,54 @@ async def test_a_token_is_verified_once(home: Home, monkeypatch: pytest.MonkeyPa
     assert token not in repr(vars(home.tokens))
 
 
-async def test_what_is_remembered_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oidc, "MOST_REMEMBERED", 3)
+async def test_what_is_remembered_is_bounded_by_its_size(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     under = trusting()
-    for number in range(6):
-        home.tokens.tenant(under, ONE.token(sub=f"user-{number}"))
-    assert [one.key for one in home.tokens._known.values()] == [f"corp:user-{number}" for number in (3, 4, 5)]
+    tokens = [ONE.token(sub=f"user-{number}") for number in range(6)]
+    monkeypatch.setattr(oidc, "MOST_REMEMBERED_BYTES", 3 * (KEPT_BYTES + KEPT_PER_BYTE * len(tokens[0])) + 100)
+    for token in tokens:
+        home.tokens.tenant(under, token)
+    assert [one.key for one in home.tokens.tenants(under)] == [f"corp:user-{number}" for number in (3, 4, 5)]
+    home.tokens.tenant(under, ONE.token(sub="long", models=["m" * 30] * 60))
+    assert [one.key for one in home.tokens.tenants(under)] == ["corp:long"]
+
+
+@pytest.mark.parametrize("more", [{}, {"models": ["m" * 60] * 64}, {"tags": [f"{n:060}" for n in range(64)]}])
+async def test_what_is_remembered_takes_no_more_than_is_counted(home: Home, more: dict[str, Any]) -> None:
+    under = trusting()
+    tokens = [ONE.token(sub=f"user-{number}", **more) for number in range(50)]
+    home.tokens.tenant(under, ONE.token())
+    gc.collect()
+    tracemalloc.start()
+    for token in tokens:
+        home.tokens.tenant(under, token)
+    taken = tracemalloc.get_traced_memory()[0] / len(tokens)
+    tracemalloc.stop()
+    assert taken < KEPT_BYTES + KEPT_PER_BYTE * len(tokens[0])
+
+
+async def test_what_expired_is_not_kept(home: Home) -> None:
+    under, moment = trusting(), [time.time()]
+    home.tokens._now = lambda: moment[0]
+    home.tokens.tenant(under, ONE.token())
+    home.tokens.tenant(under, ONE.token(sub="bob", exp=NOW + 9000))
+    moment[0] += 3600 + ISSUER.leeway + 1
+    assert [one.key for one in home.tokens.tenants(under)] == ["corp:bob"]
+    assert len(home.tokens._known._held) == 1
+
+
+async def test_a_token_is_remembered_under_the_policy_in_force_and_under_a_candidate(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, current, candidate = ONE.token(), trusting(), trusting(ISSUER, Tenant("acme", models=("m",)))
+    first = [home.tokens.tenant(under, token) for under in (current, candidate)]
+    assert [one.models for one in first] == [None, ("m",)]
+    monkeypatch.setattr(jwt, "decode", None)
+    again = [home.tokens.tenant(under, token) for under in (current, candidate, current)]
+    assert again == [*first, first[0]]
+    assert [home.tokens.tenants(under) for under in (current, candidate)] == [(first[0],), (first[1],)]
+    assert home.tokens.tenants(trusting()) == ()
+    home.tokens.forget()
+    assert home.tokens.tenants(current) == home.tokens.tenants(candidate) == ()
 
 
 async def test_tenants_of_another_policy_are_read_anew(home: Home) -> None:
