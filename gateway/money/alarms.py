@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Per, Policy, Quota, Tenant
+from gateway.model import Per, Policy, Quota
 from gateway.money.counters import Usage
 from gateway.money.keeping import dollars, utc
+from gateway.money.keys import Known, nobody
 from gateway.money.till import Till
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
@@ -48,7 +49,7 @@ class Alarms:
         post: Post,
         on_told: Callable[[bool], None] = lambda _: None,
         now: Callable[[], float] = time.time,
-        others: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
+        others: Known = nobody,
     ) -> None:
         """`others`: whose budgets are not in the policy (`Keys.known`)."""
         self._till, self._store, self._policy, self._post = till, store, policy, post
@@ -84,7 +85,7 @@ class Alarms:
             await asyncio.sleep(SECONDS)
 
     async def look(self) -> None:
-        budgets, refused = self._budgets(), self._refused
+        budgets, refused = await self._budgets(), self._refused
         try:
             usages = await self._till.report(budgets) if budgets else []
             self.usages, self._refused = {one.quota.name: one for one in usages}, set()
@@ -102,10 +103,10 @@ class Alarms:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _budgets(self) -> tuple[Quota, ...]:
+    async def _budgets(self) -> tuple[Quota, ...]:
         """Those that somebody asks about here: of the many of single keys, the ones that tell or are soft."""
         policy = self._policy()
-        found = all_quotas(policy, self._others(policy))
+        found = all_quotas(policy, await self._others(policy))
         return tuple(one for one in found if one.unit == "usd" and (one.of != "key" or one.webhook or not one.hard))
 
     async def _tell(self, usage: Usage, percent: int) -> None:

@@ -31,6 +31,8 @@ MOST_FAULTS = 100
 """That operators are shown."""
 PUT_BACK = 100
 """Keys that one look puts back at most."""
+SLICE = 100
+"""Keys that are worked out at once: 3 ms."""
 Grant = Callable[[Policy, IssuedKey], Tenant]
 """What a key opens under a policy. Raises InvalidKey where that is nothing."""
 _log = logging.getLogger("gateway")
@@ -51,7 +53,9 @@ class Keyring:
         """Keys of which the store has an older state."""
         self._bad: dict[str, str] = {}
         self._made_of: Mapping[str, Tenant] | None = None
+        self._made_for: Mapping[str, IssuedKey] | None = None
         self._made: dict[IssuedKey, Tenant | None] = {}
+        self._opens: tuple[Tenant, ...] = ()
         self._epoch = b""
         self._since = 0
         self._whole_at = float("-inf")
@@ -79,14 +83,21 @@ class Keyring:
             return made
         return replace(made, expires=min(key.old_until, made.expires or key.old_until))
 
-    def tenants(self, policy: Policy) -> tuple[Tenant, ...]:
+    async def tenants(self, policy: Policy) -> tuple[Tenant, ...]:
         """What those keys open that have limits or budgets of their own. Worked out anew for a key that changed, and
-        for all where the policy's tenants did."""
-        if policy.tenants is not self._made_of:
-            self._made_of, self._made = policy.tenants, {}
-        bounded = [key for key in self.keys.values() if key.revoked is None and any(word in key.terms for word in _OWN)]
-        self._made = {key: self._made.get(key) or self._opened(policy, key) for key in bounded}
-        return tuple(made for made in self._made.values() if made is not None)
+        for all where the policy's tenants did; others have their turn in between."""
+        keys, under = self.keys, policy.tenants
+        if keys is not self._made_for or under is not self._made_of:
+            before = self._made if under is self._made_of else {}
+            made: dict[IssuedKey, Tenant | None] = {}
+            for number, key in enumerate(keys.values(), 1):
+                if key.revoked is None and any(word in key.terms for word in _OWN):
+                    made[key] = before.get(key) or self._opened(policy, key)
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
+            self._made, self._made_for, self._made_of = made, keys, under
+            self._opens = tuple(one for one in made.values() if one is not None)
+        return self._opens
 
     def _opened(self, policy: Policy, key: IssuedKey) -> Tenant | None:
         try:

@@ -13,8 +13,8 @@ import pytest
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
 from gateway.model import IssuedKey, Policy, Tenant
 from gateway.money import key_shelf, keyring
-from gateway.money.key_shelf import CHANNEL, KEYS, KeyShelf
-from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, MOST_FAULTS, Keyring
+from gateway.money.key_shelf import CHANNEL, KEYS, MOST_KEYS, KeyShelf
+from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, MOST_FAULTS, SLICE, Keyring
 from gateway.policy.issued import granted
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
@@ -485,13 +485,37 @@ async def test_budgets_of_keys_made_at_run_time_are_among_those_that_are_looked_
     ring = ring_on(valkey)
     await ring.put(key("plain"))
     await ring.put(key(terms='{"budgets": [{"usd": 5, "per": "day"}]}'))
-    (bounded,) = ring.tenants(MADE)
+    (bounded,) = made = await ring.tenants(MADE)
     assert [one.name for one in bounded.quotas] == ["key acme/ci: usd per day"]
-    assert bounded.quotas[0] in all_quotas(MADE, ring.tenants(MADE))
-    assert ring.tenants(MADE)[0] is bounded
-    assert ring.tenants(replace(MADE, tenants={})) == ()
+    assert bounded.quotas[0] in all_quotas(MADE, made)
+    assert await ring.tenants(MADE) is made
+    await ring.put(key("another"))
+    assert (await ring.tenants(MADE))[0] is bounded
+    assert await ring.tenants(replace(MADE, tenants={})) == ()
     await change(ring, revoked=NOW)
-    assert ring.tenants(MADE) == ()
+    assert await ring.tenants(MADE) == ()
+
+
+async def test_ten_thousand_bounded_keys_leave_the_loop_to_others_between_slices() -> None:
+    worked = 0
+
+    def grant(_policy: Policy, key: IssuedKey) -> Tenant:
+        nonlocal worked
+        worked += 1
+        return Tenant("acme", key=key.id)
+
+    ring = Keyring(None, grant)
+    ring.keys = {f"k{number}": key(f"k{number}", terms='{"limits": {}}') for number in range(MOST_KEYS)}
+    running = asyncio.create_task(ring.tenants(MADE))
+    most = 0
+    while not running.done():
+        before = worked
+        await asyncio.sleep(0)
+        most = max(most, worked - before)
+    assert len(running.result()) == worked == MOST_KEYS
+    assert most <= SLICE
+    await ring.tenants(MADE)
+    assert worked == MOST_KEYS
 
 
 def test_no_repr_shows_a_hash() -> None:
