@@ -130,6 +130,7 @@ class Purse:
             account = current.get(quota.name)
             if account is None or account.free < amount or account.expires <= now:
                 return None
+            account.quota = quota  # its cap may be another one since: by this the next tick fills the slice
             found.append(account)
         shares = []
         for account, (quota, amount) in zip(found, wanted, strict=True):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import StoreFault
+from gateway.model import Quota
 from gateway.money import till as tills
 from gateway.money.till import STREAM, Till
 from gateway.store.connection import Store
@@ -320,6 +321,31 @@ async def test_idle_slices_go_back_and_busy_ones_last(store: Store, clock: Clock
     await till.flush()
     assert await count(till, other) == (0, 0)
     assert 9_000 < (await count(till, DAY))[1] < 11_000
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (quota("usd", 100_000), quota("usd", 10_000)),
+        (quota("usd", 10_000, hard=False), quota("usd", 10_000)),
+    ],
+    ids=["lowered", "soft made hard"],
+)
+async def test_a_busy_replica_obeys_a_cap_that_was_changed(
+    store: Store, clock: Clock, before: Quota, now: Quota
+) -> None:
+    till = make(store, clock)
+    till.give(await held(till, "r", (before, 9_000)), lambda _: 9_000)
+    for _ in range(10):
+        await held(till, "s", (before, 1))
+    for _ in range(30):
+        for _ in range(600):
+            till.take("t", [(now, 1)])
+        await till.flush()
+        await pass_(clock, 1, till)
+    used, set_aside = await count(till, now)
+    assert 9_000 < used + set_aside <= 10_000
+    assert (await short(till, (now, 1_001))).quota is now
 
 
 async def test_who_leaves_gives_back_all_that_is_idle(store: Store, clock: Clock) -> None:
