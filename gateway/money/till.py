@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -22,7 +22,8 @@ import msgspec
 from gateway.errors import StoreFault
 from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
-from gateway.money.counters import Answer, Counters, Standing, Usage, entry
+from gateway.money.counters import Answer, Counters, Standing, Usage
+from gateway.money.openings import Openings
 from gateway.money.purse import Delta, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
@@ -77,9 +78,7 @@ class Till:
         self._batches = self._draws = self._drawing = 0
         self._unsure = False
         self._holds: dict[int, Hold] = {}
-        self._entries: dict[str, bytes] = {}
-        self._opening: dict[str, bytes] = {}
-        self._untold: set[str] = set()
+        self._openings = Openings(self._tell_opened, lambda: self._more.set())
         self._flushed: set[str] = set()
         self._asked: dict[str, float] = {}
         self._more, self._hurry = asyncio.Event(), asyncio.Event()
@@ -89,7 +88,7 @@ class Till:
 
     def take(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | None:
         """All of `wanted` at once out of what this replica has drawn already, or nothing: no look at the store. `row`
-        as in `hold`; it is told to the store with this turn's pipeline."""
+        as in `hold`; the store hears of it soon (`openings.py`)."""
         shares = self._purse.take(wanted, self._clock()) if wanted else ()
         if shares is None:
             return None
@@ -97,7 +96,7 @@ class Till:
         if shares:
             self._holds[_key(hold)] = hold
             if row is not None:
-                self._announce(id, entry(shares, msgspec.json.encode(row)))
+                self._openings.begin(id, shares, row)
         return hold
 
     async def hold(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | Short:
@@ -108,14 +107,13 @@ class Till:
         """
         if (taken := self.take(id, wanted, row)) is not None:
             return taken
-        told = b"" if row is None else msgspec.json.encode(row)
         for pause in PAUSES:
-            got, others = await self._drawn(id, wanted, told)
+            got, others = await self._drawn(id, wanted, row)
             if isinstance(got, Hold) or not (self._owes(got.quota) or (others and self._asks(got.quota))):
                 return got
             await self.flush()
             await asyncio.sleep(pause)
-        return (await self._drawn(id, wanted, told))[0]
+        return (await self._drawn(id, wanted, row))[0]
 
     def give(self, hold: Hold, used: Callable[[Quota], int] = lambda _: 0) -> None:
         """What was held is settled at `used`, off the caller's path; once, however often it is called. Seats
@@ -175,6 +173,7 @@ class Till:
 
     async def aclose(self) -> None:
         """What is idle goes back, what is over is told. What is still open is found by the others."""
+        self._openings.tell()
         self._give_back(self._purse.emptied())
         await self.flush()
         if self._counters.joined and not self._queue:
@@ -189,7 +188,7 @@ class Till:
                 await self._beat()
             wanted = [(quota, 0) for quota in self._purse.wanting()]
             for at in range(0, len(wanted), MANY):
-                await self._draw("", wanted[at : at + MANY], b"")
+                await self._draw("", wanted[at : at + MANY], None)
         except StoreFault:
             return
 
@@ -199,7 +198,7 @@ class Till:
             self._more.clear()
             try:
                 await self._joined()
-                self._tell_again()
+                self._openings.tell_again()
                 await self._settle_all()
             except StoreFault:
                 self._more.set()
@@ -236,7 +235,7 @@ class Till:
                 self._unsure = False
             self._heard(owner, standing)
 
-    async def _drawn(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+    async def _drawn(self, id: str, wanted: Wanted, row: Row | None) -> tuple[Hold | Short, bool]:
         """`_draw`, which goes on where its caller leaves: what it still gets goes back."""
         drawing = asyncio.create_task(self._draw(id, wanted, row))
         try:
@@ -249,20 +248,20 @@ class Till:
         if not drawing.cancelled() and drawing.exception() is None and isinstance(hold := drawing.result()[0], Hold):
             self.give(hold)
 
-    async def _draw(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+    async def _draw(self, id: str, wanted: Wanted, row: Row | None) -> tuple[Hold | Short, bool]:
         """One look at the store; and whether others hold as much as is missing."""
         for _ in range(2):  # a second time under a new name
             await self._joined()
             purse, sent = self._purse, self._clock()
             parts = purse.part(wanted, sent)
-            opens = (id, row) if row else ("", b"")
+            opens = ("", b"") if row is None else (id, msgspec.json.encode(row))
             asks = any(sent - self._asked.get(quota.name, NEVER) >= ASK_SECONDS for quota, _ in wanted)
             self._draws += 1
             self._drawing += 1
             try:
                 answer = await self._counters.draw(self._draws, self._batches, wanted, parts, opens, asks)
             except BaseException:
-                self._undrawn(purse, parts, id if row else None)
+                self._undrawn(purse, parts, None if row is None else id)
                 raise
             finally:
                 self._drawing -= 1
@@ -275,13 +274,15 @@ class Till:
             self._heard(purse.owner, answer.standing)
         raise StoreFault("the store does not keep what it is told")
 
-    def _granted(self, id: str, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, row: bytes) -> Hold:
+    def _granted(
+        self, id: str, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, row: Row | None
+    ) -> Hold:
         shares, back = self._purse.granted(wanted, parts, answer.drawn, answer.at, sent)
         self._give_back(back)
         hold = Hold(id, shares)
         self._holds[_key(hold)] = hold
-        if row:
-            self._entries[id] = entry(shares, row)
+        if row is not None:
+            self._openings.told(id, shares, row)
         return hold
 
     def _refused(self, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, asks: bool) -> Short:
@@ -307,30 +308,13 @@ class Till:
         """Whether others have just been asked for it, and may still answer."""
         return self._clock() - self._asked.get(quota.name, NEVER) < sum(PAUSES)
 
-    def _announce(self, attempt: str, told: bytes) -> None:
-        self._entries[attempt] = told
-        if not self._opening:
-            asyncio.get_running_loop().call_soon(self._tell_opened)
-        self._opening[attempt] = told
-
-    def _tell_opened(self) -> None:
-        opening, self._opening = self._opening, {}
-        if opening:
-            self._counters.opened(opening, self._batches, lambda: self._tell_later(opening))
-
-    def _tell_later(self, attempts: Iterable[str]) -> None:
-        self._untold.update(attempts)
-        self._more.set()
-
-    def _tell_again(self) -> None:
-        untold, self._untold = self._untold, set()
-        for attempt in untold & self._entries.keys():
-            self._announce(attempt, self._entries[attempt])
+    def _tell_opened(self, entries: Mapping[str, bytes], failed: Callable[[], None]) -> None:
+        self._counters.opened(entries, self._batches, failed)
 
     def _settle(self, hold: Hold, used: Callable[[Quota], int], row: bytes | None) -> None:
         if self._holds.pop(_key(hold), None) is None:
             return
-        closed = hold.id if self._entries.pop(hold.id, None) is not None else None
+        closed = hold.id if self._openings.end(hold.id) else None
         owner = hold.shares[0].slice or ""
         if owner == self._purse.owner:
             deltas = self._purse.settle(hold.shares, used, self._clock(), opened=closed is not None)
@@ -375,13 +359,13 @@ class Till:
         unsettled = [*self._pending, *self._queue]
         if standing is Standing.FLUSHED:
             self._flushed.add(owner)
-            self._untold = set(self._entries)
+            self._openings.flushed()
             self._queue = deque(one.loose() for one in unsettled)
         else:
-            self._entries.clear()
+            self._openings.reaped()
             self._queue = deque(one for one in unsettled if one.free)
             self.fenced += len(unsettled) - len(self._queue)
-        self._pending, self._opening, self._unsure = [], {}, False
+        self._pending, self._unsure = [], False
         self._counters.begin()
         self._purse = Purse(self._counters.owner)
         self._more.set()
