@@ -12,6 +12,7 @@ come back, it begins anew under another name, and what it still has to tell of b
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -37,11 +38,16 @@ PAUSES = (0.002, 0.005, 0.013, 0.030)
 """Between two looks for what others hold and do not use: 50 ms together, two exchanges of everybody asked."""
 ASK_SECONDS = 1.0
 """Nobody is asked for the same quota more often: where all is in use, who comes too late hears so at once."""
+LAST_SECONDS, LAST_PAUSE = 5.0, 0.05
+"""For how long the last of it is told to a store that does not answer, and how often."""
 NEVER = float("-inf")
 MANY = 32
 """Quotas whose slices are filled by one script."""
 ASKED = "money "
 """What a message begins with by which another replica asks for idle slices (draw.lua)."""
+
+
+_log = logging.getLogger("gateway")
 
 
 def charged(row: Row, quota: Quota) -> int:
@@ -172,11 +178,19 @@ class Till:
             await asyncio.shield(self.aclose())
 
     async def aclose(self) -> None:
-        """What is idle goes back, what is over is told. What is still open is found by the others."""
+        """What is idle goes back, what is over is told, for LAST_SECONDS at most. What is still open is found by the
+        others; what the store does not take by then is lost, and counted."""
         self._openings.tell()
         self._give_back(self._purse.emptied())
-        await self.flush()
-        if self._counters.joined and not self._queue:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.flush()
+                while self._pending or self._queue:
+                    await asyncio.sleep(LAST_PAUSE)
+                    await self.flush()
+        if self._pending or self._queue:
+            self._lose()
+        elif self._counters.joined:
             with suppress(StoreFault):
                 await self._counters.leave()
 
@@ -336,6 +350,13 @@ class Till:
             self._queue.popleft()
             self._on_drop()
         self._more.set()
+
+    def _lose(self) -> None:
+        unsettled = [*self._pending, *self._queue]
+        self._pending, self._queue = [], deque()
+        _log.error("the store did not take what was over", extra={"fields": {"settlements": len(unsettled)}})
+        for _ in unsettled:
+            self._on_drop()
 
     async def _settle_all(self) -> None:
         while self._pending or self._queue:

@@ -409,6 +409,35 @@ async def test_who_leaves_gives_back_all_that_is_idle(store: Store, clock: Clock
     assert await store.call("KEYS", "gw:{money}:[^qe]*") == []
 
 
+@pytest.mark.parametrize("faults", [1, 4])
+async def test_who_leaves_tells_the_last_of_it_also_to_a_store_that_answers_late(
+    lossy: Faulty, clock: Clock, faults: int
+) -> None:
+    till = make(lossy, clock)
+    for number in range(200):
+        till.book(row(f"a{number}", 1, 1))
+    hold = await held(till, "r", (DAY, 1))
+    till.give(hold)
+    lossy.faults = ["after"] * faults
+    await till.aclose()
+    assert len(await rows(lossy)) == 200
+    assert await lossy.call("KEYS", "gw:{money}:[^qel]*") == [], "it has left"
+
+
+async def test_what_the_store_did_not_take_in_the_end_is_counted(
+    lossy: Faulty, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tills, "LAST_SECONDS", 0.2)
+    dropped: list[None] = []
+    till = Till(lossy, "a", lambda: dropped.append(None), clock=clock.monotonic, store_ms=clock.store)
+    for number in range(70):
+        till.book(row(f"a{number}", 1, 1))
+    lossy.faults = ["before"] * 999
+    await till.aclose()
+    assert len(dropped) == 70
+    assert "did not take" in caplog.text
+
+
 async def test_what_cannot_be_told_goes_when_there_is_too_much(
     valkey: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
