@@ -153,11 +153,6 @@ class Till:
         """What the store counts of each, in the period of now. Raises StoreFault."""
         return await self._counters.usages(quotas)
 
-    async def restore(self, quota: Quota, period: str, used: int) -> int:
-        """After the store lost its data: what the ledger knows was used in a period (`periods.period_of`). Counts only
-        where the store knows of less; returns what holds now. Raises StoreFault."""
-        return await self._counters.restore(quota, period, used)
-
     def heard(self, message: str) -> bool:
         """A message on this replica's channel; False where it is not about money."""
         if not message.startswith(ASKED):
