@@ -25,7 +25,7 @@ from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
 from gateway.money.counters import Answer, Counters, Standing, Usage
 from gateway.money.openings import Openings
-from gateway.money.purse import Delta, Part, Purse, Settlement, Wanted, loose, name_of
+from gateway.money.purse import Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
 BATCH = 64
@@ -139,15 +139,15 @@ class Till:
         """Which share of a quota is used or set aside, as the store last told this replica: above 1 where a soft one is
         past its cap; 0 where nothing has been asked of it in this period."""
         known = self.left(quota)
-        return 0.0 if known is None else 1 - known[0] / quota.cap if quota.cap else 1.0
+        return 0.0 if known is None else 1 - known.left / quota.cap if quota.cap else 1.0
 
-    def left(self, quota: Quota) -> tuple[int, float | None] | None:
-        """What is left of a quota for this replica, and when its period ends (seconds since the epoch, None: never), as
-        the store last told; None where nothing has been asked of it in this period."""
+    def left(self, quota: Quota) -> Left | None:
+        """What is left of a quota for this replica, as the store last told; None where nothing has been asked of it in
+        this period."""
         account = self._purse.current.get(quota.name)
         if account is None or account.ends <= self._clock():
             return None
-        return account.left + account.free, account.resets
+        return Left(account.left + account.free, account.ending, account.resets)
 
     async def report(self, quotas: Sequence[Quota]) -> list[Usage]:
         """What the store counts of each, in the period of now. Raises StoreFault."""
@@ -300,7 +300,7 @@ class Till:
         if asks and answer.others:
             self._asked[quota.name] = sent
         account = self._purse.current[quota.name]
-        return Short(quota, max(0, told.left) + account.free, account.resets)
+        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets)
 
     def _undrawn(self, purse: Purse, parts: Sequence[Part], attempt: str | None) -> None:
         """No answer: the store may have granted it all the same. The next beat tells what this replica has."""

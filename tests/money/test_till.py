@@ -95,8 +95,8 @@ async def test_a_request_that_is_short_hears_of_what_is_left_until_when(store: S
     till = make(store, clock)
     await held(till, "r", (MINUTE, 2))
     clock.pass_(12.0)
-    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60)
-    assert till.left(MINUTE) == (1, NOON / 1000 + 60)
+    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60, NOON / 1000 + 60)
+    assert till.left(MINUTE) == (1, NOON / 1000 + 60, NOON / 1000 + 60)
     assert till.level(MINUTE) == pytest.approx(2 / 3)
     clock.pass_(48.0)
     assert till.left(MINUTE) is None
