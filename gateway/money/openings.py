@@ -1,7 +1,8 @@
 """Attempts under way, as the store is to know them: what the ledger gets of each should this replica die.
 
-Nobody waits for their telling, and most attempts that fail at once need none: the store hears of those that are still
-open after UNTOLD_SECONDS. Of one that dies before, the ledger gets a part of its slice's row (beat.lua).
+Those that took from slices are told in the turn of the loop in which they leave, all together, and nobody waits for it.
+Later would be cheaper, but whoever is killed may have been billed for them by then, and the ledger would know of that
+only as a part of a slice (beat.lua).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import msgspec
 from gateway.model import Row, Share
 from gateway.money.counters import entry
 
-UNTOLD_SECONDS = 0.02
 Tell = Callable[[Mapping[str, bytes], Callable[[], None]], object]
 """Sends attempts and their entries; its second argument is called where no answer comes."""
 
@@ -27,14 +27,15 @@ class Openings:
         self._open: dict[str, tuple[Sequence[Share], Row]] = {}
         self._untold: set[str] = set()
         self._unsure: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._telling = False
 
     def begin(self, attempt: str, shares: Sequence[Share], row: Row) -> None:
         """It took from slices: the store has not heard of it."""
         self._open[attempt] = shares, row
         self._untold.add(attempt)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(UNTOLD_SECONDS, self.tell)
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_soon(self.tell)
 
     def told(self, attempt: str, shares: Sequence[Share], row: Row) -> None:
         """The store knows it from its draw."""
@@ -51,9 +52,7 @@ class Openings:
 
     def tell(self) -> None:
         """Those of which the store has not heard, with this turn's pipeline."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._telling = False
         untold, self._untold = self._untold, set()
         self._send(untold)
 

@@ -94,7 +94,7 @@ class Till:
 
     def take(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | None:
         """All of `wanted` at once out of what this replica has drawn already, or nothing: no look at the store. `row`
-        as in `hold`; the store hears of it soon (`openings.py`)."""
+        as in `hold`; it is told to the store with this turn's pipeline."""
         shares = self._purse.take(wanted, self._clock()) if wanted else ()
         if shares is None:
             return None
@@ -175,7 +175,6 @@ class Till:
     async def aclose(self) -> None:
         """What is idle goes back, what is over is told, for LAST_SECONDS at most. What is still open is found by the
         others; what the store does not take by then is lost, and counted."""
-        self._openings.tell()
         self._give_back(self._purse.emptied())
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):

@@ -52,12 +52,6 @@ async def pass_(clock: Clock, seconds: float, *alive: Till) -> None:
             await till.tick()
 
 
-async def told(till: Till) -> None:
-    """As if UNTOLD_SECONDS of openings.py had passed."""
-    till._openings.tell()
-    await asyncio.sleep(0)
-
-
 async def test_all_of_it_or_nothing(store: Store, clock: Clock) -> None:
     till = make(store, clock)
     hold = await held(till, "r", (DAY, 400_000), (SEATS, 1))
@@ -180,7 +174,7 @@ async def test_what_is_told_late_of_an_attempt_that_is_over_changes_nothing(loss
     await held(till, "one", (DAY, 1))
     lossy.faults = ["late"]
     hold = till.take("two", [(DAY, 300)], row("two", 300))
-    await told(till)
+    await asyncio.sleep(0)
     assert hold is not None
     till.book(row("two", 300, 5), hold)
     await till.flush()
@@ -195,7 +189,7 @@ async def test_what_is_over_before_it_was_told_leaves_nothing_open(store: Store,
     assert hold is not None
     till.book(row("two", 300, 5), hold)
     await till.flush()
-    await told(till)
+    await asyncio.sleep(0)
     assert await store.call("KEYS", "gw:{money}:open:*") == []
     assert await count(till, DAY) == (5, 9_995), "what it did not use stays in the slice"
 
@@ -206,7 +200,7 @@ async def test_what_was_told_twice_without_an_answer_ends_with_its_attempt(lossy
     hold = till.take("two", [(DAY, 300)], row("two", 300))
     assert hold is not None
     lossy.faults = ["after"]
-    await told(till)
+    await asyncio.sleep(0)
     async with asyncio.timeout(PATIENT):
         while await lossy.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
             pass
@@ -216,21 +210,12 @@ async def test_what_was_told_twice_without_an_answer_ends_with_its_attempt(lossy
     assert await lossy.call("KEYS", "gw:{money}:open:*") == []
 
 
-async def test_the_store_hears_of_an_attempt_that_lasts(store: Store, clock: Clock) -> None:
-    till = make(store, clock)
-    await held(till, "one", (DAY, 1))
-    assert till.take("two", [(DAY, 300)], row("two", 300)) is not None
-    async with asyncio.timeout(PATIENT):
-        while await store.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
-            pass
-
-
 async def test_thousands_of_attempts_that_begin_at_once_are_told(store: Store, clock: Clock) -> None:
     till = make(store, clock)
     await held(till, "one", (DAY, 1))
     for number in range(5_000):
         assert till.take(f"a{number}", [(DAY, 1)], row("two", 1)) is not None
-    await told(till)
+    await asyncio.sleep(0)
     assert await store.call("HLEN", "gw:{money}:open:a.1") == 5_000
 
 
@@ -239,7 +224,7 @@ async def test_an_attempt_whose_beginning_was_lost_is_told_again(lossy: Faulty, 
     await held(till, "one", (DAY, 1))
     lossy.faults = ["before"]
     assert till.take("two", [(DAY, 300)], row("two", 300)) is not None
-    await told(till)
+    await asyncio.sleep(0)
     async with asyncio.timeout(PATIENT):
         while await lossy.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
             await till.flush()
@@ -268,7 +253,7 @@ async def test_what_the_dead_held_is_booked(store: Store, clock: Clock) -> None:
     await held(dead, "one", (DAY, 500), (MINUTE, 1), (SEATS, 2), row=row("one", 500))
     taken = dead.take("two", [(DAY, 300)], row("two", 300))
     assert taken is not None
-    await told(dead)
+    await asyncio.sleep(0)
     await pass_(clock, SILENT, alive)
     (usage, minute, seats) = await alive.report([DAY, MINUTE, SEATS])
     assert (usage.used, usage.held, usage.lost) == (10_000, 0, 10_000)
@@ -294,7 +279,7 @@ async def test_what_is_over_is_nobody_elses_before_the_store_knows_of_it(store: 
     hold = await held(dead, "one", (DAY, 9_000), row=row("one", 9_000))
     dead.book(row("one", 9_000, 10), hold)
     dead.take("two", [(DAY, 5_000)], row("two", 5_000))
-    await told(dead)
+    await asyncio.sleep(0)
     await pass_(clock, SILENT, alive)
     used, kept = await count(alive, DAY)
     assert (used, kept) == (sum(one["reserved"] for one in await rows(store)), 0)
@@ -307,7 +292,7 @@ async def test_what_was_not_told_of_the_dead_is_in_the_row_of_its_slice(lossy: F
     await dead.flush()
     lossy.faults = ["before"]
     assert dead.take("two", [(DAY, 300)], row("two", 300)) is not None
-    await told(dead)
+    await asyncio.sleep(0)
     await pass_(clock, SILENT, alive)
     assert [(one["role"], one["reserved"]) for one in await rows(lossy)] == [("slice", 10_000)]
 

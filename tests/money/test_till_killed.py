@@ -32,7 +32,7 @@ async def main(url):
         id, amount = f"a{n}", 50 + n % 50
         hold = till.take(id, [(BUDGET, amount)], row(id, amount)) or await till.hold(
             id, [(BUDGET, amount)], row(id, amount))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # what is open is told
         print(amount, flush=True)  # the provider bills it
         if n % 3:
             till.book(row(id, amount, amount), hold)
