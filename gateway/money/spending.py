@@ -69,7 +69,7 @@ class Spending:
                 return AWAY
             if isinstance(answer, Short):
                 self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.resets)
+                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
             held = answer
         return held
 
