@@ -204,6 +204,8 @@ class Books:
         booked = booking(lease, attempt, self._request, account.learned)
         if attempt.usage is not None and attempt.cost is None:
             account.book(attempt, booked.cost)
+        if attempt.usage is not None:
+            attempt.usage = booked.usage
         if attempt.result == LOST and not attempt.free:
             attempt.lost = booked.cost
         if booked.usage is not None:
