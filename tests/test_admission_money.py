@@ -162,6 +162,14 @@ async def test_past_a_soft_budget_it_waits_at_home_before_it_leaves(valkey: Stor
         assert await made.admission.take(request(), made.decided(), Visit()) is None, "no hedge is bought then"
 
 
+async def test_what_is_set_aside_for_a_hedge_says_so(valkey: Store) -> None:
+    async with desk(valkey, HARD, **BOUGHT) as made:
+        lease = await made.admission.take(request(), made.decided(), Visit(role="hedge"))
+        assert lease is not None
+        assert lease.hold is not None
+        assert b'"role":"hedge"' in made.till._entries[lease.hold.id]
+
+
 async def test_a_bound_of_the_rule_gives_the_hold_back(valkey: Store) -> None:
     async with desk(valkey, HARD, spill=Spill(("api",), max_share=0.0), kept_wait=0.0) as made:
         await made.admit()
@@ -241,4 +249,4 @@ async def test_every_hold_ends_whatever_becomes_of_it(valkey: Store, seed: int) 
 
 def row(lease: Lease, cost: int) -> Row:
     assert lease.hold is not None
-    return replace(skeleton(lease.hold.id, request(), lease, 0, 1.0), cost=cost, state="settled", basis="list")
+    return replace(skeleton(lease.hold.id, request(), lease, "asked", 0, 1.0), cost=cost, state="settled", basis="list")

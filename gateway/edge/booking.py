@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, RESCUED, Account, Attempt, Cost
 from gateway.edge.metering import counted
 from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage, micro_usd
+from gateway.money.rows import begun
 from gateway.routing.bill import bill, most
 from gateway.routing.estimate import gpu_us, output_tokens, prompt_tokens
 
@@ -105,52 +106,21 @@ def payer(account: Account, lease: Lease, attempt: Attempt) -> Payer:
 
 def row_of(account: Account, lease: Lease, attempt: Attempt, booked: Booking, ended: int) -> Row:
     """`ended`: microseconds since the epoch. The length of the attempt is by the clock that is never set."""
-    request, group, candidate = account.request, lease.group, lease.candidate
-    upstream, served, tenant, cost = candidate.upstream, candidate.served, request.tenant, booked.cost
-    usage, price, local = booked.usage or _UNUSED, served.price, upstream.kind == "local"
-    return Row(
-        attempt=attempt.id,
-        request=request.id,
-        began=ended - round((attempt.ended - attempt.began) * 1e6),
-        ended=ended,
-        tenant=tenant.name,
-        key=tenant.key,
-        tags=tuple(sorted(tenant.tags)) if tenant.tags else (),
-        pipeline=request.pipeline or "",
-        model=request.model,
-        endpoint=request.endpoint,
-        rule=lease.decision.rule.name,
-        backend=group.backend,
-        upstream=upstream.name,
-        served_as=served.name,
-        version=served.version or "",
-        kind=upstream.kind,
-        role=attempt.role,
-        outcome=group.outcome,
-        reason=group.reason,
-        result=attempt.result,
-        status=attempt.status,
-        policy=account.policy,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        images=usage.images,
-        seconds=usage.seconds,
-        characters=usage.characters,
-        estimated=usage.estimated,
-        absurd=usage.absurd,
-        cost=None if cost.basis == "reserved" else cost.micro,
-        list_cost=bill(price.listed, usage) if cost.basis == "contract" and price and price.listed else None,
-        basis=cost.basis,
-        reserved=booked.reserved,
-        payer=payer(account, lease, attempt),
-        gpu_us=gpu_us(upstream, usage) if local else 0,
-        gpu_kind=upstream.hardware.kind or "" if local else "",
-        price_marks=candidate.price_marks,
-        demo=upstream.simulated,
-    )
+    upstream, price, cost = lease.candidate.upstream, lease.candidate.served.price, booked.cost
+    usage = booked.usage or _UNUSED
+    row = begun(attempt.id, account.request, lease, attempt.role, ended)
+    row.began -= round((attempt.ended - attempt.began) * 1e6)
+    row.result, row.status = attempt.result, attempt.status
+    row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
+    row.cached_tokens, row.cache_write_tokens = usage.cached_tokens, usage.cache_write_tokens
+    row.reasoning_tokens = usage.reasoning_tokens
+    row.images, row.seconds, row.characters = usage.images, usage.seconds, usage.characters
+    row.estimated, row.absurd = usage.estimated, usage.absurd
+    row.cost = None if cost.basis == "reserved" else cost.micro
+    row.list_cost = bill(price.listed, usage) if cost.basis == "contract" and price and price.listed else None
+    row.basis, row.reserved, row.payer = cost.basis, booked.reserved, payer(account, lease, attempt)
+    row.gpu_us = gpu_us(upstream, usage) if upstream.kind == "local" else 0
+    return row
 
 
 _UNUSED = Usage(0, 0)

@@ -96,6 +96,7 @@ from gateway.model.words import (
     PoolKey,
     Priority,
     Reason,
+    Role,
     SpillOrder,
     TokenBounds,
 )
@@ -177,6 +178,7 @@ __all__ = [
     "Reading",
     "Reason",
     "Reservation",
+    "Role",
     "Row",
     "RowState",
     "Rule",

@@ -17,17 +17,20 @@ from gateway.model import (
     Kept,
     Lease,
     Quota,
+    Role,
     Row,
     Short,
     Usage,
 )
 from gateway.money.keeping import NOT_TEXT, UNBOUND
+from gateway.money.rows import begun
 from gateway.money.till import Till
 from gateway.routing.estimate import amortised_price
 from gateway.routing.quotas import Quotas, most_charged, most_tokens
 
 ATTEMPT_ID_BYTES = 16
 AWAY = Kept("away")
+_US_PER_SECOND = 10**6
 
 
 class Spending:
@@ -44,7 +47,9 @@ class Spending:
     ) -> None:
         self._till, self._quotas, self._past, self._refused, self._now = till, quotas, past, refused, now
 
-    async def hold(self, request: GenRequest, lease: Lease, *, uncounted: bool = False) -> Hold | Kept | None:
+    async def hold(
+        self, request: GenRequest, lease: Lease, role: Role = "asked", *, uncounted: bool = False
+    ) -> Hold | Kept | None:
         """What the attempt under `lease` holds, under the id that it will have; None where no budget is about it.
         `uncounted`: nothing is bought for it. Whoever is cancelled holds nothing.
         """
@@ -60,7 +65,7 @@ class Spending:
             if hard is not None:
                 return self._unknown(request, lease, hard)
         id, wanted = token_hex(ATTEMPT_ID_BYTES), [(one, amount or 0) for one in quotas]
-        row = skeleton(id, request, lease, amount or 0, self._now())
+        row = skeleton(id, request, lease, role, amount or 0, self._now())
         held = self._till.take(id, wanted, row)
         if held is None:
             try:
@@ -119,33 +124,9 @@ def priceless(one: Candidate) -> bool:
     return (one.served.price if one.upstream.kind == "managed" else one.upstream.usd_per_hour) is None
 
 
-def skeleton(id: str, request: GenRequest, lease: Lease, reserved: int, now: float) -> Row:
-    """What the ledger has of an attempt whose gateway dies before it is over: booked at what was set aside."""
-    one, group, tenant, began = lease.candidate, lease.group, request.tenant, round(now * MICRO_PER_USD)
-    return Row(
-        attempt=id,
-        request=request.id,
-        began=began,
-        ended=began,
-        tenant=tenant.name,
-        key=tenant.key,
-        tags=tuple(sorted(tenant.tags)),
-        pipeline=request.pipeline or "",
-        model=request.model,
-        endpoint=request.endpoint,
-        rule=lease.decision.rule.name,
-        backend=group.backend,
-        upstream=one.upstream.name,
-        served_as=one.served.name,
-        version=one.served.version or "",
-        kind=one.upstream.kind,
-        role="asked",
-        outcome=group.outcome,
-        reason=group.reason,
-        result="unfinished",
-        policy=lease.decision.policy.version,
-        basis="reserved",
-        reserved=reserved,
-        state="unreconciled",
-        demo=one.upstream.simulated,
-    )
+def skeleton(id: str, request: GenRequest, lease: Lease, role: Role, reserved: int, now: float) -> Row:
+    """What the ledger has of an attempt whose gateway dies before it is over: booked at what was set aside. `now`:
+    seconds since the epoch."""
+    row = begun(id, request, lease, role, round(now * _US_PER_SECOND))
+    row.basis, row.reserved, row.state = "reserved", reserved, "unreconciled"
+    return row

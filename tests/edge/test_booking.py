@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Cost
 from gateway.edge.booking import FREE, booking, cost_of, rent, row_of, set_aside
-from gateway.model import Hold, Lease, Price, Quota, Reservation, Row, Share, Tenant, Usage, pico
+from gateway.model import Gpus, Hold, Lease, Price, Quota, Reservation, Role, Row, Share, Tenant, Usage, pico
 from gateway.model.money import Origin
+from gateway.money.spending import skeleton
 from gateway.routing.bill import bill, most
 from gateway.routing.decide import decide
 from gateway.routing.learn import PRIOR
@@ -84,6 +85,27 @@ def test_a_row_in_full() -> None:
         price_marks=("old",),
     )
     assert msgspec.json.decode(msgspec.json.encode(row), type=Row) == row
+
+
+@pytest.mark.parametrize("bought", [False, True])
+@pytest.mark.parametrize("role", ["asked", "hedge", "rescue"])
+def test_what_stays_of_a_dead_gateway_is_the_same_attempt(bought: bool, role: Role) -> None:
+    """But for what only its end tells: when, how, how much, and what it costs."""
+    told_at_the_end = {"began", "ended", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"}
+    told_at_the_end |= {"result", "status", "gpu_us", "cost", "list_cost", "basis", "reserved", "state"}
+    account, lease = desk(bought, CONTRACT, tenant=Tenant("acme", tags=frozenset("ab")), pipeline="nightly")
+    upstream = replace(lease.candidate.upstream, simulated=True, hardware=Gpus(kind="H100"))
+    lease = account.lease = replace(lease, candidate=lease.candidate._replace(upstream=upstream))
+    row = asdict(made(account, lease, attempted(usage=USAGE, status=200, role=role)))
+    left = asdict(skeleton("attempt-1", account.request, lease, role, 900, NOW / 1e6))
+    assert {name for name in row if row[name] != left[name]} <= told_at_the_end
+    assert (left["role"], left["gpu_kind"], left["price_marks"]) == (role, row["gpu_kind"], row["price_marks"])
+    assert (left["result"], left["state"], left["basis"], left["reserved"]) == (
+        "unfinished",
+        "unreconciled",
+        "reserved",
+        900,
+    )
 
 
 @pytest.mark.parametrize(
