@@ -7,7 +7,6 @@ CPU under the interpreter's lock (docs/adr/0024-ledger.md). The reader ends when
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
@@ -21,6 +20,7 @@ from gateway.reports.ask import Ask, Report
 from gateway.reports.gathering import Facts, Material
 from gateway.reports.question import Answer, Question, What
 from gateway.settings import Settings
+from gateway.surroundings import surroundings
 
 COMMAND = ("-m", "gateway", "ledger", "answer")
 ANSWER_SECONDS = 30.0
@@ -105,7 +105,7 @@ class Desk:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *COMMAND,
-            env={**os.environ, **self._env},
+            env=surroundings(self._env),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
