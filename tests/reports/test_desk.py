@@ -93,10 +93,11 @@ async def test_not_all_may_wait(desk: Desk) -> None:
 
 
 async def test_it_ends_when_nobody_asks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desks, "IDLE_SECONDS", 0.0)
     await total(desk)
     process = desk._process
     assert process is not None
+    monkeypatch.setattr(desks, "IDLE_SECONDS", 0.0)
+    await total(desk)
     await asyncio.wait_for(process.wait(), 10)
     assert process.returncode == 0
 
