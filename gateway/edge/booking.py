@@ -8,17 +8,15 @@ set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, RESCUED, Account, Attempt, Cost
 from gateway.edge.metering import counted
-from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage, micro_usd
+from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage
 from gateway.money.rows import begun
 from gateway.routing.bill import bill, most
-from gateway.routing.estimate import gpu_us, output_tokens, prompt_tokens
+from gateway.routing.estimate import amortised_price, gpu_us, output_tokens, prompt_tokens
 
-US_PER_HOUR = 3_600_000_000
 FREE = Cost(0, "none")
 _UNKNOWN = Cost(None, "unknown")
 _TENANT_PAYS: Mapping[str, bool] = dict.fromkeys(
@@ -41,9 +39,8 @@ def cost_of(lease: Lease, usage: Usage) -> Cost:
     budget: nobody knows when an API stops writing, and what it bills may not be more than what is counted."""
     upstream, price = lease.candidate.upstream, lease.candidate.served.price
     if upstream.kind == "local":
-        if upstream.usd_per_hour is None:
-            return _UNKNOWN
-        return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
+        own = amortised_price(upstream, usage)
+        return _UNKNOWN if own is None else Cost(own, "amortised")
     if (usage.absurd or (usage.estimated and _budgeted(lease))) and (reserved := set_aside(lease)):
         return Cost(reserved, "reserved")
     due = None if price is None else bill(price, usage)
@@ -85,16 +82,6 @@ def set_aside(lease: Lease) -> int:
 
 def _budgeted(lease: Lease) -> bool:
     return lease.hold is not None and any(share.quota.hard and share.quota.unit == "usd" for share in lease.hold.shares)
-
-
-@lru_cache(maxsize=1024)
-def _hourly(usd_per_hour: float) -> int:
-    return micro_usd(usd_per_hour)
-
-
-def rent(work: int, usd_per_hour: float) -> int:
-    """Micro-dollars of so much GPU time (us) of a worker, rounded up."""
-    return -(-work * _hourly(usd_per_hour) // US_PER_HOUR)
 
 
 def payer(account: Account, lease: Lease, attempt: Attempt) -> Payer:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 PICO_PER_MICRO = 10**6
 PICO_PER_USD = 10**12
 MICRO_PER_USD = 10**6
+US_PER_HOUR = 3600 * 10**6
 
 MediaUnit = Literal["image", "input_image", "second", "generation", "character", "audio_second"]
 """What media is sold by. `second` is one of output; `audio_second` one of what is heard; `generation` one finished job,

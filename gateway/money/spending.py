@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import ceil
 from secrets import token_hex
 
 from gateway.errors import StoreFault
 from gateway.model import (
-    MICRO_PER_USD,
     Candidate,
     Decision,
     GenRequest,
@@ -115,8 +113,7 @@ class Spending:
         tokens = most_tokens(request, model)
         if tokens is None:
             return None
-        usd = amortised_price(one.upstream, Usage(*tokens))
-        return None if usd is None else ceil(usd * MICRO_PER_USD)
+        return amortised_price(one.upstream, Usage(*tokens))
 
 
 def priceless(one: Candidate) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from gateway.model import Policy, micro_usd
+from gateway.model import US_PER_HOUR, Policy, micro_usd
 from gateway.reports.elsewhere import MEDIA, Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, per_unit, priced_at, shown
+from gateway.reports.fleet_cost import Fleet, part_of, per_unit, priced_at, shown
 
 UTILISATION = Fraction(3, 4)
 """Of further GPUs, unless told otherwise: what the GMI architecture guide (2026-05-28) reckons with."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
+from functools import lru_cache
+
+from gateway.model import (
+    PICO_PER_USD,
+    US_PER_HOUR,
+    Estimate,
+    GenRequest,
+    Learned,
+    Price,
+    Served,
+    Upstream,
+    Usage,
+    micro_usd,
+)
 from gateway.routing.learn import PRIOR
 from gateway.routing.priors import work_us
 
 MANAGED_UNIT = 1
 """A managed upstream's capacity is counted in requests: each takes one unit of its limit."""
-_US_PER_HOUR = 3600e6
 
 
 def prompt_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
@@ -81,12 +93,17 @@ def gpu_us(upstream: Upstream, usage: Usage) -> int:
     )
 
 
-def amortised_price(upstream: Upstream, usage: Usage) -> float | None:
-    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker; None where $/hour is not
-    known. For choosing: what is booked is whole micro-dollars."""
+def amortised_price(upstream: Upstream, usage: Usage) -> int | None:
+    """Micro-dollars of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker; None where
+    $/hour is not known."""
     return None if upstream.usd_per_hour is None else rent(gpu_us(upstream, usage), upstream.usd_per_hour)
 
 
-def rent(work: int, usd_per_hour: float) -> float:
-    """USD of so much GPU time (us) of a worker."""
-    return work / _US_PER_HOUR * usd_per_hour
+@lru_cache(maxsize=1024)
+def _hourly(usd_per_hour: float) -> int:
+    return micro_usd(usd_per_hour)
+
+
+def rent(work: int, usd_per_hour: float) -> int:
+    """Micro-dollars of so much GPU time (us) of a worker, rounded up."""
+    return -(-work * _hourly(usd_per_hour) // US_PER_HOUR)

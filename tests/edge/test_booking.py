@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Cost
-from gateway.edge.booking import FREE, booking, cost_of, rent, row_of, set_aside
+from gateway.edge.booking import FREE, booking, cost_of, row_of, set_aside
 from gateway.model import Gpus, Hold, Lease, Price, Quota, Reservation, Role, Row, Share, Tenant, Usage, pico
 from gateway.model.money import Origin
 from gateway.money.spending import skeleton
 from gateway.routing.bill import bill, most
 from gateway.routing.decide import decide
+from gateway.routing.estimate import rent
 from gateway.routing.learn import PRIOR
 from tests.worlds import PRICE, board, request
 
@@ -136,14 +137,6 @@ def test_what_was_set_aside_is_the_most_of_budgets_and_hour() -> None:
     assert set_aside(held(lease)) == 0, "a share of tokens is no money"
     assert set_aside(replace(held(lease, 700), reservation=Reservation("chat", 800, 1))) == 800
     assert set_aside(replace(held(lease, 900), reservation=Reservation("chat", 800, 1))) == 900
-
-
-@pytest.mark.parametrize(
-    ("work", "hourly", "cost"),
-    [(0, 2.0, 0), (1, 2.0, 1), (1800, 2.0, 1), (1801, 2.0, 2), (3_600_000_000, 2.6, 2_600_000)],
-)
-def test_gpu_time_is_rent_rounded_up(work: int, hourly: float, cost: int) -> None:
-    assert rent(work, hourly) == cost
 
 
 @pytest.mark.parametrize(
