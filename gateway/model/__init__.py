@@ -58,6 +58,7 @@ from gateway.model.money import (
     micro_usd,
     per_million,
     pico,
+    usd,
 )
 from gateway.model.placing import gpus_of
 from gateway.model.policy import Issuer, Policy, Tenant
@@ -213,4 +214,5 @@ __all__ = [
     "per_million",
     "pico",
     "throttles",
+    "usd",
 ]

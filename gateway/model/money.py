@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 PICO_PER_MICRO = 10**6
@@ -110,6 +111,13 @@ def pico(usd: float | str | Decimal) -> int:
 def micro_usd(usd: float | str | Decimal) -> int:
     """USD in whole micro-dollars, rounded down: what may be spent is never made more."""
     return int(Decimal(str(usd)) * MICRO_PER_USD)
+
+
+def usd(micro: int | Fraction, decimals: int = 6) -> str:
+    """Micro-dollars as `$1,234.500000`, with up to six decimals; never through a float."""
+    unit = 10**decimals
+    whole, part = divmod(round(abs(Fraction(micro)) * unit / MICRO_PER_USD), unit)
+    return f"{'-' if micro < 0 else ''}${whole:,}.{part:0{decimals}}"
 
 
 def per_million(usd: float | str | Decimal) -> int:
