@@ -410,7 +410,7 @@ async def test_what_expired_long_ago_is_forgotten(valkey: Store) -> None:
     assert await valkey.call("HKEYS", ISSUED) == [b"lasting"]
 
 
-@pytest.mark.parametrize("expires", [None, time.time() + 2 * FORGET_SECONDS])
+@pytest.mark.parametrize("expires", [None, time.time() + 2 * FORGET_SECONDS], ids=["lasting", "ending"])
 async def test_a_key_that_was_revoked_long_ago_is_not_opened_by_its_older_entry(
     valkey: Store, expires: float | None
 ) -> None:
