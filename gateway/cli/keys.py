@@ -154,4 +154,10 @@ def moment(text: str) -> str:
     """In ISO 8601."""
     if text[-1:] in _SECONDS and text[:-1].isdecimal():
         return datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds(text), UTC).isoformat()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise click.BadParameter("--expires: give a time such as 2030-01-01T00:00:00Z, or 12h or 30d from now")
     return text

@@ -108,6 +108,9 @@ def _listed(provider: str | None, glob: str | None, modality: str | None) -> Ite
     from gateway.prices.catalogue import catalogue
     from gateway.routing.globs import fits
 
+    if modality is not None and modality not in book.modalities():
+        known = ", ".join(sorted(book.modalities()))
+        raise click.BadParameter(f"nothing in the price book is for `{modality}`; it has {known}")
     if provider is None:
         found: Iterator[Known] = (book.of_entry(entry, _today()) for entry in catalogue().entries)
     elif provider in book.providers():
@@ -167,7 +170,6 @@ def _shown(at: str, known: Known, usage: Usage) -> dict[str, Any]:
     """Raises InvalidRequest for a length that is not sold."""
     from dataclasses import replace
 
-    from gateway.model import Usage
     from gateway.prices import told
     from gateway.routing.bill import bill
     from gateway.routing.sold import sold_as
@@ -175,12 +177,31 @@ def _shown(at: str, known: Known, usage: Usage) -> dict[str, Any]:
     shown = {"at": at, **told.as_data(known)}
     if known.price.listed is not None:
         shown["listed"] = told.in_words(known.price.listed)
-    if usage != Usage(0, 0):
-        if usage.seconds:
-            usage = replace(usage, seconds=sold_as(known.price, usage.seconds, "--seconds"))
-        shown |= {"order": told.working(known.price, usage), "micro_usd": bill(known.price, usage)}
+    usage = _at_least_one(usage, known)
+    if usage.seconds:
+        usage = replace(usage, seconds=sold_as(known.price, usage.seconds, "--seconds"))
+    if _ordered(usage) and (order := told.working(known.price, usage)):
+        shown |= {"order": order, "micro_usd": bill(known.price, usage)}
     shown["where"] = told.where(known.price.origin)
     return shown
+
+
+def _ordered(usage: Usage) -> bool:
+    from gateway.model import Usage
+
+    return usage != Usage(0, 0)
+
+
+def _at_least_one(usage: Usage, known: Known) -> Usage:
+    """Whoever names a quality or a size and counts nothing means one picture, where pictures are sold."""
+    from dataclasses import replace
+
+    from gateway.model import Usage
+
+    kind = usage.quality or usage.size
+    counted = usage != Usage(0, 0, quality=usage.quality, size=usage.size, resolution=usage.resolution)
+    pictures = any(rate.unit == "image" for rate in known.price.media)
+    return replace(usage, images=1) if kind and pictures and not counted else usage
 
 
 def _block(one: dict[str, Any]) -> list[str]:

@@ -54,8 +54,8 @@ class Gateway:
 
     def __init__(self, context: click.Context, url: str, key: str | None, ca: Path | None = None) -> None:
         self._context, self._url, self._verify = context, url.rstrip("/"), trusting(ca)
-        given = key if key is not None else os.environ.get("GATEWAY_ADMIN_KEY")
-        self._headers = {} if given is None else {"Authorization": f"Bearer {given}"}
+        given = key or os.environ.get("GATEWAY_ADMIN_KEY")  # an empty one is none: no header may end in a blank
+        self._headers = {"Authorization": f"Bearer {given}"} if given else {}
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer; where it is a refusal, what is wrong is printed and the command ends with 1."""

@@ -41,7 +41,8 @@ STATED = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Pico-dollars for one token. None: as the plain one beside it."""
+    """Pico-dollars for one token. None: as the plain one beside it. A plain one of 0 is what somebody wrote (the policy
+    refuses half a price), or the package's word for what makes no text, such as embeddings."""
 
     input: int = 0
     output: int = 0

@@ -76,6 +76,8 @@ class Answers:
     clip_seconds: Fraction = Fraction(5)
     memory_headroom: Fraction = Fraction("1.2")
     baseline_share: Fraction = Fraction("0.8")
+    overflow_peak: Fraction = Fraction(4)
+    """An hour of a hybrid's overflow may cost so many times its mean: it comes in peaks."""
     private_min: Fraction = Fraction("1.1")
     private_max: Fraction = Fraction("1.25")
     tokens_per_gpu_second: Fraction | None = None
@@ -125,6 +127,8 @@ def check(answers: Answers) -> None:
     for least, most in _RANGES:
         if not 1 <= getattr(answers, least) <= getattr(answers, most):
             raise BadAnswer(least, f"must be at least 1 and at most {most.replace('_', '-')}")
+    if answers.overflow_peak < 1:
+        raise BadAnswer("overflow_peak", "must be at least 1: the mean itself has to be bought")
     if answers.memory_headroom < 1:
         raise BadAnswer("memory_headroom", "must be at least 1: weights alone fill that much")
     _volumes(answers)

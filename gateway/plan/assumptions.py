@@ -68,6 +68,7 @@ def _all(answers: Answers, lines: tuple[Line, ...]) -> Iterator[Assumption]:
     yield _one(answers, "overhead_max", number(answers.overhead_max), f"{least} {_GUIDE}")
     yield _one(answers, "memory_headroom", number(answers.memory_headroom), "x weights: a fifth for KV cache, buffers")
     yield _one(answers, "baseline_share", _share(answers.baseline_share), "on own GPUs in a hybrid; peaks are bought")
+    yield _one(answers, "overflow_peak", number(answers.overflow_peak), "x its mean: what an hour of overflow may cost")
     yield _one(answers, "private_min", number(answers.private_min), "x list price: one region at Anthropic")
     yield _one(answers, "private_max", number(answers.private_max), "x list price: one region at Together")
     media = [each.medium for each in lines]

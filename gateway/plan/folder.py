@@ -18,11 +18,14 @@ from gateway.plan.prices import PROVIDER, TEXT_MODEL, text_rates
 from gateway.plan.readme import readme
 from gateway.plan.site import SHOWN, Site
 
-_BUDGET_OVER_MEAN: Final = 4
-"""An hour of overflow may cost so many times its mean: it comes in peaks."""
-_LEAST_BUDGET: Final = 1
+MONTH_OVER_MEAN: Final = Fraction("1.5")
+"""A month may cost half as much again as the plan expects; beyond that somebody should look."""
+_LEAST_HOUR: Final = 1
+_LEAST_MONTH: Final = 10
 _MOST_BUDGET: Final = 1_000_000
-"""Who spends more in an hour writes it himself."""
+"""Who spends more in an hour writes it himself. A month has as many of them."""
+OUTPUT_CAP: Final = 4096
+"""Tokens of an answer whose caller names no cap: without one nothing could be set aside of a budget."""
 _FIRST_NET: Final = 20
 _FIRST_HOST: Final = 11
 _API_URL: Final = "https://api.gmi-serving.com/v1"
@@ -42,6 +45,7 @@ def files(plan: Plan) -> dict[str, str]:
         "backends.yaml": _backends(plan, site),
         "models.yaml": _models(plan, site),
         "routing.yaml": _routing(plan, site),
+        **({"budgets.yaml": _budgets(plan)} if site.buys else {}),
         "cases/plan.yaml": cases(site),
     }
 
@@ -100,7 +104,10 @@ def _models(plan: Plan, site: Site) -> str:
     lines = ["models:"]
     if not site.text:
         lines.append("  # Nothing of the plan is text: this one stands in, so that the folder can be tried today.")
-    lines += [_noted(f"  - name: {site.model}", "what clients send as `model`"), "    served_by:"]
+    lines.append(_noted(f"  - name: {site.model}", "what clients send as `model`"))
+    if site.buys:
+        lines.append(_noted(f"    default_output_cap: {OUTPUT_CAP}", "tokens, where a caller names no cap"))
+    lines.append("    served_by:")
     if site.fleets:
         lines.append(f"      - {{backend: {site.backend(site.serving)}, as: {_served_as(site)}}}")
     if site.buys:
@@ -164,18 +171,29 @@ def _overflow(plan: Plan) -> list[str]:
         "    route: {max_wait: 20s}",
         "",
         _noted("  - name: overflow", "own GPUs first; what does not fit is bought"),
-        f"    route: {{spill: {{backends: [{PROVIDER}], budget_usd_per_hour: {_budget(plan)}}}}}",
+        f"    route: {{spill: {{backends: [{PROVIDER}], budget_usd_per_hour: {_hour(plan)}}}}}",
     ]
 
 
-def _budget(plan: Plan) -> int:
-    """USD an hour: the mean of what the plan expects to buy, and room for peaks."""
-    made = {fleet.line.medium for fleet in plan.fleets}
-    bill = sum(
-        (
-            each.volume * each.bought.usd * (1 - plan.answers.baseline_share if each.medium in made else 1)
-            for each in plan.lines
-        ),
-        Fraction(0),
-    )
-    return min(_MOST_BUDGET, max(_LEAST_BUDGET, math.ceil(bill / costs.HOURS * _BUDGET_OVER_MEAN)))
+def _hour(plan: Plan) -> int:
+    """USD: the mean of the overflow that the plan expects, and room for its peaks."""
+    return _within(_LEAST_HOUR, _texts_bought(plan) / costs.HOURS * plan.answers.overflow_peak, _MOST_BUDGET)
+
+
+def _budgets(plan: Plan) -> str:
+    month = _within(_LEAST_MONTH, _texts_bought(plan) * MONTH_OVER_MEAN, _MOST_BUDGET * costs.HOURS)
+    over = f"{float(MONTH_OVER_MEAN):g} times what the plan expects of texts; past it nothing is bought"
+    return "\n".join(["budgets:", _noted("  - name: bought", over), f"    usd: {month}", "    per: month", ""])
+
+
+def _within(least: int, usd: Fraction, most: int) -> int:
+    return min(most, max(least, math.ceil(usd)))
+
+
+def _texts_bought(plan: Plan) -> Fraction:
+    """USD a month: models of a policy make text, and may not spend what other media are to cost."""
+    texts = [each for each in plan.lines if each.medium == "text"]
+    made = {fleet.line.medium for fleet in plan.fleets} if plan.decision.own_gpus else set()
+    share = 1 - plan.answers.baseline_share if "text" in made else Fraction(1)
+    premium = plan.answers.private_max if plan.decision.private else Fraction(1)
+    return sum((each.volume * each.bought.usd for each in texts), Fraction(0)) * share * premium

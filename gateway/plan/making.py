@@ -41,10 +41,17 @@ class Fleet:
 
     line: Line
     workers: int
+    makes: Fraction
+    """Units a month."""
 
     @property
     def gpus(self) -> int:
         return self.workers * self.line.worker.gpus
+
+    @property
+    def use(self) -> Fraction:
+        """Share of the time that they work: whole workers are seldom as busy as it is assumed of one."""
+        return self.makes / (self.workers * self.line.worker.per_hour * costs.HOURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +86,14 @@ def plan(answers: Answers) -> Plan:
 
 def _fleets(answers: Answers, decision: Decision, lines: tuple[Line, ...]) -> tuple[Fleet, ...]:
     if decision.architecture in ("self", "isolated"):
-        return tuple(Fleet(each, each.workers(Fraction(1), SPARE_WORKERS)) for each in lines)
+        return tuple(Fleet(each, each.workers(Fraction(1), SPARE_WORKERS), Fraction(each.volume)) for each in lines)
+    share = answers.baseline_share
     if decision.architecture == "hybrid":
         made = costs.worth_making(answers, lines)
-        return tuple(Fleet(each, each.workers(answers.baseline_share)) for each in made)
-    return tuple(Fleet(each, 1) for each in lines) if decision.architecture == "evaluate" else ()
+        return tuple(Fleet(each, each.workers(share), each.volume * share) for each in made)
+    if decision.architecture == "evaluate":
+        return tuple(Fleet(each, 1, min(each.volume * share, each.capacity)) for each in lines)
+    return ()
 
 
 def _costs(answers: Answers, decision: Decision, lines: tuple[Line, ...]) -> tuple[Cost, ...]:
@@ -115,10 +125,14 @@ def _cautions(made: Plan) -> Iterator[str]:
     answers, decision = made.answers, made.decision
     if decision.own_gpus and answers.engineers == "none":
         yield "Nobody here runs GPUs yet: find that first. The overhead range takes somebody for granted."
-    if decision.architecture == "hybrid":
-        yield from _of_hybrid(made)
+    for fleet in made.fleets:
+        if not fleet.line.volume:
+            least = f"{fleet.workers} workers are the least there can be"
+            yield f"Nobody said how much {fleet.line.medium} is made: {least}."
     if decision.architecture == "evaluate":
-        yield f"Rent one worker, measure what it makes, plan again with that. A hybrid {pays(*made.hybrid_pays_above)}."
+        yield "Rent one worker, measure what it makes, plan again with that."
+    if decision.architecture in ("hybrid", "evaluate"):
+        yield from _of_hybrid(made)
     own, bought = made.cost("self").usd, made.cost("managed").usd
     if decision.architecture in ("managed", "private") and own.most < bought.least:
         yield (
@@ -132,23 +146,34 @@ def _cautions(made: Plan) -> Iterator[str]:
 
 
 def _of_hybrid(made: Plan) -> Iterator[str]:
-    """Where the guide's bands and the prices of this case disagree, both are told."""
-    chosen = {fleet.line.medium for fleet in made.fleets}
+    """Where the guide's bands and the prices of this case disagree, both are told: of the hybrid that is chosen, and of
+    the one that may follow a trial."""
     at, above = made.answers.utilisation, made.hybrid_pays_above
-    for each in made.lines:
-        if each.medium not in chosen:
-            why = "too little of it to fill a worker" if each.pays_above.least <= at else "own GPUs would cost more"
-            yield f"{each.medium.capitalize()} is bought whole: {why}."
+    hybrid, bought = made.cost("hybrid").usd, made.cost("private" if made.decision.private else "managed").usd
+    yield from _bought_whole(made)
     if above.least > 1:
         yield "At these prices own GPUs never pay, however busy: stay with the API whatever the volume."
     elif above.least > at:
         yield "At this utilisation own GPUs cost more than buying: stay with the API until they are busier."
-    elif made.cost("hybrid").usd.least > made.cost("managed").usd.least:
+    elif hybrid.least > bought.least:
         yield "The volume is below break-even: stay with the API until it has grown to what one worker costs."
-    elif made.cost("self").usd.least < made.cost("hybrid").usd.least:
-        yield (
-            "Self-deployment costs less on paper, but what comes above "
-            f"{float(1 / at):.2g} times the mean waits there: that is what the overflow buys."
-        )
-    if above.least <= at < above.most and made.cost("hybrid").usd.least <= made.cost("managed").usd.least:
-        yield "It pays at the least overhead, not at the most: know yours before you commit."
+    else:
+        if made.cost("self").usd.least < hybrid.least:
+            yield (
+                "Self-deployment costs less on paper, but what comes above "
+                f"{float(1 / at):.2g} times the mean waits there: that is what the overflow buys."
+            )
+        if hybrid.most > bought.most:
+            yield "A hybrid pays at the least overhead, not at the most: know yours before you commit."
+        elif made.decision.architecture == "evaluate":
+            yield f"A hybrid {pays(*above)}."
+
+
+def _bought_whole(made: Plan) -> Iterator[str]:
+    chosen = costs.worth_making(made.answers, made.lines)
+    verb = "is bought" if made.decision.architecture == "hybrid" else "would be bought in a hybrid too,"
+    for each in made.lines:
+        if each not in chosen:
+            few = each.pays_above.least <= made.answers.utilisation
+            why = "too little of it to fill a worker" if few else "own GPUs would cost more"
+            yield f"{each.medium.capitalize()} {verb} whole: {why}."

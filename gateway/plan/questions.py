@@ -121,6 +121,7 @@ QUESTIONS: Final = (
     Question("clip_seconds", "Length of a video clip; default 5."),
     Question("memory_headroom", "Memory over the weights alone; default 1.2."),
     Question("baseline_share", "Share of a hybrid on own GPUs; default 80%."),
+    Question("overflow_peak", "Budget of an hour of overflow over its mean; default 4."),
     Question("private_min", "Price of private endpoints over list price, at least; default 1.1."),
     Question("private_max", "The same at most; default 1.25."),
     Question("tokens_per_gpu_second", "What one GPU makes; default: an estimate."),

@@ -74,7 +74,8 @@ def _fleet(plan: Plan) -> Iterator[str]:
         made = fleet.line.worker
         fits = f"{number(made.model.gb)} GB x {number(plan.answers.memory_headroom)} = {number(made.needs_gb)} GB"
         makes = f"{count(fleet.line.capacity)} {UNIT[fleet.line.medium]} a month each"
-        yield from _wrapped(f"{fleet.line.medium}: {fits} of {number(made.has_gb)} GB; {makes}", "    ")
+        busy = f"{percent(fleet.use)} busy"
+        yield from _wrapped(f"{fleet.line.medium}: {busy}; {fits} of {number(made.has_gb)} GB; {makes}", "    ")
 
 
 def _hardware(fleet: Fleet) -> tuple[str, ...]:
@@ -216,6 +217,7 @@ def _gpus(fleet: Fleet) -> dict[str, Any]:
         "has_gb": float(made.has_gb),
         "usd_per_worker_hour": float(made.usd_per_hour),
         "units_per_worker_month": int(fleet.line.capacity),
+        "use": round(float(fleet.use), 4),
     }
 
 

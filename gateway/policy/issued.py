@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import ValidationError
 
 from gateway.errors import InvalidKey, InvalidRequest, ResidencyUnknown
@@ -9,6 +11,9 @@ from gateway.model import IssuedKey, Policy, Tenant
 from gateway.policy.compile import of_key
 from gateway.policy.schema import KeyTerms
 from gateway.policy.words import Name
+
+_OUR_WORDS: Final = "Value error, "
+"""What pydantic puts before the message of a validator of ours."""
 
 
 class NewKeyIn(KeyTerms):
@@ -23,9 +28,10 @@ def read_new(raw: bytes) -> NewKeyIn:
         return NewKeyIn.model_validate_json(raw)
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False, include_context=False)[0]
+        said = first["msg"].removeprefix(_OUR_WORDS)
         path = ".".join(str(part) for part in first["loc"]) or "(body)"
         known = "tenant, " + ", ".join(KeyTerms.model_fields)
-        raise InvalidRequest(f"{path}: {first['msg']}; the body of a key is {{{known}}}", param=path) from None
+        raise InvalidRequest(f"{path}: {said}; the body of a key is {{{known}}}", param=path) from None
 
 
 def terms_of(asked: NewKeyIn) -> str:

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.policy.strict import Strict
-from gateway.policy.words import Amount, Count, Glob, Listed, Name, Positive
+from gateway.policy.words import WEBHOOK, Amount, Count, Glob, Listed, Name
 
 Percent = Annotated[int, Field(ge=1, le=100)]
-WebhookUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Usd = Annotated[float, Field(ge=0.000001, le=1e9)]
+"""A cap of less than a micro-dollar would be one of nothing."""
+WebhookUrl = Annotated[str, Field(pattern=WEBHOOK)]
 
 
 class LimitsIn(Strict):
@@ -31,7 +33,7 @@ class LimitsIn(Strict):
 class BudgetIn(Strict):
     """Money of a period. The most that a request may cost is set aside before it leaves."""
 
-    usd: Positive
+    usd: Usd
     """USD; to the micro-dollar."""
     per: Literal["day", "month", "total"]
     """Calendar days and months, UTC; `total` never begins anew."""

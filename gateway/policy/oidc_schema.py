@@ -11,6 +11,8 @@ from gateway.policy.strict import Strict
 from gateway.policy.words import Duration, Listed, Name, OneOrMore
 
 Text = Annotated[str, Field(min_length=1, max_length=512)]
+Leeway = Annotated[Duration, Field(le=300)]
+"""Five minutes: the clocks of two services do not differ more, and a token is good for so much longer."""
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Asymmetric ones alone: under a shared secret whoever can check a token can make one."""
 
@@ -44,8 +46,8 @@ class IssuerIn(Strict):
     """Where its public keys are; default: where ISSUER/.well-known/openid-configuration says."""
     algorithms: OneOrMore[Algorithm] = ("RS256", "ES256")
     """Those that its tokens may be signed with."""
-    leeway: Duration = 30.0
-    """By how much its clock and ours may differ."""
+    leeway: Leeway = 30.0
+    """By how much its clock and ours may differ, five minutes at most."""
     claims: ClaimsIn
     """What is read from its tokens."""
     tenants: dict[Text, Name] | None = None

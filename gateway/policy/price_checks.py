@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final
 
 from gateway.model import Gpus, Origin
 from gateway.policy.hardware import hardware, workers
+from gateway.policy.price_schema import RatesIn
 from gateway.policy.pricing import Pricing, Quote
-from gateway.policy.references import matching
+from gateway.policy.references import matching, unknown
 from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn, ServedIn
-from gateway.policy.source import Fault, Path
+from gateway.policy.source import Document, Fault, Path
 from gateway.policy.sources import Sources
 from gateway.policy.validate import nearest
 from gateway.prices import book
+from gateway.prices.marks import earliest
 from gateway.routing.globs import fits
+
+_AHEAD: Final = timedelta(days=1)
+"""In the east it is tomorrow already."""
 
 
 def names_of(served: ServedIn) -> tuple[tuple[str, str | None, float], ...]:
@@ -36,6 +43,8 @@ def quotes(sources: Sources, pricing: Pricing) -> Iterator[tuple[Path, ModelIn, 
 
 def price_faults(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
     yield from _provider_faults(sources)
+    yield from _backend_faults(sources)
+    yield from _future_faults(sources, pricing.today)
     for at, model, backend, _, quote in quotes(sources, pricing):
         if quote.price is not None:
             continue
@@ -56,6 +65,31 @@ def _provider_faults(sources: Sources) -> Iterator[Fault]:
             yield sources.backends.document.fault(("backends", index, "provider"), said)
 
 
+def _backend_faults(sources: Sources) -> Iterator[Fault]:
+    """Globs of prices.yaml that stand for no backend."""
+    names = sources.backends.names
+    for index, one in sources.prices.sound.items() if names is not None else ():
+        for j, glob in enumerate(one.backend or ()):
+            if not matching((glob,), names or ()):
+                yield from unknown(sources.prices.document, ("prices", index, "backend", j), "backend", glob, names)
+
+
+def _future_faults(sources: Sources, today: date) -> Iterator[Fault]:
+    """Prices that were read on a day that is not yet: they would stay young for too long."""
+    written: list[tuple[Document, Path, RatesIn | None]] = [
+        (sources.models.document, ("models", index, "served_by", j, "price", "as_of"), served.price)
+        for index, model in sources.models.sound.items()
+        for j, served in enumerate(model.served_by)
+    ]
+    written += [
+        (sources.prices.document, ("prices", index, "price", "as_of"), one.price)
+        for index, one in sources.prices.sound.items()
+    ]
+    for document, path, rates in written:
+        if rates is not None and rates.as_of is not None and earliest(rates.as_of) > today + _AHEAD:
+            yield document.fault(path, f"lies in the future: today is {today}")
+
+
 def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:
     """Rules that bound money and would send to a price that nobody knows."""
     for index, rule in sources.rules.sound.items():
@@ -69,7 +103,8 @@ def _bounded(sources: Sources, model: str, backend: str) -> Iterator[Fault]:
 
 
 def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
-    """Prices that should not be trusted blindly, and those that nobody knows."""
+    """Prices that should not be trusted blindly, those that nobody knows, and those that are nobody's."""
+    yield from _without_effect(sources, pricing)
     for at, _, backend, name, quote in quotes(sources, pricing):
         if quote.price is None:
             said = f"nobody knows what `{name}` costs at `{backend}`: receipts and ledger will not say"
@@ -82,6 +117,21 @@ def price_warnings(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
             hourly = f"${gpus.usd_per_hour:.2f} is what {_doubt(gpus.priced)}"
             said = f"`{gpus.kind}` has no `usd_per_hour`: {hourly}"
             yield sources.backends.document.fault(("backends", index, "gpu"), said, key=True)
+
+
+def _without_effect(sources: Sources, pricing: Pricing) -> Iterator[Fault]:
+    """Entries of prices.yaml by which nothing is priced."""
+    used: set[int | None] = set()
+    beaten: dict[int, str] = {}
+    for _, _, at, name, quote in quotes(sources, pricing):
+        used.add(quote.by)
+        backend = sources.backend(at)
+        for index in pricing.fitting(backend, name) if isinstance(backend, ManagedBackend) else ():
+            first = "`price` in models.yaml goes" if quote.by is None else f"prices[{quote.by}] fits too and stands"
+            beaten[index] = f"{first} before it for `{name}` at `{at}`"
+    for index in sources.prices.sound.keys() - used:
+        why = beaten.get(index, "nothing that is bought here is what it names")
+        yield sources.prices.document.fault(("prices", index), f"has no effect: {why}")
 
 
 def rented(backend: LocalBackend, pricing: Pricing) -> list[Gpus]:

@@ -71,7 +71,7 @@ class GenerationRateIn(SecondRateIn):
 
 
 class TokenRatesIn(Strict):
-    """USD for a million tokens; one that is not written costs as the plain ones do."""
+    """USD for a million tokens; one that is not written costs as the plain ones do, and those two go together."""
 
     input_per_1m: NotNegative | None = None
     """Prompt tokens."""
@@ -139,6 +139,23 @@ class RatesIn(TokenRatesIn):
         if self.as_of is not None and _no_day(self.as_of):
             raise ValueError("`as_of` must be a day such as 2026-11-21")
         return self
+
+    @model_validator(mode="after")
+    def charges_both_ways(self) -> RatesIn:
+        """A rate that was forgotten would be a rate of 0."""
+        for plain in ("input_per_1m", "output_per_1m"):
+            if self.sells_tokens and getattr(self, plain) is None:
+                raise ValueError(f"charges tokens and has no `{plain}`; write `{plain}: 0` if they are free")
+        return self
+
+    @property
+    def sells_tokens(self) -> bool:
+        return any(getattr(one, name) is not None for one in (self, *self.tiers) for name in TokenRatesIn.model_fields)
+
+    @property
+    def sells_texts(self) -> bool:
+        """Whether it says what a text costs, and not its media alone."""
+        return self.sells_tokens or self.per_request is not None
 
 
 class PriceIn(RatesIn):

@@ -5,7 +5,7 @@ The first that says something holds: `price` in models.yaml, the first entry of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
@@ -34,6 +34,8 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """Key of the policy language -> what the rate is for."""
 _WHOLE = 100
+_MEDIA_ALONE: Final = "the price that is written has only what its media cost"
+"""Models are texts' so far, and would come out free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Quote:
     why: str = ""
     known: book.Known | None = None
     """What the price book says of it, where it was asked."""
+    by: int | None = None
+    """The entry of prices.yaml that decided; None: none did."""
 
 
 class Pricing:
@@ -53,22 +57,28 @@ class Pricing:
     def __init__(self, sources: Sources, today: date) -> None:
         self.today = today
         self.max_age_days = sources.max_age_days
-        self._overrides = tuple(sources.prices.sound.values())
+        self._overrides = sources.prices.sound
         self._providers: dict[str, str | None] = {}
 
     def quote(self, backend: ManagedBackend, name: str, stated: PriceIn | None) -> Quote:
         """What the model called `name` costs at `backend`, where models.yaml says `stated`."""
         if stated is not None:
+            if not stated.sells_texts:
+                return Quote(backend.provider, None, _MEDIA_ALONE)
             known = self._known(backend, name) if stated.contract else None
             price = self.stated(stated, "models.yaml")
             return Quote(backend.provider, _beside(price, known), known=known)
         known = self._known(backend, name)
         quote = Quote(self.provider(backend), known.price if known else None, known=known)
-        override = next((one for one in self._overrides if self._is_about(one, backend, name)), None)
+        override = next(self.fitting(backend, name), None)
         if override is not None:
-            quote = self._overridden(override, quote, name)
+            quote = replace(self._overridden(self._overrides[override], quote, name), by=override)
         quote = self._sold(quote)
         return quote if quote.price or quote.why else replace(quote, why=_unknown(quote.provider, name))
+
+    def fitting(self, backend: ManagedBackend, name: str) -> Iterator[int]:
+        """The entries of prices.yaml that are about it, in their order."""
+        yield from (index for index, one in self._overrides.items() if self._is_about(one, backend, name))
 
     def stated(self, given: RatesIn, file: str) -> Price:
         where = origin(given.source or file, given.as_of, "stated", self.today, self.max_age_days)
@@ -104,6 +114,8 @@ class Pricing:
     def _overridden(self, one: OverrideIn, quote: Quote, name: str) -> Quote:
         """The price by `one`; None where it changes one that nobody knows."""
         known, quote = quote.known, replace(quote, price=None)
+        if one.price is not None and not one.price.sells_texts:
+            return replace(quote, why=_MEDIA_ALONE)
         if one.price is not None:
             base: Price | None = self.stated(one.price, "prices.yaml")
         elif one.tier not in (None, "standard") and quote.provider is not None:
@@ -122,7 +134,7 @@ class Pricing:
         return replace(quote, price=_beside(price, known))
 
     def _sold(self, quote: Quote) -> Quote:
-        """Without a price that says nothing of texts: models are texts' so far, and would come out free."""
+        """Without a price of the book that says nothing of texts, as `_MEDIA_ALONE`."""
         price = quote.price
         if price is None or price.origin.confidence == "stated" or price.per_request:
             return quote

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_interface, ip_network
 from typing import Annotated, Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ HEADER: Final = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 COMPARISON: Final = r"^\s*(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*$"
 ABSOLUTE: Final = r"^/"
+WEBHOOK: Final = r"^https?://[^\s/?#@]+([/?#][^\s]*)?$"
 P95: Final = "p95"
 DURATION: Final = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$"
 
@@ -42,6 +44,7 @@ PATTERNS: Final = {
     GPU_UUID: "must be the UUID of a GPU as nvidia-smi -L prints it, such as GPU-8b1c...",
     HEADER: "must be the name of a header: letters, digits and `-`",
     ABSOLUTE: "must be a path that begins with `/`, such as /v1/chat/completions",
+    WEBHOOK: "must be an address such as https://hooks.example.com/money, without user and password",
     CLOCK: 'must be a time of day in quotes, from "00:00" to "24:00"',
 }
 """What to say where a pattern does not match."""
@@ -53,8 +56,6 @@ _MOST = 1e9
 
 Amount = Annotated[int, Field(ge=1, le=10**12)]
 """Of tokens or requests: what a large customer uses in a day is within it."""
-Instant = AwareDatetime
-"""A moment, in ISO 8601 with its offset."""
 
 
 def _seconds(value: Any) -> float:
@@ -64,6 +65,17 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
         raise ValueError('must be a duration such as "500ms", "20s" or "2m", or a number of seconds, at most a day')
     return float(value)
+
+
+def _instant(value: Any) -> datetime:
+    """Of text alone: a number would be seconds or milliseconds, and nobody can tell which."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError('must be a time with its offset, such as "2030-01-01T00:00:00Z"')
+    return moment
 
 
 def _lateness(value: Any) -> float | str:
@@ -151,6 +163,8 @@ _DURATION_SCHEMA = {
 _COMPARISON_SCHEMA = {"type": "string", "pattern": COMPARISON, "examples": ["> 8", ">= 0.95"]}
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
 """Text such as "500ms", "20s", "2m", "1h", or a number of seconds."""
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
+"""A moment, in ISO 8601 with its offset."""
 Lateness = Annotated[
     Literal["p95"] | float,
     BeforeValidator(_lateness),

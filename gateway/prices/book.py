@@ -129,6 +129,15 @@ def _of_package(provider: str, listed: genai.Listed, today: date, max_age_days: 
     return Known(provider, listed.id, _modality(price), price, listed.note, listed.seen, unbilled=listed.unbilled)
 
 
+def modalities() -> frozenset[str]:
+    """All that a model of the book can be for."""
+    return frozenset(entry.modality for entry in catalogue().entries) | _OF_PACKAGE
+
+
+_OF_PACKAGE: Final = frozenset({"text", "asr", "tts"})
+"""What `_modality` makes of what is charged for."""
+
+
 def _modality(price: Price) -> str:
     """The package does not say it: by what is charged for."""
     units = {rate.unit for rate in price.media}

@@ -81,7 +81,8 @@ def conflict(said: Said) -> str:
 
 
 def working(price: Price, usage: Usage) -> list[str]:
-    """How the bill comes about, and it at the end; says so where there is no rate for what is used."""
+    """How the bill comes about, and it at the end; says so where there is no rate for what is used, and nothing where
+    nothing is charged for."""
     cost, parts = bill(price, usage), media_parts(price, usage)
     if cost is None or parts is None:
         return ["no rate for this: name quality, size, resolution or length as the rates above do"]
@@ -94,7 +95,7 @@ def working(price: Price, usage: Usage) -> list[str]:
     for rate, amount in parts:
         count = Decimal(amount) / PARTS
         lines.append(f"{count.normalize():f} x {rate_in_words(rate)} = {dollars(-(-amount * rate.pico // PARTS))}")
-    return [*lines, f"costs ${Decimal(cost) / MICRO_PER_USD:.6f}"]
+    return [*lines, f"costs ${Decimal(cost) / MICRO_PER_USD:.6f}"] if lines else []
 
 
 def as_data(known: Known) -> dict[str, Any]:

@@ -130,10 +130,13 @@ def ask_of(
             raise InvalidRequest(f"by: `{name}` is none of {', '.join(groups)}", param="by")
     if len(by) > MOST_GROUPS:
         raise InvalidRequest(f"by: more than {MOST_GROUPS} names", param="by")
+    since, until = _moment("from", found, now), _moment("to", found, now)
+    if since is not None and until is not None and since >= until:
+        raise InvalidRequest("from: is not before `to`, so that nothing lies between", param="from")
     return Ask(
         by,
-        _moment("from", found, now),
-        _moment("to", found, now),
+        since,
+        until,
         {name: tuple(found[name]) for name in FILTERS if name in found},
         tuple(found.get(TAG, ())),
         _number("limit", found, 1000, 1, MOST_PAGE),

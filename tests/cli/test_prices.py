@@ -32,6 +32,13 @@ def test_token_prices_are_listed_by_provider() -> None:
     assert run("list", "--provider", "nobody").exit_code == 2
 
 
+def test_a_modality_that_nothing_is_for() -> None:
+    refused = run("list", "--modality", "bogus")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "nothing in the price book is for `bogus`; it has asr, image" in refused.stderr
+    assert run("list", "--modality", "asr", "--provider", "openai").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("order", "working", "total"),
     [
@@ -48,6 +55,18 @@ def test_an_order(order: tuple[str, ...], working: str, total: str) -> None:
     assert shown.exit_code == 0, shown.output
     assert working in shown.stdout
     assert total in shown.stdout
+
+
+def test_one_picture_where_only_its_kind_is_named() -> None:
+    shown = run("show", "gpt-image-2-generate", "--quality", "low").stdout
+    assert "1 x $0.006 an image (low)" in shown
+    assert "costs $0.006000" in shown
+
+
+@pytest.mark.parametrize("kind", [("--resolution", "720p"), ("--size", "1280x720")])
+def test_nothing_costs_nothing_where_nothing_is_counted(kind: tuple[str, ...]) -> None:
+    shown = run("show", "veo-3.1-lite-generate-001", *kind, "--json")
+    assert all(one.keys().isdisjoint(("order", "micro_usd")) for one in json.loads(shown.stdout))
 
 
 def test_where_a_price_is_from_is_told() -> None:

@@ -196,8 +196,12 @@ def test_the_commands(site: Site, admin: Admin) -> None:
 def test_the_commands_say_what_is_wrong(site: Site) -> None:
     assert "no tenant `nobody`" in command(site, "new", "--tenant", "nobody").stderr
     assert command(site, "show", "nobody").returncode == 1
+    never = command(site, "new", "--tenant", "acme", "--expires", "tomorrow")
+    assert (never.returncode, "such as 2030-01-01T00:00:00Z, or 12h or 30d from now" in never.stderr) == (2, True)
     assert command(site, "rotate", "nobody", "--grace", "soon").returncode == 2
     assert command(site, "list", GATEWAY_ADMIN_KEY="wrong-admin-key-wrong").returncode == 1
+    without = command(site, "list", GATEWAY_ADMIN_KEY="")
+    assert (without.returncode, "no gateway answers" in without.stderr) == (1, False)
 
 
 def test_a_key_for_the_folder_is_made_without_a_gateway(site: Site) -> None:

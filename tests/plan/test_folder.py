@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from gateway.plan.folder import files
 from gateway.plan.making import plan
 from gateway.policy.cases import load_cases
 from gateway.policy.compile import compile_folder
+from gateway.policy.warnings import folder_warnings
 from gateway.rehearsal.golden import judge
 
-from .rows import ROWS, Row, said
+from .rows import DAY, ROWS, Row, said
 from .test_properties import answers
 
 
@@ -53,9 +55,34 @@ def test_keys_are_never_written_out_and_media_stand_as_comments(tmp_path: Path) 
     assert "#  - name: gpt-image-2-generate" in written["models.yaml"]
 
 
+def test_a_stand_in_does_not_spend_what_pictures_cost(tmp_path: Path) -> None:
+    written = files(plan(ROWS["walk-2-200m-images"].answers))
+    assert "budget_usd_per_hour: 1}" in written["routing.yaml"]
+    assert "usd: 10\n" in written["budgets.yaml"]
+
+
+def test_an_hour_and_a_month_may_cost_what_texts_are_to_cost(tmp_path: Path) -> None:
+    """Of 40 billion tokens a fifth is bought at $0.40 per million: $3,200 a month, $4.38 an hour."""
+    answers = said(tokens=40_000_000_000, images=20_000_000)
+    assert judged(tmp_path, answers) == []
+    assert "budget_usd_per_hour: 18}" in (tmp_path / "routing.yaml").read_text()
+    peaks = files(plan(said(tokens=40_000_000_000, overflow_peak=Fraction(2))))
+    assert "budget_usd_per_hour: 9}" in peaks["routing.yaml"]
+    policy = compile_folder(tmp_path, {"GMI_API_KEY": "x"})
+    assert [(one.name, one.cap, one.per, one.hard) for one in policy.quotas] == [
+        ("budget bought", 4_800_000_000, "month", True)
+    ]
+    assert [str(one) for one in folder_warnings(tmp_path, DAY) if "default_output_cap" in str(one)] == []
+
+
 def test_an_isolated_folder_buys_nothing() -> None:
     written = files(plan(ROWS["walk-3-eu-fine-tuned"].answers))
     assert "kind: managed" not in written["backends.yaml"]
+    assert "budgets.yaml" not in written
     assert "within: [eu]" in written["backends.yaml"]
     assert "residency: eu" in written["routing.yaml"]
     assert "kind: H200, usd_per_hour: 2.60" in written["backends.yaml"]
+
+
+def test_the_readme_names_the_command_that_makes_a_hash() -> None:
+    assert "`gateway keys hash`" in files(plan(ROWS["row-5-over-500m"].answers))["README.md"]

@@ -56,6 +56,11 @@ def test_the_hybrid_of_the_walkthrough_says_from_which_utilisation_on_it_pays() 
     assert made.cost("hybrid").usd.most < made.cost("managed").usd.least
 
 
+def test_a_volume_that_nobody_said_is_told_of() -> None:
+    (caution,) = plan(said(fine_tuned="video")).cautions
+    assert caution == "Nobody said how much video is made: 2 workers are the least there can be."
+
+
 def test_what_the_page_says_of_text_on_own_gpus() -> None:
     """An H200 at 70 % of its time, at three times its price; at five times never."""
     (text_line,) = plan(said(tokens=20_000_000_000)).lines

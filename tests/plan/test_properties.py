@@ -135,6 +135,28 @@ def test_busier_gpus_cost_no_more(said: Answers) -> None:
 
 @UNHURRIED
 @given(answers())
+def test_workers_are_never_busier_than_they_were_sized_for(said: Answers) -> None:
+    assert all(0 <= fleet.use <= said.utilisation for fleet in plan(said).fleets)
+
+
+SMALL = st.integers(0, 10**8)
+"""Volumes that lead to every band."""
+
+
+@UNHURRIED
+@given(answers(engineers="some", compliance="none", zone=None, fine_tuned=None, model_gb=None), SMALL, SMALL)
+def test_nothing_is_praised_that_the_table_shows_to_be_dearer(said: Answers, images: int, seconds: int) -> None:
+    assume(images or seconds)
+    made = plan(replace(said, tokens=0, images=images, video_seconds=0, audio_seconds=seconds))
+    assume(made.decision.architecture in ("evaluate", "hybrid"))
+    told, hybrid, bought = " ".join(made.cautions), made.cost("hybrid").usd, made.cost("managed").usd
+    if hybrid.least > bought.most:
+        assert "stay with the API" in told
+    assert ("A hybrid pays above" in told) <= (hybrid.most <= bought.least)
+
+
+@UNHURRIED
+@given(answers())
 def test_every_plan_can_be_shown(said: Answers) -> None:
     made = plan(said)
     assert max(map(len, text(made).splitlines())) <= 80

@@ -26,6 +26,11 @@ def with_budgets(text: str) -> dict[str, str]:
         (GOOD_ROW + "  - {name: all, usd: 1, per: month}\n", "`all` is taken by budgets[0].name"),
         (GOOD_ROW + "  - {name: All, usd: 1, per: month}\n", "names must differ in more than case"),
         ("  - {name: a, usd: 1, per: day, webhook: ftp://x/y}\n", "budgets[0].webhook"),
+        ("  - {name: a, usd: 0.0000004, per: day}\n", "budgets[0].usd: must be at least 0.000001"),
+        (
+            "  - {name: a, usd: 1, per: day, webhook: 'https://user:pw@hooks.example.com/x'}\n",
+            "budgets[0].webhook: must be an address such as https://hooks.example.com/money, without user and password",
+        ),
         ("  - {name: a, usd: 1, per: week}\n", "budgets[0].per"),
         ("  - {name: a, usd: 0, per: day}\n", "budgets[0].usd"),
         ("  - {name: a, usd: 1, per: day, warn_at: [0]}\n", "budgets[0].warn_at"),

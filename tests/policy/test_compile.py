@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from itertools import permutations
 from pathlib import Path
@@ -361,6 +362,12 @@ def test_limits_are_as_large_as_large_customers(limit: str, largest: int) -> Non
     for amount in (0, largest + 1):
         with pytest.raises(PolicyFault, match=limit):
             compiled(written(amount))
+
+
+@pytest.mark.parametrize("written", ["2030-01-01T00:00:00Z", '"2030-01-01T02:00:00+02:00"'])
+def test_a_key_expires_when_it_says(written: str) -> None:
+    policy = compiled(changed(T, f"[{HASH}]", f"[{{hash: {HASH}, expires: {written}}}]"))
+    assert policy.keys[HASH].expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_tenant_may_be_there_before_its_keys_are() -> None:

@@ -91,6 +91,7 @@ def test_terms_of_another_release_close_the_key() -> None:
         (b'{"tenant": "a", "tags": ["\'; DROP TABLE attempts; --"]}', "tags.0"),
         (b'{"tenant": "a", "hash": "gw-SECRET"}', "hash"),
         (b'{"tenant": "a", "expires": "2030-01-01"}', "expires"),
+        (b'{"tenant": "a", "expires": "1900000000"}', "expires"),
         (b'{"tenant": "a", "budgets": [{"usd": -1, "per": "day"}]}', "budgets.0.usd"),
         (b'{"tenant": "a", "priority": "gw-SECRET"}', "priority"),
     ],
@@ -100,3 +101,10 @@ def test_what_is_no_key_is_refused_with_its_place_and_not_quoted(body: bytes, pl
         read_new(body)
     assert refused.value.param == place
     assert "SECRET" not in refused.value.message
+
+
+def test_what_is_no_time_is_told_how_one_is_written() -> None:
+    with pytest.raises(
+        InvalidRequest, match=r'^expires: must be a time with its offset, such as "2030-01-01T00:00:00Z"; '
+    ):
+        read_new(b'{"tenant": "a", "expires": "tomorrow"}')

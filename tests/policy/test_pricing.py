@@ -48,7 +48,9 @@ def known(name: str = DEEPSEEK, provider: str = "gmi") -> Price:
 
 
 def test_what_is_stated_goes_before_all() -> None:
-    found = price(sold(f"as: {DEEPSEEK}, price: {{input_per_1m: 9}}", "prices: [{discount_percent: 50}]"))
+    found = price(
+        sold(f"as: {DEEPSEEK}, price: {{input_per_1m: 9, output_per_1m: 0}}", "prices: [{discount_percent: 50}]")
+    )
     assert found == Price.of(9)
 
 
@@ -72,9 +74,9 @@ def test_a_contract_keeps_the_list_price_beside_it() -> None:
         ("{discount_percent: 25}", Tokens(210_000, 300_000)),
         ("{provider: gmi, model: 'deepseek-AI/*', discount_percent: 0.5}", Tokens(278_600, 398_000)),
         ("{provider: openai, discount_percent: 25}, {backend: g?i, discount_percent: 50}", Tokens(140_000, 200_000)),
-        ("{backend: other, discount_percent: 50}", Tokens(280_000, 400_000)),
+        ("{backend: h100, discount_percent: 50}", Tokens(280_000, 400_000)),
         ("{price: {input_per_1m: 1, output_per_1m: 2, cached_input_per_1m: 0.1}}", Tokens(10**6, 2 * 10**6, 10**5)),
-        ("{price: {input_per_1m: 1}, discount_percent: 10}", Tokens(900_000)),
+        ("{price: {input_per_1m: 1, output_per_1m: 0}, discount_percent: 10}", Tokens(900_000)),
     ],
 )
 def test_prices_yaml(entry: str, tokens: Tokens) -> None:
@@ -85,7 +87,7 @@ def test_prices_yaml(entry: str, tokens: Tokens) -> None:
 
 
 def test_a_discount_is_off_rates_of_ones_own_where_the_book_has_none() -> None:
-    found = price(sold("as: own", "prices: [{price: {input_per_1m: 4}, discount_percent: 25}]"))
+    found = price(sold("as: own", "prices: [{price: {input_per_1m: 4, output_per_1m: 0}, discount_percent: 25}]"))
     assert found is not None
     assert (found.tokens, found.listed and found.listed.tokens) == (Tokens(3_000_000), Tokens(4_000_000))
 
@@ -139,7 +141,21 @@ def test_every_kind_of_rate() -> None:
         (sold(f"as: {DEEPSEEK}", "prices: [{discount_percent: 100}]"), "must be less than 100"),
         (sold("as: x, price: {round: up}"), "must say what something costs"),
         (sold("as: x, price: {per_request: 1, as_of: '2026-13'}"), "`as_of` must be a day"),
+        (sold("as: x, price: {per_request: 1, as_of: '2099-11-24'}"), "as_of: lies in the future: today is"),
+        (
+            sold("as: x", "prices: [{price: {per_request: 1, as_of: '2099'}}]"),
+            "prices[0].price.as_of: lies in the future",
+        ),
         (sold("as: x, price: {input_per_1m: -1}"), "must be at least 0"),
+        (sold("as: x, price: {input_per_1m: 1}"), "has no `output_per_1m`; write `output_per_1m: 0` if they are free"),
+        (sold("as: x, price: {output_image_per_1m: 1, output_per_1m: 1}"), "has no `input_per_1m`; write"),
+        (
+            sold("as: x, price: {per_request: 1, tiers: {from_input_tokens: 9, input_per_1m: 1}}"),
+            "has no `input_per_1m",
+        ),
+        (sold("as: x", "prices: [{price: {input_per_1m: 1}}]"), "has no `output_per_1m`"),
+        (sold("as: x, price: {per_image: 1}"), "the price that is written has only what its media cost"),
+        (sold("as: x", "prices: [{price: {per_second: 1}}]"), "the price that is written has only what its media cost"),
     ],
 )
 def test_what_is_no_price(files: dict[str, str], said: str) -> None:
@@ -188,9 +204,50 @@ def test_what_is_warned_of(tmp_path: Path) -> None:
     assert MAX_AGE_DAYS == 180
 
 
+@pytest.mark.parametrize(
+    ("served", "entries", "said"),
+    [
+        (f"as: {DEEPSEEK}", "[{discount_percent: 9}]", []),
+        (
+            f"as: {DEEPSEEK}",
+            "[{provider: gmii, discount_percent: 9}]",
+            ["1:10: prices[0]: has no effect: nothing that is bought here is what it names"],
+        ),
+        (
+            STATED,
+            "[{backend: gmi, discount_percent: 9}]",
+            ["1:10: prices[0]: has no effect: `price` in models.yaml goes before it for `llama-big` at `gmi`"],
+        ),
+        (
+            f"as: {DEEPSEEK}",
+            "[{backend: g*, discount_percent: 9}, {model: deepseek-ai/*, discount_percent: 8}]",
+            ["1:46: prices[1]: has no effect: prices[0] fits too and stands before it for `" + DEEPSEEK + "` at `gmi`"],
+        ),
+    ],
+)
+def test_entries_without_effect(served: str, entries: str, said: list[str], tmp_path: Path) -> None:
+    found = warned(sold(served, f"prices: {entries}"), tmp_path)
+    assert [line for line in found if line.startswith(P)] == [f"{P}:{one}" for one in said]
+
+
+def test_an_entry_for_a_backend_that_is_not_there() -> None:
+    files = sold(f"as: {DEEPSEEK}", "prices: [{backend: [g*, gmo, x-*], discount_percent: 9}]")
+    assert faults_of(files) == [
+        f"{P}:1:25: prices[0].backend[1]: unknown backend `gmo`; did you mean `gmi`?",
+        f"{P}:1:30: prices[0].backend[2]: unknown backend `x-*`; known here: gmi, h100",
+    ]
+
+
 NAMES = st.sampled_from(["x", DEEPSEEK, "seedream-5.0-lite", "gpt-4o", "openai/gpt-4o"])
-FREE = "price: {input_per_1m: 0}"
-STATEMENTS = st.sampled_from(["", ", price: {input_per_1m: 1}", ", price: {per_image: 1}", f", {FREE}"])
+FREE = "price: {input_per_1m: 0, output_per_1m: 0}"
+STATED_SO = (
+    "{input_per_1m: 1}",
+    "{input_per_1m: 1, output_per_1m: 0}",
+    "{output_audio_per_1m: 1}",
+    "{per_image: 1}",
+    "{per_request: 1}",
+)
+STATEMENTS = st.sampled_from(["", *(f", price: {one}" for one in STATED_SO), f", {FREE}"])
 OVERRIDES = st.sampled_from(
     [None, "unknown_price: route", "prices: [{discount_percent: 99.9}]", "prices: [{tier: flex}]",
      "prices: [{model: x, price: {per_request: 0.001}}]", "unknown_price: route\nprices: [{tier: batch}]"]
@@ -211,8 +268,9 @@ def test_nothing_bought_is_silently_free(name: str, stated: str, prices: str | N
     if found is None:
         assert prices is not None
         assert "unknown_price: route" in prices
-    elif not (found.tokens.input or found.tokens.output or found.per_request or found.media):
-        assert FREE in stated
+    elif not found.per_request:
+        assert found.tokens.output or "output_per_1m: 0" in stated
+        assert found.tokens.input or "input_per_1m: 0" in stated
 
 
 def test_the_good_folder_asks_nobody() -> None:

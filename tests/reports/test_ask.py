@@ -53,6 +53,12 @@ def test_refused(name: str, value: str, said: str) -> None:
         ask_of([(name, value)], NOW)
 
 
+@pytest.mark.parametrize("until", ["2026-11-01", "7d"])
+def test_nothing_lies_between(until: str) -> None:
+    with pytest.raises(InvalidRequest, match="from: is not before `to`"):
+        ask_of([("from", "7d"), ("to", until)], NOW)
+
+
 def test_no_end_of_values() -> None:
     with pytest.raises(InvalidRequest, match="more than 50 values"):
         ask_of([("tenant", "a")] * 51, NOW)
