@@ -103,14 +103,19 @@ def _fitting(usage: Usage) -> Usage:
     read, written = usage.input_tokens, usage.output_tokens
     cached = min(usage.cached_tokens, read)
     kept = min(usage.cache_write_tokens, read - cached)
+    sound, spoken = min(usage.input_audio_tokens, read), min(usage.output_audio_tokens, written)
+    pictures = min(usage.input_image_tokens, read - sound)
+    heard = min(usage.cached_audio_tokens, cached, sound)
     return replace(
         usage,
         cached_tokens=cached,
         cache_write_tokens=kept,
         cache_write_1h_tokens=min(usage.cache_write_1h_tokens, kept),
         reasoning_tokens=min(usage.reasoning_tokens, written),
-        input_audio_tokens=min(usage.input_audio_tokens, read),
-        input_image_tokens=min(usage.input_image_tokens, read),
-        output_audio_tokens=min(usage.output_audio_tokens, written),
-        output_image_tokens=min(usage.output_image_tokens, written),
+        input_audio_tokens=sound,
+        input_image_tokens=pictures,
+        output_audio_tokens=spoken,
+        output_image_tokens=min(usage.output_image_tokens, written - spoken),
+        cached_audio_tokens=heard,
+        cached_image_tokens=min(usage.cached_image_tokens, cached - heard, pictures),
     )
