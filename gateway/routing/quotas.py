@@ -88,10 +88,16 @@ def most_tokens(request: GenRequest, model: Model) -> Most | None:
     """None where nothing bounds them: no cap on the output, or a prompt that is not text alone for a model whose
     `context_tokens` nobody says. A byte-level tokenizer makes at most one token of a byte."""
     output = request.max_tokens if request.max_tokens is not None else model.output_cap
-    prompt = len(request.body) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
+    prompt = _longest(request) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
     if output is None or prompt is None:
         return None
     return Most(prompt if model.input_cap is None else min(prompt, model.input_cap), output * request.n)
+
+
+def _longest(request: GenRequest) -> int:
+    """Bytes of the prompt; that of the rest of a stream that broke off holds what was written of it."""
+    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
+    return len(request.body) + written
 
 
 def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:

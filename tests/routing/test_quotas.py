@@ -110,6 +110,7 @@ def test_equal_tenants_that_are_two_objects_do_not_share_an_answer() -> None:
         ({"max_tokens": 10, "text_only": False}, {}, None),
         ({"max_tokens": 10, "text_only": False}, {"input_cap": 5_000}, (5_000, 10)),
         ({"max_tokens": 0}, {}, (13, 0)),
+        ({"max_tokens": 10, "prompt_bytes": 900, "whole": (400, 50)}, {}, (513, 10)),  # the rest of a stream
         ({"max_tokens": 10, "endpoint": "messages"}, {}, (13 + UNSEEN_TOKENS["messages"], 10)),
     ],
 )
