@@ -22,8 +22,8 @@ CAP_MARGIN, CAP_SPARE = 2, 1_024
 """An answer, beside the reasoning that is not under its cap, may be so many times as long as that allows, and so many
 tokens longer."""
 CAPPED_WHOLE = frozenset(("responses", "messages"))
-"""Endpoints whose cap (`max_output_tokens`, Anthropic's `max_tokens`) is on reasoning too. That of chat completions is so
-at some APIs, and at others not."""
+"""Endpoints whose cap (`max_output_tokens`, Anthropic's `max_tokens`) is on reasoning too. That of chat completions is
+so at some APIs, and at others not."""
 FRAMES_PER_TOKEN = 4
 """No API cuts a token into more frames; one that does is said to tell too little."""
 BYTES_PER_TOKEN = 1_024

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
+from gateway.model import MICRO_PER_USD, PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
+from gateway.routing.bill import most_of
 from gateway.routing.learn import PRIOR
+from gateway.routing.media import media_pico
 from gateway.routing.priors import work_us
 
 MANAGED_UNIT = 1
 """A managed upstream's capacity is counted in requests: each takes one unit of its limit."""
+UNSEEN_TOKENS = {"messages": 512}
+"""Prompt tokens that an API adds of its own to a prompt with tools: 313 to 346 (Anthropic, tool use, "pricing")."""
 _US_PER_HOUR = 3600e6
 
 
 def prompt_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
     return max(1, round(request.prompt_bytes / learned.bytes_per_token))
+
+
+def longest_prompt(request: GenRequest) -> int:
+    """Tokens that a prompt of text cannot go beyond: a byte-level tokenizer makes at most one of a byte. That of the
+    rest of a stream that broke off holds what was written of it."""
+    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
+    return len(request.body) + written + UNSEEN_TOKENS.get(request.endpoint, 0)
 
 
 def output_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
@@ -43,7 +54,8 @@ def work_left(upstream: Upstream, output: int) -> int:
 def price_of(price: Price, input_tokens: int, output: int) -> float:
     """USD, for choosing: what is booked is `bill.bill`."""
     tokens = price.tokens_for(input_tokens)
-    return (tokens.input * input_tokens + tokens.output * output + price.per_request) / PICO_PER_USD
+    job = (media_pico(price, Usage(input_tokens, output)) or 0) if price.media else 0
+    return (tokens.input * input_tokens + tokens.output * output + price.per_request + job) / PICO_PER_USD
 
 
 def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) -> float:
@@ -51,17 +63,11 @@ def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) 
 
 
 def price_ceiling(price: Price, request: GenRequest) -> float | None:
-    """The most this request can cost in USD, or None where nothing bounds its output or its prompt is not text alone.
-
-    A byte-level tokenizer makes at most one token of a byte, so the body's length bounds the prompt; all of it may be
-    written to a cache.
-    """
+    """The most this request can cost in USD; None where nothing bounds its output, or its prompt is not text alone."""
     if request.max_tokens is None or not request.text_only:
         return None
-    prompt, output = len(request.body), request.max_tokens * request.n
-    tokens = price.tokens_for(prompt)
-    dearest = max(tokens.input, tokens.cache_write or 0, tokens.cache_write_1h or 0)
-    return (dearest * prompt + tokens.output * output + price.per_request) / PICO_PER_USD
+    highest = most_of(price, Usage(longest_prompt(request), request.max_tokens * request.n))
+    return None if highest is None else highest / MICRO_PER_USD
 
 
 def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:

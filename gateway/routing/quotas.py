@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens
-from gateway.routing.bill import most
+from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens, Usage
+from gateway.routing.bill import most_of
 from gateway.routing.board import remember
-from gateway.routing.estimate import prompt_tokens
+from gateway.routing.estimate import longest_prompt, prompt_tokens
 from gateway.routing.globs import fits
 
-UNSEEN_TOKENS = {"messages": 512}
-"""Prompt tokens that an API adds of its own to a prompt with tools: 313 to 346 (Anthropic, tool use, "pricing")."""
 TYPICAL_MULTIPLE = 2.0
 """What is set aside of a limit of tokens for an answer that nobody bounds: so many times the mean of its model. An
 answer longer than that takes what it took all the same, when it is over."""
@@ -86,18 +84,12 @@ class Most(NamedTuple):
 
 def most_tokens(request: GenRequest, model: Model) -> Most | None:
     """None where nothing bounds them: no cap on the output, or a prompt that is not text alone for a model whose
-    `context_tokens` nobody says. A byte-level tokenizer makes at most one token of a byte."""
+    `context_tokens` nobody says."""
     output = request.max_tokens if request.max_tokens is not None else model.output_cap
-    prompt = _longest(request) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
+    prompt = longest_prompt(request) if request.text_only else model.input_cap
     if output is None or prompt is None:
         return None
     return Most(prompt if model.input_cap is None else min(prompt, model.input_cap), output * request.n)
-
-
-def _longest(request: GenRequest) -> int:
-    """Bytes of the prompt; that of the rest of a stream that broke off holds what was written of it."""
-    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
-    return len(request.body) + written
 
 
 def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:
@@ -107,7 +99,7 @@ def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:
     tokens = most_tokens(request, model)
     if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
         return None
-    return most(price, *tokens)
+    return most_of(price, Usage(tokens.prompt, tokens.output))
 
 
 def tokens_of(request: GenRequest, model: Model | None, learned: Learned) -> int:

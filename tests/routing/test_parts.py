@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Price, Rule, Speed, Usage
+from gateway.model import MediaRate, Price, Rule, Speed, Usage
 from gateway.routing.decide import decide
 from gateway.routing.estimate import (
     amortised_price,
@@ -52,6 +52,7 @@ def test_prices() -> None:
     assert ceiling is not None
     assert ceiling >= expected_price(price, asked)
     assert price_ceiling(price, request(max_tokens=None)) is None
+    assert price_of(Price(media=(MediaRate("generation", 5 * 10**11),)), 10, 10) == 0.5
 
 
 def test_an_estimate_is_all_of_these_at_once() -> None:

@@ -186,7 +186,8 @@ WHOLE = {"prompt_tokens": 5, "completion_tokens": 1, "input_tokens": 5, "output_
             CHAT,
             {
                 "prompt_tokens_details": {
-                    **{"cached_tokens": 4, "audio_tokens": 2},
+                    "cached_tokens": 4,
+                    "audio_tokens": 2,
                     "cached_tokens_details": {"audio_tokens": 3},
                 }
             },
