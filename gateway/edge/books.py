@@ -206,7 +206,9 @@ class Books:
             account.book(attempt, booked.cost)
         if attempt.usage is not None:
             attempt.usage = booked.usage
-        if attempt.result == LOST and not attempt.free:
+        if attempt.result != LOST:
+            account.counted = booked.usage or account.counted
+        elif not attempt.free:
             attempt.lost = booked.cost
         if booked.usage is not None:
             self._count(lease, booked.usage, booked.cost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model import MICRO_PER_USD, PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
-from gateway.routing.bill import most_of
+from gateway.routing.bill import most
 from gateway.routing.learn import PRIOR
 from gateway.routing.media import media_pico
 from gateway.routing.priors import work_us
@@ -66,16 +66,15 @@ def price_ceiling(price: Price, request: GenRequest) -> float | None:
     """The most this request can cost in USD; None where nothing bounds its output, or its prompt is not text alone."""
     if request.max_tokens is None or not request.text_only:
         return None
-    highest = most_of(price, Usage(longest_prompt(request), request.max_tokens * request.n))
-    return None if highest is None else highest / MICRO_PER_USD
+    return most(price, longest_prompt(request), request.max_tokens * request.n) / MICRO_PER_USD
 
 
 def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:
     prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
     if served.price is None:
         return Estimate(prompt, output, None, None)
-    price, most = price_of(served.price, prompt, output), price_ceiling(served.price, request)
-    return Estimate(prompt, output, price, price if most is None else most)
+    price, ceiling = price_of(served.price, prompt, output), price_ceiling(served.price, request)
+    return Estimate(prompt, output, price, price if ceiling is None else ceiling)
 
 
 def gpu_us(upstream: Upstream, usage: Usage) -> int:

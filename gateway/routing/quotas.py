@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens, Usage
-from gateway.routing.bill import most_of
+from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens
+from gateway.routing.bill import Dearest
 from gateway.routing.board import remember
 from gateway.routing.estimate import longest_prompt, prompt_tokens
 from gateway.routing.globs import fits
@@ -33,6 +33,8 @@ class _Attempt(NamedTuple):
 class Quotas:
     """One per process."""
 
+    _prices: dict[int, tuple[Price, Dearest | None]] = field(default_factory=dict)
+    """None: free, whatever it is used for."""
     _requests: dict[int, tuple[Tenant, tuple[Quota, ...]]] = field(default_factory=dict)
     _attempts: dict[_Attempt, tuple[Tenant, tuple[Quota, ...], tuple[Quota, ...]]] = field(default_factory=dict)
 
@@ -63,6 +65,19 @@ class Quotas:
             known = remember(self._attempts, key, (tenant, shared, found))
         return known[2]
 
+    def most_charged(self, request: GenRequest, model: Model, price: Price) -> int | None:
+        """The most that a bought attempt can cost, in micro-dollars; None where nothing bounds that."""
+        known = self._prices.get(id(price))
+        if known is None:
+            known = remember(self._prices, id(price), (price, None if _is_free(price) else Dearest.of(price)))
+        dearest = known[1]
+        if dearest is None:
+            return 0
+        tokens = most_tokens(request, model)
+        if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
+            return None
+        return dearest.most(tokens.prompt, tokens.output)
+
 
 def about(quota: Quota, model: str, backend: str, kind: Kind, pipeline: str | None) -> bool:
     """Whether a budget is charged for an attempt there: all that it names must hold. Work of our own GPUs counts only
@@ -92,14 +107,8 @@ def most_tokens(request: GenRequest, model: Model) -> Most | None:
     return Most(prompt if model.input_cap is None else min(prompt, model.input_cap), output * request.n)
 
 
-def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:
-    """The most that a bought attempt can cost, in micro-dollars; None where nothing bounds that."""
-    if price.tokens == Tokens() and not (price.per_request or price.tiers or price.media):
-        return 0
-    tokens = most_tokens(request, model)
-    if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
-        return None
-    return most_of(price, Usage(tokens.prompt, tokens.output))
+def _is_free(price: Price) -> bool:
+    return price.tokens == Tokens() and not (price.per_request or price.tiers or price.media)
 
 
 def tokens_of(request: GenRequest, model: Model | None, learned: Learned) -> int:

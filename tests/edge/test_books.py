@@ -272,6 +272,19 @@ async def test_what_was_taken_of_an_accounts_limits_stays_taken_as_long_as_it_ma
     assert view.headroom.left("a1", view.now()) == pytest.approx(left, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("result", "free", "counted"),
+    [("client_left", False, 95), ("Reset", False, 95), ("ConnectFailed", True, None), ("lost", False, None)],
+)
+async def test_what_was_read_for_nobody_is_counted_all_the_same(result: str, free: bool, counted: int | None) -> None:
+    """Who leaves before the first token would else have it for nothing, as often as it likes."""
+    desk = Desk(policy())
+    desk.attempt.result, desk.attempt.free = result, free
+    desk.books.settle(desk.lease, desk.attempt)
+    assert desk.account.usage is None
+    assert (desk.account.counted and desk.account.counted.input_tokens) == counted
+
+
 async def test_what_a_hard_budget_does_not_believe_is_counted_and_taught_to_nobody() -> None:
     desk = Desk(policy((upstream("a1", "api"),), (rule(backends=("api",), spill=None),)))
     quota = Quota("q", "usd", 10**6, "day")
