@@ -11,7 +11,7 @@ import pytest
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Cost
 from gateway.edge.booking import FREE, booking, cost_of, rent, row_of, set_aside
-from gateway.model import Hold, Lease, Price, Quota, Reservation, Row, Share, Tenant, Usage, pico
+from gateway.model import Gpus, Hold, Lease, Price, Quota, Reservation, Row, Share, Tenant, Usage, pico
 from gateway.model.money import Origin
 from gateway.routing.bill import bill, most
 from gateway.routing.decide import decide
@@ -118,10 +118,23 @@ def test_what_was_set_aside_is_the_most_of_budgets_and_hour() -> None:
 
 @pytest.mark.parametrize(
     ("work", "hourly", "cost"),
-    [(0, 2.0, 0), (1, 2.0, 1), (1800, 2.0, 1), (1801, 2.0, 2), (3_600_000_000, 2.6, 2_600_000)],
+    [
+        (0, 2.0, 0),
+        (1, 2.0, 1),
+        (1800, 2.0, 1),
+        (1801, 2.0, 2),
+        (3_600_000_000, 2.6, 2_600_000),
+        (3_600_000_000, 2.0000001, 2_000_001),
+    ],
 )
 def test_gpu_time_is_rent_rounded_up(work: int, hourly: float, cost: int) -> None:
     assert rent(work, hourly) == cost
+
+
+def test_three_gpus_cost_three_times_what_is_written() -> None:
+    hourly = Gpus(count=3, usd_per_hour=2.3).worker_usd_per_hour
+    assert hourly == 6.9
+    assert rent(3_600_000_000, hourly) == 6_900_000
 
 
 @pytest.mark.parametrize(
@@ -166,10 +179,13 @@ def test_what_was_never_sent_costs_nothing_and_says_why() -> None:
         ({}, most(PRICE, len(request().body), 100)),
         ({"n": 3}, most(PRICE, len(request().body), 300)),
         ({"text_only": False}, most(PRICE, 95, 100)),
-        ({"max_tokens": None}, most(PRICE, 95, 211)),
+        ({"max_tokens": None}, most(PRICE, len(request().body), 211)),
+        ({"text_only": False, "max_tokens": 5_000}, most(PRICE, 95, 5_000)),
     ],
 )
-def test_an_unknown_outcome_is_the_most_it_can_cost(asked: dict[str, Any], cost: int) -> None:
+def test_an_unknown_outcome_is_the_most_it_can_cost_or_the_usual_where_nothing_bounds_it(
+    asked: dict[str, Any], cost: int
+) -> None:
     account, lease = desk(**asked)
     row = made(account, lease, attempted("UpstreamTimeout"))
     assert (row.cost, row.basis, row.estimated, row.payer) == (cost, "list", True, "operator")
