@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -17,9 +17,11 @@ from typing import Any
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Per, Policy, Quota, Tenant
+from gateway.model import Per, Policy, Quota
 from gateway.money.counters import Usage
 from gateway.money.keeping import dollars, utc
+from gateway.money.keys import Known, nobody
+from gateway.money.purse import Left
 from gateway.money.till import Till
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
@@ -50,14 +52,14 @@ class Alarms:
         post: Post,
         on_told: Callable[[bool], None] = lambda _: None,
         now: Callable[[], float] = time.time,
-        others: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
+        others: Known = nobody,
     ) -> None:
         """`others`: whose budgets are not in the policy (`Keys.known`)."""
         self._till, self._store, self._policy, self._post = till, store, policy, post
         self._on_told, self._now, self._others = on_told, now, others
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
-        self._left: dict[str, tuple[int, float | None] | None] = {}
+        self._left: dict[str, Left | None] = {}
         """Budget -> what the till said of it when the store was last asked."""
         self._quiet: dict[str, float] = {}
         """Key of a share -> until when it is in the store (seconds since the epoch): nobody tells it before."""
@@ -93,7 +95,7 @@ class Alarms:
             await asyncio.sleep(SECONDS)
 
     async def look(self) -> None:
-        budgets, refused = self._budgets(), self._refused
+        budgets, refused = await self._budgets(), self._refused
         try:
             left = {one.name: self._till.left(one) for one in budgets}
             usages: list[Usage] = []
@@ -114,10 +116,10 @@ class Alarms:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _budgets(self) -> tuple[Quota, ...]:
+    async def _budgets(self) -> tuple[Quota, ...]:
         """Those that somebody asks about here: of the many of single keys, the ones that tell or are soft."""
         policy = self._policy()
-        found = all_quotas(policy, self._others(policy))
+        found = all_quotas(policy, await self._others(policy))
         return tuple(one for one in found if one.unit == "usd" and (one.of != "key" or one.webhook or not one.hard))
 
     async def _tell(self, key: str, usage: Usage, percent: int) -> None:

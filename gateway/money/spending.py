@@ -69,8 +69,13 @@ class Spending:
                 return AWAY
             if isinstance(answer, Short):
                 self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.resets)
-            held = answer
+                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
+            return answer
+        try:
+            await self._till.on_the_wire()
+        except BaseException:
+            self._till.give(held)
+            raise
         return held
 
     def give(self, hold: Hold) -> None:

@@ -151,7 +151,7 @@ def all_quotas(policy: Policy, others: Iterable[Tenant] = ()) -> tuple[Quota, ..
 
 
 class Room(NamedTuple):
-    """What is `left` of a limit until `resets` (seconds since the epoch)."""
+    """What is `left` of a limit for so many seconds (`resets`)."""
 
     quota: Quota
     left: int
