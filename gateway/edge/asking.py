@@ -92,7 +92,7 @@ class Asking:
             return broke
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
-            attempt.free = answers.retryable("managed", fault)
+            attempt.free = answers.unpaid(fault)
             attempt.unreached = isinstance(fault, ConnectFailed) and fault.reason == ConnectFailed.UNREACHABLE
             if isinstance(fault, Refused):
                 attempt.status = fault.status

@@ -2,7 +2,8 @@
 
 Every attempt gets a row, once: also those that were refused, cancelled, lost a race or never reached anybody. Where
 nothing can have been charged the row says so (`cost=0`, `basis="none"`); where nobody knows, it is booked at what was
-set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the most that it can have cost.
+set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the most that it can have cost (of a
+part that nothing bounds: at what is usual).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gateway.edge.metering import counted
 from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage
 from gateway.money.rows import begun
 from gateway.routing.bill import bill, most
-from gateway.routing.estimate import amortised_price, gpu_us, output_tokens, prompt_tokens
+from gateway.routing.estimate import amortised_price, gpu_us, longest_prompt, output_tokens, prompt_tokens
 
 FREE = Cost(0, "none")
 _UNKNOWN = Cost(None, "unknown")
@@ -80,15 +81,17 @@ def _judged(usage: Usage, cost: Cost) -> Usage:
 
 
 def _worst(lease: Lease, request: GenRequest, learned: Learned, reserved: int) -> Cost:
-    """Of bought work of which nobody knows what became of it."""
+    """Of bought work of which nobody knows what became of it: the longest prompt and answer, or the usual one where
+    nothing bounds it, at the dearest rates."""
     price = lease.candidate.served.price
     if reserved:
         return Cost(reserved, "reserved")
     if price is None:
         return _UNKNOWN
-    if request.text_only and request.max_tokens is not None:
-        return Cost(most(price, len(request.body), request.max_tokens * request.n), _basis(price))
-    return Cost(most(price, prompt_tokens(request, learned), output_tokens(request, learned)), _basis(price))
+    prompt = longest_prompt(request) if request.text_only else prompt_tokens(request, learned)
+    cap = request.max_tokens
+    output = output_tokens(request, learned) if cap is None else cap * request.n
+    return Cost(most(price, prompt, output), _basis(price))
 
 
 def set_aside(lease: Lease) -> int:

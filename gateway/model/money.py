@@ -146,6 +146,9 @@ class Usage:
     output_audio_tokens: int = 0
     input_image_tokens: int = 0
     output_image_tokens: int = 0
+    cached_audio_tokens: int = 0
+    """Sound that was read from a cache: among `cached_tokens` and among `input_audio_tokens`. So for pictures."""
+    cached_image_tokens: int = 0
     images: int = 0
     input_images: int = 0
     seconds: float = 0.0

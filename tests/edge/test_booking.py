@@ -181,10 +181,13 @@ def test_what_was_never_sent_costs_nothing_and_says_why() -> None:
         ({}, most(PRICE, len(request().body), 100)),
         ({"n": 3}, most(PRICE, len(request().body), 300)),
         ({"text_only": False}, most(PRICE, 95, 100)),
-        ({"max_tokens": None}, most(PRICE, 95, 211)),
+        ({"max_tokens": None}, most(PRICE, len(request().body), 211)),
+        ({"text_only": False, "max_tokens": 5_000}, most(PRICE, 95, 5_000)),
     ],
 )
-def test_an_unknown_outcome_is_the_most_it_can_cost(asked: dict[str, Any], cost: int) -> None:
+def test_an_unknown_outcome_is_the_most_it_can_cost_or_the_usual_where_nothing_bounds_it(
+    asked: dict[str, Any], cost: int
+) -> None:
     account, lease = desk(**asked)
     row = made(account, lease, attempted("UpstreamTimeout"))
     assert (row.cost, row.basis, row.estimated, row.payer) == (cost, "list", True, "operator")
