@@ -31,8 +31,8 @@ AWAY = Kept("away")
 
 
 class Spending:
-    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that had no
-    room; `now` is seconds since the epoch."""
+    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that
+    is used up for an attempt; `now` is seconds since the epoch."""
 
     def __init__(
         self,
@@ -68,8 +68,10 @@ class Spending:
             except StoreFault:
                 return AWAY
             if isinstance(answer, Short):
-                self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
+                quota, left, ends, resets, running = answer
+                if not running:
+                    self._refused(quota)
+                return Kept("short", quota.name, left, amount or 0, ends, resets, running)
             held = answer
         return held
 

@@ -43,6 +43,8 @@ LAST_SECONDS, LAST_PAUSE = 5.0, 0.05
 NEVER = float("-inf")
 MANY = 32
 """Quotas whose slices are filled by one script."""
+CORRECTED = ("usd", "tokens")
+"""Of what is set aside of these, some comes back when it is over; of requests nothing that was sent."""
 ASKED = "money "
 """What a message begins with by which another replica asks for idle slices (draw.lua)."""
 
@@ -299,7 +301,8 @@ class Till:
         if asks and answer.others:
             self._asked[quota.name] = sent
         account = self._purse.current[quota.name]
-        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets)
+        running = answer.running and quota.unit in CORRECTED
+        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets, running)
 
     def _undrawn(self, purse: Purse, parts: Sequence[Part], attempt: str | None) -> None:
         """No answer: the store may have granted it all the same. The next beat tells what this replica has."""
