@@ -34,12 +34,14 @@ _MINUTE = 60
 class Entry:
     """Of one request; `Forward` says when."""
 
-    __slots__ = ("_hold", "_quotas", "_request", "_s", "uncounted")
+    __slots__ = ("_began", "_hold", "_quotas", "_request", "_s", "uncounted")
 
     def __init__(self, services: Services, request: GenRequest) -> None:
         self._s, self._request = services, request
         self._quotas = services.quotas.of_request(request.tenant)
         self._hold: Hold | None = None
+        self._began = 0.0
+        """When it got its place, in monotonic seconds."""
         self.uncounted = False
         """The store was away and nothing was drawn ahead: it is served at home, and nothing is bought for it."""
 
@@ -57,8 +59,8 @@ class Entry:
                 return
         if isinstance(held, Short):
             self._s.telemetry.count_rate_limited(held.quota.of, limit_word(held.quota))
-            raise limited(held, self._s.seats.seconds(held.quota.name), time.monotonic())
-        self._hold = held
+            raise limited(held, self._s.seats.seconds(held.quota), time.monotonic())
+        self._hold, self._began = held, time.monotonic()
 
     def leave(self, *, sent: bool, usage: Usage | None) -> None:
         """It is over; once."""
@@ -70,7 +72,7 @@ class Entry:
         self._s.till.give(hold, lambda quota: used.get(quota.unit, 0))
         for one in self._quotas:
             if one.unit == "concurrent":
-                self._s.seats.left(one.name)
+                self._s.seats.left(one, time.monotonic() - self._began)
 
     def headers(self) -> Headers:
         """What is left, this request being on board."""

@@ -24,7 +24,7 @@ from gateway.model import (
 from gateway.money.keeping import NOT_TEXT, UNBOUND
 from gateway.money.till import Till
 from gateway.routing.estimate import amortised_price
-from gateway.routing.quotas import Quotas, most_charged, most_tokens
+from gateway.routing.quotas import Quotas, most_tokens
 
 ATTEMPT_ID_BYTES = 16
 AWAY = Kept("away")
@@ -72,7 +72,12 @@ class Spending:
                 if not running:
                     self._refused(quota)
                 return Kept("short", quota.name, left, amount or 0, ends, resets, running)
-            held = answer
+            return answer
+        try:
+            await self._till.on_the_wire()
+        except BaseException:
+            self._till.give(held)
+            raise
         return held
 
     def give(self, hold: Hold) -> None:
@@ -108,7 +113,7 @@ class Spending:
         """Micro-dollars; None where no price is known, or nothing bounds what it is multiplied by."""
         model, one = lease.decision.policy.models[request.model], lease.candidate
         if one.upstream.kind == "managed":
-            return None if one.served.price is None else most_charged(request, model, one.served.price)
+            return None if one.served.price is None else self._quotas.most_charged(request, model, one.served.price)
         tokens = most_tokens(request, model)
         if tokens is None:
             return None

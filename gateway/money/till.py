@@ -25,7 +25,7 @@ from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
 from gateway.money.counters import Answer, Counters, Standing, Usage
 from gateway.money.openings import Openings
-from gateway.money.purse import Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
+from gateway.money.purse import CORRECTED, Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
 BATCH = 64
@@ -41,10 +41,9 @@ ASK_SECONDS = 1.0
 LAST_SECONDS, LAST_PAUSE = 5.0, 0.05
 """For how long the last of it is told to a store that does not answer, and how often."""
 NEVER = float("-inf")
+TURNS_TO_THE_WIRE = 3
 MANY = 32
 """Quotas whose slices are filled by one script."""
-CORRECTED = ("usd", "tokens")
-"""Of what is set aside of these, some comes back when it is over; of requests nothing that was sent."""
 ASKED = "money "
 """What a message begins with by which another replica asks for idle slices (draw.lua)."""
 
@@ -122,6 +121,13 @@ class Till:
             await self.flush()
             await asyncio.sleep(pause)
         return (await self._drawn(id, wanted, row))[0]
+
+    @staticmethod
+    async def on_the_wire() -> None:
+        """Returns once what was taken in this turn has been handed to the store's connection: who is killed from then
+        on is known there. The next turn packs it, the one after that writes it, and then the writer's turn ends."""
+        for _ in range(TURNS_TO_THE_WIRE):
+            await asyncio.sleep(0)
 
     def give(self, hold: Hold, used: Callable[[Quota], int] = lambda _: 0) -> None:
         """What was held is settled at `used`, off the caller's path; once, however often it is called. Seats

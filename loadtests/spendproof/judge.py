@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+LEAST_SETTLED = 0.5
+"""Of what was billed: with fewer whose cost is known nothing would have been compared."""
+
 
 class Booked(NamedTuple):
     """A row of the ledger that counts in the budget."""
@@ -69,7 +72,11 @@ def judge(seen: Evidence) -> list[Line]:
             f"{_usd(seen.most)} of {_usd(seen.cap)}, {seen.looks:,} looks",
             _within(seen),
         ),
-        Line("settled attempts that differ from the API's bill", f"{len(differ)} of {len(settled):,}", not differ),
+        Line(
+            "settled attempts that differ from the API's bill",
+            f"{len(differ)} of {len(settled):,}",
+            not differ and len(settled) >= LEAST_SETTLED * len(seen.bills),
+        ),
         Line("billed attempts that the ledger lacks", f"{len(missing)} of {len(seen.bills):,}", not missing),
         Line("attempts billed above what is booked", f"{len(short)}: {_usd(billed)} billed", not short),
         Line("the ledger's sum beside the budget's counter", f"{_usd(booked)} and {spent}", booked == seen.last.used),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,6 +106,21 @@ async def test_seats(valkey: Store) -> None:
     entry.leave(sent=True, usage=None)
     await desk.services.till.flush()
     (await desk.enter(SEATS)).leave(sent=True, usage=None)
+    await desk.services.till.aclose()
+
+
+async def test_whoever_finds_no_seat_is_told_how_long_one_is_taken(valkey: Store) -> None:
+    desk = Desk(valkey)
+    seats = replace(SEATS, cap=2)
+    entry = await desk.enter(seats)
+    entry._began -= 30.0
+    entry.leave(sent=True, usage=None)
+    await desk.services.till.flush()
+    for _ in range(seats.cap):
+        await desk.enter(seats)
+    with pytest.raises(RateLimited) as caught:
+        await desk.enter(seats)
+    assert caught.value.retry_after == 16, "30 s and a moment, of two"
     await desk.services.till.aclose()
 
 

@@ -349,6 +349,20 @@ def test_a_counter_keeps_its_name_when_budgets_of_other_periods_are_written_arou
     assert names(again, month) == {2: f"{A}day", 3: f"{A}month"}
 
 
+@pytest.mark.parametrize(
+    ("limit", "largest"), [("requests_per_day", 10**12), ("tokens_per_minute", 10**12), ("concurrent", 100_000)]
+)
+def test_limits_are_as_large_as_large_customers(limit: str, largest: int) -> None:
+    def written(amount: int) -> dict[str, str]:
+        return changed(T, f"    keys: [{HASH}]\n", f"    keys: [{HASH}]\n    limits: {{{limit}: {amount}}}\n")
+
+    (quota,) = compiled(written(largest)).tenants["acme"].quotas
+    assert (quota.name, quota.cap) == (f"tenant acme: {limit}", largest)
+    for amount in (0, largest + 1):
+        with pytest.raises(PolicyFault, match=limit):
+            compiled(written(amount))
+
+
 def test_a_tenant_may_be_there_before_its_keys_are() -> None:
     policy = compiled(changed(T, f"    keys: [{HASH}]\n", ""))
     assert policy.tenants.keys() == {"acme"}

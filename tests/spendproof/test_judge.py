@@ -34,6 +34,10 @@ BAD = [
     Bad("spent and set aside", {"looks": 0}),
     Bad("settled attempts that differ", {"bills": {**FINE.bills, "a": 299}}),
     Bad("settled attempts that differ", {"bills": {"b": 200, "c": 250, "d": 60}}),
+    Bad(
+        "settled attempts that differ",
+        {"ledger": {name: row._replace(known=False) for name, row in FINE.ledger.items()}},
+    ),
     Bad("billed attempts that the ledger lacks", {"bills": {**FINE.bills, "x": 1}}),
     Bad("billed above what is booked", {"bills": {**FINE.bills, "c": 401}}),
     Bad("ledger's sum beside", {"last": Counter(989, 0)}),
