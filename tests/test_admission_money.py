@@ -19,7 +19,7 @@ from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, Invalid
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Lease, Model, Policy, Price, Quota, Row, Served, Spill, Tenant, Visit
 from gateway.money.budgets import Budgets
-from gateway.money.keeping import utc
+from gateway.money.keeping import RUNNING_SECONDS, utc
 from gateway.money.spending import Spending, skeleton
 from gateway.money.till import Till
 from gateway.routing.decide import decide
@@ -95,11 +95,20 @@ async def test_so_many_are_bought_and_then_402(valkey: Store) -> None:
             await made.admit()
         assert "`hard`" in caught.value.message
         assert "$0.001" in caught.value.message, "what it may cost"
+        assert "running requests" in caught.value.message
+        assert caught.value.retry_after == RUNNING_SECONDS
+        assert made.refused == [], "it is not used up"
+        made.admission.end(leases.pop())
+        leases.append(await made.admit())
+        for lease in leases:
+            made.till.book(row(lease, EACH), lease.hold)
+            made.admission.end(lease)
+        with pytest.raises(BudgetExceeded) as caught:
+            await made.admit()
+        assert "$0.00 left" in caught.value.message
         assert caught.value.retry_after is not None
         assert 0 < caught.value.retry_after <= 86_400
         assert made.refused == ["hard"]
-        made.admission.end(leases[0])
-        assert (await made.admit()).hold is not None
 
 
 @pytest.mark.parametrize("skew_hours", [-30, 30])

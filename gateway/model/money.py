@@ -201,12 +201,14 @@ class Short(NamedTuple):
     left: int
     ends: float | None
     resets: float | None
+    running: bool = False
+    """What is missing is set aside for what runs, and may come back when that is over."""
 
 
 class Kept(NamedTuple):
     """Nothing was set aside for an attempt, so it is not made: the budget `quota` has too little `left` (micro-dollars)
-    for `needs` until its period ends (`ends`, `resets`: as in `Short`); or nothing bounds what it may cost (`help`:
-    what would), or no price is known, or the store, which keeps what is left, is `away`."""
+    for `needs` (`ends`, `resets`, `running`: as in `Short`); or nothing bounds what it may cost (`help`: what would),
+    or no price is known, or the store, which keeps what is left, is `away`."""
 
     why: Literal["short", "unbound", "unpriced", "away"]
     quota: str = ""
@@ -214,6 +216,7 @@ class Kept(NamedTuple):
     needs: int = 0
     ends: float | None = None
     resets: float | None = None
+    running: bool = False
     help: str = ""
 
 

@@ -32,8 +32,8 @@ _US_PER_SECOND = 10**6
 
 
 class Spending:
-    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that had no
-    room; `now` is seconds since the epoch."""
+    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that
+    is used up for an attempt; `now` is seconds since the epoch."""
 
     def __init__(
         self,
@@ -71,8 +71,10 @@ class Spending:
             except StoreFault:
                 return AWAY
             if isinstance(answer, Short):
-                self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
+                quota, left, ends, resets, running = answer
+                if not running:
+                    self._refused(quota)
+                return Kept("short", quota.name, left, amount or 0, ends, resets, running)
             return answer
         try:
             await self._till.on_the_wire()
