@@ -325,7 +325,7 @@ class Admission:
         if self._spending is None:
             return lease
         try:
-            held = await self._spending.hold(request, lease, uncounted=visit.uncounted)
+            held = await self._spending.hold(request, lease, visit.role, uncounted=visit.uncounted)
         except BaseException:
             self.release(lease)
             raise

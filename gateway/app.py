@@ -207,9 +207,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
                 tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
+            stack.push_async_callback(alarms.aclose)  # what it sends is begun by one of the tasks
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
-            stack.push_async_callback(alarms.aclose)
             yield
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)

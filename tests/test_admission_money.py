@@ -19,7 +19,7 @@ from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, Invalid
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Lease, Model, Policy, Price, Quota, Row, Served, Spill, Tenant, Visit
 from gateway.money.budgets import Budgets
-from gateway.money.keeping import utc
+from gateway.money.keeping import RUNNING_SECONDS, utc
 from gateway.money.spending import Spending, skeleton
 from gateway.money.till import Till
 from gateway.routing.decide import decide
@@ -95,11 +95,20 @@ async def test_so_many_are_bought_and_then_402(valkey: Store) -> None:
             await made.admit()
         assert "`hard`" in caught.value.message
         assert "$0.001" in caught.value.message, "what it may cost"
+        assert "running requests" in caught.value.message
+        assert caught.value.retry_after == RUNNING_SECONDS
+        assert made.refused == [], "it is not used up"
+        made.admission.end(leases.pop())
+        leases.append(await made.admit())
+        for lease in leases:
+            made.till.book(row(lease, EACH), lease.hold)
+            made.admission.end(lease)
+        with pytest.raises(BudgetExceeded) as caught:
+            await made.admit()
+        assert "$0.00 left" in caught.value.message
         assert caught.value.retry_after is not None
         assert 0 < caught.value.retry_after <= 86_400
         assert made.refused == ["hard"]
-        made.admission.end(leases[0])
-        assert (await made.admit()).hold is not None
 
 
 @pytest.mark.parametrize("skew_hours", [-30, 30])
@@ -181,6 +190,16 @@ async def test_past_a_soft_budget_it_waits_at_home_before_it_leaves(valkey: Stor
         assert await made.admission.take(request(), made.decided(), Visit()) is None, "no hedge is bought then"
 
 
+async def test_what_is_set_aside_for_a_hedge_says_so(valkey: Store) -> None:
+    async with desk(valkey, HARD, **BOUGHT) as made:
+        lease = await made.admission.take(request(), made.decided(), Visit(role="hedge"))
+        assert lease is not None
+        assert lease.hold is not None
+        await made.till.flush()
+        told = await valkey.call("HGET", f"gw:{{money}}:open:{made.till._counters.owner}", lease.hold.id)
+        assert b'"role":"hedge"' in told
+
+
 async def test_a_bound_of_the_rule_gives_the_hold_back(valkey: Store) -> None:
     async with desk(valkey, HARD, spill=Spill(("api",), max_share=0.0), kept_wait=0.0) as made:
         await made.admit()
@@ -260,4 +279,4 @@ async def test_every_hold_ends_whatever_becomes_of_it(valkey: Store, seed: int) 
 
 def row(lease: Lease, cost: int) -> Row:
     assert lease.hold is not None
-    return replace(skeleton(lease.hold.id, request(), lease, 0, 1.0), cost=cost, state="settled", basis="list")
+    return replace(skeleton(lease.hold.id, request(), lease, "asked", 0, 1.0), cost=cost, state="settled", basis="list")

@@ -3,17 +3,24 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from gateway import background
+from gateway import app, background
 from gateway.app import damp
 from gateway.background import keep_running
+from gateway.edge.middleware import Front
 from gateway.model import Snapshot, Spill, Tenant, Threshold
+from gateway.money.alarms import Alarms
 from gateway.policy.candidate import Candidate, Trial
 from gateway.policy.live import LivePolicy
+from gateway.settings import Settings
 from gateway.startup import keys_refused, zone_refused
 from tests.worlds import policy, reading, rule, state
+
+POLICIES = Path(__file__).resolve().parents[1] / "policies"
 
 
 async def test_a_background_task_that_fails_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +61,7 @@ def test_the_gateway_stands_in_a_zone_of_its_policy_or_in_none() -> None:
 
 
 def test_the_thresholds_of_a_candidate_have_states_of_their_own() -> None:
-    live = LivePolicy(Path(__file__).resolve().parents[1] / "policies" / "demo")
+    live = LivePolicy(POLICIES / "demo")
     mine, other = (
         policy(rules=(rule(spill=Spill(("api",), when=(Threshold("queue_depth", True, False, value),))),))
         for value in (10.0, 1000.0)
@@ -64,3 +71,33 @@ def test_the_thresholds_of_a_candidate_have_states_of_their_own() -> None:
     live.candidate = Candidate(Trial("v2", "share", 0.1), other)
     both = damp(live, mine, Snapshot(100.0, states), {})
     assert {key.threshold.value: one.on for key, one in both.items()} == {10.0: True, 1000.0: False}
+
+
+def test_messages_end_after_those_who_send_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    stop, aclose = app.stop, Alarms.aclose
+
+    async def stopped(tasks: list[asyncio.Task[None]]) -> None:
+        await stop(tasks)
+        order.append("tasks")
+
+    async def closed(alarms: Alarms) -> None:
+        await aclose(alarms)
+        order.append("messages")
+
+    monkeypatch.setattr(app, "stop", stopped)
+    monkeypatch.setattr(Alarms, "aclose", closed)
+    made = app.create_app(Settings(policies=POLICIES / "demo", data_dir=tmp_path, ledger_url=SecretStr("none")))
+    asyncio.run(lived(made))
+    assert order == ["tasks", "messages"]
+
+
+async def lived(made: Front) -> None:
+    """From its beginning to its end, without a request between."""
+    asked, told = asyncio.Queue[dict[str, Any]](), asyncio.Queue[dict[str, Any]]()
+    task = asyncio.create_task(made({"type": "lifespan"}, asked.get, told.put))
+    async with asyncio.timeout(20):
+        for word in ("startup", "shutdown"):
+            asked.put_nowait({"type": f"lifespan.{word}"})
+            assert (await told.get())["type"] == f"lifespan.{word}.complete"
+        await task

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,10 +17,18 @@ if TYPE_CHECKING:
     from gateway.prices.book import Known
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+AMOUNT = click.IntRange(0, 10**9)
+LENGTH = click.FloatRange(0, 10**6)
 MOST_SHOWN = 5
 """Providers that one `show` tells about; more are named."""
-_FEWEST = 2
+_PAIR = re.compile(r"([0-9]{1,9}),([0-9]{1,9})")
 """Of --tokens: one for the prompt, one for the answer."""
+
+
+def _finite(_: click.Context, __: click.Parameter, length: float) -> float:
+    if math.isnan(length):
+        raise click.BadParameter("must be a number of seconds")
+    return length
 
 
 @click.group(short_help="What models and GPUs cost, with source, date and confidence.")
@@ -51,11 +61,11 @@ def list_prices(provider: str | None, glob: str | None, modality: str | None, as
 @click.option("--quality", help="Of a picture.")
 @click.option("--size", help="Of a picture, such as 1024x1024.")
 @click.option("--resolution", help="Of a film, such as 720p.")
-@click.option("--images", default=0, help="How many pictures.")
-@click.option("--input-images", default=0, help="How many are sent along.")
-@click.option("--seconds", default=0.0, help="Length of what is made.")
-@click.option("--characters", default=0, help="To be spoken.")
-@click.option("--audio-seconds", default=0.0, help="Length of what is heard.")
+@click.option("--images", type=AMOUNT, default=0, help="How many pictures.")
+@click.option("--input-images", type=AMOUNT, default=0, help="How many are sent along.")
+@click.option("--seconds", type=LENGTH, callback=_finite, default=0.0, help="Length of what is made.")
+@click.option("--characters", type=AMOUNT, default=0, help="To be spoken.")
+@click.option("--audio-seconds", type=LENGTH, callback=_finite, default=0.0, help="Length of what is heard.")
 @click.option("--tokens", help="IN,OUT: tokens of prompt and answer.")
 @click.option("--policy", type=FOLDER, help="As it is under this policy folder.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -160,10 +170,10 @@ def _of_policy(folder: Path, model: str) -> list[tuple[str, Known]]:
 def _order(tokens: str | None, **given: Any) -> Usage:
     from gateway.model import Usage
 
-    counts = [int(one) for one in tokens.split(",") if one.isdigit()] if tokens else [0, 0]
-    if len(counts) != _FEWEST:
+    counts = _PAIR.fullmatch("0,0" if tokens is None else tokens)
+    if counts is None:
         raise click.BadParameter("must be two numbers, such as --tokens 1000,200")
-    return Usage(counts[0], counts[1], **given)
+    return Usage(int(counts[1]), int(counts[2]), **given)
 
 
 def _shown(at: str, known: Known, usage: Usage) -> dict[str, Any]:

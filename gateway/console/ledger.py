@@ -1,7 +1,8 @@
-"""The ledger in the admin API: sums, single attempts, what was saved, advice."""
+"""The ledger in the admin API: sums, single attempts, what was saved, advice. Worked out in threads: requests go on."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,26 +37,25 @@ def ledger_routes(services: Services) -> APIRouter:
         else:
             report = await desk.report(ask)
         if CSV in request.headers.get("accept", ""):
-            return Response(as_csv(report), media_type=CSV)
-        return Response(as_json(report), media_type=JSON)
+            return Response(await asyncio.to_thread(as_csv, report), media_type=CSV)
+        return Response(await asyncio.to_thread(as_json, report), media_type=JSON)
 
     @api.get("/saved")
     async def saved(request: Request) -> Response:
         """The same traffic all bought, and all on our own GPUs; `utilisation` (0 to 1) is of further ones."""
         given = request.query_params.multi_items()
         made = await desk.material(ask_of(_span(given), time.time()))
-        return Response(encoded(made.saved(services.policy, utilisation_of(request))), media_type=JSON)
+        policy, share = services.policy, utilisation_of(request)
+        return Response(await asyncio.to_thread(lambda: encoded(made.saved(policy, share))), media_type=JSON)
 
     @api.get("/advice")
     async def advice(request: Request) -> Response:
         """What routed data advises, with its working; `gpu_usd` is for what one GPU is bought."""
         given = request.query_params.multi_items()
         facts = await desk.facts(ask_of(_span(given), time.time()))
-        price = request.query_params.get(GPU_USD)
-        told = facts.advise(
-            services.policy, utilisation_of(request), None if price is None else micro_of(GPU_USD, price)
-        )
-        return Response(encoded(told), media_type=JSON)
+        policy, share, price = services.policy, utilisation_of(request), request.query_params.get(GPU_USD)
+        each = None if price is None else micro_of(GPU_USD, price)
+        return Response(await asyncio.to_thread(lambda: encoded(facts.advise(policy, share, each))), media_type=JSON)
 
     return api
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
 from gateway.fleet.headroom import Sent
-from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Look, Tenant, Usage, Visit
+from gateway.model import MICRO_PER_USD, Decision, GenRequest, Learned, Lease, Look, Role, Tenant, Usage, Visit
 from gateway.receipts import Receipt
 from gateway.routing.forecast import Forecast
 from gateway.routing.learn import PRIOR
@@ -24,8 +24,6 @@ LOST = "lost"
 """Result of an attempt that another one was faster than."""
 RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
-Role = Literal["asked", "hedge", "rescue"]
-"""What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
 MOST_QUOTAS = 4

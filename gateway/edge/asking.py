@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, Role, left_of
+from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -22,7 +22,7 @@ from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
-from gateway.model import Lease, Timeouts
+from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
@@ -92,7 +92,7 @@ class Asking:
             return broke
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
-            attempt.free = answers.retryable("managed", fault)
+            attempt.free = answers.unpaid(fault)
             attempt.unreached = isinstance(fault, ConnectFailed) and fault.reason == ConnectFailed.UNREACHABLE
             if isinstance(fault, Refused):
                 attempt.status = fault.status

@@ -2,23 +2,23 @@
 
 Every attempt gets a row, once: also those that were refused, cancelled, lost a race or never reached anybody. Where
 nothing can have been charged the row says so (`cost=0`, `basis="none"`); where nobody knows, it is booked at what was
-set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the most that it can have cost.
+set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the most that it can have cost (of a
+part that nothing bounds: at what is usual).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, RESCUED, Account, Attempt, Cost
 from gateway.edge.metering import counted
-from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage, micro_usd
+from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage
+from gateway.money.rows import begun
 from gateway.routing.bill import bill, most
-from gateway.routing.estimate import gpu_us, output_tokens, prompt_tokens
+from gateway.routing.estimate import amortised_price, gpu_us, longest_prompt, output_tokens, prompt_tokens
 
-US_PER_HOUR = 3_600_000_000
 FREE = Cost(0, "none")
 _UNKNOWN = Cost(None, "unknown")
 _TENANT_PAYS: Mapping[str, bool] = dict.fromkeys(
@@ -50,10 +50,8 @@ def cost_of(lease: Lease, usage: Usage) -> Cost:
 
 
 def _our_own(lease: Lease, usage: Usage) -> Cost:
-    upstream = lease.candidate.upstream
-    if upstream.usd_per_hour is None:
-        return _UNKNOWN
-    return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
+    own = amortised_price(lease.candidate.upstream, usage)
+    return _UNKNOWN if own is None else Cost(own, "amortised")
 
 
 def _bought(lease: Lease, usage: Usage) -> Cost:
@@ -83,15 +81,17 @@ def _judged(usage: Usage, cost: Cost) -> Usage:
 
 
 def _worst(lease: Lease, request: GenRequest, learned: Learned, reserved: int) -> Cost:
-    """Of bought work of which nobody knows what became of it."""
+    """Of bought work of which nobody knows what became of it: the longest prompt and answer, or the usual one where
+    nothing bounds it, at the dearest rates."""
     price = lease.candidate.served.price
     if reserved:
         return Cost(reserved, "reserved")
     if price is None:
         return _UNKNOWN
-    if request.text_only and request.max_tokens is not None:
-        return Cost(most(price, len(request.body), request.max_tokens * request.n), _basis(price))
-    return Cost(most(price, prompt_tokens(request, learned), output_tokens(request, learned)), _basis(price))
+    prompt = longest_prompt(request) if request.text_only else prompt_tokens(request, learned)
+    cap = request.max_tokens
+    output = output_tokens(request, learned) if cap is None else cap * request.n
+    return Cost(most(price, prompt, output), _basis(price))
 
 
 def set_aside(lease: Lease) -> int:
@@ -106,16 +106,6 @@ def _budgeted(lease: Lease) -> bool:
     return lease.hold is not None and any(share.quota.hard and share.quota.unit == "usd" for share in lease.hold.shares)
 
 
-@lru_cache(maxsize=1024)
-def _hourly(usd_per_hour: float) -> int:
-    return micro_usd(usd_per_hour)
-
-
-def rent(work: int, usd_per_hour: float) -> int:
-    """Micro-dollars of so much GPU time (us) of a worker, rounded up."""
-    return -(-work * _hourly(usd_per_hour) // US_PER_HOUR)
-
-
 def payer(account: Account, lease: Lease, attempt: Attempt) -> Payer:
     """The tenant for what it got or broke off; the operator for what we tried beside or before it."""
     if attempt.role == "hedge" and account.lease is not lease:
@@ -125,52 +115,21 @@ def payer(account: Account, lease: Lease, attempt: Attempt) -> Payer:
 
 def row_of(account: Account, lease: Lease, attempt: Attempt, booked: Booking, ended: int) -> Row:
     """`ended`: microseconds since the epoch. The length of the attempt is by the clock that is never set."""
-    request, group, candidate = account.request, lease.group, lease.candidate
-    upstream, served, tenant, cost = candidate.upstream, candidate.served, request.tenant, booked.cost
-    usage, price, local = booked.usage or _UNUSED, served.price, upstream.kind == "local"
-    return Row(
-        attempt=attempt.id,
-        request=request.id,
-        began=ended - round((attempt.ended - attempt.began) * 1e6),
-        ended=ended,
-        tenant=tenant.name,
-        key=tenant.key,
-        tags=tuple(sorted(tenant.tags)) if tenant.tags else (),
-        pipeline=request.pipeline or "",
-        model=request.model,
-        endpoint=request.endpoint,
-        rule=lease.decision.rule.name,
-        backend=group.backend,
-        upstream=upstream.name,
-        served_as=served.name,
-        version=served.version or "",
-        kind=upstream.kind,
-        role=attempt.role,
-        outcome=group.outcome,
-        reason=group.reason,
-        result=attempt.result,
-        status=attempt.status,
-        policy=account.policy,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        images=usage.images,
-        seconds=usage.seconds,
-        characters=usage.characters,
-        estimated=usage.estimated,
-        absurd=usage.absurd,
-        cost=None if cost.basis == "reserved" else cost.micro,
-        list_cost=bill(price.listed, usage) if cost.basis == "contract" and price and price.listed else None,
-        basis=cost.basis,
-        reserved=booked.reserved,
-        payer=payer(account, lease, attempt),
-        gpu_us=gpu_us(upstream, usage) if local else 0,
-        gpu_kind=upstream.hardware.kind or "" if local else "",
-        price_marks=candidate.price_marks,
-        demo=upstream.simulated,
-    )
+    upstream, price, cost = lease.candidate.upstream, lease.candidate.served.price, booked.cost
+    usage = booked.usage or _UNUSED
+    row = begun(attempt.id, account.request, lease, attempt.role, ended)
+    row.began -= round((attempt.ended - attempt.began) * 1e6)
+    row.result, row.status = attempt.result, attempt.status
+    row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
+    row.cached_tokens, row.cache_write_tokens = usage.cached_tokens, usage.cache_write_tokens
+    row.reasoning_tokens = usage.reasoning_tokens
+    row.images, row.seconds, row.characters = usage.images, usage.seconds, usage.characters
+    row.estimated, row.absurd = usage.estimated, usage.absurd
+    row.cost = None if cost.basis == "reserved" else cost.micro
+    row.list_cost = bill(price.listed, usage) if cost.basis == "contract" and price and price.listed else None
+    row.basis, row.reserved, row.payer = cost.basis, booked.reserved, payer(account, lease, attempt)
+    row.gpu_us = gpu_us(upstream, usage) if upstream.kind == "local" else 0
+    return row
 
 
 _UNUSED = Usage(0, 0)

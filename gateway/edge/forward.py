@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, Role, left_of
+from gateway.edge.account import CLIENT_LEFT, CLIENT_STALLED, Account, left_of
 from gateway.edge.asking import Asking
 from gateway.edge.books import Books
 from gateway.edge.calls import Call, Scope
@@ -30,7 +30,7 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamFault,
 )
-from gateway.model import Decision, Demand, GenRequest, Lease, Visit
+from gateway.model import Decision, Demand, GenRequest, Lease, Role, Visit
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.forecast import Forecast
@@ -172,7 +172,8 @@ class Forward:
         return decision
 
     async def _admit(self, decision: Decision, faults: Faults) -> Lease:
-        visit = Visit(uncounted=self._entry.uncounted) if self._going_on else self._account.visit
+        rescue = Visit(uncounted=self._entry.uncounted, role="rescue") if self._going_on else None
+        visit = rescue or self._account.visit
         try:
             lease = await self._s.admission.admit(self._wanted, decision, visit, lambda: self._again(faults))
         except (FleetSaturated, NoCapacity) as error:
@@ -308,7 +309,7 @@ class Forward:
         lease = None
         try:
             decision = beside(self._newest, late, [name for name, _ in faults], self._policy)
-            visit = Visit(uncounted=self._entry.uncounted)
+            visit = Visit(uncounted=self._entry.uncounted, role="hedge")
             lease = None if decision is None else await self._s.admission.take(self._request, decision, visit)
             if lease is None:
                 return []

@@ -14,7 +14,7 @@ from gateway.edge.replies import Headers
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, RateLimited, StoreFault
 from gateway.model import GenRequest, Hold, Quota, Short, Tenant, Unit, Usage
-from gateway.money.keeping import utc
+from gateway.money.keeping import until, utc
 from gateway.money.periods import period_of
 from gateway.routing.board import Board
 from gateway.routing.quotas import Room, tightest, tokens_of
@@ -98,7 +98,10 @@ def limited(short: Short, seat_seconds: int, now: float) -> RateLimited:
     if short.ends is None:
         said = f"limit `{quota.name}`: {quota.cap} at once, and all of them run"
         return RateLimited(said, retry_after=max(1, seat_seconds))
-    wait = max(1, ceil(short.ends - now))
+    wait = max(1, ceil(until(short, now)))
+    if short.running:
+        said = f"limit `{quota.name}`: what is left of {quota.cap} {quota.unit} is set aside by running requests"
+        return RateLimited(said, retry_after=wait)
     said = f"limit `{quota.name}`: {max(0, short.left)} of {quota.cap} {quota.unit} are left for {wait} s"
     return RateLimited(said, retry_after=wait)
 

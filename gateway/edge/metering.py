@@ -26,6 +26,8 @@ CAPPED_WHOLE = frozenset(("responses", "messages"))
 so at some APIs, and at others not."""
 FRAMES_PER_TOKEN = 4
 """No API cuts a token into more frames; one that does is said to tell too little."""
+BYTES_PER_TOKEN = 1_024
+"""No answer has so many bytes of text for each token, not even one that quotes what its tools found."""
 LAST_WORDS = 4
 """Frames of one choice that hold no output: its role, its end, the usage, `[DONE]`."""
 PROMPT_SLACK = 1.25
@@ -43,20 +45,20 @@ _TEXT = re.compile(
 
 def believed(told: Usage, request: GenRequest, learned: Learned, least: int, guess: Callable[[], int]) -> Usage:
     """`told`, or what can be true of it, said to be `absurd`. `least`: output tokens that surely passed; `guess`: how
-    many probably did."""
+    many probably did. No output at all where some surely passed is no lie: it was not told."""
     beside = 0 if request.endpoint in CAPPED_WHOLE else told.reasoning_tokens
     longest, most = _longest(request), _most(request)
     capped = told.output_tokens - beside
     known = told.input_tokens > 0 or not request.prompt_bytes
     if not told.absurd and known and told.input_tokens <= longest and capped <= most and least <= told.output_tokens:
         return told
-    absurd = told.absurd or told.input_tokens > longest or capped > most or least > told.output_tokens
+    absurd = told.absurd or told.input_tokens > longest or capped > most or least > told.output_tokens > 0
     read = min(told.input_tokens, longest)
     if not read or told.absurd:
         read = max(read, prompt_tokens(request, learned) if request.prompt_bytes else 0)
     written = min(told.output_tokens, most + beside)
-    if absurd and not _silent(request):
-        written = max(written, least, min(guess(), most) if told.absurd or least > written else 0)
+    if (told.absurd or least > written) and not _silent(request):
+        written = max(written, least, min(guess(), most))
     return _fitting(replace(told, input_tokens=read, output_tokens=written, estimated=True, absurd=absurd))
 
 
@@ -76,16 +78,33 @@ def unheard(usage: Usage, request: GenRequest, seconds: float) -> Usage:
     return replace(usage, output_tokens=written, estimated=True)
 
 
-def surely(frames: int, request: GenRequest) -> int:
-    """Output tokens that so many frames hold at least."""
-    return 0 if _silent(request) else max(0, frames - LAST_WORDS * request.n) // FRAMES_PER_TOKEN
+def surely(told: Usage, tap: Tap, request: GenRequest) -> int:
+    """Output tokens that a stream held at least."""
+    if _silent(request):
+        return 0
+    framed = max(0, tap.frames - LAST_WORDS * request.n) // FRAMES_PER_TOKEN
+    return framed or int(not told.output_tokens and _text(tap.sample) > 0)
+
+
+def surely_in(body: bytes, told: Usage, request: GenRequest) -> int:
+    """Output tokens that a whole answer holds at least; it may repeat its prompt. Looked for only where few were
+    told."""
+    if _silent(request) or told.output_tokens * BYTES_PER_TOKEN >= len(body):
+        return 0
+    text = _text(body)
+    return max(1, (text - request.prompt_bytes) // BYTES_PER_TOKEN) if text else 0
 
 
 def passed(tap: Tap, bytes_per_token: float) -> int:
     """Output tokens of a stream, about: one for each frame, or more where the last frames hold the text of several."""
-    texts = [size for frame in split(tap.sample) if (size := sum(map(len, _TEXT.findall(frame))))]
+    texts = [size for frame in split(tap.sample) if (size := _text(frame))]
     each = sum(texts) / len(texts) / bytes_per_token if texts else 1.0
     return round(tap.frames * max(1.0, each))
+
+
+def _text(answer: bytes) -> int:
+    """Bytes of text in it."""
+    return sum(map(len, _TEXT.findall(answer)))
 
 
 def _longest(request: GenRequest) -> int:
@@ -108,14 +127,19 @@ def _fitting(usage: Usage) -> Usage:
     read, written = usage.input_tokens, usage.output_tokens
     cached = min(usage.cached_tokens, read)
     kept = min(usage.cache_write_tokens, read - cached)
+    sound, spoken = min(usage.input_audio_tokens, read), min(usage.output_audio_tokens, written)
+    pictures = min(usage.input_image_tokens, read - sound)
+    heard = min(usage.cached_audio_tokens, cached, sound)
     return replace(
         usage,
         cached_tokens=cached,
         cache_write_tokens=kept,
         cache_write_1h_tokens=min(usage.cache_write_1h_tokens, kept),
         reasoning_tokens=min(usage.reasoning_tokens, written),
-        input_audio_tokens=min(usage.input_audio_tokens, read),
-        input_image_tokens=min(usage.input_image_tokens, read),
-        output_audio_tokens=min(usage.output_audio_tokens, written),
-        output_image_tokens=min(usage.output_image_tokens, written),
+        input_audio_tokens=sound,
+        input_image_tokens=pictures,
+        output_audio_tokens=spoken,
+        output_image_tokens=min(usage.output_image_tokens, written - spoken),
+        cached_audio_tokens=heard,
+        cached_image_tokens=min(usage.cached_image_tokens, cached - heard, pictures),
     )

@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
-from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, unheard
+from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, surely_in, unheard
 from gateway.edge.replies import Headers
 from gateway.errors import (
     BadAnswer,
@@ -121,7 +121,7 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = _used(account, attempt, usage, len(body))
+        usage = _used(account, attempt, usage, body)
         attempt.usage = account.usage = usage
         if attempt.lease is not None:
             account.book(attempt, cost_of(attempt.lease, usage))
@@ -281,13 +281,13 @@ def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
     wire.finish()
 
 
-def _used(account: Account, attempt: Attempt, told: Usage | None, size: int) -> Usage:
-    """Of a whole answer of `size` bytes."""
+def _used(account: Account, attempt: Attempt, told: Usage | None, body: bytes) -> Usage:
+    """Of a whole answer."""
     request, learned = account.request, account.learned
-    output = round(size / learned.bytes_per_token)
+    output = round(len(body) / learned.bytes_per_token)
     if told is None:
         return counted(request, learned, output, bought=_bought(attempt))
-    return believed(told, request, learned, 0, lambda: output)
+    return believed(told, request, learned, surely_in(body, told, request), lambda: output)
 
 
 def _told(request: GenRequest, learned: Learned, tap: Tap, *, bought: bool) -> Usage:
@@ -298,7 +298,8 @@ def _told(request: GenRequest, learned: Learned, tap: Tap, *, bought: bool) -> U
     if tap.behind > (LAST_WORDS * request.n if tap.done else 0):
         written = max(usage.output_tokens, passed(tap, learned.bytes_per_token))
         usage = replace(usage, output_tokens=written, estimated=True)
-    return believed(usage, request, learned, surely(tap.frames, request), lambda: passed(tap, learned.bytes_per_token))
+    least = surely(usage, tap, request)
+    return believed(usage, request, learned, least, lambda: passed(tap, learned.bytes_per_token))
 
 
 def _bought(attempt: Attempt) -> bool:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 
 from gateway.ledger.place import ledger_url
 from gateway.settings import Settings
+from gateway.surroundings import surroundings
 
 DELAY_SECONDS = 1.0
 """A gateway that starts has better things to do with its CPU; rows wait on the stream."""
 PAUSE_FIRST, PAUSE_MOST = 1.0, 30.0
 SOUND_SECONDS = 60.0
 """A writer that lived so long is replaced after the first pause; before one that did not it is twice the last one."""
-END_SECONDS = 6.0
+END_SECONDS = 4.0
 """For a writer to put away what is left; then it is killed: what it had not told to be done comes again."""
 COMMAND = ("-m", "gateway", "ledger", "write", "--child")
 
@@ -78,7 +78,7 @@ class WriterChild:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *COMMAND,
-            env={**os.environ, **self._env},
+            env=surroundings(self._env),
             stdin=PIPE,
             stdout=DEVNULL,
             start_new_session=True,  # Ctrl-C is for the gateway, which ends the writer last

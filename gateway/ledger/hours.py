@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.ledger.tables import metadata
 from gateway.model import WorkerMinute
 
-MINUTES_PER_HOUR, MICRO_PER_HOUR = 60, 3600 * 10**6
+MINUTES_PER_HOUR = 60
 LATEST = 2**40
 """Minutes: no clock says later."""
 LARGEST = 2**50

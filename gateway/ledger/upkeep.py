@@ -10,9 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.ledger import months
 from gateway.ledger.faults import words
-from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
+from gateway.ledger.hours import fleet_hours
 from gateway.ledger.migrate import lock
 from gateway.ledger.tables import MICRO_PER_DAY, attempts, kept, seen
+from gateway.model import US_PER_HOUR
 
 BEHIND, AHEAD = 1, 2
 """Months before and after this one that have a partition; any other row goes to `attempts_other`."""
@@ -74,7 +75,7 @@ def expire(engine: Engine, now: int, keep_months: int) -> bool:
             step = _drop(connection, before)
         connection.execute(update(kept).values(since=step))
         gone = connection.execute(delete(attempts).where(attempts.c.ended < step)).rowcount
-        connection.execute(delete(fleet_hours).where(fleet_hours.c.hour < step // MICRO_PER_HOUR))
+        connection.execute(delete(fleet_hours).where(fleet_hours.c.hour < step // US_PER_HOUR))
         if engine.dialect.name != "sqlite":
             connection.execute(delete(seen).where(seen.c.ended < step))
     _log.info("ledger rows removed by age", extra={"fields": {"before": step // MICRO_PER_DAY, "rows": gone}})

@@ -32,7 +32,7 @@ TURN_SECONDS, CLAIM_SECONDS, TELL_SECONDS, TEND_SECONDS = 2.0, 5.0, 2.0, 3600.0
 """How often a writer asks for its turn, takes over, tells of itself, and looks after partitions and retention."""
 PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
 """Between two tries while the database is away."""
-LAST_SECONDS = 4.0
+LAST_SECONDS = 3.0
 """What is left may take so long when the writer is told to end; what is not written stays on the stream."""
 
 T = TypeVar("T")

@@ -34,6 +34,7 @@ from gateway.model.money import (
     PICO_PER_MICRO,
     PICO_PER_USD,
     STATED,
+    US_PER_HOUR,
     Confidence,
     Hold,
     Kept,
@@ -57,6 +58,7 @@ from gateway.model.money import (
     micro_usd,
     per_million,
     pico,
+    usd,
 )
 from gateway.model.placing import gpus_of
 from gateway.model.policy import Issuer, Policy, Tenant
@@ -96,6 +98,7 @@ from gateway.model.words import (
     PoolKey,
     Priority,
     Reason,
+    Role,
     SpillOrder,
     TokenBounds,
 )
@@ -122,6 +125,7 @@ __all__ = [
     "STANDING_FAULTS",
     "STATED",
     "THROTTLES",
+    "US_PER_HOUR",
     "Allowance",
     "Bound",
     "Breaker",
@@ -177,6 +181,7 @@ __all__ = [
     "Reading",
     "Reason",
     "Reservation",
+    "Role",
     "Row",
     "RowState",
     "Rule",
@@ -209,4 +214,5 @@ __all__ = [
     "per_million",
     "pico",
     "throttles",
+    "usd",
 ]

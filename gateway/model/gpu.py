@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from gateway.model.money import STATED, Origin
@@ -30,8 +31,10 @@ class Gpus:
 
     @property
     def worker_usd_per_hour(self) -> float | None:
-        """Of the whole worker, overhead included."""
-        return None if self.usd_per_hour is None else self.usd_per_hour * self.count * self.overhead
+        """Of the whole worker, overhead included: 2.3 three times is 6.9, as it is written."""
+        if self.usd_per_hour is None:
+            return None
+        return float(Decimal(str(self.usd_per_hour)) * self.count * Decimal(str(self.overhead)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 PICO_PER_MICRO = 10**6
 PICO_PER_USD = 10**12
 MICRO_PER_USD = 10**6
+US_PER_HOUR = 3600 * 10**6
 
 MediaUnit = Literal["image", "input_image", "second", "generation", "character", "audio_second"]
 """What media is sold by. `second` is one of output; `audio_second` one of what is heard; `generation` one finished job,
@@ -112,6 +114,13 @@ def micro_usd(usd: float | str | Decimal) -> int:
     return int(Decimal(str(usd)) * MICRO_PER_USD)
 
 
+def usd(micro: int | Fraction, decimals: int = 6) -> str:
+    """Micro-dollars as `$1,234.500000`, with up to six decimals; never through a float."""
+    unit = 10**decimals
+    whole, part = divmod(round(abs(Fraction(micro)) * unit / MICRO_PER_USD), unit)
+    return f"{'-' if micro < 0 else ''}${whole:,}.{part:0{decimals}}"
+
+
 def per_million(usd: float | str | Decimal) -> int:
     """USD for a million of something in pico-dollars for one of it."""
     return int((Decimal(str(usd)) * PICO_PER_MICRO).to_integral_value())
@@ -137,6 +146,9 @@ class Usage:
     output_audio_tokens: int = 0
     input_image_tokens: int = 0
     output_image_tokens: int = 0
+    cached_audio_tokens: int = 0
+    """Sound that was read from a cache: among `cached_tokens` and among `input_audio_tokens`. So for pictures."""
+    cached_image_tokens: int = 0
     images: int = 0
     input_images: int = 0
     seconds: float = 0.0
@@ -189,12 +201,14 @@ class Short(NamedTuple):
     left: int
     ends: float | None
     resets: float | None
+    running: bool = False
+    """What is missing is set aside for what runs, and may come back when that is over."""
 
 
 class Kept(NamedTuple):
     """Nothing was set aside for an attempt, so it is not made: the budget `quota` has too little `left` (micro-dollars)
-    for `needs` until its period ends (`ends`, `resets`: as in `Short`); or nothing bounds what it may cost (`help`:
-    what would), or no price is known, or the store, which keeps what is left, is `away`."""
+    for `needs` (`ends`, `resets`, `running`: as in `Short`); or nothing bounds what it may cost (`help`: what would),
+    or no price is known, or the store, which keeps what is left, is `away`."""
 
     why: Literal["short", "unbound", "unpriced", "away"]
     quota: str = ""
@@ -202,6 +216,7 @@ class Kept(NamedTuple):
     needs: int = 0
     ends: float | None = None
     resets: float | None = None
+    running: bool = False
     help: str = ""
 
 
@@ -231,7 +246,8 @@ RowState = Literal["settled", "unreconciled"]
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One attempt, for the ledger: nobody changes it. Times are microseconds since the epoch, money micro-dollars.
+    """One attempt, for the ledger: nobody changes it once it is made. Times are microseconds since the epoch, money
+    micro-dollars.
 
     It is not `frozen` because making one would take five times as long (4.0 instead of 0.8 us), for every attempt.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gateway.model.fleet import Reading
 from gateway.model.money import Kept
 from gateway.model.request import Candidate
-from gateway.model.words import Bound
+from gateway.model.words import Bound, Role
 
 
 class Look(NamedTuple):
@@ -39,5 +39,7 @@ class Visit:
     """Backend -> why nothing could be set aside for it there: nobody looks there again."""
     past: str | None = None
     """The soft budget that is used up, for which our own workers were preferred."""
+    role: Role = "asked"
+    """Of the attempt that it leads to."""
     uncounted: bool = False
     """Its limits could not be counted, the store being away: nothing is bought for it."""

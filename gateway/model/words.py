@@ -38,6 +38,8 @@ STALE: Reason = "stale"
 PickerName = Literal["best", "weighted_random", "power_of_two"]
 SpillOrder = Literal["listed", "cheapest", "fastest"]
 Network = IPv4Network | IPv6Network
+Role = Literal["asked", "hedge", "rescue"]
+"""What an attempt is there for: to answer; to do so before another one that takes long; to go on with its stream."""
 LOAD_WEIGHT = 1.0
 """Weight of the live free share of a worker (0..1) beside the static score, where a rule does not say otherwise."""
 

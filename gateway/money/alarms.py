@@ -41,8 +41,7 @@ Post = Callable[[str, str, bytes], Awaitable[bool]]
 
 
 class Alarms:
-    """One per process. `issued` gives the keys made at run time, the same object as long as they are the same;
-    `on_told(taken)` hears what became of each message."""
+    """One per process. `on_told(taken)` hears what became of each message."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ _JOIN, _BEAT, _DRAW, _OPENED, _SETTLE, _LEAVE = (
     load("gateway.money", "till", name) for name in ("join", "beat", "draw", "opened", "settle", "leave")
 )
 _FIELDS = len(Drawn._fields)
-_HEAD = 4
+_HEAD = 5
 
 
 class Standing(IntEnum):
@@ -35,12 +35,13 @@ class Standing(IntEnum):
 
 class Answer(NamedTuple):
     """To a draw. `at` is ms of the store's clock; `short` the index of the quota without room; `others` whether the
-    other replicas hold as much as is missing."""
+    other replicas hold as much as is missing; `running` whether what is missing is set aside, not used."""
 
     standing: Standing
     at: int
     short: int
     others: bool
+    running: bool
     drawn: tuple[Drawn, ...]
 
 
@@ -108,7 +109,7 @@ class Counters:
         drawn = tuple(
             Drawn(reply[at].decode(), *reply[at + 1 : at + _FIELDS]) for at in range(_HEAD, len(reply), _FIELDS)
         )
-        return Answer(Standing(reply[0]), reply[1], reply[2] - 1, bool(reply[3]), drawn)
+        return Answer(Standing(reply[0]), reply[1], reply[2] - 1, bool(reply[3]), bool(reply[4]), drawn)
 
     def opened(self, entries: Mapping[str, bytes], batch: int, failed: Callable[[], None]) -> asyncio.Future[None]:
         """With this turn's pipeline; nobody waits for the answer."""

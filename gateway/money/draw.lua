@@ -4,18 +4,19 @@
 -- ARGV[8] 1: ask the others for what they hold and do not use, where that is missing
 -- ARGV[9..] for each quota: unit, per, cap, hard (1, 0), what the request needs of it, the period in which the owner
 --   has some already, how much of that is for this request, how much else it has at hand
--- Returns {status, ms of the store's clock, index from 1 of the quota that is short or 0, whether others hold as much as is missing},
---   then for each quota: period, ms at which it ends (0: never), granted, what is left after that, most that may lie in a
+-- Returns {status, ms of the store's clock, index from 1 of the quota that is short or 0, whether others hold as much as is missing,
+--   whether all that is missing is only set aside, not used}, then for each quota: period, ms at which it ends (0: never), granted, what is left after that, most that may lie in a
 --   slice. What a request has in a period that is over does not count: it is granted anew.
 local FIRST, WIDTH, FIRST_KEY = 9, 8, 6
+local HEAD, EACH = 5, 5 -- of what it returns
 local PART = 100 -- a slice is at most one in so many of what is left
 local KEPT = { minute = 10, day = 8, month = 3, total = 1 } -- periods: the clock may be set back by so many
 local SECONDS = { minute = 3600, day = 86400 * 40, month = 86400 * 400 } -- after which counters without a draw go
 
 local status = standing()
-if status ~= OK then return { status, now, 0, 0 } end
+if status ~= OK then return { status, now, 0, 0, 0 } end
 if overtaken(ARGV[5]) or tonumber(ARGV[4]) <= tonumber(redis.call('HGET', SLICES, '#draw') or 0) then
-  return { REPEATED, now, 0, 0 }
+  return { REPEATED, now, 0, 0, 0 }
 end
 redis.call('HSET', SLICES, '#draw', ARGV[4])
 beat()
@@ -45,7 +46,7 @@ local function ask_others(account)
   end
 end
 
-local reply = { OK, now, 0, 0 }
+local reply = { OK, now, 0, 0, 0 }
 local grants, lines = {}, {}
 for key = FIRST_KEY, #KEYS do
   local at = FIRST + (key - FIRST_KEY) * WIDTH
@@ -66,6 +67,7 @@ for key = FIRST_KEY, #KEYS do
     local own = tonumber(redis.call('HGET', SLICES, account) or 0)
     reply[1], reply[3] = SHORT, key - FIRST_KEY + 1
     reply[4] = tonumber(counts[2]) - own >= lacks - left and 1 or 0
+    reply[5] = cap - tonumber(counts[1]) >= need and 1 or 0
     if ARGV[8] == '1' and reply[4] == 1 then ask_others(account) end
   end
   grants[#grants + 1] = { account, math.max(0, grant) }
@@ -76,8 +78,9 @@ for key = FIRST_KEY, #KEYS do
 end
 if reply[1] ~= OK then
   for i = 1, #grants do
-    reply[4 + i * 5 - 1] = reply[4 + i * 5 - 1] + grants[i][2]
-    reply[4 + i * 5 - 2] = 0
+    local at = HEAD + (i - 1) * EACH
+    reply[at + 4] = reply[at + 4] + grants[i][2]
+    reply[at + 3] = 0
   end
   return reply
 end

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import ceil, inf
 
 from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, InvalidRequest
-from gateway.model import MICRO_PER_USD, Bound, Decision, Group, Kept, Visit
+from gateway.model import MICRO_PER_USD, Bound, Decision, Group, Kept, Short, Visit
 
 WHY_KEPT: Mapping[Bound, str] = {
     "share": "as many of its requests have left as `max_share` allows",
@@ -15,6 +15,8 @@ WHY_KEPT: Mapping[Bound, str] = {
     "quota": "a budget has no room for it",
     "store": "the store, which keeps its share and its budget, is away",
 }
+RUNNING_SECONDS = 5.0
+"""After which to ask again where only requests that run are in the way: some of them are over by then."""
 UNBOUND = "set max_tokens (or have the operator set default_output_cap in models.yaml)"
 NOT_TEXT = "its prompt is not text alone: have the operator set context_tokens in models.yaml"
 
@@ -42,13 +44,19 @@ def refusal(unpaid: Collection[Kept], now: float) -> GatewayError:
     """Nobody may serve it whom it could be charged to: what would help soonest, with the seconds until then."""
     short = [one for one in unpaid if one.why == "short"]
     if short:
-        soonest = min(short, key=lambda one: inf if one.ends is None else one.ends)
-        wait = None if soonest.ends is None else max(1, ceil(soonest.ends - now))
-        return BudgetExceeded(sentence(soonest), retry_after=wait)
+        soonest = min(short, key=lambda one: until(one, now))
+        wait = until(soonest, now)
+        return BudgetExceeded(sentence(soonest), retry_after=None if wait == inf else max(1, ceil(wait)))
     unbound = next((one for one in unpaid if one.why == "unbound"), None)
     if unbound is not None:
         return InvalidRequest(sentence(unbound), param="max_tokens" if unbound.help == UNBOUND else None)
     return BudgetExceeded(why(unpaid))
+
+
+def until(short: Kept | Short, now: float) -> float:
+    """Seconds after which there may be room."""
+    left = inf if short.ends is None else short.ends - now
+    return min(left, RUNNING_SECONDS) if short.running else left
 
 
 def why(unpaid: Collection[Kept]) -> str:
@@ -63,8 +71,11 @@ def sentence(kept: Kept) -> str:
         return f"budget `{kept.quota}` buys nothing whose price is not known"
     if kept.why == "unbound":
         return f"budget `{kept.quota}` must know the most that it may cost: {kept.help}"
-    until = "" if kept.resets is None else f"; it begins anew at {utc(kept.resets)}"
-    return f"budget `{kept.quota}` has ${dollars(kept.left)} left, and it may cost ${dollars(kept.needs)}{until}"
+    needs = f"it may cost ${dollars(kept.needs)}"
+    if kept.running:
+        return f"what budget `{kept.quota}` has left is set aside by running requests, and {needs}"
+    anew = "" if kept.resets is None else f"; it begins anew at {utc(kept.resets)}"
+    return f"budget `{kept.quota}` has ${dollars(kept.left)} left, and {needs}{anew}"
 
 
 def dollars(micro: int) -> str:

@@ -14,6 +14,8 @@ from gateway.model import Quota, Share
 SLICE_SECONDS = 10.0
 CONCURRENT_SECONDS = 4.0
 """Seats of the dead are free after SILENT_MS of till.lua, so a slice of them ends before that; money is booked."""
+CORRECTED = ("usd", "tokens")
+"""Of what is set aside of these, some comes back when it is over; of requests nothing that was sent."""
 IDLE_TICKS = 2
 """A slice that nobody took from for so many ticks goes back."""
 FORGET_TICKS = 60

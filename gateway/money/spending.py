@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import ceil
 from secrets import token_hex
 
 from gateway.errors import StoreFault
 from gateway.model import (
-    MICRO_PER_USD,
     Candidate,
     Decision,
     GenRequest,
@@ -17,22 +15,25 @@ from gateway.model import (
     Kept,
     Lease,
     Quota,
+    Role,
     Row,
     Short,
     Usage,
 )
 from gateway.money.keeping import NOT_TEXT, UNBOUND
+from gateway.money.rows import begun
 from gateway.money.till import Till
 from gateway.routing.estimate import amortised_price
 from gateway.routing.quotas import Quotas, most_tokens
 
 ATTEMPT_ID_BYTES = 16
 AWAY = Kept("away")
+_US_PER_SECOND = 10**6
 
 
 class Spending:
-    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that had no
-    room; `now` is seconds since the epoch."""
+    """One per process. `past` tells of a soft budget whether it is used up, `refused` hears of a hard one that
+    is used up for an attempt; `now` is seconds since the epoch."""
 
     def __init__(
         self,
@@ -44,7 +45,9 @@ class Spending:
     ) -> None:
         self._till, self._quotas, self._past, self._refused, self._now = till, quotas, past, refused, now
 
-    async def hold(self, request: GenRequest, lease: Lease, *, uncounted: bool = False) -> Hold | Kept | None:
+    async def hold(
+        self, request: GenRequest, lease: Lease, role: Role = "asked", *, uncounted: bool = False
+    ) -> Hold | Kept | None:
         """What the attempt under `lease` holds, under the id that it will have; None where no budget is about it.
         `uncounted`: nothing is bought for it. Whoever is cancelled holds nothing.
         """
@@ -60,7 +63,7 @@ class Spending:
             if hard is not None:
                 return self._unknown(request, lease, hard)
         id, wanted = token_hex(ATTEMPT_ID_BYTES), [(one, amount or 0) for one in quotas]
-        row = skeleton(id, request, lease, amount or 0, self._now())
+        row = skeleton(id, request, lease, role, amount or 0, self._now())
         held = self._till.take(id, wanted, row)
         if held is None:
             try:
@@ -68,8 +71,10 @@ class Spending:
             except StoreFault:
                 return AWAY
             if isinstance(answer, Short):
-                self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
+                quota, left, ends, resets, running = answer
+                if not running:
+                    self._refused(quota)
+                return Kept("short", quota.name, left, amount or 0, ends, resets, running)
             return answer
         try:
             await self._till.on_the_wire()
@@ -115,8 +120,7 @@ class Spending:
         tokens = most_tokens(request, model)
         if tokens is None:
             return None
-        usd = amortised_price(one.upstream, Usage(*tokens))
-        return None if usd is None else ceil(usd * MICRO_PER_USD)
+        return amortised_price(one.upstream, Usage(*tokens))
 
 
 def priceless(one: Candidate) -> bool:
@@ -124,33 +128,9 @@ def priceless(one: Candidate) -> bool:
     return (one.served.price if one.upstream.kind == "managed" else one.upstream.usd_per_hour) is None
 
 
-def skeleton(id: str, request: GenRequest, lease: Lease, reserved: int, now: float) -> Row:
-    """What the ledger has of an attempt whose gateway dies before it is over: booked at what was set aside."""
-    one, group, tenant, began = lease.candidate, lease.group, request.tenant, round(now * MICRO_PER_USD)
-    return Row(
-        attempt=id,
-        request=request.id,
-        began=began,
-        ended=began,
-        tenant=tenant.name,
-        key=tenant.key,
-        tags=tuple(sorted(tenant.tags)),
-        pipeline=request.pipeline or "",
-        model=request.model,
-        endpoint=request.endpoint,
-        rule=lease.decision.rule.name,
-        backend=group.backend,
-        upstream=one.upstream.name,
-        served_as=one.served.name,
-        version=one.served.version or "",
-        kind=one.upstream.kind,
-        role="asked",
-        outcome=group.outcome,
-        reason=group.reason,
-        result="unfinished",
-        policy=lease.decision.policy.version,
-        basis="reserved",
-        reserved=reserved,
-        state="unreconciled",
-        demo=one.upstream.simulated,
-    )
+def skeleton(id: str, request: GenRequest, lease: Lease, role: Role, reserved: int, now: float) -> Row:
+    """What the ledger has of an attempt whose gateway dies before it is over: booked at what was set aside. `now`:
+    seconds since the epoch."""
+    row = begun(id, request, lease, role, round(now * _US_PER_SECOND))
+    row.basis, row.reserved, row.state = "reserved", reserved, "unreconciled"
+    return row

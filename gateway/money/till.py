@@ -25,7 +25,7 @@ from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
 from gateway.money.counters import Answer, Counters, Standing, Usage
 from gateway.money.openings import Openings
-from gateway.money.purse import Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
+from gateway.money.purse import CORRECTED, Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
 BATCH = 64
@@ -307,7 +307,8 @@ class Till:
         if asks and answer.others:
             self._asked[quota.name] = sent
         account = self._purse.current[quota.name]
-        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets)
+        running = answer.running and quota.unit in CORRECTED
+        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets, running)
 
     def _undrawn(self, purse: Purse, parts: Sequence[Part], attempt: str | None) -> None:
         """No answer: the store may have granted it all the same. The next beat tells what this replica has."""

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -29,13 +30,18 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+def utc_day() -> date:
+    return datetime.now(UTC).date()
+
+
 class LivePolicy:
     """`current` is always a whole, valid policy, joined by the workers that were found; `fault` holds what is wrong
     with the folder now, or None.
 
     It comes from the folder, or was adopted from elsewhere; then the folder may be *behind*. `origin` says which.
     `news` is True from the moment the folder's own content took effect until somebody has told the others and says so.
-    `on_reload` is called with each new `current`, also where only workers came or went: its version is then the same.
+    `on_reload` is called with each new `current`, also where only workers came or went, or prices with the day
+    (UTC): its version is then the same.
     `on_fault` is called with each new set of fault lines and with None when the folder is sound.
 
     Folders are compiled in a thread: one with a thousand upstreams takes a second, in which streams must go on. So one
@@ -47,6 +53,7 @@ class LivePolicy:
         path: Path,
         env: Mapping[str, str] | None = os.environ,
         refuse: Callable[[Policy, Policy], str | None] = lambda _old, _new: None,
+        today: Callable[[], date] = utc_day,
     ) -> None:
         """Loads the folder. Raises PolicyFault: without a first good policy there is nothing to fall back on.
 
@@ -55,6 +62,7 @@ class LivePolicy:
         self._refuse = refuse
         self._path = path
         self._env = env
+        self._today, self._day = today, today()
         self._read_at = time.time()
         self._seen = read_folder(path)
         self._stamp = stamp(path, self._seen.beside)
@@ -63,7 +71,7 @@ class LivePolicy:
         self._adopted = False
         self._offered: Folder | None = None
         self._asked = False
-        self._own: Policy = compile_files(self._seen, env)
+        self._own: Policy = compile_files(self._seen, env, self._day)
         """`current` as its folder has it, without what was found."""
         self._members: tuple[Member, ...] = ()
         self._homes: Mapping[str, frozenset[str]] = {}
@@ -123,9 +131,11 @@ class LivePolicy:
         return await self._take(folder, offer=self._adopted)
 
     async def _renew(self) -> bool:
-        """Takes up changed TLS files of a policy that did not come from the folder."""
-        if not self._adopted or (fresh := self._with_digests(self._held.files)) == self._held:
+        """Takes up the prices of a new day, and changed TLS files of a policy that did not come from the folder."""
+        today, fresh = self._today(), self._with_digests(self._held.files) if self._adopted else self._held
+        if fresh == self._held and today == self._day:
             return False
+        self._day = today
         try:
             policy = await self._compiled(fresh)
         except PolicyFault:
@@ -201,7 +211,7 @@ class LivePolicy:
         return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
 
     async def _compiled(self, folder: Folder) -> Policy:
-        policy = await asyncio.to_thread(_compile, folder, self._env)
+        policy = await asyncio.to_thread(_compile, folder, self._env, self._today())
         if (refusal := self._refuse(self.current, policy)) is not None:
             raise PolicyFault([refusal])
         return policy
@@ -241,11 +251,11 @@ class LivePolicy:
             _tell(self.on_fault, fault)
 
 
-def _compile(folder: Folder, env: Mapping[str, str] | None) -> Policy:
+def _compile(folder: Folder, env: Mapping[str, str] | None, today: date) -> Policy:
     """As `compile_files`; a defect of ours is a fault of the folder too, else the folder would be passed over in
     silence. Its message may hold what the folder holds, so only its kind and its place are told."""
     try:
-        return compile_files(folder, env)
+        return compile_files(folder, env, today)
     except PolicyFault:
         raise
     except Exception as defect:

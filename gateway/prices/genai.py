@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
+from importlib.metadata import version
 from typing import Final, Literal
 
 from genai_prices.data_snapshot import get_snapshot
@@ -18,6 +20,8 @@ from gateway.model import Price, Tokens, per_million, pico
 from gateway.prices.rates import Rate, media_rate
 
 SOURCE: Final = "genai-prices"
+RELEASE: Final = ("0.2.3", date(2026, 11, 22))
+"""The release that requirements/ has, and the day on which it was taken up: it cannot have been kept later."""
 Tier = Literal["standard", "batch", "flex", "priority"]
 """How a provider was asked to serve: what it charges differs."""
 _CONTEXT: Final[Mapping[Tier, Mapping[str, str]]] = {
@@ -89,8 +93,12 @@ def find(provider: str, model: str, today: date, tier: Tier = "standard") -> Lis
     return Listed(info.id, dearest, (owner.pricing_urls or [""])[0], note, unbilled)
 
 
+@cache
 def as_of(today: date) -> str:
-    """The day of the newest price in the data that holds already: its keepers were at it then, at the latest."""
+    """The day of the newest price in the data that held already when this release was taken up (of another release:
+    that holds today): its keepers were at it then, at the latest. What is only scheduled proves nothing."""
+    release, taken_up = RELEASE
+    last = min(today, taken_up) if version(SOURCE) == release else today
     starts = [
         one.constraint.start_date
         for owner in get_snapshot().providers
@@ -98,7 +106,7 @@ def as_of(today: date) -> str:
         for one in (model.prices if isinstance(model.prices, list) else ())
         if isinstance(one.constraint, StartDateConstraint)
     ]
-    return max((day for day in starts if day <= today), default=today).isoformat()
+    return max((day for day in starts if day <= last), default=last).isoformat()
 
 
 def _of_the_day(info: ModelInfo, today: date, context: Mapping[str, str]) -> list[ModelPrice]:

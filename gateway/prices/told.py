@@ -93,9 +93,14 @@ def working(price: Price, usage: Usage) -> list[str]:
     ]
     lines += [f"1 request x {dollars(price.per_request)}"] if price.per_request else []
     for rate, amount in parts:
-        count = Decimal(amount) / PARTS
-        lines.append(f"{count.normalize():f} x {rate_in_words(rate)} = {dollars(-(-amount * rate.pico // PARTS))}")
+        count = Decimal(amount) / PARTS / _UNITS[rate.unit][1]
+        lines.append(f"{_number(count)} x {rate_in_words(rate)} = {dollars(-(-amount * rate.pico // PARTS))}")
     return [*lines, f"costs ${Decimal(cost) / MICRO_PER_USD:.6f}"] if lines else []
+
+
+def _number(count: Decimal) -> str:
+    """With six decimals at most."""
+    return f"{round(count, 6).normalize():f}"
 
 
 def as_data(known: Known) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from gateway.model import MICRO_PER_USD, Policy, Upstream, micro_usd
+from gateway.model import US_PER_HOUR, Policy, Upstream, micro_usd, usd
 from gateway.reports.elsewhere import Traffic, work_for, worker_of
-from gateway.reports.fleet_cost import US_PER_HOUR, US_PER_MINUTE, Fleet
+from gateway.reports.fleet_cost import US_PER_MINUTE, Fleet
 from gateway.reports.saved import UTILISATION
 
 HOURS_PER_DAY, DAYS_PER_MONTH = 24, 30
@@ -239,7 +239,7 @@ def _serves(policy: Policy, backend: str, model: str) -> bool:
 
 
 def _usd(micro: Fraction | int) -> str:
-    return f"${float(micro) / MICRO_PER_USD:,.2f}"
+    return usd(micro, 2)
 
 
 def _days(days: Fraction | float) -> str:

@@ -23,7 +23,7 @@ def answer_all(reader: Reader, questions: IO[bytes], answers: IO[bytes]) -> None
 
 def answer(reader: Reader, question: Question) -> Answer:
     try:
-        return Answer(msgspec.Raw(msgspec.json.encode(_told(reader, question))))
+        return Answer.with_told(msgspec.json.encode(_told(reader, question)))
     except GatewayError as fault:
         return Answer.of(fault)
 

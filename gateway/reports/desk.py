@@ -1,17 +1,16 @@
 """Where a serving process asks the ledger: a process of its own reads it, begun with the first question.
 
 A report holds no request up: the database's libraries would add 22 to 31 MB to each serving process, and its rows cost
-CPU under the interpreter's lock (docs/adr/0024-ledger.md). The reader ends when nobody has asked for a while.
+CPU under the interpreter's lock (docs/adr/0024-ledger.md). What is left to do here with an answer is done in a thread,
+and the answer is bounded. The reader ends when nobody has asked for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
-from typing import TypeVar
 
 import msgspec
 
@@ -19,8 +18,9 @@ from gateway.errors import NoCapacity, NotFound
 from gateway.ledger.place import keeps_ledger, ledger_url
 from gateway.reports.ask import Ask, Report
 from gateway.reports.gathering import Facts, Material
-from gateway.reports.question import Answer, Question, What
+from gateway.reports.question import LINE_BYTES, Question, What, read_answer
 from gateway.settings import Settings
+from gateway.surroundings import surroundings
 
 COMMAND = ("-m", "gateway", "ledger", "answer")
 ANSWER_SECONDS = 30.0
@@ -28,10 +28,7 @@ ANSWER_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 MOST_WAITING = 8
 """Questions that wait for the one before; further ones are refused."""
-LINE_BYTES = 256 << 20
 RETRY_AFTER_SECONDS = 5
-
-T = TypeVar("T")
 
 
 class Desk:
@@ -48,23 +45,23 @@ class Desk:
         self._idle: asyncio.TimerHandle | None = None
 
     async def report(self, ask: Ask) -> Report:
-        return msgspec.json.decode(await self._ask("report", ask), type=Report)
+        return await read_answer(await self._ask("report", ask), Report)
 
     async def attempts(self, ask: Ask) -> Report:
-        return msgspec.json.decode(await self._ask("attempts", ask), type=Report)
+        return await read_answer(await self._ask("attempts", ask), Report)
 
     async def material(self, ask: Ask) -> Material:
-        return msgspec.json.decode(await self._ask("material", ask), type=Material)
+        return await read_answer(await self._ask("material", ask), Material)
 
     async def facts(self, ask: Ask) -> Facts:
-        return msgspec.json.decode(await self._ask("facts", ask), type=Facts)
+        return await read_answer(await self._ask("facts", ask), Facts)
 
     async def aclose(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
         await self._kill()
 
-    async def _ask(self, what: What, ask: Ask) -> msgspec.Raw:
+    async def _ask(self, what: What, ask: Ask) -> bytes:
         if not self._env["GATEWAY_LEDGER_URL"]:
             raise NotFound("this gateway keeps no ledger: GATEWAY_LEDGER_URL is `none`")
         if self._waiting >= MOST_WAITING:
@@ -72,10 +69,9 @@ class Desk:
         self._waiting += 1
         try:
             async with self._turn:
-                line = await self._answered(msgspec.json.encode(Question(what, ask)))
+                return await self._answered(msgspec.json.encode(Question(what, ask)))
         finally:
             self._waiting -= 1
-        return msgspec.json.decode(line, type=Answer).checked()
 
     async def _answered(self, question: bytes) -> bytes:
         """A reader that is late, dies, or is not waited for any more is ended: the next answer must be to the next
@@ -105,7 +101,7 @@ class Desk:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *COMMAND,
-            env={**os.environ, **self._env},
+            env=surroundings(self._env),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gateway.model import MediaUnit, Model, Policy, Price, Upstream, Usage, micro_usd
-from gateway.reports.fleet_cost import US_PER_HOUR, priced_at
+from gateway.model import US_PER_HOUR, MediaUnit, Model, Policy, Price, Upstream, Usage, micro_usd
+from gateway.reports.fleet_cost import priced_at
 from gateway.routing.bill import micro, token_pico
 from gateway.routing.priors import work_us
 

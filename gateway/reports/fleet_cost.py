@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from gateway.model import PICO_PER_MICRO
+from gateway.model import PICO_PER_MICRO, US_PER_HOUR
 
-US_PER_MINUTE = 60 * 10**6
-US_PER_HOUR = 60 * US_PER_MINUTE
 MINUTES_PER_HOUR = 60
+US_PER_MINUTE = US_PER_HOUR // MINUTES_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)

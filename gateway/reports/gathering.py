@@ -9,14 +9,14 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
 
-from gateway.model import Policy
+from gateway.model import US_PER_HOUR, Policy
 from gateway.reports.advice import Advised, Hourly, Seen, WorkerHour, advise
 from gateway.reports.ask import HOUR, MOST_PAGE, Ask, Line, Report
 from gateway.reports.elsewhere import Traffic
 from gateway.reports.fleet_cost import Fleet, together
 from gateway.reports.saved import UTILISATION, Saved, saved, with_work
 
-SECONDS_PER_HOUR, MICRO_PER_HOUR = 3600, 3600 * 10**6
+SECONDS_PER_HOUR = 3600
 _SUMS = (
     "requests",
     "input_tokens",
@@ -80,7 +80,7 @@ def material(ledger: Ledger, ask: Ask) -> Material:
 def facts(ledger: Ledger, ask: Ask) -> Facts:
     """Raises as `Reader.report`."""
     span = ledger.span(ask)
-    hours = 0 if span is None else span[1] // MICRO_PER_HOUR - span[0] // MICRO_PER_HOUR + 1
+    hours = 0 if span is None else span[1] // US_PER_HOUR - span[0] // US_PER_HOUR + 1
     mine = replace(ask, where={**ask.where, "payer": ("tenant",)})
     bought = ledger.all(_only(mine, "managed", (HOUR, "model", "backend", "kind", "rule", "outcome", "reason")))
     ours = ledger.all(_only(mine, "local", ("model", "backend", "kind")))

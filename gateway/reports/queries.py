@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, case, distinct, func, select, true
 
-from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
+from gateway.ledger.hours import fleet_hours
 from gateway.ledger.tables import MICRO_PER_DAY, attempts
+from gateway.model import US_PER_HOUR
 from gateway.reports.ask import DAY, FILTERS, HOUR, LISTED, TAG, Ask
 
 _c = attempts.c
@@ -22,7 +23,7 @@ AT_LIST: ColumnElement[int] = func.coalesce(_c.list_cost, _c.cost, _c.reserved)
 GROUPS: Mapping[str, ColumnElement[Any]] = {
     **{name: _c[name] for name in FILTERS},
     DAY: _c.ended // MICRO_PER_DAY,
-    HOUR: _c.ended // MICRO_PER_HOUR,
+    HOUR: _c.ended // US_PER_HOUR,
     TAG: _c.tags,
 }
 
@@ -97,9 +98,9 @@ def worker_hours(ask: Ask) -> Select[Any]:
     """Every hour of every worker that the time asked for touches."""
     found = select(fleet_hours).order_by(fleet_hours.c.hour, fleet_hours.c.backend, fleet_hours.c.worker)
     if ask.since is not None:
-        found = found.where(fleet_hours.c.hour >= ask.since // MICRO_PER_HOUR)
+        found = found.where(fleet_hours.c.hour >= ask.since // US_PER_HOUR)
     if ask.until is not None:
-        found = found.where(fleet_hours.c.hour < -(-ask.until // MICRO_PER_HOUR))
+        found = found.where(fleet_hours.c.hour < -(-ask.until // US_PER_HOUR))
     return found
 
 

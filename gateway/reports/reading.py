@@ -17,8 +17,8 @@ from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import InvalidRequest, NoCapacity
-from gateway.ledger.hours import MICRO_PER_HOUR
 from gateway.ledger.tables import MICRO_PER_DAY
+from gateway.model import US_PER_HOUR
 from gateway.reports import queries
 from gateway.reports.ask import DAY, HOUR, LISTED, TAG, Ask, Line, Report
 from gateway.reports.fleet_cost import Fleet
@@ -145,7 +145,7 @@ def _value(name: str, value: Any) -> Any:
     if name == DAY:
         return f"{datetime.fromtimestamp(value * MICRO_PER_DAY // 10**6, UTC):%F}"
     if name == HOUR:
-        return f"{datetime.fromtimestamp(value * MICRO_PER_HOUR // 10**6, UTC):%FT%H:00Z}"
+        return f"{datetime.fromtimestamp(value * US_PER_HOUR // 10**6, UTC):%FT%H:00Z}"
     if name == "seconds":
         return round(float(value or 0.0), 6)
     return int(value or 0) if name in MEASURES else value

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from gateway.model import Policy, micro_usd
+from gateway.model import US_PER_HOUR, Policy, micro_usd, usd
 from gateway.reports.elsewhere import MEDIA, Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, per_unit, priced_at, shown
+from gateway.reports.fleet_cost import Fleet, part_of, per_unit, priced_at, shown
 
 UTILISATION = Fraction(3, 4)
 """Of further GPUs, unless told otherwise: what the GMI architecture guide (2026-05-28) reckons with."""
@@ -158,7 +158,7 @@ def _own_cost(one: Traffic, fleets: Mapping[str, Fleet], policy: Policy, utilisa
     if fleet is not None and fleet.rent is not None:
         cost = part_of(fleet.rent, one.gpu_us, fleet.work_us)
         share, used = one.gpu_us / fleet.work_us, float(fleet.utilisation or 0)
-        said = f"{share:.1%} of the rent of {one.backend}, ${fleet.rent / 1e6:,.2f} at {used:.1%} utilisation"
+        said = f"{share:.1%} of the rent of {one.backend}, {usd(fleet.rent, 2)} at {used:.1%} utilisation"
         return Cost(cost, cost, said)
     worker = worker_of(policy, one.backend)
     if worker is None or worker.usd_per_hour is None:

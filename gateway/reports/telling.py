@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.model import PICO_PER_USD
-from gateway.reports.writing import usd
+from gateway.model import PICO_PER_USD, usd
 
 Told = Mapping[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,9 @@ async def usage(desk: Desk, tenant: Tenant, given: Iterable[tuple[str, str]], no
     theirs = replace(ask, where={**ask.where, "tenant": (tenant.name,), "payer": ("tenant",)})
     own = replace(theirs, where={**theirs.where, "key": (tenant.key,)})
     whole, part = await desk.report(theirs), await desk.report(own)
-    return encoded({"tenant": _told(tenant.name, whole), "key": _told(tenant.key, part)})
+    return await asyncio.to_thread(
+        lambda: encoded({"tenant": _told(tenant.name, whole), "key": _told(tenant.key, part)})
+    )
 
 
 def _told(name: str, report: Report) -> dict[str, Any]:

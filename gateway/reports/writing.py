@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.model import MICRO_PER_USD
+from gateway.model import usd
 from gateway.reports.ask import LISTED, MONEY, Line, Report
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
@@ -125,12 +125,6 @@ def _notes(report: Report) -> str:
     if report.more:
         notes.append("there are more lines: --offset")
     return "".join(f"\n{note}" for note in notes)
-
-
-def usd(micro: int) -> str:
-    """All six decimals, never through a float."""
-    sign, micro = ("-", -micro) if micro < 0 else ("", micro)
-    return f"{sign}${micro // MICRO_PER_USD:,}.{micro % MICRO_PER_USD:06}"
 
 
 def _texts(line: Line, names: Iterable[str]) -> list[str]:

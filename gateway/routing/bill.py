@@ -30,19 +30,28 @@ def token_pico(rates: Tokens, usage: Usage) -> int:
 
 def token_parts(rates: Tokens, usage: Usage) -> tuple[tuple[str, int, int], ...]:
     """What is charged, how many, and pico-dollars for one. Cached, sound and picture tokens are among the prompt's and
-    the answer's: each is paid once."""
-    sound, picture = usage.input_audio_tokens, usage.input_image_tokens
-    hours = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
-    plain = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens - sound - picture)
+    the answer's: each is paid once.
+
+    Sound and pictures may be cached, or written to a cache. Which of them are is known only where it is told; where the
+    parts show that some must be (together they are more than the prompt), those are paid as sound and pictures.
+    """
+    heard, seen = usage.cached_audio_tokens, usage.cached_image_tokens
+    sound, picture = usage.input_audio_tokens - heard, usage.input_image_tokens - seen
+    bare = max(0, usage.input_tokens - sound - picture - heard - seen)
+    cached = min(usage.cached_tokens - heard - seen, bare)
+    stored = min(usage.cache_write_tokens, bare - cached)
+    hours = min(usage.cache_write_1h_tokens, stored)
     written = max(0, usage.output_tokens - usage.output_audio_tokens - usage.output_image_tokens)
-    kept = _or(rates.cache_write, rates.input)
+    kept, saved = _or(rates.cache_write, rates.input), _or(rates.cached_input, rates.input)
     return (
-        ("input", plain, rates.input),
-        ("cached input", usage.cached_tokens, _or(rates.cached_input, rates.input)),
-        ("cache write", usage.cache_write_tokens - hours, kept),
+        ("input", bare - cached - stored, rates.input),
+        ("cached input", cached, saved),
+        ("cache write", stored - hours, kept),
         ("cache write (1 h)", hours, _or(rates.cache_write_1h, kept)),
         ("audio input", sound, _or(rates.input_audio, rates.input)),
         ("image input", picture, _or(rates.input_image, rates.input)),
+        ("cached audio", heard, _or(rates.cached_audio, _or(rates.input_audio, saved))),
+        ("cached image", seen, _or(rates.cached_image, _or(rates.input_image, saved))),
         ("output", written, rates.output),
         ("audio output", usage.output_audio_tokens, _or(rates.output_audio, rates.output)),
         ("image output", usage.output_image_tokens, _or(rates.output_image, rates.output)),
@@ -51,15 +60,17 @@ def token_parts(rates: Tokens, usage: Usage) -> tuple[tuple[str, int, int], ...]
 
 class Dearest(NamedTuple):
     """What bounds every bill at a price: pico-dollars for a token of prompt and one of output, whatever they are and
-    wherever they are cached, from so many prompt tokens on; and for the request."""
+    wherever they are cached, from so many prompt tokens on; and for the request, with what the job that it is costs."""
 
     rates: tuple[tuple[int, int, int], ...]
     per_request: int
 
     @classmethod
     def of(cls, price: Price) -> Dearest:
+        job = (dearest_pico(price, _NOTHING) or 0) if price.media else 0
         return cls(
-            tuple((least, *_dearest(rates)) for least, rates in ((0, price.tokens), *price.tiers)), price.per_request
+            tuple([(least, *_dearest(rates)) for least, rates in ((0, price.tokens), *price.tiers)]),
+            price.per_request + job,
         )
 
     def tokens(self, input_tokens: int, output_tokens: int) -> int:
@@ -91,19 +102,22 @@ def most_of(price: Price, bounds: Usage) -> int | None:
 
 def _dearest(rates: Tokens) -> tuple[int, int]:
     """Of prompt and output."""
-    prompt = (
-        rates.cached_input,
-        rates.cache_write,
-        rates.cache_write_1h,
-        rates.input_audio,
-        rates.cached_audio,
-        rates.input_image,
-        rates.cached_image,
-    )
     return (
-        max(rates.input, *(rate or 0 for rate in prompt)),
+        max(
+            rates.input,
+            rates.cached_input or 0,
+            rates.cache_write or 0,
+            rates.cache_write_1h or 0,
+            rates.input_audio or 0,
+            rates.cached_audio or 0,
+            rates.input_image or 0,
+            rates.cached_image or 0,
+        ),
         max(rates.output, rates.output_audio or 0, rates.output_image or 0),
     )
+
+
+_NOTHING = Usage(0, 0)
 
 
 def _or(rate: int | None, plain: int) -> int:

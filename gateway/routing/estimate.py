@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from gateway.model import PICO_PER_USD, Estimate, GenRequest, Learned, Price, Served, Upstream, Usage
+from functools import lru_cache
+
+from gateway.model import (
+    MICRO_PER_USD,
+    PICO_PER_USD,
+    US_PER_HOUR,
+    Estimate,
+    GenRequest,
+    Learned,
+    Price,
+    Served,
+    Upstream,
+    Usage,
+    pico,
+)
+from gateway.routing.bill import micro, most
 from gateway.routing.learn import PRIOR
+from gateway.routing.media import media_pico
 from gateway.routing.priors import work_us
 
 MANAGED_UNIT = 1
 """A managed upstream's capacity is counted in requests: each takes one unit of its limit."""
-_US_PER_HOUR = 3600e6
+UNSEEN_TOKENS = {"messages": 512}
+"""Prompt tokens that an API adds of its own to a prompt with tools: 313 to 346 (Anthropic, tool use, "pricing")."""
 
 
 def prompt_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
     return max(1, round(request.prompt_bytes / learned.bytes_per_token))
+
+
+def longest_prompt(request: GenRequest) -> int:
+    """Tokens that a prompt of text cannot go beyond: a byte-level tokenizer makes at most one of a byte. That of the
+    rest of a stream that broke off holds what was written of it."""
+    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
+    return len(request.body) + written + UNSEEN_TOKENS.get(request.endpoint, 0)
 
 
 def output_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:
@@ -43,7 +67,8 @@ def work_left(upstream: Upstream, output: int) -> int:
 def price_of(price: Price, input_tokens: int, output: int) -> float:
     """USD, for choosing: what is booked is `bill.bill`."""
     tokens = price.tokens_for(input_tokens)
-    return (tokens.input * input_tokens + tokens.output * output + price.per_request) / PICO_PER_USD
+    job = (media_pico(price, Usage(input_tokens, output)) or 0) if price.media else 0
+    return (tokens.input * input_tokens + tokens.output * output + price.per_request + job) / PICO_PER_USD
 
 
 def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) -> float:
@@ -51,25 +76,18 @@ def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) 
 
 
 def price_ceiling(price: Price, request: GenRequest) -> float | None:
-    """The most this request can cost in USD, or None where nothing bounds its output or its prompt is not text alone.
-
-    A byte-level tokenizer makes at most one token of a byte, so the body's length bounds the prompt; all of it may be
-    written to a cache.
-    """
+    """The most this request can cost in USD; None where nothing bounds its output, or its prompt is not text alone."""
     if request.max_tokens is None or not request.text_only:
         return None
-    prompt, output = len(request.body), request.max_tokens * request.n
-    tokens = price.tokens_for(prompt)
-    dearest = max(tokens.input, tokens.cache_write or 0, tokens.cache_write_1h or 0)
-    return (dearest * prompt + tokens.output * output + price.per_request) / PICO_PER_USD
+    return most(price, longest_prompt(request), request.max_tokens * request.n) / MICRO_PER_USD
 
 
 def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:
     prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
     if served.price is None:
         return Estimate(prompt, output, None, None)
-    price, most = price_of(served.price, prompt, output), price_ceiling(served.price, request)
-    return Estimate(prompt, output, price, price if most is None else most)
+    price, ceiling = price_of(served.price, prompt, output), price_ceiling(served.price, request)
+    return Estimate(prompt, output, price, price if ceiling is None else ceiling)
 
 
 def gpu_us(upstream: Upstream, usage: Usage) -> int:
@@ -81,12 +99,17 @@ def gpu_us(upstream: Upstream, usage: Usage) -> int:
     )
 
 
-def amortised_price(upstream: Upstream, usage: Usage) -> float | None:
-    """USD of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker; None where $/hour is not
-    known. For choosing: what is booked is whole micro-dollars."""
+def amortised_price(upstream: Upstream, usage: Usage) -> int | None:
+    """Micro-dollars of our own GPUs for finished tokens at a healthy batch: work x $/hour of the worker; None where
+    $/hour is not known."""
     return None if upstream.usd_per_hour is None else rent(gpu_us(upstream, usage), upstream.usd_per_hour)
 
 
-def rent(work: int, usd_per_hour: float) -> float:
-    """USD of so much GPU time (us) of a worker."""
-    return work / _US_PER_HOUR * usd_per_hour
+@lru_cache(maxsize=1024)
+def _hourly(usd_per_hour: float) -> int:
+    return micro(pico(usd_per_hour))
+
+
+def rent(work: int, usd_per_hour: float) -> int:
+    """Micro-dollars of so much GPU time (us) of a worker, rounded up."""
+    return -(-work * _hourly(usd_per_hour) // US_PER_HOUR)

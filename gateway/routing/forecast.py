@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.model import Candidate, Learned, Upstream, UpstreamState, Usage
+from gateway.model import MICRO_PER_USD, Candidate, Learned, Upstream, UpstreamState, Usage
 from gateway.routing.estimate import amortised_price
 
 MANAGED_FIRST_SECONDS = 0.45
@@ -64,7 +64,8 @@ def forecast(one: Candidate, n: int, inflight: int, learned: Learned, pace: Pace
     prompt, output, upstream = one.ask.input_tokens, one.ask.output_tokens, one.upstream
     first, each = pace_there(upstream, prompt, inflight + n, learned, pace)
     local = upstream.kind == "local"
-    price = amortised_price(upstream, Usage(prompt, output)) if local else one.price
+    own = amortised_price(upstream, Usage(prompt, output)) if local else None
+    price = one.price if own is None else own / MICRO_PER_USD
     return Forecast(prompt, output, first, each, first + each * max(0, output // n - 1), price)
 
 

@@ -45,6 +45,8 @@ def media_parts(price: Price, usage: Usage) -> list[tuple[MediaRate, int]] | Non
 
 def dearest_pico(price: Price, bounds: Usage) -> int | None:
     """The most that `media_pico` gives for any usage within `bounds`; None where some of it has no rate."""
+    if not price.media and not _used(bounds):
+        return 0
     total = 0
     for unit, amount in _amounts(price, bounds):
         rates = [rate for rate in price.media if rate.unit == unit]

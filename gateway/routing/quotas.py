@@ -10,11 +10,9 @@ from typing import NamedTuple
 from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens
 from gateway.routing.bill import Dearest
 from gateway.routing.board import remember
-from gateway.routing.estimate import prompt_tokens
+from gateway.routing.estimate import longest_prompt, prompt_tokens
 from gateway.routing.globs import fits
 
-UNSEEN_TOKENS = {"messages": 512}
-"""Prompt tokens that an API adds of its own to a prompt with tools: 313 to 346 (Anthropic, tool use, "pricing")."""
 TYPICAL_MULTIPLE = 2.0
 """What is set aside of a limit of tokens for an answer that nobody bounds: so many times the mean of its model. An
 answer longer than that takes what it took all the same, when it is over."""
@@ -101,18 +99,12 @@ class Most(NamedTuple):
 
 def most_tokens(request: GenRequest, model: Model) -> Most | None:
     """None where nothing bounds them: no cap on the output, or a prompt that is not text alone for a model whose
-    `context_tokens` nobody says. A byte-level tokenizer makes at most one token of a byte."""
+    `context_tokens` nobody says."""
     output = request.max_tokens if request.max_tokens is not None else model.output_cap
-    prompt = _longest(request) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
+    prompt = longest_prompt(request) if request.text_only else model.input_cap
     if output is None or prompt is None:
         return None
     return Most(prompt if model.input_cap is None else min(prompt, model.input_cap), output * request.n)
-
-
-def _longest(request: GenRequest) -> int:
-    """Bytes of the prompt; that of the rest of a stream that broke off holds what was written of it."""
-    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
-    return len(request.body) + written
 
 
 def _is_free(price: Price) -> bool:

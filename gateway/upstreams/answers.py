@@ -39,6 +39,7 @@ _MEANING: dict[int, Meaning] = {
 them; 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 
 UNPAID_STATUSES = frozenset({429, 529})
+REFUSED, FAILED = 400, 500
 _LONGEST_RETRY_AFTER = 120.0
 
 
@@ -100,6 +101,12 @@ def retryable(kind: Kind, fault: UpstreamFault) -> bool:
     return isinstance(fault, Refused) and (
         fault.account or fault.status in UNPAID_STATUSES or fault.code in OVERLOAD_CODES
     )
+
+
+def unpaid(fault: UpstreamFault) -> bool:
+    """Whether nothing can have been charged: no paid work was done, or a 4xx says that the content is not taken."""
+    refused = isinstance(fault, Refused) and REFUSED <= fault.status < FAILED
+    return retryable("managed", fault) or (refused and about_content(fault))
 
 
 def retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:

@@ -46,7 +46,8 @@ def test_a_modality_that_nothing_is_for() -> None:
         (("gpt-image-2-generate", "--images", "2", "--quality", "high"), "2 x $0.211 an image", "costs $0.422000"),
         (("gpt-4o", "--provider", "openai", "--tokens", "1000,200"), "1,000 input tokens x $2.50 / 1M = $0.0025",
          "costs $0.004500"),
-        (("whisper-1", "--audio-seconds", "90"), "90 x $0.36 an hour of audio", "costs $0.009000"),
+        (("whisper-1", "--audio-seconds", "90"), "0.025 x $0.36 an hour of audio = $0.009", "costs $0.009000"),
+        (("eleven_v3", "--characters", "1000"), "1 x $0.08 a 1,000 characters = $0.08", "costs $0.080000"),
         (("gpt-image-2-generate", "--images", "1"), "no rate for this", ""),
     ],
 )  # fmt: skip
@@ -108,4 +109,15 @@ def test_what_should_not_be_trusted(tmp_path: Path) -> None:
 
 def test_what_is_not_there() -> None:
     assert run("show", "no-such-model").exit_code == 1
-    assert run("show", "gpt-4o", "--tokens", "many").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--tokens", one) for one in ("many", "1,2,x", "1,2,3", "-1,2", "1", "", "1,٣")),
+        *((option, one) for option in ("--seconds", "--audio-seconds") for one in ("nan", "inf", "-1", "x")),
+        *((option, "-3") for option in ("--images", "--input-images", "--characters")),
+    ],
+)
+def test_what_is_no_amount_is_refused(option: str, value: str) -> None:
+    assert run("show", "gpt-4o", option, value).exit_code == 2

@@ -13,7 +13,7 @@ from gateway.edge.limits import Entry, lasting, limit_headers, limit_word, limit
 from gateway.edge.seats import Seats
 from gateway.errors import InvalidRequest, RateLimited
 from gateway.model import Quota, Short, Tenant, Usage
-from gateway.money.keeping import utc
+from gateway.money.keeping import RUNNING_SECONDS, utc
 from gateway.money.till import Till
 from gateway.routing.quotas import Quotas
 from gateway.store.connection import Store
@@ -162,6 +162,9 @@ def test_the_refusal_is_true_to_the_second() -> None:
     assert limited(Short(REQUESTS, 0, 160.0, 9e9), 7, 100.5).retry_after == 60
     assert limited(Short(REQUESTS, 0, 100.1, 9e9), 7, 100.0).retry_after == 1
     assert limited(Short(SEATS, 0, None, None), 7, 100.0).retry_after == 7
+    tokens = limited(Short(TOKENS, 9, 160.0, 9e9, running=True), 7, 100.5)
+    assert (tokens.retry_after, "running" in tokens.message) == (RUNNING_SECONDS, True)
+    assert limited(Short(TOKENS, 9, 102.0, 9e9, running=True), 7, 100.5).retry_after == 2
     assert [limit_word(one) for one in (REQUESTS, DAILY, SEATS)] == [
         "requests_per_minute",
         "requests_per_day",

@@ -16,6 +16,7 @@ from gateway.edge.metering import (
     counted,
     passed,
     surely,
+    surely_in,
     unheard,
 )
 from gateway.model import Learned, Usage
@@ -119,8 +120,37 @@ def test_it_is_counted_by_the_ratio_that_was_learned() -> None:
 
 @pytest.mark.parametrize(("frames", "n", "least"), [(0, 1, 0), (4, 1, 0), (44, 1, 10), (44, 4, 7)])
 def test_frames_that_surely_hold_output(frames: int, n: int, least: int) -> None:
-    assert surely(frames, request(n=n)) == least
-    assert surely(frames, request(n=n, max_tokens=0)) == 0
+    tap = Tap(EVENTS, drop_usage=True)
+    tap.feed(b'data: {"choices":[]}\n\n' * frames)
+    assert surely(Usage(5, 0), tap, request(n=n)) == least
+    assert surely(Usage(5, 0), tap, request(n=n, max_tokens=0)) == 0
+
+
+@pytest.mark.parametrize(("content", "told", "least"), [("", 0, 0), ("x" * 10_000, 0, 1), ("x" * 10_000, 1, 0)])
+def test_few_frames_with_text_hold_output(content: str, told: int, least: int) -> None:
+    tap = Tap(EVENTS, drop_usage=True)
+    tap.feed(chunk(content))
+    assert surely(Usage(5, told), tap, request()) == least
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "least", "output"),
+    [
+        ("x" * 10_000, 0, 9, 1224),  # not told, or 0
+        ("x" * 10_000, 9, 9, 9),
+        ("x" * 10_000, 1, 9, 1224),
+        ("x", 0, 1, GUESS),
+        ("", 0, 0, 0),  # filtered
+    ],
+)
+def test_a_whole_answer_with_text_has_output(content: str, told: int, least: int, output: int) -> None:
+    body = b'{"choices":[{"message":{"role":"assistant","content":"%b"}}]}' % content.encode()
+    assert surely_in(body, Usage(95, told), request()) == least
+    assert surely_in(body, Usage(95, told), request(max_tokens=0)) == 0
+    guess = len(body) if len(content) > 1 else GUESS
+    made = believed(Usage(95, told), request(), PRIOR, least, lambda: guess)
+    assert (made.output_tokens, made.estimated) == (output, output != told)
+    assert made.absurd == (0 < told < least)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,16 @@ async def test_a_whole_answer_passes_with_its_status_and_body(status: int) -> No
     assert (account.usage is not None) is (status == 200)
 
 
+@pytest.mark.parametrize("usage", ['{"prompt_tokens":95}', '{"prompt_tokens":95,"completion_tokens":0}'])
+async def test_text_whose_output_was_not_told_is_counted(usage: str) -> None:
+    body = b'{"choices":[{"message":{"content":"%b"}}],"usage":%b}' % (b"word " * 2_000, usage.encode())
+    async with answered(whole(200, body)) as exchange:
+        _, account, _ = await relayed(exchange, max_tokens=None)
+    assert account.usage is not None
+    assert account.usage.output_tokens > 2_000
+    assert (account.usage.input_tokens, account.usage.estimated, account.usage.absurd) == (95, True, False)
+
+
 async def test_an_answer_too_large_to_hold_is_refused_before_a_byte_of_it_leaves() -> None:
     attempt = attempted()
     async with answered(whole(200, b"x" * (MOST + 1))) as exchange:

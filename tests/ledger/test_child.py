@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from asyncio.subprocess import Process
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
+import uvloop
 
+from gateway.cli import workers as parent
+from gateway.ledger.child import END_SECONDS, WriterChild
+from gateway.ledger.writer import LAST_SECONDS
 from gateway.money.till import STREAM
+from gateway.settings import Settings
 from loadtests.bench.proc import PROC, tree
-from tests.gateways import Lane, Site, eventually, serve
+from tests.gateways import PEPPER, Lane, Site, eventually, serve
 from tests.ledger.reading import asked
 from tests.ledger.rows import encoded, row
 from tests.processes import gone
@@ -26,6 +34,10 @@ def writers(pid: int) -> list[int]:
     return [each for each in tree(pid) if not gone(each) and WRITER in (PROC / str(each) / "cmdline").read_bytes()]
 
 
+def alive(pid: int) -> set[int]:
+    return {each for each in tree(pid) if not gone(each)}
+
+
 def put(site: Site, number: int) -> None:
     with redis.Redis(unix_socket_path=str(site.data / "store.sock")) as store:
         store.xadd(STREAM, {"row": encoded(row(number))[0]})
@@ -36,6 +48,45 @@ def stored(path: Path, number: int) -> bool:
         asked(f"sqlite:///{path}", "SELECT 1 FROM sqlite_master WHERE name = 'attempts_kept'")
         and asked(f"sqlite:///{path}", f"SELECT 1 FROM attempts WHERE attempt = 'owner:{number}'")
     )
+
+
+def test_its_end_fits_what_the_settings_promise() -> None:
+    """docs/settings.md: 5 s after the grace for everything; the store and the leases need some of it."""
+    assert LAST_SECONDS < END_SECONDS < parent.END_SECONDS
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_cancelled_as_it_begins_it_leaves_none(tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """At each of the first turns of the loop: a process that is not known yet is ended by the loop itself."""
+    settings, before = Settings(data_dir=tmp_path), alive(os.getpid())
+
+    async def begins(turns: int) -> None:
+        child = WriterChild(settings, "redis://127.0.0.1:1")
+        task = asyncio.create_task(child._start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        for process in await asyncio.gather(task, return_exceptions=True):
+            if isinstance(process, Process):
+                child._process = process
+        await child.aclose()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        for turns in range(8):
+            runner.run(begins(turns))
+        eventually(lambda: alive(os.getpid()) <= before or None, "the end of all that began", PATIENT)
+
+
+def test_neither_writer_nor_store_inherits_a_key(tmp_path: Path) -> None:
+    keys = {"GATEWAY_ADMIN_KEY": "of-the-operators", "SOME_API_KEY": "of-a-bought-api"}
+    with serve(tmp_path, [Lane("chat")], keys) as site:
+        eventually(lambda: writers(site.gateway.pid) or None, "the writer", PATIENT)
+        beside = [pid for pid in tree(site.gateway.pid) if pid != site.gateway.pid and not gone(pid)]
+        assert len(beside) >= 2
+        told = {pid: (PROC / str(pid) / "environ").read_bytes() for pid in beside}
+        assert not [pid for pid, text in told.items() for key in (PEPPER, *keys.values()) if key.encode() in text]
+        serving = (PROC / str(site.gateway.pid) / "environ").read_bytes()
+        assert all(key.encode() in serving for key in (PEPPER, *keys.values()))
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -89,12 +89,23 @@ async def test_a_request_that_is_short_hears_of_what_is_left_until_when(store: S
     till = make(store, clock)
     await held(till, "r", (MINUTE, 2))
     clock.pass_(12.0)
-    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60, NOON / 1000 + 60)
+    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60, NOON / 1000 + 60, False)
     assert till.left(MINUTE) == (1, NOON / 1000 + 60, NOON / 1000 + 60)
     assert till.level(MINUTE) == pytest.approx(2 / 3)
     clock.pass_(48.0)
     assert till.left(MINUTE) is None
     await held(till, "s", (MINUTE, 3))
+
+
+async def test_who_is_short_hears_whether_it_is_used_or_only_set_aside(store: Store, clock: Clock) -> None:
+    till = make(store, clock)
+    hold = await held(till, "r", (DAY, 900_000), (MINUTE, 3))
+    assert (await short(till, (DAY, 900_000))).running
+    assert not (await short(till, (DAY, 1_000_001))).running, "more than all of it"
+    assert not (await short(till, (MINUTE, 1))).running, "who was sent has used it"
+    till.give(hold, lambda quota: 200_000 if quota == DAY else 3)
+    await till.flush()
+    assert not (await short(till, (DAY, 900_000))).running
 
 
 @asynccontextmanager

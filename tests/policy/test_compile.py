@@ -336,12 +336,6 @@ def test_issuers_of_tokens() -> None:
     ]
 
 
-@pytest.mark.parametrize("written", ["2030-01-01T00:00:00Z", '"2030-01-01T02:00:00+02:00"'])
-def test_a_key_expires_when_it_says(written: str) -> None:
-    policy = compiled(changed(T, f"[{HASH}]", f"[{{hash: {HASH}, expires: {written}}}]"))
-    assert policy.keys[HASH].expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
-
-
 def test_a_counter_keeps_its_name_when_budgets_of_other_periods_are_written_around_its_own() -> None:
     def names(*written: tuple[Literal["day", "month", "total"], int]) -> dict[int, str]:
         budgets = [BudgetIn(per=per, usd=usd) for per, usd in written]
@@ -368,6 +362,12 @@ def test_limits_are_as_large_as_large_customers(limit: str, largest: int) -> Non
     for amount in (0, largest + 1):
         with pytest.raises(PolicyFault, match=limit):
             compiled(written(amount))
+
+
+@pytest.mark.parametrize("written", ["2030-01-01T00:00:00Z", '"2030-01-01T02:00:00+02:00"'])
+def test_a_key_expires_when_it_says(written: str) -> None:
+    policy = compiled(changed(T, f"[{HASH}]", f"[{{hash: {HASH}, expires: {written}}}]"))
+    assert policy.keys[HASH].expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_tenant_may_be_there_before_its_keys_are() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,29 @@ async def test_a_defect_of_ours_is_a_fault_line_without_its_message(
     assert "RuntimeError at test_live.py" in live.fault[0]
     assert "hunter2" not in live.fault[0] + caplog.text
     assert [record.getMessage() for record in caplog.records] == ["a policy folder could not be compiled"]
+
+
+async def test_prices_of_a_later_day_begin_on_that_day(folder: Path) -> None:
+    models = (folder / "models.yaml").read_text()
+    dated = "price: {input_per_1m: 0.25, output_per_1m: 0.75, as_of: 2026-11-01}"
+    (folder / "models.yaml").write_text(models.replace("price: {input_per_1m: 0.25, output_per_1m: 0.75}", dated))
+    day = [date(2026, 11, 22)]
+    live = LivePolicy(folder, ENV, today=lambda: day[0])
+    told: list[Policy] = []
+    live.on_reload.append(told.append)
+    before = live.current
+    assert not await live.poll()
+    day[0] = date(2026, 11, 23)
+    assert not await live.poll(), "nothing became other with the day"
+    day[0] = date(2027, 11, 22)
+    assert await live.poll()
+    assert not await live.poll()
+    assert told == [live.current]
+    assert live.current.version == before.version
+    assert (marks(before), marks(live.current)) == ((), ("old",))
+
+
+def marks(policy: Policy) -> tuple[str, ...]:
+    price = policy.models["llama-3.3-70b"].served_by[1].price
+    assert price is not None
+    return price.origin.marks

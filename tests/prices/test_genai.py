@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from importlib.metadata import version
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
@@ -57,6 +58,13 @@ def test_the_package_bills_the_same(provider: str, model: str, used: dict[str, i
     pico = token_pico(listed.price.tokens_for(usage.input_tokens), usage)
     assert pico == said * 10**12
     assert bill(listed.price, usage) == micro(pico) == math.ceil(said * 10**6)
+
+
+def test_what_is_scheduled_is_no_proof_of_later_care() -> None:
+    assert version(genai.SOURCE) == genai.RELEASE[0], "the lock has another release: tell the day it was taken up"
+    day = genai.as_of(TODAY)
+    assert day <= TODAY.isoformat()
+    assert genai.as_of(date(2027, 11, 22)) == day
 
 
 def test_tiers_of_service() -> None:

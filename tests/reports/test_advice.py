@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import pytest
 
-from gateway.model import Gpus, Model, Policy, Served
+from gateway.model import US_PER_HOUR, Gpus, Model, Policy, Served
 from gateway.reports.advice import Advice, Hourly, Seen, WorkerHour, advise, is_idle
 from gateway.reports.ask import Ask
 from gateway.reports.elsewhere import Traffic
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet
+from gateway.reports.fleet_cost import Fleet
 from gateway.reports.gathering import facts, material
 from tests.reports.books import HOUR_US, NOON, bought, row, stored, whole_hour, worker
 from tests.worlds import policy, upstream

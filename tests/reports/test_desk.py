@@ -38,6 +38,10 @@ def pid_of(desk: Desk) -> int:
     return desk._process.pid
 
 
+def environ_of(desk: Desk) -> bytes:
+    return Path(f"/proc/{pid_of(desk)}/environ").read_bytes()
+
+
 async def test_one_process_answers_all(desk: Desk) -> None:
     assert await asyncio.gather(*(total(desk) for _ in range(4))) == [1400] * 4
     first = pid_of(desk)
@@ -45,6 +49,12 @@ async def test_one_process_answers_all(desk: Desk) -> None:
     assert [one.requests for one in (await desk.material(Ask())).got] == [1, 1]
     assert (await desk.facts(Ask())).hours == 1
     assert pid_of(desk) == first
+
+
+async def test_the_reader_inherits_no_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "of-a-bought-api")
+    await total(desk)
+    assert b"of-a-bought-api" not in environ_of(desk)
 
 
 async def test_a_reader_that_dies_is_replaced(desk: Desk) -> None:
@@ -83,10 +93,11 @@ async def test_not_all_may_wait(desk: Desk) -> None:
 
 
 async def test_it_ends_when_nobody_asks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desks, "IDLE_SECONDS", 0.0)
     await total(desk)
     process = desk._process
     assert process is not None
+    monkeypatch.setattr(desks, "IDLE_SECONDS", 0.0)
+    await total(desk)
     await asyncio.wait_for(process.wait(), 10)
     assert process.returncode == 0
 

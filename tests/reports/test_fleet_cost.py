@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet, part_of, per_unit, priced_at, together
+from gateway.model import US_PER_HOUR
+from gateway.reports.fleet_cost import Fleet, part_of, per_unit, priced_at, together
 
 FULL = Fleet("gpu", "H100", up=60, priced=60, rate_sum=60 * 2_000_000, work_us=US_PER_HOUR)
 

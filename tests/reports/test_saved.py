@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import pytest
 
-from gateway.model import MediaRate, Model, Policy, Price, Served, Tokens, Upstream, per_million, pico
+from gateway.model import US_PER_HOUR, MediaRate, Model, Policy, Price, Served, Tokens, Upstream, per_million, pico
 from gateway.reports.elsewhere import Cost, Traffic, Unknown, on_sums
-from gateway.reports.fleet_cost import US_PER_HOUR, Fleet
+from gateway.reports.fleet_cost import Fleet
 from gateway.reports.saved import OfModel, saved, with_work
 from tests.worlds import policy, upstream
 

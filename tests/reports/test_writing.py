@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet as arrow
 
+from gateway.model import usd
 from gateway.reports import parquet
 from gateway.reports.ask import UNRECONCILED, Ask, Report
-from gateway.reports.writing import as_csv, as_json, as_table, columns, from_json, named, rows, usd
+from gateway.reports.writing import as_csv, as_json, as_table, columns, from_json, named, rows
 from tests.reports.books import bought, reader, row, written
 
 EVIL = "=HYPERLINK(1)"

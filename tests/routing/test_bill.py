@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.model import MediaRate, Price, Tokens, Usage, pico
-from gateway.routing.bill import bill, most, most_of
+from gateway.routing.bill import bill, most, most_of, token_parts
 from gateway.routing.sold import SLACK, billed_seconds, sold_as
 
 RATE = st.integers(0, 200_000_000)
@@ -28,23 +28,24 @@ PRICES = st.builds(Price, TOKENS, RATE, TIERS)
 @st.composite
 def used_tokens(draw: st.DrawFn) -> Usage:
     prompt, output = draw(st.integers(0, 10_000)), draw(st.integers(0, 10_000))
-    left = prompt
-    parts = []
-    for _ in range(4):
-        parts.append(draw(st.integers(0, left)))
-        left -= parts[-1]
-    sound = draw(st.integers(0, output))
-    picture = draw(st.integers(0, output - sound))
+    cached, sound = draw(st.integers(0, prompt)), draw(st.integers(0, prompt))
+    written = draw(st.integers(0, prompt - cached))
+    pictures = draw(st.integers(0, prompt - sound))
+    both = draw(st.integers(0, min(cached, sound)))
+    spoken = draw(st.integers(0, output))
+    drawn = draw(st.integers(0, output - spoken))
     return Usage(
         prompt,
         output,
-        cached_tokens=parts[0],
-        cache_write_tokens=parts[1],
-        cache_write_1h_tokens=draw(st.integers(0, parts[1])),
-        input_audio_tokens=parts[2],
-        input_image_tokens=parts[3],
-        output_audio_tokens=sound,
-        output_image_tokens=picture,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=draw(st.integers(0, written)),
+        input_audio_tokens=sound,
+        input_image_tokens=pictures,
+        cached_audio_tokens=both,
+        cached_image_tokens=draw(st.integers(0, min(cached - both, pictures))),
+        output_audio_tokens=spoken,
+        output_image_tokens=drawn,
     )
 
 
@@ -57,15 +58,21 @@ def by_hand(price: Price, use: Usage) -> Fraction:
     for least, tier in price.tiers:
         if use.input_tokens >= least:
             rates = tier
-    written = use.cache_write_tokens - use.cache_write_1h_tokens
-    rest = (
-        use.input_tokens - use.cached_tokens - use.cache_write_tokens - use.input_audio_tokens - use.input_image_tokens
-    )
+    heard, seen = use.cached_audio_tokens, use.cached_image_tokens
+    text = use.input_tokens - use.input_audio_tokens - use.input_image_tokens
+    cached = min(text, use.cached_tokens - heard - seen)
+    text -= cached
+    written = min(text, use.cache_write_tokens)
+    text -= written
+    longer = min(written, use.cache_write_1h_tokens)
     kept = rates.input if rates.cache_write is None else rates.cache_write
-    total = rest * usd(rates.input, 0) + use.cached_tokens * usd(rates.cached_input, rates.input)
-    total += written * usd(kept, 0) + use.cache_write_1h_tokens * usd(rates.cache_write_1h, kept)
-    total += use.input_audio_tokens * usd(rates.input_audio, rates.input)
-    total += use.input_image_tokens * usd(rates.input_image, rates.input)
+    saved = rates.input if rates.cached_input is None else rates.cached_input
+    total = text * usd(rates.input, 0) + cached * usd(saved, 0)
+    total += (written - longer) * usd(kept, 0) + longer * usd(rates.cache_write_1h, kept)
+    total += (use.input_audio_tokens - heard) * usd(rates.input_audio, rates.input)
+    total += (use.input_image_tokens - seen) * usd(rates.input_image, rates.input)
+    total += heard * usd(rates.cached_audio, saved if rates.input_audio is None else rates.input_audio)
+    total += seen * usd(rates.cached_image, saved if rates.input_image is None else rates.input_image)
     plain = use.output_tokens - use.output_audio_tokens - use.output_image_tokens
     total += plain * usd(rates.output, 0) + use.output_audio_tokens * usd(rates.output_audio, rates.output)
     total += use.output_image_tokens * usd(rates.output_image, rates.output)
@@ -75,6 +82,13 @@ def by_hand(price: Price, use: Usage) -> Fraction:
 @given(PRICES, used_tokens())
 def test_tokens_are_billed_as_fractions_say(price: Price, used: Usage) -> None:
     assert bill(price, used) == math.ceil(by_hand(price, used) * 10**6)
+
+
+@given(used_tokens())
+def test_each_token_is_paid_once(used: Usage) -> None:
+    parts = token_parts(Tokens(), used)
+    assert min(count for _, count, _ in parts) >= 0
+    assert sum(count for _, count, _ in parts) == used.input_tokens + used.output_tokens
 
 
 @given(PRICES, used_tokens(), st.integers(0, 500), st.integers(0, 500))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Price, Rule, Speed, Usage
+from gateway.model import Gpus, MediaRate, Price, Rule, Speed, Usage
 from gateway.routing.decide import decide
 from gateway.routing.estimate import (
     amortised_price,
@@ -17,6 +17,7 @@ from gateway.routing.estimate import (
     price_ceiling,
     price_of,
     prompt_tokens,
+    rent,
     work_on,
 )
 from gateway.routing.fields import NEUTRAL, action, changes_something
@@ -52,6 +53,7 @@ def test_prices() -> None:
     assert ceiling is not None
     assert ceiling >= expected_price(price, asked)
     assert price_ceiling(price, request(max_tokens=None)) is None
+    assert price_of(Price(media=(MediaRate("generation", 5 * 10**11),)), 10, 10) == 0.5
 
 
 def test_an_estimate_is_all_of_these_at_once() -> None:
@@ -63,10 +65,31 @@ def test_an_estimate_is_all_of_these_at_once() -> None:
     assert estimate(asked := request(max_tokens=None), managed).price_most == expected_price(PRICE, asked)
 
 
+@pytest.mark.parametrize(
+    ("work", "hourly", "cost"),
+    [
+        (0, 2.0, 0),
+        (1, 2.0, 1),
+        (1800, 2.0, 1),
+        (1801, 2.0, 2),
+        (3_600_000_000, 2.6, 2_600_000),
+        (3_600_000_000, 2.0000001, 2_000_001),
+    ],
+)
+def test_gpu_time_is_rent_rounded_up(work: int, hourly: float, cost: int) -> None:
+    assert rent(work, hourly) == cost
+
+
+def test_three_gpus_cost_three_times_what_is_written() -> None:
+    hourly = Gpus(count=3, usd_per_hour=2.3).worker_usd_per_hour
+    assert hourly == 6.9
+    assert rent(3_600_000_000, hourly) == 6_900_000
+
+
 def test_the_amortised_price_is_work_at_the_workers_hourly_rate() -> None:
     usage = Usage(input_tokens=1000, output_tokens=100)
     one = amortised_price(upstream("w", "gpu", seats=128), usage)
-    assert one == pytest.approx(0.0585 / 3600 * 2.0)
+    assert one == 33, "58.5 ms at $2 an hour are 32.5 micro-dollars"
     assert amortised_price(upstream("w", "gpu", usd_per_hour=None), usage) is None
 
 

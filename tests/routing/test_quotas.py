@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Kind, Model, Price, Quota, Tenant, Usage
+from gateway.model import Kind, MediaRate, Model, Price, Quota, Tenant, Tokens, Usage
 from gateway.routing.bill import bill
 from gateway.routing.decide import decide
+from gateway.routing.estimate import UNSEEN_TOKENS, price_ceiling
 from gateway.routing.learn import PRIOR
 from gateway.routing.quotas import (
     TYPICAL_MULTIPLE,
-    UNSEEN_TOKENS,
     Quotas,
     Room,
     about,
@@ -138,6 +138,25 @@ def test_no_bill_is_higher_than_what_was_set_aside(prompt: int, output: int, n: 
     most = Quotas().most_charged(asked, MODEL, PRICE)
     assert most is not None
     assert bill(PRICE, Usage(prompt, min(output, 10 * n))) <= most
+
+
+TIERED = Price(Tokens(10**7, 10**7), tiers=((300, Tokens(10**6, 10**6, cached_input=2 * 10**7)),))
+BY_THE_JOB = Price(media=(MediaRate("generation", 5 * 10**11),))
+
+
+@pytest.mark.parametrize("price", [PRICE, TIERED, BY_THE_JOB])
+@pytest.mark.parametrize("endpoint", ["chat/completions", "messages"])
+@given(st.integers(0, 13), st.integers(0, 10))
+def test_what_is_set_aside_and_what_filters_compare_is_the_same_and_bounds_the_bill(
+    price: Price, endpoint: Any, prompt: int, output: int
+) -> None:
+    asked = request(max_tokens=10, endpoint=endpoint)
+    most, ceiling = Quotas().most_charged(asked, MODEL, price), price_ceiling(price, asked)
+    assert most is not None
+    assert ceiling == most / 10**6
+    billed = bill(price, Usage(prompt + UNSEEN_TOKENS.get(endpoint, 0), output))
+    assert billed is not None
+    assert billed <= most
 
 
 def test_tokens_of_an_answer_that_nobody_bounds() -> None:

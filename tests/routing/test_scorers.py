@@ -64,7 +64,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Any, float]] = {
     "a full worker displaces": ("price", {"leased": LIMIT}, {"bought": HALF_USD}, WORKER, HALF),
     "a worker nine tenths full displaces half": ("price", {"leased": 865_190}, {"bought": HALF_USD}, WORKER, 2 / 3),
     "nothing to displace": ("price", {"leased": LIMIT}, {}, WORKER, 1.0),
-    "rent": ("list_price", {}, {}, WORKER, HALF_USD / (HALF_USD + rent(22375, 2.0))),
+    "rent": ("list_price", {}, {}, WORKER, HALF_USD / (HALF_USD + rent(22375, 2.0) / 10**6)),
     "rent nobody told": ("list_price", {}, {}, upstream("w", "gpu", usd_per_hour=None), UNKNOWN),
     "the owner": ("prefix", {}, {"prefix": OWNERS}, WORKER, 1.0),
     "the next": ("session", {}, {"session": OWNERS}, upstream("x", "gpu"), HALF),

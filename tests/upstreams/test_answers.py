@@ -30,6 +30,7 @@ from gateway.upstreams.answers import (
     refusal,
     retry_after,
     retryable,
+    unpaid,
 )
 
 
@@ -157,6 +158,22 @@ def test_refused_content_is_nobodys_failure_and_sent_nowhere_else() -> None:
     assert about_content(fault)
     assert not retryable("local", fault)
     assert not refusal(403, [], error("content_policy_violation")).account
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "nothing_charged"),
+    [
+        (403, "content_policy_violation", True),
+        (400, "content_filter", True),
+        (500, "content_filter", False),  # it may have looked at what it wrote
+        (200, "content_filter", False),
+        (429, "", True),
+        (500, "", False),
+        (424, "", False),
+    ],
+)
+def test_a_refusal_is_not_charged_and_a_failure_may_be(status: int, code: str, nothing_charged: bool) -> None:
+    assert unpaid(refusal(status, [], error(code))) is nothing_charged
 
 
 def test_google_says_in_the_body_how_long_to_wait() -> None:

@@ -48,6 +48,28 @@ MADE = {"created": 1, "data": [PICTURE, PICTURE], "quality": "medium", "size": "
                 size="1024x1024",
             ),
         ),
+        (
+            {
+                **MADE,
+                "usage": {
+                    **IMAGE,
+                    "input_tokens_details": {
+                        "image_tokens": 323,
+                        "cached_tokens": 300,
+                        "cached_tokens_details": {"image_tokens": 290},
+                    },
+                },
+            },
+            Usage(
+                *(350, 1056, 300),
+                input_image_tokens=323,
+                output_image_tokens=1056,
+                cached_image_tokens=290,
+                images=2,
+                quality="medium",
+                size="1024x1024",
+            ),
+        ),
         (  # one of them was filtered
             {"data": [{"url": "u", "size": "2048x2048"}, {"error": {"code": "OutputImageSensitive"}}], "usage": {}},
             Usage(0, 0, images=1),

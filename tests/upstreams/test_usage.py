@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,26 @@ TABLE: list[tuple[str, dict[str, Any], Usage]] = [
             input_audio_tokens=10,
             output_audio_tokens=6,
             input_image_tokens=12,
+        ),
+    ),
+    (  # sound that the cache served
+        CHAT,
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {
+                "cached_tokens": 90,
+                "audio_tokens": 60,
+                "image_tokens": 40,
+                "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 60, "image_tokens": 30},
+            },
+        },
+        Usage(
+            *(100, 1, 90),
+            input_audio_tokens=60,
+            input_image_tokens=40,
+            cached_audio_tokens=60,
+            cached_image_tokens=30,
         ),
     ),
     # xAI: reasoning comes on top of the completion, and only the sum says so
@@ -144,9 +165,42 @@ def test_what_cannot_be_true_is_clamped_and_marked(endpoint: str, names: tuple[s
     assert made == Usage(count, 5, absurd=True)
 
 
-def test_a_part_is_never_more_than_its_whole() -> None:
-    made = told(CHAT, {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 6}})
-    assert made == Usage(5, 1, 5, absurd=True)
+WHOLE = {"prompt_tokens": 5, "completion_tokens": 1, "input_tokens": 5, "output_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "parts", "expected"),
+    [
+        (CHAT, {"prompt_tokens_details": {"cached_tokens": 6}}, Usage(5, 1, 5)),
+        (
+            CHAT,
+            {"prompt_tokens_details": {"audio_tokens": 4, "image_tokens": 2}},
+            Usage(5, 1, input_audio_tokens=4, input_image_tokens=1),
+        ),
+        (
+            CHAT,
+            {"prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2}},
+            Usage(5, 1, 4, cache_write_tokens=1),
+        ),
+        (
+            CHAT,
+            {
+                "prompt_tokens_details": {
+                    "cached_tokens": 4,
+                    "audio_tokens": 2,
+                    "cached_tokens_details": {"audio_tokens": 3},
+                }
+            },
+            Usage(5, 1, 4, input_audio_tokens=2, cached_audio_tokens=2),
+        ),
+        (CHAT, {"completion_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 1, reasoning_tokens=1)),
+        (RESPONSES, {"output_tokens_details": {"reasoning_tokens": 9}}, Usage(5, 1, reasoning_tokens=1)),
+        (MESSAGES, {"output_tokens_details": {"thinking_tokens": 9}}, Usage(5, 1, reasoning_tokens=1)),
+        (MESSAGES, {"cache_read_input_tokens": MOST}, Usage(MOST, 1, MOST)),
+    ],
+)
+def test_parts_are_never_more_than_their_whole(endpoint: str, parts: dict[str, Any], expected: Usage) -> None:
+    assert told(endpoint, {**WHOLE, **parts}) == replace(expected, absurd=True)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +241,9 @@ def sound(usage: Usage | None) -> None:
         assert 0 <= value <= 3 * MOST
     assert usage.cached_tokens <= usage.input_tokens
     assert usage.reasoning_tokens <= usage.output_tokens
+    assert usage.input_audio_tokens + usage.input_image_tokens <= usage.input_tokens
+    assert usage.output_audio_tokens + usage.output_image_tokens <= usage.output_tokens
+    assert usage.cached_audio_tokens + usage.cached_image_tokens <= usage.cached_tokens
 
 
 @given(st.sampled_from(sorted(ENDPOINTS)), garbage)
@@ -224,9 +281,15 @@ def test_a_tally_is_of_the_last_figures_and_a_lie_stays_one() -> None:
     for part in parts:
         tap.feed(f"event: {part['type']}\ndata: {json.dumps(part)}\n\n".encode())
     assert tap.usage == Usage(35, 40, 10)
+    tap.feed(b'data: {"type":"message_delta","usage":{"output_tokens":2}}\n\n')  # cumulative: none becomes smaller
+    assert tap.usage == Usage(35, 40, 10)
+    tap.feed(b'data: {"type":"message_delta","usage":{"input_tokens":5,"cache_read_input_tokens":30}}\n\n')
+    assert tap.usage == Usage(35, 40, 30)
+    tap.feed(b'data: {"type":"message_delta","usage":{"input_tokens":1,"cache_read_input_tokens":1}}\n\n')
+    assert tap.usage == Usage(35, 40, 30)
     tap.feed(b'data: {"type":"message_delta","usage":{"output_tokens":-3}}\n\n')
     tap.feed(b'data: {"type":"message_delta","usage":{"output_tokens":50}}\n\n')
-    assert tap.usage == Usage(35, 50, 10, absurd=True)
+    assert tap.usage == Usage(35, 50, 30, absurd=True)
 
 
 # what the caller sees of it

@@ -48,7 +48,7 @@ _event = msgspec.json.Decoder(_Event)
 @dataclass(slots=True)
 class Tally:
     """The usage of one answer, put together: `message_start` tells the prompt, each `message_delta` the output so far,
-    and whatever else it repeats. Figures are cumulative: the last one counts."""
+    and whatever else it repeats. Figures are cumulative: none becomes smaller."""
 
     figures: Figures = field(default_factory=Figures)
     fresh: int = 0
@@ -63,24 +63,30 @@ class Tally:
         """The usage so far; None where this part tells nothing."""
         if not isinstance(part, dict):
             return None
-        self.fresh = self._newer(part, "input_tokens", self.fresh)
-        self.read = self._newer(part, "cache_read_input_tokens", self.read)
-        self.output = self._newer(part, "output_tokens", self.output)
-        self.written = self._newer(part, "cache_creation_input_tokens", self.written)
-        kept = nested(part, "cache_creation")
-        if kept:
-            self.hourly = self._newer(kept, "ephemeral_1h_input_tokens", self.hourly)
-            self.written = max(self.written, self.hourly + self._newer(kept, "ephemeral_5m_input_tokens", 0))
-        self.thought = self._newer(nested(part, "output_tokens_details"), "thinking_tokens", self.thought)
+        self._take_prompt(part)
+        self.output = max(self.output, self._newer(part, "output_tokens", 0))
+        self.thought = max(self.thought, self._newer(nested(part, "output_tokens_details"), "thinking_tokens", 0))
         return Usage(
-            self.fresh + self.written + self.read,
+            self.figures.count(self.fresh + self.written + self.read),
             self.output,
             self.read,
             cache_write_tokens=self.written,
             cache_write_1h_tokens=min(self.hourly, self.written),
             reasoning_tokens=min(self.thought, self.output),
-            absurd=self.figures.odd,
+            absurd=self.figures.odd or self.thought > self.output,
         )
+
+    def _take_prompt(self, part: Mapping[str, Any]) -> None:
+        """All of it or nothing: later figures may say that what was fresh came from the cache, not that it was less."""
+        fresh = self._newer(part, "input_tokens", self.fresh)
+        read = self._newer(part, "cache_read_input_tokens", self.read)
+        written, hourly = self._newer(part, "cache_creation_input_tokens", self.written), self.hourly
+        kept = nested(part, "cache_creation")
+        if kept:
+            hourly = self._newer(kept, "ephemeral_1h_input_tokens", hourly)
+            written = max(written, hourly + self._newer(kept, "ephemeral_5m_input_tokens", 0))
+        if fresh + read + written >= self.fresh + self.read + self.written:
+            self.fresh, self.read, self.written, self.hourly = fresh, read, written, hourly
 
     def _newer(self, part: Mapping[str, Any], name: str, before: int) -> int:
         told = part.get(name)

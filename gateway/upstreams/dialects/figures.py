@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -61,6 +61,30 @@ class Figures:
             return said
         self.odd = True
         return float(MOST) if said > 0 else 0.0
+
+
+class Prompt(NamedTuple):
+    """Parts of a prompt. Cached and written are apart from each other, and so are sound and pictures; but sound and
+    pictures may be cached too."""
+
+    cached: int
+    written: int
+    sound: int
+    pictures: int
+    cached_sound: int
+    cached_pictures: int
+
+
+def prompt_parts(figures: Figures, details: Mapping[str, Any], prompt: int, written: Any) -> Prompt:
+    """Of `*_tokens_details` as OpenAI's APIs tell them; `written`: to a cache. More than their whole are odd, one by
+    one and together."""
+    cached = figures.part(details.get("cached_tokens"), prompt)
+    sound = figures.part(details.get("audio_tokens"), prompt)
+    pictures = figures.part(details.get("image_tokens"), prompt - sound)
+    told = nested(details, "cached_tokens_details")
+    heard = figures.part(told.get("audio_tokens"), min(cached, sound))
+    seen = figures.part(told.get("image_tokens"), min(cached - heard, pictures))
+    return Prompt(cached, figures.part(written, prompt - cached), sound, pictures, heard, seen)
 
 
 def nested(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.model import Usage
-from gateway.upstreams.dialects.figures import Figures, nested
+from gateway.upstreams.dialects.figures import Figures, nested, prompt_parts
 
 _LONGEST_WORD = 32
 
@@ -21,11 +21,13 @@ def of_images(answer: Mapping[str, Any]) -> Usage:
     figures, usage = Figures(), nested(answer, "usage")
     prompt, output = figures.count(usage.get("input_tokens")), figures.count(usage.get("output_tokens"))
     read, made = nested(usage, "input_tokens_details"), nested(usage, "output_tokens_details")
+    parts = prompt_parts(figures, read, prompt, None)
     return Usage(
         prompt,
         output,
-        figures.part(read.get("cached_tokens"), prompt),
-        input_image_tokens=figures.part(read.get("image_tokens"), prompt),
+        parts.cached,
+        input_image_tokens=parts.pictures,
+        cached_image_tokens=parts.cached_pictures,
         output_image_tokens=figures.part(made["image_tokens"], output) if "image_tokens" in made else output,
         images=_pictures(answer),
         quality=_text(answer, "quality"),

@@ -16,7 +16,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
 from gateway.upstreams.dialects.endpoint import Endpoint, words
-from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
+from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
@@ -157,16 +157,20 @@ def _usage(found: Any) -> Usage | None:
     thought = figures.count(made.get("reasoning_tokens"))
     if thought and total == prompt + output + thought:
         output += thought  # xAI's: its sum alone says that they come on top
+    parts = prompt_parts(figures, read, prompt, read.get("cache_write_tokens"))
+    sound = figures.part(made.get("audio_tokens"), output)
     return Usage(
         prompt,
         output,
-        figures.part(read.get("cached_tokens"), prompt),
-        cache_write_tokens=figures.part(read.get("cache_write_tokens"), prompt),
-        reasoning_tokens=min(thought, output),
-        input_audio_tokens=figures.part(read.get("audio_tokens"), prompt),
-        output_audio_tokens=figures.part(made.get("audio_tokens"), output),
-        input_image_tokens=figures.part(read.get("image_tokens"), prompt),
-        output_image_tokens=figures.part(made.get("image_tokens"), output),
+        parts.cached,
+        cache_write_tokens=parts.written,
+        reasoning_tokens=figures.part(thought, output),
+        input_audio_tokens=parts.sound,
+        output_audio_tokens=sound,
+        input_image_tokens=parts.pictures,
+        output_image_tokens=figures.part(made.get("image_tokens"), output - sound),
+        cached_audio_tokens=parts.cached_sound,
+        cached_image_tokens=parts.cached_pictures,
         absurd=figures.odd,
     )
 

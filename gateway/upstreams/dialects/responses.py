@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.model import Usage
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint, words
-from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
+from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -81,15 +81,18 @@ def _usage(found: Any) -> Usage | None:
     kept = nested(read, "cache_write_tokens_details")
     brief, long = figures.count(kept.get("ttl_30m_tokens")), figures.count(kept.get("ttl_12h_tokens"))
     written = max(figures.count(read.get("cache_write_tokens")), brief + long)
+    parts = prompt_parts(figures, read, prompt, written)
     return Usage(
         prompt,
         output,
-        figures.part(read.get("cached_tokens"), prompt),
-        cache_write_tokens=figures.part(written, prompt),
-        cache_write_1h_tokens=min(long, prompt),
-        reasoning_tokens=min(figures.count(made.get("reasoning_tokens")), output),
-        input_audio_tokens=figures.part(read.get("audio_tokens"), prompt),
-        input_image_tokens=figures.part(read.get("image_tokens"), prompt),
+        parts.cached,
+        cache_write_tokens=parts.written,
+        cache_write_1h_tokens=min(long, parts.written),
+        reasoning_tokens=figures.part(made.get("reasoning_tokens"), output),
+        input_audio_tokens=parts.sound,
+        input_image_tokens=parts.pictures,
+        cached_audio_tokens=parts.cached_sound,
+        cached_image_tokens=parts.cached_pictures,
         absurd=figures.odd,
     )
 
