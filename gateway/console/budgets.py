@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from gateway.console.store_words import in_our_words
 from gateway.edge.services import Services
-from gateway.money.counters import Usage
+from gateway.money.counters import Spent
 from gateway.money.keeping import utc
 from gateway.routing.quotas import all_quotas
 
@@ -29,7 +29,7 @@ def budget_routes(services: Services) -> APIRouter:
     return api
 
 
-def row(usage: Usage) -> Mapping[str, Any]:
+def row(usage: Spent) -> Mapping[str, Any]:
     quota = usage.quota
     return {
         "name": quota.name,

@@ -18,7 +18,7 @@ import msgspec
 
 from gateway.errors import StoreFault
 from gateway.model import Per, Policy, Quota
-from gateway.money.counters import Usage
+from gateway.money.counters import Spent
 from gateway.money.keeping import dollars, utc
 from gateway.money.keys import Known, nobody
 from gateway.money.purse import Left
@@ -62,7 +62,7 @@ class Alarms:
         """Budget -> what the till said of it when the store was last asked."""
         self._quiet: dict[str, float] = {}
         """Key of a share -> until when it is in the store (seconds since the epoch): nobody tells it before."""
-        self.usages: dict[str, Usage] = {}
+        self.usages: dict[str, Spent] = {}
         """Budget -> what the store last said of it."""
 
     def refused(self, quota: Quota) -> None:
@@ -97,7 +97,7 @@ class Alarms:
         budgets, refused = await self._budgets(), self._refused
         try:
             left = {one.name: self._till.left(one) for one in budgets}
-            usages: list[Usage] = []
+            usages: list[Spent] = []
             for at in range(0, len(budgets), PORTION):
                 usages += await self._till.report(budgets[at : at + PORTION])
             self.usages, self._left, self._refused = {one.quota.name: one for one in usages}, left, set()
@@ -121,7 +121,7 @@ class Alarms:
         found = all_quotas(policy, await self._others(policy))
         return tuple(one for one in found if one.unit == "usd" and (one.of != "key" or one.webhook or not one.hard))
 
-    async def _tell(self, key: str, usage: Usage, percent: int) -> None:
+    async def _tell(self, key: str, usage: Spent, percent: int) -> None:
         lasts = PENDING_SECONDS
         if await self._store.call("SET", key, "", "NX", "EX", lasts):
             self._later(self._send(usage, percent, key))
@@ -129,7 +129,7 @@ class Alarms:
             lasts = await self._store.call("TTL", key)
         self._quiet[key] = self._now() + lasts
 
-    async def _send(self, usage: Usage, percent: int, key: str) -> None:
+    async def _send(self, usage: Spent, percent: int, key: str) -> None:
         assert usage.quota.webhook is not None  # noqa: S101 - `look` has seen to that
         taken = await self._post(usage.quota.webhook, message_id(key), message(usage, percent, self._now()))
         self._on_told(taken)
@@ -148,7 +148,7 @@ class Alarms:
         task.add_done_callback(self._tasks.discard)
 
 
-def _reached(usage: Usage, refused: Container[str]) -> list[int]:
+def _reached(usage: Spent, refused: Container[str]) -> list[int]:
     """Shares of it, in per cent, that somebody is to hear of. `refused`: budgets that had no room for an attempt."""
     quota = usage.quota
     if not quota.webhook:
@@ -159,7 +159,7 @@ def _reached(usage: Usage, refused: Container[str]) -> list[int]:
     ]
 
 
-def _key(usage: Usage, percent: int) -> str:
+def _key(usage: Spent, percent: int) -> str:
     return f"{_TOLD}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"
 
 
@@ -168,7 +168,7 @@ def message_id(key: str) -> str:
     return "msg_" + sha256(key.encode()).hexdigest()[:32]
 
 
-def message(usage: Usage, percent: int, now: float) -> bytes:
+def message(usage: Spent, percent: int, now: float) -> bytes:
     """JSON. Amounts are USD in decimals, as text."""
     quota = usage.quota
     data = {

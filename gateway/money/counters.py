@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     drawn: tuple[Drawn, ...]
 
 
-class Usage(NamedTuple):
+class Spent(NamedTuple):
     """One quota in the period of now. `held` is set aside, idle slices too; `lost` of `used` was booked for replicas
     that died; `resets` seconds since the epoch, None: never."""
 
@@ -128,7 +128,7 @@ class Counters:
     async def leave(self) -> bool:
         return bool(await self._run(_LEAVE))
 
-    async def usages(self, quotas: Sequence[Quota]) -> list[Usage]:
+    async def usages(self, quotas: Sequence[Quota]) -> list[Spent]:
         """All in one pipeline."""
         given = self._store_ms()
         now = given / 1000 if given else float((await self._store.call("TIME"))[0])
@@ -142,7 +142,7 @@ class Counters:
             )
         )
         return [
-            Usage(quota, period, int(used or 0), int(held or 0), int(lost or 0), resets)
+            Spent(quota, period, int(used or 0), int(held or 0), int(lost or 0), resets)
             for quota, (period, resets), (used, held, lost) in zip(quotas, periods, answers, strict=True)
         ]
 

@@ -23,7 +23,7 @@ import msgspec
 from gateway.errors import StoreFault
 from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
-from gateway.money.counters import Answer, Counters, Standing, Usage
+from gateway.money.counters import Answer, Counters, Spent, Standing
 from gateway.money.openings import Openings
 from gateway.money.purse import CORRECTED, Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
@@ -157,7 +157,7 @@ class Till:
             return None
         return Left(account.left + account.free, account.ending, account.resets)
 
-    async def report(self, quotas: Sequence[Quota]) -> list[Usage]:
+    async def report(self, quotas: Sequence[Quota]) -> list[Spent]:
         """What the store counts of each, in the period of now. Raises StoreFault."""
         return await self._counters.usages(quotas)
 

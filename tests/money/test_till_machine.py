@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.errors import StoreFault
 from gateway.model import Hold, Quota
 from gateway.money import till as tills
-from gateway.money.counters import Usage
+from gateway.money.counters import Spent
 from gateway.money.till import Till
 from gateway.store.embedded import Embedded
 from tests.conftest import PATIENT
@@ -211,7 +211,7 @@ class Machine(RuleBasedStateMachine):
             for usage in await watch.report(USD):
                 self._check_quota(usage, ledger, told)
 
-    def _check_quota(self, usage: Usage, ledger: dict[str, dict[str, Any]], told: dict[str, int]) -> None:
+    def _check_quota(self, usage: Spent, ledger: dict[str, dict[str, Any]], told: dict[str, int]) -> None:
         """To the micro-dollar for what was settled; for the dead the ledger may know of more than was counted."""
         name = usage.quota.name
         of = {id for id, wanted in self.wanted.items() if usage.quota in dict(wanted)}
