@@ -155,7 +155,8 @@ class Writer:
     async def _still_ours(self) -> None:
         """Says how things are, and asks for the turn where only one may write. Raises StoreFault, TurnLost."""
         if self._tell():
-            await self._stream.tell(json.encode(structs.replace(self._said, at=time.time())))
+            with suppress(StoreFault):  # a full store does not take it, and rows are to leave it all the same
+                await self._stream.tell(json.encode(structs.replace(self._said, at=time.time())))
         if not self._database.shared and self._ask():
             self._ours = False
             self._ours = await self._stream.take_turn()

@@ -22,6 +22,7 @@ from gateway.money.till import STREAM
 from gateway.settings import Settings
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from gateway.store.wire import ReplyFault
 from loadtests.ledgerbench.postgres import binaries, started
 from tests.conftest import PATIENT, connected
 from tests.ledger.conftest import KEEP_MONTHS, NEWEST
@@ -225,6 +226,23 @@ async def test_a_store_that_is_killed(own_server: Embedded, sqlite_url: str, tmp
         await put(store, *encoded(row(2)))
         await empty(store)
     assert attempts(sqlite_url) == ["owner:1", "owner:2"]
+
+
+async def test_a_full_store_is_drained(own_server: Embedded, url: str) -> None:
+    """Also by a writer that starts only then, and what cannot be stored is not lost."""
+    async with connected(own_server) as store:
+        await put(store, *encoded(row(1)), b"{")
+        await store.call("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(ReplyFault, match="OOM"):
+            await put(store, *encoded(row(2)))
+    drain = Store(own_server.url, drains=True)
+    await drain.check()
+    async with written(drain, url):
+        await empty(drain)
+        assert not drain.degraded
+    assert attempts(url) == ["owner:1"]
+    assert await drain.call("XLEN", REFUSED) == 1
+    await drain.aclose()
 
 
 async def test_silent_writers_are_forgotten(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:
