@@ -73,6 +73,22 @@ def test_months_pass(url: str, kept: Database, clock: Clock) -> None:
         assert asked(url, "SELECT count(*) FROM attempts_seen") == [(4,)]
 
 
+def test_what_is_known_of_old_rows_goes_in_steps(
+    postgres_url: str, opened: Callable[..., Database], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that comes late goes with them, and none is stored twice."""
+    monkeypatch.setattr("gateway.ledger.upkeep.STEP_MARKS", 2)
+    database = opened(postgres_url, clock)
+    old = start_of(THIS - KEEP_MONTHS) - 1
+    database.store(ending(*[old] * 5, NOW))
+    assert tend(database) > 2
+    assert asked(postgres_url, "SELECT count(*) FROM attempts_seen") == [(1,)]
+    database.store(batch(row(9, ended=old)))
+    tend(database)
+    assert there(postgres_url) == [NOW]
+    assert asked(postgres_url, "SELECT count(*) FROM attempts_seen") == [(1,)]
+
+
 def test_a_clock_that_jumped_removes_nothing(url: str, kept: Database, clock: Clock) -> None:
     kept.store(ending(NOW))
     clock.now = start_of(THIS + 120)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from gateway.ledger import writer as writing
 from gateway.ledger.batch import Refused
 from gateway.ledger.database import Database
+from gateway.ledger.months import month_of, start_of
 from gateway.ledger.place import ledger_url
 from gateway.ledger.stream import Stream
 from gateway.ledger.watch import REFUSED, look
@@ -32,6 +34,7 @@ from tests.ledger.test_database import batch
 from tests.polling import until as polled
 
 CLAIM_MS = 50
+DAY = 86_400 * 10**6
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +184,27 @@ async def test_postgres_away_and_back(valkey: Store, caplog: pytest.LogCaptureFi
         assert attempts(url) == ["owner:1", "owner:2", "owner:3"]
     said = [each.getMessage() for each in caplog.records if each.name == "gateway" and each.levelname != "INFO"]
     assert said == ["the ledger cannot be written; rows stay in the store", "the ledger is written again"]
+
+
+async def test_upkeep_that_fails_stops_no_row(
+    valkey: Store, postgres_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that is being read holds the partition that is to go."""
+    monkeypatch.setattr("gateway.ledger.upkeep.LOCK_MS", 50)
+    old = start_of(month_of(NOW) - KEEP_MONTHS - 1)
+    past = Database(postgres_url, KEEP_MONTHS, lambda: old)
+    past.open()
+    past.store(batch(row(1, ended=old), *(row(2 + n, ended=NOW - n * DAY) for n in range(0, 100, 5))))
+    past.close()
+    reading = create_engine(postgres_url)
+    with reading.connect() as connection:
+        connection.execute(text("SELECT count(*) FROM attempts"))
+        async with written(valkey, postgres_url):
+            await put(valkey, *encoded(row(200)))
+            await empty(valkey)
+    reading.dispose()
+    assert {"owner:1", "owner:200"} < set(attempts(postgres_url))
+    assert "the ledger's upkeep failed; rows are written all the same" in [each.getMessage() for each in caplog.records]
 
 
 async def test_one_at_a_time_writes_a_file(valkey: Store, sqlite_url: str, tmp_path: Path) -> None:
