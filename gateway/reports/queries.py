@@ -38,7 +38,7 @@ def _cost(when: ColumnElement[bool]) -> ColumnElement[Any]:
 _UNRECONCILED = _c.state == "unreconciled"
 _MARKED = _c.price_marks != "[]"
 COUNTS: Mapping[str, ColumnElement[Any]] = {
-    "requests": func.count(distinct(_c.request)),
+    "requests": func.count(distinct(func.nullif(_c.request, ""))),
     "attempts": func.count(),
     "input_tokens": func.sum(_c.input_tokens),
     "output_tokens": func.sum(_c.output_tokens),
@@ -65,6 +65,7 @@ MONEY: Mapping[str, ColumnElement[Any]] = {
     "estimated_cost": _cost(_c.estimated),
     "unreconciled_cost": _cost(_UNRECONCILED),
     "marked_cost": _cost(_MARKED),
+    "simulated_cost": _cost(_c.demo),
 }
 """Micro-dollars."""
 MEASURES: Mapping[str, ColumnElement[Any]] = {**COUNTS, **MONEY}
@@ -111,6 +112,8 @@ def _where(ask: Ask) -> ColumnElement[bool]:
         wanted.append(_c.ended < ask.until)
     wanted += [_c[name].in_(values) for name, values in ask.where.items()]
     wanted += [_tagged(tag) for tag in ask.tags]
+    if ask.settled is not None:
+        wanted += [_c.state == "settled", _c.demo.is_(ask.settled == "simulated")]
     return and_(*wanted)
 
 

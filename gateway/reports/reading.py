@@ -20,12 +20,10 @@ from gateway.errors import InvalidRequest, NoCapacity
 from gateway.ledger.hours import MICRO_PER_HOUR
 from gateway.ledger.tables import MICRO_PER_DAY
 from gateway.reports import queries
-from gateway.reports.ask import DAY, HOUR, LISTED, TAG, Ask, Line, Report
+from gateway.reports.ask import DAY, HOUR, LISTED, MOST_LINES, TAG, Ask, Line, Report
 from gateway.reports.fleet_cost import Fleet
 from gateway.reports.queries import MEASURES
 
-MOST_LINES = 50_000
-"""Of one report, before paging: more are nothing to be read, and would fill the memory."""
 SECONDS = 10.0
 CONNECT_SECONDS, RETRY_AFTER_SECONDS = 5, 5
 _SQLITE_STEPS = 10_000

@@ -123,6 +123,12 @@ def test_what_the_ledger_cannot_hold_is_refused(ledger: Reader, ask: Ask) -> Non
         ledger.report(ask)
 
 
+def test_what_stands_for_no_request_counts_as_none(tmp_path: Path) -> None:
+    part = row("slice o a", request="", model="", cost=None, reserved=70, state="unreconciled", basis="reserved")
+    total = reader(written(tmp_path, [row("a1"), part, replace(part, attempt="slice o b")])).report(Ask()).total
+    assert (total["requests"], total["attempts"], total["unreconciled_cost"]) == (1, 3, 140)
+
+
 def test_days_are_utc_days(tmp_path: Path) -> None:
     edge = [row("before", ended=MIDNIGHT - 1), row("at", ended=MIDNIGHT)]
     found = reader(written(tmp_path, edge)).report(Ask(("day",)))
