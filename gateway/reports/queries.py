@@ -15,6 +15,8 @@ from gateway.ledger.hours import MICRO_PER_HOUR, fleet_hours
 from gateway.ledger.tables import MICRO_PER_DAY, attempts
 from gateway.reports.ask import DAY, FILTERS, HOUR, LISTED, TAG, Ask
 
+EARLIEST = 1_577_836_800 * 10**6
+"""2020: microseconds since the epoch."""
 _c = attempts.c
 CHARGED: ColumnElement[int] = func.coalesce(_c.cost, _c.reserved)
 """What an attempt is booked at: its cost, or what was set aside where nobody could tell."""
@@ -89,14 +91,15 @@ def listed(ask: Ask) -> Select[Any]:
     return select(*columns).where(_where(ask)).order_by(*order).limit(ask.limit + 1).offset(ask.offset)
 
 
-def span(ask: Ask) -> Select[Any]:
-    """First and last end of what is asked for."""
-    return select(func.min(_c.ended), func.max(_c.ended)).where(_where(ask))
+def span(ask: Ask, now: int) -> Select[Any]:
+    """First and last end of what is asked for. One before there were gateways, or one that is not yet, is of a clock
+    that was off: it would make years of a day."""
+    return select(func.min(_c.ended), func.max(_c.ended)).where(_where(ask), _c.ended.between(EARLIEST, now))
 
 
-def worker_hours(ask: Ask) -> Select[Any]:
-    """Every hour of every worker that the time asked for touches."""
-    found = select(fleet_hours).order_by(fleet_hours.c.hour, fleet_hours.c.backend, fleet_hours.c.worker)
+def worker_hours(ask: Ask, most: int) -> Select[Any]:
+    """Every hour of every worker that the time asked for touches, at most so many."""
+    found = select(fleet_hours).order_by(fleet_hours.c.hour, fleet_hours.c.backend, fleet_hours.c.worker).limit(most)
     if ask.since is not None:
         found = found.where(fleet_hours.c.hour >= ask.since // MICRO_PER_HOUR)
     if ask.until is not None:

@@ -135,7 +135,7 @@ def test_rows_of_no_month_are_kept_too(postgres_url: str, opened: Callable[..., 
     """Those of a clock that was ahead also stand in the way of their month's partition, which is then done without."""
     database = opened(postgres_url, clock)
     ahead = start_of(THIS + 4)
-    database.store(ending(ahead, 0, 2**62))
+    database.store(ending(ahead, 0, 2**53))
     assert asked(postgres_url, "SELECT DISTINCT tableoid::regclass::text FROM attempts") == [("attempts_other",)]
     clock.now = ahead
     database.tend()
