@@ -19,6 +19,7 @@ BEHIND, AHEAD = 1, 2
 PARTITION = "attempts_"
 STEP_MARKS = 20_000
 """Lines of `attempts_seen` that are removed in one transaction: a second or less."""
+PROOF_DAYS, GAP_DAYS = 7, 31
 LOCK_MS = 2_000
 """How long upkeep waits for a table that is being read: whoever comes after waits behind it."""
 _CHILDREN = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'attempts'::regclass")
@@ -39,13 +40,25 @@ def make_partitions(engine: Engine, now: int) -> None:
             try:
                 with engine.begin() as connection:
                     _lock(connection)
-                    connection.exec_driver_sql(
-                        f"CREATE TABLE IF NOT EXISTS {PARTITION}{months.name_of(month)} PARTITION OF attempts "
-                        f"FOR VALUES FROM ({months.start_of(month)}) TO ({months.start_of(month + 1)})"
-                    )
+                    _make(connection, month)
             except DBAPIError as fault:
                 fields = {"month": months.name_of(month), "why": words(fault)}
                 _log.warning("a partition of the ledger could not be made", extra={"fields": fields})
+
+
+def _make(connection: Connection, month: int) -> None:
+    """The trigger of the whole table against TRUNCATE does not hold for a partition alone."""
+    name = f"{PARTITION}{months.name_of(month)}"
+    if month in {there for there, _ in partitions(connection)}:
+        return
+    connection.exec_driver_sql(
+        f"CREATE TABLE {name} PARTITION OF attempts "
+        f"FOR VALUES FROM ({months.start_of(month)}) TO ({months.start_of(month + 1)})"
+    )
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER attempts_no_truncate BEFORE TRUNCATE ON {name} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION attempts_immutable()"
+    )
 
 
 def _lock(connection: Connection) -> None:
@@ -65,7 +78,8 @@ def expire(engine: Engine, now: int, keep_months: int) -> bool:
     """Removes what ended before the month that lies `keep_months` before this one, a day (SQLite) or a partition at a
     time, what PostgreSQL knows of them in steps; True: there is more to remove.
 
-    A clock that jumped ahead removes nothing: no later than the newest row, it is not now.
+    A clock that jumped ahead removes nothing: no later than the newest row, it is not now. Nor where rows have that
+    clock too: after a gap of more than GAP_DAYS there must be rows of more than PROOF_DAYS.
     """
     more = _expire_rows(engine, now, keep_months)
     return (engine.dialect.name != "sqlite" and _expire_marks(engine)) or more
@@ -73,12 +87,16 @@ def expire(engine: Engine, now: int, keep_months: int) -> bool:
 
 def _expire_rows(engine: Engine, now: int, keep_months: int) -> bool:
     with engine.begin() as connection:
-        newest = connection.execute(select(func.max(attempts.c.ended))).scalar()
+        newest = _latest(connection, now)
         if newest is None:
             return False
-        before = months.start_of(max(months.month_of(min(now, newest)) - keep_months, months.FIRST))
+        before = months.start_of(max(months.month_of(newest) - keep_months, months.FIRST))
         since: int = connection.execute(select(kept.c.since)).scalar_one()
         if before <= since:
+            return False
+        proof = _latest(connection, newest - PROOF_DAYS * MICRO_PER_DAY)
+        if proof is None or proof < newest - (PROOF_DAYS + GAP_DAYS) * MICRO_PER_DAY:
+            _log.warning("the ledger's rows jumped ahead in time: none is removed by age for a week")
             return False
         if engine.dialect.name == "sqlite":
             oldest = connection.execute(select(func.min(attempts.c.ended))).scalar_one()
@@ -91,6 +109,12 @@ def _expire_rows(engine: Engine, now: int, keep_months: int) -> bool:
         connection.execute(delete(fleet_hours).where(fleet_hours.c.hour < step // MICRO_PER_HOUR))
     _log.info("ledger rows removed by age", extra={"fields": {"before": step // MICRO_PER_DAY, "rows": gone}})
     return step < before
+
+
+def _latest(connection: Connection, until: int) -> int | None:
+    """The last end that is no later."""
+    found: int | None = connection.execute(select(func.max(attempts.c.ended)).where(attempts.c.ended <= until)).scalar()
+    return found
 
 
 def _expire_marks(engine: Engine) -> bool:

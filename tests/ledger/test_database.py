@@ -105,10 +105,19 @@ def test_not_replaced_on_sqlite(sqlite_url: str, opened: Callable[..., Database]
     assert asked(sqlite_url, "SELECT attempt, cost FROM attempts") == [("owner:1", 1_234)]
 
 
-def test_not_truncated_on_postgres(postgres_url: str, opened: Callable[..., Database]) -> None:
+GUARDED = [
+    *(f"TRUNCATE {table}" for table in ("attempts", "attempts_2026_11", "attempts_other", "attempts_seen")),
+    "DELETE FROM attempts_2026_11",
+    "DELETE FROM attempts_seen",
+    "UPDATE attempts_seen SET ended = 0",
+]
+
+
+@pytest.mark.parametrize("statement", GUARDED)
+def test_no_part_is_changed_on_postgres(postgres_url: str, opened: Callable[..., Database], statement: str) -> None:
     opened(postgres_url).store(batch(row(1)))
     with pytest.raises(DBAPIError, match="immutable"):
-        told(postgres_url, "TRUNCATE attempts")
+        told(postgres_url, statement)
 
 
 TEXT = st.one_of(

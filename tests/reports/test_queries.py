@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, delete
 
 from gateway.errors import InvalidRequest, NoCapacity
+from gateway.ledger.hours import Minute
 from gateway.ledger.place import ledger_url
 from gateway.ledger.tables import attempts, metadata
 from gateway.model import Row
@@ -22,7 +23,7 @@ from gateway.reports.reading import Reader, open_reading
 from gateway.settings import Settings
 from loadtests.ledgerbench.postgres import Postgres
 from tests.ledger.reading import told
-from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, stored, written
+from tests.reports.books import DAY_US, HOUR_US, NOON, US, bought, insert, reader, row, stored, worker, written
 
 SQL = "x'); DROP TABLE attempts; --"
 MIDNIGHT = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * US
@@ -181,6 +182,15 @@ def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     hasty = Reader(open_reading(url), seconds=0.0)
     with pytest.raises(InvalidRequest, match="longer than 0 s"):
         hasty.report(Ask(("tenant", "model")))
+
+
+def test_too_many_hours_of_workers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.reports.reading.MOST_WORKER_HOURS", 2)
+    minutes = [Minute(60 * hour, [worker()]) for hour in range(3)]
+    ledger = reader(written(tmp_path, [row("a1")], minutes))
+    with pytest.raises(InvalidRequest, match="hours of workers"):
+        ledger.worker_hours(Ask())
+    assert len(ledger.worker_hours(Ask(until=2 * HOUR_US))) == 2
 
 
 def test_no_ledger_yet(tmp_path: Path) -> None:
