@@ -20,6 +20,7 @@ PARTITION = "attempts_"
 STEP_MARKS = 20_000
 """Lines of `attempts_seen` that are removed in one transaction: a second or less."""
 PROOF_DAYS, GAP_DAYS = 7, 31
+"""Retention believes a jump in time of more than so long only after a week of rows."""
 LOCK_MS = 2_000
 """How long upkeep waits for a table that is being read: whoever comes after waits behind it."""
 _CHILDREN = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'attempts'::regclass")
