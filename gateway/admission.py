@@ -392,7 +392,7 @@ class Admission:
         wanted = decision.primary or groups
         wait = self.lines.retry_after(asked(request, decision, wanted), [group.backend for group in wanted])
         full = f"every upstream of {', '.join(group.backend for group in decision.primary or groups)} is full"
-        return held_back(full, decision, visit, time.time(), wait)
+        return held_back(full, decision, visit, time.monotonic(), wait)
 
 
 def _told(lease: Lease, visit: Visit) -> Lease:

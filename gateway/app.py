@@ -41,7 +41,7 @@ from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
 from gateway.ledger.place import keeps_ledger
 from gateway.ledger.watch import Watch
-from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot
+from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot, Tenant
 from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
 from gateway.money.hours import Hours
@@ -239,12 +239,11 @@ def who_calls(settings: Settings, store: Store, signers: IssuerKeys) -> tuple[Ke
     sealing = issued_seal(settings)
     keyring = Keyring(None if sealing is None else KeyShelf(store, sealing), granted)
     tokens = Tokens(signers)
-    keys = Keys(
-        settings.key_pepper.get_secret_value(),
-        keyring.tenant,
-        tokens.tenant,
-        known=lambda policy: (*keyring.tenants(policy), *tokens.tenants()),
-    )
+
+    async def known(policy: Policy) -> tuple[Tenant, ...]:
+        return (*await keyring.tenants(policy), *tokens.tenants(policy))
+
+    keys = Keys(settings.key_pepper.get_secret_value(), keyring.tenant, tokens.tenant, known=known)
     keyring.on_change.append(keys.forget)
     signers.on_change.append(tokens.forget)
     return keyring, keys

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, Invalid
 from gateway.fleet.leases import Leases, new_owner
 from gateway.model import Decision, Lease, Model, Policy, Price, Quota, Row, Served, Spill, Tenant, Visit
 from gateway.money.budgets import Budgets
+from gateway.money.keeping import utc
 from gateway.money.spending import Spending, skeleton
 from gateway.money.till import Till
 from gateway.routing.decide import decide
 from gateway.routing.quotas import Quotas
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from tests.conftest import PATIENT
 from tests.fleet.gates import Gate
 from tests.polling import until
 from tests.worlds import board, policy, request, rule, upstream
@@ -59,12 +62,18 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(store: Store, *quotas: Quota, price: Price | None = PRICE, **changes: Any) -> AsyncIterator[Desk]:
+async def desk(
+    store: Store,
+    *quotas: Quota,
+    price: Price | None = PRICE,
+    store_ms: Callable[[], int] = lambda: 0,
+    **changes: Any,
+) -> AsyncIterator[Desk]:
     """One worker of one seat, and an API."""
     ups = (upstream("w1", "gpu", seats=1), upstream("a1", "api"))
     served = (Served("gpu", "real-gpu"), Served("api", "real-api", price))
     made = policy(ups, (rule(**changes),), quotas=quotas, models={"m": Model("m", "text", served)})
-    leases, till = Leases(store, new_owner(), fresh=True), Till(store, new_owner())
+    leases, till = Leases(store, new_owner(), fresh=True), Till(store, new_owner(), store_ms=store_ms)
     refused: list[str] = []
     past: set[str] = set()
     spending = Spending(till, Quotas(), lambda quota: quota.name in past, lambda quota: refused.append(quota.name))
@@ -91,6 +100,16 @@ async def test_so_many_are_bought_and_then_402(valkey: Store) -> None:
         assert made.refused == ["hard"]
         made.admission.end(leases[0])
         assert (await made.admit()).hold is not None
+
+
+@pytest.mark.parametrize("skew_hours", [-30, 30])
+async def test_how_long_until_a_budget_begins_anew_is_the_stores_to_say(valkey: Store, skew_hours: int) -> None:
+    noon = (int(time.time()) // 86_400 * 24 + 12 + skew_hours // 24 * 24) * 3_600
+    async with desk(valkey, replace(HARD, cap=1), store_ms=lambda: noon * 1000, **BOUGHT) as made:
+        with pytest.raises(BudgetExceeded) as caught:
+            await made.admit()
+        assert caught.value.retry_after == pytest.approx(12 * 3_600, abs=PATIENT)
+        assert utc(noon + 12 * 3_600) in caught.value.message
 
 
 async def test_what_is_short_stays_at_home_and_says_so(valkey: Store) -> None:

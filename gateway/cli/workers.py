@@ -111,8 +111,7 @@ class Workers:
         self._past = Telemetry()
         """What children that ended had counted."""
         self._announced = False
-        url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
-        self._writer = WriterChild(settings, url) if keeps_ledger(settings) else None
+        self._writer = _writer(settings, embedded)
         self._policy_key = policy_key(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
@@ -272,6 +271,13 @@ class Workers:
                 past.absorb(each.last)
         found = [msgspec.Raw(dump) for dump in (past.dump(), *dumps) if dump is not None]
         child.say(PAGE, b"%b %b" % (asked, msgspec.json.encode(found)))
+
+
+def _writer(settings: Settings, embedded: Embedded | None) -> WriterChild | None:
+    """The one that all children share. None where no ledger is kept."""
+    given = settings.redis_url
+    url = embedded.url if embedded is not None else None if given is None else given.get_secret_value()
+    return None if url is None or not keeps_ledger(settings) else WriterChild(settings, url)
 
 
 def next_pause(pause: float, lived: float) -> float:

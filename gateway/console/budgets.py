@@ -22,7 +22,7 @@ def budget_routes(services: Services) -> APIRouter:
     async def budgets() -> Mapping[str, Any]:
         """In the period of now, over all replicas. Amounts of unit `usd` are micro-dollars."""
         with in_our_words("budgets are counted"):
-            known = services.keys.known(services.policy)
+            known = await services.keys.known(services.policy)
             usages = await services.till.report(all_quotas(services.policy, known))
         return {"budgets": [row(one) for one in usages]}
 

@@ -68,21 +68,21 @@ def key_routes(services: Services) -> APIRouter:
 
     @api.delete("/{id}")
     async def revoke(id: str) -> Mapping[str, Any]:
-        """It opens nothing from now on: here at once, on every replica within a second. For good."""
-        key = _known(services, id)
-        if key.revoked is None:
-            key = replace(key, revoked=time.time(), serial=key.serial + 1)
-            with in_our_words(SHARED):
-                await ring.put(key)
-        return issued_row(services.policy, key)
+        """It opens nothing from now on: here at once, on every replica within a second. For good.
+
+        503 where the store is away: it is closed here, and the others hear of it when the store is back."""
+        _known(services, id)
+        with in_our_words(f"`{id}` is closed at this replica alone so far: {SHARED}"):
+            return issued_row(services.policy, await ring.revoke(id))
 
     @api.post("/{id}/rotate")
     async def rotate(request: Request, id: str) -> Mapping[str, Any]:
         """Another secret for the same key, told this once; the one before is good for `grace_s` seconds more."""
         grace = read_rotation(await body(request, MAX_BODY_BYTES))
-        secret, key = rotated(services, _known(services, id), grace)
+        was = _known(services, id)
+        secret, key = rotated(services, was, grace)
         with in_our_words(SHARED):
-            await ring.put(key)
+            await ring.put(key, was)
         return {"key": secret, **issued_row(services.policy, key)}
 
     return api
@@ -97,7 +97,7 @@ def make_key(services: Services, asked: NewKeyIn) -> tuple[str, IssuedKey]:
     hashed = hash_key(services.settings.key_pepper.get_secret_value(), secret)
     id = asked.id or f"key-{hashed[:12]}"
     if id in services.keyring.keys or any(tenant.key == id for tenant in policy.keys.values()):
-        raise KeyConflict(f"there is a key `{id}` already, or was: ids are not given twice", param="id")
+        raise KeyConflict(f"there is a key `{id}` already, or was: ids are given once", param="id")
     expires = None if asked.expires is None else asked.expires.timestamp()
     if expires is not None and expires <= time.time():
         raise InvalidRequest("expires: lies in the past", param="expires")

@@ -132,6 +132,8 @@ class Account:
     last_byte: float | None = None
     usage: Usage | None = None
     """Of the answer that the client has."""
+    counted: Usage | None = None
+    """Of the newest attempt that was sent, also where it told nothing."""
     cost: Cost | None = None
     """Of all that worked on that answer."""
     forecast: Forecast | None = None

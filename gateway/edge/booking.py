@@ -8,6 +8,7 @@ set aside (`cost=None`, `basis="reserved"`) or, with nothing set aside, at the m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,14 +38,26 @@ class Booking(NamedTuple):
 
 def cost_of(lease: Lease, usage: Usage) -> Cost:
     """Of known or guessed usage. A lie is booked at what was set aside, where something was; so is a guess under a hard
-    budget: nobody knows when an API stops writing, and what it bills may not be more than what is counted."""
-    upstream, price = lease.candidate.upstream, lease.candidate.served.price
-    if upstream.kind == "local":
-        if upstream.usd_per_hour is None:
-            return _UNKNOWN
-        return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
-    if (usage.absurd or (usage.estimated and _budgeted(lease))) and (reserved := set_aside(lease)):
+    budget: nobody knows when an API stops writing, and what it bills may not be more than what is counted. Nothing is
+    booked at more than was set aside of a hard budget: that was the most that it could cost."""
+    bought, budgeted = lease.candidate.upstream.kind == "managed", _budgeted(lease)
+    if bought and (usage.absurd or (usage.estimated and budgeted)) and (reserved := set_aside(lease)):
         return Cost(reserved, "reserved")
+    cost = _bought(lease, usage) if bought else _our_own(lease, usage)
+    if budgeted and cost.micro is not None and cost.micro > (reserved := set_aside(lease)):
+        return Cost(reserved, "reserved")
+    return cost
+
+
+def _our_own(lease: Lease, usage: Usage) -> Cost:
+    upstream = lease.candidate.upstream
+    if upstream.usd_per_hour is None:
+        return _UNKNOWN
+    return Cost(rent(gpu_us(upstream, usage), upstream.usd_per_hour), "amortised")
+
+
+def _bought(lease: Lease, usage: Usage) -> Cost:
+    price = lease.candidate.served.price
     due = None if price is None else bill(price, usage)
     return _UNKNOWN if price is None or due is None else Cost(due, _basis(price))
 
@@ -53,13 +66,20 @@ def booking(lease: Lease, attempt: Attempt, request: GenRequest, learned: Learne
     """What the attempt used and costs, however it ended."""
     reserved = set_aside(lease)
     if attempt.usage is not None:
-        return Booking(attempt.usage, attempt.cost or cost_of(lease, attempt.usage), reserved)
+        cost = attempt.cost or cost_of(lease, attempt.usage)
+        return Booking(_judged(attempt.usage, cost), cost, reserved)
     if attempt.free:
         return Booking(None, FREE, reserved)
     bought = lease.candidate.upstream.kind == "managed"
     usage = counted(request, learned, attempt.tokens, bought=bought)
     cost = _worst(lease, request, learned, reserved) if bought else cost_of(lease, usage)
     return Booking(usage, cost, reserved)
+
+
+def _judged(usage: Usage, cost: Cost) -> Usage:
+    """What was told and is not booked is no longer believed: it was more than a hard budget had set aside for."""
+    told = cost.basis == "reserved" and not usage.estimated
+    return replace(usage, estimated=True, absurd=True) if told else usage
 
 
 def _worst(lease: Lease, request: GenRequest, learned: Learned, reserved: int) -> Cost:

@@ -204,7 +204,11 @@ class Books:
         booked = booking(lease, attempt, self._request, account.learned)
         if attempt.usage is not None and attempt.cost is None:
             account.book(attempt, booked.cost)
-        if attempt.result == LOST and not attempt.free:
+        if attempt.usage is not None:
+            attempt.usage = booked.usage
+        if attempt.result != LOST:
+            account.counted = booked.usage or account.counted
+        elif not attempt.free:
             attempt.lost = booked.cost
         if booked.usage is not None:
             self._count(lease, booked.usage, booked.cost)
@@ -212,7 +216,9 @@ class Books:
             if attempt.usage is None and attempt.free:
                 self._s.budgets.give_back_later(lease.reservation)
             elif booked.cost.basis != "reserved" and booked.cost.micro is not None:
-                self._s.budgets.settle_later(lease.reservation, booked.cost.micro)
+                # A guess gives no money of the hour back: the API may bill all that was set aside.
+                least = lease.reservation.micro_usd if booked.usage is not None and booked.usage.estimated else 0
+                self._s.budgets.settle_later(lease.reservation, max(booked.cost.micro, least))
         self._s.till.book(row_of(account, lease, attempt, booked, time.time_ns() // _NS_PER_US), lease.hold)
 
     def _count(self, lease: Lease, usage: Usage, cost: Cost) -> None:

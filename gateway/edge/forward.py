@@ -91,7 +91,7 @@ class Forward:
             raise
         finally:
             wire.on_left = None
-            self._entry.leave(sent=self._account.was_sent, usage=self._account.usage)
+            self._entry.leave(sent=self._account.was_sent, usage=self._account.usage or self._account.counted)
             self._books.close()
 
     def _leave(self, task: asyncio.Task[None], wire: Cycle) -> None:

@@ -34,12 +34,14 @@ _MINUTE = 60
 class Entry:
     """Of one request; `Forward` says when."""
 
-    __slots__ = ("_hold", "_quotas", "_request", "_s", "uncounted")
+    __slots__ = ("_began", "_hold", "_quotas", "_request", "_s", "uncounted")
 
     def __init__(self, services: Services, request: GenRequest) -> None:
         self._s, self._request = services, request
         self._quotas = services.quotas.of_request(request.tenant)
         self._hold: Hold | None = None
+        self._began = 0.0
+        """When it got its place, in monotonic seconds."""
         self.uncounted = False
         """The store was away and nothing was drawn ahead: it is served at home, and nothing is bought for it."""
 
@@ -57,8 +59,8 @@ class Entry:
                 return
         if isinstance(held, Short):
             self._s.telemetry.count_rate_limited(held.quota.of, limit_word(held.quota))
-            raise limited(held, self._s.seats.seconds(held.quota.name), time.time())
-        self._hold = held
+            raise limited(held, self._s.seats.seconds(held.quota), time.monotonic())
+        self._hold, self._began = held, time.monotonic()
 
     def leave(self, *, sent: bool, usage: Usage | None) -> None:
         """It is over; once."""
@@ -70,7 +72,7 @@ class Entry:
         self._s.till.give(hold, lambda quota: used.get(quota.unit, 0))
         for one in self._quotas:
             if one.unit == "concurrent":
-                self._s.seats.left(one.name)
+                self._s.seats.left(one, time.monotonic() - self._began)
 
     def headers(self) -> Headers:
         """What is left, this request being on board."""
@@ -93,10 +95,10 @@ class Entry:
 def limited(short: Short, seat_seconds: int, now: float) -> RateLimited:
     """With the seconds until its window ends; for requests at once, until a place is likely to come free."""
     quota = short.quota
-    if short.resets is None:
+    if short.ends is None:
         said = f"limit `{quota.name}`: {quota.cap} at once, and all of them run"
         return RateLimited(said, retry_after=max(1, seat_seconds))
-    wait = max(1, ceil(short.resets - now))
+    wait = max(1, ceil(short.ends - now))
     said = f"limit `{quota.name}`: {max(0, short.left)} of {quota.cap} {quota.unit} are left for {wait} s"
     return RateLimited(said, retry_after=wait)
 
@@ -115,25 +117,34 @@ def of_refused(services: Services, tenant: Tenant, path: str) -> Headers:
 def limit_headers(services: Services, quotas: Sequence[Quota], *, anthropic: bool) -> Headers:
     """Of requests and of tokens: limit, what is left and when it is whole again, of the limit that is used up first.
     Before this replica has asked of a limit for the first time in its period, all of it is left."""
-    now, made = time.time(), list[tuple[bytes, bytes]]()
+    made = list[tuple[bytes, bytes]]()
     for unit in SHOWN:
-        rooms = [room_of(services, one, now) for one in quotas if one.unit == unit]
+        rooms = [room_of(services, one) for one in quotas if one.unit == unit]
         if not rooms:
             continue
         quota, left, resets = rooms[0] if len(rooms) == 1 else tightest(rooms)
         limit, remaining, reset = _NAMES[anthropic][unit]
-        when = utc(ceil(resets)) if anthropic else lasting(resets - now)
+        when = utc(ceil(date_of(services, quota))) if anthropic else lasting(resets)
         made += ((limit, b"%d" % quota.cap), (remaining, b"%d" % left), (reset, when.encode()))
     return made
 
 
-def room_of(services: Services, quota: Quota, now: float) -> Room:
-    left, resets = services.till.left(quota) or (quota.cap, None)
-    return Room(quota, max(0, left), resets or window_end(quota, now))
+def room_of(services: Services, quota: Quota) -> Room:
+    """The store's clock says when a window ends: how long that is, this gateway's need not know the time for."""
+    known, now = services.till.left(quota), time.time()
+    if known is None or known.ends is None:
+        return Room(quota, quota.cap, window_end(quota, now) - now)
+    return Room(quota, max(0, known.left), known.ends - time.monotonic())
+
+
+def date_of(services: Services, quota: Quota) -> float:
+    """When its window ends: seconds since the epoch."""
+    known = services.till.left(quota)
+    return window_end(quota, time.time()) if known is None or known.resets is None else known.resets
 
 
 def window_end(quota: Quota, now: float) -> float:
-    """Seconds since the epoch."""
+    """Seconds since the epoch, by this gateway's clock: before the store has told."""
     return period_of(quota.per, now)[1] or now
 
 

@@ -19,7 +19,11 @@ PROMPT_MARGIN = 65_536
 """Tokens that a prompt of text may have beyond one for each of its bytes: chat templates, the API's own instructions,
 and what its search tools find and read."""
 CAP_MARGIN, CAP_SPARE = 2, 1_024
-"""An answer beside its reasoning may be so many times as long as its cap allows, and so many tokens longer."""
+"""An answer, beside the reasoning that is not under its cap, may be so many times as long as that allows, and so many
+tokens longer."""
+CAPPED_WHOLE = frozenset(("responses", "messages"))
+"""Endpoints whose cap (`max_output_tokens`, Anthropic's `max_tokens`) is on reasoning too. That of chat completions is
+so at some APIs, and at others not."""
 FRAMES_PER_TOKEN = 4
 """No API cuts a token into more frames; one that does is said to tell too little."""
 LAST_WORDS = 4
@@ -40,16 +44,17 @@ _TEXT = re.compile(
 def believed(told: Usage, request: GenRequest, learned: Learned, least: int, guess: Callable[[], int]) -> Usage:
     """`told`, or what can be true of it, said to be `absurd`. `least`: output tokens that surely passed; `guess`: how
     many probably did."""
-    visible = told.output_tokens - told.reasoning_tokens
+    beside = 0 if request.endpoint in CAPPED_WHOLE else told.reasoning_tokens
     longest, most = _longest(request), _most(request)
+    capped = told.output_tokens - beside
     known = told.input_tokens > 0 or not request.prompt_bytes
-    if not told.absurd and known and told.input_tokens <= longest and visible <= most and least <= told.output_tokens:
+    if not told.absurd and known and told.input_tokens <= longest and capped <= most and least <= told.output_tokens:
         return told
-    absurd = told.absurd or told.input_tokens > longest or visible > most or least > told.output_tokens
+    absurd = told.absurd or told.input_tokens > longest or capped > most or least > told.output_tokens
     read = min(told.input_tokens, longest)
     if not read or told.absurd:
         read = max(read, prompt_tokens(request, learned) if request.prompt_bytes else 0)
-    written = min(told.output_tokens, most + told.reasoning_tokens)
+    written = min(told.output_tokens, most + beside)
     if absurd and not _silent(request):
         written = max(written, least, min(guess(), most) if told.absurd or least > written else 0)
     return _fitting(replace(told, input_tokens=read, output_tokens=written, estimated=True, absurd=absurd))
@@ -89,7 +94,7 @@ def _longest(request: GenRequest) -> int:
 
 
 def _most(request: GenRequest) -> int:
-    """Tokens of output beside reasoning."""
+    """Tokens of output, beside the reasoning that is not under its cap."""
     return MOST if request.max_tokens is None else request.max_tokens * request.n * CAP_MARGIN + CAP_SPARE
 
 

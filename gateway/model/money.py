@@ -180,23 +180,26 @@ class Quota:
 
 
 class Short(NamedTuple):
-    """Why nothing was set aside: the quota that has too little left, how much that is, and when its period ends
-    (seconds since the epoch; None: never)."""
+    """Why nothing was set aside: the quota that has too little left, how much that is, and when its period ends (None:
+    never): `ends` of the monotonic clock, to wait for, and `resets` of the store's, to be shown (seconds since the
+    epoch)."""
 
     quota: Quota
     left: int
+    ends: float | None
     resets: float | None
 
 
 class Kept(NamedTuple):
     """Nothing was set aside for an attempt, so it is not made: the budget `quota` has too little `left` (micro-dollars)
-    for `needs` until `resets`; or nothing bounds what it may cost (`help`: what would), or no price is known, or the
-    store, which keeps what is left, is `away`."""
+    for `needs` until its period ends (`ends`, `resets`: as in `Short`); or nothing bounds what it may cost (`help`:
+    what would), or no price is known, or the store, which keeps what is left, is `away`."""
 
     why: Literal["short", "unbound", "unpriced", "away"]
     quota: str = ""
     left: int = 0
     needs: int = 0
+    ends: float | None = None
     resets: float | None = None
     help: str = ""
 

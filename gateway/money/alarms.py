@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -17,20 +17,24 @@ from typing import Any
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Per, Policy, Quota, Tenant
+from gateway.model import Per, Policy, Quota
 from gateway.money.counters import Usage
 from gateway.money.keeping import dollars, utc
+from gateway.money.keys import Known, nobody
+from gateway.money.purse import Left
 from gateway.money.till import Till
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
 
 SECONDS = 2.0
+PORTION = 200
+"""Budgets that are looked at in one go: requests come in between."""
 PENDING_SECONDS = 120
 """Longer than a message is tried for."""
 TOLD_SECONDS: dict[Per, int] = {"minute": 3600, "day": 3 * 86400, "month": 40 * 86400, "total": 400 * 86400}
 """How long it is known that a share was told."""
 WHOLE = 100
-_KEY = "gw:{money}:told:"
+_TOLD = "gw:{money}:told:"
 _log = logging.getLogger("gateway")
 Post = Callable[[str, str, bytes], Awaitable[bool]]
 """Address, id and body of a message -> whether it was taken."""
@@ -48,13 +52,17 @@ class Alarms:
         post: Post,
         on_told: Callable[[bool], None] = lambda _: None,
         now: Callable[[], float] = time.time,
-        others: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
+        others: Known = nobody,
     ) -> None:
         """`others`: whose budgets are not in the policy (`Keys.known`)."""
         self._till, self._store, self._policy, self._post = till, store, policy, post
         self._on_told, self._now, self._others = on_told, now, others
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
+        self._left: dict[str, Left | None] = {}
+        """Budget -> what the till said of it when the store was last asked."""
+        self._quiet: dict[str, float] = {}
+        """Key of a share -> until when it is in the store (seconds since the epoch): nobody tells it before."""
         self.usages: dict[str, Usage] = {}
         """Budget -> what the store last said of it."""
 
@@ -63,12 +71,15 @@ class Alarms:
         self._refused.add(quota.name)
 
     def past(self, quota: Quota) -> bool:
-        """Whether a soft one is used up."""
-        if self._till.level(quota) >= 1:
-            return True
+        """Whether a soft one is used up, or set aside. What the till knows counts where it is newer than the last look:
+        what others settled since it last drew is missing there."""
         known = self.usages.get(quota.name)
-        current = known is not None and (known.resets is None or self._now() < known.resets)
-        return known is not None and current and known.used >= quota.cap
+        if known is not None and (known.resets is None or self._now() < known.resets):
+            if known.used + known.held >= quota.cap:
+                return True
+            if self._till.left(quota) == self._left.get(quota.name):
+                return False
+        return self._till.level(quota) >= 1
 
     def ratios(self) -> dict[str, float]:
         """What is left, 0 to 1, of the budgets of tenants and of budgets.yaml: as many as the policy has."""
@@ -84,15 +95,18 @@ class Alarms:
             await asyncio.sleep(SECONDS)
 
     async def look(self) -> None:
-        budgets, refused = self._budgets(), self._refused
+        budgets, refused = await self._budgets(), self._refused
         try:
-            usages = await self._till.report(budgets) if budgets else []
-            self.usages, self._refused = {one.quota.name: one for one in usages}, set()
-            for one in usages:
-                for percent in one.quota.warn_at:
-                    full = percent == WHOLE and one.quota.name in refused
-                    if one.quota.webhook and (full or one.used * WHOLE >= percent * one.quota.cap):
-                        await self._tell(one, percent)
+            left = {one.name: self._till.left(one) for one in budgets}
+            usages: list[Usage] = []
+            for at in range(0, len(budgets), PORTION):
+                usages += await self._till.report(budgets[at : at + PORTION])
+            self.usages, self._left, self._refused = {one.quota.name: one for one in usages}, left, set()
+            due = {_key(one, percent): (one, percent) for one in usages for percent in _reached(one, refused)}
+            self._quiet = {key: until for key, until in self._quiet.items() if key in due}
+            for key, (one, percent) in due.items():
+                if self._quiet.get(key, 0.0) <= self._now():
+                    await self._tell(key, one, percent)
         except StoreFault:
             self._refused |= refused  # the next look tells
 
@@ -102,16 +116,19 @@ class Alarms:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _budgets(self) -> tuple[Quota, ...]:
+    async def _budgets(self) -> tuple[Quota, ...]:
         """Those that somebody asks about here: of the many of single keys, the ones that tell or are soft."""
         policy = self._policy()
-        found = all_quotas(policy, self._others(policy))
+        found = all_quotas(policy, await self._others(policy))
         return tuple(one for one in found if one.unit == "usd" and (one.of != "key" or one.webhook or not one.hard))
 
-    async def _tell(self, usage: Usage, percent: int) -> None:
-        key = f"{_KEY}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"
-        if await self._store.call("SET", key, "", "NX", "EX", PENDING_SECONDS):
+    async def _tell(self, key: str, usage: Usage, percent: int) -> None:
+        lasts = PENDING_SECONDS
+        if await self._store.call("SET", key, "", "NX", "EX", lasts):
             self._later(self._send(usage, percent, key))
+        else:
+            lasts = await self._store.call("TTL", key)
+        self._quiet[key] = self._now() + lasts
 
     async def _send(self, usage: Usage, percent: int, key: str) -> None:
         assert usage.quota.webhook is not None  # noqa: S101 - `look` has seen to that
@@ -121,13 +138,30 @@ class Alarms:
             fields = {"fields": {"budget": usage.quota.name, "percent": percent}}
             _log.warning("a webhook did not take a message; it is tried again later", extra=fields)
             return
+        lasts = TOLD_SECONDS[usage.quota.per]
+        self._quiet[key] = self._now() + lasts
         with suppress(StoreFault):
-            await self._store.call("SET", key, "", "EX", TOLD_SECONDS[usage.quota.per])
+            await self._store.call("SET", key, "", "EX", lasts)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _reached(usage: Usage, refused: Container[str]) -> list[int]:
+    """Shares of it, in per cent, that somebody is to hear of. `refused`: budgets that had no room for an attempt."""
+    quota = usage.quota
+    if not quota.webhook:
+        return []
+    full = quota.name in refused
+    return [
+        percent for percent in quota.warn_at if usage.used * WHOLE >= percent * quota.cap or (full and percent == WHOLE)
+    ]
+
+
+def _key(usage: Usage, percent: int) -> str:
+    return f"{_TOLD}{usage.quota.name}:{usage.quota.cap}:{usage.period}:{percent}"
 
 
 def message_id(key: str) -> str:

@@ -16,8 +16,8 @@ from gateway.store.target import Value
 
 STREAM = "gw:{money}:ledger"
 _QUOTA = "gw:{money}:quota:"
-_JOIN, _BEAT, _DRAW, _OPENED, _SETTLE, _LEAVE, _RESTORE = (
-    load("gateway.money", "till", name) for name in ("join", "beat", "draw", "opened", "settle", "leave", "restore")
+_JOIN, _BEAT, _DRAW, _OPENED, _SETTLE, _LEAVE = (
+    load("gateway.money", "till", name) for name in ("join", "beat", "draw", "opened", "settle", "leave")
 )
 _FIELDS = len(Drawn._fields)
 _HEAD = 4
@@ -126,10 +126,6 @@ class Counters:
 
     async def leave(self) -> bool:
         return bool(await self._run(_LEAVE))
-
-    async def restore(self, quota: Quota, period: str, used: int) -> int:
-        held: int = await self._run(_RESTORE, [period, used], [_QUOTA + quota.name])
-        return held
 
     async def usages(self, quotas: Sequence[Quota]) -> list[Usage]:
         """All in one pipeline."""

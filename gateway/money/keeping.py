@@ -20,7 +20,7 @@ NOT_TEXT = "its prompt is not text alone: have the operator set context_tokens i
 
 
 def held_back(full: str, decision: Decision, visit: Visit, now: float, wait: int) -> GatewayError:
-    """Of a request for which there is no room at home (`full`) until `wait` seconds from now. `now`: of the epoch."""
+    """Of a request for which there is no room at home (`full`) until `wait` seconds from now. `now`: monotonic."""
     if visit.kept is None:
         return FleetSaturated(full, retry_after=wait)
     if visit.kept == "quota":
@@ -42,8 +42,8 @@ def refusal(unpaid: Collection[Kept], now: float) -> GatewayError:
     """Nobody may serve it whom it could be charged to: what would help soonest, with the seconds until then."""
     short = [one for one in unpaid if one.why == "short"]
     if short:
-        soonest = min(short, key=lambda one: inf if one.resets is None else one.resets)
-        wait = None if soonest.resets is None else max(1, ceil(soonest.resets - now))
+        soonest = min(short, key=lambda one: inf if one.ends is None else one.ends)
+        wait = None if soonest.ends is None else max(1, ceil(soonest.ends - now))
         return BudgetExceeded(sentence(soonest), retry_after=wait)
     unbound = next((one for one in unpaid if one.why == "unbound"), None)
     if unbound is not None:

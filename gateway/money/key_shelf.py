@@ -12,7 +12,11 @@ from gateway.store.scripts import load
 from gateway.store.sealing import BadSeal, Sealing
 
 MOST_KEYS = 10_000
-"""Those that are over for less than `keyring.FORGET_SECONDS` included: 5 MB of the store, 12 MB of each process."""
+"""That are not over: 5 MB of the store, 12 MB of each process."""
+MOST_ROWS = 3 * MOST_KEYS
+"""With those that are over and still known."""
+MOST_READ = 2 * MOST_ROWS
+"""Whatever else lies among them: somebody may fill the store with rows that are none of ours."""
 PAGE = 500
 """Rows of one look: about 300 KB."""
 KEYS = tuple(f"gw:{{keys}}:{name}" for name in ("issued", "changes", "state"))
@@ -46,15 +50,16 @@ class KeyShelf:
         rows = _rows(flat[0::3], flat[1::3])
         return Page(epoch, number, number if len(rows) < PAGE else flat[-1], rows)
 
-    async def everything(self) -> dict[str, bytes]:
-        """Id -> what lies there, whatever its number of change says."""
+    async def everything(self) -> tuple[dict[str, bytes], bool]:
+        """Id -> what lies there, whatever its number of change says; whether that is all, or MOST_READ were read."""
         rows: dict[str, bytes] = {}
         cursor = b"0"
-        while True:
+        while len(rows) < MOST_READ:
             cursor, flat = await self._store.call("HSCAN", KEYS[0], cursor, "COUNT", PAGE)
             rows |= _rows(flat[0::2], flat[1::2])
             if cursor == b"0":
-                return rows
+                return rows, True
+        return rows, False
 
     async def put(self, key: IssuedKey, seen: bytes) -> tuple[int, bytes]:
         """What `keys_put.lua` returns, and the key as it was sealed."""
@@ -65,7 +70,7 @@ class KeyShelf:
         return await self._write(id, seen, b"")
 
     async def _write(self, id: str, seen: bytes, sealed: bytes) -> int:
-        written: int = await self._store.eval(_PUT, KEYS, [id, seen, sealed, MOST_KEYS, CHANNEL])
+        written: int = await self._store.eval(_PUT, KEYS, [id, seen, sealed, CHANNEL])
         return written
 
     def read(self, id: str, sealed: bytes) -> IssuedKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
 from secrets import randbelow
@@ -25,6 +25,11 @@ ANYBODY = Tenant("local")
 """The tenant of a folder without tenants: loopback peers only."""
 LookUp = Callable[[Policy, str], Tenant | None]
 """Raises InvalidKey, or returns None for what it does not know."""
+Known = Callable[[Policy], Awaitable[Iterable[Tenant]]]
+
+
+async def nobody(_: Policy) -> Iterable[Tenant]:
+    return ()
 
 
 def new_key() -> str:
@@ -67,7 +72,7 @@ class Keys:
         issued: LookUp = lambda _policy, _hash: None,
         tokens: LookUp = lambda _policy, _token: None,
         now: Callable[[], float] = time.time,
-        known: Callable[[Policy], Iterable[Tenant]] = lambda _: (),
+        known: Known = nobody,
     ) -> None:
         """`issued` knows the keys made at run time, by their keyed hash; `tokens` remembers its own. `known` are the
         tenants that both lead to: whose limits and budgets are not in the policy."""

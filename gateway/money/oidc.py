@@ -18,8 +18,13 @@ from gateway.money.oidc_claims import tenant_of
 from gateway.money.oidc_keys import LEAST_SECONDS, IssuerKeys, SigningKey
 
 MOST_BYTES = 8 << 10
-MOST_REMEMBERED = 10_000
-"""Verified tokens, about 500 bytes each; past it the one that was verified first is verified anew."""
+MOST_REMEMBERED_BYTES = 16 << 20
+"""Of verified tokens, under one set of tenants: 8,000 tokens of 600 bytes. Past it those that were
+verified first are verified anew."""
+KEPT_BYTES = 900
+"""Of the shortest token, in memory: its digest and its tenant."""
+KEPT_PER_BYTE = 2
+"""Of a token: what its claims say of models and tags, as objects."""
 _REQUIRED = ("exp", "iss", "aud", "sub")
 _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], InvalidKey], ...]] = (
     (jwt.ExpiredSignatureError, KeyExpired("this token has expired")),
@@ -31,38 +36,68 @@ _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], InvalidKey], ...]] = (
 _MALFORMED = "this token is malformed"
 
 
+class _Remembered:
+    """Verified tokens by their SHA-256, under one set of tenants, the one that was verified first in front."""
+
+    def __init__(self, tenants: Mapping[str, Tenant] | None = None) -> None:
+        self.tenants = tenants
+        self._bytes = 0
+        self._held: dict[bytes, tuple[Tenant, int]] = {}
+
+    def get(self, digest: bytes) -> Tenant | None:
+        found = self._held.get(digest)
+        return None if found is None else found[0]
+
+    def add(self, digest: bytes, tenant: Tenant, length: int) -> None:
+        """`length` of the token, in characters."""
+        cost = KEPT_BYTES + KEPT_PER_BYTE * length
+        while self._held and self._bytes + cost > MOST_REMEMBERED_BYTES:
+            self.drop(next(iter(self._held)))
+        self._held[digest] = tenant, cost
+        self._bytes += cost
+
+    def drop(self, digest: bytes) -> None:
+        _, cost = self._held.pop(digest)
+        self._bytes -= cost
+
+    def good(self, now: float) -> tuple[Tenant, ...]:
+        """Those that did not expire; the others go."""
+        for digest in [digest for digest, (one, _) in self._held.items() if expired(one, now)]:
+            self.drop(digest)
+        return tuple(one for one, _ in self._held.values())
+
+
 class Tokens:
-    """Verified tokens are remembered by their SHA-256, until they expire, the tenants or an issuer's keys change.
-    `now` is in seconds since the epoch."""
+    """Verified tokens are remembered until they expire or an issuer's keys change, for the two sets of tenants asked
+    about last: that in force and that of a candidate. `now` is in seconds since the epoch."""
 
     def __init__(self, keys: IssuerKeys, now: Callable[[], float] = time.time) -> None:
         self._keys, self._now = keys, now
-        self._tenants: Mapping[str, Tenant] | None = None
-        self._known: dict[bytes, Tenant] = {}
+        self._known, self._before = _Remembered(), _Remembered()
 
     def tenant(self, policy: Policy, token: str) -> Tenant:
         """Whose token this is. Raises InvalidKey, or NoCapacity where its issuer's keys were never fetched."""
-        if policy.tenants is not self._tenants:
-            self._tenants, self._known = policy.tenants, {}
+        if policy.tenants is not self._known.tenants:
+            known = self._before if self._before.tenants is policy.tenants else _Remembered(policy.tenants)
+            self._known, self._before = known, self._known
         digest = sha256(token.encode()).digest()
-        known = self._known.get(digest)
-        if known is None:
-            known = self._read(policy, token)
-            if len(self._known) >= MOST_REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = known
-        elif known.expires is not None and known.expires <= self._now():
-            del self._known[digest]
+        found = self._known.get(digest)
+        if found is None:
+            found = self._read(policy, token)
+            self._known.add(digest, found, len(token))
+        elif expired(found, self._now()):
+            self._known.drop(digest)
             raise KeyExpired("this token has expired")
-        return known
+        return found
 
-    def tenants(self) -> tuple[Tenant, ...]:
-        """Of the tokens that are remembered."""
-        return tuple(self._known.values())
+    def tenants(self, policy: Policy) -> tuple[Tenant, ...]:
+        """Of the tokens that are remembered under this policy's tenants."""
+        held = (one for one in (self._known, self._before) if one.tenants is policy.tenants)
+        return next((one.good(self._now()) for one in held), ())
 
     def forget(self) -> None:
         """The keys of an issuer changed."""
-        self._known = {}
+        self._known, self._before = _Remembered(), _Remembered()
 
     def _read(self, policy: Policy, token: str) -> Tenant:
         if len(token) > MOST_BYTES:
@@ -89,6 +124,10 @@ class Tokens:
         if key.algorithm not in (None, header["alg"]):
             raise InvalidKey("this token is signed with a key that is for another algorithm")
         return key
+
+
+def expired(tenant: Tenant, now: float) -> bool:
+    return tenant.expires is not None and tenant.expires <= now
 
 
 def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -109,16 +109,20 @@ class IssuerKeys:
             raw = await self._document(issuer)
             keys = signing_keys(raw)
         except UpstreamFault as fault:
-            if state.fault is None:
-                told = {"issuer": issuer.name, "fault": fault.message, "known": len(state.keys or ())}
-                _log.warning("the keys of an issuer cannot be fetched", extra={"fields": told})
-            state.fault = fault.message
+            _failed(issuer, state, fault.message)
             return
-        state.fetched, state.fault = state.tried, None
+        except Exception as fault:  # what others publish must not end the refresh of all issuers
+            _failed(issuer, state, f"what it publishes cannot be read ({type(fault).__name__})")
+            return
+        state.fetched = state.tried
         if state.keys is None or raw != state.raw:
             state.keys, state.raw = keys, raw
             for listener in self.on_change:
                 listener()
+        if keys:
+            state.fault = None
+        else:
+            _failed(issuer, state, "it publishes no key that could sign a token")
 
     async def _document(self, issuer: Issuer) -> Any:
         url = issuer.jwks_url
@@ -134,22 +138,24 @@ class IssuerKeys:
 
 
 def signing_keys(document: Mapping[str, Any]) -> dict[str, SigningKey]:
-    """`kid` -> key, of those that may sign tokens. Raises BadAnswer where there is none."""
+    """`kid` -> key, of those that may sign tokens: none where their issuer took all of them back. Raises BadAnswer for
+    what is no set of keys."""
     listed = document.get("keys")
-    made = [_key(one) for one in (listed[:MOST_KEYS] if isinstance(listed, list) else ()) if isinstance(one, dict)]
-    keys = dict(one for one in made if one is not None)
-    if not keys:
-        raise BadAnswer("it publishes no key that could sign a token")
-    return keys
+    if not isinstance(listed, list):
+        raise BadAnswer("what it publishes is no set of keys")
+    made = [_key(one) for one in listed[:MOST_KEYS] if isinstance(one, dict)]
+    return dict(one for one in made if one is not None)
 
 
 def _key(one: Mapping[str, Any]) -> tuple[str, SigningKey] | None:
-    kid, algorithm = one.get("kid"), one.get("alg")
-    if not isinstance(kid, str) or one.get("kty") not in KINDS or one.get("use", "sig") != "sig" or "d" in one:
+    kid, kind, algorithm = one.get("kid"), one.get("kty"), one.get("alg")
+    if not isinstance(kid, str) or not isinstance(kind, str) or kind not in KINDS:
+        return None
+    if one.get("use", "sig") != "sig" or "d" in one:
         return None
     try:
         key = jwt.PyJWK(dict(one)).key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except Exception:  # PyJWT lets through whatever its parts raise: NotImplementedError for `alg: none`, for one
         return None
     if isinstance(key, RSAPublicKey) and key.key_size < SHORTEST_RSA_BITS:
         return None
@@ -164,6 +170,14 @@ def _json(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadAnswer("its answer is no JSON object")
     return found
+
+
+def _failed(issuer: Issuer, state: _State, fault: str) -> None:
+    """Logged once, until it is well again, or another fault."""
+    if state.fault != fault:
+        told = {"issuer": issuer.name, "fault": fault, "known": len(state.keys or ())}
+        _log.warning("an issuer's keys are not as they should be", extra={"fields": told})
+    state.fault = fault
 
 
 def _where(issuer: Issuer) -> Where:

@@ -57,6 +57,14 @@ class Drawn(NamedTuple):
     most: int
 
 
+class Left(NamedTuple):
+    """Of a quota in its period: `ends` and `resets` as in `Short`."""
+
+    left: int
+    ends: float | None
+    resets: float | None
+
+
 def name_of(account: str) -> str:
     """The quota's name."""
     return account.split(" ", 2)[2]
@@ -85,6 +93,11 @@ class Account:
 
     def __post_init__(self) -> None:
         self.key = account_of(self.quota, self.period)
+
+    @property
+    def ending(self) -> float | None:
+        """When its period ends; None: never."""
+        return None if self.resets is None else self.ends
 
     def drawn(self, answer: Drawn, store_ms: int, sent: float) -> None:
         """What the store said at some moment after `sent`: everything ends a little early, never late."""
@@ -130,6 +143,7 @@ class Purse:
             account = current.get(quota.name)
             if account is None or account.free < amount or account.expires <= now:
                 return None
+            account.quota = quota  # its cap may be another one since: by this the next tick fills the slice
             found.append(account)
         shares = []
         for account, (quota, amount) in zip(found, wanted, strict=True):

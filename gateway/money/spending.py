@@ -24,7 +24,7 @@ from gateway.model import (
 from gateway.money.keeping import NOT_TEXT, UNBOUND
 from gateway.money.till import Till
 from gateway.routing.estimate import amortised_price
-from gateway.routing.quotas import Quotas, most_charged, most_tokens
+from gateway.routing.quotas import Quotas, most_tokens
 
 ATTEMPT_ID_BYTES = 16
 AWAY = Kept("away")
@@ -69,8 +69,13 @@ class Spending:
                 return AWAY
             if isinstance(answer, Short):
                 self._refused(answer.quota)
-                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.resets)
-            held = answer
+                return Kept("short", answer.quota.name, answer.left, amount or 0, answer.ends, answer.resets)
+            return answer
+        try:
+            await self._till.on_the_wire()
+        except BaseException:
+            self._till.give(held)
+            raise
         return held
 
     def give(self, hold: Hold) -> None:
@@ -106,7 +111,7 @@ class Spending:
         """Micro-dollars; None where no price is known, or nothing bounds what it is multiplied by."""
         model, one = lease.decision.policy.models[request.model], lease.candidate
         if one.upstream.kind == "managed":
-            return None if one.served.price is None else most_charged(request, model, one.served.price)
+            return None if one.served.price is None else self._quotas.most_charged(request, model, one.served.price)
         tokens = most_tokens(request, model)
         if tokens is None:
             return None

@@ -1,4 +1,4 @@
--- Put in front of join, beat, draw, opened, settle, restore and leave: what they know of owners, quotas and periods.
+-- Put in front of join, beat, draw, opened, settle and leave: what they know of owners, quotas and periods.
 -- KEYS[1] gw:{money}:owners          zset: owner -> ms of its last word
 -- KEYS[2] gw:{money}:epoch           string: the owner that began this set of keys; another one means flushed
 -- KEYS[3] gw:{money}:slices:{owner}  hash: account -> what this owner holds of it; `#batch` the last batch settled,

@@ -12,9 +12,10 @@ come back, it begins anew under another name, and what it still has to tell of b
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -22,8 +23,9 @@ import msgspec
 from gateway.errors import StoreFault
 from gateway.model import Hold, Quota, Row, Short
 from gateway.money.counters import STREAM as STREAM
-from gateway.money.counters import Answer, Counters, Standing, Usage, entry
-from gateway.money.purse import Delta, Part, Purse, Settlement, Wanted, loose, name_of
+from gateway.money.counters import Answer, Counters, Standing, Usage
+from gateway.money.openings import Openings
+from gateway.money.purse import Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
 from gateway.store.connection import Store
 
 BATCH = 64
@@ -36,11 +38,17 @@ PAUSES = (0.002, 0.005, 0.013, 0.030)
 """Between two looks for what others hold and do not use: 50 ms together, two exchanges of everybody asked."""
 ASK_SECONDS = 1.0
 """Nobody is asked for the same quota more often: where all is in use, who comes too late hears so at once."""
+LAST_SECONDS, LAST_PAUSE = 5.0, 0.05
+"""For how long the last of it is told to a store that does not answer, and how often."""
 NEVER = float("-inf")
+TURNS_TO_THE_WIRE = 3
 MANY = 32
 """Quotas whose slices are filled by one script."""
 ASKED = "money "
 """What a message begins with by which another replica asks for idle slices (draw.lua)."""
+
+
+_log = logging.getLogger("gateway")
 
 
 def charged(row: Row, quota: Quota) -> int:
@@ -77,9 +85,7 @@ class Till:
         self._batches = self._draws = self._drawing = 0
         self._unsure = False
         self._holds: dict[int, Hold] = {}
-        self._entries: dict[str, bytes] = {}
-        self._opening: dict[str, bytes] = {}
-        self._untold: set[str] = set()
+        self._openings = Openings(self._tell_opened, lambda: self._more.set())
         self._flushed: set[str] = set()
         self._asked: dict[str, float] = {}
         self._more, self._hurry = asyncio.Event(), asyncio.Event()
@@ -97,7 +103,7 @@ class Till:
         if shares:
             self._holds[_key(hold)] = hold
             if row is not None:
-                self._announce(id, entry(shares, msgspec.json.encode(row)))
+                self._openings.begin(id, shares, row)
         return hold
 
     async def hold(self, id: str, wanted: Wanted, row: Row | None = None) -> Hold | Short:
@@ -108,14 +114,20 @@ class Till:
         """
         if (taken := self.take(id, wanted, row)) is not None:
             return taken
-        told = b"" if row is None else msgspec.json.encode(row)
         for pause in PAUSES:
-            got, others = await self._drawn(id, wanted, told)
+            got, others = await self._drawn(id, wanted, row)
             if isinstance(got, Hold) or not (self._owes(got.quota) or (others and self._asks(got.quota))):
                 return got
             await self.flush()
             await asyncio.sleep(pause)
-        return (await self._drawn(id, wanted, told))[0]
+        return (await self._drawn(id, wanted, row))[0]
+
+    @staticmethod
+    async def on_the_wire() -> None:
+        """Returns once what was taken in this turn has been handed to the store's connection: who is killed from then
+        on is known there. The next turn packs it, the one after that writes it, and then the writer's turn ends."""
+        for _ in range(TURNS_TO_THE_WIRE):
+            await asyncio.sleep(0)
 
     def give(self, hold: Hold, used: Callable[[Quota], int] = lambda _: 0) -> None:
         """What was held is settled at `used`, off the caller's path; once, however often it is called. Seats
@@ -135,24 +147,19 @@ class Till:
         """Which share of a quota is used or set aside, as the store last told this replica: above 1 where a soft one is
         past its cap; 0 where nothing has been asked of it in this period."""
         known = self.left(quota)
-        return 0.0 if known is None else 1 - known[0] / quota.cap if quota.cap else 1.0
+        return 0.0 if known is None else 1 - known.left / quota.cap if quota.cap else 1.0
 
-    def left(self, quota: Quota) -> tuple[int, float | None] | None:
-        """What is left of a quota for this replica, and when its period ends (seconds since the epoch, None: never), as
-        the store last told; None where nothing has been asked of it in this period."""
+    def left(self, quota: Quota) -> Left | None:
+        """What is left of a quota for this replica, as the store last told; None where nothing has been asked of it in
+        this period."""
         account = self._purse.current.get(quota.name)
         if account is None or account.ends <= self._clock():
             return None
-        return account.left + account.free, account.resets
+        return Left(account.left + account.free, account.ending, account.resets)
 
     async def report(self, quotas: Sequence[Quota]) -> list[Usage]:
         """What the store counts of each, in the period of now. Raises StoreFault."""
         return await self._counters.usages(quotas)
-
-    async def restore(self, quota: Quota, period: str, used: int) -> int:
-        """After the store lost its data: what the ledger knows was used in a period (`periods.period_of`). Counts only
-        where the store knows of less; returns what holds now. Raises StoreFault."""
-        return await self._counters.restore(quota, period, used)
 
     def heard(self, message: str) -> bool:
         """A message on this replica's channel; False where it is not about money."""
@@ -174,10 +181,18 @@ class Till:
             await asyncio.shield(self.aclose())
 
     async def aclose(self) -> None:
-        """What is idle goes back, what is over is told. What is still open is found by the others."""
+        """What is idle goes back, what is over is told, for LAST_SECONDS at most. What is still open is found by the
+        others; what the store does not take by then is lost, and counted."""
         self._give_back(self._purse.emptied())
-        await self.flush()
-        if self._counters.joined and not self._queue:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.flush()
+                while self._pending or self._queue:
+                    await asyncio.sleep(LAST_PAUSE)
+                    await self.flush()
+        if self._pending or self._queue:
+            self._lose()
+        elif self._counters.joined:
             with suppress(StoreFault):
                 await self._counters.leave()
 
@@ -189,7 +204,7 @@ class Till:
                 await self._beat()
             wanted = [(quota, 0) for quota in self._purse.wanting()]
             for at in range(0, len(wanted), MANY):
-                await self._draw("", wanted[at : at + MANY], b"")
+                await self._draw("", wanted[at : at + MANY], None)
         except StoreFault:
             return
 
@@ -199,7 +214,7 @@ class Till:
             self._more.clear()
             try:
                 await self._joined()
-                self._tell_again()
+                self._openings.tell_again()
                 await self._settle_all()
             except StoreFault:
                 self._more.set()
@@ -236,7 +251,7 @@ class Till:
                 self._unsure = False
             self._heard(owner, standing)
 
-    async def _drawn(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+    async def _drawn(self, id: str, wanted: Wanted, row: Row | None) -> tuple[Hold | Short, bool]:
         """`_draw`, which goes on where its caller leaves: what it still gets goes back."""
         drawing = asyncio.create_task(self._draw(id, wanted, row))
         try:
@@ -249,20 +264,20 @@ class Till:
         if not drawing.cancelled() and drawing.exception() is None and isinstance(hold := drawing.result()[0], Hold):
             self.give(hold)
 
-    async def _draw(self, id: str, wanted: Wanted, row: bytes) -> tuple[Hold | Short, bool]:
+    async def _draw(self, id: str, wanted: Wanted, row: Row | None) -> tuple[Hold | Short, bool]:
         """One look at the store; and whether others hold as much as is missing."""
         for _ in range(2):  # a second time under a new name
             await self._joined()
             purse, sent = self._purse, self._clock()
             parts = purse.part(wanted, sent)
-            opens = (id, row) if row else ("", b"")
+            opens = ("", b"") if row is None else (id, msgspec.json.encode(row))
             asks = any(sent - self._asked.get(quota.name, NEVER) >= ASK_SECONDS for quota, _ in wanted)
             self._draws += 1
             self._drawing += 1
             try:
                 answer = await self._counters.draw(self._draws, self._batches, wanted, parts, opens, asks)
             except BaseException:
-                self._undrawn(purse, parts, id if row else None)
+                self._undrawn(purse, parts, None if row is None else id)
                 raise
             finally:
                 self._drawing -= 1
@@ -275,13 +290,15 @@ class Till:
             self._heard(purse.owner, answer.standing)
         raise StoreFault("the store does not keep what it is told")
 
-    def _granted(self, id: str, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, row: bytes) -> Hold:
+    def _granted(
+        self, id: str, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, row: Row | None
+    ) -> Hold:
         shares, back = self._purse.granted(wanted, parts, answer.drawn, answer.at, sent)
         self._give_back(back)
         hold = Hold(id, shares)
         self._holds[_key(hold)] = hold
-        if row:
-            self._entries[id] = entry(shares, row)
+        if row is not None:
+            self._openings.told(id, shares, row)
         return hold
 
     def _refused(self, wanted: Wanted, parts: Sequence[Part], answer: Answer, sent: float, asks: bool) -> Short:
@@ -290,7 +307,7 @@ class Till:
         if asks and answer.others:
             self._asked[quota.name] = sent
         account = self._purse.current[quota.name]
-        return Short(quota, max(0, told.left) + account.free, account.resets)
+        return Short(quota, max(0, told.left) + account.free, account.ending, account.resets)
 
     def _undrawn(self, purse: Purse, parts: Sequence[Part], attempt: str | None) -> None:
         """No answer: the store may have granted it all the same. The next beat tells what this replica has."""
@@ -307,30 +324,13 @@ class Till:
         """Whether others have just been asked for it, and may still answer."""
         return self._clock() - self._asked.get(quota.name, NEVER) < sum(PAUSES)
 
-    def _announce(self, attempt: str, told: bytes) -> None:
-        self._entries[attempt] = told
-        if not self._opening:
-            asyncio.get_running_loop().call_soon(self._tell_opened)
-        self._opening[attempt] = told
-
-    def _tell_opened(self) -> None:
-        opening, self._opening = self._opening, {}
-        if opening:
-            self._counters.opened(opening, self._batches, lambda: self._tell_later(opening))
-
-    def _tell_later(self, attempts: Iterable[str]) -> None:
-        self._untold.update(attempts)
-        self._more.set()
-
-    def _tell_again(self) -> None:
-        untold, self._untold = self._untold, set()
-        for attempt in untold & self._entries.keys():
-            self._announce(attempt, self._entries[attempt])
+    def _tell_opened(self, entries: Mapping[str, bytes], failed: Callable[[], None]) -> None:
+        self._counters.opened(entries, self._batches, failed)
 
     def _settle(self, hold: Hold, used: Callable[[Quota], int], row: bytes | None) -> None:
         if self._holds.pop(_key(hold), None) is None:
             return
-        closed = hold.id if self._entries.pop(hold.id, None) is not None else None
+        closed = hold.id if self._openings.end(hold.id) else None
         owner = hold.shares[0].slice or ""
         if owner == self._purse.owner:
             deltas = self._purse.settle(hold.shares, used, self._clock(), opened=closed is not None)
@@ -352,6 +352,13 @@ class Till:
             self._queue.popleft()
             self._on_drop()
         self._more.set()
+
+    def _lose(self) -> None:
+        unsettled = [*self._pending, *self._queue]
+        self._pending, self._queue = [], deque()
+        _log.error("the store did not take what was over", extra={"fields": {"settlements": len(unsettled)}})
+        for _ in unsettled:
+            self._on_drop()
 
     async def _settle_all(self) -> None:
         while self._pending or self._queue:
@@ -375,13 +382,13 @@ class Till:
         unsettled = [*self._pending, *self._queue]
         if standing is Standing.FLUSHED:
             self._flushed.add(owner)
-            self._untold = set(self._entries)
+            self._openings.flushed()
             self._queue = deque(one.loose() for one in unsettled)
         else:
-            self._entries.clear()
+            self._openings.reaped()
             self._queue = deque(one for one in unsettled if one.free)
             self.fenced += len(unsettled) - len(self._queue)
-        self._pending, self._opening, self._unsure = [], {}, False
+        self._pending, self._unsure = [], False
         self._counters.begin()
         self._purse = Purse(self._counters.owner)
         self._more.set()

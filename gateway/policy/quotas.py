@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -38,8 +39,11 @@ def _limits(of: Owner, name: str, limits: LimitsIn | None) -> Iterator[Quota]:
 
 
 def _budgets(of: Owner, name: str, budgets: Iterable[BudgetIn]) -> Iterator[Quota]:
-    for number, one in enumerate(budgets):
-        again = f" #{number}" if number else ""
+    """Those of one period are numbered: what is written for another period changes no name."""
+    seen = Counter[str]()
+    for one in budgets:
+        again = f" #{seen[one.per]}" if seen[one.per] else ""
+        seen[one.per] += 1
         yield _budget(f"{of} {name}: usd per {one.per}{again}", of, one)
 
 

@@ -5,6 +5,8 @@ Routing compares prices as floats (`estimate.price_of`); what is set aside, book
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gateway.model import PICO_PER_MICRO, Price, Tokens, Usage
 from gateway.routing.media import dearest_pico, media_pico
 
@@ -47,9 +49,35 @@ def token_parts(rates: Tokens, usage: Usage) -> tuple[tuple[str, int, int], ...]
     )
 
 
+class Dearest(NamedTuple):
+    """What bounds every bill at a price: pico-dollars for a token of prompt and one of output, whatever they are and
+    wherever they are cached, from so many prompt tokens on; and for the request."""
+
+    rates: tuple[tuple[int, int, int], ...]
+    per_request: int
+
+    @classmethod
+    def of(cls, price: Price) -> Dearest:
+        return cls(
+            tuple((least, *_dearest(rates)) for least, rates in ((0, price.tokens), *price.tiers)), price.per_request
+        )
+
+    def tokens(self, input_tokens: int, output_tokens: int) -> int:
+        """Pico-dollars of so many."""
+        most = 0
+        for least, dearest_in, dearest_out in self.rates:
+            if input_tokens >= least:
+                most = max(most, dearest_in * input_tokens + dearest_out * output_tokens)
+        return most
+
+    def most(self, input_tokens: int, output_tokens: int) -> int:
+        """Micro-dollars of a request with so many."""
+        return micro(self.tokens(input_tokens, output_tokens) + self.per_request)
+
+
 def most(price: Price, input_tokens: int, output_tokens: int) -> int:
     """The most that so many tokens can cost, whatever they are and wherever they are cached."""
-    return micro(_most_tokens(price, input_tokens, output_tokens) + price.per_request)
+    return Dearest.of(price).most(input_tokens, output_tokens)
 
 
 def most_of(price: Price, bounds: Usage) -> int | None:
@@ -58,30 +86,24 @@ def most_of(price: Price, bounds: Usage) -> int | None:
     made = dearest_pico(price, bounds)
     if made is None:
         return None
-    return micro(_most_tokens(price, bounds.input_tokens, bounds.output_tokens) + made + price.per_request)
+    return micro(Dearest.of(price).tokens(bounds.input_tokens, bounds.output_tokens) + made + price.per_request)
 
 
-def _most_tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
-    cost = 0
-    for rates in (price.tokens, *(tier for least, tier in price.tiers if input_tokens >= least)):
-        dearest_in = max(
-            rates.input,
-            *(
-                rate or 0
-                for rate in (
-                    rates.cached_input,
-                    rates.cache_write,
-                    rates.cache_write_1h,
-                    rates.input_audio,
-                    rates.cached_audio,
-                    rates.input_image,
-                    rates.cached_image,
-                )
-            ),
-        )
-        dearest_out = max(rates.output, rates.output_audio or 0, rates.output_image or 0)
-        cost = max(cost, dearest_in * input_tokens + dearest_out * output_tokens)
-    return cost
+def _dearest(rates: Tokens) -> tuple[int, int]:
+    """Of prompt and output."""
+    prompt = (
+        rates.cached_input,
+        rates.cache_write,
+        rates.cache_write_1h,
+        rates.input_audio,
+        rates.cached_audio,
+        rates.input_image,
+        rates.cached_image,
+    )
+    return (
+        max(rates.input, *(rate or 0 for rate in prompt)),
+        max(rates.output, rates.output_audio or 0, rates.output_image or 0),
+    )
 
 
 def _or(rate: int | None, plain: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens
-from gateway.routing.bill import most
+from gateway.routing.bill import Dearest
 from gateway.routing.board import remember
 from gateway.routing.estimate import prompt_tokens
 from gateway.routing.globs import fits
@@ -35,6 +35,8 @@ class _Attempt(NamedTuple):
 class Quotas:
     """One per process."""
 
+    _prices: dict[int, tuple[Price, Dearest | None]] = field(default_factory=dict)
+    """None: free, whatever it is used for."""
     _requests: dict[int, tuple[Tenant, tuple[Quota, ...]]] = field(default_factory=dict)
     _attempts: dict[_Attempt, tuple[Tenant, tuple[Quota, ...], tuple[Quota, ...]]] = field(default_factory=dict)
 
@@ -65,6 +67,19 @@ class Quotas:
             known = remember(self._attempts, key, (tenant, shared, found))
         return known[2]
 
+    def most_charged(self, request: GenRequest, model: Model, price: Price) -> int | None:
+        """The most that a bought attempt can cost, in micro-dollars; None where nothing bounds that."""
+        known = self._prices.get(id(price))
+        if known is None:
+            known = remember(self._prices, id(price), (price, None if _is_free(price) else Dearest.of(price)))
+        dearest = known[1]
+        if dearest is None:
+            return 0
+        tokens = most_tokens(request, model)
+        if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
+            return None
+        return dearest.most(tokens.prompt, tokens.output)
+
 
 def about(quota: Quota, model: str, backend: str, kind: Kind, pipeline: str | None) -> bool:
     """Whether a budget is charged for an attempt there: all that it names must hold. Work of our own GPUs counts only
@@ -88,20 +103,20 @@ def most_tokens(request: GenRequest, model: Model) -> Most | None:
     """None where nothing bounds them: no cap on the output, or a prompt that is not text alone for a model whose
     `context_tokens` nobody says. A byte-level tokenizer makes at most one token of a byte."""
     output = request.max_tokens if request.max_tokens is not None else model.output_cap
-    prompt = len(request.body) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
+    prompt = _longest(request) + UNSEEN_TOKENS.get(request.endpoint, 0) if request.text_only else model.input_cap
     if output is None or prompt is None:
         return None
     return Most(prompt if model.input_cap is None else min(prompt, model.input_cap), output * request.n)
 
 
-def most_charged(request: GenRequest, model: Model, price: Price) -> int | None:
-    """The most that a bought attempt can cost, in micro-dollars; None where nothing bounds that."""
-    if price.tokens == Tokens() and not (price.per_request or price.tiers or price.media):
-        return 0
-    tokens = most_tokens(request, model)
-    if tokens is None or (price.media and not request.text_only):  # nobody counts the pictures of a prompt
-        return None
-    return most(price, *tokens)
+def _longest(request: GenRequest) -> int:
+    """Bytes of the prompt; that of the rest of a stream that broke off holds what was written of it."""
+    written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
+    return len(request.body) + written
+
+
+def _is_free(price: Price) -> bool:
+    return price.tokens == Tokens() and not (price.per_request or price.tiers or price.media)
 
 
 def tokens_of(request: GenRequest, model: Model | None, learned: Learned) -> int:
@@ -144,7 +159,7 @@ def all_quotas(policy: Policy, others: Iterable[Tenant] = ()) -> tuple[Quota, ..
 
 
 class Room(NamedTuple):
-    """What is `left` of a limit until `resets` (seconds since the epoch)."""
+    """What is `left` of a limit for so many seconds (`resets`)."""
 
     quota: Quota
     left: int

@@ -15,10 +15,12 @@ AUDIENCE = "the-gateway"
 
 
 class Issuer:
-    """`signers` are those whose keys it publishes now; `asked` are the paths that it was asked for."""
+    """`signers` are those whose keys it publishes now, and `keys_url` where it says they are; `asked` are the paths
+    that it was asked for."""
 
     def __init__(self, url: str) -> None:
         self.url, self.asked = url, list[str]()
+        self.keys_url = f"{url}/keys"
         self.signers = [Signer("k1", "RS256"), Signer("k2", "ES256")]
 
     def token(self, signer: int = 0, **claims: Any) -> str:
@@ -28,7 +30,7 @@ class Issuer:
         self.asked.append(path)
         if path == "/keys":
             return document(self.signers)
-        told = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        told = {"issuer": self.url, "jwks_uri": self.keys_url}
         return json.dumps(told).encode() if path == "/.well-known/openid-configuration" else None
 
     def policy(self, **more: Any) -> Mapping[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import anthropic
 import httpx
@@ -17,9 +21,10 @@ from gateway.money.keys import hash_key
 from tests.gateways import PEPPER, Lane, Site, chat_body, eventually
 
 ENV = {"GATEWAY_WORKERS": "2"}
-LANES = [Lane("talk"), Lane("broken", cloud=False)]
+LANES = [Lane("talk"), Lane("broken", cloud=False), Lane("slow", cloud=False, sim={"step_ms": 1_000.0})]
 DAY = 86_400
 DAILY, TOKENS, SEATS, SDK, MESSAGES, MINUTE = "key-day", "key-tok", "key-seat", "key-sdk", "key-msg", "key-min"
+HASTY = "key-hasty"
 HELLO: Any = [{"role": "user", "content": "hello"}]
 
 
@@ -31,6 +36,7 @@ def written(files: dict[str, Any]) -> dict[str, Any]:
     files["tenants.yaml"]["tenants"] += [
         tenant("daily", DAILY, requests_per_day=20),
         tenant("tokens", TOKENS, tokens_per_day=2_000),
+        tenant("hasty", HASTY, tokens_per_day=2_000),
         tenant("seats", SEATS, concurrent=2),
         tenant("sdk", SDK, requests_per_day=1),
         tenant("messages", MESSAGES, requests_per_day=1),
@@ -105,6 +111,18 @@ def test_tokens_are_set_aside_at_most_and_settled_at_what_was_used(site: Site) -
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
     eventually(lambda: used(site, "tenant tokens: tokens_per_day")["used"] > total, "what the broken stream used")
     assert used(site, "tenant tokens: tokens_per_day")["used"] < total + 1_200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whoever_leaves_before_the_first_token_has_used_its_prompt(site: Site, stream: bool) -> None:
+    name, body = "tenant hasty: tokens_per_day", chat_body("slow", stream=stream, max_tokens=5)
+    before, address = used(site, name)["used"], urlsplit(site.gateway.url)
+    headers = {"Authorization": f"Bearer {HASTY}", "Content-Type": "application/json"}
+    with closing(HTTPConnection(str(address.hostname), address.port)) as caller:
+        caller.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        site.fleet.wait("slow-1", lambda state: state["running"] == 1)
+    eventually(lambda: used(site, name)["used"] > before, "it read the prompt for nobody")
+    site.fleet.wait("slow-1", lambda state: state["running"] == 0)
 
 
 def test_requests_at_once(site: Site) -> None:

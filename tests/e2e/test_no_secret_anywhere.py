@@ -43,6 +43,7 @@ SECRETS = {
     "webhook": "SecretWebhookPath0123456789",
     "webhook secret": "SecretThatSignsWebhooks0123456789",
     "query": "SecretInTheQuery0123456789",
+    "address of keys": "SecretPathOfAnIssuer0123456789",
 }
 PROMPT = {"messages": [{"role": "user", "content": SECRETS["prompt"]}]}
 AS_ADMIN = {"Authorization": f"Bearer {SECRETS['admin key']}"}
@@ -54,6 +55,10 @@ LANES = [
 ]
 OURS = frozenset({"store gw:{policy}:versions"})
 """Where the folder's own files are shared with other replicas, as they are: an address in them is no secret there."""
+HASHED = OURS | {"store gw:{keys}:issued"}
+"""Where keyed hashes lie."""
+STORES = "appendonlydir/"
+"""What the store writes down is what it holds."""
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -95,12 +100,14 @@ def echoing() -> Iterator[str]:
 
 
 class Stand:
-    """A site whose answers are all kept, to be searched. `told` are secrets that came up on the way."""
+    """A site whose answers are all kept, to be searched. `told` are secrets that came up on the way, `hashes`
+    the keyed ones of keys that are good."""
 
     def __init__(self, site: Site, issuer: Issuer) -> None:
         self.site, self.issuer = site, issuer
         self.outputs: dict[str, bytes] = {}
         self.told = dict(SECRETS)
+        self.hashes = {"hash of the gateway key": hashed("gateway key")}
         self.codes: set[str | int] = set()
         self.ids: list[str] = []
 
@@ -128,6 +135,7 @@ class Stand:
         """A secret that is told this once."""
         self.outputs.popitem()
         self.told[name] = secret = str(answer.json()["key"])
+        self.hashes[f"hash of the {name}"] = hash_key(SECRETS["pepper"], secret)
         return secret
 
     def token(self, name: str, signer: int = 0, **claims: Any) -> str:
@@ -154,6 +162,7 @@ def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     with (
         echoing() as url,
         issuing() as issuer,
+        issuing() as broken,
         start_lanes(LANES) as fleet,
     ):
         files = folder_of(LANES, fleet)
@@ -163,7 +172,8 @@ def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         webhook = f"{url}/{SECRETS['webhook']}"
         budget = {"usd": 0.0001, "per": "day", "hard": False, "local": True, "warn_at": [1], "webhook": webhook}
         tenant = {"name": "acme", "keys": [{"hash": hashed("gateway key"), "id": "folder"}], "budgets": [budget]}
-        files["tenants.yaml"] = {"tenants": [tenant], "oidc": [issuer.policy()]}
+        broken.keys_url = f"https://127.0.0.1:99999/{SECRETS['address of keys']}"
+        files["tenants.yaml"] = {"tenants": [tenant], "oidc": [issuer.policy(), broken.policy(name="broken")]}
         folder, data, log = tmp_path / "policies", tmp_path / "data", tmp_path / "gateway.log"
         write_folder(folder, files)
         with (
@@ -248,6 +258,9 @@ def operators(stand: Stand) -> None:
     for page in pages:
         stand.admin("GET", page)
         stand.ask("GET", f"/admin/v1/{page}", SECRETS["key of a would-be operator"])
+    faults = [one["fault"] for one in stand.admin("GET", "keys").json()["issuers"]]
+    assert faults[0] is None
+    assert "does not answer" in faults[1]
     for page in ("budgets", "ledger", "ledger?by=key"):
         stand.admin("GET", page)
     stand.ask("GET", "/v1/gateway/usage")
@@ -316,13 +329,16 @@ def test_no_secret_is_said_written_or_kept(stand: Stand, capfd: pytest.CaptureFi
     outputs = {**stand.outputs, "stderr": stand.site.log.read_bytes()}
     said = capfd.readouterr()
     outputs |= {"stdout": said.out.encode() + said.err.encode()}
-    hashes = {f"hash of the {name}": hashed(name) for name in ("gateway key",)}
-    assert found({**stand.told, **hashes}, outputs) == []
+    assert len(stand.hashes) == 3
+    assert found({**stand.told, **stand.hashes}, outputs) == []
     with redis.Redis(unix_socket_path=str(stand.site.data / "store.sock")) as client:
         kept = stored(client)
     assert {"store gw:{keys}:issued", "store gw:{receipts}:data"} <= kept.keys()
     outside = {name: secret for name, secret in stand.told.items() if name != "webhook"}
     assert found(outside, {**kept, **files_in(stand.site.data)}) == []
     assert found({"webhook": SECRETS["webhook"]}, {place: kept[place] for place in kept.keys() - OURS}) == []
+    assert found(stand.hashes, {place: kept[place] for place in kept.keys() - HASHED}) == []
+    beside = {place: content for place, content in files_in(stand.site.data).items() if STORES not in place}
+    assert found(stand.hashes, beside) == []
     stand.site.gateway.stop()
-    assert found({**stand.told, **hashes}, {"stderr": stand.site.log.read_bytes()}) == []
+    assert found({**stand.told, **stand.hashes}, {"stderr": stand.site.log.read_bytes()}) == []

@@ -188,6 +188,22 @@ def test_a_guess_is_not_booked_under_a_hard_budget() -> None:
     assert made(account, held(lease, 900), attempted(usage=USAGE)).cost == cost
 
 
+@pytest.mark.parametrize("bought", [True, False])
+def test_nothing_is_booked_beyond_what_a_hard_budget_had_set_aside(bought: bool) -> None:
+    """Reasoning has no bound of its own: 900,000 tokens of it were told for an answer of 100."""
+    told = Usage(100, 900_000, reasoning_tokens=899_950)
+    account, lease = desk(bought, max_tokens=100)
+    cost = made(account, lease, attempted(usage=told)).cost
+    assert cost is not None
+    row = made(account, held(lease, 79), attempted(usage=told))
+    assert (row.cost, row.basis, row.reserved, row.absurd, row.estimated) == (None, "reserved", 79, True, True)
+    assert (row.input_tokens, row.output_tokens) == (100, 900_000), "what was told can be read"
+    row = made(account, held(lease, cost), attempted(usage=told))
+    assert (row.cost, row.absurd) == (cost, False), "to the micro-dollar"
+    soft = replace(lease, hold=Hold("l", (Share(Quota("q", "usd", 10**6, "day", hard=False), 79, "d"),)))
+    assert made(account, soft, attempted(usage=told)).cost == cost
+
+
 def test_a_failure_of_our_own_is_the_prompt_and_what_passed() -> None:
     account, lease = desk(bought=False)
     row = made(account, lease, attempted(LOST, tokens=10))

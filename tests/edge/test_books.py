@@ -13,7 +13,7 @@ import pytest
 from gateway.admission import Admission
 from gateway.audit.chain import Chain
 from gateway.audit.journal import Journal
-from gateway.edge.account import Account, Attempt
+from gateway.edge.account import Account, Attempt, Cost
 from gateway.edge.books import Books
 from gateway.edge.calibration import Calibration
 from gateway.edge.services import Services
@@ -24,7 +24,7 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
 from gateway.joining import Joining
-from gateway.model import Allowance, Lease, Match, Policy, Slo, Usage
+from gateway.model import Allowance, Hold, Lease, Match, Policy, Quota, Share, Slo, Usage
 from gateway.money.budgets import Budgets
 from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
@@ -270,6 +270,29 @@ async def test_what_was_taken_of_an_accounts_limits_stays_taken_as_long_as_it_ma
         desk.books.told(desk.lease, desk.attempt, answer)
     desk.books.settle(desk.lease, desk.attempt)
     assert view.headroom.left("a1", view.now()) == pytest.approx(left, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("result", "free", "counted"),
+    [("client_left", False, 95), ("Reset", False, 95), ("ConnectFailed", True, None), ("lost", False, None)],
+)
+async def test_what_was_read_for_nobody_is_counted_all_the_same(result: str, free: bool, counted: int | None) -> None:
+    """Who leaves before the first token would else have it for nothing, as often as it likes."""
+    desk = Desk(policy())
+    desk.attempt.result, desk.attempt.free = result, free
+    desk.books.settle(desk.lease, desk.attempt)
+    assert desk.account.usage is None
+    assert (desk.account.counted and desk.account.counted.input_tokens) == counted
+
+
+async def test_what_a_hard_budget_does_not_believe_is_counted_and_taught_to_nobody() -> None:
+    desk = Desk(policy((upstream("a1", "api"),), (rule(backends=("api",), spill=None),)))
+    quota = Quota("q", "usd", 10**6, "day")
+    desk.attempt.usage, desk.attempt.free = Usage(100, 900_000, reasoning_tokens=899_950), False
+    desk.books.settle(replace(desk.lease, hold=Hold("x", (Share(quota, 79, "d"),))), desk.attempt)
+    assert desk.counted("gateway_usage_absurd_total") == {("a1",): 1.0}
+    assert (desk.attempt.usage.absurd, desk.attempt.usage.estimated) == (True, True)
+    assert desk.account.cost == Cost(79, "reserved")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.edge.limits import Entry, lasting, limit_headers, limit_word, limit
 from gateway.edge.seats import Seats
 from gateway.errors import InvalidRequest, RateLimited
 from gateway.model import Quota, Short, Tenant, Usage
+from gateway.money.keeping import utc
 from gateway.money.till import Till
 from gateway.routing.quotas import Quotas
 from gateway.store.connection import Store
@@ -54,6 +56,22 @@ async def test_a_window_ends_with_its_minute(valkey: Store) -> None:
     await desk.services.till.aclose()
 
 
+@pytest.mark.parametrize("skew_minutes", [-90, 0, 90])
+async def test_a_clock_that_differs_from_the_stores_changes_no_time_to_wait(valkey: Store, skew_minutes: int) -> None:
+    desk = Desk(valkey)
+    desk.ms += skew_minutes * 60_000 - 29_000  # 30 s before a minute ends
+    await desk.enter(REQUESTS)
+    told = dict(limit_headers(desk.services, (REQUESTS,), anthropic=False))
+    assert 25 <= int(told[b"x-ratelimit-reset-requests"].removesuffix(b"s")) <= 30
+    told = dict(limit_headers(desk.services, (REQUESTS,), anthropic=True))
+    assert told[b"anthropic-ratelimit-requests-reset"].decode() == utc(desk.ms // 1000 + 30)
+    await desk.enter(REQUESTS)
+    with pytest.raises(RateLimited) as caught:
+        await desk.enter(REQUESTS)
+    assert 25 <= (caught.value.retry_after or 0) <= 30
+    await desk.services.till.aclose()
+
+
 async def test_what_was_never_sent_takes_nothing(valkey: Store) -> None:
     desk = Desk(valkey)
     for _ in range(5):
@@ -88,6 +106,21 @@ async def test_seats(valkey: Store) -> None:
     entry.leave(sent=True, usage=None)
     await desk.services.till.flush()
     (await desk.enter(SEATS)).leave(sent=True, usage=None)
+    await desk.services.till.aclose()
+
+
+async def test_whoever_finds_no_seat_is_told_how_long_one_is_taken(valkey: Store) -> None:
+    desk = Desk(valkey)
+    seats = replace(SEATS, cap=2)
+    entry = await desk.enter(seats)
+    entry._began -= 30.0
+    entry.leave(sent=True, usage=None)
+    await desk.services.till.flush()
+    for _ in range(seats.cap):
+        await desk.enter(seats)
+    with pytest.raises(RateLimited) as caught:
+        await desk.enter(seats)
+    assert caught.value.retry_after == 16, "30 s and a moment, of two"
     await desk.services.till.aclose()
 
 
@@ -126,9 +159,9 @@ def test_how_long_in_openais_words(seconds: float, text: str) -> None:
 
 
 def test_the_refusal_is_true_to_the_second() -> None:
-    assert limited(Short(REQUESTS, 0, 160.0), 7, 100.5).retry_after == 60
-    assert limited(Short(REQUESTS, 0, 100.1), 7, 100.0).retry_after == 1
-    assert limited(Short(SEATS, 0, None), 7, 100.0).retry_after == 7
+    assert limited(Short(REQUESTS, 0, 160.0, 9e9), 7, 100.5).retry_after == 60
+    assert limited(Short(REQUESTS, 0, 100.1, 9e9), 7, 100.0).retry_after == 1
+    assert limited(Short(SEATS, 0, None, None), 7, 100.0).retry_after == 7
     assert [limit_word(one) for one in (REQUESTS, DAILY, SEATS)] == [
         "requests_per_minute",
         "requests_per_day",

@@ -62,6 +62,8 @@ def test_what_can_be_true_stays_as_it_is(told: Usage, least: int, asked: dict[st
         (Usage(95, MOST_OUT + 1), 0, {}, Usage(95, MOST_OUT)),
         (Usage(95, 2), 10, {}, Usage(95, GUESS)),
         (Usage(95, 2), 40, {}, Usage(95, 40)),
+        (Usage(95, 5_000, reasoning_tokens=4_900), 0, {"endpoint": "messages"}, Usage(95, MOST_OUT)),
+        (Usage(95, 5_000, reasoning_tokens=4_900), 0, {"endpoint": "responses"}, Usage(95, MOST_OUT)),
         (Usage(0, 0, absurd=True), 0, {}, Usage(PROMPT, GUESS)),  # negative, or no numbers
         (Usage(500, 0, absurd=True), 0, {}, Usage(500, GUESS)),
         (Usage(0, 0, absurd=True), 0, {"max_tokens": 0}, Usage(PROMPT, 0)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from gateway.model import Hold, Quota
-from gateway.money.alarms import PENDING_SECONDS, Alarms
+from gateway.money.alarms import PENDING_SECONDS, PORTION, Alarms
 from gateway.money.till import Till
 from gateway.store.connection import Store
 from tests.polling import until
@@ -48,7 +48,7 @@ class Place:
 
 
 @asynccontextmanager
-async def place(store: Store, quota: Quota = DAILY) -> AsyncIterator[Place]:
+async def place(store: Store, *quotas: Quota) -> AsyncIterator[Place]:
     made = Place([], [], [NOON])
 
     async def post(url: str, id: str, body: bytes) -> bool:
@@ -59,7 +59,9 @@ async def place(store: Store, quota: Quota = DAILY) -> AsyncIterator[Place]:
     for name in ("one", "two"):
         till = Till(store, name, store_ms=lambda: made.now[0] * 1000)
         made.tills.append(till)
-        made.alarms.append(Alarms(till, store, lambda: policy(quotas=(quota,)), post, now=lambda: float(made.now[0])))
+        made.alarms.append(
+            Alarms(till, store, lambda: policy(quotas=quotas or (DAILY,)), post, now=lambda: float(made.now[0]))
+        )
     yield made
     for one in made.alarms:
         await one.aclose()
@@ -94,11 +96,42 @@ async def test_what_nobody_took_is_sent_again(valkey: Store) -> None:
         assert await made.look() == [50]
         keys = await valkey.call("KEYS", "gw:{money}:told:*")
         assert 0 < await valkey.call("TTL", keys[0]) <= PENDING_SECONDS
-        await valkey.call("DEL", keys[0])  # as when its time has passed
+        await valkey.call("DEL", keys[0])
+        assert await made.look() == [], "whoever saw the key waits for its end"
+        made.now[0] += PENDING_SECONDS
         made.takes = True
         assert await made.look() == [50]
         assert made.got[0][1] == made.got[1][1], "the same message"
         assert await valkey.call("TTL", keys[0]) > PENDING_SECONDS
+
+
+async def asked(store: Store) -> int:
+    """How often somebody asked for a share, so far."""
+    told: bytes = await store.call("INFO", "commandstats")
+    stats = dict(line.split(":", 1) for line in told.decode().split() if line.startswith("cmdstat_"))
+    return sum(int(stats.get(f"cmdstat_{name}", "calls=0").split("=")[1].split(",")[0]) for name in ("set", "ttl"))
+
+
+async def test_what_was_told_is_not_asked_for_again_in_its_period(valkey: Store) -> None:
+    async with place(valkey) as made:
+        await made.spend(1_000)
+        assert await made.look() == [50, 80, 100]
+        await made.look()
+        before = await asked(valkey)
+        for _ in range(3):
+            assert await made.look() == []
+        assert await asked(valkey) == before
+        made.now[0] += DAY
+        await made.look()
+        assert [one._quiet for one in made.alarms] == [{}, {}], "nor remembered beyond it"
+
+
+async def test_many_budgets_are_looked_at_in_portions(valkey: Store) -> None:
+    many = tuple(replace(DAILY, name=f"budget {number}") for number in range(2 * PORTION + 1))
+    async with place(valkey, *many) as made:
+        await made.spend(1_000, many[-1])
+        assert await made.look() == [50, 80, 100]
+        assert len(made.alarms[0].ratios()) == len(many)
 
 
 async def test_a_hard_budget_that_refuses_is_used_up(valkey: Store) -> None:
@@ -126,6 +159,24 @@ async def test_a_soft_one_is_past_until_its_period_ends(valkey: Store) -> None:
         assert made.alarms[0].past(soft)
         made.now[0] += DAY
         assert not made.alarms[1].past(soft)
+
+
+async def test_a_soft_one_is_past_no_longer_than_its_money_is_set_aside(valkey: Store) -> None:
+    """Also where nobody draws on it any more, because it is past."""
+    soft = replace(DAILY, hard=False)
+    async with place(valkey, soft) as made:
+        hold = await made.tills[0].hold("a", [(soft, 1_200)])
+        assert isinstance(hold, Hold)
+        assert made.alarms[0].past(soft), "with the request itself"
+        await made.look()
+        assert [one.past(soft) for one in made.alarms] == [True, True]
+        made.tills[0].give(hold, lambda _: 10)
+        await made.tills[0].tick()
+        await made.tills[0].aclose()
+        await made.look()
+        assert [one.past(soft) for one in made.alarms] == [False, False]
+        assert isinstance(await made.tills[0].hold("b", [(soft, 1_200)]), Hold)
+        assert made.alarms[0].past(soft), "newer than the look"
 
 
 async def test_ratios_of_keys_are_nobodys_metric(valkey: Store) -> None:

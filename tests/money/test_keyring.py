@@ -6,14 +6,15 @@ import asyncio
 import hashlib
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import InvalidKey, KeyConflict, StoreFault
 from gateway.model import IssuedKey, Policy, Tenant
 from gateway.money import key_shelf, keyring
-from gateway.money.key_shelf import CHANNEL, KEYS, KeyShelf
-from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, Keyring
+from gateway.money.key_shelf import CHANNEL, KEYS, MOST_KEYS, KeyShelf
+from gateway.money.keyring import FORGET_SECONDS, INTERVAL_SECONDS, MOST_FAULTS, SLICE, Keyring
 from gateway.policy.issued import granted
 from gateway.routing.quotas import all_quotas
 from gateway.store.connection import Store
@@ -23,7 +24,7 @@ from tests.conftest import PATIENT
 from tests.polling import until
 from tests.worlds import policy
 
-ISSUED, CHANGES, _ = KEYS
+ISSUED, CHANGES, STATE = KEYS
 NOW = time.time()
 MADE = replace(policy(), tenants={"acme": Tenant("acme")})
 SEAL = Sealing(b"under the pepper", "GATEWAY_KEY_PEPPER")
@@ -39,6 +40,12 @@ def key(id: str = "ci", **more: object) -> IssuedKey:
 
 def ring_on(store: Store, seal: Sealing = SEAL) -> Keyring:
     return Keyring(KeyShelf(store, seal), granted)
+
+
+async def change(ring: Keyring, id: str = "ci", **more: object) -> None:
+    """As the admin API does: from what is known to what it is to be."""
+    was = ring.keys[id]
+    await ring.put(replace(was, serial=was.serial + 1, **more), was)  # type: ignore[arg-type]
 
 
 def opens(ring: Keyring, id: str = "ci", under: Policy = MADE) -> bool:
@@ -82,7 +89,7 @@ async def test_what_is_revoked_is_so_everywhere_within_a_second(
         await a.put(key())
         await until(lambda: opens(b))
         began = time.monotonic()
-        await a.put(key(serial=2, revoked=time.time()))
+        await change(a, revoked=time.time())
         await until(lambda: not opens(b), 1.0)
         assert time.monotonic() - began < (INTERVAL_SECONDS if heard else 2 * INTERVAL_SECONDS)
         with pytest.raises(InvalidKey, match="revoked"):
@@ -110,6 +117,64 @@ async def test_without_the_store_the_last_copy_stays_and_nothing_new_is_made(own
     await store.aclose()
 
 
+async def test_without_the_store_a_key_is_revoked_here_and_everywhere_when_it_is_back(tmp_path: Path) -> None:
+    server = Embedded.start(tmp_path)
+    stores = [Store(server.url, timeout=PATIENT) for _ in range(2)]
+    a, b = (ring_on(store) for store in stores)
+    heard: list[int] = []
+    a.on_change.append(lambda: heard.append(1))
+    try:
+        for store in stores:
+            await store.check()
+        await a.put(key())
+        await b.look()
+        server.stop()
+        await until(lambda: all(store.degraded for store in stores))
+        for _ in range(2):
+            with pytest.raises(StoreFault):
+                await a.revoke("ci")
+            assert not opens(a)
+        assert len(heard) == 2
+        assert opens(b), "it cannot know"
+        server = Embedded.start(tmp_path)
+        await until(lambda: not any(store.degraded for store in stores))
+        await b.look()
+        await change(b, hash=hashed("new"))
+        await a.look()
+        await b.look()
+        assert b.keys["ci"].revoked == a.keys["ci"].revoked is not None
+    finally:
+        for store in stores:
+            await store.aclose()
+        server.stop()
+
+
+async def test_what_is_revoked_while_another_replica_changes_it_is_revoked(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    await change(a, hash=hashed("new"))
+    await change(a, hash=hashed("newer"))
+    told = await b.revoke("ci")
+    await a.look()
+    assert a.keys["ci"].revoked == told.revoked is not None
+
+
+async def test_what_is_revoked_while_it_is_rotated_or_put_back_is_revoked(
+    valkey: Store, two: tuple[Keyring, Keyring]
+) -> None:
+    a, b = two
+    await a.put(key())
+    await asyncio.gather(change(a, hash=hashed("new")), a.revoke("ci"))
+    await b.look()
+    assert b.keys["ci"].revoked
+    await a.put(key("two"))
+    await valkey.call("FLUSHALL")
+    await asyncio.gather(a.look(), a.revoke("two"))
+    await b.look()
+    assert b.keys["two"].revoked
+
+
 async def test_a_flushed_store_gets_its_keys_back_and_a_revoked_one_stays_so(
     valkey: Store, two: tuple[Keyring, Keyring]
 ) -> None:
@@ -127,7 +192,7 @@ async def test_a_revoked_key_is_not_opened_by_its_older_entry(valkey: Store, two
     a, b = two
     await a.put(key())
     before = await valkey.call("HGET", ISSUED, "ci")
-    await a.put(key(serial=2, revoked=NOW))
+    await change(a, revoked=NOW)
     await b.look()
     await valkey.call("HSET", ISSUED, "ci", before)
     await valkey.call("ZADD", CHANGES, 10**6, "ci")
@@ -170,6 +235,28 @@ async def test_who_can_write_to_the_store_makes_no_key(
     assert not b.faults
 
 
+async def test_a_store_full_of_junk_is_one_line_and_blocks_no_key(
+    valkey: Store, two: tuple[Keyring, Keyring], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_shelf, "MOST_READ", 2000)
+    monkeypatch.setattr(keyring, "MOST_KEYS", 2)
+    a, _ = two
+    await a.put(key())
+    for number in range(8):
+        junk = (part for row in range(1000) for part in (f"junk-{number}-{row}", "x"))
+        await valkey.call("HSET", ISSUED, *junk)
+    a._whole_at = float("-inf")
+    await a.look()
+    (line,) = (record for record in caplog.records if record.name == "gateway" and record.levelname == "ERROR")
+    assert line.__dict__["fields"] == {"entries": len(a._bad), "fault": "not sealed with our GATEWAY_KEY_PEPPER"}
+    assert 2000 <= len(a._bad) < 3000
+    assert len(a.faults) == MOST_FAULTS
+    assert not a._due(), "it is not read again and again"
+    await a.put(key("more"))
+    assert opens(a, "more")
+    assert await valkey.call("HLEN", ISSUED) == 8002, "under another pepper they may be keys"
+
+
 async def test_a_key_that_somebody_spoils_in_the_store_stays_good_and_is_put_back(
     valkey: Store, two: tuple[Keyring, Keyring]
 ) -> None:
@@ -184,15 +271,83 @@ async def test_a_key_that_somebody_spoils_in_the_store_stays_good_and_is_put_bac
     assert opens(b)
 
 
+SPOILED = {
+    "number": ("HSET", STATE, "number", "abc"),
+    "broken number": ("HSET", STATE, "number", "1.5"),
+    "greatest number": ("HSET", STATE, "number", str(2**63 - 1)),
+    "no epoch": ("HDEL", STATE, "epoch"),
+    "state": ("SET", STATE, "x"),
+    "changes": ("SET", CHANGES, "x"),
+    "keys": ("SET", ISSUED, "x"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+async def test_who_can_write_to_the_store_stops_no_revocation(
+    valkey: Store, two: tuple[Keyring, Keyring], name: str
+) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    if SPOILED[name][0] == "SET":
+        await valkey.call("DEL", SPOILED[name][1])
+    await valkey.call(*SPOILED[name])
+    for _ in range(2):
+        await a.look()
+    await change(a, revoked=NOW)
+    await b.look()
+    assert not opens(b)
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert newcomer.keys["ci"].revoked == NOW
+
+
+async def test_a_change_that_the_store_refuses_is_not_half_written(valkey: Store, two: tuple[Keyring, Keyring]) -> None:
+    a, _ = two
+    await a.put(key())
+    before = await valkey.call("HGET", ISSUED, "ci")
+    await valkey.call("HSET", STATE, "number", "abc")
+    with pytest.raises(StoreFault):
+        await change(a, revoked=NOW)
+    assert await valkey.call("HGET", ISSUED, "ci") == before
+
+
 async def test_two_who_change_one_key_at_once_do_not_undo_each_other(two: tuple[Keyring, Keyring]) -> None:
     a, b = two
     await a.put(key())
     await b.look()
-    await a.put(key(serial=2, revoked=NOW))
+    await change(a, revoked=NOW)
     with pytest.raises(KeyConflict, match="at the same time"):
-        await b.put(key(serial=2, hash=hashed("new")))
+        await change(b, hash=hashed("new"))
     await b.look()
     assert not opens(b)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_what_is_made_of_an_older_state_undoes_nothing(two: tuple[Keyring, Keyring], heard: bool) -> None:
+    """A rotation and a revocation that begin together: at one replica, or at one that looks between the two."""
+    a, b = two
+    await a.put(key())
+    await b.look()
+    ring = b if heard else a
+    was = ring.keys["ci"]
+    await change(a, revoked=NOW)
+    await ring.look()
+    with pytest.raises(KeyConflict, match="at the same time"):
+        await ring.put(replace(was, serial=2, hash=hashed("new")), was)
+    for one in two:
+        await one.look()
+        assert one.keys["ci"].revoked == NOW
+
+
+async def test_of_two_who_make_a_key_of_one_id_one_is_told_so(two: tuple[Keyring, Keyring]) -> None:
+    a, b = two
+    made = await asyncio.gather(a.put(key()), a.put(key(tenant="other")), return_exceptions=True)
+    assert [type(one) for one in made] == [type(None), KeyConflict]
+    with pytest.raises(KeyConflict):
+        await b.put(key(tenant="other"))
+    await b.look()
+    assert b.keys["ci"].tenant == "acme"
 
 
 async def test_the_secret_before_is_good_for_its_grace_alone(two: tuple[Keyring, Keyring]) -> None:
@@ -209,7 +364,8 @@ async def test_keys_come_in_pages_and_no_more_than_there_may_be(
     monkeypatch: pytest.MonkeyPatch, two: tuple[Keyring, Keyring]
 ) -> None:
     monkeypatch.setattr(key_shelf, "PAGE", 2)
-    monkeypatch.setattr(key_shelf, "MOST_KEYS", 5)
+    monkeypatch.setattr(keyring, "MOST_KEYS", 5)
+    monkeypatch.setattr(keyring, "MOST_ROWS", 6)
     a, b = two
     for number in range(5):
         await a.put(key(f"k{number}"))
@@ -217,8 +373,13 @@ async def test_keys_come_in_pages_and_no_more_than_there_may_be(
         before = len(b.keys)
         await b.look()
         assert len(b.keys) > before
-    with pytest.raises(KeyConflict, match="keys already"):
+    with pytest.raises(KeyConflict, match="5 keys already"):
         await a.put(key("k5"))
+    await change(a, "k0", revoked=NOW)
+    await a.put(key("k5"))
+    await change(a, "k1", revoked=NOW)
+    with pytest.raises(KeyConflict, match="6 keys already"):
+        await a.put(key("k6"))
 
 
 async def test_a_flushed_store_gets_back_more_than_one_look_can_bring(
@@ -234,15 +395,72 @@ async def test_a_flushed_store_gets_back_more_than_one_look_can_bring(
     assert await valkey.call("HLEN", ISSUED) == 5
 
 
-async def test_what_is_long_over_is_forgotten(valkey: Store) -> None:
+def long_after(ring: Keyring) -> None:
+    ring._now = lambda: time.time() + FORGET_SECONDS + 120
+    ring._whole_at = float("-inf")
+
+
+async def test_what_expired_long_ago_is_forgotten(valkey: Store) -> None:
     ring = ring_on(valkey)
     await ring.put(key(expires=time.time() + 60))
     await ring.put(key("lasting"))
-    ring._now = lambda: time.time() + FORGET_SECONDS + 120
-    ring._whole_at = float("-inf")
+    long_after(ring)
     await ring.look()
     assert ring.keys.keys() == {"lasting"}
     assert await valkey.call("HKEYS", ISSUED) == [b"lasting"]
+
+
+@pytest.mark.parametrize("expires", [None, time.time() + 2 * FORGET_SECONDS], ids=["lasting", "ending"])
+async def test_a_key_that_was_revoked_long_ago_is_not_opened_by_its_older_entry(
+    valkey: Store, expires: float | None
+) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key(expires=expires))
+    before = await valkey.call("HGET", ISSUED, "ci")
+    await change(ring, revoked=NOW)
+    long_after(ring)
+    await ring.look()
+    await valkey.call("HSET", ISSUED, "ci", before)
+    long_after(ring)
+    await ring.look()
+    assert not opens(ring)
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert not opens(newcomer)
+
+
+async def test_an_id_that_is_given_again_is_not_closed_by_an_entry_of_the_key_before(valkey: Store) -> None:
+    ring = ring_on(valkey)
+    await ring.put(key(expires=time.time() + 60))
+    await change(ring, revoked=NOW)
+    before = await valkey.call("HGET", ISSUED, "ci")
+    long_after(ring)
+    await ring.look()
+    await ring.put(key())
+    await valkey.call("HSET", ISSUED, "ci", before)
+    long_after(ring)
+    await ring.look()
+    assert opens(ring)
+    assert await valkey.call("HGET", ISSUED, "ci") != before
+
+
+@pytest.mark.parametrize("serial", [2, 9])
+async def test_revoked_is_for_good_whatever_else_was_changed_after_a_split(
+    two: tuple[Keyring, Keyring], valkey: Store, serial: int
+) -> None:
+    a, b = two
+    await a.put(key())
+    await b.look()
+    await change(a, revoked=NOW)
+    revoked = await valkey.call("HGET", ISSUED, "ci")
+    _, rotated = await KeyShelf(valkey, SEAL).put(key(serial=serial, hash=hashed("new")), revoked)
+    for ring in two:
+        ring._whole_at = float("-inf")
+        await ring.look()
+    assert await valkey.call("HGET", ISSUED, "ci") != rotated
+    newcomer = ring_on(valkey)
+    await newcomer.look()
+    assert newcomer.keys["ci"].revoked == NOW
 
 
 async def test_without_a_pepper_there_are_no_such_keys() -> None:
@@ -267,13 +485,37 @@ async def test_budgets_of_keys_made_at_run_time_are_among_those_that_are_looked_
     ring = ring_on(valkey)
     await ring.put(key("plain"))
     await ring.put(key(terms='{"budgets": [{"usd": 5, "per": "day"}]}'))
-    (bounded,) = ring.tenants(MADE)
+    (bounded,) = made = await ring.tenants(MADE)
     assert [one.name for one in bounded.quotas] == ["key acme/ci: usd per day"]
-    assert bounded.quotas[0] in all_quotas(MADE, ring.tenants(MADE))
-    assert ring.tenants(MADE)[0] is bounded
-    assert ring.tenants(replace(MADE, tenants={})) == ()
-    await ring.put(key(serial=2, revoked=NOW, terms='{"budgets": [{"usd": 5, "per": "day"}]}'))
-    assert ring.tenants(MADE) == ()
+    assert bounded.quotas[0] in all_quotas(MADE, made)
+    assert await ring.tenants(MADE) is made
+    await ring.put(key("another"))
+    assert (await ring.tenants(MADE))[0] is bounded
+    assert await ring.tenants(replace(MADE, tenants={})) == ()
+    await change(ring, revoked=NOW)
+    assert await ring.tenants(MADE) == ()
+
+
+async def test_ten_thousand_bounded_keys_leave_the_loop_to_others_between_slices() -> None:
+    worked = 0
+
+    def grant(_policy: Policy, key: IssuedKey) -> Tenant:
+        nonlocal worked
+        worked += 1
+        return Tenant("acme", key=key.id)
+
+    ring = Keyring(None, grant)
+    ring.keys = {f"k{number}": key(f"k{number}", terms='{"limits": {}}') for number in range(MOST_KEYS)}
+    running = asyncio.create_task(ring.tenants(MADE))
+    most = 0
+    while not running.done():
+        before = worked
+        await asyncio.sleep(0)
+        most = max(most, worked - before)
+    assert len(running.result()) == worked == MOST_KEYS
+    assert most <= SLICE
+    await ring.tenants(MADE)
+    assert worked == MOST_KEYS
 
 
 def test_no_repr_shows_a_hash() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hmac
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,7 @@ from gateway.errors import ConnectFailed, InvalidKey, KeyExpired, NoCapacity
 from gateway.model import RANK, Demand, Quota, Tenant
 from gateway.money import oidc
 from gateway.money.keys import Keys, hash_key
-from gateway.money.oidc import MOST_BYTES, Tokens
+from gateway.money.oidc import KEPT_BYTES, KEPT_PER_BYTE, MOST_BYTES, Tokens
 from gateway.money.oidc_claims import tenant_of
 from gateway.money.oidc_keys import FRESH_SECONDS, LEAST_SECONDS, IssuerKeys, signing_keys
 from gateway.routing.plan import may_use
@@ -164,7 +166,7 @@ async def test_what_is_no_good_token_is_refused_with_a_plain_reason(name: str, h
         home.tokens.tenant(trusting(), token)
     assert refused.value.status == 401
     assert not any(len(piece) > 8 and piece in refused.value.message for piece in token.split("."))
-    assert not home.tokens._known
+    assert not home.tokens._known._held
 
 
 async def test_an_expired_token_says_so_by_its_code_also_where_it_was_good_before(home: Home) -> None:
@@ -175,7 +177,7 @@ async def test_an_expired_token_says_so_by_its_code_also_where_it_was_good_befor
     moment[0] += 3600 + ISSUER.leeway + 1
     with pytest.raises(KeyExpired):
         home.tokens.tenant(trusting_once, token)
-    assert not home.tokens._known
+    assert not home.tokens._known._held
 
 
 async def test_where_a_token_says_its_keys_are_is_never_looked_at(home: Home) -> None:
@@ -198,12 +200,54 @@ async def test_a_token_is_verified_once(home: Home, monkeypatch: pytest.MonkeyPa
     assert token not in repr(vars(home.tokens))
 
 
-async def test_what_is_remembered_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oidc, "MOST_REMEMBERED", 3)
+async def test_what_is_remembered_is_bounded_by_its_size(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     under = trusting()
-    for number in range(6):
-        home.tokens.tenant(under, ONE.token(sub=f"user-{number}"))
-    assert [one.key for one in home.tokens._known.values()] == [f"corp:user-{number}" for number in (3, 4, 5)]
+    tokens = [ONE.token(sub=f"user-{number}") for number in range(6)]
+    monkeypatch.setattr(oidc, "MOST_REMEMBERED_BYTES", 3 * (KEPT_BYTES + KEPT_PER_BYTE * len(tokens[0])) + 100)
+    for token in tokens:
+        home.tokens.tenant(under, token)
+    assert [one.key for one in home.tokens.tenants(under)] == [f"corp:user-{number}" for number in (3, 4, 5)]
+    home.tokens.tenant(under, ONE.token(sub="long", models=["m" * 30] * 60))
+    assert [one.key for one in home.tokens.tenants(under)] == ["corp:long"]
+
+
+@pytest.mark.parametrize("more", [{}, {"models": ["m" * 60] * 64}, {"tags": [f"{n:060}" for n in range(64)]}])
+async def test_what_is_remembered_takes_no_more_than_is_counted(home: Home, more: dict[str, Any]) -> None:
+    under = trusting()
+    tokens = [ONE.token(sub=f"user-{number}", **more) for number in range(50)]
+    home.tokens.tenant(under, ONE.token())
+    gc.collect()
+    tracemalloc.start()
+    for token in tokens:
+        home.tokens.tenant(under, token)
+    taken = tracemalloc.get_traced_memory()[0] / len(tokens)
+    tracemalloc.stop()
+    assert taken < KEPT_BYTES + KEPT_PER_BYTE * len(tokens[0])
+
+
+async def test_what_expired_is_not_kept(home: Home) -> None:
+    under, moment = trusting(), [time.time()]
+    home.tokens._now = lambda: moment[0]
+    home.tokens.tenant(under, ONE.token())
+    home.tokens.tenant(under, ONE.token(sub="bob", exp=NOW + 9000))
+    moment[0] += 3600 + ISSUER.leeway + 1
+    assert [one.key for one in home.tokens.tenants(under)] == ["corp:bob"]
+    assert len(home.tokens._known._held) == 1
+
+
+async def test_a_token_is_remembered_under_the_policy_in_force_and_under_a_candidate(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, current, candidate = ONE.token(), trusting(), trusting(ISSUER, Tenant("acme", models=("m",)))
+    first = [home.tokens.tenant(under, token) for under in (current, candidate)]
+    assert [one.models for one in first] == [None, ("m",)]
+    monkeypatch.setattr(jwt, "decode", None)
+    again = [home.tokens.tenant(under, token) for under in (current, candidate, current)]
+    assert again == [*first, first[0]]
+    assert [home.tokens.tenants(under) for under in (current, candidate)] == [(first[0],), (first[1],)]
+    assert home.tokens.tenants(trusting()) == ()
+    home.tokens.forget()
+    assert home.tokens.tenants(current) == home.tokens.tenants(candidate) == ()
 
 
 async def test_tenants_of_another_policy_are_read_anew(home: Home) -> None:
@@ -263,26 +307,61 @@ async def test_a_key_that_its_issuer_takes_back_opens_nothing_any_more(home: Hom
         home.tokens.tenant(under, token)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"{}",
-        b'{"keys": 1}',
-        b'{"keys": []}',
-        b'{"keys": [1, {"kty": "RSA", "kid": "a"}]}',
-        json.dumps({"keys": [{"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}]}).encode(),
-        json.dumps({"keys": [ONE.public(use="enc")]}).encode(),
-        b"[" * 100_000,
-    ],
-)
-async def test_a_page_without_a_fit_key_changes_nothing(home: Home, page: bytes) -> None:
+@pytest.mark.parametrize("page", [b"", b"<html>", b"[]", b"{}", b'{"keys": 1}', b"[" * 100_000])
+async def test_a_page_that_is_no_set_of_keys_changes_nothing(home: Home, page: bytes) -> None:
     home.pages = {URL + "keys": page}
     await home.later(FRESH_SECONDS)
     assert home.keys.told()[0]["fault"]
     assert home.tokens.tenant(trusting(), ONE.token()).name == "acme"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [1, {"kty": "RSA", "kid": "a"}],
+        [{"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}],
+        [ONE.public(use="enc")],
+    ],
+)
+async def test_a_set_without_a_key_that_signs_takes_all_back(home: Home, keys: list[Any]) -> None:
+    """How an issuer whose only key was stolen withdraws it."""
+    token, under = ONE.token(), trusting()
+    home.tokens.tenant(under, token)
+    home.pages = {URL + "keys": json.dumps({"keys": keys}).encode()}
+    await home.later(FRESH_SECONDS)
+    with pytest.raises(InvalidKey, match="does not publish"):
+        home.tokens.tenant(under, token)
+    told = {"issuer": "corp", "keys": 0, "fault": "it publishes no key that could sign a token"}
+    assert home.keys.told() == [told]
+    home.publish(ONE)
+    await home.later(LEAST_SECONDS)
+    assert home.tokens.tenant(under, token).name == "acme"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"alg": "none"}, {"alg": ["ES256"]}, {"kty": ["EC"]}, {"x": 7}, {"crv": {}}, {"y": "\ud800"}]
+)
+async def test_one_odd_key_takes_no_other_away(odd: dict[str, Any]) -> None:
+    home = Home()
+    home.pages = {URL + "keys": json.dumps({"keys": [{**ONE.public(), "kid": "k0", **odd}, ONE.public()]}).encode()}
+    await home.keys.look()
+    assert home.tokens.tenant(trusting(), ONE.token()).name == "acme"
+    assert home.keys.told() == [{"issuer": "corp", "keys": 1, "fault": None}]
+
+
+async def test_what_nobody_thought_of_at_one_issuer_is_shown_and_leaves_the_others_alone() -> None:
+    home, bad = Home(ONE), replace(ISSUER, name="bad", url="https://bad.example.com/", jwks_url="bad")
+
+    async def fetch(url: str) -> bytes:
+        return json.loads(b"1" * 5000) if url == "bad" else await home.fetch(url)
+
+    home.keys = IssuerKeys(fetch, lambda: [bad, ISSUER])
+    await home.keys.look()
+    assert [(row["keys"], row["fault"]) for row in home.keys.told()] == [
+        (0, "what it publishes cannot be read (ValueError)"),
+        (1, None),
+    ]
 
 
 def test_short_and_private_keys_are_left_out() -> None:

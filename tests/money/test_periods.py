@@ -61,4 +61,4 @@ async def test_the_store_counts_by_the_same_calendar(valkey: Store, at: str) -> 
         (share,) = (await held(till, per, (one, 5))).shares
         known = till.left(one)
         assert known is not None
-        assert (share.period, known[1]) == period_of(per, seconds(at))
+        assert (share.period, known.resets) == period_of(per, seconds(at))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import StoreFault
+from gateway.model import Quota
 from gateway.money import till as tills
 from gateway.money.till import STREAM, Till
 from gateway.store.connection import Store
@@ -88,8 +89,8 @@ async def test_a_request_that_is_short_hears_of_what_is_left_until_when(store: S
     till = make(store, clock)
     await held(till, "r", (MINUTE, 2))
     clock.pass_(12.0)
-    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60)
-    assert till.left(MINUTE) == (1, NOON / 1000 + 60)
+    assert await short(till, (MINUTE, 2)) == (MINUTE, 1, NOON / 1000 + 60, NOON / 1000 + 60)
+    assert till.left(MINUTE) == (1, NOON / 1000 + 60, NOON / 1000 + 60)
     assert till.level(MINUTE) == pytest.approx(2 / 3)
     clock.pass_(48.0)
     assert till.left(MINUTE) is None
@@ -179,6 +180,43 @@ async def test_what_is_told_late_of_an_attempt_that_is_over_changes_nothing(loss
     await till.flush()
     await lossy.deliver()
     assert await lossy.call("KEYS", "gw:{money}:open:*") == []
+
+
+async def test_what_is_over_before_it_was_told_leaves_nothing_open(store: Store, clock: Clock) -> None:
+    till = make(store, clock)
+    await held(till, "one", (DAY, 1))
+    hold = till.take("two", [(DAY, 300)], row("two", 300))
+    assert hold is not None
+    till.book(row("two", 300, 5), hold)
+    await till.flush()
+    await asyncio.sleep(0)
+    assert await store.call("KEYS", "gw:{money}:open:*") == []
+    assert await count(till, DAY) == (5, 9_995), "what it did not use stays in the slice"
+
+
+async def test_what_was_told_twice_without_an_answer_ends_with_its_attempt(lossy: Faulty, clock: Clock) -> None:
+    till = make(lossy, clock)
+    await held(till, "one", (DAY, 1))
+    hold = till.take("two", [(DAY, 300)], row("two", 300))
+    assert hold is not None
+    lossy.faults = ["after"]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENT):
+        while await lossy.call("HKEYS", "gw:{money}:open:a.1") != [b"two"]:
+            pass
+    await till.flush()
+    till.book(row("two", 300, 5), hold)
+    await till.flush()
+    assert await lossy.call("KEYS", "gw:{money}:open:*") == []
+
+
+async def test_thousands_of_attempts_that_begin_at_once_are_told(store: Store, clock: Clock) -> None:
+    till = make(store, clock)
+    await held(till, "one", (DAY, 1))
+    for number in range(5_000):
+        assert till.take(f"a{number}", [(DAY, 1)], row("two", 1)) is not None
+    await asyncio.sleep(0)
+    assert await store.call("HLEN", "gw:{money}:open:a.1") == 5_000
 
 
 async def test_an_attempt_whose_beginning_was_lost_is_told_again(lossy: Faulty, clock: Clock) -> None:
@@ -322,6 +360,31 @@ async def test_idle_slices_go_back_and_busy_ones_last(store: Store, clock: Clock
     assert 9_000 < (await count(till, DAY))[1] < 11_000
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (quota("usd", 100_000), quota("usd", 10_000)),
+        (quota("usd", 10_000, hard=False), quota("usd", 10_000)),
+    ],
+    ids=["lowered", "soft made hard"],
+)
+async def test_a_busy_replica_obeys_a_cap_that_was_changed(
+    store: Store, clock: Clock, before: Quota, now: Quota
+) -> None:
+    till = make(store, clock)
+    till.give(await held(till, "r", (before, 9_000)), lambda _: 9_000)
+    for _ in range(10):
+        await held(till, "s", (before, 1))
+    for _ in range(30):
+        for _ in range(600):
+            till.take("t", [(now, 1)])
+        await till.flush()
+        await pass_(clock, 1, till)
+    used, set_aside = await count(till, now)
+    assert 9_000 < used + set_aside <= 10_000
+    assert (await short(till, (now, 1_001))).quota is now
+
+
 async def test_who_leaves_gives_back_all_that_is_idle(store: Store, clock: Clock) -> None:
     till = make(store, clock)
     hold = await held(till, "r", (DAY, 1))
@@ -329,6 +392,35 @@ async def test_who_leaves_gives_back_all_that_is_idle(store: Store, clock: Clock
     await till.aclose()
     assert await count(till, DAY) == (1, 0)
     assert await store.call("KEYS", "gw:{money}:[^qe]*") == []
+
+
+@pytest.mark.parametrize("faults", [1, 4])
+async def test_who_leaves_tells_the_last_of_it_also_to_a_store_that_answers_late(
+    lossy: Faulty, clock: Clock, faults: int
+) -> None:
+    till = make(lossy, clock)
+    for number in range(200):
+        till.book(row(f"a{number}", 1, 1))
+    hold = await held(till, "r", (DAY, 1))
+    till.give(hold)
+    lossy.faults = ["after"] * faults
+    await till.aclose()
+    assert len(await rows(lossy)) == 200
+    assert await lossy.call("KEYS", "gw:{money}:[^qel]*") == [], "it has left"
+
+
+async def test_what_the_store_did_not_take_in_the_end_is_counted(
+    lossy: Faulty, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tills, "LAST_SECONDS", 0.2)
+    dropped: list[None] = []
+    till = Till(lossy, "a", lambda: dropped.append(None), clock=clock.monotonic, store_ms=clock.store)
+    for number in range(70):
+        till.book(row(f"a{number}", 1, 1))
+    lossy.faults = ["before"] * 999
+    await till.aclose()
+    assert len(dropped) == 70
+    assert "did not take" in caplog.text
 
 
 async def test_what_cannot_be_told_goes_when_there_is_too_much(
@@ -344,22 +436,20 @@ async def test_what_cannot_be_told_goes_when_there_is_too_much(
 
 
 async def test_after_a_flush_nothing_drawn_before_counts_and_no_row_is_lost(store: Store, clock: Clock) -> None:
-    till, other = make(store, clock, "a"), make(store, clock, "b")
+    till = make(store, clock)
     over, open_ = [await held(till, id, (DAY, 500), row=row(id, 500)) for id in ("over", "open")]
     await store.call("FLUSHALL")
-    await other.restore(DAY, "2026-11-22", 40_000)
     till.book(row("over", 500, 200), over)
     await till.flush()
     assert till.take("s", [(DAY, 1)]) is None
-    assert await count(till, DAY) == (40_200, 0)
+    assert await count(till, DAY) == (200, 0)
     await till.flush()
     await asyncio.sleep(0)
     assert await store.call("HKEYS", "gw:{money}:open:a.2") == [b"open"]
     till.book(row("open", 500, 100), open_)
     await till.flush()
     assert sorted(one["cost"] for one in await rows(store)) == [100, 200]
-    assert await count(till, DAY) == (40_300, 0)
-    assert await till.restore(DAY, "2026-11-22", 7) == 40_300
+    assert await count(till, DAY) == (300, 0)
 
 
 async def test_a_soft_quota_goes_past_its_cap_and_tells(store: Store, clock: Clock) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from ipaddress import ip_network
+from itertools import permutations
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from gateway.errors import PolicyFault
 from gateway.model import (
     CLASSES,
+    MICRO_PER_USD,
     Damp,
     Demand,
     EndpointName,
@@ -30,12 +32,15 @@ from gateway.model import (
     Window,
 )
 from gateway.policy.compile import compile_folder
+from gateway.policy.money_schema import BudgetIn
+from gateway.policy.quotas import quotas_of
 from gateway.policy.words import KnownField
 from gateway.routing.fields import NEUTRAL
 from gateway.routing.priors import prior_limit_us, speed_of
 
 from .good import ENV, GOOD, HASH, SECRET, changed, compiled
 
+A = "tenant acme: usd per "
 B, M, R, T = "backends.yaml", "models.yaml", "routing.yaml", "tenants.yaml"
 
 
@@ -328,6 +333,34 @@ def test_issuers_of_tokens() -> None:
         ("requests_per_minute", 60, "key"),
         ("usd per day", 2_500_000, "key"),
     ]
+
+
+def test_a_counter_keeps_its_name_when_budgets_of_other_periods_are_written_around_its_own() -> None:
+    def names(*written: tuple[Literal["day", "month", "total"], int]) -> dict[int, str]:
+        budgets = [BudgetIn(per=per, usd=usd) for per, usd in written]
+        return {one.cap // MICRO_PER_USD: one.name for one in quotas_of("tenant", "acme", None, budgets)}
+
+    day, again, month, total = ("day", 1), ("day", 2), ("month", 3), ("total", 4)
+    expected = names(day, again, month, total)
+    assert expected == {1: f"{A}day", 2: f"{A}day #1", 3: f"{A}month", 4: f"{A}total"}
+    for order in permutations((day, again, month, total)):
+        if order.index(day) < order.index(again):
+            assert names(*order) == expected
+    assert names(again, month) == {2: f"{A}day", 3: f"{A}month"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "largest"), [("requests_per_day", 10**12), ("tokens_per_minute", 10**12), ("concurrent", 100_000)]
+)
+def test_limits_are_as_large_as_large_customers(limit: str, largest: int) -> None:
+    def written(amount: int) -> dict[str, str]:
+        return changed(T, f"    keys: [{HASH}]\n", f"    keys: [{HASH}]\n    limits: {{{limit}: {amount}}}\n")
+
+    (quota,) = compiled(written(largest)).tenants["acme"].quotas
+    assert (quota.name, quota.cap) == (f"tenant acme: {limit}", largest)
+    for amount in (0, largest + 1):
+        with pytest.raises(PolicyFault, match=limit):
+            compiled(written(amount))
 
 
 def test_a_tenant_may_be_there_before_its_keys_are() -> None:

@@ -22,7 +22,6 @@ from gateway.routing.quotas import (
     about,
     all_quotas,
     home_first,
-    most_charged,
     most_tokens,
     tightest,
     tokens_of,
@@ -110,6 +109,7 @@ def test_equal_tenants_that_are_two_objects_do_not_share_an_answer() -> None:
         ({"max_tokens": 10, "text_only": False}, {}, None),
         ({"max_tokens": 10, "text_only": False}, {"input_cap": 5_000}, (5_000, 10)),
         ({"max_tokens": 0}, {}, (13, 0)),
+        ({"max_tokens": 10, "prompt_bytes": 900, "whole": (400, 50)}, {}, (513, 10)),  # the rest of a stream
         ({"max_tokens": 10, "endpoint": "messages"}, {}, (13 + UNSEEN_TOKENS["messages"], 10)),
     ],
 )
@@ -119,15 +119,23 @@ def test_the_most_tokens(asked: dict[str, Any], model: dict[str, Any], most: tup
 
 def test_what_is_free_needs_no_bound() -> None:
     open_end = request(max_tokens=None, text_only=False)
-    assert most_charged(open_end, MODEL, Price()) == 0
-    assert most_charged(open_end, MODEL, Price.of(per_request=0.1)) is None
-    assert most_charged(open_end, MODEL, PRICE) is None
+    assert Quotas().most_charged(open_end, MODEL, Price()) == 0
+    assert Quotas().most_charged(open_end, MODEL, Price.of(per_request=0.1)) is None
+    assert Quotas().most_charged(open_end, MODEL, PRICE) is None
+
+
+def test_two_prices_do_not_share_an_answer() -> None:
+    memo, asked = Quotas(), request(max_tokens=10)
+    found = [memo.most_charged(asked, MODEL, Price.of(rate)) for rate in (1.0, 2.0, 0.0, 1.0)]
+    assert found == [13, 26, 0, 13]
+    tiered = Price.of(1.0, 1.0), replace(Price.of(1.0, 1.0), tiers=((13, Price.of(3.0, 4.0).tokens),))
+    assert [memo.most_charged(asked, MODEL, price) for price in tiered * 2] == [23, 79, 23, 79]
 
 
 @given(st.integers(0, 13), st.integers(0, 40), st.integers(1, 4))
 def test_no_bill_is_higher_than_what_was_set_aside(prompt: int, output: int, n: int) -> None:
     asked = request(max_tokens=10, n=n)
-    most = most_charged(asked, MODEL, PRICE)
+    most = Quotas().most_charged(asked, MODEL, PRICE)
     assert most is not None
     assert bill(PRICE, Usage(prompt, min(output, 10 * n))) <= most
 

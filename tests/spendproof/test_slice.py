@@ -7,7 +7,7 @@ from pathlib import Path
 from loadtests.spendproof.judge import holds, judge
 from loadtests.spendproof.run import Plan, prove
 
-SMALL = Plan(count=1_500, clients=16, replicas=2, usd="0.05", seed=2, between_kills=(1.0, 2.0))
+SMALL = Plan(count=2_500, clients=16, replicas=2, usd="0.08", seed=2, between_kills=(0.2, 0.6))
 
 
 def test_no_budget_is_overspent_and_all_books_agree(tmp_path: Path) -> None:

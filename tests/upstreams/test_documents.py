@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,15 @@ class Pages(BaseHTTPRequestHandler):
         self.send_response({"/moved": 302, "/broken": 500}.get(self.path, 200))
         if self.path == "/moved":
             self.send_header("Location", "/small")
+        if self.path == "/packed":
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
+        if self.path == "/packed":
+            self.wfile.write(gzip.compress(b"x" * 10))
+            return
+        if self.path == "/told":
+            self.wfile.write(str(self.headers["Accept-Encoding"]).encode())
+            return
         self.wfile.write(b"x" * (MOST_BYTES + 1 if self.path == "/large" else 10))
 
     def log_message(self, *_: object) -> None:
@@ -48,10 +57,12 @@ async def client() -> AsyncIterator[Documents]:
 
 async def test_a_document_is_fetched(home: str, client: Documents) -> None:
     assert await client.fetch(f"{home}/small") == b"x" * 10
+    assert await client.fetch(f"{home}/told") == b"identity"
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("/moved", "status 302"), ("/broken", "status 500"), ("/large", "longer than")]
+    ("path", "said"),
+    [("/moved", "status 302"), ("/broken", "status 500"), ("/large", "longer than"), ("/packed", "compressed")],
 )
 async def test_what_is_no_document(home: str, client: Documents, path: str, said: str) -> None:
     Pages.asked.clear()
@@ -59,6 +70,14 @@ async def test_what_is_no_document(home: str, client: Documents, path: str, said
         await client.fetch(home + path)
     assert Pages.asked == [path]
     assert home not in fault.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:99999/", "https://xn--/", "https://h.test/\ud800", "https://h\ud800/"]
+)
+async def test_an_address_that_nobody_can_have_is_one_that_does_not_answer(client: Documents, url: str) -> None:
+    with pytest.raises(UpstreamFault, match="does not answer"):
+        await client.fetch(url)
 
 
 async def test_proxies_of_the_environment_are_not_used(
