@@ -15,7 +15,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 
 REDIS = shutil.which("redis-server")
-settings.register_profile("suite", max_examples=50)
+settings.register_profile("suite", max_examples=50, deadline=None)
 settings.load_profile("suite")
 """Enough in a suite that runs at every change; what hunts for longer is `make fuzz`."""
 LEDGER = "GATEWAY_LEDGER_URL"

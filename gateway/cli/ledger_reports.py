@@ -43,7 +43,7 @@ def sum_options(command: F) -> F:
         click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Into a file."),
         click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True),
         click.option("--offset", type=click.IntRange(0), default=0, help="Lines to leave out at the beginning."),
-        click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Lines at most."),
+        click.option("--limit", type=click.IntRange(1), help="Lines at most [1000; 50000 where not a table]."),
         click.option("--unreconciled", is_flag=True, help="List the attempts that are booked at what was set aside."),
         click.option("--where", multiple=True, metavar="NAME=VALUE", help="Any other column, such as rule=chat."),
         *(click.option(f"--{name}", multiple=True, help="Only these.") for name in reversed(FILTERED)),
@@ -77,6 +77,8 @@ def sums(context: click.Context, given: dict[str, Any]) -> None:
         if out is None:
             raise click.UsageError("--format parquet needs --out FILE")
     report = _report(context, given)
+    if report.more and form != "table":
+        click.echo(f"only {len(report.lines)} lines: there are more (--offset, --limit, or a shorter time)", err=True)
     if form == "parquet":
         from gateway.reports import parquet
 
@@ -94,14 +96,16 @@ def sums(context: click.Context, given: dict[str, Any]) -> None:
 def _report(context: click.Context, given: dict[str, Any]) -> Report:
     from dataclasses import replace
 
-    from gateway.reports.ask import UNRECONCILED, ask_of
+    from gateway.reports.ask import MOST_LINES, UNRECONCILED, ask_of
     from gateway.reports.writing import from_json
 
+    if given["limit"] is None and given["form"] != "table":
+        given = {**given, "limit": MOST_LINES}
     pairs, listed = pairs_of(given), given["unreconciled"]
     if given["url"] is not None:
         query = urlencode([*pairs, *([("unreconciled", "true")] if listed else [])])
         return from_json(asked(context, given, f"{PATH}?{query}"))
-    ask = in_words(lambda: ask_of(pairs, time.time()))
+    ask = in_words(lambda: ask_of(pairs, time.time(), most=MOST_LINES))
     reader = open_reader()
     if listed:
         return in_words(lambda: reader.attempts(replace(ask, where={**ask.where, **UNRECONCILED})))

@@ -68,7 +68,7 @@ async def _write(settings: Settings, url: str, child: bool) -> None:
     from gateway.ledger.writer import Writer
     from gateway.store.connection import Store
 
-    store = Store(url, timeout=STORE_SECONDS)
+    store = Store(url, timeout=STORE_SECONDS, drains=True)
     await store.check()
     writer = Writer(Stream(store, new_owner()), _database(settings))
     loop = asyncio.get_running_loop()

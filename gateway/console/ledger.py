@@ -12,13 +12,15 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest
+from gateway.reports.ask import MOST_LINES, ask_of, micro_of, share_of
 from gateway.reports.ask import UNRECONCILED as STATE
-from gateway.reports.ask import ask_of, micro_of, share_of
 from gateway.reports.saved import UTILISATION
 from gateway.reports.writing import as_csv, as_json, encoded
 
 UNRECONCILED, UTILISED, GPU_USD = "unreconciled", "utilisation", "gpu_usd"
 JSON, CSV = "application/json", "text/csv"
+MORE = "x-gateway-more"
+"""Of CSV, which has no place for it: whether there are lines after these."""
 SPAN = ("from", "to")
 """All that can be asked of what compares the whole: rent belongs to no tenant."""
 
@@ -31,13 +33,17 @@ def ledger_routes(services: Services) -> APIRouter:
     async def sums(request: Request) -> Response:
         """Sums by what `by` names; `unreconciled=true` lists the attempts that are. CSV where `Accept` asks for it."""
         given = request.query_params.multi_items()
-        ask = ask_of([(name, value) for name, value in given if name != UNRECONCILED], time.time())
+        as_file = CSV in request.headers.get("accept", "")
+        ask = ask_of([(name, value) for name, value in given if name != UNRECONCILED], time.time(), most=MOST_LINES)
+        if as_file and "limit" not in request.query_params:
+            ask = replace(ask, limit=MOST_LINES)
         if request.query_params.get(UNRECONCILED) in ("true", "1"):
             report = await desk.attempts(replace(ask, where={**ask.where, **STATE}))
         else:
             report = await desk.report(ask)
-        if CSV in request.headers.get("accept", ""):
-            return Response(await asyncio.to_thread(as_csv, report), media_type=CSV)
+        if as_file:
+            more = {MORE: str(report.more).lower()}
+            return Response(await asyncio.to_thread(as_csv, report), media_type=CSV, headers=more)
         return Response(await asyncio.to_thread(as_json, report), media_type=JSON)
 
     @api.get("/saved")

@@ -9,12 +9,13 @@ import msgspec
 
 from gateway.ledger import hours
 from gateway.ledger.inserting import Values
-from gateway.ledger.tables import values
+from gateway.ledger.tables import INDEXED, values
 from gateway.model import Row
 
 ROW, MINUTE, HOURS = b"row", b"minute", b"hours"
-LARGEST = 2**63 - 1
-"""BIGINT, of both databases."""
+LARGEST = 2**53
+"""Of any number: micro-dollars of nine billion, the year 2255; a thousand of them add up within BIGINT."""
+_INDEXED = frozenset({"attempt", *INDEXED})
 _NUL, _INSTEAD = "\0", "\N{REPLACEMENT CHARACTER}"
 """PostgreSQL takes no NUL in a text; SQLite would cut reports there."""
 
@@ -68,7 +69,7 @@ def read(entries: Iterable[Entry]) -> Batch:
             try:
                 rows.append(_sound(_row.decode(raw)))
                 origins.append((each.id, raw))
-            except (msgspec.DecodeError, UnicodeError, OverflowError) as fault:
+            except (msgspec.DecodeError, UnicodeError, OverflowError, ValueError) as fault:
                 refused.append(Refused(each.id, raw, f"{type(fault).__name__}: {fault}"))
         for raw in each.workers:
             try:
@@ -79,13 +80,15 @@ def read(entries: Iterable[Entry]) -> Batch:
 
 
 def _sound(row: Row) -> Values:
-    """Raises OverflowError, UnicodeError."""
+    """Raises OverflowError, UnicodeError, ValueError."""
     found = values(row)
     for name, value in found.items():
         if isinstance(value, str):
             if not value.isprintable():
                 found[name] = value.replace(_NUL, _INSTEAD)
                 value.encode()
+            if name in _INDEXED and hours.too_long(value):
+                raise ValueError(f"{name} is longer than {hours.LONGEST} bytes")
         elif isinstance(value, int) and abs(value) > LARGEST:
-            raise OverflowError(f"{name} is beyond 64 bits")
+            raise OverflowError(f"{name} is beyond 2^53")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.ledger import hours, upkeep
 from gateway.ledger.engine import open_engine, printable
-from gateway.ledger.faults import POISON, DatabaseFault, words
+from gateway.ledger.faults import POISON, DatabaseFault, to_blame, words
 from gateway.ledger.inserting import Values, insert
 from gateway.ledger.migrate import migrate
 
 _PRIVATE = 0o600
+_log = logging.getLogger("gateway")
 
 
 class Stored(NamedTuple):
@@ -59,10 +61,12 @@ class Database:
                 with self._engine.begin() as connection:
                     hours.add(connection, minutes)
                     return Stored(insert(connection, rows) if rows else 0, {})
-            except POISON:
-                with self._engine.begin() as connection:
-                    hours.add(connection, minutes)
-                    return _one_by_one(connection, rows)
+            except (SQLAlchemyError, *POISON) as fault:
+                if not to_blame(fault):
+                    raise
+            with self._engine.begin() as connection:
+                _minute_by_minute(connection, minutes)
+                return _one_by_one(connection, rows)
 
     def tend(self) -> bool:
         """Partitions ahead, and a step of retention; True: there is more of it to do. Raises DatabaseFault."""
@@ -101,6 +105,18 @@ class Database:
             return -1
 
 
+def _minute_by_minute(connection: Connection, minutes: Sequence[hours.Minute]) -> None:
+    """One that cannot be added is told of and left out: the next minute says almost the same."""
+    for minute in minutes:
+        try:
+            with connection.begin_nested():
+                hours.add(connection, [minute])
+        except (SQLAlchemyError, *POISON) as fault:
+            if not to_blame(fault):
+                raise
+            _log.error("a minute of worker-hours is left out", extra={"fields": {"why": words(fault)}})
+
+
 def _one_by_one(connection: Connection, rows: Sequence[Values]) -> Stored:
     """A row that cannot be stored must not keep the others out."""
     new, refused = 0, {}
@@ -108,6 +124,8 @@ def _one_by_one(connection: Connection, rows: Sequence[Values]) -> Stored:
         try:
             with connection.begin_nested():
                 new += insert(connection, [row])
-        except POISON as fault:
+        except (SQLAlchemyError, *POISON) as fault:
+            if not to_blame(fault):
+                raise
             refused[place] = words(fault)
     return Stored(new, refused)

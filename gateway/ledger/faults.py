@@ -6,7 +6,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 LONGEST = 200
 POISON = (DataError, IntegrityError, OverflowError, UnicodeError, ValueError)
-"""What a single row can be to blame for; all else is the database's own trouble and passes."""
+
+
+_LIMITS = "54"
+"""PostgreSQL's class of errors for what is too large, such as a text for its index."""
 
 
 class DatabaseFault(Exception):
@@ -15,6 +18,12 @@ class DatabaseFault(Exception):
 
 class NewerSchema(DatabaseFault):
     """The tables were made by a newer gateway."""
+
+
+def to_blame(fault: BaseException) -> bool:
+    """Whether a single row can be to blame for it; all else is the database's own trouble and passes."""
+    state = getattr(getattr(fault, "orig", None), "sqlstate", None)
+    return isinstance(fault, POISON) or (state or "").startswith(_LIMITS)
 
 
 def words(fault: BaseException) -> str:

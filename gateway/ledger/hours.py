@@ -22,6 +22,8 @@ LATEST = 2**40
 """Minutes: no clock says later."""
 LARGEST = 2**50
 """So that an hour's sum of sixty fits 64 bits."""
+LONGEST = 1024
+"""Bytes of a text that is indexed: PostgreSQL takes no index entry above 2,704."""
 ADDED = ("up", "out", "busy", "rate_sum", "priced", "use_sum", "use_seen")
 """Columns that a minute adds to; `minutes` is of which minutes of the hour, a bit each."""
 fleet_hours = Table(
@@ -63,7 +65,14 @@ def minute(at: bytes, workers: bytes) -> Minute:
 def _sound(worker: WorkerMinute) -> bool:
     texts = (worker.backend, worker.worker, worker.gpu_kind)
     numbers = (worker.gpus, worker.rate or 0, worker.use_permille or 0)
-    return not any("\0" in text for text in texts) and all(0 <= number <= LARGEST for number in numbers)
+    return not any("\0" in text or too_long(text) for text in texts) and all(
+        0 <= number <= LARGEST for number in numbers
+    )
+
+
+def too_long(text: str) -> bool:
+    """For an index. Raises UnicodeError."""
+    return len(text) * 4 > LONGEST and len(text.encode()) > LONGEST
 
 
 def add(connection: Connection, minutes: Iterable[Minute]) -> None:

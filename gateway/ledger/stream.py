@@ -27,7 +27,7 @@ TURN_MS = 6_000
 CLAIM_MS = 15_000
 """An entry that is not acknowledged after so long is taken over; longer than any batch should take."""
 GONE_MS = 3_600_000
-_DONE, _TURN, _TIDY = (load("gateway.ledger", name) for name in ("done", "turn", "tidy"))
+_BEGIN, _DONE, _TURN, _TIDY = (load("gateway.ledger", name) for name in ("begin", "done", "turn", "tidy"))
 
 
 class Stream:
@@ -39,11 +39,7 @@ class Stream:
 
     async def begin(self) -> None:
         """The group from the stream's first entry on, where it is not there."""
-        try:
-            await self._store.call("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
-        except ReplyFault as fault:
-            if fault.code != "BUSYGROUP":
-                raise
+        await self._store.eval(_BEGIN, [STREAM, STATE], [GROUP, self._writer])
 
     async def read(self) -> list[Entry]:
         """Entries that nobody has read; none where there are no more."""

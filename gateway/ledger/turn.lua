@@ -9,5 +9,6 @@ if tonumber(ARGV[2]) == 0 then
   redis.call('DEL', KEYS[1])
   return 0
 end
+redis.call('DEL', KEYS[1]) -- a full store takes what grows it only after a write that does not
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1

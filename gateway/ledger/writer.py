@@ -54,6 +54,10 @@ class Every:
         return True
 
 
+def _nothing() -> None:
+    """For a look whether the database is there."""
+
+
 class TurnLost(Exception):
     """Another writer has it now: what was read is left to that one."""
 
@@ -92,8 +96,10 @@ class Writer:
         """Writes what waits, up to a batch, if it is this writer's turn; whether there may be more at once."""
         try:
             await self._still_ours()
-            if not self._open or self._tend():
-                await self._insist(self._database.tend)
+            if not self._open:
+                await self._insist(_nothing)
+            if self._tend():
+                await self._tended()
             batch, more = await self._gather()
             if batch.ids:
                 _, refused = await self._insist(partial(self._database.store, batch.rows, batch.minutes))
@@ -103,6 +109,15 @@ class Writer:
         except (StoreFault, DatabaseFault, TurnLost):
             return False
         return more
+
+    async def _tended(self) -> None:
+        """Tried once: upkeep that fails must not keep rows out. It is due again, at once where there is more of it."""
+        try:
+            if await asyncio.to_thread(self._database.tend):
+                self._tend.due = 0.0
+        except DatabaseFault as fault:
+            fields = {"where": self._database.where, "why": str(fault)}
+            _log.warning("the ledger's upkeep failed; rows are written all the same", extra={"fields": fields})
 
     async def _gather(self) -> tuple[Batch, bool]:
         """What waits: first what others left behind. A reply of the store that is lost comes again as if its reader
@@ -155,7 +170,8 @@ class Writer:
     async def _still_ours(self) -> None:
         """Says how things are, and asks for the turn where only one may write. Raises StoreFault, TurnLost."""
         if self._tell():
-            await self._stream.tell(json.encode(structs.replace(self._said, at=time.time())))
+            with suppress(StoreFault):  # a full store does not take it, and rows are to leave it all the same
+                await self._stream.tell(json.encode(structs.replace(self._said, at=time.time())))
         if not self._database.shared and self._ask():
             self._ours = False
             self._ours = await self._stream.take_turn()

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from gateway.model import US_PER_HOUR, Policy, Upstream, micro_usd, usd
+from gateway.reports.doubts import Doubts
 from gateway.reports.elsewhere import Traffic, work_for, worker_of
 from gateway.reports.fleet_cost import US_PER_MINUTE, Fleet
 from gateway.reports.saved import UTILISATION
@@ -51,8 +52,8 @@ class WorkerHour(NamedTuple):
 class Advice:
     kind: Kind
     says: str
-    worth: int
-    """Micro-dollars a day."""
+    worth: int | None
+    """Micro-dollars a day; None: not known."""
     working: str
 
 
@@ -64,6 +65,7 @@ class Advised:
     """Most worth first."""
     notes: tuple[str, ...]
     """Why there is no other advice: what is missing, and what would not pay."""
+    doubts: Doubts = field(default_factory=Doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def advise(seen: Seen) -> Advised:
         said = f"the ledger holds {seen.hours} hours of what was asked for; {LEAST_HOURS} are needed"
         return Advised(seen.hours, (), (said,))
     found = [*_another_worker(seen), *_idle(seen), *_bought_although(seen)]
-    found.sort(key=lambda one: -one.worth)
+    found.sort(key=lambda one: -(one.worth or 0))
     return Advised(seen.hours, tuple(found), tuple(dict.fromkeys(seen.notes)))
 
 
@@ -119,6 +121,8 @@ def _pays(seen: Seen, backend: str, worker: Upstream, spilled: Sequence[Hourly])
         if isinstance(took, str):
             seen.notes.append(f"{one.traffic.model} on {backend}: {took}")
             continue
+        if one.traffic.unpriced:
+            seen.notes.append(f"spilled attempts of {one.traffic.model} have no price: what they cost is in no figure")
         work[one.hour] += took
         spend[one.hour] += one.traffic.charged
     if not work:
@@ -159,20 +163,21 @@ def _idle(seen: Seen) -> Iterable[Advice]:
     of_worker = defaultdict[tuple[str, str, str], list[Fleet]](list)
     for one in seen.workers:
         of_worker[one.fleet.backend, one.fleet.gpu_kind, one.worker].append(one.fleet)
-    groups = defaultdict[tuple[str, str], list[tuple[float, int, int]]](list)
+    groups = defaultdict[tuple[str, str], list[tuple[float, int, int | None]]](list)
     for (backend, kind, _), hours in of_worker.items():
         idle = [one for one in hours if is_idle(one)]
         minutes = sum(one.up for one in idle)
         a_day = minutes / 60 * HOURS_PER_DAY / len(known)
-        rate = sum(one.rate_sum for one in idle) // max(1, sum(one.priced for one in idle))
+        priced = sum(one.priced for one in idle)
+        rate = sum(one.rate_sum for one in idle) // max(1, priced) if priced == minutes else None
         groups[backend, kind].append((a_day, hours[-1].gpus, rate))
     for (backend, kind), workers in sorted(groups.items()):
         yield from _stands(backend, kind, workers, len(known))
 
 
-def _stands(backend: str, kind: str, workers: list[tuple[float, int, int]], hours: int) -> Iterable[Advice]:
+def _stands(backend: str, kind: str, workers: list[tuple[float, int, int | None]], hours: int) -> Iterable[Advice]:
     """The idlest workers, as many as make the most idle GPU-hours together at the hours of the least idle of them."""
-    workers.sort(reverse=True)
+    workers.sort(key=lambda one: one[:2], reverse=True)
     choices = [(workers[n][0] * sum(gpus for _, gpus, _ in workers[: n + 1]), n + 1) for n in range(len(workers))]
     _, count = max(choices)
     chosen = workers[:count]
@@ -180,13 +185,15 @@ def _stands(backend: str, kind: str, workers: list[tuple[float, int, int]], hour
     if least < LEAST_IDLE_HOURS:
         return
     gpus = sum(each for _, each, _ in chosen)
-    worth = int(least * sum(rate for _, _, rate in chosen))
+    rates = [rate for _, _, rate in chosen if rate is not None]
+    worth = int(least * sum(rates)) if len(rates) == count else None
+    rent = "is not known: no gpu.usd_per_hour" if worth is None else f"is {_usd(worth)} a day"
     noun, verb = ("GPU", "stands") if gpus == 1 else ("GPUs", "stand")
     said = f"{gpus} {kind or ''} {noun} of {backend} {verb} idle {least:.1f} hours a day".replace("  ", " ")
     working = (
         f"of {hours} hours known, {count} of {len(workers)} workers delivered less than {IDLE_SHARE:.0%} of an "
         f"hour's work and had requests in less than {IDLE_SHARE:.0%} of its minutes for at least {least:.1f} hours a "
-        f"day each; their rent in that time is {_usd(worth)} a day"
+        f"day each; their rent in that time {rent}"
     )
     yield Advice("idle", said, worth, working)
 
@@ -213,6 +220,8 @@ def _bought_although(seen: Seen) -> Iterable[Advice]:
     for (backend, model, rule, reason), lines in sorted(found.items()):
         spent = sum(one.traffic.charged for one, _ in lines)
         requests = sum(one.traffic.requests for one, _ in lines)
+        if any(one.traffic.unpriced for one, _ in lines):
+            seen.notes.append(f"bought attempts of {model} have no price: what they cost is in no figure")
         hours = {one.hour: share for one, share in lines}
         mean = sum(hours.values()) / len(hours)
         said = f"{requests} requests for {model} were bought (rule {rule}, {reason}) although {backend} had room"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from gateway.errors import InvalidRequest
 from gateway.model import micro_usd
@@ -47,6 +47,7 @@ MONEY = (
     "estimated_cost",
     "unreconciled_cost",
     "marked_cost",
+    "simulated_cost",
 )
 """Measures in micro-dollars."""
 LISTED = (
@@ -67,6 +68,8 @@ LISTED = (
 """What is told of single attempts."""
 PAGE = ("by", "from", "to", "limit", "offset")
 MOST_GROUPS, MOST_VALUES, MOST_PAGE = 6, 50, 10_000
+MOST_LINES = 50_000
+"""Of one report, before paging: more are nothing to be read, and would fill the memory."""
 MOST_DIGITS, MOST_USD = 16, 10**9
 LONGEST = 256
 """Characters of a value."""
@@ -79,7 +82,8 @@ Line = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`since` and `until` (microseconds since the epoch, the latter excluded) are about the end of an attempt; `where`:
-    column -> values, any of which will do; `tags` must all be there."""
+    column -> values, any of which will do; `tags` must all be there. `settled`: attempts that are settled, and whose
+    money is real (or simulated), alone."""
 
     by: tuple[str, ...] = ()
     since: int | None = None
@@ -88,6 +92,7 @@ class Ask:
     tags: tuple[str, ...] = ()
     limit: int = 1000
     offset: int = 0
+    settled: Literal["real", "simulated"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,10 @@ def ask_of(
     now: float,
     groups: Sequence[str] = GROUPED,
     filters: Sequence[str] = (*FILTERS, TAG),
+    most: int = MOST_PAGE,
 ) -> Ask:
     """Of names and values as a query string has them: by, from, to, limit, offset, and `filters`. Each of those
-    may stand several times, `by` may hold several names with commas. Raises InvalidRequest."""
+    may stand several times, `by` may hold several names with commas. `most`: lines of a page. Raises InvalidRequest."""
     found: dict[str, list[str]] = {}
     for name, value in given:
         if "\0" in value:
@@ -139,7 +145,7 @@ def ask_of(
         until,
         {name: tuple(found[name]) for name in FILTERS if name in found},
         tuple(found.get(TAG, ())),
-        _number("limit", found, 1000, 1, MOST_PAGE),
+        _number("limit", found, 1000, 1, most),
         _number("offset", found, 0, 0, 2**31),
     )
 

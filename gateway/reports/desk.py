@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from contextlib import suppress
 
 import msgspec
@@ -28,6 +29,8 @@ ANSWER_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 MOST_WAITING = 8
 """Questions that wait for the one before; further ones are refused."""
+MOST_OF_ONE, MOST_OF_TENANTS = 2, 6
+"""Of those, from one tenant, and from all: the rest is kept for operators."""
 RETRY_AFTER_SECONDS = 5
 
 
@@ -41,11 +44,12 @@ class Desk:
         self._env = {"GATEWAY_LEDGER_URL": url, "GATEWAY_LOG_LEVEL": settings.log_level}
         self._process: Process | None = None
         self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._waiting: Counter[str | None] = Counter()
         self._idle: asyncio.TimerHandle | None = None
 
-    async def report(self, ask: Ask) -> Report:
-        return await read_answer(await self._ask("report", ask), Report)
+    async def report(self, ask: Ask, tenant: str | None = None) -> Report:
+        """`tenant`: who asks; None is an operator."""
+        return await read_answer(await self._ask("report", ask, tenant), Report)
 
     async def attempts(self, ask: Ask) -> Report:
         return await read_answer(await self._ask("attempts", ask), Report)
@@ -61,17 +65,25 @@ class Desk:
             self._idle.cancel()
         await self._kill()
 
-    async def _ask(self, what: What, ask: Ask) -> bytes:
+    async def _ask(self, what: What, ask: Ask, tenant: str | None = None) -> bytes:
         if not self._env["GATEWAY_LEDGER_URL"]:
             raise NotFound("this gateway keeps no ledger: GATEWAY_LEDGER_URL is `none`")
-        if self._waiting >= MOST_WAITING:
+        if not self._place_for(tenant):
             raise NoCapacity("too many ask the ledger at once", retry_after=RETRY_AFTER_SECONDS)
-        self._waiting += 1
+        self._waiting[tenant] += 1
         try:
             async with self._turn:
                 return await self._answered(msgspec.json.encode(Question(what, ask)))
         finally:
-            self._waiting -= 1
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]
+
+    def _place_for(self, tenant: str | None) -> bool:
+        waiting = self._waiting.total()
+        if tenant is None:
+            return waiting < MOST_WAITING
+        return self._waiting[tenant] < MOST_OF_ONE and waiting - self._waiting[None] < MOST_OF_TENANTS
 
     async def _answered(self, question: bytes) -> bytes:
         """A reader that is late, dies, or is not waited for any more is ended: the next answer must be to the next

@@ -85,7 +85,7 @@ def bought_instead(model: Model, policy: Policy, traffic: Traffic) -> Cost | Unk
     if not found:
         return Unknown(why)
     contract, listed, where = min(found)
-    return Cost(contract, min(each[1] for each in found), f"{amounts(traffic)} at {where}")
+    return Cost(contract, listed, f"{amounts(traffic)} at {where}")
 
 
 def on_sums(price: Price, traffic: Traffic) -> int | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from gateway.model import US_PER_HOUR, Policy
 from gateway.reports.advice import Advised, Hourly, Seen, WorkerHour, advise
 from gateway.reports.ask import HOUR, MOST_PAGE, Ask, Line, Report
+from gateway.reports.doubts import Doubts, doubts_of
 from gateway.reports.elsewhere import Traffic
 from gateway.reports.fleet_cost import Fleet, together
 from gateway.reports.saved import UTILISATION, Saved, saved, with_work
@@ -46,10 +47,11 @@ class Material:
     got: tuple[Traffic, ...]
     tried: tuple[Traffic, ...]
     fleets: Mapping[str, Fleet]
+    doubts: Doubts = field(default_factory=Doubts)
 
     def saved(self, policy: Policy, utilisation: Fraction = UTILISATION) -> Saved:
         fleets = with_work(self.fleets, (*self.got, *self.tried))
-        return saved(self.got, self.tried, fleets, policy, utilisation)
+        return replace(saved(self.got, self.tried, fleets, policy, utilisation), doubts=self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,16 @@ class Facts:
     bought: tuple[Hourly, ...]
     ours: tuple[Traffic, ...]
     workers: tuple[WorkerHour, ...]
+    doubts: Doubts = field(default_factory=Doubts)
 
     def advise(self, policy: Policy, utilisation: Fraction = UTILISATION, gpu_price: int | None = None) -> Advised:
-        return advise(Seen(self.hours, self.bought, self.ours, self.workers, policy, utilisation, gpu_price))
+        seen = Seen(self.hours, self.bought, self.ours, self.workers, policy, utilisation, gpu_price)
+        return replace(advise(seen), doubts=self.doubts)
 
 
 def material(ledger: Ledger, ask: Ask) -> Material:
     """Raises as `Reader.report`."""
+    ask, doubts = _settled(ledger, ask)
     by = replace(ask, by=("model", "backend", "kind", "payer"))
     lines = ledger.all(by).lines
     hours = _fleets(ledger.worker_hours(ask))
@@ -74,11 +79,13 @@ def material(ledger: Ledger, ask: Ask) -> Material:
         tuple(_traffic(line) for line in lines if line["payer"] == "tenant"),
         tuple(_traffic(line) for line in lines if line["payer"] == "operator"),
         together(hours),
+        doubts,
     )
 
 
 def facts(ledger: Ledger, ask: Ask) -> Facts:
     """Raises as `Reader.report`."""
+    ask, doubts = _settled(ledger, ask)
     span = ledger.span(ask)
     hours = 0 if span is None else span[1] // US_PER_HOUR - span[0] // US_PER_HOUR + 1
     mine = replace(ask, where={**ask.where, "payer": ("tenant",)})
@@ -95,7 +102,18 @@ def facts(ledger: Ledger, ask: Ask) -> Facts:
             WorkerHour(hour, worker, replace(fleet, work_us=work[hour, worker]))
             for hour, worker, fleet in ledger.worker_hours(ask)
         ),
+        doubts,
     )
+
+
+def _settled(ledger: Ledger, ask: Ask) -> tuple[Ask, Doubts]:
+    """The same of what can be compared: settled, of real money; of simulated money where there is no other."""
+    whole, real = replace(ask, by=()), replace(ask, settled="real")
+    everything, held = ledger.all(whole).total, ledger.all(replace(whole, settled="real")).total
+    if held["attempts"] or not everything["simulated"]:
+        return real, doubts_of(everything, held, all_simulated=False)
+    simulated = ledger.all(replace(whole, settled="simulated")).total
+    return replace(ask, settled="simulated"), doubts_of(everything, simulated, all_simulated=True)
 
 
 def _only(ask: Ask, kind: str, by: tuple[str, ...]) -> Ask:

@@ -16,6 +16,8 @@ from gateway.ledger.tables import MICRO_PER_DAY, attempts
 from gateway.model import US_PER_HOUR
 from gateway.reports.ask import DAY, FILTERS, HOUR, LISTED, TAG, Ask
 
+EARLIEST = 1_577_836_800 * 10**6
+"""2020: microseconds since the epoch."""
 _c = attempts.c
 CHARGED: ColumnElement[int] = func.coalesce(_c.cost, _c.reserved)
 """What an attempt is booked at: its cost, or what was set aside where nobody could tell."""
@@ -39,7 +41,7 @@ def _cost(when: ColumnElement[bool]) -> ColumnElement[Any]:
 _UNRECONCILED = _c.state == "unreconciled"
 _MARKED = _c.price_marks != "[]"
 COUNTS: Mapping[str, ColumnElement[Any]] = {
-    "requests": func.count(distinct(_c.request)),
+    "requests": func.count(distinct(func.nullif(_c.request, ""))),
     "attempts": func.count(),
     "input_tokens": func.sum(_c.input_tokens),
     "output_tokens": func.sum(_c.output_tokens),
@@ -66,6 +68,7 @@ MONEY: Mapping[str, ColumnElement[Any]] = {
     "estimated_cost": _cost(_c.estimated),
     "unreconciled_cost": _cost(_UNRECONCILED),
     "marked_cost": _cost(_MARKED),
+    "simulated_cost": _cost(_c.demo),
 }
 """Micro-dollars."""
 MEASURES: Mapping[str, ColumnElement[Any]] = {**COUNTS, **MONEY}
@@ -89,14 +92,15 @@ def listed(ask: Ask) -> Select[Any]:
     return select(*columns).where(_where(ask)).order_by(*order).limit(ask.limit + 1).offset(ask.offset)
 
 
-def span(ask: Ask) -> Select[Any]:
-    """First and last end of what is asked for."""
-    return select(func.min(_c.ended), func.max(_c.ended)).where(_where(ask))
+def span(ask: Ask, now: int) -> Select[Any]:
+    """First and last end of what is asked for. One before there were gateways, or one that is not yet, is of a clock
+    that was off: it would make years of a day."""
+    return select(func.min(_c.ended), func.max(_c.ended)).where(_where(ask), _c.ended.between(EARLIEST, now))
 
 
-def worker_hours(ask: Ask) -> Select[Any]:
-    """Every hour of every worker that the time asked for touches."""
-    found = select(fleet_hours).order_by(fleet_hours.c.hour, fleet_hours.c.backend, fleet_hours.c.worker)
+def worker_hours(ask: Ask, most: int) -> Select[Any]:
+    """Every hour of every worker that the time asked for touches, at most so many."""
+    found = select(fleet_hours).order_by(fleet_hours.c.hour, fleet_hours.c.backend, fleet_hours.c.worker).limit(most)
     if ask.since is not None:
         found = found.where(fleet_hours.c.hour >= ask.since // US_PER_HOUR)
     if ask.until is not None:
@@ -112,6 +116,8 @@ def _where(ask: Ask) -> ColumnElement[bool]:
         wanted.append(_c.ended < ask.until)
     wanted += [_c[name].in_(values) for name, values in ask.where.items()]
     wanted += [_tagged(tag) for tag in ask.tags]
+    if ask.settled is not None:
+        wanted += [_c.state == "settled", _c.demo.is_(ask.settled == "simulated")]
     return and_(*wanted)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,19 +17,26 @@ from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import InvalidRequest, NoCapacity
+from gateway.ledger import months
 from gateway.ledger.tables import MICRO_PER_DAY
 from gateway.model import US_PER_HOUR
 from gateway.reports import queries
-from gateway.reports.ask import DAY, HOUR, LISTED, TAG, Ask, Line, Report
+from gateway.reports.ask import DAY, HOUR, LISTED, MOST_LINES, TAG, Ask, Line, Report
 from gateway.reports.fleet_cost import Fleet
 from gateway.reports.queries import MEASURES
 
-MOST_LINES = 50_000
-"""Of one report, before paging: more are nothing to be read, and would fill the memory."""
+MOST_WORKER_HOURS = 200_000
+"""A week of 1,000 workers, and some."""
 SECONDS = 10.0
 CONNECT_SECONDS, RETRY_AFTER_SECONDS = 5, 5
+_CANCELLED, _NO_RIGHT = "57014", "42501"
+"""PostgreSQL's codes: query_canceled, insufficient_privilege."""
 _SQLITE_STEPS = 10_000
 """Instructions of SQLite's virtual machine between two looks at the clock: about 0.1 ms."""
+
+
+_FIRST, _LAST = months.start_of(months.FIRST), months.start_of(months.LAST)
+"""Microseconds since the epoch, of what datetime can tell."""
 
 
 def open_reading(url: str) -> Engine:
@@ -58,9 +65,14 @@ def open_reading(url: str) -> Engine:
     return engine
 
 
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
 class Reader:
-    def __init__(self, engine: Engine, seconds: float = SECONDS) -> None:
-        self._engine, self._seconds = engine, seconds
+    def __init__(self, engine: Engine, seconds: float = SECONDS, now: Callable[[], int] = _now) -> None:
+        """`now`: microseconds since the epoch."""
+        self._engine, self._seconds, self._now = engine, seconds, now
 
     def report(self, ask: Ask) -> Report:
         """A page of the lines, and the sums of all. Raises as `all`."""
@@ -93,13 +105,15 @@ class Reader:
     def span(self, ask: Ask) -> tuple[int, int] | None:
         """The first and the last end, microseconds since the epoch; None where there is nothing."""
         with self.connected() as connection:
-            first, last = connection.execute(queries.span(ask)).one()
+            first, last = connection.execute(queries.span(ask, self._now())).one()
         return None if first is None else (int(first), int(last))
 
     def worker_hours(self, ask: Ask) -> list[tuple[int, str, Fleet]]:
-        """(hour since the epoch, worker, its hour), in order. Without the work, which the attempts tell."""
+        """(hour since the epoch, worker, its hour), in order. Without their work. Raises as `all`."""
         with self.connected() as connection:
-            rows = connection.execute(queries.worker_hours(ask)).mappings().all()
+            rows = connection.execute(queries.worker_hours(ask, MOST_WORKER_HOURS + 1)).mappings().all()
+        if len(rows) > MOST_WORKER_HOURS:
+            raise InvalidRequest(f"more than {MOST_WORKER_HOURS} hours of workers: name a shorter time")
         return [(row["hour"], row["worker"], _fleet(row)) for row in rows]
 
     @contextmanager
@@ -114,13 +128,15 @@ class Reader:
             if _took_too_long(fault):
                 said = f"the ledger took longer than {self._seconds:g} s: name a shorter time"
                 raise InvalidRequest(said) from None
-            raise _away() from None
+            raise _away(forbidden=_sqlstate(fault) == _NO_RIGHT) from None
         except SQLAlchemyError:
             raise _away() from None
 
 
-def _away() -> NoCapacity:
+def _away(*, forbidden: bool = False) -> NoCapacity:
     said = "the ledger's database does not answer, or no row has been written to it yet"
+    if forbidden:
+        said = "the ledger's database gives no right to read it; docs/ledger.md has the GRANT"
     return NoCapacity(said, retry_after=RETRY_AFTER_SECONDS)
 
 
@@ -143,17 +159,22 @@ def _line(row: RowMapping) -> dict[str, Any]:
 
 def _value(name: str, value: Any) -> Any:
     if name == DAY:
-        return f"{datetime.fromtimestamp(value * MICRO_PER_DAY // 10**6, UTC):%F}"
+        return _moment(value * MICRO_PER_DAY).date().isoformat()
     if name == HOUR:
-        return f"{datetime.fromtimestamp(value * US_PER_HOUR // 10**6, UTC):%FT%H:00Z}"
+        return _moment(value * US_PER_HOUR).isoformat(timespec="minutes").replace("+00:00", "Z")
     if name == "seconds":
         return round(float(value or 0.0), 6)
     return int(value or 0) if name in MEASURES else value
 
 
+def _moment(micros: int) -> datetime:
+    """The nearest that a date can tell: of a clock that was far off."""
+    epoch = datetime.fromtimestamp(0, UTC)
+    return epoch + timedelta(microseconds=min(max(micros, _FIRST), _LAST))
+
+
 def _attempt(row: RowMapping) -> dict[str, Any]:
-    ended = datetime.fromtimestamp(row["ended"] / 10**6, UTC)
-    return {**row, "ended": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    return {**row, "ended": _moment(row["ended"]).isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 def _fleet(row: RowMapping) -> Fleet:
@@ -178,5 +199,10 @@ def _limited(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def _took_too_long(fault: DBAPIError) -> bool:
-    """SQLite says `interrupted`; PostgreSQL's code 57014 is query_canceled."""
-    return str(fault.orig) == "interrupted" or getattr(fault.orig, "sqlstate", None) == "57014"
+    """As SQLite and PostgreSQL say it."""
+    return str(fault.orig) == "interrupted" or _sqlstate(fault) == _CANCELLED
+
+
+def _sqlstate(fault: DBAPIError) -> str | None:
+    found: str | None = getattr(fault.orig, "sqlstate", None)
+    return found

@@ -7,11 +7,12 @@ and the rent of our own GPUs with the hours in which they stood idle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from gateway.model import US_PER_HOUR, Policy, micro_usd, usd
+from gateway.reports.doubts import Doubts
 from gateway.reports.elsewhere import MEDIA, Cost, Traffic, Unknown, bought_instead, served_instead, worker_of
 from gateway.reports.fleet_cost import Fleet, part_of, per_unit, priced_at, shown
 
@@ -66,6 +67,7 @@ class Saved:
     """By `fleet_cost.shown`."""
     idle_rent: int
     """Micro-dollars of backends that delivered nothing: in no model's cost, so in no comparison."""
+    doubts: Doubts = field(default_factory=Doubts)
 
 
 def saved(

@@ -30,6 +30,7 @@ def _saved(told: Told) -> Iterator[str]:
     yield _sum("beside serving all", told["beside_local"])
     if told["idle_rent"]:
         yield f"{usd(told['idle_rent'])} was the rent of backends that delivered nothing: in none of the above"
+    yield from _doubts(told["doubts"])
     yield f"Further GPUs are reckoned at {told['utilisation']:.0%} utilisation (--utilisation)."
 
 
@@ -96,9 +97,28 @@ def _names(names: Sequence[str]) -> str:
 
 def _advice(told: Told) -> Iterator[str]:
     for one in told["advice"]:
-        yield f"{one['says']} (worth {usd(one['worth'])} a day)"
+        yield (
+            f"{one['says']} (" + ("rent unknown" if one["worth"] is None else f"worth {usd(one['worth'])} a day") + ")"
+        )
         yield f"  {one['working']}"
     if not told["advice"]:
         yield "no advice"
     for note in told["notes"]:
         yield f"note: {note}"
+    yield from _doubts(told["doubts"])
+
+
+def _doubts(told: Told) -> Iterator[str]:
+    """What is left out of the figures, and what is in them although it is not certain."""
+    if told["all_simulated"]:
+        yield "all of this is simulated money"
+    left_out = (
+        ("unreconciled", "booked at what was set aside: their gateway died"),
+        *(() if told["all_simulated"] else (("simulated", "simulated money"),)),
+    )
+    for name, said in left_out:
+        if told[name]:
+            yield f"left out: {told[name]} attempts ({usd(told[f'{name}_cost'])}) that are {said}"
+    for name, said in (("estimated", "counted from what passed"), ("marked", "at old or doubtful prices")):
+        if told[name]:
+            yield f"held: {told[name]} attempts ({usd(told[f'{name}_cost'])}) that are {said}"

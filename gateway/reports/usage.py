@@ -39,7 +39,7 @@ async def usage(desk: Desk, tenant: Tenant, given: Iterable[tuple[str, str]], no
     ask = ask_of(given, now, GROUPS, FILTERS)
     theirs = replace(ask, where={**ask.where, "tenant": (tenant.name,), "payer": ("tenant",)})
     own = replace(theirs, where={**theirs.where, "key": (tenant.key,)})
-    whole, part = await desk.report(theirs), await desk.report(own)
+    whole, part = await desk.report(theirs, tenant.name), await desk.report(own, tenant.name)
     return await asyncio.to_thread(
         lambda: encoded({"tenant": _told(tenant.name, whole), "key": _told(tenant.key, part)})
     )

@@ -116,7 +116,7 @@ def _notes(report: Report) -> str:
     if total["unpriced"]:
         notes.append(f"{total['unpriced']} attempts have no price: they are not in the costs, and were not free")
     if total["simulated"]:
-        notes.append(f"{total['simulated']} attempts are simulated money")
+        notes.append(f"{total['simulated']} attempts ({usd(total['simulated_cost'])}) are simulated money")
     if total["own_cost"]:
         notes.append(
             f"{usd(total['own_cost'])} is work of our own GPUs as if they were always full: "

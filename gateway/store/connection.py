@@ -6,7 +6,8 @@ our own protocol, because redis-py's client costs 3 to 9 times the CPU of a leas
 
 *Degraded* means: not connected yet, connection broken, LATE_LIMIT calls in a row late, or a store that refuses writes.
 Every call then fails at once, while a probe tries again: at once, after 50 ms, and doubling up to every second. The
-probe is a write: a store that answers PING may still be loading, a replica, out of memory or out of disk.
+probe is a write: a store that answers PING may still be loading, a replica, out of memory or out of disk. Who only
+empties the store (`drains`) asks less of it: a full one takes writes that allocate nothing.
 """
 
 from __future__ import annotations
@@ -30,23 +31,28 @@ from gateway.store.target import (
     parse,
     printable,
 )
-from gateway.store.wire import Call, ReplyFault, Wire
+from gateway.store.wire import FULL, UNUSABLE, Call, ReplyFault, Wire
 
 TIMEOUT = 0.050
 PROBE_KEY, PROBE_MS = "gw:probe", 1000
+_PROBE: tuple[Value, ...] = ("SET", PROBE_KEY, "", "PX", PROBE_MS)
+_PROBE_OF_DRAINS: tuple[Value, ...] = ("DEL", PROBE_KEY)
+"""A write as well, which a full store does not refuse."""
 
 
 class Store:
-    """A client of one store. `timeout` is in seconds and holds for each call.
+    """A client of one store. `timeout` is in seconds and holds for each call. `drains`: for whoever makes room in it, a
+    full store is no degraded one; what it refuses concerns that call alone.
 
     Calls raise StoreFault: late (that call only), degraded (at once), or ReplyFault, the store's own error.
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, drains: bool = False) -> None:
         self._target = parse(url)
         self.where = printable(self._target)
         """The address without credentials, for messages."""
         self._timeout = timeout
+        self._unusable, self._probe = (UNUSABLE - {FULL}, _PROBE_OF_DRAINS) if drains else (UNUSABLE, _PROBE)
         self._wire: Wire | None = None
         self._batch: list[Call] = []
         self._recovery: asyncio.Task[None] | None = None
@@ -168,9 +174,9 @@ class Store:
     async def _open(self) -> Wire:
         """A connection that has proved itself by a write. Raises StoreFault, OSError or TimeoutError."""
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            wire = await connect(self._target, lambda: Wire(self._lost))
+            wire = await connect(self._target, lambda: Wire(self._lost, self._unusable))
             try:
-                for command in (*greeting(self._target), ("SET", PROBE_KEY, "", "PX", PROBE_MS)):
+                for command in (*greeting(self._target), self._probe):
                     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
                     wire.send([Call(pack(command), answer)], self._timeout)
                     await answer

@@ -17,7 +17,8 @@ import hiredis
 from gateway.errors import StoreFault
 
 LATE_LIMIT = 3
-UNUSABLE = frozenset({"LOADING", "READONLY", "MASTERDOWN", "MISCONF", "OOM"})
+FULL = "OOM"
+UNUSABLE = frozenset({"LOADING", "READONLY", "MASTERDOWN", "MISCONF", FULL})
 """Error codes that mean that this store takes no writes now; any other error concerns its call alone."""
 BUSY_LOOP = 0.010
 """Seconds. A timer later than this means that our own event loop was busy: the answer may already lie in the socket."""
@@ -42,11 +43,13 @@ class ReplyFault(StoreFault):
 
 class Wire(asyncio.Protocol):
     """`lost(wire, reason)` is called once: the connection broke, LATE_LIMIT calls in a row ran late, the store said
-    that it takes no writes, or `close`. `late` counts the calls that ran late since the last answer in time.
+    that it takes no writes (a code of `unusable`), or `close`. `late` counts the calls that ran late since the last
+    answer in time.
     """
 
-    def __init__(self, lost: Callable[[Wire, str], None]) -> None:
+    def __init__(self, lost: Callable[[Wire, str], None], unusable: frozenset[str] = UNUSABLE) -> None:
         self._lost: Callable[[Wire, str], None] | None = lost
+        self._unusable = unusable
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[Call, float]] = deque()
@@ -93,7 +96,7 @@ class Wire(asyncio.Protocol):
         if isinstance(reply, hiredis.ReplyError):
             fault = ReplyFault(str(reply))
             future.set_exception(fault)
-            if fault.code in UNUSABLE:
+            if fault.code in self._unusable:
                 self.close(f"the store takes no writes: {fault.code}")
         else:
             future.set_result(reply)

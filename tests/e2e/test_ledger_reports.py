@@ -94,6 +94,8 @@ def test_the_admin_api(site: Site) -> None:
     assert answer.headers["content-type"].startswith("text/csv")
     lines = {line["outcome"]: line["cost_micro_usd"] for line in csv.DictReader(io.StringIO(answer.text))}
     assert lines == {"local": "1000", "spilled": "2100"}
+    assert answer.headers["x-gateway-more"] == "false"
+    assert admin(site, "?by=outcome,model&limit=1", Accept="text/csv").headers["x-gateway-more"] == "true"
     (lost,) = admin(site, f"?unreconciled=true&model={MODEL}").json()["lines"]
     assert (lost["attempt"], lost["reserved_micro_usd"], lost["state"]) == ("t5", 900, "unreconciled")
 

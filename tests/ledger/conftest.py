@@ -15,7 +15,7 @@ from loadtests.ledgerbench.postgres import Postgres, binaries, started
 from tests.ledger.rows import NOW
 
 KEEP_MONTHS = 3
-NEWEST = "0001"
+NEWEST = "0002"
 """The revision that this gateway writes."""
 _names = itertools.count()
 

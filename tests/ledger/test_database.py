@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
+from _pytest.logging import LogCaptureFixture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
@@ -15,9 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from gateway.ledger.batch import Entry, read
 from gateway.ledger.database import Database
 from gateway.ledger.faults import DatabaseFault, NewerSchema
+from gateway.ledger.hours import Minute
 from gateway.ledger.inserting import Values
 from gateway.ledger.months import start_of
-from gateway.model import Row
+from gateway.model import Row, WorkerMinute
 from tests.ledger.conftest import NEWEST
 from tests.ledger.reading import asked, told
 from tests.ledger.rows import NOW, encoded, row
@@ -34,9 +38,9 @@ def batch(*rows: Row) -> tuple[Values, ...]:
 
 
 def test_a_row_comes_back_as_it_went(url: str, ledger: Database) -> None:
-    ledger.store(batch(row(1, cost=2**62, list_cost=None, estimated=True, seconds=2.5)))
+    ledger.store(batch(row(1, cost=2**53, list_cost=None, estimated=True, seconds=2.5)))
     found = asked(url, "SELECT attempt, tenant, tags, cost, list_cost, estimated, seconds, ended FROM attempts")
-    assert found == [("owner:1", "acme", '["team-a","nightly"]', 2**62, None, True, 2.5, NOW)]
+    assert found == [("owner:1", "acme", '["team-a","nightly"]', 2**53, None, True, 2.5, NOW)]
 
 
 def test_the_first_row_stays(url: str, ledger: Database) -> None:
@@ -65,6 +69,21 @@ def test_what_cannot_be_stored_does_not_keep_others_out(url: str, ledger: Databa
     assert not any("acme" in why or "req-" in why for why in refused.values())
 
 
+def test_what_no_index_takes_does_not_keep_others_out(url: str, ledger: Database, caplog: LogCaptureFixture) -> None:
+    """Incompressible, and past what a batch lets through."""
+    dice = random.Random(1)
+    long = "".join(chr(0x4E00 + dice.randrange(20_000)) for _ in range(6_000))
+    rows = [dict(each) for each in batch(row(1), row(2))]
+    rows[0]["tenant"] = long
+    good = WorkerMinute(backend="gpu", worker="w1", gpu_kind="H100", gpus=1)
+    minutes = [Minute(1, [replace(good, worker=long)]), Minute(2, [good]), Minute(3, [replace(good, gpus=2**70)])]
+    new, refused = ledger.store(rows, minutes)
+    stood = 0 if ledger.shared else 1
+    assert (new, len(refused)) == (1 + stood, 1 - stood)
+    assert asked(url, "SELECT count(*) FROM fleet_hours WHERE worker = 'w1'") == [(1,)]
+    assert len([each for each in caplog.records if "left out" in each.getMessage()]) == 2 - stood
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -86,10 +105,19 @@ def test_not_replaced_on_sqlite(sqlite_url: str, opened: Callable[..., Database]
     assert asked(sqlite_url, "SELECT attempt, cost FROM attempts") == [("owner:1", 1_234)]
 
 
-def test_not_truncated_on_postgres(postgres_url: str, opened: Callable[..., Database]) -> None:
+GUARDED = [
+    *(f"TRUNCATE {table}" for table in ("attempts", "attempts_2026_11", "attempts_other", "attempts_seen")),
+    "DELETE FROM attempts_2026_11",
+    "DELETE FROM attempts_seen",
+    "UPDATE attempts_seen SET ended = 0",
+]
+
+
+@pytest.mark.parametrize("statement", GUARDED)
+def test_no_part_is_changed_on_postgres(postgres_url: str, opened: Callable[..., Database], statement: str) -> None:
     opened(postgres_url).store(batch(row(1)))
     with pytest.raises(DBAPIError, match="immutable"):
-        told(postgres_url, "TRUNCATE attempts")
+        told(postgres_url, statement)
 
 
 TEXT = st.one_of(

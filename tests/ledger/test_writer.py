@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from gateway.ledger import writer as writing
 from gateway.ledger.batch import Refused
 from gateway.ledger.database import Database
+from gateway.ledger.months import month_of, start_of
 from gateway.ledger.place import ledger_url
 from gateway.ledger.stream import Stream
 from gateway.ledger.watch import REFUSED, look
@@ -22,6 +24,7 @@ from gateway.money.till import STREAM
 from gateway.settings import Settings
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from gateway.store.wire import ReplyFault
 from loadtests.ledgerbench.postgres import binaries, started
 from tests.conftest import PATIENT, connected
 from tests.ledger.conftest import KEEP_MONTHS, NEWEST
@@ -31,6 +34,7 @@ from tests.ledger.test_database import batch
 from tests.polling import until as polled
 
 CLAIM_MS = 50
+DAY = 86_400 * 10**6
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +186,27 @@ async def test_postgres_away_and_back(valkey: Store, caplog: pytest.LogCaptureFi
     assert said == ["the ledger cannot be written; rows stay in the store", "the ledger is written again"]
 
 
+async def test_upkeep_that_fails_stops_no_row(
+    valkey: Store, postgres_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that is being read holds the partition that is to go."""
+    monkeypatch.setattr("gateway.ledger.upkeep.LOCK_MS", 50)
+    old = start_of(month_of(NOW) - KEEP_MONTHS - 1)
+    past = Database(postgres_url, KEEP_MONTHS, lambda: old)
+    past.open()
+    past.store(batch(row(1, ended=old), *(row(2 + n, ended=NOW - n * DAY) for n in range(0, 100, 5))))
+    past.close()
+    reading = create_engine(postgres_url)
+    with reading.connect() as connection:
+        connection.execute(text("SELECT count(*) FROM attempts"))
+        async with written(valkey, postgres_url):
+            await put(valkey, *encoded(row(200)))
+            await empty(valkey)
+    reading.dispose()
+    assert {"owner:1", "owner:200"} < set(attempts(postgres_url))
+    assert "the ledger's upkeep failed; rows are written all the same" in [each.getMessage() for each in caplog.records]
+
+
 async def test_one_at_a_time_writes_a_file(valkey: Store, sqlite_url: str, tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path}/other.db"
     async with written(valkey, sqlite_url, "one"):
@@ -225,6 +250,23 @@ async def test_a_store_that_is_killed(own_server: Embedded, sqlite_url: str, tmp
         await put(store, *encoded(row(2)))
         await empty(store)
     assert attempts(sqlite_url) == ["owner:1", "owner:2"]
+
+
+async def test_a_full_store_is_drained(own_server: Embedded, url: str) -> None:
+    """Also by a writer that starts only then, and what cannot be stored is not lost."""
+    async with connected(own_server) as store:
+        await put(store, *encoded(row(1)), b"{")
+        await store.call("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(ReplyFault, match="OOM"):
+            await put(store, *encoded(row(2)))
+    drain = Store(own_server.url, drains=True)
+    await drain.check()
+    async with written(drain, url):
+        await empty(drain)
+        assert not drain.degraded
+    assert attempts(url) == ["owner:1"]
+    assert await drain.call("XLEN", REFUSED) == 1
+    await drain.aclose()
 
 
 async def test_silent_writers_are_forgotten(valkey: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from gateway.model import US_PER_HOUR, Gpus, Model, Policy, Served
 from gateway.reports.advice import Advice, Hourly, Seen, WorkerHour, advise, is_idle
 from gateway.reports.ask import Ask
+from gateway.reports.doubts import Doubts
 from gateway.reports.elsewhere import Traffic
 from gateway.reports.fleet_cost import Fleet
 from gateway.reports.gathering import facts, material
-from tests.reports.books import HOUR_US, NOON, bought, row, stored, whole_hour, worker
+from gateway.reports.telling import tell_advice, tell_saved
+from gateway.reports.writing import encoded
+from tests.reports.books import HOUR_US, NOON, bought, reader, row, stored, whole_hour, worker, written
 from tests.worlds import policy, upstream
 
 H200 = upstream("w1", "gpu", seats=128, usd_per_hour=2.6, hardware=Gpus("H200", 1, 141.0, 2.6))
@@ -90,6 +95,20 @@ def test_idle_by_hand() -> None:
     assert found.worth == 76_000_000
 
 
+def test_idle_ones_without_a_rate_are_not_free() -> None:
+    found = seen([], [busy(hour, 0.0, busy=0, priced=0, rate_sum=0) for hour in range(48)])
+    one = only(found, "idle")
+    assert one.worth is None
+    assert one.working.endswith("their rent in that time is not known: no gpu.usd_per_hour")
+    assert "(rent unknown)" in tell_advice(json.loads(encoded(advise(found))))
+
+
+def test_spill_without_a_price_is_said() -> None:
+    free = spilled(0, 60, 0)._replace(traffic=Traffic("m", "api", "managed", 1, input_tokens=PROMPT, unpriced=1))
+    said = "attempts of m have no price: what they cost is in no figure"
+    assert {f"spilled {said}", f"bought {said}"} <= set(advise(seen([free], [busy(0, 0.1)])).notes)
+
+
 def test_many_that_are_idle_for_less_count_more() -> None:
     workers = [
         busy(hour, 0.0 if hour % 24 < hours else 1.0, name, busy=0)
@@ -146,6 +165,38 @@ MISSING = [
 @pytest.mark.parametrize(("found", "note"), MISSING)
 def test_what_is_missing_is_said(found: Seen, note: str) -> None:
     assert note in advise(found).notes
+
+
+SLICE = row(
+    "slice o a", request="", tenant="", model="", backend="", upstream="", kind="managed", cost=None,
+    reserved=7_000_000, payer="operator", state="unreconciled", basis="reserved", gpu_us=0,
+)  # fmt: skip
+DOUBTFUL = [
+    SLICE,
+    bought("died", cost=None, list_cost=None, reserved=9_000_000, state="unreconciled", basis="reserved"),
+    bought("play", cost=8_000_000, demo=True),
+]
+
+
+def test_reservations_and_simulated_money_are_left_out_and_told(tmp_path: Path) -> None:
+    sound = [row("a"), bought("b", estimated=True, price_marks=("old",))]
+    for name in ("sound", "all"):
+        (tmp_path / name).mkdir()
+    plain = material(reader(written(tmp_path / "sound", sound)), Ask())
+    ledger = reader(written(tmp_path / "all", [*sound, *DOUBTFUL]))
+    found = material(ledger, Ask())
+    assert (found.got, found.tried) == (plain.got, plain.tried)
+    assert found.doubts == Doubts(2, 16_000_000, 1, 8_000_000, 1, 400, 1, 400)
+    assert [one.traffic.charged for one in facts(ledger, Ask()).bought] == [400]
+    told = tell_saved(json.loads(encoded(found.saved(WORLD))))
+    assert "left out: 2 attempts ($16.000000) that are booked at what was set aside: their gateway died" in told
+    assert "left out: 1 attempts ($8.000000) that are simulated money" in told
+    assert "held: 1 attempts ($0.000400) that are counted from what passed" in told
+
+
+def test_where_all_money_is_simulated_it_is_compared(tmp_path: Path) -> None:
+    found = material(reader(written(tmp_path, [bought("play", demo=True), SLICE])), Ask())
+    assert ([one.charged for one in found.got], found.doubts.all_simulated) == ([400], True)
 
 
 def test_from_a_ledger(url: str) -> None:

@@ -92,6 +92,15 @@ async def test_not_all_may_wait(desk: Desk) -> None:
     assert [isinstance(one, NoCapacity) for one in asked].count(True) == 1
 
 
+async def test_no_tenant_takes_all_places(desk: Desk) -> None:
+    """Tenants have six of eight together, each two."""
+    names = ["greedy"] * 8 + ["a", "a", "b", "b", "c"] + [None] * 2
+    asked = await asyncio.gather(*(desk.report(Ask(), name) for name in names), return_exceptions=True)
+    got = [name for name, one in zip(names, asked, strict=True) if not isinstance(one, NoCapacity)]
+    assert got == ["greedy", "greedy", "a", "a", "b", "b", None, None]
+    assert not desk._waiting
+
+
 async def test_it_ends_when_nobody_asks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await total(desk)
     process = desk._process

@@ -9,15 +9,21 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import create_engine, delete
 
 from gateway.errors import InvalidRequest, NoCapacity
+from gateway.ledger.hours import Minute
+from gateway.ledger.place import ledger_url
 from gateway.ledger.tables import attempts, metadata
 from gateway.model import Row
 from gateway.reports.ask import Ask, Report
 from gateway.reports.queries import GROUPS, MEASURES
 from gateway.reports.reading import Reader, open_reading
-from tests.reports.books import DAY_US, NOON, US, bought, insert, reader, row, stored, written
+from gateway.settings import Settings
+from loadtests.ledgerbench.postgres import Postgres
+from tests.ledger.reading import told
+from tests.reports.books import DAY_US, HOUR_US, NOON, US, bought, insert, reader, row, stored, worker, written
 
 SQL = "x'); DROP TABLE attempts; --"
 MIDNIGHT = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp()) * US
@@ -123,6 +129,32 @@ def test_what_the_ledger_cannot_hold_is_refused(ledger: Reader, ask: Ask) -> Non
         ledger.report(ask)
 
 
+def test_a_clock_that_was_far_off_breaks_nothing(tmp_path: Path) -> None:
+    odd = [row("a1"), row("a2", ended=0), row("a3", ended=2**62), row("a4", ended=-(2**62)), row("a5", ended=2**53)]
+    ledger = reader(written(tmp_path, odd))
+    assert ledger.span(Ask()) == (NOON, NOON)
+    days = [line["day"] for line in ledger.report(Ask(("day", "hour"))).lines]
+    assert days == ["0001-01-01", "1970-01-01", "2026-11-20", "2255-06-05", "9999-12-01"]
+    assert len(ledger.attempts(Ask()).lines) == 5
+
+
+def test_no_right_to_read_is_said_so(postgres: Postgres) -> None:
+    url = ledger_url(Settings(ledger_url=SecretStr(postgres.create("granted"))))
+    stored(url, [row("a1")])
+    told(url, "CREATE ROLE stranger LOGIN")
+    strange = reader(url.replace("gateway@", "stranger@"))
+    with pytest.raises(NoCapacity, match="no right to read"):
+        strange.report(Ask())
+    told(url, "GRANT SELECT ON attempts, attempts_kept, fleet_hours TO stranger")
+    assert (strange.report(Ask()).total["attempts"], strange.worker_hours(Ask())) == (1, [])
+
+
+def test_what_stands_for_no_request_counts_as_none(tmp_path: Path) -> None:
+    part = row("slice o a", request="", model="", cost=None, reserved=70, state="unreconciled", basis="reserved")
+    total = reader(written(tmp_path, [row("a1"), part, replace(part, attempt="slice o b")])).report(Ask()).total
+    assert (total["requests"], total["attempts"], total["unreconciled_cost"]) == (1, 3, 140)
+
+
 def test_days_are_utc_days(tmp_path: Path) -> None:
     edge = [row("before", ended=MIDNIGHT - 1), row("at", ended=MIDNIGHT)]
     found = reader(written(tmp_path, edge)).report(Ask(("day",)))
@@ -150,6 +182,15 @@ def test_a_question_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     hasty = Reader(open_reading(url), seconds=0.0)
     with pytest.raises(InvalidRequest, match="longer than 0 s"):
         hasty.report(Ask(("tenant", "model")))
+
+
+def test_too_many_hours_of_workers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.reports.reading.MOST_WORKER_HOURS", 2)
+    minutes = [Minute(60 * hour, [worker()]) for hour in range(3)]
+    ledger = reader(written(tmp_path, [row("a1")], minutes))
+    with pytest.raises(InvalidRequest, match="hours of workers"):
+        ledger.worker_hours(Ask())
+    assert len(ledger.worker_hours(Ask(until=2 * HOUR_US))) == 2
 
 
 def test_no_ledger_yet(tmp_path: Path) -> None:
