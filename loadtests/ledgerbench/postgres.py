@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+from loadtests.stack import die_with_parent
 
 READY_SECONDS = 20.0
 POLL_SECONDS = 0.02
@@ -58,7 +61,13 @@ class Postgres:
         command = [str(self._tools / "postgres"), "-D", str(self._data), "-k", str(self._sockets), "-h", ""]
         with (self._sockets / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, user=self._owner, cwd=self._sockets, stdout=log, stderr=log, start_new_session=True
+                command,
+                user=self._owner,
+                cwd=self._sockets,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + READY_SECONDS
         while True:
