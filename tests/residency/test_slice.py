@@ -15,7 +15,7 @@ from loadtests.residency.run import Tally, prove
 
 FEWER = 5
 """A few worlds differ more from each other than many do."""
-SELDOM = ("times without the store", "hedges", "rescues")
+SELDOM = ("times without the store", "hedges", "rescues", "under rules that change")
 """What a slice may be without."""
 
 SEEDS = 6
