@@ -62,6 +62,10 @@ class Framing(ABC):
         """`usage`: one of `faults.USAGES`."""
         self.head, self.body, self.scripts, self.entry, self.flavour = head, body, scripts, entry, flavour
         self._told = usage
+        self._prepare()
+
+    def _prepare(self) -> None:  # noqa: B027 - most need nothing
+        """What a kind of answer works out once, at its beginning."""
 
     @abstractmethod
     def frames(self, choice: int, first: int, count: int, *, last: bool, closing: bool) -> bytes:
@@ -99,18 +103,9 @@ class Chat(Framing):
     opening: ClassVar[bytes | None] = b'{"role":"assistant","content":""}'
     nothing: ClassVar[bytes] = b"{}"
 
-    def __init__(
-        self,
-        head: Head,
-        body: GenBody,
-        scripts: list[Script],
-        entry: Entry,
-        flavour: Flavour,
-        usage: str = "true",
-    ) -> None:
-        super().__init__(head, body, scripts, entry, flavour, usage)
+    def _prepare(self) -> None:
         self._prefix = b"data: %b" % msgspec.json.encode(self._fields(self.chunk_kind))[:-1]
-        self._null_usage = flavour.null_usage if body.include_usage else b""
+        self._null_usage = self.flavour.null_usage if self.body.include_usage else b""
 
     def frames(self, choice: int, first: int, count: int, *, last: bool, closing: bool) -> bytes:
         script = self.scripts[choice]

@@ -9,9 +9,7 @@ from typing import Any
 
 import msgspec
 
-from .bodies import GenBody
-from .framing import Flavour, Framing, Head
-from .journal import Entry
+from .framing import Framing
 from .scripts import Script, ToolCall
 
 DIMENSIONS = 8
@@ -25,19 +23,10 @@ def event(name: str, data: dict[str, Any]) -> bytes:
 class Responses(Framing):
     """One output item: a message or a function call. Events are numbered; the last one holds the whole response."""
 
-    def __init__(
-        self,
-        head: Head,
-        body: GenBody,
-        scripts: list[Script],
-        entry: Entry,
-        flavour: Flavour,
-        usage: str = "true",
-    ) -> None:
-        super().__init__(head, body, scripts, entry, flavour, usage)
-        self._script = scripts[0]
+    def _prepare(self) -> None:
+        self._script = self.scripts[0]
         self._tool = self._script if isinstance(self._script, ToolCall) else None
-        self._item_id = f"{'fc' if self._tool else 'msg'}_{head.id}"
+        self._item_id = f"{'fc' if self._tool else 'msg'}_{self.head.id}"
         self._number = 0
 
     def frames(self, choice: int, first: int, count: int, *, last: bool, closing: bool) -> bytes:
