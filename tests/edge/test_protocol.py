@@ -621,9 +621,10 @@ def test_who_reads_slowly_but_steadily_gets_all(hasty: Server, ending: bytes) ->
 
 def test_a_crowd_of_slow_callers_does_not_stop_the_others(hasty: Server) -> None:
     with contextlib.ExitStack() as stack:
-        crowd = [stack.enter_context(hasty.connect()) for _ in range(CROWD)]
-        for number, connection in enumerate(crowd):
-            connection.sendall((GET + b"X: a\r\n")[: 1 + number % (len(GET) + 4)])
+        crowd = []
+        for number in range(CROWD):
+            crowd.append(stack.enter_context(hasty.connect()))
+            crowd[-1].sendall((GET + b"X: a\r\n")[: 1 + number % (len(GET) + 4)])  # at once: silence has its own end
         started = time.monotonic()
         assert [answer.status for answer in hasty.ask(LAST)] == [200]
         assert time.monotonic() - started < HASTE.head
