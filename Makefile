@@ -24,7 +24,7 @@ run: $(VENV)/.run ## the demo: simulated fleet and API, store, gateway on http:/
 install: $(VENV)/.run ## make .venv/bin/gateway
 
 test: $(VENV)/.test ## the whole suite
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m tests.suite
 
 lint: $(VENV)/.dev ## format and rules (ruff), types (mypy), who may import whom (import-linter)
 	@$(BIN)/ruff format --check .
