@@ -26,6 +26,7 @@ from gateway.model.gpu import (
 )
 from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
+from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality, Offer, SizeRule
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
     LIMIT_QUOTAS,
@@ -107,6 +108,7 @@ __all__ = [
     "ASKED_TO_WAIT",
     "CLASSES",
     "DRAINED",
+    "ENDED",
     "FINDINGS",
     "LEAVING",
     "LIMIT_QUOTAS",
@@ -127,6 +129,7 @@ __all__ = [
     "THROTTLES",
     "US_PER_HOUR",
     "Allowance",
+    "Artefact",
     "Bound",
     "Breaker",
     "Candidate",
@@ -151,6 +154,7 @@ __all__ = [
     "Hold",
     "IssuedKey",
     "Issuer",
+    "JobState",
     "Kept",
     "Kind",
     "Learned",
@@ -159,12 +163,15 @@ __all__ = [
     "Look",
     "Mark",
     "Match",
+    "MediaAsk",
     "MediaRate",
     "MediaUnit",
     "Member",
+    "Modality",
     "Model",
     "Need",
     "Network",
+    "Offer",
     "OnStale",
     "Origin",
     "Outcome",
@@ -190,6 +197,7 @@ __all__ = [
     "Served",
     "Share",
     "Short",
+    "SizeRule",
     "Slo",
     "Snapshot",
     "Source",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from gateway.model.media import MediaAsk
 from gateway.model.money import Mark
 from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
@@ -57,6 +58,8 @@ class GenRequest:
     """Upstreams that lately read the longest of them that this replica knows, newest first."""
     demanded_by: tuple[str, ...] = ()
     """Where the caller's own part of `residency` was said: `header`, `metadata`."""
+    media: MediaAsk | None = None
+    """Of a request for pictures, films or sound: what it asks for."""
     whole: tuple[int, int | None] | None = None
     """`prompt_bytes` and `max_tokens` of the request of which this is the rest: they say which rule it meets."""
 
@@ -70,6 +73,8 @@ class Estimate(NamedTuple):
     """Expected, in USD; None for our own workers."""
     price_most: float | None
     """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
+    units: float = 0.0
+    """Of media: what its work is counted in (`routing/units.py`)."""
 
 
 NOTHING_ASKED = Estimate(0, 0, None, None)

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
+from gateway.model.media import Modality, Offer
 from gateway.model.money import Price
 from gateway.model.words import NO_DEMAND, Demand, EndpointName, Kind, Network
 
@@ -104,6 +105,8 @@ class Served:
     """Of several that one backend serves side by side, its name; each of them is a `Served` of its own."""
     weight: float = 1.0
     """What share of the sessions it gets, beside the other versions there."""
+    offer: Offer | None = None
+    """What it can do, as the folder or the catalogue says; None: nobody knows, so nothing is refused for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Discovery:
 @dataclass(frozen=True, slots=True)
 class Model:
     name: str
-    modality: str
+    modality: Modality
     served_by: tuple[Served, ...]
     residency: Demand = NO_DEMAND
     custom: bool = False

@@ -12,7 +12,19 @@ Priority = Literal["interactive", "standard", "batch"]
 RANK: Mapping[Priority, int] = {"interactive": 0, "standard": 1, "batch": 2}
 """Which class goes first: the lower number."""
 EndpointName = Literal[
-    "chat/completions", "completions", "responses", "embeddings", "messages", "messages/count_tokens"
+    "chat/completions",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "messages/count_tokens",
+    "images/generations",
+    "images/edits",
+    "videos",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "realtime",
 ]
 """The generation paths without their `/v1/`."""
 Outcome = Literal["local", "spilled", "fallback", "managed"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.model import EndpointName, Priority
+from gateway.model import EndpointName, Modality, Priority
 from gateway.policy.strict import Strict
 from gateway.policy.words import Clock, Glob, HeaderName, Name, OneOrMore, Timezone, ZoneName
 
@@ -59,7 +59,7 @@ class MatchIn(Strict):
 
     model: OneOrMore[Glob] | None = None
     """Model names; `*` and `?` stand for anything."""
-    modality: OneOrMore[Literal["text"]] | None = None
+    modality: OneOrMore[Modality] | None = None
     """What the model makes."""
     endpoint: OneOrMore[EndpointName] | None = None
     """The path without its /v1/."""

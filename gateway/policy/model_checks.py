@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gateway.model import Gpus, Need
+from gateway.model import Gpus, Modality, Need
 from gateway.policy.hardware import hardware, workers
 from gateway.policy.references import matching, unknown
 from gateway.policy.schema import LocalBackend, ManagedBackend, ModelIn
 from gateway.policy.source import Fault, Path
 from gateway.policy.sources import Sources
 from gateway.policy.validate import listed
-from gateway.routing.capability import BY_ENGINE
+from gateway.routing.capability import BY_ENGINE, BY_MODALITY
 from gateway.routing.needs import in_gpus, in_need
 from gateway.routing.priors import MEMORY_GB
 
@@ -57,19 +57,19 @@ def placement_warnings(sources: Sources) -> Iterator[Fault]:
         for j, served in enumerate(model.served_by):
             backend = sources.backend(served.backend)
             there = [one for one in about if one.backend == served.backend]
-            why = _never_served(backend, there) if isinstance(backend, LocalBackend) else None
+            why = _never_served(backend, there, model.modality) if isinstance(backend, LocalBackend) else None
             if why is not None:
                 yield sources.models.document.fault(("models", index, "served_by", j, "backend"), why)
     yield from _custom_warnings(sources)
 
 
-def _never_served(backend: LocalBackend, there: list[Worker]) -> str | None:
+def _never_served(backend: LocalBackend, there: list[Worker], modality: Modality) -> str | None:
     """Why no request for a model comes to those of a backend that may have it."""
     if not there:
         return f"each worker of `{backend.name}` is kept for other models (`models` in backends.yaml)"
     engines = {one.engine for one in there}
-    if backend.endpoints is None and not any(BY_ENGINE[engine] for engine in engines):
-        return f"no request goes to `{backend.name}`: no endpoint reaches {listed(engines)}, watched only"
+    if backend.endpoints is None and not any(BY_ENGINE[engine] & BY_MODALITY[modality] for engine in engines):
+        return f"no request goes to `{backend.name}`: {listed(engines)} speak no endpoint of {modality}"
     return None
 
 

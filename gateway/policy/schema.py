@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.model import EndpointName, Priority
+from gateway.model import EndpointName, Modality, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
 from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import PriceIn, PricesFile
@@ -67,6 +67,21 @@ class ManagedUpstream(UpstreamIn):
 
 
 Endpoints = OneOrMore[EndpointName]
+DialectName = Literal[
+    "openai",
+    "azure",
+    "anthropic",
+    "gmi",
+    "vertex",
+    "gemini",
+    "dashscope",
+    "ark",
+    "kling",
+    "elevenlabs",
+    "minimax",
+    "fal",
+    "replicate",
+]
 
 
 PemFile = Annotated[str, Field(min_length=1)]
@@ -141,7 +156,7 @@ class ManagedBackend(Strict):
     """Where it runs. Being there does not let data bound to the zone go there: `private_endpoint_in` does."""
     networks: Networks = ()
     """A connected peer outside them is refused; default: any peer."""
-    dialect: Literal["openai"] = "openai"
+    dialect: DialectName = "openai"
     """How it speaks: paths, errors, usage."""
     provider: Name | None = None
     """Whose API it is, as `gateway prices list` calls it; default: by its address, where the price book knows that."""
@@ -218,7 +233,7 @@ class ModelIn(Strict):
 
     name: ModelName
     """The name that clients send."""
-    modality: Literal["text"] = "text"
+    modality: Modality = "text"
     """What it makes."""
     served_by: Annotated[tuple[ServedIn, ...], Field(min_length=1)]
     """Each backend that serves it; the rules say who is tried when."""

@@ -4,29 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.model import EndpointName, Upstream
+from gateway.model import EndpointName, Modality, Upstream
 
 AUTO = "auto"
-_PLAIN: frozenset[EndpointName] = frozenset({"chat/completions", "completions", "embeddings"})
-_ALL: frozenset[EndpointName] = _PLAIN | {"responses", "messages", "messages/count_tokens"}
-_NONE: frozenset[EndpointName] = frozenset()
+
+
+def _of(*names: EndpointName) -> frozenset[EndpointName]:
+    return frozenset(names)
+
+
+_PLAIN = _of("chat/completions", "completions", "embeddings")
+_ALL = _PLAIN | _of("responses", "messages", "messages/count_tokens")
+_PICTURES = _of("images/generations", "images/edits")
+_HEARS = _of("audio/transcriptions", "audio/translations")
+_SPEAKS, _FILMS = _of("audio/speech"), _of("videos")
+BY_MODALITY: Mapping[Modality, frozenset[EndpointName]] = {
+    "text": _ALL,
+    "image": _PICTURES,
+    "video": _FILMS,
+    "audio": _SPEAKS | _HEARS | _of("realtime"),
+}
+"""What a model that makes this is asked by."""
 BY_ENGINE: Mapping[str | None, frozenset[EndpointName]] = {
     AUTO: _ALL,
-    "vllm": _ALL,
+    "vllm": _ALL | _HEARS | _of("realtime"),
     "sglang": _ALL,
-    "trtllm": frozenset({"chat/completions", "completions", "responses"}),
+    "trtllm": _of("chat/completions", "completions", "responses", "images/generations") | _FILMS,
     "triton": _PLAIN,
-    "tgi": frozenset({"chat/completions", "completions"}),
+    "tgi": _of("chat/completions", "completions"),
     "llamacpp": _ALL,
-    "nim": _PLAIN | {"messages"},
-    "vllm-omni": frozenset({"chat/completions"}),
-    "sglang-diffusion": _NONE,
-    "comfyui": _NONE,
-    "openai": _PLAIN,
+    "nim": _PLAIN | _of("messages"),
+    "vllm-omni": _of("chat/completions") | _SPEAKS | _PICTURES | _FILMS,
+    "sglang-diffusion": _PICTURES | _FILMS,
+    "comfyui": _PICTURES | _FILMS,
+    "openai": _PLAIN | _PICTURES | _SPEAKS | _HEARS,
 }
 """Of our own workers. `auto` holds until it is found out which one it is; `openai` is any server that speaks the older,
-common part of the API."""
-BY_DIALECT: Mapping[str, frozenset[EndpointName]] = {"openai": _PLAIN | {"responses"}}
+common part of the API, whatever it makes."""
+_OPENAI = _PLAIN | _of("responses", "realtime") | _PICTURES | _SPEAKS | _HEARS
+BY_DIALECT: Mapping[str, frozenset[EndpointName]] = {
+    "openai": _OPENAI,
+    "azure": _OPENAI,
+    "anthropic": _of("messages", "messages/count_tokens"),
+    "gmi": _PICTURES | _FILMS | _SPEAKS,
+    "vertex": _FILMS,
+    "gemini": _of("chat/completions", "embeddings"),
+    "dashscope": _PICTURES | _FILMS,
+    "ark": _of("chat/completions") | _PICTURES | _FILMS,
+    "kling": _FILMS,
+    "elevenlabs": _SPEAKS,
+    "minimax": _SPEAKS | _FILMS,
+    "fal": _PICTURES | _FILMS | _SPEAKS,
+    "replicate": _PICTURES | _FILMS | _SPEAKS,
+}
 """Of bought APIs."""
 
 

@@ -126,11 +126,11 @@ def test_a_backend_that_is_kept_for_other_models(tmp_path: Path) -> None:
 
 
 def test_workers_that_speak_no_endpoint(tmp_path: Path) -> None:
-    """They make pictures, for which there is no route yet; one that speaks is enough, and so are `endpoints`."""
+    """They make pictures, and the model makes text; one that speaks is enough, and so are `endpoints`."""
     files = changed(B, "engine: vllm", "engine: comfyui")
     assert warned(files, tmp_path) == []
     files[B] = files[B].replace("limit_work_s: 4.5", "engine: sglang-diffusion")
-    said = "no request goes to `h100`: no endpoint reaches comfyui, sglang-diffusion, watched only"
+    said = "no request goes to `h100`: comfyui, sglang-diffusion speak no endpoint of text"
     assert warned(files, tmp_path) == [f"models.yaml:5:19: models[0].served_by[0].backend: {said}"]
     files[B] = files[B].replace("    zone: fra\n", "    zone: fra\n    endpoints: chat/completions\n")
     assert warned(files, tmp_path) == []

@@ -58,7 +58,7 @@ def test_prices() -> None:
 
 def test_an_estimate_is_all_of_these_at_once() -> None:
     local, managed = SERVED
-    assert estimate(request(prompt_bytes=4200, max_tokens=50), local) == (1000, 50, None, None)
+    assert estimate(request(prompt_bytes=4200, max_tokens=50), local)[:4] == (1000, 50, None, None)
     bounded = estimate(asked := request(max_tokens=50), managed)
     assert bounded.price == expected_price(PRICE, asked)
     assert bounded.price_most == price_ceiling(PRICE, asked)

@@ -1,0 +1,63 @@
+"""One long generation, as it is kept in the store: whoever reads it can go on with it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.model import ENDED, Artefact, EndpointName, JobState
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt at an upstream. It is written before anything is sent (`intent`), and again once the answer is here:
+    an intent without a ticket, of a bought API, is never sent again."""
+
+    attempt: str
+    """Its id, in the ledger too."""
+    upstream: str
+    backend: str
+    managed: bool
+    at: float
+    """Seconds since the epoch, by the store's clock; so are all times here."""
+    ticket: str | None = None
+    """What the dialect needs to ask for it again."""
+    percent: int | None = None
+    result: str | None = None
+    """How it ended, as in the ledger; None: it has not."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked (`sealed`), what became of it, and what it made."""
+
+    id: str
+    """Signed and unguessable; the caller's handle."""
+    request: str
+    """The id of the request that brought it: of its receipt."""
+    tenant: str
+    key: str
+    model: str
+    endpoint: EndpointName
+    policy: str
+    """Version that it was accepted under."""
+    created: float
+    expires: float
+    """When its record and its artefacts go."""
+    deadline: float | None = None
+    state: JobState = "queued"
+    percent: int = 0
+    sealed: bytes = b""
+    """The caller's body and the headers that decide, encrypted (`jobs/sealing.py`)."""
+    webhook: str | None = None
+    tries: tuple[Try, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
+    error: tuple[str, str] | None = None
+    """Code and message."""
+    started: float | None = None
+    ended: float | None = None
+    cancel: bool = False
+    """Its caller wants it to end."""
+    seconds: float | None = None
+    size: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
