@@ -15,7 +15,6 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.errors import GatewayError
-from gateway.model import EndpointName
 from gateway.policy.case_schema import Expect, WorkerState
 from gateway.policy.cel_names import FIELDS
 from gateway.policy.route_schema import RouteIn
