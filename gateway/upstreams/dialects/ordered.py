@@ -6,9 +6,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.model import EndpointName, Upstream
+from gateway.upstreams.dialects.managed.elevenlabs import ElevenLabs
+from gateway.upstreams.dialects.managed.fal import Fal
+from gateway.upstreams.dialects.managed.gemini import Gemini
+from gateway.upstreams.dialects.managed.kling import Kling
+from gateway.upstreams.dialects.managed.minimax import MiniMaxSpeech
+from gateway.upstreams.dialects.managed.minimax_films import MiniMaxFilms
+from gateway.upstreams.dialects.managed.replicate import Replicate
 from gateway.upstreams.dialects.ordering import Dialect
 
-BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {}
+_PICTURES: tuple[EndpointName, ...] = ("images/generations", "images/edits")
+_FILMS: tuple[EndpointName, ...] = ("videos",)
+_SPEECH: tuple[EndpointName, ...] = ("audio/speech",)
+_MANAGED: tuple[tuple[Dialect, tuple[EndpointName, ...]], ...] = (
+    (Fal(), _PICTURES + _FILMS + _SPEECH),
+    (Replicate(), _PICTURES + _FILMS + _SPEECH),
+    (Kling(), _PICTURES + _FILMS),
+    (ElevenLabs(), _SPEECH),
+    (MiniMaxSpeech(), _SPEECH),
+    (MiniMaxFilms(), _FILMS),
+    (Gemini(), _FILMS),
+)
+BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {
+    (dialect.name, endpoint): dialect for dialect, endpoints in _MANAGED for endpoint in endpoints
+}
 BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {}
 
 
