@@ -9,20 +9,22 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from gateway.errors import Refused
 from gateway.model import Upstream
 
 Header = tuple[bytes, bytes]
 KLING_SECONDS = 1800
+_NO_KEY = 401
 KLING_EARLY_SECONDS = 5
 """A token is good from so long ago, for clocks that differ."""
 
 
 def kling_token(key: str, now: float) -> str:
     """Kling's bearer token, a JWT by HS256 (RFC 7519) for half an hour. `key`: `ACCESS:SECRET`; `now`: seconds since
-    the epoch. Raises ValueError for a key of another form, without its text."""
+    the epoch. Raises Refused, as for any key that is none, where it has another form."""
     access, colon, secret = key.partition(":")
     if not (access and colon and secret):
-        raise ValueError("a Kling key is ACCESS:SECRET")
+        raise Refused(_NO_KEY, "the key of a Kling account is ACCESS:SECRET", account=True)
     claims = {"iss": access, "exp": int(now) + KLING_SECONDS, "nbf": int(now) - KLING_EARLY_SECONDS}
     head = b".".join(_base64url(msgspec.json.encode(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     signature = hmac.new(secret.encode(), head, hashlib.sha256).digest()
@@ -59,7 +61,7 @@ SHOWN: Mapping[str, Callable[[str, float], Header]] = {
 
 
 def key_header(upstream: Upstream, now: float) -> Header | None:
-    """None: it has no key. `now`: seconds since the epoch. Raises ValueError for a key that its API cannot have."""
+    """None: it has no key. `now`: seconds since the epoch. Raises Refused for a key that its API cannot have."""
     if upstream.key is None:
         return None
     return SHOWN.get(upstream.dialect, _bearer)(upstream.key, now)

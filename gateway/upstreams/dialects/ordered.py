@@ -14,6 +14,7 @@ from gateway.upstreams.dialects.managed.minimax import MiniMaxSpeech
 from gateway.upstreams.dialects.managed.minimax_films import MiniMaxFilms
 from gateway.upstreams.dialects.managed.replicate import Replicate
 from gateway.upstreams.dialects.ordering import Dialect
+from gateway.upstreams.dialects.workers import comfyui, videos
 
 _PICTURES: tuple[EndpointName, ...] = ("images/generations", "images/edits")
 _FILMS: tuple[EndpointName, ...] = ("videos",)
@@ -30,7 +31,14 @@ _MANAGED: tuple[tuple[Dialect, tuple[EndpointName, ...]], ...] = (
 BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {
     (dialect.name, endpoint): dialect for dialect, endpoints in _MANAGED for endpoint in endpoints
 }
-BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {}
+BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {
+    ("vllm-omni", "videos"): videos.VLLM_OMNI,
+    ("sglang-diffusion", "videos"): videos.SGLANG,
+    ("trtllm", "videos"): videos.TRTLLM,
+    ("comfyui", "videos"): comfyui.COMFYUI,
+    ("comfyui", "images/generations"): comfyui.COMFYUI,
+    ("comfyui", "images/edits"): comfyui.COMFYUI,
+}
 
 
 def dialect_of(upstream: Upstream, endpoint: EndpointName, engine: str | None = None) -> Dialect | None:
