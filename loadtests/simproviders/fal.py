@@ -67,7 +67,9 @@ class Fal(Provider):
                 body |= {"status": "IN_PROGRESS"}
             case _:
                 body |= {"status": "COMPLETED", "metrics": {"inference_time": job.takes_s}}
-                if job.state == "failed" and job.fail_code:
+                if job.state == "cancelled":
+                    body |= {"error": "Request was cancelled", "error_type": "client_cancelled"}
+                elif job.state == "failed" and job.fail_code:
                     body |= {"error": job.fail, "error_type": job.fail_code}
         return Reply(body)
 

@@ -48,6 +48,7 @@ _KEYS = {
     "audio": "audio/mpeg",
 }
 _ERROR_TYPE = b"x-fal-error-type"
+_CANCELLED = "client_cancelled"
 _UNTOLD_FAILURE = "generation_failed"
 _MODEL_FAILED = 500
 _TRANSIENT = frozenset({401, 402, 403, 408, 429, 502, 503, 504})
@@ -94,6 +95,8 @@ class Fal:
                 return Told(state="queued")
             case "IN_PROGRESS":
                 return Told(state="running")
+            case "COMPLETED" if found.get("error_type") == _CANCELLED:
+                return Told(state="cancelled")
             case "COMPLETED" if found.get("error") or found.get("error_type"):
                 return failed(_MODEL_FAILED, code_word(str(found.get("error_type") or "")) or _UNTOLD_FAILURE)
             case "COMPLETED":
