@@ -48,7 +48,7 @@ _KEYS = {
     "audio": "audio/mpeg",
 }
 _ERROR_TYPE = b"x-fal-error-type"
-_CANCELLED = "client_cancelled"
+_CANCELLED = "client_cancelled"  # UNVERIFIED
 _UNTOLD_FAILURE = "generation_failed"
 _MODEL_FAILED = 500
 _TRANSIENT = frozenset({401, 402, 403, 408, 429, 502, 503, 504})
