@@ -250,7 +250,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
 
 
 def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing))
+    served = tuple(one for given in model.served_by for one in _served(model, given, sources, pricing))
     return Model(
         model.name,
         model.modality,
@@ -263,10 +263,12 @@ def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pri
     )
 
 
-def _served(given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
+def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
-        price = pricing.quote(backend, name, given.price).price if isinstance(backend, ManagedBackend) else None
+        price = None
+        if isinstance(backend, ManagedBackend):
+            price = pricing.quote(backend, name, given.price, model.modality).price
         yield Served(given.backend, name, price, version, weight)
 
 
