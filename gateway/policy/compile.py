@@ -269,7 +269,7 @@ def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing)
         price = None
         if isinstance(backend, ManagedBackend):
             price = pricing.quote(backend, name, given.price, model.modality).price
-        yield Served(given.backend, name, price, version, weight)
+        yield Served(given.backend, name, price, version, weight, None if given.can is None else given.can.made())
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
