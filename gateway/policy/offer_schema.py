@@ -95,6 +95,7 @@ class OfferIn(Strict):
     streams: bool = True
     """Whether it sends pictures piece by piece."""
     defaults: DefaultsIn = DefaultsIn()
+    """What it gives where the request does not say."""
 
     @model_validator(mode="after")
     def in_order(self) -> OfferIn:
