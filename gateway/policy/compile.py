@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from gateway.catalog.cards import find
 from gateway.errors import PolicyFault
 from gateway.model import (
     RANK,
@@ -266,10 +267,12 @@ def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pri
 def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
-        price = None
+        price, offer = None, None if given.can is None else given.can.made()
         if isinstance(backend, ManagedBackend):
             price = pricing.quote(backend, name, given.price, model.modality).price
-        yield Served(given.backend, name, price, version, weight, None if given.can is None else given.can.made())
+            card = find(pricing.provider(backend), name) if offer is None else None
+            offer = offer if card is None else card.offer
+        yield Served(given.backend, name, price, version, weight, offer)
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:

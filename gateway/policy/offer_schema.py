@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from gateway.model import EndpointName, Offer, SizeRule
+from gateway.catalog.offers import offer_of
+from gateway.model import EndpointName, Offer
 from gateway.policy.price_schema import Size, Word
 from gateway.policy.strict import Strict
-from gateway.policy.words import Count, Listed, OneOrMore, Positive
+from gateway.policy.words import Amount, Count, Listed, OneOrMore, Positive
 
 Ratio = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]
 Pictures = Annotated[int, Field(ge=0, le=64)]
@@ -20,9 +21,9 @@ class SizeRuleIn(Strict):
 
     multiple: Count = 1
     """Divides width and height."""
-    least_pixels: Count = 1
+    least_pixels: Amount = 1
     """Width x height, at least."""
-    most_pixels: Count | None = None
+    most_pixels: Amount | None = None
     """Width x height, at most."""
     longest_side: Count | None = None
     """Of width and height, at most."""
@@ -104,36 +105,4 @@ class OfferIn(Strict):
         return self
 
     def made(self) -> Offer:
-        given, rule, none = self.defaults, self.any_size, SizeRule()
-        seconds = self.seconds
-        return Offer(
-            endpoints=None if self.endpoints is None else frozenset(self.endpoints),
-            sizes=self.sizes,
-            any_size=None
-            if rule is None
-            else SizeRule(
-                multiple=rule.multiple,
-                least_pixels=rule.least_pixels,
-                most_pixels=rule.most_pixels or none.most_pixels,
-                longest_side=rule.longest_side or none.longest_side,
-                most_ratio=rule.most_ratio or none.most_ratio,
-            ),
-            resolutions=self.resolutions,
-            ratios=self.aspect_ratios,
-            qualities=self.qualities,
-            seconds=seconds if isinstance(seconds, tuple) else (),
-            seconds_range=(seconds.least, seconds.most) if isinstance(seconds, SecondsIn) else None,
-            formats=self.formats,
-            voices=self.voices,
-            most_n=self.n,
-            most_prompt=self.prompt_characters,
-            inputs=None if self.images is None else (self.images[0], self.images[1]),
-            mask=self.mask,
-            streams=self.streams,
-            steps=given.steps,
-            default_size=given.size,
-            default_seconds=given.seconds,
-            default_fps=given.fps,
-            default_quality=given.quality,
-            default_resolution=given.resolution,
-        )
+        return offer_of(self.model_dump())
