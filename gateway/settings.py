@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     image_urls: Literal["refuse", "fetch"] = Field(
         "refuse", description="What is done with the address of a picture: 400, or a guarded fetch by the gateway."
     )
+    result_bytes: int = Field(
+        256 << 20, ge=1024, description="Largest answer or result of an order: a picture, a film, a sound."
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
