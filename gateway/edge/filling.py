@@ -95,7 +95,7 @@ class Filling:
             raise
         if attempt.on_end is not None:
             attempt.on_end()
-        attempt.usage = usage = used(order, told)
+        attempt.usage = usage = used(order, told, lease.candidate.served.offer)
         attempt.tokens = usage.output_tokens
         results = Results(desk, told.pieces, self._hosts(dialect, upstream), allow_private=upstream.simulated)
         if job is None:
