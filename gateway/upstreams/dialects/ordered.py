@@ -6,9 +6,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.model import EndpointName, Upstream
+from gateway.upstreams.dialects.managed.ark import Ark
+from gateway.upstreams.dialects.managed.dashscope import DashScope
+from gateway.upstreams.dialects.managed.gmi import Gmi
+from gateway.upstreams.dialects.managed.vertex import Vertex
 from gateway.upstreams.dialects.ordering import Dialect
 
-BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {}
+_ARK, _DASHSCOPE, _GMI, _VERTEX = Ark(), DashScope(), Gmi(), Vertex()
+BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {
+    ("ark", "images/generations"): _ARK,
+    ("ark", "images/edits"): _ARK,
+    ("ark", "videos"): _ARK,
+    ("dashscope", "images/generations"): _DASHSCOPE,
+    ("dashscope", "images/edits"): _DASHSCOPE,
+    ("dashscope", "videos"): _DASHSCOPE,
+    ("gmi", "images/generations"): _GMI,
+    ("gmi", "images/edits"): _GMI,
+    ("gmi", "videos"): _GMI,
+    ("gmi", "audio/speech"): _GMI,
+    ("vertex", "videos"): _VERTEX,
+}
 BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {}
 
 
