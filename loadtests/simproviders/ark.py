@@ -53,12 +53,8 @@ class Ark(Provider):
         ]
 
     def wrong(self, fault: Wrong) -> object:
-        code = (
-            fault.code if fault.code and fault.code not in ("not_found", "unauthorized") else _CODES.get(fault.status)
-        )
-        return {
-            "error": {"code": code or "InternalServiceError", "message": fault.message, "param": "", "type": "Error"}
-        }
+        code = fault.code or _CODES.get(fault.status, "InternalServiceError")
+        return {"error": {"code": code, "message": fault.message, "param": "", "type": "Error"}}
 
     def picture(self, ask: Ask) -> Reply:
         body = ask.json
@@ -74,9 +70,8 @@ class Ark(Provider):
         if job.fail is not None:
             return Reply({**page, "data": [{"error": {"code": job.fail_code, "message": job.fail}}], "usage": _none()})
         inline = body.get("response_format") == "b64_json"
-        rows = [
-            {"size": "2048x2048", **_row(made, url, inline)} for made, url in zip(job.made, self.urls(job), strict=True)
-        ]
+        made = zip(job.made, self.urls(job), strict=True)
+        rows = [{"size": "2048x2048", **_row(each, url, inline)} for each, url in made]
         tokens = len(rows) * 2048 * 2048 // 256
         usage = {"generated_images": len(rows), "output_tokens": tokens, "total_tokens": tokens}
         return Reply({**page, "data": rows, "usage": usage})

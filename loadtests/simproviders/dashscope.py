@@ -46,10 +46,8 @@ class DashScope(Provider):
         ]
 
     def wrong(self, fault: Wrong) -> object:
-        code = (
-            fault.code if fault.code and fault.code not in ("not_found", "unauthorized") else _CODES.get(fault.status)
-        )
-        return {"code": code or "InternalError", "message": fault.message, "request_id": "r-0"}
+        code = fault.code or _CODES.get(fault.status, "InternalError")
+        return {"code": code, "message": fault.message, "request_id": "r-0"}
 
     def film(self, ask: Ask) -> Reply:
         if ask.headers.get("x-dashscope-async") != "enable":
@@ -112,7 +110,8 @@ class DashScope(Provider):
         if state == "failed":
             output |= {"code": job.fail_code or "InternalError", "message": job.fail}
         elif state == "succeeded":
-            output |= {"video_url": url for url in self.urls(job)}
+            if urls := self.urls(job):
+                output["video_url"] = urls[0]
             page["usage"] = {
                 "duration": job.quantity,
                 "output_video_duration": job.quantity,

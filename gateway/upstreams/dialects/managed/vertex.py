@@ -1,8 +1,7 @@
 """Veo on Vertex AI: long-running operations that are asked for by a POST.
 
 The upstream's address ends in `/v1/projects/PROJECT/locations/LOCATION`. Results come inside the operation: no bucket
-is named (`storageUri` is never sent), so none of ours is needed. Source: google-genai 3.4.0. No cancel is known for these
-operations.
+is named (`storageUri` is never sent), so none of ours is needed. Source: google-genai 3.4.0. No cancel is known here.
 """
 
 from __future__ import annotations
