@@ -38,6 +38,7 @@
         BadPage                        a worker's page that says nothing of its load
       NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
+      OrderLost                        it has the order, and nobody knows what became of it
     StoreFault                         the store was slow or gone; never the client's problem
     PolicyFault                        a policy folder that does not compile; carries every fault found
     StartupFault                       the process cannot start; the message says what to do
@@ -272,6 +273,14 @@ class Refused(UpstreamFault):
         self.retry_after = retry_after
         self.account = account
         """True where the refusal is about our key, credit or spend limit: it opens that upstream's circuit."""
+
+
+class OrderLost(UpstreamFault):
+    """An order was placed, or may have been, and its result cannot be had: whoever sells it may charge for it."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreFault(Exception):

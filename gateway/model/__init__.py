@@ -103,6 +103,7 @@ from gateway.model.words import (
     SpillOrder,
     TokenBounds,
 )
+from gateway.model.workflow import BadWorkflow, Unfilled, Workflow, read_workflow
 
 __all__ = [
     "ASKED_TO_WAIT",
@@ -130,6 +131,7 @@ __all__ = [
     "US_PER_HOUR",
     "Allowance",
     "Artefact",
+    "BadWorkflow",
     "Bound",
     "Breaker",
     "Candidate",
@@ -210,6 +212,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Unfilled",
     "Unit",
     "Upstream",
     "UpstreamState",
@@ -217,10 +220,12 @@ __all__ = [
     "Visit",
     "Window",
     "WorkerMinute",
+    "Workflow",
     "gpus_of",
     "micro_usd",
     "per_million",
     "pico",
+    "read_workflow",
     "throttles",
     "usd",
 ]

@@ -42,11 +42,18 @@ SPEND_CODES = frozenset(
         # MiniMax, inside a 200: key, balance
         "base_resp_1004",
         "base_resp_1008",
+        "base_resp_2049",
+        # Kling, 429: in arrears, and a resource pack that is used up
+        "kling_1101",
+        "kling_1102",
     }
 )
 """Codes that no waiting mends, whatever the status: they are about our account."""
+STUCK_IN_QUEUE = "stuck_in_queue"
+"""Ours, of an order that an API took and never began: GMI accepts model ids that are dead, and does not bill them."""
 OVERLOAD_CODES = frozenset(
     {
+        STUCK_IN_QUEUE,
         "server_is_overloaded",  # OpenAI, 503
         "slow_down",  # OpenAI, 429 or 503
         "overloaded_error",  # Anthropic, 529
@@ -66,7 +73,14 @@ OVERLOAD_CODES = frozenset(
         "ModelAccountIpmRateLimitExceeded",
         "RequestBurstTooFast",
         "rate_limit_exceeded",
-        "base_resp_1002",  # MiniMax, inside a 200
+        "base_resp_1002",  # MiniMax, inside a 200: requests, tokens, connections
+        "base_resp_1039",
+        "base_resp_1041",
+        "kling_1302",  # Kling, 429: requests, tasks at once
+        "kling_1303",
+        "runner_scheduling_failure",  # fal, 503: nothing has begun
+        "runner_connection_refused",
+        "E003",  # Replicate, in the text of a failed prediction: high demand
     }
 )
 """Documented codes of a refusal before any work: safe to send elsewhere, even when paid."""
@@ -95,7 +109,11 @@ CONTENT_CODES = frozenset(
         "InputImageRiskDetection",
         "OutputImageRiskDetection",
         "OutputVideoRiskDetection",
-        "base_resp_1026",  # MiniMax
+        "base_resp_1026",  # MiniMax: of what goes in, of what comes out
+        "base_resp_1027",
+        "kling_1300",
+        "kling_1301",
+        "E005",  # Replicate
     }
 )
 """A refusal of what was asked, also where a proxy makes a 5xx of it: nobody's failure, and the same everywhere."""
@@ -154,7 +172,8 @@ class _BaseResp(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     """All shapes in one. OpenAI, Anthropic and Google have an object `error`; DashScope a `code` beside the message,
-    fal an `error_type`, ElevenLabs an object `detail`, MiniMax a `base_resp`; GMI a text `error` and no code."""
+    fal an `error_type`, or a list `detail` of what is wrong where, ElevenLabs an object `detail`, MiniMax a
+    `base_resp`; GMI a text `error` and no code."""
 
     error: Any = None
     code: Any = None
@@ -172,6 +191,7 @@ class _Answer(msgspec.Struct):
 
 _answer = msgspec.json.Decoder(_Answer)
 _body = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(list[_Body])
 
 
 def code_of(body: bytes) -> str:
@@ -184,8 +204,7 @@ def code_of(body: bytes) -> str:
         return _of_object(error)
     if isinstance(found.error, str) and (told := code_of_reason(found.error)):
         return told
-    detail = found.detail.get("status") if isinstance(found.detail, dict) else None
-    words = (found.code, detail, found.error_type)
+    words = (found.code, _of_detail(found.detail), found.error_type)
     base = _as(found.base_resp, _BaseResp)
     if base is not None and base.status_code:
         return f"base_resp_{base.status_code}"
@@ -227,11 +246,24 @@ def _of_object(error: _Error) -> str:
     return next((word for word in (inner, error.status, error.type) if isinstance(word, str) and word), "")
 
 
+def _of_detail(detail: Any) -> Any:
+    """ElevenLabs' `status` (its newer errors have a `code`), or the type of fal's first complaint."""
+    if isinstance(detail, dict):
+        return detail.get("status") or detail.get("code")
+    first = detail[0] if isinstance(detail, list) and detail else None
+    return first.get("type") if isinstance(first, dict) else None
+
+
 def _read(body: bytes) -> _Body | None:
+    """Google's OpenAI-compatible endpoint puts its error into a list."""
     try:
-        return _body.decode(body)
+        return _body.decode(body) if body[:1] != b"[" else _first(_bodies.decode(body))
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _first(bodies: list[_Body]) -> _Body | None:
+    return bodies[0] if bodies else None
 
 
 def _as(value: Any, shape: Any) -> Any:
