@@ -179,6 +179,7 @@ class _Body(msgspec.Struct):
     code: Any = None
     error_type: Any = None
     detail: Any = None
+    message: Any = None
     base_resp: Any = None
 
 
@@ -202,13 +203,13 @@ def code_of(body: bytes) -> str:
     error = _as(found.error, _Error)
     if error is not None:
         return _of_object(error)
-    if isinstance(found.error, str) and (told := code_of_reason(found.error)):
-        return told
     words = (found.code, _of_detail(found.detail), found.error_type)
     base = _as(found.base_resp, _BaseResp)
     if base is not None and base.status_code:
         return f"base_resp_{base.status_code}"
-    return next((word for word in words if isinstance(word, str) and word), "")
+    told = next((word for word in words if isinstance(word, str) and word), "")
+    said = (found.error, found.message, found.detail)
+    return told or next((code for text in said if isinstance(text, str) and (code := code_of_reason(text))), "")
 
 
 def code_of_reason(reason: str) -> str:

@@ -11,19 +11,16 @@ import binascii
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
-
-import msgspec
 
 from gateway.errors import BadAnswer
 from gateway.model import JobState, Upstream, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.ark_models import FAMILIES
 from gateway.upstreams.dialects.managed.families import body_of, family_of
-from gateway.upstreams.dialects.managed.reading import failure, media_type, page_of, piece_name
+from gateway.upstreams.dialects.managed.parts import NO_MARK, look, post, read, segment
+from gateway.upstreams.dialects.managed.reading import failure, media_type, piece_name
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_JSON = ((b"content-type", b"application/json"),)
 _TASKS = "contents/generations/tasks"
 _STATES: Mapping[str, JobState] = {
     "queued": "queued",
@@ -41,12 +38,11 @@ class Ark:
     poll_seconds: ClassVar[float] = 5.0
 
     def submit(self, upstream: Upstream, order: Order) -> Call:
-        body = msgspec.json.encode({"model": order.model, **body_of(family_of(FAMILIES, order), order)})
         path = _TASKS if order.endpoint == "videos" else "images/generations"
-        return Call("POST", f"{_base(upstream)}/{path}", _JSON, body)
+        return post(path, {"model": order.model, **body_of(family_of(FAMILIES, order), order)})
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        page = page_of(answer)
+        page = read(answer)
         if order.endpoint != "videos":
             return _painted(order, page)
         ticket = page.get("id")
@@ -55,10 +51,10 @@ class Ark:
         return Told(state="queued", ticket=ticket)
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        return Call("GET", f"{_base(upstream)}/{_TASKS}/{quote(ticket, safe='')}")
+        return look(f"{_TASKS}/{segment(ticket)}")
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        page = page_of(answer)
+        page = read(answer)
         status = page.get("status")
         if not isinstance(status, str):
             raise BadAnswer("answered without the state of a task")
@@ -70,17 +66,13 @@ class Ark:
         return Told(state=state, fault=failure(page.get("error")))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
-        return Call("DELETE", f"{_base(upstream)}/{_TASKS}/{quote(ticket, safe='')}")
+        return Call("DELETE", f"{_TASKS}/{segment(ticket)}")
 
     def find(self, upstream: Upstream, order: Order) -> Call | None:
         return None
 
     def found(self, order: Order, answer: Answer) -> Told | None:
-        raise BadAnswer("has no list that holds what it was sent")
-
-
-def _base(upstream: Upstream) -> str:
-    return urlsplit(upstream.url).path.rstrip("/")
+        raise BadAnswer(NO_MARK)
 
 
 def _filmed(order: Order, page: Mapping[str, Any]) -> Told:

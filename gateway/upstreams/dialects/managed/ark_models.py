@@ -7,7 +7,8 @@ Seedream 4.5, and the longest films of Seedance 2.
 from __future__ import annotations
 
 from gateway.model import Offer, SizeRule
-from gateway.upstreams.dialects.managed.families import Family, Key, data_url, passing, whole
+from gateway.upstreams.dialects.managed.families import Family, Key, passing
+from gateway.upstreams.dialects.managed.parts import data_url, whole
 from gateway.upstreams.dialects.ordering import Picture
 
 _RATIOS = ("16:9", "9:16", "4:3", "3:4", "1:1", "21:9")

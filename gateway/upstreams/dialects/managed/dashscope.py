@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -17,11 +16,11 @@ from gateway.model import JobState, Upstream, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.dashscope_models import FAMILIES
 from gateway.upstreams.dialects.managed.families import body_of, family_of
-from gateway.upstreams.dialects.managed.reading import failure, media_type, page_of, piece_name
+from gateway.upstreams.dialects.managed.parts import JSON, NO_MARK, look, post, read, segment
+from gateway.upstreams.dialects.managed.reading import failure, media_type, piece_name
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_JSON = ((b"content-type", b"application/json"),)
-_LATER = (*_JSON, (b"x-dashscope-async", b"enable"))
+_LATER = (*JSON, (b"x-dashscope-async", b"enable"))
 _FILMS = "services/aigc/video-generation/video-synthesis"
 _PICTURES = "services/aigc/multimodal-generation/generation"
 _STATES: Mapping[str, JobState] = {
@@ -44,34 +43,30 @@ class DashScope:
     def submit(self, upstream: Upstream, order: Order) -> Call:
         made: dict[str, Any] = {"model": order.model, **body_of(family_of(FAMILIES, order), order)}
         if order.endpoint == "videos":
-            return Call("POST", f"{_base(upstream)}/{_FILMS}", _LATER, msgspec.json.encode(made))
+            return Call("POST", _FILMS, _LATER, msgspec.json.encode(made))
         # Pictures first, then what is to be done with them.
         parts = sorted(made["input"].pop("content", []), key=lambda part: "text" in part)
         made["input"]["messages"] = [{"role": "user", "content": parts}]
-        return Call("POST", f"{_base(upstream)}/{_PICTURES}", _JSON, msgspec.json.encode(made))
+        return post(_PICTURES, made)
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        return Call("GET", f"{_base(upstream)}/tasks/{quote(ticket, safe='')}")
+        return look(f"tasks/{segment(ticket)}")
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
         """Of use only while it is queued."""
-        return Call("POST", f"{_base(upstream)}/tasks/{quote(ticket, safe='')}/cancel", _JSON)
+        return Call("POST", f"tasks/{segment(ticket)}/cancel", JSON)
 
     def find(self, upstream: Upstream, order: Order) -> Call | None:
         return None
 
     def found(self, order: Order, answer: Answer) -> Told | None:
-        raise BadAnswer("has no list that holds what it was sent")
-
-
-def _base(upstream: Upstream) -> str:
-    return urlsplit(upstream.url).path.rstrip("/")
+        raise BadAnswer(NO_MARK)
 
 
 def _told(order: Order, page: Mapping[str, Any]) -> Told:

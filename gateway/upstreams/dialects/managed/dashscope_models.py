@@ -7,7 +7,8 @@ uploads files to the provider's own storage instead); the highest `n` of the pic
 from __future__ import annotations
 
 from gateway.model import Offer, SizeRule
-from gateway.upstreams.dialects.managed.families import Family, Key, data_url, passing, starred, upper, whole
+from gateway.upstreams.dialects.managed.families import Family, Key, passing, starred, upper
+from gateway.upstreams.dialects.managed.parts import data_url, whole
 from gateway.upstreams.dialects.ordering import Picture
 
 _WIDE = {

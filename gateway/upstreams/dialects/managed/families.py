@@ -7,9 +7,8 @@ what it does not know would be paid for something else.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
@@ -17,9 +16,18 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.model import EndpointName, Offer
-from gateway.upstreams.dialects.managed.limits import check, named
-from gateway.upstreams.dialects.ordering import Order, Picture, PictureRole
+from gateway.upstreams.dialects.managed.offers import Row, hold
+from gateway.upstreams.dialects.ordering import Order, PictureRole
 
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "ratio": ("aspect_ratio", "ratio"),
+    "seconds": ("seconds", "duration"),
+    "format": ("output_format", "response_format"),
+    "steps": ("steps", "num_inference_steps"),
+    "prompt": ("prompt", "input"),
+    "picture": ("image", "image[]", "images", "input_reference"),
+}
+"""What we call it -> how callers may; the first one where none is found."""
 Asked = Literal["prompt", "n", "size", "resolution", "ratio", "quality", "seconds", "fps", "steps", "format", "voice"]
 SEED_BITS = 31
 _HELD = frozenset(
@@ -47,11 +55,6 @@ def text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def whole(value: float) -> int | float:
-    """Most APIs take whole seconds only, as integers."""
-    return int(value) if float(value).is_integer() else value
-
-
 def starred(size: str) -> str:
     """`1280x720` as `1280*720`; a word such as `2K` as it is."""
     return size.lower().replace("x", "*") if size[:1].isdigit() and "x" in size.lower() else size
@@ -71,14 +74,6 @@ class Key(NamedTuple):
 
     at: str
     shape: Callable[[Any], Any] = same
-
-
-def data_url(picture: Picture) -> str:
-    return f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}"
-
-
-def in_base64(picture: Picture) -> str:
-    return base64.b64encode(picture.data).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +109,9 @@ def family_of(families: tuple[Family, ...], order: Order) -> Family:
 
 def body_of(family: Family, order: Order) -> dict[str, Any]:
     """The order in the provider's words. Raises InvalidRequest."""
-    check(order, family.offers[order.endpoint])
+    if order.ask.quality == "auto":
+        order = replace(order, ask=replace(order.ask, quality=None))
+    hold((Row("*", family.offers[order.endpoint]),), order)
     made: dict[str, Any] = {}
     for at, value in family.fixed.items():
         put(made, at, value)
@@ -164,6 +161,12 @@ def _has(made: Mapping[str, Any], at: str) -> bool:
     return last in made
 
 
+def named(order: Order, name: str) -> str:
+    """The caller's own name for it."""
+    names = _NAMES.get(name, (name,))
+    return next((each for each in names if each in order.fields), names[0])
+
+
 def _asked(family: Family, order: Order) -> Iterator[tuple[Asked, Any]]:
     """What the order says, each under its name; size, resolution and ratio in the form that the API knows."""
     ask = order.ask
@@ -178,14 +181,13 @@ def _asked(family: Family, order: Order) -> Iterator[tuple[Asked, Any]]:
         if not fits:
             raise InvalidRequest(f"no size of this model is {wanted} at {ratio}", param=named(order, "resolution"))
         size, resolution, ratio = fits[0], None, None
-    quality = None if ask.quality == "auto" else ask.quality
     given: tuple[tuple[Asked, Any], ...] = (
         ("prompt", order.prompt or None),
         ("n", ask.n if ask.n != 1 else None),
         ("size", size),
         ("resolution", resolution),
         ("ratio", ratio),
-        ("quality", quality),
+        ("quality", ask.quality),
         ("seconds", ask.seconds),
         ("fps", ask.fps),
         ("steps", ask.steps),

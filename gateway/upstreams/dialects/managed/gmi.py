@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
-
-import msgspec
+from urllib.parse import quote
 
 from gateway.errors import BadAnswer, UpstreamFault
 from gateway.model import JobState, Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import body_of, family_of, seed_of
 from gateway.upstreams.dialects.managed.gmi_models import FAMILIES
-from gateway.upstreams.dialects.managed.reading import failure, media_type, page_of, piece_name
+from gateway.upstreams.dialects.managed.parts import look, post, read, segment
+from gateway.upstreams.dialects.managed.reading import failure, media_type, piece_name
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_JSON = ((b"content-type", b"application/json"),)
 _STATES: Mapping[str, JobState] = {
     "created": "queued",
     "queued": "queued",
@@ -55,29 +53,28 @@ class Gmi:
 
     def submit(self, upstream: Upstream, order: Order) -> Call:
         payload = body_of(family_of(FAMILIES, order), order)
-        body = msgspec.json.encode({"model": order.model, "payload": payload})
-        return Call("POST", f"{_base(upstream)}/requests", _JSON, body)
+        return post("requests", {"model": order.model, "payload": payload})
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        return Call("GET", f"{_base(upstream)}/requests/{quote(ticket, safe='')}")
+        return look(f"requests/{segment(ticket)}")
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
-        return Call("DELETE", f"{_base(upstream)}/requests/{quote(ticket, safe='')}")
+        return Call("DELETE", f"requests/{segment(ticket)}")
 
     def find(self, upstream: Upstream, order: Order) -> Call | None:
         """Only an order with a seed of its own can be told from its twin of another caller."""
         if not order.mark or _seed_at(order) is None:
             return None
-        return Call("GET", f"{_base(upstream)}/requests?model_id={quote(order.model, safe='')}")
+        return look(f"requests?model_id={quote(order.model, safe='')}")
 
     def found(self, order: Order, answer: Answer) -> Told | None:
-        page = page_of(answer)
+        page = read(answer)
         rows, total = page.get("requests"), page.get("total")
         if not isinstance(rows, list):
             raise BadAnswer("listed no requests")
@@ -87,10 +84,6 @@ class Gmi:
         if not isinstance(total, int) or total > len(rows):
             raise BadAnswer("listed a part of the requests only")
         return None
-
-
-def _base(upstream: Upstream) -> str:
-    return urlsplit(upstream.url).path.rstrip("/")
 
 
 def _seed_at(order: Order) -> str | None:

@@ -8,7 +8,8 @@ of the first frame of wan2.7-i2v (one probe says `img_url`); the audio formats o
 from __future__ import annotations
 
 from gateway.model import Offer, SizeRule
-from gateway.upstreams.dialects.managed.families import Family, Key, data_url, passing, starred, text, upper, whole
+from gateway.upstreams.dialects.managed.families import Family, Key, passing, starred, text, upper
+from gateway.upstreams.dialects.managed.parts import data_url, whole
 
 FILMS = {
     "1280x720": ("720p", "16:9"),

@@ -10,19 +10,16 @@ import binascii
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
-
-import msgspec
 
 from gateway.errors import BadAnswer, UpstreamFault
 from gateway.model import Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import body_of, family_of
-from gateway.upstreams.dialects.managed.reading import failure, page_of, piece_name
+from gateway.upstreams.dialects.managed.parts import NO_MARK, post, read, segment
+from gateway.upstreams.dialects.managed.reading import failure, piece_name
 from gateway.upstreams.dialects.managed.vertex_models import FAMILIES
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_JSON = ((b"content-type", b"application/json"),)
 _WORDS: Mapping[object, tuple[int, str]] = {
     5: (404, "NOT_FOUND"),
     7: (403, "PERMISSION_DENIED"),
@@ -43,17 +40,16 @@ class Vertex:
         body: dict[str, Any] = {"instances": [made.get("instance", {})]}
         if "parameters" in made:
             body["parameters"] = made["parameters"]
-        return Call("POST", f"{_model(upstream, order)}:predictLongRunning", _JSON, msgspec.json.encode(body))
+        return post(f"{_model(order)}:predictLongRunning", body)
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        body = msgspec.json.encode({"operationName": ticket})
-        return Call("POST", f"{_model(upstream, order)}:fetchPredictOperation", _JSON, body)
+        return post(f"{_model(order)}:fetchPredictOperation", {"operationName": ticket})
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        return _told(order, page_of(answer))
+        return _told(order, read(answer))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
         return None
@@ -62,12 +58,11 @@ class Vertex:
         return None
 
     def found(self, order: Order, answer: Answer) -> Told | None:
-        raise BadAnswer("has no list of what it was sent")
+        raise BadAnswer(NO_MARK)
 
 
-def _model(upstream: Upstream, order: Order) -> str:
-    base = urlsplit(upstream.url).path.rstrip("/")
-    return f"{base}/publishers/google/models/{quote(order.model, safe='')}"
+def _model(order: Order) -> str:
+    return f"publishers/google/models/{segment(order.model)}"
 
 
 def _told(order: Order, page: Mapping[str, Any]) -> Told:

@@ -6,7 +6,8 @@ UNVERIFIED: whether the models of 3.1 (but lite) are retired (2026-11-17 by one 
 from __future__ import annotations
 
 from gateway.model import Offer
-from gateway.upstreams.dialects.managed.families import Family, Key, in_base64, passing, whole
+from gateway.upstreams.dialects.managed.families import Family, Key, passing
+from gateway.upstreams.dialects.managed.parts import plain_base64, whole
 from gateway.upstreams.dialects.ordering import Picture
 
 _SMALL = {
@@ -35,7 +36,7 @@ def _offer(films: dict[str, tuple[str, str]], inputs: tuple[int, int]) -> Offer:
 
 
 def _image(picture: Picture) -> dict[str, str]:
-    return {"bytesBase64Encoded": in_base64(picture), "mimeType": picture.media_type}
+    return {"bytesBase64Encoded": plain_base64(picture), "mimeType": picture.media_type}
 
 
 def _reference(picture: Picture) -> dict[str, object]:
