@@ -25,8 +25,18 @@ SPEND_CODES = frozenset(
         # Anthropic: 402, and 400 or 429 with the code in `error.details`
         "billing_error",
         "enforced_spend_limit_reached",
-        # Alibaba DashScope, 400
+        # Alibaba DashScope, 400 and 403
         "Arrearage",
+        "AccessDenied.Unpurchased",
+        "PrepaidBillOverdue",
+        "PostpaidBillOverdue",
+        # Volcengine Ark, 403 and 429: balance, a limit of ours, a free quota that is used up, a model not opened
+        "AccountOverdueError",
+        "OperationDenied.ServiceOverdue",
+        "OperationDenied.ServiceNotOpen",
+        "SetLimitExceeded",
+        "QuotaExceeded",
+        "ModelNotOpen",
         # ElevenLabs, 401
         "quota_exceeded",
         # MiniMax, inside a 200: key, balance
@@ -54,6 +64,15 @@ OVERLOAD_CODES = frozenset(
         "Throttling",  # DashScope, 429
         "Throttling.RateQuota",
         "Throttling.AllocationQuota",
+        "Throttling.BurstRate",
+        "ServerOverloaded",  # Ark, 429
+        "RateLimitExceeded.EndpointRPMExceeded",
+        "RateLimitExceeded.EndpointTPMExceeded",
+        "ModelAccountRpmRateLimitExceeded",
+        "ModelAccountTpmRateLimitExceeded",
+        "ModelAccountIpmRateLimitExceeded",
+        "RequestBurstTooFast",
+        "rate_limit_exceeded",
         "base_resp_1002",  # MiniMax, inside a 200: requests, tokens, connections
         "base_resp_1039",
         "base_resp_1041",
@@ -74,6 +93,22 @@ CONTENT_CODES = frozenset(
         "DataInspectionFailed",  # DashScope
         "data_inspection_failed",
         "SAFETY",
+        "IPInfringementSuspect",
+        "SensitiveContentDetected",  # Ark, 400, and in the record of a task
+        "SensitiveContentDetected.SevereViolation",
+        "SensitiveContentDetected.Violence",
+        "InputTextSensitiveContentDetected",
+        "InputImageSensitiveContentDetected",
+        "InputVideoSensitiveContentDetected",
+        "InputAudioSensitiveContentDetected",
+        "OutputTextSensitiveContentDetected",
+        "OutputImageSensitiveContentDetected",
+        "OutputVideoSensitiveContentDetected",
+        "OutputAudioSensitiveContentDetected",
+        "InputTextRiskDetection",
+        "InputImageRiskDetection",
+        "OutputImageRiskDetection",
+        "OutputVideoRiskDetection",
         "base_resp_1026",  # MiniMax: of what goes in, of what comes out
         "base_resp_1027",
         "kling_1300",
@@ -82,8 +117,45 @@ CONTENT_CODES = frozenset(
     }
 )
 """A refusal of what was asked, also where a proxy makes a 5xx of it: nobody's failure, and the same everywhere."""
+GONE_CODES = frozenset(
+    {
+        "model_not_found",
+        "ModelNotFound",  # DashScope, 404
+        "Model.AccessDenied",
+        "InvalidEndpointOrModel.NotFound",  # Ark, 404
+        "InvalidEndpointOrModel.ModelIDAccessDisabled",
+        "InvalidEndpoint.NotFound",
+        "InvalidEndpoint.ClosedEndpoint",
+        "ShutdownModel",
+        "DeploymentNotFound",  # Azure, 404
+        "NOT_FOUND",  # Google, 404
+    }
+)
+"""No such model there, or no more: nothing was done, and another upstream may have it."""
 HIDDEN_STATUSES = frozenset({400, 404, 422})
 """Of the caller's own errors, those under which APIs also hide that our money is spent."""
+_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), code)
+    for pattern, code in (
+        (r"rate.?limit|too many requests", "rate_limit_exceeded"),
+        (
+            r"insufficient.{0,20}(balance|credit|fund|quota)|payment required|out of credit|arrear|overdue",
+            "insufficient_quota",
+        ),
+        (
+            r"generation rejected|content.{0,12}(policy|filter|safety|moderat|violat)|sensitive|safety filter"
+            r"|moderation|usage guidelines|responsible ai|nsfw|inappropriate",
+            "content_policy_violation",
+        ),
+        (
+            r"model.{0,60}(not (be )?found|does not exist|not supported|deprecated|retired)|unknown model",
+            "model_not_found",
+        ),
+        (r"overload|at capacity|no capacity|temporarily unavailable|service unavailable", "server_is_overloaded"),
+        (r"backend error \(4(00|13|15|22)\)|invalid (parameter|argument|request|input)", "invalid_request"),
+    )
+)
+"""Words of APIs that give a reason and no code (GMI, and Google's operations), the first that is found."""
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s\Z", re.ASCII)
 
 
@@ -107,6 +179,7 @@ class _Body(msgspec.Struct):
     code: Any = None
     error_type: Any = None
     detail: Any = None
+    message: Any = None
     base_resp: Any = None
 
 
@@ -134,7 +207,14 @@ def code_of(body: bytes) -> str:
     base = _as(found.base_resp, _BaseResp)
     if base is not None and base.status_code:
         return f"base_resp_{base.status_code}"
-    return next((word for word in words if isinstance(word, str) and word), "")
+    told = next((word for word in words if isinstance(word, str) and word), "")
+    said = (found.error, found.message, found.detail)
+    return told or next((code for text in said if isinstance(text, str) and (code := code_of_reason(text))), "")
+
+
+def code_of_reason(reason: str) -> str:
+    """A code of the sets above, or `invalid_request`, for a reason in plain words; "" where they say neither."""
+    return next((code for pattern, code in _REASONS if pattern.search(reason)), "")
 
 
 def holds_answer(body: bytes) -> bool:

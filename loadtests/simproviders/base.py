@@ -33,7 +33,7 @@ JSON = b"application/json"
 QUEUED_SHARE = 0.3
 """Of its time, a job is queued for so much, and runs for the rest."""
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Unit = Literal["image", "second", "character", "token"]
+Unit = Literal["image", "second", "character", "token", "job"]
 
 
 class Refuse(msgspec.Struct):
@@ -221,7 +221,7 @@ class Provider(ABC):
     def job(self, id: str) -> Job:
         """Raises Wrong(404)."""
         if id not in self.jobs:
-            raise Wrong(404, "not_found", "no such job")
+            raise Wrong(404, "", "no such job")
         return self.jobs[id]
 
     def urls(self, job: Job) -> list[str]:
@@ -274,7 +274,7 @@ class Provider(ABC):
 
     def _routed(self, ask: Ask) -> Reply | None:
         if not self.authorized(ask):
-            raise Wrong(401, "unauthorized", "wrong key")
+            raise Wrong(401, "", "wrong key")
         for route, path in self._routes:
             match = path.fullmatch(ask.path)
             if match is None or route.method != ask.method:
@@ -288,7 +288,7 @@ class Provider(ABC):
                 self.faults.lose_answers -= 1
                 return None
             return reply
-        raise Wrong(404, "not_found", "no such path")
+        raise Wrong(404, "", "no such path")
 
     def _refuse(self) -> None:
         refuse = self.faults.refuse

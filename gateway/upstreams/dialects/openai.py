@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
+from gateway.upstreams.dialects.credentials import credential
 from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
@@ -67,8 +68,7 @@ def headers(
         (b"x-request-id", attempt_id.encode()),
         *more,
     ]
-    if upstream.key is not None:
-        made.append((b"authorization", b"Bearer " + upstream.key.encode()))
+    made += credential(upstream)
     if traceparent is not None:
         made.append((b"traceparent", traceparent.encode()))
     return made

@@ -78,7 +78,8 @@ def _size(offer: Offer, ask: MediaAsk) -> None:
             return
     words = [*offer.sizes]
     if rule is not None:
-        words.append(f"WIDTHxHEIGHT in multiples of {rule.multiple}, at most {rule.longest_side} long")
+        area = f"{rule.least_pixels} to {rule.most_pixels} pixels"
+        words.append(f"WIDTHxHEIGHT of {area} in multiples of {rule.multiple}, at most {rule.longest_side} long")
     raise InvalidRequest(f"size must be one of {', '.join(words)} for this model", param="size")
 
 
