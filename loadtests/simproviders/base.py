@@ -176,13 +176,17 @@ class Provider(ABC):
         self.key, self.job_s = key, job_s
         self.public = public
         """Scheme, host and port of the addresses in its answers; empty: set by `serve`."""
+        self._routes = [(route, re.compile(route.path)) for route in self.routes()]
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: no faults, no jobs, no bill."""
         self.faults = Faults()
         self.jobs: dict[str, Job] = {}
         self.asks: list[Ask] = []
         """Every request but those of files and of the control pages."""
         self.submits = 0
         """Paid jobs that were made, also where the answer was lost."""
-        self._routes = [(route, re.compile(route.path)) for route in self.routes()]
 
     @abstractmethod
     def routes(self) -> list[Route]: ...

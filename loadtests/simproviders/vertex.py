@@ -37,11 +37,14 @@ class Vertex(Provider):
         Rate("veo-3.1-*", "second", Decimal("0.60"), "4k"),
         Rate("veo-3.1-*", "second", Decimal("0.40")),
     )
-    public_key: str | bytes = b""
-    """PEM of the service account that `/token` serves."""
-    tokens = 0
-    """Access tokens handed out."""
-    lives_s = 3600
+
+    def reset(self) -> None:
+        super().reset()
+        self.public_key: str | bytes = b""
+        """PEM of the service account that `/token` serves."""
+        self.tokens = 0
+        """Access tokens handed out."""
+        self.lives_s = 3600
 
     def routes(self) -> list[Route]:
         return [
