@@ -14,9 +14,9 @@ from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
 from gateway.edge.ordering import order_of, used
-from gateway.edge.relay import Wire
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
+from gateway.edge.wire import Wire
 from gateway.errors import BadAnswer, DeadlineExceeded, InvalidRequest, Refused
 from gateway.model import Lease, Upstream, Usage
 from gateway.upstreams import missing
@@ -95,7 +95,7 @@ class Filling:
             raise
         if attempt.on_end is not None:
             attempt.on_end()
-        attempt.usage = usage = used(order, told)
+        attempt.usage = usage = used(order, told, lease.candidate.served.offer)
         attempt.tokens = usage.output_tokens
         results = Results(desk, told.pieces, self._hosts(dialect, upstream), allow_private=upstream.simulated)
         if job is None:

@@ -3,7 +3,7 @@ its queue and its errors.
 
 The answer to the POST says where status and result are (they leave out what follows `owner/alias` of the model's name).
 A ticket keeps the paths of those addresses alone: they are asked for at the upstream itself, with the permit, whatever
-host they name.
+host they name. Nothing is told of usage: what was ordered, and came, is what is charged.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.errors import BadAnswer, UpstreamFault
-from gateway.model import Upstream, Usage
+from gateway.model import Upstream
 from gateway.upstreams import answers
-from gateway.upstreams.dialects.figures import Figures
 from gateway.upstreams.dialects.managed.fal_models import INPUTS, OFFERS, SIZED
 from gateway.upstreams.dialects.managed.inputs import arguments
 from gateway.upstreams.dialects.managed.offers import hold, row_of
@@ -26,10 +25,8 @@ from gateway.upstreams.dialects.managed.parts import (
     NO_MARK,
     code_word,
     failed,
-    inner,
     look,
     model_path,
-    pictures_made,
     post,
     read,
     refused,
@@ -48,6 +45,7 @@ _KEYS = {
     "audio": "audio/mpeg",
 }
 _ERROR_TYPE = b"x-fal-error-type"
+_CANCELLED = "client_cancelled"  # UNVERIFIED
 _UNTOLD_FAILURE = "generation_failed"
 _MODEL_FAILED = 500
 _TRANSIENT = frozenset({401, 402, 403, 408, 429, 502, 503, 504})
@@ -87,13 +85,15 @@ class Fal:
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
         known = _read_ticket(ticket)
         if known.done:
-            return _result(order, answer)
+            return _result(answer)
         found = read(answer)
         match found.get("status"):
             case "IN_QUEUE":
                 return Told(state="queued")
             case "IN_PROGRESS":
                 return Told(state="running")
+            case "COMPLETED" if found.get("error_type") == _CANCELLED:
+                return Told(state="cancelled")
             case "COMPLETED" if found.get("error") or found.get("error_type"):
                 return failed(_MODEL_FAILED, code_word(str(found.get("error_type") or "")) or _UNTOLD_FAILURE)
             case "COMPLETED":
@@ -128,7 +128,7 @@ def _read_ticket(ticket: str) -> _Ticket:
     return msgspec.json.decode(ticket, type=_Ticket)
 
 
-def _result(order: Order, answer: Answer) -> Told:
+def _result(answer: Answer) -> Told:
     """The model's own output. A failed request's result has the status that the model gave, and its error."""
     if answer.status >= answers.REFUSED:
         fault = answers.refusal(answer.status, list(answer.headers), answer.body)
@@ -140,7 +140,7 @@ def _result(order: Order, answer: Answer) -> Told:
     pieces = tuple(_pieces(output))
     if not pieces:
         return Told(state="failed", fault=_nothing(output))
-    return Told(state="succeeded", pieces=pieces, usage=_usage(order, output, pieces))
+    return Told(state="succeeded", pieces=pieces)
 
 
 def _pieces(output: dict[str, Any]) -> list[Piece]:
@@ -163,14 +163,3 @@ def _nothing(output: dict[str, Any]) -> UpstreamFault:
     if isinstance(flagged, list) and any(flagged):
         return refused(422, "content_policy_violation")
     return BadAnswer("completed without a result")
-
-
-def _usage(order: Order, output: dict[str, Any], pieces: tuple[Piece, ...]) -> Usage | None:
-    """fal tells none; of films only some models tell how long they are."""
-    if order.endpoint.startswith("images/"):
-        return pictures_made(order.ask, len(pieces))
-    if order.endpoint != "videos":
-        return None
-    figures = Figures()
-    seconds = figures.seconds(inner(output, "video").get("duration"))
-    return Usage(0, 0, seconds=seconds, resolution=order.ask.resolution, size=order.ask.size) if seconds else None

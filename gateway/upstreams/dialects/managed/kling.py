@@ -10,23 +10,21 @@ from typing import Any
 import msgspec
 
 from gateway.errors import BadAnswer, InvalidRequest, Refused
-from gateway.model import Offer, Upstream, Usage
+from gateway.model import Offer, Upstream
 from gateway.upstreams import answers
-from gateway.upstreams.dialects.figures import ODD_JSON, Figures
+from gateway.upstreams.dialects.figures import ODD_JSON
 from gateway.upstreams.dialects.managed.offers import FILMS, PICTURES, Offers, Row, hold
 from gateway.upstreams.dialects.managed.parts import (
     inner,
     look,
     own_fields,
     pictures,
-    pictures_made,
     plain_base64,
     post,
     refused,
     rooted,
     segment,
     text_of,
-    whole,
 )
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
@@ -200,15 +198,10 @@ def _failed(message: Any) -> Refused:
 
 
 def _made(order: Order, ticket: str, result: dict[str, Any]) -> Told:
-    """A film is as long as it says, which is what is charged."""
+    """A film is charged as it was ordered; how long it says it is (5.04 s) is told for its player."""
     films = order.endpoint == "videos"
     rows = [one for one in result.get("videos" if films else "images") or () if isinstance(one, dict)]
     pieces = tuple(Piece("video/mp4" if films else "image/png", url=text_of(one, "url")) for one in rows)
     if not pieces:
         return Told(state="failed", fault=BadAnswer("succeeded without a result"))
-    if not films:
-        return Told(state="succeeded", ticket=ticket, pieces=pieces, usage=pictures_made(order.ask, len(pieces)))
-    figures, ask = Figures(), order.ask
-    seconds = sum(figures.seconds(one.get("duration")) for one in rows)
-    usage = Usage(0, 0, seconds=whole(seconds), quality=ask.quality, size=ask.size, resolution=ask.resolution)
-    return Told(state="succeeded", ticket=ticket, pieces=pieces, usage=usage if seconds else None)
+    return Told(state="succeeded", ticket=ticket, pieces=pieces)

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from gateway.errors import BadAnswer, InvalidRequest, Refused
-from gateway.model import MediaAsk, Upstream, Usage
+from gateway.model import Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.figures import ODD_JSON
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Picture, PictureRole, Told
@@ -170,11 +170,6 @@ def data_url(picture: Picture) -> str:
 
 def plain_base64(picture: Picture) -> str:
     return base64.b64encode(picture.data).decode()
-
-
-def pictures_made(ask: MediaAsk, count: int) -> Usage:
-    """Of an API that tells no usage, and of whose pictures some may have been filtered: what came is what is billed."""
-    return Usage(0, 0, images=count, input_images=ask.inputs, quality=ask.quality, size=ask.size)
 
 
 def _number(text: str) -> float | str:

@@ -23,7 +23,6 @@ from gateway.upstreams.dialects.managed.parts import (
     inner,
     look,
     model_path,
-    pictures_made,
     post,
     read,
     rooted,
@@ -91,7 +90,7 @@ def _told(order: Order, found: dict[str, Any]) -> Told:
             pieces = tuple(_pieces(order, found.get("output")))
             if not pieces:
                 return Told(state="failed", fault=BadAnswer("succeeded without a result"))
-            return Told(state="succeeded", ticket=ticket, pieces=pieces, usage=_usage(order, found, pieces))
+            return Told(state="succeeded", ticket=ticket, pieces=pieces, usage=_usage(order, found))
         case "failed":
             return _failed(found.get("error"))
         case "canceled" | "aborted":
@@ -122,13 +121,13 @@ def _pieces(order: Order, output: Any) -> Iterator[Piece]:
             yield from _pieces(order, one)
 
 
-def _usage(order: Order, found: dict[str, Any], pieces: tuple[Piece, ...]) -> Usage | None:
-    """Seconds that it ran, where those are what is charged; else what was made."""
+def _usage(order: Order, found: dict[str, Any]) -> Usage | None:
+    """Seconds that it ran, where those are what is charged; else it tells nothing."""
     if ":" in order.model or order.model.startswith(_DEPLOYMENTS):
         figures = Figures()
         ran = figures.seconds(inner(found, "metrics").get("predict_time"))
         return Usage(0, 0, seconds=ran, absurd=figures.odd or not ran)
-    return pictures_made(order.ask, len(pieces)) if order.endpoint.startswith("images/") else None
+    return None
 
 
 def _percent(logs: Any) -> int | None:
