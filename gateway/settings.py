@@ -60,6 +60,17 @@ class Settings(BaseSettings):
         None, description="The ledger's database; unset: ledger.db in data_dir (SQLite); `none`: no ledger."
     )
     ledger_months: int = Field(24, ge=1, le=1200, description="Whole months that the ledger keeps besides this one.")
+    artefacts: str | None = Field(
+        None, description="Where results of jobs are kept: a folder, or s3://bucket/prefix; unset: in data_dir."
+    )
+    artefacts_zone: str | None = Field(
+        None, description="Where that is: a zone of the policy; unset: a folder lies in GATEWAY_ZONE, a bucket nowhere."
+    )
+    artefacts_own: bool = Field(False, description="Whether a bucket is on our own machines, as `local` demands.")
+    artefact_bytes: int = Field(1 << 30, ge=1024, description="Largest result of a job.")
+    artefacts_floor: int = Field(
+        1 << 30, ge=0, description="Bytes that stay free on the disk of the folder; below it no job is accepted."
+    )
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."
