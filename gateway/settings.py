@@ -42,7 +42,12 @@ class Settings(BaseSettings):
         None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="Signs what is posted to the webhooks of budgets; unset: nothing is signed.", min_length=16
+        None,
+        description="Signs what is posted to webhooks; unset: those of budgets are not signed, jobs have none.",
+        min_length=16,
+    )
+    webhook_hosts: str = Field(
+        "", description="Globs of hosts, by commas, that webhooks of jobs may reach although they are not public."
     )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."

@@ -35,7 +35,7 @@ class Folder:
     async def put(self, chunks: AsyncIterable[bytes], expires: float) -> Stored:
         await self.room()
         id = new_id(expires)
-        draft = await self._do(lambda: _Draft(self._root / UNFINISHED / id))
+        draft = await self._do(lambda: self._begin(id))
         try:
             held = bytearray()
             async for chunk in chunks:
@@ -95,6 +95,12 @@ class Folder:
             raise ArtefactFault(ArtefactFault.TOO_LARGE, f"the result has more than {self._most} bytes")
         await self._do(lambda: draft.write(piece))
 
+    def _begin(self, id: str) -> _Draft:
+        place = self._root / UNFINISHED
+        for each in (self._root, place):  # of what it makes on the way, mkdir lets everybody read
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _Draft(place / id)
+
     def _path(self, id: str) -> Path:
         return self._root / shard(id) / id
 
@@ -120,7 +126,6 @@ class _Draft:
     """A file that is being written. Its lock: whoever is cancelled does not wait for the thread that still writes."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path, self._lock, self._digest = path, Lock(), hashlib.sha256()
         self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb", 0)
         self.size = 0
