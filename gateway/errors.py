@@ -19,6 +19,7 @@
       WorkerConflict          409 worker_conflict
       KeyConflict             409 key_conflict
       PolicyConflict          409 policy_conflict
+      JobConflict             409 job_conflict
       PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
@@ -150,6 +151,12 @@ class PolicyConflict(GatewayError):
     """What is asked for does not fit the policies that are in force or on trial."""
 
     status, code, type = 409, "policy_conflict", "invalid_request_error"
+
+
+class JobConflict(GatewayError):
+    """The same Idempotency-Key came before with another body."""
+
+    status, code, type = 409, "job_conflict", "invalid_request_error"
 
 
 class PolicyInvalid(GatewayError):
