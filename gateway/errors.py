@@ -41,6 +41,7 @@
         BadPage                        a worker's page that says nothing of its load
       NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
+      OrderLost                        it has the order, and nobody knows what became of it
     StoreFault                         the store was slow or gone; never the client's problem
     ArtefactFault                      a result that could not be kept or read; `code` is that of its job's error
     PolicyFault                        a policy folder that does not compile; carries every fault found
@@ -294,6 +295,14 @@ class Refused(UpstreamFault):
         self.retry_after = retry_after
         self.account = account
         """True where the refusal is about our key, credit or spend limit: it opens that upstream's circuit."""
+
+
+class OrderLost(UpstreamFault):
+    """An order was placed, or may have been, and its result cannot be had: whoever sells it may charge for it."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreFault(Exception):

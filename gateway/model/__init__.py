@@ -103,6 +103,7 @@ from gateway.model.words import (
     SpillOrder,
     TokenBounds,
 )
+from gateway.model.workflow import BadWorkflow, Unfilled, Workflow
 
 __all__ = [
     "ASKED_TO_WAIT",
@@ -131,6 +132,7 @@ __all__ = [
     "US_PER_HOUR",
     "Allowance",
     "Artefact",
+    "BadWorkflow",
     "Bound",
     "Breaker",
     "Candidate",
@@ -212,6 +214,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Unfilled",
     "Unit",
     "Upstream",
     "UpstreamState",
@@ -219,6 +222,7 @@ __all__ = [
     "Visit",
     "Window",
     "WorkerMinute",
+    "Workflow",
     "gpus_of",
     "micro_usd",
     "per_million",
