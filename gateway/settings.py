@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     idle_seconds: float = Field(75.0, gt=0, description="How long a connection may stay without a request.")
     send_seconds: float = Field(60.0, gt=0, description="How long a caller may take nothing of its answer.")
     answer_bytes: int = Field(16 << 20, ge=1024, description="Largest non-streamed answer held back for its usage.")
+    result_bytes: int = Field(
+        256 << 20, ge=1024, description="Largest answer or result of an order: a picture, a film, a sound."
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )

@@ -16,6 +16,8 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
+from gateway.edge.elsewhere import engine_of
+from gateway.edge.filling import Filling, JobEnd
 from gateway.edge.limits import Entry
 from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
@@ -30,6 +32,8 @@ from gateway.routing.forecast import Forecast
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects.ordered import dialect_of
+from gateway.upstreams.dialects.ordering import Dialect
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.http1 import Exchange
 
@@ -150,6 +154,13 @@ class Asking:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         if attempt.role != "hedge":
             self._account.removed = self._removed(lease)
+        dialect = self._dialect(lease)
+        if dialect is not None:
+            filling = Filling(self._s, self._fields, self._account, self._books, self._front)
+            await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
+            return None
+        if self._request.media is not None and isinstance(wire, JobEnd):
+            await wire.log(attempt.id, lease.candidate.upstream).intent()
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
@@ -174,6 +185,11 @@ class Asking:
             attempt.result = CLIENT_STALLED if self._account.error == CLIENT_STALLED else "broke_off"
         attempt.free = attempt.result == "passed_on"
         return broke
+
+    def _dialect(self, lease: Lease) -> Dialect | None:
+        """None: it takes the caller's body as it is."""
+        board = self._s.board_of(lease.decision.policy)
+        return dialect_of(lease.candidate.upstream, self._endpoint.name, engine_of(lease.candidate, board))
 
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers

@@ -29,6 +29,7 @@ from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
 from gateway.upstreams import answers
+from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
@@ -134,7 +135,7 @@ class Books:
             return
         view = self._s.view
         circuits, now = view.circuits, view.now()
-        if isinstance(fault, Refused) and fault.code == MODEL_MISSING:
+        if isinstance(fault, Refused) and fault.code in (MODEL_MISSING, STUCK_IN_QUEUE):
             view.unloaded.said(upstream.name, lease.candidate.served.name, now)
             view.rebuild()
             return  # it may serve its other models
