@@ -4,6 +4,7 @@ that is the policy folder's."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -79,6 +80,16 @@ class Settings(BaseSettings):
     artefacts_floor: int = Field(
         1 << 30, ge=0, description="Bytes that stay free on the disk of the folder; below it no job is accepted."
     )
+    jobs_key: SecretStr | None = Field(
+        None, description="Seals what jobs ask for; unset, it is derived from the pepper.", min_length=16
+    )
+    jobs_durability: Literal["required", "best"] = Field(
+        "best", description="`required`: no start on a store that may lose what it acknowledged."
+    )
+    jobs_running: int = Field(256, ge=1, le=10_000, description="Jobs that one process works on at once.")
+    jobs_per_tenant: int = Field(20_000, ge=1, description="Jobs of one tenant that are not over; more get 429.")
+    jobs_longest_seconds: float = Field(3600.0, gt=0, description="From its acceptance on; then a job has expired.")
+    jobs_kept_hours: float = Field(24.0, gt=0, le=24 * 31, description="How long a job and what it made are kept.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."

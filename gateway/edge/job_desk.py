@@ -147,7 +147,7 @@ class JobDesk:
         found: list[Job] = []
         try:
             while True:
-                rows, more = await self._shelf.list(tenant.name, after=after, limit=MOST_PAGE, oldest_first=oldest_first)
+                rows, more = await self._shelf.page(tenant.name, after=after, limit=MOST_PAGE, oldest_first=oldest_first)
                 found += [one for one in rows if not videos or one.endpoint == job_views.VIDEOS]
                 if len(found) > limit or not more or not rows:
                     return found[:limit], len(found) > limit or more
