@@ -57,9 +57,19 @@ class Settings(BaseSettings):
     head_seconds: float = Field(10.0, gt=0, description="Longest time for a request head, from its first byte.")
     idle_seconds: float = Field(75.0, gt=0, description="How long a connection may stay without a request.")
     send_seconds: float = Field(60.0, gt=0, description="How long a caller may take nothing of its answer.")
-    answer_bytes: int = Field(16 << 20, ge=1024, description="Largest non-streamed answer held back for its usage.")
+    answer_bytes: int = Field(
+        16 << 20,
+        ge=1024,
+        description="Largest non-streamed answer held back for its usage; pictures past it are passed on as they come.",
+    )
     result_bytes: int = Field(
         256 << 20, ge=1024, description="Largest answer or result of an order: a picture, a film, a sound."
+    )
+    image_pixels: int = Field(
+        50_000_000, ge=1, description="Most pixels of a picture that is sent along, all its frames together."
+    )
+    image_urls: Literal["refuse", "fetch"] = Field(
+        "refuse", description="What is done with the address of a picture: 400, or a guarded fetch by the gateway."
     )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
 
 from msgspec import Raw
@@ -19,7 +19,7 @@ from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import engine_of
 from gateway.edge.filling import Filling, JobEnd
 from gateway.edge.limits import Entry
-from gateway.edge.patience import within
+from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
@@ -30,10 +30,10 @@ from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
 from gateway.routing.votes import Ending
-from gateway.upstreams import answers
-from gateway.upstreams.dialects import openai
+from gateway.upstreams import answers, forms
+from gateway.upstreams.dialects import media_endpoints, openai
 from gateway.upstreams.dialects.ordered import dialect_of
-from gateway.upstreams.dialects.ordering import Dialect
+from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.http1 import Exchange
 
@@ -49,10 +49,12 @@ class Asking:
         account: Account,
         books: Books,
         entry: Entry,
+        pictures: Sequence[Picture] = (),
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
+        self._pictures = pictures
 
     async def ask(
         self,
@@ -156,7 +158,7 @@ class Asking:
             self._account.removed = self._removed(lease)
         dialect = self._dialect(lease)
         if dialect is not None:
-            filling = Filling(self._s, self._fields, self._account, self._books, self._front)
+            filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
             await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
         if self._request.media is not None and isinstance(wire, JobEnd):
@@ -193,7 +195,7 @@ class Asking:
 
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
-        going_on = delivered is not None and delivered.going_on
+        kind, body = self._body(lease, delivered)
         return await self._s.client.send(
             lease.decision.permit,
             lease.decision.policy,
@@ -206,16 +208,26 @@ class Asking:
                 request.stream,
                 request.traceparent,
                 [(name, given[name]) for name in endpoint.headers if name in given],
+                kind,
+                endpoint.accepts,
             ),
-            openai.body(
-                delivered.body() if delivered is not None and going_on else self._fields,
-                lease.candidate.served.name,
-                stream=request.stream,
-                want_usage=endpoint.asks_usage and not request.include_usage,
-                removed=self._removed(lease),
-                defaults=self._defaults(lease),
-            ),
+            body,
             timeouts,
+        )
+
+    def _body(self, lease: Lease, delivered: Delivered | None) -> tuple[bytes, bytes]:
+        """What goes up, and its content type."""
+        request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if endpoint.forms:
+            return forms.encode(media_endpoints.parts(self._fields, self._pictures, name, self._removed(lease)))
+        going_on = delivered is not None and delivered.going_on
+        return openai.JSON, openai.body(
+            delivered.body() if delivered is not None and going_on else self._fields,
+            name,
+            stream=request.stream,
+            want_usage=endpoint.asks_usage and not request.include_usage,
+            removed=self._removed(lease),
+            defaults=self._defaults(lease),
         )
 
     def _defaults(self, lease: Lease) -> Mapping[str, Raw]:
@@ -239,7 +251,7 @@ class Asking:
 
     def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
         decision, deadline = lease.decision, self._request.deadline
-        timeouts = decision.rule.timeouts
+        timeouts = meant(decision.rule, self._endpoint)
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()

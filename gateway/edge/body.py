@@ -15,14 +15,17 @@ from msgspec import Raw
 from gateway.edge.calls import Call
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
+from gateway.model import MediaAsk
 from gateway.routing.affinity import beginnings
 from gateway.routing.fields import NEUTRAL, changes_something
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.openai import CHAT
+from gateway.upstreams.dialects.ordering import Picture
 
 STATE_FIELDS = ("previous_response_id", "conversation")
 """State that one upstream holds; refused until it can be routed to its holder."""
+JSON_TYPE, FORM_TYPE = b"application/json", b"multipart/form-data"
 RESIDENCY = "metadata.data_residency"
 MAX_CHOICES = 128
 MAX_PROMPTS = 2048
@@ -70,16 +73,25 @@ class Body(NamedTuple):
     known: tuple[str, ...]
     residency: str | None = None
     """`metadata.data_residency`, as the caller wrote it."""
+    media: MediaAsk | None = None
+    pictures: tuple[Picture, ...] = ()
+    """Those that came with it, checked."""
 
     def __repr__(self) -> str:
         return f"Body({len(self.raw)} bytes)"
 
 
-async def read(call: Call, receive: Receive, most: int, seconds: float) -> bytes:
-    """The whole body. Raises RequestTooLarge, UnsupportedMedia, InvalidRequest (too slow) or ClientLeft."""
-    kind = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise UnsupportedMedia("send the body as `Content-Type: application/json`", param="Content-Type")
+def kind_of(call: Call) -> bytes:
+    return call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+async def read(call: Call, receive: Receive, most: int, seconds: float, *, forms: bool = False) -> bytes:
+    """The whole body. `forms`: it may be a form. Raises RequestTooLarge, UnsupportedMedia, InvalidRequest (too slow) or
+    ClientLeft."""
+    kind = kind_of(call)
+    if kind != JSON_TYPE and not (forms and kind == FORM_TYPE):
+        also = f" or `{FORM_TYPE.decode()}`" if forms else ""
+        raise UnsupportedMedia(f"send the body as `Content-Type: application/json`{also}", param="Content-Type")
     if call.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("compressed request bodies are not supported", param="Content-Encoding")
     if int(call.headers.get(b"content-length", b"0")) > most:
@@ -142,7 +154,11 @@ class _Begun:
 
 def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
     """The routing fields of a request to `endpoint`. Raises InvalidRequest; its text never quotes the body."""
-    fields = _object_of(raw)
+    return routed(raw, object_of(raw), endpoint)
+
+
+def routed(raw: bytes, fields: Mapping[str, Raw], endpoint: Endpoint) -> Body:
+    """The same of fields that were taken apart already, by whatever rules: those of media are read in `media.py`."""
     model = _get(fields, "model", _text, "a string")
     if model is None:
         raise InvalidRequest("`model` is missing", param="model")
@@ -160,16 +176,16 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         stream=stream is True,
         include_usage=options is not None and options.include_usage is True,
         max_tokens=max_tokens(fields, endpoint.caps),
-        choices=choices(fields),
-        prompts=prompts(fields),
-        text_only=not holds(unescaped(raw), endpoint.media),
+        choices=choices(fields) if endpoint.asks is None else 1,
+        prompts=prompts(fields) if endpoint.asks is None else 1,
+        text_only=endpoint.asks is not None or not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
         known=() if _KNOWN.isdisjoint(fields) else known(fields),
         residency=residency(fields) if "metadata" in fields else None,
     )
 
 
-def _object_of(raw: bytes) -> dict[str, Raw]:
+def object_of(raw: bytes) -> dict[str, Raw]:
     """Values are only skipped over, so that their bytes are UTF-8 is looked at apart."""
     try:
         if not raw.isascii():
@@ -221,7 +237,7 @@ class Glimpse(NamedTuple):
 def glimpse(raw: bytes) -> Glimpse:
     """As much as can be read."""
     try:
-        fields = _object_of(raw)
+        fields = object_of(raw)
     except InvalidRequest:
         return Glimpse()
     model = None

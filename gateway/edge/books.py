@@ -107,9 +107,14 @@ class Books:
 
     def _ratio(self, attempt: Attempt) -> float | None:
         """How many times as long as forecast it took to its first token; a whole answer to its end, for as many tokens
-        as it has. None where nobody foresaw it, or its own reader took the time."""
+        as it has. None where nobody foresaw it, as nobody does media, or its own reader took the time."""
         said, usage = attempt.forecast, attempt.usage
-        if said is None or attempt.result != "answered" or attempt.held_at is not None:
+        if (
+            said is None
+            or self._request.media is not None
+            or attempt.result != "answered"
+            or attempt.held_at is not None
+        ):
             return None
         if attempt.first is not None:
             return (attempt.first - attempt.began) / said.first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import Raw
@@ -36,6 +36,7 @@ from gateway.routing.decide import decide
 from gateway.routing.forecast import Forecast
 from gateway.routing.residency import strictest
 from gateway.upstreams import answers
+from gateway.upstreams.dialects.ordering import Picture
 
 Faults = list[tuple[str, UpstreamFault]]
 """Upstreams that failed the request, and how."""
@@ -46,15 +47,22 @@ class Forward:
     whatever it waits for."""
 
     def __init__(
-        self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw], board: Board
+        self,
+        services: Services,
+        call: Call,
+        request: GenRequest,
+        fields: Mapping[str, Raw],
+        board: Board,
+        pictures: Sequence[Picture] = (),
     ) -> None:
+        """`pictures`: those that came with it, checked."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
         self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
         self._entry = Entry(services, request)
-        self._asking = Asking(services, call, fields, self._account, self._books, self._entry)
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, pictures)
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False

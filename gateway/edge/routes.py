@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
+from gateway.edge import media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call
 from gateway.edge.forward import Forward
@@ -40,14 +41,16 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
-        raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
+        settings = services.settings
+        raw = await bodies.read(call, receive, settings.max_body_bytes, settings.body_seconds, forms=endpoint.forms)
         board = services.board_for(call, tenant)
         if board.policy is not policy:
             # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
             # that also decides.
             policy = board.policy
             tenant = caller(services, call, policy)
-        body = bodies.decode(raw, endpoint)
+        text = endpoint.asks is None
+        body = bodies.decode(raw, endpoint) if text else await media.decode(call, raw, endpoint, settings)
         residency = demanded(call, body, policy)
         request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
         if policy is not services.policy:
@@ -59,7 +62,7 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
         unread_in_audit(services, call, tenant, policy, raw, error)
         error.headers = of_refused(services, tenant, call.path)
         raise
-    return Forward(services, call, request, fields, board)
+    return Forward(services, call, request, fields, board, body.pictures)
 
 
 def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> GenRequest:
@@ -130,6 +133,7 @@ def build(
         pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
+        media=body.media,
     )
     return request, body.fields
 

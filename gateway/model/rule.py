@@ -178,6 +178,8 @@ class Rule:
     hedge: Hedge | None = None
     rescue: bool = False
     """Whether a text stream whose worker died is continued on another one."""
+    timeouts_said: tuple[str, ...] = ()
+    """Which of `timeouts` it states itself."""
     max_queue: int = 2_000
     """Requests of it that may wait in one replica."""
     starve_after: float = 30.0
