@@ -14,9 +14,9 @@ from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
 from gateway.edge.ordering import order_of, used
-from gateway.edge.relay import Wire
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
+from gateway.edge.wire import Wire
 from gateway.errors import BadAnswer, DeadlineExceeded, InvalidRequest, Refused
 from gateway.model import Lease, Upstream, Usage
 from gateway.upstreams import missing

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from msgspec import Raw
 
-from gateway.edge.body import Body
+from gateway.edge.body import Body, in_background
 from gateway.edge.calls import Call
 from gateway.edge.forms import File, Form
 from gateway.edge.media import read_form
@@ -57,12 +57,12 @@ class Asked:
     body: Body
 
 
-def sealed(call: Call, tenant: Tenant, body: Body, form: Form, demand: Demand, policy: Policy) -> bytes:
+def sealed(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Policy) -> bytes:
     names = (*_KEPT, *(name.encode() for name in sorted(policy.headers)))
     return msgspec.msgpack.encode(
         Sealed(
-            fields=msgspec.json.encode(body.fields),
-            files=tuple((one.name, one.data) for one in form.files),
+            fields=msgspec.json.encode({name: body.fields[name] for name in body.fields if not _waits(name, body)}),
+            files=tuple((one.name, one.data) for one in body.files),
             headers=tuple((name, call.headers[name]) for name in dict.fromkeys(names) if name in call.headers),
             residency=call.residency,
             demand=demand,
@@ -70,6 +70,11 @@ def sealed(call: Call, tenant: Tenant, body: Body, form: Form, demand: Demand, p
             peer=call.peer,
         )
     )
+
+
+def _waits(name: str, body: Body) -> bool:
+    """Whether a field is about waiting, and so is ours alone."""
+    return name == "background" and in_background(body)
 
 
 async def asked(services: Services, job: Job, content: bytes) -> Asked:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import inf
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
 
-from msgspec import Raw
+import msgspec
 
 from gateway.edge import job_ask, job_views
 from gateway.edge.body import Body
-from gateway.edge.calls import Call
-from gateway.edge.forms import Form
+from gateway.edge.calls import Call, Scope
+from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.job_watch import Watch
 from gateway.edge.limits import Entry
+from gateway.edge.replies import JSON, Receive, Send, identity
 from gateway.edge.services import Services
 from gateway.errors import (
     ArtefactFault,
@@ -58,11 +60,14 @@ class JobDesk:
 
     # Taking one in.
 
-    async def accept(
-        self, call: Call, request: GenRequest, body: Body, form: Form, endpoint: EndpointName, board: Board
-    ) -> Job:
+    async def take(self, query: bytes, call: Call, request: GenRequest, body: Body, board: Board) -> Accepted:
+        """A generation that is to be a job. Raises GatewayError."""
+        wait = seconds_of(dict(parse_qsl(query.decode("latin-1"))).get("wait"))
+        return Accepted(self, call, await self.accept(call, request, body, board), wait)
+
+    async def accept(self, call: Call, request: GenRequest, body: Body, board: Board) -> Job:
         """Refuses at once what would be refused later; else it is on the store's disk when this returns."""
-        tenant, settings = request.tenant, self._s.settings
+        tenant, settings, endpoint = request.tenant, self._s.settings, cast(EndpointName, request.endpoint)
         if request.stream:
             raise InvalidRequest("a job has no stream: its events are at /v1/gateway/jobs/ID/events", param="stream")
         hook, once = self._hook(call, tenant), _once(call)
@@ -90,7 +95,7 @@ class JobDesk:
             seconds=None if ask is None else ask.seconds,
             size=None if ask is None else ask.size,
         )
-        content = job_ask.sealed(call, tenant, body, form, demand, board.policy)
+        content = job_ask.sealed(call, tenant, body, demand, board.policy)
         return await self._shelf.accept(made, content, once=once)
 
     async def _demand(self, request: GenRequest, board: Board) -> Demand:
@@ -103,7 +108,9 @@ class JobDesk:
         demand = strictest(request.residency, demand)
         if not self._lies.admits(demand, board.policy):
             what = ", ".join(demand.words())
-            raise ResidencyRefused(f"results are not kept within: {what}; see GATEWAY_ARTEFACTS_ZONE", param="residency")
+            raise ResidencyRefused(
+                f"results are not kept within: {what}; see GATEWAY_ARTEFACTS_ZONE", param="residency"
+            )
         return demand
 
     def _hook(self, call: Call, tenant: Tenant) -> str | None:
@@ -147,7 +154,9 @@ class JobDesk:
         found: list[Job] = []
         try:
             while True:
-                rows, more = await self._shelf.page(tenant.name, after=after, limit=MOST_PAGE, oldest_first=oldest_first)
+                rows, more = await self._shelf.page(
+                    tenant.name, after=after, limit=MOST_PAGE, oldest_first=oldest_first
+                )
                 found += [one for one in rows if not videos or one.endpoint == job_views.VIDEOS]
                 if len(found) > limit or not more or not rows:
                     return found[:limit], len(found) > limit or more
@@ -217,6 +226,33 @@ class JobDesk:
         await (await self.open(one)).aclose()
 
 
+class Accepted:
+    """The answer to whoever brought a job, held until it is over or their time is."""
+
+    def __init__(self, desk: JobDesk, call: Call, job: Job, wait: float | None) -> None:
+        self._desk, self._call, self._job, self._wait = desk, call, job, wait
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire: Cycle = scope["extensions"][WIRE]
+        waiting = asyncio.ensure_future(self._desk.waited(self._job, self._wait))
+        wire.on_left = lambda: _cancel(waiting)
+        try:
+            job = await waiting
+        except asyncio.CancelledError:
+            if not wire.disconnected:
+                raise
+            return
+        finally:
+            wire.on_left = None
+            waiting.cancel()
+        status = 200 if job.endpoint == job_views.VIDEOS else 202
+        wire.answer(status, [*JSON, *identity(self._call)], msgspec.json.encode(job_views.shown(job)))
+
+
+def _cancel(waiting: asyncio.Future[Job]) -> None:
+    waiting.cancel()
+
+
 def named(job: Job, name: str) -> Artefact:
     """Raises NotFound."""
     for one in job.artefacts:
@@ -274,14 +310,3 @@ def seconds_of(text: str | None) -> float | None:
     if not 0 <= value < inf:
         raise InvalidRequest("`wait` must be a number of seconds", param="wait")
     return min(value, MOST_WAIT)
-
-
-def is_background(fields: Mapping[str, Raw]) -> bool:
-    """OpenAI's own `background` of a picture is a word."""
-    return bytes(fields.get("background", b"")) == b"true"
-
-
-def without_background(body: Body) -> Body:
-    return body._replace(fields={name: value for name, value in body.fields.items() if name != "background"})
-
-

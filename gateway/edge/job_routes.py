@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge import downloads, job_views
@@ -111,9 +110,7 @@ async def listed(request: Request, desk: JobDesk, tenant: Tenant, *, videos: boo
 
 
 async def download(request: Request, desk: JobDesk, job: Job, one: Artefact) -> Response:
-    file = File(
-        media_type=one.media_type, size=one.size, etag=f'"{one.digest}"', name=job_views.file_name(job, one)
-    )
+    file = File(media_type=one.media_type, size=one.size, etag=f'"{one.digest}"', name=job_views.file_name(job, one))
     headers = request.headers
     if downloads.matches(headers.get("if-none-match"), file.etag):
         return downloads.unchanged(file)
@@ -166,9 +163,3 @@ class Events(Response):
                     last = job_views.event_number(seen)
         except GatewayError:
             return  # it was deleted meanwhile
-
-
-def accepted(job: Job) -> Response:
-    """The answer to whoever brought it."""
-    status = 200 if job.endpoint == job_views.VIDEOS else 202
-    return JSONResponse(job_views.shown(job), status)

@@ -100,6 +100,11 @@ def artefact(job: Job, one: Artefact) -> dict[str, Any]:
     }
 
 
+def cost_of(receipt: bytes) -> Any:
+    """What a receipt says of the cost, as it says it."""
+    return msgspec.json.decode(receipt).get("cost")
+
+
 def error(job: Job) -> dict[str, Any] | None:
     said = job.error or _SAID.get(job.state)
     return None if said is None else {"code": said[0], "message": said[1]}

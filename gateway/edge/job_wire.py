@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.edge.account import Account
-from gateway.errors import ArtefactFault, BadAnswer, GatewayError, OrderLost, UpstreamFault
+from gateway.errors import ArtefactFault, GatewayError, OrderLost, UpstreamFault
 from gateway.jobs.artefacts import Artefacts, Stored
 from gateway.jobs.record import Try
 from gateway.jobs.work import Log, Outcome
@@ -60,6 +60,7 @@ class JobWire:
         self.kept: list[Artefact] = []
         self.usage: Usage | None = None
         self._answer: tuple[int, bytes] | None = None
+        self._pieces = bytearray()
         self._fault: ArtefactFault | None = None
         self._local = False
 
@@ -71,13 +72,21 @@ class JobWire:
         self._answer = status, body
 
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None:
-        raise BadAnswer("answered with a stream where a whole result is kept")
+        """Pictures that are more than is held back for their usage come piece by piece."""
+        self._answer, self._pieces = (status, b""), bytearray(piece)
 
     def write(self, piece: bytes) -> None:
-        """Of a stream, and there is none."""
+        if len(self._pieces) + len(piece) > self._most:
+            self._fault = ArtefactFault(ArtefactFault.TOO_LARGE, f"the answer has more than {self._most} bytes")
+        else:
+            self._pieces += piece
 
     def finish(self) -> None:
-        """The same."""
+        if self._answer is not None:
+            self._answer = self._answer[0], bytes(self._pieces)
+
+    def cut(self) -> None:
+        self._fault = ArtefactFault(ArtefactFault.UNAVAILABLE, "the answer broke off")
 
     # What whoever fills an order asks of a job.
 
@@ -133,7 +142,7 @@ class JobWire:
 
     async def outcome(self) -> Outcome:
         """Of all that was answered, with the pictures kept that a whole answer holds."""
-        if self._answer is not None and self._answer[0] < REFUSED and not self.kept:
+        if self._answer is not None and self._answer[0] < REFUSED and not self.kept and self._fault is None:
             await self._unpack(self._answer[1])
         if self._fault is not None:
             return Outcome.failed(self._fault.code, self._fault.message)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-from gateway.edge.asking import pictures_of
 from gateway.edge.cycle import WIRE
 from gateway.edge.elsewhere import engine_of
 from gateway.edge.forward import Forward
@@ -51,7 +50,14 @@ class JobWork:
     async def _forward(self, one: Asked, wire: JobWire) -> None:
         services = self._s
         forward = Forward(
-            services, one.call, one.request, one.body, services.board(), entered=True, bound=lambda: wire.bound
+            services,
+            one.call,
+            one.request,
+            one.body.fields,
+            services.board(),
+            one.body.pictures,
+            entered=True,
+            bound=lambda: wire.bound,
         )
         wire.account = forward.account
         await forward({"type": "http", "extensions": {WIRE: wire}}, _nothing, _nobody)
@@ -69,9 +75,7 @@ class JobWork:
             return Anew.UNKNOWN
         upstream, endpoint = candidate.upstream, job.endpoint
         dialect = dialect_of(upstream, endpoint, engine_of(candidate, board))
-        order = order_of(
-            request.request, request.body.fields, pictures_of(request.body), candidate.served, job.id
-        )
+        order = order_of(request.request, request.body.fields, request.body.pictures, candidate.served, job.id)
         if dialect is None or dialect.find(upstream, order) is None:
             return Anew.UNKNOWN
         desk = ClientDesk(
@@ -107,5 +111,3 @@ async def _nothing() -> dict[str, Any]:
 
 async def _nobody(message: Any) -> None:
     """To it nothing is sent: it is answered by its wire."""
-
-
