@@ -57,8 +57,10 @@ class JobSite:
 
     async def _post(self, job: Job, id: str, body: bytes) -> bool:
         settings, tenant = self._s.settings, self._s.policy.tenants.get(job.tenant)
-        own = None if tenant is None else tenant.hook.secret
-        secret = own or (settings.webhook_secret and settings.webhook_secret.get_secret_value())
+        general = settings.webhook_secret
+        secret = None if tenant is None else tenant.hook.secret
+        if secret is None and general is not None:
+            secret = general.get_secret_value()
         if secret is None or job.webhook is None:
             return False  # there was one when the job came
         private = trusted(job.webhook, allowed_hosts(settings.webhook_hosts))
