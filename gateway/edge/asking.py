@@ -30,8 +30,8 @@ from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
 from gateway.routing.votes import Ending
-from gateway.upstreams import answers, forms
-from gateway.upstreams.dialects import media_endpoints, openai
+from gateway.upstreams import answers
+from gateway.upstreams.dialects import forms, media_endpoints, openai
 from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
@@ -219,7 +219,8 @@ class Asking:
         """What goes up, and its content type."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
         if endpoint.forms:
-            return forms.encode(media_endpoints.parts(self._fields, self._pictures, name, self._removed(lease)))
+            texts, files = media_endpoints.parts(self._fields, self._pictures, name, self._removed(lease))
+            return forms.form(texts, files)
         going_on = delivered is not None and delivered.going_on
         return openai.JSON, openai.body(
             delivered.body() if delivered is not None and going_on else self._fields,

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from gateway.edge import body as bodies
 from gateway.edge.calls import Call
-from gateway.edge.forms import Form, parse
+from gateway.edge.picture_form import Form, parse
 from gateway.edge.pictures import NotAPicture, look
 from gateway.errors import InvalidRequest, UpstreamFault
 from gateway.model import MediaAsk

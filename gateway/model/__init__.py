@@ -103,7 +103,7 @@ from gateway.model.words import (
     SpillOrder,
     TokenBounds,
 )
-from gateway.model.workflow import BadWorkflow, Unfilled, Workflow
+from gateway.model.workflow import BadWorkflow, Unfilled, Workflow, read_workflow
 
 __all__ = [
     "ASKED_TO_WAIT",
@@ -227,6 +227,7 @@ __all__ = [
     "micro_usd",
     "per_million",
     "pico",
+    "read_workflow",
     "throttles",
     "usd",
 ]

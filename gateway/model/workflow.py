@@ -50,11 +50,11 @@ class Workflow:
     def filled(self, values: Mapping[str, str | int | float]) -> dict[str, Any]:
         """The graph to be sent. Raises Unfilled with the name of a place that has neither value nor default."""
         made = _walk(json.loads(self.graph), values)
-        assert isinstance(made, dict)  # noqa: S101 - `read` has seen to it
+        assert isinstance(made, dict)  # noqa: S101 - `read_workflow` has seen to it
         return made
 
 
-def read(text: str | bytes) -> Workflow:
+def read_workflow(text: str | bytes) -> Workflow:
     """Raises BadWorkflow."""
     try:
         graph = json.loads(text)

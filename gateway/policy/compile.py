@@ -25,6 +25,7 @@ from gateway.model import (
     Tenant,
     Tls,
     Upstream,
+    Workflow,
 )
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
@@ -45,6 +46,7 @@ from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
 from gateway.policy.sources import Sources, read_sources
 from gateway.policy.worker_schema import LocalUpstream, PatternIn, WorkerIn
+from gateway.policy.workflows import workflows
 from gateway.routing.estimate import MANAGED_UNIT
 from gateway.routing.priors import prior_limit_us, speed_of
 from gateway.routing.residency import strictest
@@ -88,9 +90,10 @@ def compile_files(folder: Folder, env: Mapping[str, str] | None, today: date | N
     faults += price_faults(sources, pricing)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)
+    templates = workflows(sources.models.sound, sources.models.document, folder.root, faults)
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
-    return _policy(sources, folder.version, keys, secured, pricing)
+    return _policy(sources, folder.version, keys, secured, pricing, templates)
 
 
 def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults: list[Fault]) -> dict[str, str | None]:
@@ -144,7 +147,12 @@ def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str,
 
 
 def _policy(
-    sources: Sources, version: str, keys: Mapping[str, str | None], secured: Mapping[str, Tls], pricing: Pricing
+    sources: Sources,
+    version: str,
+    keys: Mapping[str, str | None],
+    secured: Mapping[str, Tls],
+    pricing: Pricing,
+    templates: Mapping[str, Workflow],
 ) -> Policy:
     declared = dict(sources.zones or {})
     names = sources.zone_names or frozenset()
@@ -157,7 +165,9 @@ def _policy(
         zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),
         backends=MappingProxyType(backends),
         upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
-        models=MappingProxyType({m.name: _model(m, names, sources, pricing) for m in sources.models.sound.values()}),
+        models=MappingProxyType(
+            {model.name: _model(model, names, sources, pricing, templates) for model in sources.models.sound.values()}
+        ),
         rules=rules,
         quotas=shared(sources.budgets.sound.values()),
         tenants=MappingProxyType({tenant.name: _tenant(tenant, names, keys) for tenant in tenants}),
@@ -260,11 +270,14 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
         breaker=Breaker(**backend.breaker.model_dump()),
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
+        artefact_hosts=tuple(backend.artefact_hosts),
     )
 
 
-def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing))
+def _model(
+    model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]
+) -> Model:
+    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing, templates))
     return Model(
         model.name,
         model.modality,
@@ -277,11 +290,11 @@ def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pri
     )
 
 
-def _served(given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
+def _served(given: ServedIn, sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
         price = pricing.quote(backend, name, given.price).price if isinstance(backend, ManagedBackend) else None
-        yield Served(given.backend, name, price, version, weight)
+        yield Served(given.backend, name, price, version, weight, workflow=templates.get(given.workflow or ""))
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:

@@ -66,6 +66,8 @@ class ManagedUpstream(UpstreamIn):
     """Requests that may be in flight there at once."""
 
 
+HostGlob = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+"""A name, or all below one; never `*`, which is any."""
 Endpoints = OneOrMore[EndpointName]
 DialectName = Literal[
     "openai",
@@ -166,6 +168,8 @@ class ManagedBackend(Strict):
     """How its https addresses are secured; default: the system's authorities, no certificate of ours."""
     private_endpoint_in: Listed[ZoneName] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
+    artefact_hosts: Listed[HostGlob] = ()
+    """Hosts, or globs of them, where its results may lie, beside those that its dialect knows."""
     simulated: bool = False
     """A stand-in on loopback that costs nothing."""
     breaker: BreakerIn = BreakerIn()
@@ -220,6 +224,8 @@ class ServedIn(Strict):
     """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
     """Of a bought API: what it costs; default: as prices.yaml and the price book say."""
+    workflow: Annotated[str, Field(min_length=1)] | None = None
+    """Of ComfyUI workers: the template of the graph that they are given, a JSON file of this folder."""
 
     @model_validator(mode="after")
     def one_name(self) -> ServedIn:

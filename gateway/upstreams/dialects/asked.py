@@ -1,13 +1,13 @@
 """What a request for pictures or speech asks for, read from its body fields. Pure.
 
-Of a form the fields are JSON text too (`edge/forms.py`). What is malformed is refused here, naming the parameter; what
-is only beyond one model is its `Offer`'s affair, and fields that nobody here knows pass.
+Of a form the fields are JSON text too (`edge/picture_form.py`). What is malformed is refused here, naming the
+parameter; what is only beyond one model is its `Offer`'s affair, and fields that nobody here knows pass.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -178,6 +178,3 @@ def _get(fields: Mapping[str, Raw], name: str, decoder: msgspec.json.Decoder[T],
         return decoder.decode(value)
     except msgspec.DecodeError:
         raise InvalidRequest(f"`{name}` must be {words}", param=name) from None
-
-
-Reads = Callable[[Mapping[str, Raw]], MediaAsk]

@@ -17,10 +17,11 @@ class File(NamedTuple):
     data: bytes
 
 
-def form(fields: Mapping[str, str], files: Iterable[File] = ()) -> tuple[bytes, bytes]:
-    """Content-Type and body. The boundary is a hash of all parts: it stands in none of them, but by finding its own
-    preimage."""
-    parts = [(_head(name, None, None), value.encode()) for name, value in fields.items()]
+def form(fields: Mapping[str, str] | Iterable[tuple[str, str]], files: Iterable[File] = ()) -> tuple[bytes, bytes]:
+    """Content-Type and body; of pairs a name may come more than once. The boundary is a hash of all parts: it stands in
+    none of them, but by finding its own preimage."""
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    parts = [(_head(name, None, None), value.encode()) for name, value in pairs]
     parts += [(_head(file.name, file.file_name, file.media_type), file.data) for file in files]
     whole = hashlib.sha256()
     for head, data in parts:

@@ -14,9 +14,9 @@ from gateway.model import Timeouts, Usage
 from gateway.upstreams.dialects import asked, openai
 from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures
+from gateway.upstreams.dialects.forms import File
 from gateway.upstreams.dialects.media_usage import of_image_event, of_images
 from gateway.upstreams.dialects.ordering import Picture, PictureRole
-from gateway.upstreams.forms import Part
 from gateway.upstreams.sse import Events, Note, Reader
 
 MOST_PICTURES = 16
@@ -95,35 +95,35 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
     return b"event: error\n" + openai.error_event(error, request_id, b"")
 
 
-def parts(fields: Mapping[str, Raw], pictures: Iterable[Picture], name: str, removed: Collection[str]) -> list[Part]:
+def parts(
+    fields: Mapping[str, Raw], pictures: Iterable[Picture], name: str, removed: Collection[str]
+) -> tuple[list[tuple[str, str]], list[File]]:
     """The form that goes up: the caller's own fields, the served model's `name`, and the pictures under names of ours,
     their bytes untouched."""
-    made = [Part("model", name.encode())]
+    texts = [("model", name)]
     for field, value in fields.items():
         if field != "model" and field not in removed and field not in PICTURE_FIELDS:
-            made += _texts(field, value)
+            texts += _texts(field, value)
     given = list(pictures)
     images = [one for one in given if one.role != "mask"]
     several = "image[]" if len(images) > 1 else "image"
-    made += [_file(several, f"image-{number}", one) for number, one in enumerate(images)]
-    made += [_file("mask", "mask", one) for one in given if one.role == "mask"]
-    return made
+    files = [_file(several, f"image-{number}", one) for number, one in enumerate(images)]
+    return texts, files + [_file("mask", "mask", one) for one in given if one.role == "mask"]
 
 
-def _file(field: str, name: str, picture: Picture) -> Part:
+def _file(field: str, name: str, picture: Picture) -> File:
     suffix = _SUFFIX.get(picture.media_type, "bin")
-    return Part(field, picture.data, f"{name}.{suffix}", picture.media_type)
+    return File(field, f"{name}.{suffix}", picture.media_type, picture.data)
 
 
-def _texts(field: str, value: Raw) -> list[Part]:
+def _texts(field: str, value: Raw) -> list[tuple[str, str]]:
     """A list is the field many times; null is no field."""
     raw = bytes(value)
     if raw == b"null":
         return []
     if raw[:1] == b"[":
-        return [part for one in msgspec.json.decode(raw, type=list[Raw]) for part in _texts(field, one)]
-    text = msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
-    return [Part(field, text)]
+        return [pair for one in msgspec.json.decode(raw, type=list[Raw]) for pair in _texts(field, one)]
+    return [(field, msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else raw.decode())]
 
 
 IMAGES = Endpoint(

@@ -74,12 +74,6 @@ def parse(content_type: bytes, body: bytes) -> Form:
     return Form(_fields(reader.texts), tuple(reader.files))
 
 
-def text_of(value: Raw) -> str:
-    """The text that a form has for a JSON value: that of a string without its quotes, else the JSON itself."""
-    raw = bytes(value)
-    return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else raw.decode()
-
-
 class _Reader:
     """What the parser calls, part by part."""
 
