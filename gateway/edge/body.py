@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.edge.calls import Call
-from gateway.edge.forms import File
+from gateway.edge.picture_form import File
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
 from gateway.model import MediaAsk

@@ -15,8 +15,8 @@ from msgspec import Raw
 
 from gateway.edge.body import Body, in_background
 from gateway.edge.calls import Call
-from gateway.edge.forms import File, Form
 from gateway.edge.media import read_form
+from gateway.edge.picture_form import File, Form
 from gateway.edge.routes import build
 from gateway.edge.services import Services
 from gateway.jobs.record import Job
