@@ -86,7 +86,9 @@ class Settings(BaseSettings):
         None, description="Where that is: a zone of the policy; unset: a folder lies in GATEWAY_ZONE, a bucket nowhere."
     )
     artefacts_own: bool = Field(False, description="Whether a bucket is on our own machines, as `local` demands.")
-    artefact_bytes: int = Field(1 << 30, ge=1024, description="Largest result of a job.")
+    artefact_bytes: int = Field(
+        256 << 20, ge=1024, description="Largest result of a job that is kept; what is fetched has result_bytes."
+    )
     artefacts_floor: int = Field(
         1 << 30, ge=0, description="Bytes that stay free on the disk of the folder; below it no job is accepted."
     )

@@ -25,10 +25,14 @@ from gateway.routing.residency import strictest
 from gateway.upstreams.dialects.surface import ENDPOINTS
 
 _KEPT = (
-    *(b"x-gateway-priority", b"x-gateway-max-cost-usd", b"x-gateway-session", b"x-gateway-pipeline"),
-    *(b"x-data-residency", b"traceparent", b"x-request-id"),
+    b"x-gateway-priority",
+    b"x-gateway-max-cost-usd",
+    b"x-gateway-session",
+    b"x-gateway-pipeline",
+    b"x-data-residency",
 )
-"""Headers that decide, beside those that the rules look at. How long one is ready to wait is no affair of a job's."""
+"""Headers that decide, beside those that the rules look at. How long one is ready to wait is no affair of a job's,
+and what differs between two tries of one call (its id, its trace) would make them two."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -42,7 +46,6 @@ class Sealed(msgspec.Struct, frozen=True):
     demand: Demand
     """Of the caller, the tenant, the model and the rule together, as it was accepted."""
     tenant: Tenant
-    peer: str | None
 
 
 _decode = msgspec.msgpack.Decoder(Sealed).decode
@@ -67,7 +70,6 @@ def sealed(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Polic
             residency=call.residency,
             demand=demand,
             tenant=replace(tenant, hook=NO_HOOK),
-            peer=call.peer,
         )
     )
 
@@ -82,7 +84,7 @@ async def asked(services: Services, job: Job, content: bytes) -> Asked:
     kept, policy = _decode(content), services.policy
     endpoint = ENDPOINTS[job.endpoint]
     tenant = _tenant(kept, policy)
-    call = Call(job.request, time.monotonic(), endpoint.path, dict(kept.headers), kept.residency, kept.peer)
+    call = Call(job.request, time.monotonic(), endpoint.path, dict(kept.headers), kept.residency, None)
     fields: Mapping[str, Raw] = msgspec.json.decode(kept.fields, type=dict[str, Raw])
     form = Form(dict(fields), tuple(File(name, data) for name, data in kept.files))
     body = await read_form(form, kept.fields, endpoint, services.settings)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from gateway.errors import StoreFault
 from gateway.jobs.record import Job
 
 LOOK_SECONDS = 2.0
@@ -52,10 +53,11 @@ class Watch:
             quiet = loop.time()
             while True:
                 moved.clear()
-                job = await self._read(id, tenant)
-                yield job
+                job = await self._look(id, tenant)
+                if job is not None:
+                    yield job
                 left = self._look_seconds if until is None else min(self._look_seconds, until - loop.time())
-                if job.over or left <= 0:
+                if left <= 0 or (job is not None and job.over):
                     return
                 if silence is not None and loop.time() - quiet >= silence:
                     quiet = loop.time()
@@ -65,6 +67,13 @@ class Watch:
             self._waiting[id].discard(moved)
             if not self._waiting[id]:
                 del self._waiting[id]
+
+    async def _look(self, id: str, tenant: str) -> Job | None:
+        """None: the store is away, and whoever waits for a job can wait for that too."""
+        try:
+            return await self._read(id, tenant)
+        except StoreFault:
+            return None
 
 
 async def _within(moved: asyncio.Event, seconds: float) -> None:

@@ -19,6 +19,7 @@ from gateway.jobs.record import Try
 from gateway.jobs.work import Log, Outcome
 from gateway.model import Artefact, Upstream, Usage
 from gateway.upstreams import fetch
+from gateway.upstreams.client import TooLong
 from gateway.upstreams.results import Opened, Results
 
 REFUSED = 400
@@ -123,8 +124,9 @@ class JobWire:
         try:
             await results.each(self._keep)
         except OrderLost as fault:
-            self._fault = ArtefactFault(ArtefactFault.UNAVAILABLE, fault.message)
-            if self._local:
+            large = isinstance(fault.__cause__, TooLong)
+            self._fault = ArtefactFault(ArtefactFault.TOO_LARGE if large else ArtefactFault.UNAVAILABLE, fault.message)
+            if self._local and not large:
                 raise
         except ArtefactFault as fault:
             self._fault = fault
@@ -155,6 +157,11 @@ class JobWire:
     def busy(self) -> bool:
         """Whether it was told to come again: nothing had room for it."""
         return self._answer is not None and _said(self._answer)[0] in BUSY
+
+    @property
+    def failed(self) -> bool:
+        """Whether anybody was asked, and did not do it."""
+        return self.account is not None and bool(self.account.attempts) and not self.kept
 
     # Keeping.
 

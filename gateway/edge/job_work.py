@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import count
 from typing import Any
 
 from gateway.edge.cycle import WIRE
@@ -27,6 +28,9 @@ from gateway.upstreams.orders import LOOK_SECONDS, look_for
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds until a job that found no room tries again; the last one for ever. It ends with its deadline."""
 
+GONE_SECONDS = 15.0
+"""A worker of ours that cannot be asked for so long was restarted: its orders went with its process."""
+
 
 class JobWork:
     """`jobs.work.Work`; one per process."""
@@ -37,15 +41,33 @@ class JobWork:
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
         one = await asked(self._s, job, self._shelf.body(job))
-        for number in range(2**31):
+        began, tries = time.monotonic(), count()
+        while True:
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
+            if not await self._reachable(log, time.monotonic() - began):
+                return Outcome.unknown()
             await self._forward(one, wire)
             if not wire.busy or log.stopped is not None:
                 break
-            await asyncio.sleep(PAUSES[min(number, len(PAUSES) - 1)])
+            if wire.failed:
+                await wire.tried()
+            await asyncio.sleep(PAUSES[min(next(tries), len(PAUSES) - 1)])
         outcome = await wire.outcome()
         await wire.tried()
         return outcome
+
+    async def _reachable(self, log: Log, waited: float) -> bool:
+        """False where a bought order is with somebody whom the policy no longer has: nobody can say what becomes of it.
+        An order that lies with a worker of ours that is gone is given up, and placed anew."""
+        one = log.job.open
+        if one is None or one.ticket is None:
+            return True
+        there = one.upstream in self._s.board().policy.upstreams
+        if one.managed:
+            return there
+        if not there or waited > GONE_SECONDS:
+            await log.tried(OrderLost.__name__)
+        return True
 
     async def _forward(self, one: Asked, wire: JobWire) -> None:
         services = self._s
