@@ -32,6 +32,7 @@ _LEAST = 3_686_400
 
 class Ark(Provider):
     name = "ark"
+    root = "/api/v3"
     rates = (
         Rate("*seedream-5*", "image", Decimal("0.035")),
         Rate("*seedream*", "image", Decimal("0.04")),

@@ -16,6 +16,7 @@ _WORDS = 3
 
 class Azure(Provider):
     name = "azure"
+    root = ROOT
     rates = (Rate("gpt-chat", "token", Decimal("0.00001")), Rate("gpt-image-2", "token", Decimal("0.00003")))
 
     def routes(self) -> list[Route]:

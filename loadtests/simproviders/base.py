@@ -170,6 +170,8 @@ class Provider(ABC):
     """One account at one provider. `job_s`: how long a job takes."""
 
     name: ClassVar[str]
+    root: ClassVar[str] = ""
+    """The path of the address that its users know."""
     rates: ClassVar[tuple[Rate, ...]] = ()
 
     def __init__(self, *, key: str = "sim-key", job_s: float = 0.05, public: str = "") -> None:
@@ -252,7 +254,9 @@ class Provider(ABC):
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
+        await self.handle(Exchange(scope, receive, send))
+
+    async def handle(self, exchange: Exchange) -> None:
         with contextlib.suppress(ClientGone):
             ask = _ask(exchange, await exchange.body())
             if self.faults.slow_s and not ask.path.startswith("/sim/"):

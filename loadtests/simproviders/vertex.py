@@ -30,6 +30,7 @@ _STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_D
 
 class Vertex(Provider):
     name = "vertex"
+    root = "/v1/projects/simulated/locations/us-central1"
     rates = (
         Rate("veo-3.1-lite-*", "second", Decimal("0.08"), "1080p"),
         Rate("veo-3.1-lite-*", "second", Decimal("0.05")),
