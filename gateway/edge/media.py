@@ -22,7 +22,7 @@ from gateway.model import MediaAsk
 from gateway.settings import Settings
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.dialects.endpoint import Endpoint
-from gateway.upstreams.dialects.media_endpoints import MASKS, PICTURE_FIELDS
+from gateway.upstreams.dialects.media_endpoints import PICTURE_FIELDS, ROLES
 from gateway.upstreams.dialects.ordering import Picture
 from gateway.upstreams.fetch import FetchRefused, fetch
 
@@ -43,7 +43,11 @@ _any = msgspec.json.Decoder()
 async def decode(call: Call, raw: bytes, endpoint: Endpoint, settings: Settings) -> bodies.Body:
     """Raises InvalidRequest, naming the parameter that is wrong; its text never quotes the body."""
     kind = bodies.kind_of(call)
-    form = await _beside(len(raw), lambda: _form(kind, call, raw))
+    return await read_form(await _beside(len(raw), lambda: _form(kind, call, raw)), raw, endpoint, settings)
+
+
+async def read_form(form: Form, raw: bytes, endpoint: Endpoint, settings: Settings) -> bodies.Body:
+    """The same of what was taken apart before."""
     body = bodies.routed(raw, form.fields, endpoint)
     asks = endpoint.asks
     assert asks is not None  # noqa: S101 - else it is text
@@ -58,6 +62,7 @@ async def decode(call: Call, raw: bytes, endpoint: Endpoint, settings: Settings)
         text_only=not pictures,
         media=ask,
         pictures=tuple(pictures),
+        files=form.files,
     )
 
 
@@ -172,16 +177,16 @@ async def _checked(name: str, data: bytes, settings: Settings) -> Picture:
         seen = await _beside(len(data), lambda: look(data, settings.image_pixels))
     except NotAPicture as fault:
         raise InvalidRequest(f"`{name}` {fault}", param=name) from None
-    return Picture(data=data, media_type=seen.media_type, role="mask" if name in MASKS else "image")
+    return Picture(data=data, media_type=seen.media_type, role=ROLES.get(name, "image"))
 
 
 def _counted(ask: MediaAsk, pictures: list[Picture], endpoint: Endpoint) -> MediaAsk:
     masks = sum(one.role == "mask" for one in pictures)
-    images, (least, most) = len(pictures) - masks, endpoint.pictures
+    images, (least, most), name = len(pictures) - masks, endpoint.pictures, endpoint.picture
     if images < least:
-        raise InvalidRequest("`image` is missing", param="image")
+        raise InvalidRequest(f"`{name}` is missing", param=name)
     if images > most:
-        raise InvalidRequest(f"`image`: at most {most} pictures are taken", param="image")
+        raise InvalidRequest(f"`{name}`: at most {most} pictures are taken", param=name)
     if masks > 1:
         raise InvalidRequest("`mask`: at most one is taken", param="mask")
     return replace(ask, inputs=images, mask=masks > 0)

@@ -32,6 +32,7 @@ _LEAST = 3_686_400
 
 class Ark(Provider):
     name = "ark"
+    root = "/api/v3"
     rates = (
         Rate("*seedream-5*", "image", Decimal("0.035")),
         Rate("*seedream*", "image", Decimal("0.04")),
@@ -39,8 +40,8 @@ class Ark(Provider):
         Rate("*seedance*", "token", Decimal("7") / 1_000_000),
     )
 
-    def __init__(self, *, key: str = "sim-key", job_s: float = 0.05, public: str = "") -> None:
-        super().__init__(key=key, job_s=job_s, public=public)
+    def reset(self) -> None:
+        super().reset()
         self.hidden: set[str] = set()
         """Ended tasks whose records were removed; they stay on the bill."""
 

@@ -170,19 +170,25 @@ class Provider(ABC):
     """One account at one provider. `job_s`: how long a job takes."""
 
     name: ClassVar[str]
+    root: ClassVar[str] = ""
+    """The path of the address that its users know."""
     rates: ClassVar[tuple[Rate, ...]] = ()
 
     def __init__(self, *, key: str = "sim-key", job_s: float = 0.05, public: str = "") -> None:
         self.key, self.job_s = key, job_s
         self.public = public
         """Scheme, host and port of the addresses in its answers; empty: set by `serve`."""
+        self._routes = [(route, re.compile(route.path)) for route in self.routes()]
+        self.reset()
+
+    def reset(self) -> None:
+        """As new: no faults, no jobs, no bill."""
         self.faults = Faults()
         self.jobs: dict[str, Job] = {}
         self.asks: list[Ask] = []
         """Every request but those of files and of the control pages."""
         self.submits = 0
         """Paid jobs that were made, also where the answer was lost."""
-        self._routes = [(route, re.compile(route.path)) for route in self.routes()]
 
     @abstractmethod
     def routes(self) -> list[Route]: ...
@@ -248,7 +254,9 @@ class Provider(ABC):
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
+        await self.handle(Exchange(scope, receive, send))
+
+    async def handle(self, exchange: Exchange) -> None:
         with contextlib.suppress(ClientGone):
             ask = _ask(exchange, await exchange.body())
             if self.faults.slow_s and not ask.path.startswith("/sim/"):

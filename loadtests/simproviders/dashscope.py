@@ -29,6 +29,7 @@ _RESOLUTION_OF = {size: resolution for resolution, sizes in _SIZES.items() for s
 
 class DashScope(Provider):
     name = "dashscope"
+    root = "/api/v1"
     rates = (
         Rate("wan2.?-*v*", "second", Decimal("0.10"), "720P"),
         Rate("wan2.?-*v*", "second", Decimal("0.15"), "1080P"),

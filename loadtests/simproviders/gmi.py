@@ -49,6 +49,7 @@ MODELS: dict[str, _Model] = {
 
 class Gmi(Provider):
     name = "gmi"
+    root = ROOT
     rates = (
         Rate("gpt-image-2-*", "image", Decimal("0.006"), "low"),
         Rate("gpt-image-2-*", "image", Decimal("0.053"), "medium"),

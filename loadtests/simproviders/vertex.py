@@ -30,6 +30,7 @@ _STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_D
 
 class Vertex(Provider):
     name = "vertex"
+    root = "/v1/projects/simulated/locations/us-central1"
     rates = (
         Rate("veo-3.1-lite-*", "second", Decimal("0.08"), "1080p"),
         Rate("veo-3.1-lite-*", "second", Decimal("0.05")),
@@ -37,11 +38,14 @@ class Vertex(Provider):
         Rate("veo-3.1-*", "second", Decimal("0.60"), "4k"),
         Rate("veo-3.1-*", "second", Decimal("0.40")),
     )
-    public_key: str | bytes = b""
-    """PEM of the service account that `/token` serves."""
-    tokens = 0
-    """Access tokens handed out."""
-    lives_s = 3600
+
+    def reset(self) -> None:
+        super().reset()
+        self.public_key: str | bytes = b""
+        """PEM of the service account that `/token` serves."""
+        self.tokens = 0
+        """Access tokens handed out."""
+        self.lives_s = 3600
 
     def routes(self) -> list[Route]:
         return [

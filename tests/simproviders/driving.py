@@ -11,6 +11,7 @@ import httpx
 import msgspec
 from msgspec import Raw
 
+from gateway.errors import Reset
 from gateway.model import EndpointName, MediaAsk, Upstream
 from gateway.upstreams.credentials import key_header
 from gateway.upstreams.desk import target
@@ -66,13 +67,9 @@ class HttpDesk:
         try:
             got = await self._client.request(call.method, url, headers=headers, content=call.body)
         except httpx.TransportError as fault:
-            raise Broken(str(fault)) from None
+            raise Reset(str(fault)) from None
         lower = tuple((name.lower(), value) for name, value in got.headers.raw)
         return Answer(got.status_code, lower, got.content)
-
-
-class Broken(Exception):
-    """No answer came."""
 
 
 async def place(to: Upstream, wanted: Order, *, queued: float | None = None) -> Told:

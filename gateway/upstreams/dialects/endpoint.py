@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from msgspec import Raw
 
@@ -53,10 +54,14 @@ class Endpoint:
     """Where it is not `stream` that asks for a stream of events."""
     plain: frozenset[str] = frozenset()
     """Fields that change price, scheduling or retention elsewhere, and mean something else here."""
+    jobs: Literal["never", "on_request", "always"] = "never"
+    """Whether what it makes may outlive its request: where the body says `background: true`, or whatever it says."""
     forms: bool = False
     """It takes multipart/form-data beside JSON, and goes up as that either way."""
     pictures: tuple[int, int] = (0, 0)
     """Fewest and most pictures that may be sent along."""
+    picture: str = "image"
+    """The field that they come in, of several the one that errors name."""
     accepts: bytes = b"application/json"
     """What a whole answer is asked for as."""
     sound: bool = False
