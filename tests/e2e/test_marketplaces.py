@@ -1,5 +1,5 @@
-"""Pictures and speech of bought APIs with wires of their own: the official SDK in front, a simulated provider behind a
-real gateway, and a receipt whose price is the provider's own."""
+"""Pictures, speech and films of fal, Replicate, Kling, ElevenLabs, MiniMax and Gemini: the official SDK in front, a
+simulated provider behind a real gateway, and a receipt whose price is the provider's own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from loadtests.simproviders.gemini import Gemini
 from loadtests.simproviders.kling import Kling
 from loadtests.simproviders.minimax import MiniMax
 from loadtests.simproviders.replicate import Replicate
-from loadtests.simproviders.samples import mp3, png
+from loadtests.simproviders.samples import mp3, mp4, png
 from loadtests.simproviders.serving import Running
 from loadtests.simproviders.serving import serve as serve_provider
-from tests.gateways import KEY, PEPPER, ZONES, Site, start_gateway, write_folder
+from tests.gateways import KEY, PEPPER, ZONES, Site, eventually, start_gateway, write_folder
 
 TEXT = "Good morning, Vienna"
 SECRETS = {"kling": "access:secret-of-at-least-thirty-two-bytes"}
@@ -53,8 +53,17 @@ VOICES = [
     Model("eleven-voice", "elevenlabs", "eleven_v3", "audio", "per_1k_chars", 0.08),
     Model("minimax-voice", "minimax", "speech-2.6-turbo", "audio", "per_1k_chars", 0.06),
 ]
+FILMS = [
+    Model("fal-film", "fal", "fal-ai/kling-video/v2.1/pro/image-to-video", "video", "per_second", 0.09),
+    Model("replicate-film", "replicate", "kwaivgi/kling-v2.1", "video", "per_second", 0.05),
+    Model("kling-film", "kling", "kling-v2-1", "video", "per_second", 0.056),
+    Model("minimax-film", "minimax", "MiniMax-Hailuo-2.3", "video", "per_second", 0.045),
+    Model("minimax-new-film", "minimax", "MiniMax-H3", "video", "per_second", 0.08),
+    Model("gemini-film", "gemini", "veo-3.1-generate-001", "video", "per_second", 0.40),
+]
+SECONDS = {"minimax": "6", "gemini": "8"}
 CHAT = Model("gemini-chat", "gemini", "gemini-3.1-flash", "text", "input_per_1m", 1.0)
-MODELS = [*PICTURES, *VOICES, CHAT]
+MODELS = [*PICTURES, *VOICES, *FILMS, CHAT]
 KINDS: tuple[type[Provider], ...] = (Fal, Replicate, Kling, ElevenLabs, MiniMax, Gemini)
 
 
@@ -113,7 +122,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
         write_folder(place / "policies", files(at))
         log, headers = place / "gateway.log", {"Authorization": f"Bearer {KEY}"}
         gateway = stack.enter_context(
-            start_gateway(place / "policies", place / "data", env={"GATEWAY_KEY_PEPPER": PEPPER}, log=log)
+            start_gateway(
+                place / "policies",
+                place / "data",
+                env={"GATEWAY_KEY_PEPPER": PEPPER, "GATEWAY_ARTEFACTS_FLOOR": "0"},
+                log=log,
+            )
         )
         http = stack.enter_context(httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=20.0))
         yield Market(Site(gateway, None, place / "policies", place / "data", log, http), at)  # type: ignore[arg-type]
@@ -204,6 +218,39 @@ def test_a_result_that_is_withheld_is_an_error_of_the_upstream(market: Market, c
         client.images.generate(model="replicate-pic", prompt="A fox")
     assert caught.value.status_code == 502
     assert market.at["replicate"].provider.submits == 1
+
+
+@pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
+def test_films(market: Market, client: openai.OpenAI) -> None:
+    """All at once: their APIs are looked at every few seconds only."""
+    raw = {
+        model.name: client.videos.with_raw_response.create(
+            model=model.name,
+            prompt="A lighthouse",
+            seconds=SECONDS.get(model.provider, "5"),  # type: ignore[arg-type]
+            input_reference=("first.png", png(64, 64), "image/png"),
+        )
+        for model in FILMS
+    }
+    made = {name: one.parse().id for name, one in raw.items()}
+    left = dict(made)
+
+    def over() -> bool:
+        for name, id in list(left.items()):
+            found = client.videos.retrieve(id)
+            assert found.status != "failed", (name, found.error)
+            if found.status == "completed":
+                del left[name]
+        return not left
+
+    eventually(over, "every film is there", within=40.0)
+    for model in FILMS:
+        seconds = SECONDS.get(model.provider, "5")
+        assert client.videos.download_content(made[model.name]).content == mp4(float(seconds))
+        assert usd(market, raw[model.name].headers["x-request-id"]) == Decimal(str(model.usd)) * int(seconds)
+    assert {one.provider.submits for one in market.at.values()} == {0, 1, 2}
+    spent = sum((one.provider.bill() for one in market.at.values()), Decimal())
+    assert spent == sum(Decimal(str(one.usd)) * int(SECONDS.get(one.provider, "5")) for one in FILMS)
 
 
 def test_gemini_chats_as_openai_does(market: Market, client: openai.OpenAI) -> None:
