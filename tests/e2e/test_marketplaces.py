@@ -260,6 +260,8 @@ def test_gemini_chats_as_openai_does(market: Market, client: openai.OpenAI) -> N
     assert raw.parse().choices[0].message.content
     (asked,) = market.at["gemini"].provider.asks
     assert asked.path == "/v1beta/openai/chat/completions"
+    usage = market.site.receipt(raw.headers["x-request-id"])["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (8, 35)  # 30 of them were thought
 
 
 def test_no_secret_is_told(place: Market) -> None:
