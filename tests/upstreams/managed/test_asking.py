@@ -174,6 +174,8 @@ def test_gemini_films() -> None:
 REFUSED = [
     ("fal", IMAGE, "fal-ai/flux/dev", {"ask": MediaAsk(n=9)}, "n", "4"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"num_images": 3}}, "num_images", "use n"),
+    ("fal", FILM, "somebody/new-model", {"fields": {"num_frames": 999}}, "num_frames", "use seconds"),
+    ("replicate", IMAGE, "somebody/new-model", {"fields": {"batch_size": 9}}, "batch_size", "use n"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"image_size": "square"}}, "image_size", "use size"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"image_url": "http://10.0.0.1/"}}, "image_url", "use image"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"sync_mode": True}}, "sync_mode", "response_format"),
