@@ -27,8 +27,8 @@ class Running:
     """`run` returns once the job is over, or none of ours. `ended` is its end, once the store has it; `released`: this
     process cannot go on with it, another one may."""
 
-    def __init__(self, log: JobLog, work: Work, money: Money | None, *, find_pause: float = FIND_PAUSE) -> None:
-        self.log, self._work, self._money, self._find_pause = log, work, money, find_pause
+    def __init__(self, log: JobLog, work: Work, money: Money | None) -> None:
+        self.log, self._work, self._money = log, work, money
         self.ended: Outcome | None = None
         self.released = False
         self._task: asyncio.Task[Outcome] | None = None
@@ -146,7 +146,7 @@ class Running:
             except UpstreamFault:
                 if loop.time() > until:
                     return Anew.UNKNOWN
-                await asyncio.sleep(self._find_pause)
+                await asyncio.sleep(FIND_PAUSE)
 
     def _leave(self) -> None:
         if not self._left.done():
