@@ -240,6 +240,10 @@ def glimpse(raw: bytes) -> Glimpse:
         fields = object_of(raw)
     except InvalidRequest:
         return Glimpse()
+    return glimpse_of(fields)
+
+
+def glimpse_of(fields: Mapping[str, Raw]) -> Glimpse:
     model = None
     with suppress(InvalidRequest):
         model = _get(fields, "model", _text, "a string")
