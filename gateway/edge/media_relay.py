@@ -76,8 +76,9 @@ def _told(account: Account, text: bytes) -> Usage | None:
 
 
 def _book(account: Account, attempt: Attempt, told: Usage | None) -> None:
-    request = account.request
-    attempt.usage = account.usage = usage = used(told, request, request.media or MediaAsk())
-    if attempt.lease is not None:
-        account.book(attempt, cost_of(attempt.lease, usage))
+    request, lease = account.request, attempt.lease
+    offer = None if lease is None else lease.candidate.served.offer
+    attempt.usage = account.usage = usage = used(told, request, request.media or MediaAsk(), offer)
+    if lease is not None:
+        account.book(attempt, cost_of(lease, usage))
     attempt.tokens = usage.output_tokens

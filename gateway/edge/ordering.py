@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
 from msgspec import Raw
 
 from gateway.errors import InvalidRequest
-from gateway.model import EndpointName, GenRequest, MediaAsk, Served, Usage
+from gateway.model import GenRequest, MediaAsk, Served, Usage
 from gateway.upstreams.dialects.ordering import Order, Picture, Told
 
 PROMPTS = ("prompt", "input")
@@ -21,7 +20,7 @@ def order_of(
 ) -> Order:
     """`fields`: those of the caller's body that may go to this upstream. Raises InvalidRequest."""
     return Order(
-        endpoint=cast(EndpointName, request.endpoint),
+        endpoint=request.endpoint,
         model=served.name,
         ask=request.media or MediaAsk(n=request.n),
         prompt=prompt_of(fields),
