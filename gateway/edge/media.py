@@ -38,6 +38,7 @@ async def decode(call: Call, raw: bytes, endpoint: Endpoint, gathering: Gatherin
         fields=fields,
         stream=body.stream if endpoint.asks_stream is None else endpoint.asks_stream(fields),
         choices=ask.n,
+        prompts=1,
         text_only=not pictures,
         media=ask,
         pictures=tuple(pictures),
