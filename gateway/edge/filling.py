@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import msgspec
 from msgspec import Raw
 
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
+from gateway.edge.filled import answer
 from gateway.edge.ordering import order_of, used
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import Wire
-from gateway.errors import BadAnswer, DeadlineExceeded, InvalidRequest, Refused
+from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
 from gateway.model import Lease, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
@@ -32,7 +31,6 @@ whose leases we know, as long as they take."""
 TROUBLE_SECONDS: Mapping[str, float] = {"local": 15.0, "managed": 120.0}
 """How long every look may fail. A worker that is gone so long was restarted: its jobs went with its process."""
 _LOOPBACK = ("127.0.0.1", "localhost")
-_PICTURES = ("images/generations", "images/edits")
 
 
 @runtime_checkable
@@ -159,18 +157,14 @@ class Filling:
         wire.answer(answer.status, [*JSON, *self._front()], body)
 
     async def _answer(self, lease: Lease, attempt: Attempt, wire: Wire, order: Order, results: Results) -> None:
-        """In OpenAI's shape: pictures in base64, anything else as it is."""
-        made = await results.each(whole)
+        made = [(opened.media_type, data) for opened, data in await results.each(whole)]
         if not made:
-            raise BadAnswer("the order succeeded without a result")
-        if order.endpoint in _PICTURES:
-            kind, body = b"application/json", images([data for _, data in made], attempt.usage)
-        else:
-            opened, body = made[0]
-            kind = opened.media_type.encode("latin-1")
+            raise OrderLost("the order succeeded without a result")
+        told, stream = attempt.usage or Usage(0, 0), self._request.stream
+        kind, body = answer(order, made, told, stream=stream, now=int(time.time()))
         self._claim(attempt)
         self._answered(lease, attempt)
-        wire.answer(200, [(b"content-type", kind), *self._front()], body)
+        wire.answer(200, [(b"content-type", kind.encode("latin-1")), *self._front()], body)
 
     def _claim(self, attempt: Attempt) -> None:
         if attempt.claim is not None:
@@ -182,18 +176,3 @@ class Filling:
         account.usage = attempt.usage
         if attempt.usage is not None:
             account.book(attempt, cost_of(lease, attempt.usage))
-
-
-def images(pictures: Sequence[bytes], usage: Usage | None) -> bytes:
-    """The answer of /images/generations and /images/edits. `usage` where anything is sold by tokens."""
-    data = [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures]
-    answer: dict[str, object] = {"created": int(time.time()), "data": data}
-    if usage is not None and usage.input_tokens + usage.output_tokens:
-        read, pixels = usage.input_tokens, usage.input_image_tokens
-        answer["usage"] = {
-            "input_tokens": read,
-            "output_tokens": usage.output_tokens,
-            "total_tokens": read + usage.output_tokens,
-            "input_tokens_details": {"text_tokens": read - pixels, "image_tokens": pixels},
-        }
-    return msgspec.json.encode(answer)
