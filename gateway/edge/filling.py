@@ -13,15 +13,16 @@ from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
 from gateway.edge.filled import answer
 from gateway.edge.ordering import order_of, used
+from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import Wire
 from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
-from gateway.model import Lease, Upstream, Usage
+from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordering import Answer, Dialect, Order, Picture
-from gateway.upstreams.dialects.surface import restated
+from gateway.upstreams.dialects.surface import ENDPOINTS, restated
 from gateway.upstreams.orders import UNLOGGED, Log, NotTaken, Patience, fill
 from gateway.upstreams.results import Results, whole
 
@@ -109,7 +110,7 @@ class Filling:
         return order_of(self._request, fields, self._pictures, lease.candidate.served, mark)
 
     def _patience(self, lease: Lease) -> Patience:
-        kind, timeouts = lease.candidate.upstream.kind, lease.decision.rule.timeouts
+        kind, timeouts = lease.candidate.upstream.kind, self._timeouts(lease)
         now, deadline = time.monotonic(), self._request.deadline
         if deadline is not None and deadline <= now:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
@@ -118,6 +119,9 @@ class Filling:
         return Patience(
             until=until if deadline is None else min(until, deadline), queued=queued, trouble=TROUBLE_SECONDS[kind]
         )
+
+    def _timeouts(self, lease: Lease) -> Timeouts:
+        return meant(lease.decision.rule, ENDPOINTS[self._request.endpoint])
 
     def _desk(self, lease: Lease, attempt: Attempt, until: float) -> ClientDesk:
         decision, request = lease.decision, self._request
@@ -134,7 +138,7 @@ class Filling:
             request=request.id,
             attempt=attempt.id,
             upstream=lease.candidate.upstream,
-            timeouts=decision.rule.timeouts,
+            timeouts=self._timeouts(lease),
             until=until,
             most=self._s.settings.result_bytes,
             traceparent=request.traceparent,
