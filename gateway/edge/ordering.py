@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import replace
 
 import msgspec
 from msgspec import Raw
 
 from gateway.errors import InvalidRequest
-from gateway.model import EndpointName, GenRequest, MediaAsk, Served, Usage
+from gateway.model import GenRequest, MediaAsk, Offer, Served, Usage
+from gateway.routing.units import usage_of_ask
 from gateway.upstreams.dialects.ordering import Order, Picture, Told
 
 PROMPTS = ("prompt", "input")
@@ -21,7 +22,7 @@ def order_of(
 ) -> Order:
     """`fields`: those of the caller's body that may go to this upstream. Raises InvalidRequest."""
     return Order(
-        endpoint=cast(EndpointName, request.endpoint),
+        endpoint=request.endpoint,
         model=served.name,
         ask=request.media or MediaAsk(n=request.n),
         prompt=prompt_of(fields),
@@ -43,18 +44,9 @@ def prompt_of(fields: Mapping[str, Raw]) -> str:
     return ""
 
 
-def used(order: Order, told: Told) -> Usage:
-    """What the upstream told, else what the order was for."""
+def used(order: Order, told: Told, offer: Offer | None = None) -> Usage:
+    """What the upstream told, else what the order was for; of pictures those that came."""
     if told.usage is not None:
         return told.usage
-    ask, made = order.ask, Usage(0, 0)
-    match order.endpoint:
-        case "images/generations" | "images/edits":
-            made.images, made.size, made.quality = len(told.pieces), ask.size, ask.quality
-        case "videos":
-            made.seconds, made.size = ask.seconds or 0.0, ask.size
-        case "audio/speech":
-            made.characters = ask.characters or len(order.prompt)
-        case _:
-            made.estimated = True
-    return made
+    usage = usage_of_ask(order.endpoint, order.ask, offer)
+    return replace(usage, images=len(told.pieces)) if usage.images else usage

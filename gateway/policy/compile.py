@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from gateway.catalog.cards import find
 from gateway.errors import PolicyFault
 from gateway.model import (
     NO_HOOK,
@@ -277,7 +278,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
 def _model(
     model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]
 ) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing, templates))
+    served = tuple(one for given in model.served_by for one in _served(model, given, sources, pricing, templates))
     return Model(
         model.name,
         model.modality,
@@ -290,11 +291,17 @@ def _model(
     )
 
 
-def _served(given: ServedIn, sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]) -> Iterator[Served]:
+def _served(
+    model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]
+) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
-        price = pricing.quote(backend, name, given.price).price if isinstance(backend, ManagedBackend) else None
-        yield Served(given.backend, name, price, version, weight, workflow=templates.get(given.workflow or ""))
+        price, offer = None, None if given.can is None else given.can.made()
+        if isinstance(backend, ManagedBackend):
+            price = pricing.quote(backend, name, given.price, model.modality).price
+            card = find(pricing.provider(backend), name) if offer is None else None
+            offer = offer if card is None else card.offer
+        yield Served(given.backend, name, price, version, weight, offer, templates.get(given.workflow or ""))
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:

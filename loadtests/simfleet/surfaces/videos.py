@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from typing import Any
 
+from loadtests.simfleet.costs import seconds
 from loadtests.simfleet.exchange import Exchange
 from loadtests.simfleet.jobs import Job
 from loadtests.simfleet.media import Handler, MediaWorker
@@ -38,7 +39,7 @@ class VideoWorker(MediaWorker):
             "status": job.status,
             "progress": job.progress,
             "created_at": int(job.created),
-            "seconds": str(job.units),
+            "seconds": str(seconds(job.asked)),
             "inference_time_s": job.takes_s if job.status == "completed" else None,
         }
 

@@ -25,6 +25,7 @@ from gateway.errors import BadAnswer, InvalidRequest, Refused
 from gateway.model import JobState, Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.forms import File, form
+from gateway.upstreams.dialects.media_endpoints import PICTURE_FIELDS
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
 JOB_LOST = "job_lost"
@@ -75,7 +76,8 @@ class Videos:
     def submit(self, upstream: Upstream, order: Order) -> Call:
         if len(order.pictures) > 1:
             raise InvalidRequest("this model begins from one picture at most", param="input_reference")
-        given = {name: value for name, value in order.fields.items() if name not in _OURS}
+        ours = _OURS | PICTURE_FIELDS if order.pictures else _OURS
+        given = {name: value for name, value in order.fields.items() if name not in ours}
         said = {name: value for name, raw in given.items() if (value := _value(raw)) is not None}
         said |= {"model": order.model, "prompt": order.prompt}
         if not (self.form_only or order.pictures):
