@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Generator, Mapping, MutableMapping
+from collections.abc import Collection, Generator, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -176,11 +176,11 @@ def routed(raw: bytes, fields: Mapping[str, Raw], endpoint: Endpoint) -> Body:
         stream=stream is True,
         include_usage=options is not None and options.include_usage is True,
         max_tokens=max_tokens(fields, endpoint.caps),
-        choices=choices(fields) if endpoint.asks is None else 1,
-        prompts=prompts(fields) if endpoint.asks is None else 1,
+        choices=choices(fields),
+        prompts=prompts(fields),
         text_only=endpoint.asks is not None or not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
-        known=() if _KNOWN.isdisjoint(fields) else known(fields),
+        known=() if _KNOWN.isdisjoint(fields) else known(fields, endpoint.plain),
         residency=residency(fields) if "metadata" in fields else None,
     )
 
@@ -240,6 +240,10 @@ def glimpse(raw: bytes) -> Glimpse:
         fields = object_of(raw)
     except InvalidRequest:
         return Glimpse()
+    return glimpse_of(fields)
+
+
+def glimpse_of(fields: Mapping[str, Raw]) -> Glimpse:
     model = None
     with suppress(InvalidRequest):
         model = _get(fields, "model", _text, "a string")
@@ -252,8 +256,10 @@ def glimpse(raw: bytes) -> Glimpse:
     return Glimpse(model, said, said is not None)
 
 
-def known(fields: Mapping[str, Raw]) -> tuple[str, ...]:
-    return tuple(name for name in NEUTRAL if name in fields and changes_something(name, _value(fields, name)))
+def known(fields: Mapping[str, Raw], plain: Collection[str] = ()) -> tuple[str, ...]:
+    """But for those of `plain`."""
+    found = [name for name in NEUTRAL if name in fields and name not in plain]
+    return tuple(name for name in found if changes_something(name, _value(fields, name)))
 
 
 def holds(raw: bytes, words: re.Pattern[bytes]) -> bool:

@@ -78,8 +78,8 @@ async def relay(
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == OK and kind == EVENTS:
         return await Stream(exchange, account, attempt, head, wire, delivered).run()
-    if exchange.status < 300 and endpoint.asks is not None and not endpoint.sound:
-        return await media_relay.pictures(exchange, account, attempt, head, wire, most=most)
+    if exchange.status < 300 and endpoint.asks is not None:
+        return await media_relay.whole(exchange, account, attempt, head, wire, most=most)
     if delivered is not None and delivered.going_on:
         raise NotContinued(f"answered {exchange.status} when it was to go on with a stream")
     attempt.streamed = False

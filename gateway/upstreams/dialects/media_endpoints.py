@@ -130,6 +130,7 @@ IMAGES = Endpoint(
     error_body=openai.error_body,
     error_event=error_event,
     asks=asked.images,
+    plain=frozenset({"background"}),  # of the picture: transparent, opaque
     pictures=(0, MOST_PICTURES),
     # A picture of the best quality takes minutes, and so may each step of a stream of it.
     timeouts=Timeouts(first_byte=600.0, idle=300.0, total=900.0),
@@ -146,6 +147,7 @@ SPEECH = Endpoint(
     error_event=error_event,
     asks=asked.speech,
     asks_stream=asked.streams_speech,
+    plain=frozenset({"speed"}),  # of the voice
     accepts=b"*/*",
     sound=True,
 )
