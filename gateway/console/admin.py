@@ -20,6 +20,7 @@ from gateway.console.ledger import ledger_routes
 from gateway.console.workers import worker_routes
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, PolicyFault, PolicyInvalid
+from gateway.jobs.shelf import Shelf
 from gateway.policy.candidate import Trial
 
 
