@@ -36,6 +36,7 @@ class Running:
         self._looking = False
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Set where the work did not end although it was stopped."""
+        log.on_lost = self._goes_on_elsewhere
 
     def stop(self, why: Stop) -> None:
         """The first reason counts, but who has lost a job need not tidy up. A look for a lost order is not broken off
@@ -44,6 +45,8 @@ class Running:
         if before is not None and (before == "lost" or why not in LEAVE_IT):
             return
         self.log.stopped = why
+        if why in LEAVE_IT:
+            self._goes_on_elsewhere()
         if self._task is None or (self._looking and why not in LEAVE_IT):
             return
         self._task.cancel()
@@ -147,6 +150,10 @@ class Running:
                 if loop.time() > until:
                     return Anew.UNKNOWN
                 await asyncio.sleep(FIND_PAUSE)
+
+    def _goes_on_elsewhere(self) -> None:
+        if self._money is not None and (one := self.log.job.open) is not None:
+            self._money.leave(one.attempt)
 
     def _leave(self) -> None:
         if not self._left.done():

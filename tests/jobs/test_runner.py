@@ -61,6 +61,9 @@ class Books:
     async def told(self) -> None:
         self.events.append("told")
 
+    def leave(self, attempt: str) -> None:
+        self.events.append(f"leave {attempt}")
+
     async def lost(self, attempt: str) -> None:
         self.events.append(f"lost {attempt}")
 
@@ -233,6 +236,7 @@ async def test_a_shutdown_hands_over_within_a_second(cast: Cast) -> None:
     ended = await cast.over(job)
     assert time.monotonic() - began < 1.0
     assert (first.stopped, ended.size, len(ended.tries)) == (["handover"], "t1", 1)
+    assert cast.books.events[0] == "leave a1"
 
 
 async def test_a_paid_order_of_unknown_outcome_is_never_sent_again(cast: Cast) -> None:
@@ -300,6 +304,7 @@ async def test_who_lost_a_job_stops_and_leaves_it(cast: Cast) -> None:
     await cast.site.store.call("HSET", f"gw:{{jobs}}:job:{job.id}", "owner", "other", "token", 77)
     await other.beat([])
     await until(lambda: work.stopped == ["lost"])
+    assert cast.books.events == ["leave a1"]
     assert not (await cast.site.shelf.read(job.id, "acme")).over
 
 
