@@ -29,6 +29,7 @@ from gateway.model import (
     Lease,
     Look,
     Reservation,
+    Role,
     Snapshot,
     Spill,
     Visit,
@@ -145,6 +146,14 @@ class Admission:
         self.release(lease)
         if lease.hold is not None and self._spending is not None:
             self._spending.give(lease.hold)
+
+    async def keep(self, job: str, attempt: str, request: GenRequest, lease: Lease, role: Role) -> Lease:
+        """The same lease, whose attempt's money outlives this process. Raises StoreFault: then nothing may be sent."""
+        return lease if self._spending is None else await self._spending.keep(job, attempt, request, lease, role)
+
+    async def adopt(self, attempt: str, lease: Lease) -> Lease:
+        """The same lease, with the money of an attempt that another process began. Raises StoreFault."""
+        return lease if self._spending is None else await self._spending.adopt(attempt, lease)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""

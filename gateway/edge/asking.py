@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
+from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -24,7 +25,7 @@ from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts
+from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
@@ -36,6 +37,20 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.http1 import Exchange
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
+
+    @property
+    def mark(self) -> str:
+        """Under which that is kept: the job."""
+        ...
+
+    def attempt(self, upstream: Upstream) -> str | None:
+        """That which has placed an order there before, by its id in the ledger."""
+        ...
 
 
 class Asking:
@@ -70,10 +85,12 @@ class Asking:
         stream which broke off later is told. `lane`: another one is asked at the same time; `forecast` is of this one.
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
-        account, name = self._account, lease.candidate.upstream.name
+        account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
+        if isinstance(wire, Lasting):
+            id, lease = await self._kept(id, lease, wire, role)
         attempt = Attempt(
             name,
-            attempt_id(lease),
+            id,
             time.monotonic(),
             streamed=self._request.stream,
             role=role,
@@ -110,6 +127,13 @@ class Asking:
             raise
         finally:
             self._settle(lease, attempt, ballot, ending)
+
+    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+        """An attempt whose money outlives this process: a new one, or one that another process began."""
+        begun = wire.attempt(lease.candidate.upstream)
+        if begun is not None:
+            return begun, await self._s.admission.adopt(begun, lease)
+        return id, await self._s.admission.keep(wire.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
