@@ -29,7 +29,6 @@ from gateway.model import (
     Lease,
     Look,
     Reservation,
-    Role,
     Snapshot,
     Spill,
     Visit,
@@ -85,7 +84,7 @@ class Admission:
     ) -> None:
         """`lines`: where others look at them too; `rng` says which of several replicas a free place is for. Without
         `spending` no budget but the rules' own is kept."""
-        self._leases, self._budgets, self._spending = leases, budgets, spending
+        self._leases, self._budgets, self.spending = leases, budgets, spending
         self._snapshot, self._clock = snapshot, clock
         self.lines = Lines(clock) if lines is None else lines
         self.lines.on_wait = leases.wait
@@ -144,16 +143,8 @@ class Admission:
         """`release`, of a lease under which nothing is sent any more: what it holds of budgets and was not booked by
         now is free again."""
         self.release(lease)
-        if lease.hold is not None and self._spending is not None:
-            self._spending.give(lease.hold)
-
-    async def keep(self, job: str, attempt: str, request: GenRequest, lease: Lease, role: Role) -> Lease:
-        """The same lease, whose attempt's money outlives this process. Raises StoreFault: then nothing may be sent."""
-        return lease if self._spending is None else await self._spending.keep(job, attempt, request, lease, role)
-
-    async def adopt(self, attempt: str, lease: Lease) -> Lease:
-        """The same lease, with the money of an attempt that another process began. Raises StoreFault."""
-        return lease if self._spending is None else await self._spending.adopt(attempt, lease)
+        if lease.hold is not None and self.spending is not None:
+            self.spending.give(lease.hold)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""
@@ -179,7 +170,7 @@ class Admission:
 
     def _course(self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]) -> _Course:
         """Past a soft budget our own workers come first, whatever is decided anew meanwhile."""
-        soft = None if self._spending is None else self._spending.past(request, decision)
+        soft = None if self.spending is None else self.spending.past(request, decision)
         if soft is None:
             return _Course(decision, again)
         visit.past = soft.name
@@ -331,10 +322,10 @@ class Admission:
 
     async def _set_aside(self, request: GenRequest, lease: Lease, visit: Visit) -> Lease | None:
         """The lease with what it holds of budgets; without it, it is given back: nothing is sent on credit."""
-        if self._spending is None:
+        if self.spending is None:
             return lease
         try:
-            held = await self._spending.hold(request, lease, visit.role, uncounted=visit.uncounted)
+            held = await self.spending.hold(request, lease, visit.role, uncounted=visit.uncounted)
         except BaseException:
             self.release(lease)
             raise

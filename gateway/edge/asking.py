@@ -129,11 +129,14 @@ class Asking:
             self._settle(lease, attempt, ballot, ending)
 
     async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
-        """An attempt whose money outlives this process: a new one, or one that another process began."""
-        begun = wire.attempt(lease.candidate.upstream)
+        """An attempt whose money outlives this process: a new one, or one that another process began. Raises
+        StoreFault: then nothing may be sent."""
+        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        if spending is None:
+            return begun or id, lease
         if begun is not None:
-            return begun, await self._s.admission.adopt(begun, lease)
-        return id, await self._s.admission.keep(wire.mark, id, self._request, lease, role)
+            return begun, await spending.adopt(begun, lease)
+        return id, await spending.keep(wire.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else

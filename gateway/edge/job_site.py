@@ -32,7 +32,7 @@ class JobSite:
     have no place."""
 
     def __init__(self, services: Services, room: Room, store: Store) -> None:
-        self._s, self._room = services, room
+        self._s, self._room, self.shelf = services, room, room.shelf
         self._artefacts: Artefacts = open_artefacts(services.settings)
         self.desk = JobDesk(services, room.shelf, self._artefacts, lies(services.settings))
         work = JobWork(services, room.shelf, self._artefacts)
