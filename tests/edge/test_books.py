@@ -136,7 +136,7 @@ async def test_a_rule_with_a_fixed_limit_brings_none() -> None:
         ({"max_tokens": 100}, True),
         ({}, True),
         ({"max_tokens": 0}, False),
-        ({"max_tokens": 0, "endpoint": "audio/speech", "media": MediaAsk(characters=9)}, True),
+        ({"max_tokens": 0, "endpoint": "audio/transcriptions", "media": MediaAsk(audio_seconds=9.0)}, True),
     ],
 )
 async def test_what_writes_nothing_does_not_vote(asked: dict[str, Any], votes: bool) -> None:
@@ -162,7 +162,7 @@ async def test_lengths_are_those_of_one_choice() -> None:
     [
         ({"max_tokens": 0}, Usage(1000, 0)),
         ({"text_only": False}, Usage(1000, 100)),
-        ({"endpoint": "images/generations", "media": MediaAsk()}, Usage(1000, 100, images=1)),
+        ({"endpoint": "audio/transcriptions", "media": MediaAsk()}, Usage(1000, 100)),
         ({}, Usage(1000, 100, estimated=True)),
         ({}, None),
     ],
