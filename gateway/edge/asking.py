@@ -190,8 +190,10 @@ class Asking:
 
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is."""
-        board = self._s.board_of(lease.decision.policy)
-        return dialect_of(lease.candidate.upstream, self._endpoint.name, engine_of(lease.candidate, board))
+        return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
+
+    def _engine(self, lease: Lease) -> str | None:
+        return engine_of(lease.candidate, self._s.board_of(lease.decision.policy))
 
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
@@ -219,7 +221,8 @@ class Asking:
         """What goes up, and its content type."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
         if endpoint.forms:
-            texts, files = media_endpoints.parts(self._fields, self._pictures, name, self._removed(lease))
+            fields = {**self._defaults(lease), **self._fields}
+            texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))
             return forms.form(texts, files)
         going_on = delivered is not None and delivered.going_on
         return openai.JSON, openai.body(
@@ -235,6 +238,8 @@ class Asking:
         """Where money is set aside for an output that the caller does not bound, the bound that it was set aside for
         goes up too."""
         endpoint, request = self._endpoint, self._request
+        if request.media is not None:
+            return {**endpoint.defaults, **media_endpoints.defaults(endpoint.name, self._engine(lease))}
         if lease.hold is None or request.max_tokens is not None or endpoint.cap is None:
             return endpoint.defaults
         cap = lease.decision.policy.models[request.model].output_cap

@@ -287,7 +287,7 @@ def _served(
             price = pricing.quote(backend, name, given.price, model.modality).price
             card = find(pricing.provider(backend), name) if offer is None else None
             offer = offer if card is None else card.offer
-        yield Served(given.backend, name, price, version, weight, offer, templates.get(given.workflow or ""))
+        yield Served(given.backend, name, price, version, weight, offer, workflow=templates.get(given.workflow or ""))
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:

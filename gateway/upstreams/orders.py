@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from gateway.errors import OrderLost, PermitMismatch, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import ENDED, Upstream
 from gateway.upstreams import answers
+from gateway.upstreams.client import TooLong
 from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.dialects.ordering import Answer, Call, Dialect, Order, Staged, Told
 
@@ -312,7 +313,7 @@ def _ended(told: Told) -> Told:
 
 def _passing(fault: UpstreamFault) -> bool:
     """Whether another look may find it: the fault is about the moment, not about the order."""
-    if isinstance(fault, OrderLost | PermitMismatch | PermitRefused):
+    if isinstance(fault, OrderLost | PermitMismatch | PermitRefused | TooLong):
         return False
     return not isinstance(fault, Refused) or fault.status in _AGAIN or answers.meaning(fault.status) != "answer"
 
