@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gateway.edge import media_metering
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
-from gateway.edge.media_metering import used
 from gateway.edge.passing import Passing
 from gateway.edge.replies import Headers
 from gateway.edge.wire import Wire
@@ -75,10 +75,15 @@ def _told(account: Account, text: bytes) -> Usage | None:
     return ENDPOINTS[account.request.endpoint].usage_of(text)
 
 
-def _book(account: Account, attempt: Attempt, told: Usage | None) -> None:
+def used(account: Account, attempt: Attempt, told: Usage | None) -> Usage:
+    """What the attempt used, where its upstream told so much."""
     request, lease = account.request, attempt.lease
     offer = None if lease is None else lease.candidate.served.offer
-    attempt.usage = account.usage = usage = used(told, request, request.media or MediaAsk(), offer)
-    if lease is not None:
-        account.book(attempt, cost_of(lease, usage))
+    return media_metering.used(told, request, request.media or MediaAsk(), offer)
+
+
+def _book(account: Account, attempt: Attempt, told: Usage | None) -> None:
+    attempt.usage = account.usage = usage = used(account, attempt, told)
+    if attempt.lease is not None:
+        account.book(attempt, cost_of(attempt.lease, usage))
     attempt.tokens = usage.output_tokens
