@@ -5,6 +5,7 @@ No message here ever holds a secret, nor what might be one because somebody wrot
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,20 @@ def _from_file(name: str, root: Path) -> str:
 
 
 def _sendable(value: str, source: str) -> str:
+    account = _account(value)
+    if account is not None:
+        return account
     if not _HEADER_SAFE.fullmatch(value):
         raise ValueError(f"{source} is empty or holds characters that cannot be sent in a header")
     return value
+
+
+def _account(value: str) -> str | None:
+    """A service account, which is JSON and never sent itself, in one line; None: it is none."""
+    if not value.startswith("{"):
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return json.dumps(found) if found.get("type") == "service_account" else None
