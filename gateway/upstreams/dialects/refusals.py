@@ -2,8 +2,9 @@
 
 The engines have shapes of their own: SGLang and TensorRT-LLM a flat `{"object": "error", "message", "type", "param",
 "code"}`, TGI `{"error": "text", "error_type"}`, FastAPI `{"detail": "text"}` or a list of what is wrong where, others
-plain text. Bought APIs: `{"detail": {"message"}}` (ElevenLabs), `{"base_resp": {"status_msg"}}` (MiniMax), a list
-with the error in it (Google). vLLM and llama.cpp have OpenAI's own, with the status as `code`; what has it already stays as it is.
+plain text. Bought APIs: `{"detail": {"message"}}` (ElevenLabs), `{"base_resp": {"status_msg"}}` (MiniMax), a list with
+the error in it (Google). vLLM and llama.cpp have OpenAI's own, with the status as `code`; what has it already stays as
+it is.
 """
 
 from __future__ import annotations

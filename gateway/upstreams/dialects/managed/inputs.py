@@ -1,7 +1,8 @@
 """How the models of a marketplace (fal, Replicate) call what OpenAI's fields say: one row of data per family of models.
 
 What a row does not name is refused where the caller asks for it. What the caller says in the marketplace's own words
-passes as it is, but for what a row sets: that is said in our words, so that it is looked at, counted and priced.
+passes as it is, but for what a row sets and what is charged: that is said in our words, so that it is looked at,
+counted and priced.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from gateway.errors import InvalidRequest
 from gateway.upstreams.dialects.managed.parts import cannot, data_url, number, own_fields, pictures, whole
 from gateway.upstreams.dialects.ordering import Order
 
+PRICED = {
+    "num_images": "n", "num_outputs": "n", "num_samples": "n", "number_of_images": "n", "max_images": "n",
+    "batch_size": "n", "num_videos": "n", "duration": "seconds", "num_frames": "seconds", "video_length": "seconds",
+    "image_size": "size", "video_size": "size", "width": "size", "height": "size",
+}  # fmt: skip
+"""Words for how much is made, which is what is charged: of whatever model, they are said in ours."""
 SizeAs = Literal["object", "sides", "text", "star"]
 SecondsAs = Literal["number", "text", "suffixed"]
 
@@ -67,8 +74,7 @@ class Inputs:
         )
         ours = {"prompt", "n", "size", "aspect_ratio", "resolution", "quality", "seconds", "output_format", "voice"}
         ours |= {"image", "mask", "input"}
-        made = {name: field for name, field in named if name is not None and name not in ours}
-        return made | ({"width": "size", "height": "size"} if self.size_as == "sides" else {})
+        return {name: field for name, field in named if name is not None and name not in ours}
 
 
 def arguments(order: Order, inputs: Inputs, reserved: dict[str, str]) -> dict[str, Any]:
@@ -90,7 +96,9 @@ def arguments(order: Order, inputs: Inputs, reserved: dict[str, str]) -> dict[st
     if ask.format is not None:
         field = "response_format" if order.endpoint == "audio/speech" else "output_format"
         made[_named(inputs.format, field, "the format it has")] = inputs.jpg if ask.format == "jpeg" else ask.format
-    return made | _spoken(order, inputs) | _pictures(order, inputs) | own_fields(order, inputs.owned() | reserved)
+    return (
+        made | _spoken(order, inputs) | _pictures(order, inputs) | own_fields(order, PRICED | inputs.owned() | reserved)
+    )
 
 
 def _named(name: str | None, field: str, does: str) -> str:

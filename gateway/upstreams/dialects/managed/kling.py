@@ -62,7 +62,9 @@ _STATUS = {
 class Kling:
     name = "kling"
     hosts = ("*.klingai.com", "*.kling.ai", "*.kwaicdn.com", "*.kwimgs.com")  # UNVERIFIED: the last two
-    poll_seconds = 5.0
+
+    def __init__(self, poll_seconds: float = 5.0) -> None:
+        self.poll_seconds = poll_seconds
 
     def submit(self, upstream: Upstream, order: Order) -> Call:
         hold(OFFERS, order)
