@@ -23,8 +23,8 @@ from loadtests.simfleet.harness import SimFault
 from loadtests.stack import StackFault
 
 COUNT, ROUNDS, BUSY, UNIT_S = 3_000, 3, 0.75, 0.3
-"""`UNIT_S`: 50 steps at 1024x1024 take 0.3 s here, and a 2K picture 1.2 s: some twenty times as fast as on a GPU. `COUNT`:
-with fewer the 99th percentile is a matter of luck."""
+"""`UNIT_S`: 50 steps at 1024x1024 take 0.3 s here, and a 2K picture 1.2 s: some twenty times as fast as on a GPU.
+`COUNT`: with fewer the 99th percentile is a matter of luck."""
 LESS = 0.30
 """By how much the 99th percentile must be shorter."""
 WARM = 40

@@ -52,8 +52,8 @@ def write_policy(folder: Path, fleet: SimFleet) -> None:
     upstreams = [
         {"name": one.name, "url": one.url, "engine": "vllm-omni", "limit_work_s": ROOM_S} for one in fleet.workers
     ]
-    backend = {"name": "gpu", "kind": "local", "zone": "onprem", "upstreams": upstreams}
-    backend["gpu"] = {"kind": "H100", "usd_per_hour": 2.0}
+    gpu = {"kind": "H100", "usd_per_hour": 2.0}
+    backend = {"name": "gpu", "kind": "local", "zone": "onprem", "gpu": gpu, "upstreams": upstreams}
     route = {"backends": ["gpu"], "max_wait": "60s", "limit": "fixed"}
     write(
         folder,

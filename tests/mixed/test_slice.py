@@ -12,9 +12,14 @@ from loadtests.mixed.__main__ import p99, quantile, row
 from loadtests.mixed.arms import PATH, Arm, body
 from loadtests.mixed.site import KEY, MODEL, Site, running
 from loadtests.mixed.trace import KINDS, trace
+from tests.polling import until
 
 THUMBNAIL, PICTURE, LARGE = KINDS
 UNIT_S = 0.5
+
+
+def drawn(site: Site) -> int:
+    return sum(site.fleet.state(worker.name)["running"] for worker in site.fleet.workers)
 
 
 async def where(site: Site) -> tuple[list[str], list[str]]:
@@ -27,8 +32,7 @@ async def where(site: Site) -> tuple[list[str], list[str]]:
             return answer.headers["x-gateway-upstream"]
 
         large = [asyncio.create_task(one(number, LARGE)) for number in range(2)]
-        while sum(site.fleet.state(worker.name)["running"] for worker in site.fleet.workers) < len(large):
-            await asyncio.sleep(0.01)
+        await until(lambda: drawn(site) == len(large))
         small = [await one(number, THUMBNAIL) for number in range(12)]
         return [await each for each in large], small
 
