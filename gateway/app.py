@@ -226,7 +226,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         api.include_router(site.routes())
     api.include_router(registration_routes(services))
     api.include_router(ready.routes(services, lambda: ledger.last.said()))
-    api.include_router(admin.router(services))
+    api.include_router(admin.router(services, None if site is None else site.shelf))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)

@@ -23,8 +23,7 @@ from gateway.money.keys import hash_key
 from loadtests.stack import start_gateway
 from tests.gateways import KEY, PEPPER, ZONES, Site, write_folder
 
-NO_TOKENS = {"input_per_1m": 0, "output_per_1m": 0}
-IMAGE_PRICE, VOICE_PRICE = {**NO_TOKENS, "per_image": 0.04}, {**NO_TOKENS, "per_1k_chars": 0.015}
+IMAGE_PRICE, VOICE_PRICE = {"per_image": 0.04}, {"per_1k_chars": 0.015}
 PICTURE_USAGE = {
     "input_tokens": 12,
     "output_tokens": 1056,

@@ -179,8 +179,8 @@ def routed(raw: bytes, fields: Mapping[str, Raw], endpoint: Endpoint) -> Body:
         stream=stream is True,
         include_usage=options is not None and options.include_usage is True,
         max_tokens=max_tokens(fields, endpoint.caps),
-        choices=choices(fields) if endpoint.asks is None else 1,
-        prompts=prompts(fields) if endpoint.asks is None else 1,
+        choices=choices(fields),
+        prompts=prompts(fields),
         text_only=endpoint.asks is not None or not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
         known=() if _KNOWN.isdisjoint(fields) else known(fields, endpoint.plain),
@@ -248,6 +248,10 @@ def glimpse(raw: bytes) -> Glimpse:
         fields = object_of(raw)
     except InvalidRequest:
         return Glimpse()
+    return glimpse_of(fields)
+
+
+def glimpse_of(fields: Mapping[str, Raw]) -> Glimpse:
     model = None
     with suppress(InvalidRequest):
         model = _get(fields, "model", _text, "a string")

@@ -66,12 +66,17 @@ class Books:
         """The attempt's vote on the limit of its worker; None where no limit is learned, and for what writes nothing:
         it keeps no SLO of tokens."""
         services, upstream = self._s, lease.candidate.upstream
-        if upstream.kind != "local" or not decision.rule.learned or self._request.max_tokens == 0:
+        if upstream.kind != "local" or not decision.rule.learned or self._writes_nothing:
             return None
         guard = board.guard(upstream.backend, self._request.model)
         if guard is None:
             return None
         return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
+
+    @property
+    def _writes_nothing(self) -> bool:
+        """As embeddings do."""
+        return self._request.max_tokens == 0 and self._request.media is None
 
     def slo(self, decision: Decision, lease: Lease, attempt: Attempt, ending: Ending) -> None:
         """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are, but from when the
@@ -249,9 +254,9 @@ class Books:
         """What a complete answer says about the next ones."""
         request, account = self._request, self._account
         usage, said = attempt.usage, attempt.forecast
-        if usage is None or usage.estimated or request.max_tokens == 0:
+        if usage is None or usage.estimated or self._writes_nothing:
             return
-        if lease.candidate.upstream.kind == "local" and request.text_only:
+        if lease.candidate.upstream.kind == "local" and request.text_only and request.media is None:
             each = usage.output_tokens // request.n
             self._s.view.lessons.finished(request.model, request.prompt_bytes, usage.input_tokens, each)
         if said is not None:

@@ -97,8 +97,15 @@ class Download(Response):
             await self._reading.aclose()
 
     async def _pour(self, wire: Cycle, send: Send) -> None:
+        wire.transport.set_write_buffer_limits(high=0)  # to be paused is to have unsent bytes, however few
+        try:
+            await self._pieces(wire, send)
+        finally:
+            wire.transport.set_write_buffer_limits()
+
+    async def _pieces(self, wire: Cycle, send: Send) -> None:
         while self._left:
-            await wire.flow.drain()  # before the next piece is read, not after: so many clients hold one each
+            await wire.flow.drain()  # the piece before has left: its buffer is free for the next one
             if wire.disconnected:
                 return
             piece = (await self._reading.read())[: self._left]

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import msgspec
 from msgspec import Raw
 
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
+from gateway.edge.filled import answer
 from gateway.edge.ordering import order_of, used
+from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import Wire
-from gateway.errors import BadAnswer, DeadlineExceeded, InvalidRequest, Refused
-from gateway.model import Lease, Upstream, Usage
+from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
+from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordering import Answer, Dialect, Order, Picture
-from gateway.upstreams.dialects.surface import restated
+from gateway.upstreams.dialects.surface import ENDPOINTS, restated
 from gateway.upstreams.orders import UNLOGGED, Log, NotTaken, Patience, fill
 from gateway.upstreams.results import Results, whole
 
@@ -32,7 +32,6 @@ whose leases we know, as long as they take."""
 TROUBLE_SECONDS: Mapping[str, float] = {"local": 15.0, "managed": 120.0}
 """How long every look may fail. A worker that is gone so long was restarted: its jobs went with its process."""
 _LOOPBACK = ("127.0.0.1", "localhost")
-_PICTURES = ("images/generations", "images/edits")
 
 
 @runtime_checkable
@@ -111,7 +110,7 @@ class Filling:
         return order_of(self._request, fields, self._pictures, lease.candidate.served, mark)
 
     def _patience(self, lease: Lease) -> Patience:
-        kind, timeouts = lease.candidate.upstream.kind, lease.decision.rule.timeouts
+        kind, timeouts = lease.candidate.upstream.kind, self._timeouts(lease)
         now, deadline = time.monotonic(), self._request.deadline
         if deadline is not None and deadline <= now:
             raise DeadlineExceeded("the deadline passed before an upstream could be asked")
@@ -120,6 +119,9 @@ class Filling:
         return Patience(
             until=until if deadline is None else min(until, deadline), queued=queued, trouble=TROUBLE_SECONDS[kind]
         )
+
+    def _timeouts(self, lease: Lease) -> Timeouts:
+        return meant(lease.decision.rule, ENDPOINTS[self._request.endpoint])
 
     def _desk(self, lease: Lease, attempt: Attempt, until: float) -> ClientDesk:
         decision, request = lease.decision, self._request
@@ -136,7 +138,7 @@ class Filling:
             request=request.id,
             attempt=attempt.id,
             upstream=lease.candidate.upstream,
-            timeouts=decision.rule.timeouts,
+            timeouts=self._timeouts(lease),
             until=until,
             most=self._s.settings.result_bytes,
             traceparent=request.traceparent,
@@ -159,18 +161,14 @@ class Filling:
         wire.answer(answer.status, [*JSON, *self._front()], body)
 
     async def _answer(self, lease: Lease, attempt: Attempt, wire: Wire, order: Order, results: Results) -> None:
-        """In OpenAI's shape: pictures in base64, anything else as it is."""
-        made = await results.each(whole)
+        made = [(opened.media_type, data) for opened, data in await results.each(whole)]
         if not made:
-            raise BadAnswer("the order succeeded without a result")
-        if order.endpoint in _PICTURES:
-            kind, body = b"application/json", images([data for _, data in made], attempt.usage)
-        else:
-            opened, body = made[0]
-            kind = opened.media_type.encode("latin-1")
+            raise OrderLost("the order succeeded without a result")
+        told, stream = attempt.usage or Usage(0, 0), self._request.stream
+        kind, body = answer(order, made, told, stream=stream, now=int(time.time()))
         self._claim(attempt)
         self._answered(lease, attempt)
-        wire.answer(200, [(b"content-type", kind), *self._front()], body)
+        wire.answer(200, [(b"content-type", kind.encode("latin-1")), *self._front()], body)
 
     def _claim(self, attempt: Attempt) -> None:
         if attempt.claim is not None:
@@ -182,18 +180,3 @@ class Filling:
         account.usage = attempt.usage
         if attempt.usage is not None:
             account.book(attempt, cost_of(lease, attempt.usage))
-
-
-def images(pictures: Sequence[bytes], usage: Usage | None) -> bytes:
-    """The answer of /images/generations and /images/edits. `usage` where anything is sold by tokens."""
-    data = [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures]
-    answer: dict[str, object] = {"created": int(time.time()), "data": data}
-    if usage is not None and usage.input_tokens + usage.output_tokens:
-        read, pixels = usage.input_tokens, usage.input_image_tokens
-        answer["usage"] = {
-            "input_tokens": read,
-            "output_tokens": usage.output_tokens,
-            "total_tokens": read + usage.output_tokens,
-            "input_tokens_details": {"text_tokens": read - pixels, "image_tokens": pixels},
-        }
-    return msgspec.json.encode(answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import Raw
@@ -56,11 +56,10 @@ class Forward:
         pictures: Sequence[Picture] = (),
         *,
         entered: bool = False,
-        bound: Callable[[], str | None] = lambda: None,
+        bound: str | None = None,
     ) -> None:
         """`pictures`: those that came with it, checked. `entered`: the limits of its caller have counted it already.
-        `bound`: the upstream that has its order from before; as long as that does not fail it, nobody else can serve
-        it."""
+        `bound`: the upstream that has its order from before: nobody else can serve it."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
@@ -176,10 +175,9 @@ class Forward:
 
     def _others(self, failed: frozenset[str]) -> frozenset[str]:
         """Who may not serve it: those that failed it, and all but the one that has its order."""
-        bound = self._bound()
-        if bound is None or bound in failed:
+        if self._bound is None:
             return failed
-        return frozenset(self._s.board_of(self._policy).policy.upstreams) - {bound}
+        return failed | (frozenset(self._s.board_of(self._policy).policy.upstreams) - {self._bound})
 
     def _newest(self, excluded: frozenset[str]) -> Decision:
         """The policy is the request's own, the snapshot the newest.

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from gateway.edge.body import Body, in_background
 from gateway.edge.calls import Call
+from gateway.edge.gathering import Gathering
 from gateway.edge.media import read_form
 from gateway.edge.picture_form import File, Form
 from gateway.edge.routes import build
@@ -87,7 +88,7 @@ async def asked(services: Services, job: Job, content: bytes) -> Asked:
     call = Call(job.request, time.monotonic(), endpoint.path, dict(kept.headers), kept.residency, None)
     fields: Mapping[str, Raw] = msgspec.json.decode(kept.fields, type=dict[str, Raw])
     form = Form(dict(fields), tuple(File(name, data) for name, data in kept.files))
-    body = await read_form(form, kept.fields, endpoint, services.settings)
+    body = await read_form(form, kept.fields, endpoint, Gathering.of(services.settings))
     request, _ = build(call, tenant, endpoint, body, kept.demand, policy, services.prompts)
     left = None if job.deadline is None else max(0.0, job.deadline - time.time())
     return Asked(call, replace(request, stream=False, deadline=None if left is None else call.started + left), body)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from math import inf
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -34,7 +34,7 @@ from gateway.errors import (
 from gateway.jobs.artefacts import Artefacts, Lies, Reading
 from gateway.jobs.record import Job
 from gateway.jobs.shelf import Shelf
-from gateway.model import Artefact, Demand, EndpointName, GenRequest, Tenant
+from gateway.model import Artefact, Demand, GenRequest, Tenant
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.plan import plan_of
@@ -67,7 +67,7 @@ class JobDesk:
 
     async def accept(self, call: Call, request: GenRequest, body: Body, board: Board) -> Job:
         """Refuses at once what would be refused later; else it is on the store's disk when this returns."""
-        tenant, settings, endpoint = request.tenant, self._s.settings, cast(EndpointName, request.endpoint)
+        tenant, settings, endpoint = request.tenant, self._s.settings, request.endpoint
         if request.stream:
             raise InvalidRequest("a job has no stream: its events are at /v1/gateway/jobs/ID/events", param="stream")
         hook, once = self._hook(call, tenant), _once(call)

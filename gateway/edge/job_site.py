@@ -32,11 +32,11 @@ class JobSite:
     have no place."""
 
     def __init__(self, services: Services, room: Room, store: Store) -> None:
-        self._s, self._room = services, room
+        self._s, self._room, self.shelf = services, room, room.shelf
         self._artefacts: Artefacts = open_artefacts(services.settings)
         self.desk = JobDesk(services, room.shelf, self._artefacts, lies(services.settings))
         work = JobWork(services, room.shelf, self._artefacts)
-        runner = room.runner(work, services.telemetry, gone=self.desk.gone)
+        runner = room.runner(work, services.telemetry, money=services.till.kept, gone=self.desk.gone)
         news = room.news(runner, self.desk.watch)
         hooks = Hooks(store, self._find, self._post, services.telemetry.count_job_webhook)
         self.runs: tuple[Callable[[], Awaitable[None]], ...] = (runner.run, news.run, hooks.run, self._sweep)

@@ -110,6 +110,10 @@ class JobWire:
             self.leave()  # it was cancelled, or is too late, and was resumed only to take its order back
         return one.ticket
 
+    def attempt(self, upstream: Upstream) -> str | None:
+        one = self._log.job.open
+        return one.attempt if one is not None and one.ticket is not None and one.upstream == upstream.name else None
+
     def leave(self) -> None:
         """Whatever it waits for now ends as for a client that has left."""
         asyncio.get_running_loop().call_soon(lambda: self.on_left() if self.on_left is not None else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -46,8 +47,14 @@ class JobWork:
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
             if not await self._reachable(log, time.monotonic() - began):
                 return Outcome.unknown()
+            placed = log.job.open
             await self._forward(one, wire)
-            if not wire.busy or log.stopped is not None:
+            if log.stopped is not None:
+                break
+            if wire.failed and placed is not None and not placed.managed:
+                await wire.tried()  # a worker of ours has lost it: it is placed anew
+                continue
+            if not wire.busy:
                 break
             if wire.failed:
                 await wire.tried()
@@ -70,16 +77,19 @@ class JobWork:
         return True
 
     async def _forward(self, one: Asked, wire: JobWire) -> None:
-        services = self._s
+        """An order that is placed has its money: nothing is set aside for it once more."""
+        services, request = self._s, one.request
+        if wire.bound is not None:
+            request = replace(request, tenant=replace(request.tenant, quotas=()))
         forward = Forward(
             services,
             one.call,
-            one.request,
+            request,
             one.body.fields,
             services.board(),
             one.body.pictures,
             entered=True,
-            bound=lambda: wire.bound,
+            bound=wire.bound,
         )
         wire.account = forward.account
         await forward({"type": "http", "extensions": {WIRE: wire}}, _nothing, _nobody)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.model import GenRequest, MediaAsk, Usage
+from gateway.model import GenRequest, MediaAsk, Offer, Usage
+from gateway.routing.units import usage_of_ask
 
 PROMPT_TOKENS = 65_536
 """That a prompt may have beyond one for each of its bytes, as in `metering.PROMPT_MARGIN`."""
@@ -17,44 +18,40 @@ SPEECH_TOKENS = 64
 """Nor any character that is spoken."""
 
 
-_PICTURES = "images/"
+_PICTURES = frozenset({"images/generations", "images/edits"})
 
 
 def of_ask(request: GenRequest, ask: MediaAsk) -> Usage:
     """All that was ordered, as a guess: nobody told what was made."""
-    if not request.endpoint.startswith(_PICTURES):
-        return Usage(0, 0, characters=ask.characters, estimated=True)
-    return _named(Usage(0, 0, images=ask.n, estimated=True), ask)
+    return replace(usage_of_ask(request.endpoint, ask), estimated=True)
 
 
-def used(told: Usage | None, request: GenRequest, ask: MediaAsk) -> Usage:
-    """`told` with what its API leaves to be known from the order; said to be `absurd` where it cannot be true.
+def used(told: Usage | None, request: GenRequest, ask: MediaAsk, offer: Offer | None = None) -> Usage:
+    """`told` with what its API leaves to be known from the order; said to be `absurd` where it cannot be true. `offer`:
+    what the model gives where the order does not say.
 
     Of speech the characters are not told: they are those that were sent, so they are no guess.
     """
-    if not request.endpoint.startswith(_PICTURES):
+    ordered = usage_of_ask(request.endpoint, ask, offer)
+    if request.endpoint not in _PICTURES:
         told = told or Usage(0, 0)
         most = PROMPT_TOKENS + SPEECH_TOKENS * ask.characters
         lie = told.absurd or told.output_tokens > most or told.input_tokens > most
-        return replace(told, characters=ask.characters, absurd=lie, estimated=lie)
+        return replace(told, characters=ordered.characters, absurd=lie, estimated=lie)
     if told is None:
-        return of_ask(request, ask)
+        return replace(ordered, estimated=True)
     lie = (
         told.absurd
         or told.images > ask.n
         or told.input_tokens > PROMPT_TOKENS + request.prompt_bytes + PICTURE_TOKENS * (ask.inputs + ask.mask)
         or told.output_tokens > PICTURE_TOKENS * ask.n * (1 + ask.partial_images)
     )
-    if lie:
-        told = replace(told, images=min(told.images, ask.n), absurd=True, estimated=True)
-    return _named(told, ask)
-
-
-def _named(usage: Usage, ask: MediaAsk) -> Usage:
     return replace(
-        usage,
-        size=usage.size or ask.size,
-        quality=usage.quality or ask.quality,
-        resolution=usage.resolution or ask.resolution,
-        input_images=ask.inputs,
+        told,
+        images=min(told.images, ask.n),
+        absurd=lie,
+        estimated=told.estimated or lie,
+        size=told.size or ordered.size,
+        quality=told.quality or ordered.quality,
+        input_images=ordered.input_images,
     )

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gateway.edge import media_metering
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
-from gateway.edge.media_metering import used
 from gateway.edge.passing import Passing
 from gateway.edge.replies import Headers
 from gateway.edge.wire import Wire
@@ -37,11 +37,11 @@ async def sound(
     return broke
 
 
-async def pictures(
+async def whole(
     exchange: Exchange, account: Account, attempt: Attempt, front: Callable[[], Headers], wire: Wire, *, most: int
 ) -> UpstreamFault | None:
     """As `relay`, of a success in JSON. Up to `most` bytes are held back, so that it can still be retried, and its cost
-    is in its headers; a longer one is passed on as it comes."""
+    is in its headers; pictures past that are passed on as they come."""
     attempt.streamed = False
     skim, pieces, size = Skim(), [], 0
     while size <= most and (piece := await exchange.read()):
@@ -50,18 +50,16 @@ async def pictures(
         size += len(piece)
     body = b"".join(pieces)
     del pieces
-    if size > most:
-        passing = Passing(exchange, account, attempt, front, wire, skim.feed)
-        broke = await passing.run(body)
+    spoken = ENDPOINTS[account.request.endpoint].sound
+    if size > most and not spoken:
+        broke = await Passing(exchange, account, attempt, front, wire, skim.feed).run(body)
         _book(account, attempt, _told(account, skim.text))
         return broke
     usage = _told(account, skim.text)
-    if usage is None and not skim.given_up:
+    if usage is None and (spoken or not skim.given_up):
         code = answers.error_code(body)
         raise (
-            answers.refusal(exchange.status, exchange.headers, body)
-            if code
-            else BadAnswer("answered without a picture")
+            answers.refusal(exchange.status, exchange.headers, body) if code else BadAnswer("answered without a result")
         )
     if attempt.on_end is not None:
         attempt.on_end()
@@ -77,9 +75,15 @@ def _told(account: Account, text: bytes) -> Usage | None:
     return ENDPOINTS[account.request.endpoint].usage_of(text)
 
 
+def used(account: Account, attempt: Attempt, told: Usage | None) -> Usage:
+    """What the attempt used, where its upstream told so much."""
+    request, lease = account.request, attempt.lease
+    offer = None if lease is None else lease.candidate.served.offer
+    return media_metering.used(told, request, request.media or MediaAsk(), offer)
+
+
 def _book(account: Account, attempt: Attempt, told: Usage | None) -> None:
-    request = account.request
-    attempt.usage = account.usage = usage = used(told, request, request.media or MediaAsk())
+    attempt.usage = account.usage = usage = used(account, attempt, told)
     if attempt.lease is not None:
         account.book(attempt, cost_of(attempt.lease, usage))
     attempt.tokens = usage.output_tokens

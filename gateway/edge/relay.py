@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.edge import media_metering, media_relay
+from gateway.edge import media_relay
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
@@ -25,7 +25,7 @@ from gateway.errors import (
     UpstreamFault,
     UpstreamTimeout,
 )
-from gateway.model import GenRequest, Learned, MediaAsk, Usage
+from gateway.model import GenRequest, Learned, Usage
 from gateway.upstreams import answers, missing
 from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
@@ -78,8 +78,8 @@ async def relay(
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == OK and kind == EVENTS:
         return await Stream(exchange, account, attempt, head, wire, delivered).run()
-    if exchange.status < 300 and endpoint.asks is not None and not endpoint.sound:
-        return await media_relay.pictures(exchange, account, attempt, head, wire, most=most)
+    if exchange.status < 300 and endpoint.asks is not None:
+        return await media_relay.whole(exchange, account, attempt, head, wire, most=most)
     if delivered is not None and delivered.going_on:
         raise NotContinued(f"answered {exchange.status} when it was to go on with a stream")
     attempt.streamed = False
@@ -143,8 +143,8 @@ class Stream:
         self._exchange, self._account, self._attempt, self._wire = exchange, account, attempt, wire
         self._endpoint: Endpoint = ENDPOINTS[account.request.endpoint]
         drop_usage = self._endpoint.asks_usage and not account.request.include_usage
-        events, media = self._endpoint.events, account.request.media
-        self._tap = Tap(events, drop_usage=drop_usage) if media is None else MediaTap(events, media.n)
+        events, text = self._endpoint.events, self._endpoint.asks is None
+        self._tap = Tap(events, drop_usage=drop_usage) if text else MediaTap(events, account.request.n)
         self._front = front
         self._delivered = delivered
         self._goes_on = delivered is not None and delivered.going_on
@@ -262,8 +262,8 @@ class Stream:
         account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
         if isinstance(tap, MediaTap):
             # Of one that broke off nobody knows how much of it is billed: all that was ordered.
-            told, request = tap.usage if tap.done else None, account.request
-            attempt.usage = account.usage = media_metering.used(told, request, request.media or MediaAsk())
+            told = tap.usage if tap.done else None
+            attempt.usage = account.usage = media_relay.used(account, attempt, told)
             return
         rest = delivered.request() if delivered is not None and self._goes_on else account.request
         usage = _told(rest, account.learned, tap, bought=_bought(attempt))
@@ -288,8 +288,6 @@ def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
 def _used(account: Account, attempt: Attempt, told: Usage | None, body: bytes) -> Usage:
     """Of a whole answer."""
     request, learned = account.request, account.learned
-    if request.media is not None:
-        return media_metering.used(told, request, request.media)
     output = round(len(body) / learned.bytes_per_token)
     if told is None:
         return counted(request, learned, output, bought=_bought(attempt))

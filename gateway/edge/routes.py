@@ -15,6 +15,7 @@ from gateway.edge import media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
+from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
@@ -58,7 +59,7 @@ async def generation(
             policy = board.policy
             tenant = caller(services, call, policy)
         text = endpoint.asks is None
-        body = bodies.decode(raw, endpoint) if text else await media.decode(call, raw, endpoint, settings)
+        body = bodies.decode(raw, endpoint) if text else await media.decode(call, raw, endpoint, Gathering.of(settings))
         residency = demanded(call, body, policy)
         request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
         if policy is not services.policy:

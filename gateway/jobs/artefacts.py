@@ -39,8 +39,8 @@ class Reading(Protocol):
 
     @property
     def size(self) -> int: ...
-    async def read(self) -> bytes:
-        """The next piece, empty at the end. Raises ArtefactFault."""
+    async def read(self) -> bytes | memoryview:
+        """The next piece, empty at the end; good until the next call. Raises ArtefactFault."""
         ...
 
     async def aclose(self) -> None: ...

@@ -18,7 +18,7 @@ end
 for _, id in ipairs(redis.call('SMEMBERS', HELD .. owner)) do
   if not named[id] then
     redis.call('SREM', HELD .. owner, id)
-    orphan(id)
+    orphan(id, owner)
     freed = freed + 1
     tell('work')
   end

@@ -158,29 +158,34 @@ class _Draft:
 
 
 class FileReading:
-    """Goes on although the file is deleted meanwhile. Its lock: of whoever leaves, a thread may still be reading."""
+    """Goes on although the file is deleted meanwhile. Its lock: of whoever leaves, a thread may still be reading.
+
+    All its pieces are read into one buffer, made by the event loop's thread: what others allocate comes out of arenas
+    of their own, of which 500 downloads made twice as much as they held.
+    """
 
     def __init__(
         self,
         opened: int,
         offset: int,
-        do: Callable[[Callable[[], bytes]], Awaitable[bytes]],
+        do: Callable[[Callable[[], int]], Awaitable[int]],
         soon: Callable[[Callable[[], None]], None],
     ) -> None:
         self._opened, self._offset, self._do, self._soon, self._lock = opened, offset, do, soon, Lock()
+        self._buffer = memoryview(bytearray(CHUNK))
         self.size = os.fstat(opened).st_size
 
-    async def read(self) -> bytes:
-        piece = await self._do(self._read)
-        self._offset += len(piece)
-        return piece
+    async def read(self) -> memoryview:
+        size = await self._do(self._read)
+        self._offset += size
+        return self._buffer[:size]
 
     async def aclose(self) -> None:
         self._soon(self._close)
 
-    def _read(self) -> bytes:
+    def _read(self) -> int:
         with self._lock:  # once closed, the number may be that of another file
-            return os.pread(self._opened, CHUNK, self._offset) if self._opened >= 0 else b""
+            return os.preadv(self._opened, [self._buffer], self._offset) if self._opened >= 0 else 0
 
     def _close(self) -> None:
         with self._lock:

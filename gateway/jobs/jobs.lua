@@ -64,9 +64,9 @@ local function finish(id, state)
   tell('moved ' .. id)
 end
 
--- Who works on it now has no right to it any more; it is the next one to be taken.
-local function orphan(id)
-  if redis.call('EXISTS', JOB .. id) == 1 then
+-- This owner has no right to it any more; it is the next one to be taken.
+local function orphan(id, owner)
+  if redis.call('HGET', JOB .. id, 'owner') == owner then
     redis.call('HSET', JOB .. id, 'owner', '')
     redis.call('RPUSH', ORPHANS, id)
   end
@@ -85,7 +85,7 @@ local function beat(owner)
   local freed = 0
   for _, dead in ipairs(redis.call('ZRANGEBYSCORE', OWNERS, '-inf', '(' .. int(now - SILENT_MS))) do
     for _, id in ipairs(redis.call('SMEMBERS', HELD .. dead)) do
-      orphan(id)
+      orphan(id, dead)
       freed = freed + 1
     end
     redis.call('DEL', HELD .. dead)

@@ -26,6 +26,8 @@ class JobLog:
         self._fences, self._durable = fences, durable
         self.fence, self._job = claim.fence, claim.job
         self.stopped: Stop | None = None
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called before FenceLost is raised to whoever works."""
         self._writing = asyncio.Lock()
         self._progressed = time.monotonic()
         self._telling: asyncio.Task[None] | None = None
@@ -90,7 +92,11 @@ class JobLog:
     async def _change(self, changed: Callable[[Job], Job]) -> None:
         async with self._writing:
             job = changed(self._job)
-            await self._insist(lambda: self._fences.write(self.fence, job))
+            try:
+                await self._insist(lambda: self._fences.write(self.fence, job))
+            except FenceLost:
+                self.on_lost()
+                raise
             self._job = job
 
     async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ for at = 4, #ARGV, 2 do
   local found = redis.call('HMGET', JOB .. ARGV[at], 'owner', 'token')
   if found[1] == ARGV[2] and found[2] == ARGV[at + 1] then
     redis.call('SREM', HELD .. ARGV[2], ARGV[at])
-    orphan(ARGV[at])
+    orphan(ARGV[at], ARGV[2])
     given = given + 1
   end
 end

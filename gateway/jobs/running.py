@@ -27,8 +27,8 @@ class Running:
     """`run` returns once the job is over, or none of ours. `ended` is its end, once the store has it; `released`: this
     process cannot go on with it, another one may."""
 
-    def __init__(self, log: JobLog, work: Work, money: Money | None, *, find_pause: float = FIND_PAUSE) -> None:
-        self.log, self._work, self._money, self._find_pause = log, work, money, find_pause
+    def __init__(self, log: JobLog, work: Work, money: Money | None) -> None:
+        self.log, self._work, self._money = log, work, money
         self.ended: Outcome | None = None
         self.released = False
         self._task: asyncio.Task[Outcome] | None = None
@@ -36,6 +36,7 @@ class Running:
         self._looking = False
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Set where the work did not end although it was stopped."""
+        log.on_lost = self._goes_on_elsewhere
 
     def stop(self, why: Stop) -> None:
         """The first reason counts, but who has lost a job need not tidy up. A look for a lost order is not broken off
@@ -44,6 +45,8 @@ class Running:
         if before is not None and (before == "lost" or why not in LEAVE_IT):
             return
         self.log.stopped = why
+        if why in LEAVE_IT:
+            self._goes_on_elsewhere()
         if self._task is None or (self._looking and why not in LEAVE_IT):
             return
         self._task.cancel()
@@ -146,7 +149,11 @@ class Running:
             except UpstreamFault:
                 if loop.time() > until:
                     return Anew.UNKNOWN
-                await asyncio.sleep(self._find_pause)
+                await asyncio.sleep(FIND_PAUSE)
+
+    def _goes_on_elsewhere(self) -> None:
+        if self._money is not None and (one := self.log.job.open) is not None:
+            self._money.leave(one.attempt)
 
     def _leave(self) -> None:
         if not self._left.done():

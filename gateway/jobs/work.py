@@ -109,6 +109,10 @@ class Money(Protocol):
         """Returns once the store has all that was booked; raises StoreFault."""
         ...
 
+    def leave(self, attempt: str) -> None:
+        """Another process goes on with it: what this one still books of it changes nothing."""
+        ...
+
     async def lost(self, attempt: str) -> None:
         """Nobody will ever tell what became of it: booked at what was set aside. Raises StoreFault."""
         ...

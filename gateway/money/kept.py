@@ -109,8 +109,9 @@ class Keeping:
         self._closing.append(Closing(attempt, self._known.pop(attempt), used, row))
 
     def leave(self, attempt: str) -> None:
-        """Another process goes on with it."""
-        self._known.pop(attempt, None)
+        """Another process goes on with it: what this one still says of it changes nothing."""
+        if (known := self._known.get(attempt)) is not None:
+            known.void = True
 
     async def adopt(self, attempt: str) -> Hold | None:
         """What is kept of an attempt that another process began; None: it was booked. Raises StoreFault."""
@@ -157,11 +158,12 @@ class Keeping:
 
     async def _orphans(self, alive: Callable[[str], Awaitable[bool]]) -> list[str]:
         found, cursor = [], b"0"
+        ours = {name for name, known in self._known.items() if not known.void}
+        ours.update(one.attempt for one in self._closing if not one.known.void)
         while True:
             cursor, pairs = await self._store.call("HSCAN", KEPT_KEY, cursor, "COUNT", SCAN_COUNT)
             for attempt, entry in zip(pairs[::2], pairs[1::2], strict=True):
-                known = attempt.decode() in self._known or any(one.attempt == attempt.decode() for one in self._closing)
-                if not known and not await alive(_decode(entry).job):
+                if attempt.decode() not in ours and not await alive(_decode(entry).job):
                     found.append(attempt.decode())
             if cursor == b"0":
                 return found

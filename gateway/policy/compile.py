@@ -111,7 +111,13 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
             if key is None:
                 continue
             try:
-                keys[name] = resolve(key, root, env, literal_allowed=literal_allowed)
+                keys[name] = resolve(
+                    key,
+                    root,
+                    env,
+                    literal_allowed=literal_allowed,
+                    account_allowed=isinstance(backend, ManagedBackend) and backend.dialect == "vertex",
+                )
             except ValueError as error:
                 faults.append(sources.backends.document.fault(("backends", index, *at, "key"), str(error)))
     for index, tenant in sources.tenants.sound.items():
@@ -301,7 +307,7 @@ def _served(
             price = pricing.quote(backend, name, given.price, model.modality).price
             card = find(pricing.provider(backend), name) if offer is None else None
             offer = offer if card is None else card.offer
-        yield Served(given.backend, name, price, version, weight, offer, templates.get(given.workflow or ""))
+        yield Served(given.backend, name, price, version, weight, offer, workflow=templates.get(given.workflow or ""))
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:

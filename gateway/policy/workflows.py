@@ -56,15 +56,22 @@ def _read(root: Path, name: str) -> Workflow:
     if not _inside(name):
         raise BadWorkflow("must lie in the policy folder: a relative path without `..`")
     try:
-        if not (root / name).is_file():  # a named pipe would block
-            raise BadWorkflow("is missing; the path is relative to the policy folder")
-        with (root / name).open("rb") as file:
-            held = file.read(LONGEST_FILE + 1)
-    except (OSError, ValueError):
+        held = _held(root / name)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         raise BadWorkflow("cannot be read; check its permissions") from None
+    if held is None:
+        raise BadWorkflow("is missing; the path is relative to the policy folder")
     if len(held) > LONGEST_FILE:
         raise BadWorkflow(f"is longer than {LONGEST_FILE} bytes")
     return read_workflow(held)
+
+
+def _held(path: Path) -> bytes | None:
+    """None where there is no file; a named pipe would block."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file.read(LONGEST_FILE + 1)
 
 
 def _inside(name: str) -> bool:

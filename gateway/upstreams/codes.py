@@ -143,8 +143,8 @@ _REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "insufficient_quota",
         ),
         (
-            r"generation rejected|content.{0,12}(policy|filter|safety|moderat|violat)|sensitive|safety filter"
-            r"|moderation|usage guidelines|responsible ai|nsfw|inappropriate",
+            r"generation rejected|content.{0,12}(policy|filter|safety|moderat|violat)|safety (filter|system)|moderation"
+            r"|sensitive (content|information|word)|usage guidelines|responsible ai|nsfw|inappropriate content",
             "content_policy_violation",
         ),
         (
@@ -179,7 +179,6 @@ class _Body(msgspec.Struct):
     code: Any = None
     error_type: Any = None
     detail: Any = None
-    message: Any = None
     base_resp: Any = None
 
 
@@ -208,8 +207,7 @@ def code_of(body: bytes) -> str:
     if base is not None and base.status_code:
         return f"base_resp_{base.status_code}"
     told = next((word for word in words if isinstance(word, str) and word), "")
-    said = (found.error, found.message, found.detail)
-    return told or next((code for text in said if isinstance(text, str) and (code := code_of_reason(text))), "")
+    return told or (code_of_reason(found.error) if isinstance(found.error, str) else "")
 
 
 def code_of_reason(reason: str) -> str:

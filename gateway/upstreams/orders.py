@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gateway.errors import OrderLost, Refused, UpstreamFault, UpstreamTimeout
+from gateway.errors import OrderLost, PermitMismatch, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import ENDED, Upstream
 from gateway.upstreams import answers
+from gateway.upstreams.client import TooLong
 from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.dialects.ordering import Answer, Call, Dialect, Order, Staged, Told
 
@@ -262,7 +263,7 @@ class _Filling:
             except UpstreamFault as fault:
                 ends = min(began + self._patience.trouble, self._patience.until)
                 if not _passing(fault) or clock.now() >= ends:
-                    code = fault.code if isinstance(fault, Refused) else ""
+                    code = fault.code if isinstance(fault, Refused | OrderLost) else ""
                     raise OrderLost(f"placed, and then: {fault.message}", code=code) from fault
                 await self._pause(fault.retry_after if isinstance(fault, Refused) else None)
 
@@ -312,6 +313,8 @@ def _ended(told: Told) -> Told:
 
 def _passing(fault: UpstreamFault) -> bool:
     """Whether another look may find it: the fault is about the moment, not about the order."""
+    if isinstance(fault, OrderLost | PermitMismatch | PermitRefused | TooLong):
+        return False
     return not isinstance(fault, Refused) or fault.status in _AGAIN or answers.meaning(fault.status) != "answer"
 
 

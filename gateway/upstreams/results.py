@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from gateway.errors import BadAnswer, OrderLost, UpstreamFault
+from gateway.errors import BadAnswer, OrderLost, PermitMismatch, UpstreamFault
 from gateway.upstreams import answers, fetch
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.desk import ClientDesk
@@ -53,7 +53,7 @@ class Results:
                 async with self._open(piece) as opened:
                     return await keep(opened)
             except UpstreamFault as fault:
-                if not left or isinstance(fault, TooLong | fetch.FetchRefused):
+                if not left or isinstance(fault, TooLong | fetch.FetchRefused | PermitMismatch):
                     raise OrderLost(f"made, and then: {fault.message}") from fault
 
     @asynccontextmanager

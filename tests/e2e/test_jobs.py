@@ -66,7 +66,7 @@ def test_the_official_sdk(site: Site) -> None:
         assert made.object == "video"
         assert made.completed_at is not None
         assert made.completed_at >= made.created_at
-        assert sdk.videos.download_content(made.id).read().startswith(b"\x00\x00\x00\x18ftyp")
+        assert sdk.videos.download_content(made.id).read()[4:8] == b"ftyp"
         assert sdk.videos.retrieve(made.id) == made
         assert made in list(sdk.videos.list(limit=1, order="asc"))
         assert sdk.videos.delete(made.id).deleted
@@ -110,7 +110,7 @@ def test_downloads_in_whole_and_in_part(site: Site) -> None:
     stale = site.http.get(path, headers={"Range": "bytes=4-7", "If-Range": '"other"'})
     assert (stale.status_code, stale.content) == (200, data)
     assert site.http.get(path, headers={"Range": "bytes=4-7", "If-Range": etag}).status_code == 206
-    beyond = site.http.get(path, headers={"Range": "bytes=999-"})
+    beyond = site.http.get(path, headers={"Range": f"bytes={len(data)}-"})
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(data)}")
     assert site.http.get(path, headers={"If-None-Match": etag}).status_code == 304
     head = site.http.head(path)
@@ -177,7 +177,7 @@ def test_pictures_in_the_background(site: Site) -> None:
     assert (ended["state"], [one["name"] for one in ended["artefacts"]]) == ("succeeded", ["image-0", "image-1"])
     for one in ended["artefacts"]:
         got = site.http.get(one["url"])
-        assert (got.headers["content-type"], got.content) == ("image/png", PNG)
+        assert (got.headers["content-type"], got.content[:8]) == ("image/png", PNG[:8])
     assert site.http.get(f"/v1/videos/{ended['id']}").status_code == 404, "it is no video"
     streamed = site.http.post("/v1/images/generations", json={**body, "stream": True})
     assert (streamed.status_code, streamed.json()["error"]["param"]) == (400, "stream")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from gateway.money.till import STREAM
+from tests.conftest import LEDGER
 from tests.gateways import Lane, Site, eventually, gateway_on, start_lanes
 
 FILM = Lane(
@@ -18,9 +22,19 @@ FILM = Lane(
     sim={"engine": "vllm-omni", "unit_s": 1.0},
     model={"modality": "video"},
 )
-ENV = {"GATEWAY_ARTEFACTS_FLOOR": "0"}
+NOWHERE = "sqlite:////proc/no-such-place/ledger.db"
+"""A ledger that cannot be written: its rows stay on the stream."""
+ENV = {"GATEWAY_ARTEFACTS_FLOOR": "0", LEDGER: NOWHERE}
 BODY = {"model": "film", "prompt": "a cat", "seconds": "3"}
 """Three seconds of work: nobody is done before the first gateway is gone."""
+
+
+def rows_of(site: Site, attempt: str) -> list[dict[str, Any]]:
+    with redis.Redis(unix_socket_path=str(site.data / "store.sock")) as client:
+        client.set_response_callback("XRANGE", lambda told, **_: told)  # else a dict, but all fields are `row`
+        entries: Any = client.execute_command("XRANGE", STREAM, "-", "+")
+    rows = [json.loads(each) for _, pairs in entries for each in pairs[1::2]]
+    return [row for row in rows if row["attempt"] == attempt]
 
 
 def placed(site: Site, id: str) -> list[dict[str, Any]]:
@@ -42,6 +56,10 @@ def test_another_process_goes_on(tmp_path: Path, killed: bool) -> None:
             assert ended["status"] == "completed", site.http.get(f"/v1/gateway/jobs/{id}").text
             assert [one["id"] for one in placed(site, id)] == [one["id"] for one in before]
             assert site.http.get(f"/v1/videos/{id}/content").content
+            (row,) = eventually(lambda: rows_of(site, before[0]["id"]), "its row")
+            assert (row["result"], row["payer"], row["seconds"]) == ("answered", "tenant", 3.0)
+            assert row["request"] == site.http.get(f"/v1/gateway/jobs/{id}").json()["receipt"]
+            site.quiet("film")
         posts = [
             one
             for name in FILM.worker_names

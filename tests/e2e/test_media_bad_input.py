@@ -104,7 +104,7 @@ SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"speed": "fast"}, "speed"),
     ({"stream_format": "wav"}, "stream_format"),
     ({"voice": ""}, "voice"),
-    ({"voice": {"id": 5}}, "id"),
+    ({"voice": {"id": 5}}, "voice"),
     ({"response_format": "a/b"}, "response_format"),
 ]
 

@@ -80,6 +80,18 @@ async def test_the_first_to_tell_books_it_and_nobody_after(valkey: Store) -> Non
     assert await valkey.call("XLEN", STREAM) == 1
 
 
+async def test_who_hands_an_attempt_over_books_nothing_of_it(valkey: Store) -> None:
+    first, second = Till(valkey, "a"), Till(valkey, "b")
+    mine = await kept(first, "x", 300)
+    first.kept.leave("x")
+    first.book(row("x", 300, 300), mine)
+    await first.kept.told()
+    assert await rows(valkey) == []
+    second.book(row("x", 300, 120), await second.kept.adopt("x"))
+    await second.kept.told()
+    assert await count(second, TOTAL) == (120, 0)
+
+
 @pytest.mark.parametrize(("alive", "used"), [(there, 0), (gone, 300)])
 async def test_what_is_kept_for_a_job_that_is_gone_is_booked_at_what_was_set_aside(
     valkey: Store, alive: Any, used: int

@@ -5,6 +5,7 @@ There is no public SDK of the queue with an API key, so its wire is that of the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.errors import InvalidRequest, OrderLost, Refused, Reset
+from gateway.errors import BadAnswer, InvalidRequest, OrderLost, Refused, Reset
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import seed_of
 from gateway.upstreams.dialects.managed.gmi import Gmi as Dialect
@@ -217,6 +218,14 @@ async def test_one_that_cannot_be_found_is_not_bought_again(gmi: Running[Gmi]) -
     with pytest.raises(Reset):
         await place(at(gmi), MODELS[0][0])
     assert gmi.provider.submits == 1
+
+
+@pytest.mark.parametrize(
+    "page", [{"requests": [], "total": 3}, {"requests": []}, {"total": 0}, {"requests": {}, "total": 0}]
+)
+def test_of_a_part_of_the_list_nothing_is_concluded(page: dict[str, Any]) -> None:
+    with pytest.raises(BadAnswer):
+        Dialect().found(MODELS[3][0], Answer(200, (), json.dumps(page).encode()))
 
 
 def listed(gmi: Running[Gmi], wanted: Order) -> Answer:

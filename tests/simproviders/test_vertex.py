@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -151,8 +151,10 @@ def service_account(running: Running[Vertex], private: rsa.RSAPrivateKey, **chan
 
 
 @pytest.fixture
-async def client() -> Client:
-    return Client()
+async def client() -> AsyncIterator[Client]:
+    made = Client()
+    yield made
+    await made.aclose()
 
 
 async def test_a_service_account_is_exchanged_for_a_token_once(
@@ -167,7 +169,6 @@ async def test_a_service_account_is_exchanged_for_a_token_once(
     await client.shown(other)
     await client.shown(other)
     assert vertex.provider.tokens == 3  # one that is about to end is not shown again
-    await client.aclose()
 
 
 async def test_an_account_that_is_not_taken_is_about_us_and_nothing_was_sent(
@@ -184,7 +185,6 @@ async def test_an_account_that_is_not_taken_is_about_us_and_nothing_was_sent(
         assert caught.value.account
         assert answers.retryable("managed", caught.value)
         assert "PRIVATE" not in str(caught.value)
-    await client.aclose()
 
 
 async def test_a_plain_token_is_shown_as_it_is(client: Client) -> None:

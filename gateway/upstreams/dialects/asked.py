@@ -146,7 +146,7 @@ def _spoken_by(fields: Mapping[str, Raw]) -> str | None:
     """A voice's name, or the id of one's own, which OpenAI has as `{"id": ...}`."""
     voice = _get(fields, "voice", _voice, "a name")
     if isinstance(voice, dict):
-        voice = _get(voice, "id", _text, "a name")
+        voice = _get({"voice": voice.get("id", Raw(b'""'))}, "voice", _text, "a name")
     if voice is not None and not 0 < len(voice) <= 256:
         raise InvalidRequest("`voice` must be a name of 1 to 256 characters", param="voice")
     return voice

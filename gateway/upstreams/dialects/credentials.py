@@ -12,8 +12,8 @@ _HEADERS: Mapping[str, tuple[bytes, bytes]] = {"anthropic": (b"x-api-key", b""),
 
 
 def credential(upstream: Upstream) -> list[tuple[bytes, bytes]]:
-    """Empty where it takes no key."""
-    if upstream.key is None:
+    """Empty where it takes no key, or has a service account instead, which is never sent."""
+    if upstream.key is None or upstream.key.startswith("{"):
         return []
     name, before = _HEADERS.get(upstream.dialect, _BEARER)
     return [(name, before + upstream.key.encode())]

@@ -52,10 +52,10 @@ class Endpoint:
     """Of pictures and sound: what a body asks for. Raises InvalidRequest. None: it is about text."""
     asks_stream: Callable[[Mapping[str, Raw]], bool] | None = None
     """Where it is not `stream` that asks for a stream of events."""
-    plain: frozenset[str] = frozenset()
-    """Fields that change price, scheduling or retention elsewhere, and mean something else here."""
     jobs: Literal["never", "on_request", "always"] = "never"
     """Whether what it makes may outlive its request: where the body says `background: true`, or whatever it says."""
+    plain: frozenset[str] = frozenset()
+    """Fields that change price, scheduling or retention elsewhere, and mean something else here."""
     forms: bool = False
     """It takes multipart/form-data beside JSON, and goes up as that either way."""
     pictures: tuple[int, int] = (0, 0)

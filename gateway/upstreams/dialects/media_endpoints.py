@@ -95,6 +95,15 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
     return b"event: error\n" + openai.error_event(error, request_id, b"")
 
 
+def defaults(endpoint: str, engine: str | None) -> Mapping[str, Raw]:
+    """What goes up to such a worker where the caller leaves it out. SGLang's own default is an address at the worker,
+    or a refusal where no cloud storage is set up (multimodal_gen, openai/protocol.py)."""
+    return _IN_THE_ANSWER if engine == "sglang-diffusion" and endpoint in ("images/generations", "images/edits") else {}
+
+
+_IN_THE_ANSWER: Mapping[str, Raw] = {"response_format": Raw(b'"b64_json"')}
+
+
 def parts(
     fields: Mapping[str, Raw], pictures: Iterable[Picture], name: str, removed: Collection[str]
 ) -> tuple[list[tuple[str, str]], list[File]]:

@@ -131,4 +131,4 @@ def _usage(said: Any, made: int) -> Usage:
 
 def _number(said: Any, name: str) -> int:
     value = said.get(name) if isinstance(said, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0

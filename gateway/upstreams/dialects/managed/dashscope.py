@@ -119,4 +119,4 @@ def _usage(said: Any) -> Usage | None:
     if isinstance(seconds, int | float) and seconds > 0:
         shown = f"{resolution}p" if isinstance(resolution, int) else None
         return Usage(0, 0, seconds=float(seconds), resolution=shown)
-    return Usage(0, 0, images=images) if isinstance(images, int) and images > 0 else None
+    return Usage(0, 0, images=images) if type(images) is int and images > 0 else None

@@ -15,8 +15,8 @@ from gateway.model import JobState, Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import body_of, family_of, seed_of
 from gateway.upstreams.dialects.managed.gmi_models import FAMILIES
-from gateway.upstreams.dialects.managed.parts import look, post, read, segment
-from gateway.upstreams.dialects.managed.reading import failure, media_type, piece_name
+from gateway.upstreams.dialects.managed.parts import look, post, segment
+from gateway.upstreams.dialects.managed.reading import failure, media_type, page_of, piece_name
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
 _STATES: Mapping[str, JobState] = {
@@ -56,13 +56,13 @@ class Gmi:
         return post("requests", {"model": order.model, "payload": payload})
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        return _told(order, read(answer))
+        return _told(order, page_of(answer))
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
         return look(f"requests/{segment(ticket)}")
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        return _told(order, read(answer))
+        return _told(order, page_of(answer))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
         return Call("DELETE", f"requests/{segment(ticket)}")
@@ -74,7 +74,7 @@ class Gmi:
         return look(f"requests?model_id={quote(order.model, safe='')}")
 
     def found(self, order: Order, answer: Answer) -> Told | None:
-        page = read(answer)
+        page = page_of(answer)
         rows, total = page.get("requests"), page.get("total")
         if not isinstance(rows, list):
             raise BadAnswer("listed no requests")

@@ -73,9 +73,10 @@ _WAN_I2V = Offer(
     default_seconds=5.0,
     default_resolution="1080p",
 )
+_WIDE = {**FILMS, "832x480": ("480p", "16:9"), "480x832": ("480p", "9:16")}
 _WAN_T2V = Offer(
-    sizes=tuple(FILMS),
-    resolutions=("720p", "1080p"),
+    sizes=tuple(_WIDE),
+    resolutions=("480p", "720p", "1080p"),
     ratios=("16:9", "9:16"),
     seconds=(5.0, 10.0, 15.0),
     most_n=1,
@@ -83,7 +84,7 @@ _WAN_T2V = Offer(
     inputs=(0, 0),
     mask=False,
     default_seconds=5.0,
-    default_resolution="1080p",
+    default_resolution="720p",
 )
 _KLING = Offer(seconds=(5.0, 10.0), most_n=1, most_prompt=2500, inputs=(1, 1), mask=False, default_seconds=5.0)
 _ELEVEN = Offer(formats=("mp3",), most_prompt=5000, streams=False)
@@ -166,7 +167,7 @@ FAMILIES: tuple[Family, ...] = (
         offers={"videos": _WAN_T2V},
         keys={"prompt": Key("prompt"), "seconds": Key("duration", whole), "size": Key("size", starred)},
         passes=_WAN_PASSES,
-        films=FILMS,
+        films=_WIDE,
         seed="seed",
     ),
     Family(

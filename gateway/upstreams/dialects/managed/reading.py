@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gateway.errors import Refused
 from gateway.upstreams import answers
-from gateway.upstreams.dialects.ordering import Order
+from gateway.upstreams.codes import code_of_reason
+from gateway.upstreams.dialects.figures import ODD_JSON
+from gateway.upstreams.dialects.managed.parts import read
+from gateway.upstreams.dialects.ordering import Answer, Order
 
+_SAID = ("error", "message", "detail", "error_message", "reason")
+"""Where an error body may have its words."""
 _NAMES = {"videos": "video", "audio/speech": "audio"}
 _TYPES = {
     "png": "image/png",
@@ -23,6 +30,23 @@ _TYPES = {
     "ogg": "audio/ogg",
     "pcm": "audio/pcm",
 }
+
+
+def page_of(answer: Answer) -> dict[str, Any]:
+    """As `read`, of an API that may say in words alone why it refuses."""
+    try:
+        return read(answer)
+    except Refused as fault:
+        said = "" if fault.code else code_of_reason(_words(answer.body))
+        raise answers.of_code(answer.status, said, fault.retry_after) if said else fault from None
+
+
+def _words(body: bytes) -> str:
+    try:
+        page = msgspec.json.decode(body, type=dict[str, Any])
+    except ODD_JSON:
+        return ""
+    return next((said for name in _SAID if (said := _text(page.get(name)))), "")
 
 
 def failure(reason: Any, code: str = "") -> Refused:

@@ -15,12 +15,12 @@ from gateway.errors import BadAnswer, UpstreamFault
 from gateway.model import Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import body_of, family_of
-from gateway.upstreams.dialects.managed.parts import NO_MARK, post, read, segment
-from gateway.upstreams.dialects.managed.reading import failure, piece_name
+from gateway.upstreams.dialects.managed.parts import NO_MARK, post, segment
+from gateway.upstreams.dialects.managed.reading import failure, page_of, piece_name
 from gateway.upstreams.dialects.managed.vertex_models import FAMILIES
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_WORDS: Mapping[object, tuple[int, str]] = {
+_WORDS: Mapping[int, tuple[int, str]] = {
     5: (404, "NOT_FOUND"),
     7: (403, "PERMISSION_DENIED"),
     8: (429, "RESOURCE_EXHAUSTED"),
@@ -43,13 +43,13 @@ class Vertex:
         return post(f"{_model(order)}:predictLongRunning", body)
 
     def submitted(self, order: Order, answer: Answer) -> Told:
-        return _told(order, read(answer))
+        return _told(order, page_of(answer))
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
         return post(f"{_model(order)}:fetchPredictOperation", {"operationName": ticket})
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        return _told(order, read(answer))
+        return _told(order, page_of(answer))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
         return None
@@ -86,7 +86,8 @@ def _told(order: Order, page: Mapping[str, Any]) -> Told:
 def _fault(error: Mapping[str, Any]) -> UpstreamFault:
     """Its words first: what is refused for its content comes as an invalid argument."""
     told = failure(error.get("message"))
-    known = _WORDS.get(error.get("code"))
+    number = error.get("code")
+    known = _WORDS.get(number) if isinstance(number, int) else None
     return told if told.code or known is None else answers.of_code(*known)
 
 
