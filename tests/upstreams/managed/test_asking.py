@@ -13,8 +13,7 @@ from gateway.model import EndpointName, MediaAsk
 from gateway.upstreams.credentials import KLING_SECONDS, key_header, kling_token
 from gateway.upstreams.dialects.ordering import Picture
 from loadtests.simproviders.samples import png
-
-from .buying import body_of, dialect_at, order, upstream
+from tests.simproviders.buying import body_of, dialect_at, order, upstream
 
 PICTURE = Picture(data=png(), media_type="image/png")
 LAST = Picture(data=png(9, 9), media_type="image/png", role="last_frame")
