@@ -16,14 +16,16 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
+from gateway.edge.elsewhere import engine_of
 from gateway.edge.limits import Entry
 from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
+from gateway.errors import ConnectFailed, DeadlineExceeded, NotContinued, Refused, UpstreamFault
 from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
+from gateway.routing.capability import AUTO, asked_at
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
@@ -31,6 +33,7 @@ from gateway.routing.votes import Ending
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.surface import ENDPOINTS
+from gateway.upstreams.dialects.translate.table import Translation, headers_up
 from gateway.upstreams.http1 import Exchange
 
 
@@ -150,10 +153,15 @@ class Asking:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         if attempt.role != "hedge":
             self._account.removed = self._removed(lease)
+        translation = self._translation(lease)
+        if translation is not None:
+            if delivered is not None and delivered.going_on:
+                raise NotContinued("speaks another API's words: it cannot go on with a stream")
+            delivered = None  # nobody else could go on with it
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
-        async with await self._send(lease, attempt, timeouts, delivered) as exchange:
+        async with await self._send(lease, attempt, timeouts, delivered, translation) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
@@ -166,6 +174,7 @@ class Asking:
                 wire,
                 most=self._s.settings.answer_bytes,
                 delivered=delivered,
+                translation=translation,
             )
         attempt.result = "answered" if exchange.status < 400 else "passed_on"
         if attempt.role == "rescue":
@@ -175,29 +184,53 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
-    async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
-        request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
-        going_on = delivered is not None and delivered.going_on
+    def _translation(self, lease: Lease) -> Translation | None:
+        """None where the upstream speaks the caller's own words."""
+        request, upstream = self._request, lease.candidate.upstream
+        if request.reworded is None:
+            return None
+        board = self._s.board_of(lease.decision.policy) if upstream.engine == AUTO else None
+        engine = None if board is None else engine_of(lease.candidate, board)
+        if asked_at(upstream, request.endpoint, engine) in (request.endpoint, None):
+            return None
+        return Translation(request, self._fields, request.reworded, int(time.time()))
+
+    async def _send(
+        self,
+        lease: Lease,
+        attempt: Attempt,
+        timeouts: Timeouts,
+        delivered: Delivered | None,
+        translation: Translation | None,
+    ) -> Exchange:
+        """Raises InvalidRequest where the request cannot be translated."""
+        request, upstream = self._request, lease.candidate.upstream
+        endpoint = self._endpoint if translation is None else translation.spoken
+        if translation is not None:
+            cap = lease.decision.policy.models[request.model].output_cap
+            fields = translation.body(upstream, cap)
+        else:
+            fields = delivered.body() if delivered is not None and delivered.going_on else self._fields
         return await self._s.client.send(
             lease.decision.permit,
             lease.decision.policy,
             request.id,
             upstream,
-            openai.target(upstream, request.endpoint),
+            openai.target(upstream, endpoint.name),
             openai.headers(
                 upstream,
                 attempt.id,
                 request.stream,
                 request.traceparent,
-                [(name, given[name]) for name in endpoint.headers if name in given],
+                headers_up(endpoint, upstream, self._call.headers),
             ),
             openai.body(
-                delivered.body() if delivered is not None and going_on else self._fields,
+                fields,
                 lease.candidate.served.name,
                 stream=request.stream,
-                want_usage=endpoint.asks_usage and not request.include_usage,
+                want_usage=endpoint.asks_usage and (translation is not None or not request.include_usage),
                 removed=self._removed(lease),
-                defaults=self._defaults(lease),
+                defaults=self._defaults(lease) if translation is None else endpoint.defaults,
             ),
             timeouts,
         )

@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.capability import TWIN
 from gateway.routing.draw import Draw
 from gateway.routing.filters import ABSENT, most_cost
 from gateway.routing.overflow import in_order
@@ -150,6 +151,8 @@ def nobody(
         return NoCapacity(f"rule `{rule.name}`: {down(plan, drops)}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
+    if "capability" in drops and (unsaid := unsaid_in_twin(request, plan)) is not None:
+        return unsaid
     if "capability" in drops and "fields" not in drops:
         return ModelNotFound(
             f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
@@ -159,6 +162,19 @@ def nobody(
     names = ", ".join(request.fields)
     return InvalidRequest(
         f"rule `{rule.name}` refuses {names}: leave them out", param=request.fields[0] if request.fields else None
+    )
+
+
+def unsaid_in_twin(request: GenRequest, plan: Plan) -> InvalidRequest | None:
+    """Where those who could serve it speak only the twin of its endpoint, and it cannot be said there."""
+    obstacle = None if request.reworded is None else request.reworded.obstacle()
+    pools = (*plan.home, *plan.spill, *plan.fallback)
+    if obstacle is None or not any(pool.foreign for pool in pools):
+        return None
+    twin = TWIN[request.endpoint]
+    return InvalidRequest(
+        f"who serves this model speaks {twin} alone, and this request cannot be translated: {obstacle.why}",
+        param=obstacle.param,
     )
 
 

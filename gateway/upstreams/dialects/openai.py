@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
+from gateway.upstreams.dialects.credentials import credential
 from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
@@ -60,8 +61,7 @@ def headers(
         (b"x-request-id", attempt_id.encode()),
         *more,
     ]
-    if upstream.key is not None:
-        made.append((b"authorization", b"Bearer " + upstream.key.encode()))
+    made += credential(upstream)
     if traceparent is not None:
         made.append((b"traceparent", traceparent.encode()))
     return made
@@ -103,7 +103,7 @@ def body(
 def usage_of(answer: bytes) -> Usage | None:
     """Usage of a complete answer; None where it has none or is not JSON."""
     try:
-        return _usage(_answer.decode(answer).usage)
+        return usage_in(_answer.decode(answer).usage)
     except ODD_JSON:
         return None
 
@@ -118,7 +118,7 @@ def read_frame(data: bytes) -> Note:
         chunk = _chunk.decode(data)
     except ODD_JSON:
         return Note()
-    return Note(_usage(chunk.usage), alone=not chunk.choices)
+    return Note(usage_in(chunk.usage), alone=not chunk.choices)
 
 
 def reader() -> Reader:
@@ -142,7 +142,7 @@ def without_usage(data: bytes) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _usage(found: Any) -> Usage | None:
+def usage_in(found: Any) -> Usage | None:
     """Of the API's `usage` object; None where there is none. Every detail may be missing: workers leave them out."""
     if not isinstance(found, dict):
         return None
