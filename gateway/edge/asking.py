@@ -155,6 +155,7 @@ class Asking:
             self._account.removed = self._removed(lease)
         translation = self._translation(lease)
         if translation is not None:
+            attempt.asked_at = translation.spoken.name
             if delivered is not None and delivered.going_on:
                 raise NotContinued("speaks another API's words: it cannot go on with a stream")
             delivered = None  # nobody else could go on with it

@@ -240,7 +240,7 @@ def listening(api: Anthropic) -> Iterator[Running]:
     """At a free port, in a thread of its own, until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            api,  # type: ignore[arg-type]
+            api,
             http=SimProtocol,
             ws="none",
             lifespan="off",

@@ -120,6 +120,7 @@ def test_a_chat_is_served_by_anthropics_api(site: Site, client: openai.OpenAI, a
     receipt = site.receipt(raw.headers["x-request-id"])
     counted = receipt["usage"]
     assert (counted["input_tokens"], counted["output_tokens"], counted["estimated"]) == (36, 42, False)
+    assert receipt["attempts"][0]["asked_at"] == "messages"
     assert receipt["cost"]["usd"] == pytest.approx((11 * 3 + 5 * 3.75 + 20 * 0.3 + 42 * 15) / 1e6, abs=1e-6)
 
 
@@ -261,6 +262,7 @@ def test_messages_pass_as_they_are(site: Site, claude: anthropic.Anthropic, api:
     message = claude.messages.create(**asked)
     assert message.content[0].to_dict() == {"type": "text", "text": "one two three"}
     assert api.seen[0].body == {**asked, "model": "claude-opus-5-5"}
+    assert "asked_at" not in site.receipt(str(message._request_id))["attempts"][0]
     assert api.seen[0].headers["anthropic-version"] == claude.default_headers["anthropic-version"]
     assert claude.messages.count_tokens(model="claude", messages=HELLO).input_tokens == 17
     plain = site.http.post("/v1/messages", json=asked, headers={"x-api-key": KEY})

@@ -11,7 +11,6 @@ from msgspec import Raw
 from gateway.upstreams.dialects.figures import ODD_JSON
 from gateway.upstreams.dialects.translate import pictures, tools
 from gateway.upstreams.dialects.translate.shapes import (
-    ANY,
     NULL,
     OBJECT,
     ChatMessage,
@@ -76,9 +75,9 @@ class _Format(msgspec.Struct):
 
 def to_messages(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     """The request's fields, `max_tokens` only where the caller bounds the output. Raises InvalidRequest."""
-    for name, value in fields.items():
-        if name not in _TRANSLATED and name not in _SAME and name not in _HINTS and bytes(value) != NULL:
-            _must_mean_nothing(name, value)
+    for name in fields:
+        if name not in _TRANSLATED and name not in _SAME and name not in _HINTS:
+            _must_mean_nothing(fields, name)
     made: dict[str, Any] = {name: fields[name] for name in _SAME if bytes(fields.get(name, NULL)) != NULL}
     made |= _conversation(given(fields, "messages", list[ChatMessage]) or [])
     made |= tools.for_messages(fields)
@@ -93,8 +92,9 @@ def to_messages(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     return {name: value if isinstance(value, Raw) else raw(value) for name, value in made.items()}
 
 
-def _must_mean_nothing(name: str, value: Raw) -> None:
-    if name not in _NEUTRAL or ANY.decode(value) not in _NEUTRAL[name]:
+def _must_mean_nothing(fields: Mapping[str, Raw], name: str) -> None:
+    value = given(fields, name, object)
+    if value is not None and value not in _NEUTRAL.get(name, ()):
         raise cannot(name, "has no counterpart in Anthropic's Messages")
 
 

@@ -15,7 +15,6 @@ from gateway.upstreams.dialects.figures import ODD_JSON
 T = TypeVar("T")
 NULL = b"null"
 EMPTY_OBJECT = Raw(b"{}")
-ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 

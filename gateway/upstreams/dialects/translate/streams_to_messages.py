@@ -97,7 +97,7 @@ class ToMessages:
         if chunk.error is not None:
             self._over = True
             return _named("error", errors.for_messages(_UNSAID, data))
-        made = b"" if self._begun else self._start(chunk)
+        made = b"" if self._begun or not chunk.choices else self._start(chunk)
         self._usage = usage_in(chunk.usage) or self._usage
         for choice in chunk.choices:
             if choice.index == 0:
