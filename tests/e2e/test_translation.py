@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ FAULTS = {
     "error": Fault(error_after=6),
 }
 """Each is met at an account of its own: one that failed is left alone for a while."""
+SOON = {"after": "50ms", "budget": 0.9}
 CALLS = [
     {"type": "text", "text": "I look it up."},
     {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Köln"}},
@@ -61,6 +63,7 @@ def site(claude_api: Running, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
     lanes = [
         Lane("plain", seats=8, cloud=False, worker={"engine": "openai"}, route={"fallback": ["claude"]}),
+        Lane("late", workers=2, cloud=False, worker={"engine": "openai"}, route={"hedge": SOON}),
         Lane("cut", cloud=False, worker={"engine": "openai"}, route={"attempts": 1, "rescue": True}),
     ]
     place: Path = tmp_path_factory.mktemp("translation")
@@ -345,6 +348,26 @@ def test_a_worker_that_dies_while_it_speaks_for_anthropic(site: Site, claude: an
     assert (broke.value.type, broke.value.error_code, len(text)) == ("api_error", "upstream_error", 3)
     attempts = site.receipt(str(broke.value.request_id))["attempts"]
     assert [one["result"] for one in attempts] == ["broke_off"]
+
+
+def test_a_late_one_is_hedged_and_each_attempt_has_a_way_back_of_its_own(
+    site: Site, claude: anthropic.Anthropic
+) -> None:
+    asked: Any = {"model": "late", "messages": HELLO, "max_tokens": 4, "extra_body": EXACT}
+    for _ in range(6):
+        claude.messages.create(**asked)  # saves up for a hedge
+    site.fleet.config("late-1", hang=True)
+    roles: set[str] = set()
+    deadline = time.monotonic() + 10
+    while "hedge" not in roles:
+        assert time.monotonic() < deadline
+        with claude.messages.stream(**asked) as stream:
+            final = stream.get_final_message()
+        assert (final.stop_reason, final.usage.output_tokens) == ("max_tokens", 4)
+        attempts = site.receipt(str(stream.request_id))["attempts"]
+        assert {one["asked_at"] for one in attempts} == {"chat/completions"}
+        roles |= {one.get("role", "asked") for one in attempts}
+    site.fleet.config("late-1", hang=False)
 
 
 def test_a_refusal_of_a_worker_in_anthropics_words(site: Site, claude: anthropic.Anthropic) -> None:
