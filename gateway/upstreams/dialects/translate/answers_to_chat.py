@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.upstreams.dialects.anthropic import Tally
 from gateway.upstreams.dialects.translate import reasons, usages
-from gateway.upstreams.dialects.translate.shapes import Block, told
+from gateway.upstreams.dialects.translate.shapes import Block, told, words
 
 
 class _Answer(msgspec.Struct):
@@ -47,5 +47,5 @@ def to_chat(body: bytes, created: int) -> bytes:
 
 
 def _call(block: Block) -> dict[str, Any]:
-    function = {"name": block.name, "arguments": bytes(block.input).decode()}
+    function = {"name": block.name, "arguments": words(block.input)}
     return {"id": block.id, "type": "function", "function": function}

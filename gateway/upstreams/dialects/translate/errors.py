@@ -33,12 +33,13 @@ def said(status: int, body: bytes) -> Refusal:
     other = refusal_of(status, body)
     if other is not None:
         return other
+    unsaid = f"the upstream refused the request with {status}"
     try:
         error = _body.decode(body).error
     except ODD_JSON:
-        return Refusal(f"the upstream refused the request with {status}")
+        return Refusal(unsaid)
     words = [word if isinstance(word, str) and word else None for word in (error.type, error.param, error.code)]
-    return Refusal(error.message[:LONGEST_MESSAGE], *words)
+    return Refusal(error.message[:LONGEST_MESSAGE] or unsaid, *words)
 
 
 def for_chat(status: int, body: bytes) -> bytes:

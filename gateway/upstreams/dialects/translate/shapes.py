@@ -117,6 +117,14 @@ def told(decoder: msgspec.json.Decoder[T], answer: bytes) -> T:
         raise BadAnswer("answered with something that cannot be translated") from None
 
 
+def words(value: Raw) -> str:
+    """The JSON of a part of an answer. Raises BadAnswer: what is only passed over is not looked at for its encoding."""
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise BadAnswer("answered with something that is not UTF-8") from None
+
+
 def raw(value: Any) -> Raw:
     return Raw(msgspec.json.encode(value))
 

@@ -11,7 +11,7 @@ from gateway.errors import BadAnswer
 from gateway.model import Usage
 from gateway.upstreams.dialects.anthropic import Tally
 from gateway.upstreams.dialects.translate import errors, reasons, usages
-from gateway.upstreams.dialects.translate.shapes import Block, told
+from gateway.upstreams.dialects.translate.shapes import Block, told, words
 from gateway.upstreams.sse import data_of, split
 
 _ALIVE = b": ping\n\n"
@@ -93,7 +93,7 @@ class ToChat:
         if block.type == "text":
             return self._chunk({"content": block.text}) if block.text else b""
         call, self._calls = self._calls, self._calls + 1
-        arguments = bytes(block.input).decode()
+        arguments = words(block.input)
         whole = arguments.strip() not in ("", "{}", "null")
         self._open[event.index] = call, whole
         function = {"name": block.name, "arguments": arguments if whole else ""}

@@ -28,8 +28,6 @@ VERSION = (b"anthropic-version", b"2023-06-01")
 send them. So do callers of /v1/messages who name no version."""
 DEFAULT_CAP = Raw(b"4096")
 """`max_tokens`, which Anthropic must be told, where neither the caller nor the model's `default_output_cap` says."""
-
-
 _NEWER = {"max_tokens": "max_completion_tokens"}
 """What bought APIs call it now; every engine knows the older name."""
 
