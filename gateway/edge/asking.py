@@ -159,10 +159,11 @@ class Asking:
             if delivered is not None and delivered.going_on:
                 raise NotContinued("speaks another API's words: it cannot go on with a stream")
             delivered = None  # nobody else could go on with it
+        fields = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
-        async with await self._send(lease, attempt, timeouts, delivered, translation) as exchange:
+        async with await self._send(lease, attempt, timeouts, fields, translation) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
@@ -196,22 +197,23 @@ class Asking:
             return None
         return Translation(request, self._fields, request.reworded, int(time.time()))
 
+    def _body(self, lease: Lease, delivered: Delivered | None, translation: Translation | None) -> Mapping[str, Raw]:
+        """The fields that go up. Raises InvalidRequest, before anything is sent, where they cannot be translated."""
+        if translation is not None:
+            cap = lease.decision.policy.models[self._request.model].output_cap
+            return translation.body(lease.candidate.upstream, cap)
+        return delivered.body() if delivered is not None and delivered.going_on else self._fields
+
     async def _send(
         self,
         lease: Lease,
         attempt: Attempt,
         timeouts: Timeouts,
-        delivered: Delivered | None,
+        fields: Mapping[str, Raw],
         translation: Translation | None,
     ) -> Exchange:
-        """Raises InvalidRequest where the request cannot be translated."""
         request, upstream = self._request, lease.candidate.upstream
         endpoint = self._endpoint if translation is None else translation.spoken
-        if translation is not None:
-            cap = lease.decision.policy.models[request.model].output_cap
-            fields = translation.body(upstream, cap)
-        else:
-            fields = delivered.body() if delivered is not None and delivered.going_on else self._fields
         return await self._s.client.send(
             lease.decision.permit,
             lease.decision.policy,
