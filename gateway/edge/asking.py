@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
+from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -17,24 +18,41 @@ from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import engine_of
+from gateway.edge.filling import Filling, JobEnd
 from gateway.edge.limits import Entry
-from gateway.edge.patience import within
+from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, DeadlineExceeded, NotContinued, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts
+from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
-from gateway.routing.capability import AUTO, asked_at
+from gateway.routing.capability import asked_at
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
-from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects import forms, media_endpoints, openai
+from gateway.upstreams.dialects.ordered import dialect_of
+from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
 from gateway.upstreams.http1 import Exchange
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
+
+    @property
+    def mark(self) -> str:
+        """Under which that is kept: the job."""
+        ...
+
+    def attempt(self, upstream: Upstream) -> str | None:
+        """That which has placed an order there before, by its id in the ledger."""
+        ...
 
 
 class Asking:
@@ -48,10 +66,12 @@ class Asking:
         account: Account,
         books: Books,
         entry: Entry,
+        pictures: Sequence[Picture] = (),
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
+        self._pictures = pictures
 
     async def ask(
         self,
@@ -67,10 +87,12 @@ class Asking:
         stream which broke off later is told. `lane`: another one is asked at the same time; `forecast` is of this one.
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
-        account, name = self._account, lease.candidate.upstream.name
+        account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
+        if isinstance(wire, Lasting):
+            id, lease = await self._kept(id, lease, wire, role)
         attempt = Attempt(
             name,
-            attempt_id(lease),
+            id,
             time.monotonic(),
             streamed=self._request.stream,
             role=role,
@@ -107,6 +129,16 @@ class Asking:
             raise
         finally:
             self._settle(lease, attempt, ballot, ending)
+
+    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+        """An attempt whose money outlives this process: a new one, or one that another process began. Raises
+        StoreFault: then nothing may be sent."""
+        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        if spending is None:
+            return begun or id, lease
+        if begun is not None:
+            return begun, await spending.adopt(begun, lease)
+        return id, await spending.keep(wire.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -153,17 +185,24 @@ class Asking:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         if attempt.role != "hedge":
             self._account.removed = self._removed(lease)
+        dialect = self._dialect(lease)
+        if dialect is not None:
+            filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
+            await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
+            return None
+        if self._request.media is not None and isinstance(wire, JobEnd):
+            await wire.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
         if translation is not None:
             attempt.asked_at = translation.spoken.name
             if delivered is not None and delivered.going_on:
                 raise NotContinued("speaks another API's words: it cannot go on with a stream")
             delivered = None  # nobody else could go on with it
-        fields = self._body(lease, delivered, translation)
+        body = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
-        async with await self._send(lease, attempt, timeouts, fields, translation) as exchange:
+        async with await self._send(lease, attempt, timeouts, body, translation) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
@@ -186,30 +225,28 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
+    def _dialect(self, lease: Lease) -> Dialect | None:
+        """None: it takes the caller's body as it is."""
+        return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
+
+    def _engine(self, lease: Lease) -> str | None:
+        return engine_of(lease.candidate, self._s.board_of(lease.decision.policy))
+
     def _translation(self, lease: Lease) -> Translation | None:
         """None where the upstream speaks the caller's own words."""
-        request, upstream = self._request, lease.candidate.upstream
+        request = self._request
         if request.reworded is None:
             return None
-        board = self._s.board_of(lease.decision.policy) if upstream.engine == AUTO else None
-        engine = None if board is None else engine_of(lease.candidate, board)
-        if asked_at(upstream, request.endpoint, engine) in (request.endpoint, None):
+        if asked_at(lease.candidate.upstream, request.endpoint, self._engine(lease)) in (request.endpoint, None):
             return None
         return Translation(request, self._fields, request.reworded, int(time.time()))
-
-    def _body(self, lease: Lease, delivered: Delivered | None, translation: Translation | None) -> Mapping[str, Raw]:
-        """The fields that go up. Raises InvalidRequest, before anything is sent, where they cannot be translated."""
-        if translation is not None:
-            cap = lease.decision.policy.models[self._request.model].output_cap
-            return translation.body(lease.candidate.upstream, cap)
-        return delivered.body() if delivered is not None and delivered.going_on else self._fields
 
     async def _send(
         self,
         lease: Lease,
         attempt: Attempt,
         timeouts: Timeouts,
-        fields: Mapping[str, Raw],
+        body: tuple[bytes, bytes],
         translation: Translation | None,
     ) -> Exchange:
         request, upstream = self._request, lease.candidate.upstream
@@ -226,22 +263,48 @@ class Asking:
                 request.stream,
                 request.traceparent,
                 headers_up(endpoint, upstream, self._call.headers),
+                body[0],
+                endpoint.accepts,
             ),
-            openai.body(
-                fields,
-                lease.candidate.served.name,
-                stream=request.stream,
-                want_usage=endpoint.asks_usage and (translation is not None or not request.include_usage),
-                removed=self._removed(lease),
-                defaults=self._defaults(lease) if translation is None else endpoint.defaults,
-            ),
+            body[1],
             timeouts,
+        )
+
+    def _body(self, lease: Lease, delivered: Delivered | None, translation: Translation | None) -> tuple[bytes, bytes]:
+        """What goes up, and its content type. Raises InvalidRequest where it cannot be translated."""
+        request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if endpoint.forms:
+            fields = {**self._defaults(lease), **self._fields}
+            texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))
+            return forms.form(texts, files)
+        if translation is not None:
+            return openai.JSON, self._translated(lease, translation)
+        going_on = delivered is not None and delivered.going_on
+        return openai.JSON, openai.body(
+            delivered.body() if delivered is not None and going_on else self._fields,
+            name,
+            stream=request.stream,
+            want_usage=endpoint.asks_usage and not request.include_usage,
+            removed=self._removed(lease),
+            defaults=self._defaults(lease),
+        )
+
+    def _translated(self, lease: Lease, translation: Translation) -> bytes:
+        cap = lease.decision.policy.models[self._request.model].output_cap
+        return openai.body(
+            translation.body(lease.candidate.upstream, cap),
+            lease.candidate.served.name,
+            stream=self._request.stream,
+            want_usage=translation.spoken.asks_usage,
+            removed=self._removed(lease),
         )
 
     def _defaults(self, lease: Lease) -> Mapping[str, Raw]:
         """Where money is set aside for an output that the caller does not bound, the bound that it was set aside for
         goes up too."""
         endpoint, request = self._endpoint, self._request
+        if request.media is not None:
+            return {**endpoint.defaults, **media_endpoints.defaults(endpoint.name, self._engine(lease))}
         if lease.hold is None or request.max_tokens is not None or endpoint.cap is None:
             return endpoint.defaults
         cap = lease.decision.policy.models[request.model].output_cap
@@ -259,7 +322,7 @@ class Asking:
 
     def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
         decision, deadline = lease.decision, self._request.deadline
-        timeouts = decision.rule.timeouts
+        timeouts = meant(decision.rule, self._endpoint)
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()

@@ -62,7 +62,7 @@ from gateway.model.money import (
     usd,
 )
 from gateway.model.placing import gpus_of
-from gateway.model.policy import Issuer, Policy, Tenant
+from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import (
     NOTHING_ASKED,
     Candidate,
@@ -113,6 +113,7 @@ from gateway.model.words import (
     SpillOrder,
     TokenBounds,
 )
+from gateway.model.workflow import BadWorkflow, Unfilled, Workflow, read_workflow
 
 __all__ = [
     "ASKED_TO_WAIT",
@@ -127,6 +128,7 @@ __all__ = [
     "MICRO_PER_USD",
     "NEEDS_RESET",
     "NOTHING_ASKED",
+    "NO_HOOK",
     "NO_LIMITS",
     "PICO_PER_MICRO",
     "PICO_PER_USD",
@@ -140,6 +142,7 @@ __all__ = [
     "US_PER_HOUR",
     "Allowance",
     "Artefact",
+    "BadWorkflow",
     "Bound",
     "Breaker",
     "Candidate",
@@ -162,6 +165,7 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "Hook",
     "IssuedKey",
     "Issuer",
     "JobState",
@@ -222,6 +226,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Unfilled",
     "Unit",
     "Upstream",
     "UpstreamState",
@@ -229,10 +234,12 @@ __all__ = [
     "Visit",
     "Window",
     "WorkerMinute",
+    "Workflow",
     "gpus_of",
     "micro_usd",
     "per_million",
     "pico",
+    "read_workflow",
     "throttles",
     "usd",
 ]

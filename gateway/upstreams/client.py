@@ -41,6 +41,7 @@ class Client:
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes,
         timeouts: Timeouts,
+        method: str = "POST",
     ) -> Exchange:
         """Sends `body` (client data) and returns when the answer's head is here.
 
@@ -52,7 +53,7 @@ class Client:
         if policy.upstreams.get(upstream.name) is not upstream:
             raise PermitMismatch(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
         pool, host = self._pool_of(upstream)
-        return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
+        return await pool.send(request_head(method, path, host, headers, len(body)), body, timeouts)
 
     async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> bytes:
         """A monitoring page (no client data). Raises UpstreamFault, also for a status other than 200."""

@@ -35,8 +35,11 @@ SPEND_CODES = frozenset(
     }
 )
 """Codes that no waiting mends, whatever the status: they are about our account."""
+STUCK_IN_QUEUE = "stuck_in_queue"
+"""Ours, of an order that an API took and never began: GMI accepts model ids that are dead, and does not bill them."""
 OVERLOAD_CODES = frozenset(
     {
+        STUCK_IN_QUEUE,
         "server_is_overloaded",  # OpenAI, 503
         "slow_down",  # OpenAI, 429 or 503
         "overloaded_error",  # Anthropic, 529

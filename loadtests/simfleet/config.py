@@ -66,7 +66,12 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_lora: int = 4
     asleep: bool = False
     unit_s: float = 1.0
-    """Media engines: seconds of GPU time per image, or per second of video."""
+    """Media engines: seconds of GPU time per image, or per second of video or speech."""
+    reference_steps: int = 0
+    """Media engines: above 0 an image, or a second of video, costs `unit_s` at so many steps and 1024x1024, and what it
+    weighs (steps x pixels) otherwise; 0: all cost the same."""
+    makes: Literal["text", "video"] = "text"
+    """Of trtllm-serve, whose visual mode is another server."""
     job_batch: int = 1
     """Media engines: jobs that run at once."""
     pod: str = ""

@@ -33,7 +33,7 @@ from .managed import Managed
 from .media import MediaWorker
 from .server import HOST, PortServer
 from .station import Station
-from .studios import MEDIA
+from .studios import media_of
 from .wheel import Wheel
 from .worker import Worker
 
@@ -69,7 +69,7 @@ class Fleet:
             worker.others = self.services
 
     def _worker(self, config: WorkerConfig, seed: int) -> Worker | MediaWorker:
-        media = MEDIA.get(config.engine)
+        media = media_of(config)
         return Worker(config, seed, self.honesty) if media is None else media(config, seed)
 
     async def serve(self) -> None:

@@ -23,6 +23,7 @@ from gateway.upstreams.sse import Events, Note, Reader
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
 """What comes down. The upstream's account, rate-limit and routing headers are ours to know, not the caller's."""
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
+JSON = b"application/json"
 _DONE = b"[DONE]"
 _ERROR = (b'{"error"', b'{ "error"')
 
@@ -50,13 +51,19 @@ def target(upstream: Upstream, endpoint: str) -> str:
 
 
 def headers(
-    upstream: Upstream, attempt_id: str, stream: bool, traceparent: str | None, more: Iterable[tuple[bytes, bytes]] = ()
+    upstream: Upstream,
+    attempt_id: str,
+    stream: bool,
+    traceparent: str | None,
+    more: Iterable[tuple[bytes, bytes]] = (),
+    kind: bytes = JSON,
+    accepts: bytes = JSON,
 ) -> list[tuple[bytes, bytes]]:
     """Made anew: nothing of the caller's credentials, cookies or organisation goes up; `more` is what its endpoint
-    allows of the caller's own."""
+    allows of the caller's own. `kind`: of the body that goes up; `accepts`: of an answer that is no stream."""
     made = [
-        (b"content-type", b"application/json"),
-        (b"accept", b"text/event-stream" if stream else b"application/json"),
+        (b"content-type", kind),
+        (b"accept", b"text/event-stream" if stream else accepts),
         (b"accept-encoding", b"identity"),
         (b"x-request-id", attempt_id.encode()),
         *more,

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 
 from gateway.model import EndpointName, Upstream
 from gateway.upstreams.dialects.ordering import Dialect
+from gateway.upstreams.dialects.workers import comfyui, videos
 
 BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {}
-BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {}
+BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {
+    ("vllm-omni", "videos"): videos.VLLM_OMNI,
+    ("sglang-diffusion", "videos"): videos.SGLANG,
+    ("trtllm", "videos"): videos.TRTLLM,
+    ("comfyui", "videos"): comfyui.COMFYUI,
+    ("comfyui", "images/generations"): comfyui.COMFYUI,
+    ("comfyui", "images/edits"): comfyui.COMFYUI,
+}
 
 
 def dialect_of(upstream: Upstream, endpoint: EndpointName, engine: str | None = None) -> Dialect | None:
