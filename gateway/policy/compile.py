@@ -111,7 +111,13 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
             if key is None:
                 continue
             try:
-                keys[name] = resolve(key, root, env, literal_allowed=literal_allowed)
+                keys[name] = resolve(
+                    key,
+                    root,
+                    env,
+                    literal_allowed=literal_allowed,
+                    account_allowed=isinstance(backend, ManagedBackend) and backend.dialect == "vertex",
+                )
             except ValueError as error:
                 faults.append(sources.backends.document.fault(("backends", index, *at, "key"), str(error)))
     for index, tenant in sources.tenants.sound.items():
