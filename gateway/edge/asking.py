@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
+from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -24,7 +25,7 @@ from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts
+from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
@@ -36,6 +37,20 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.http1 import Exchange
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
+
+    @property
+    def mark(self) -> str:
+        """Under which that is kept: the job."""
+        ...
+
+    def attempt(self, upstream: Upstream) -> str | None:
+        """That which has placed an order there before, by its id in the ledger."""
+        ...
 
 
 class Asking:
@@ -70,10 +85,12 @@ class Asking:
         stream which broke off later is told. `lane`: another one is asked at the same time; `forecast` is of this one.
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
-        account, name = self._account, lease.candidate.upstream.name
+        account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
+        if isinstance(wire, Lasting):
+            id, lease = await self._kept(id, lease, wire, role)
         attempt = Attempt(
             name,
-            attempt_id(lease),
+            id,
             time.monotonic(),
             streamed=self._request.stream,
             role=role,
@@ -110,6 +127,16 @@ class Asking:
             raise
         finally:
             self._settle(lease, attempt, ballot, ending)
+
+    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+        """An attempt whose money outlives this process: a new one, or one that another process began. Raises
+        StoreFault: then nothing may be sent."""
+        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        if spending is None:
+            return begun or id, lease
+        if begun is not None:
+            return begun, await spending.adopt(begun, lease)
+        return id, await spending.keep(wire.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -190,8 +217,10 @@ class Asking:
 
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is."""
-        board = self._s.board_of(lease.decision.policy)
-        return dialect_of(lease.candidate.upstream, self._endpoint.name, engine_of(lease.candidate, board))
+        return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
+
+    def _engine(self, lease: Lease) -> str | None:
+        return engine_of(lease.candidate, self._s.board_of(lease.decision.policy))
 
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
@@ -219,7 +248,8 @@ class Asking:
         """What goes up, and its content type."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
         if endpoint.forms:
-            texts, files = media_endpoints.parts(self._fields, self._pictures, name, self._removed(lease))
+            fields = {**self._defaults(lease), **self._fields}
+            texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))
             return forms.form(texts, files)
         going_on = delivered is not None and delivered.going_on
         return openai.JSON, openai.body(
@@ -235,6 +265,8 @@ class Asking:
         """Where money is set aside for an output that the caller does not bound, the bound that it was set aside for
         goes up too."""
         endpoint, request = self._endpoint, self._request
+        if request.media is not None:
+            return {**endpoint.defaults, **media_endpoints.defaults(endpoint.name, self._engine(lease))}
         if lease.hold is None or request.max_tokens is not None or endpoint.cap is None:
             return endpoint.defaults
         cap = lease.decision.policy.models[request.model].output_cap

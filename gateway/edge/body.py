@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.edge.calls import Call
+from gateway.edge.picture_form import File
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
 from gateway.model import MediaAsk
@@ -76,6 +77,8 @@ class Body(NamedTuple):
     media: MediaAsk | None = None
     pictures: tuple[Picture, ...] = ()
     """Those that came with it, checked."""
+    files: tuple[File, ...] = ()
+    """Of a form, as they came: `pictures` has them too, but not what its fields are called."""
 
     def __repr__(self) -> str:
         return f"Body({len(self.raw)} bytes)"
@@ -166,7 +169,7 @@ def routed(raw: bytes, fields: Mapping[str, Raw], endpoint: Endpoint) -> Body:
         if bytes(fields.get(name, b"null")) == b"null":
             raise InvalidRequest(f"`{name}` is missing", param=name)
     if not _STATE.isdisjoint(fields):
-        refuse_state(fields)
+        refuse_state(fields, jobs=endpoint.jobs != "never")
     options = _get(fields, "stream_options", _stream_options, "an object")
     stream = _get(fields, "stream", _flag, "true or false") if endpoint.streams else None
     return Body(
@@ -201,12 +204,17 @@ def object_of(raw: bytes) -> dict[str, Raw]:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-def refuse_state(fields: Mapping[str, Raw]) -> None:
+def refuse_state(fields: Mapping[str, Raw], *, jobs: bool = False) -> None:
     for name in STATE_FIELDS:
         if name in fields and _value(fields, name) is not None:
             raise InvalidRequest(f"`{name}` is not supported by this gateway: send the whole conversation", param=name)
-    if "background" in fields and _value(fields, "background") is True:
+    if not jobs and "background" in fields and _value(fields, "background") is True:
         raise InvalidRequest("`background: true` is not supported by this gateway", param="background")
+
+
+def in_background(body: Body) -> bool:
+    """Whether its caller does not wait for it. OpenAI's own `background` of a picture is a word."""
+    return bytes(body.fields.get("background", b"")) == b"true"
 
 
 def residency(fields: Mapping[str, Raw]) -> str | None:

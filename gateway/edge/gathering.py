@@ -13,7 +13,7 @@ from gateway.edge.pictures import NotAPicture, look
 from gateway.errors import InvalidRequest, UpstreamFault
 from gateway.settings import Settings
 from gateway.upstreams.client import TooLong
-from gateway.upstreams.dialects.media_endpoints import MASKS
+from gateway.upstreams.dialects.media_endpoints import ROLES
 from gateway.upstreams.dialects.ordering import Picture
 from gateway.upstreams.fetch import FetchRefused, fetch
 
@@ -53,7 +53,7 @@ class Gathering:
             seen = await beside(len(data), lambda: look(data, self.most_pixels))
         except NotAPicture as fault:
             raise InvalidRequest(f"`{name}` {fault}", param=name) from None
-        return Picture(data=data, media_type=seen.media_type, role="mask" if name in MASKS else "image")
+        return Picture(data=data, media_type=seen.media_type, role=ROLES.get(name, "image"))
 
     async def of_text(self, name: str, text: str) -> Picture:
         """One that is a text: base64, a data URL or an address."""

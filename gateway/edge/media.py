@@ -28,6 +28,11 @@ async def decode(call: Call, raw: bytes, endpoint: Endpoint, gathering: Gatherin
     kind = call.headers.get(b"content-type", b"")
     is_form = bodies.kind_of(call) == bodies.FORM_TYPE
     form = await beside(len(raw), lambda: parse(kind, raw) if is_form else Form(bodies.object_of(raw), ()))
+    return await read_form(form, raw, endpoint, gathering)
+
+
+async def read_form(form: Form, raw: bytes, endpoint: Endpoint, gathering: Gathering) -> bodies.Body:
+    """The same of what was taken apart before."""
     body = bodies.routed(raw, form.fields, endpoint)
     asks = endpoint.asks
     assert asks is not None  # noqa: S101 - else it is text
@@ -42,6 +47,7 @@ async def decode(call: Call, raw: bytes, endpoint: Endpoint, gathering: Gatherin
         text_only=not pictures,
         media=ask,
         pictures=tuple(pictures),
+        files=form.files,
     )
 
 
@@ -76,11 +82,11 @@ def _value(fields: Mapping[str, Raw], name: str) -> Any:
 
 def _counted(ask: MediaAsk, pictures: Sequence[Picture], endpoint: Endpoint) -> MediaAsk:
     masks = sum(one.role == "mask" for one in pictures)
-    images, (least, most) = len(pictures) - masks, endpoint.pictures
+    images, (least, most), name = len(pictures) - masks, endpoint.pictures, endpoint.picture
     if images < least:
-        raise InvalidRequest("`image` is missing", param="image")
+        raise InvalidRequest(f"`{name}` is missing", param=name)
     if images > most:
-        raise InvalidRequest(f"`image`: at most {most} pictures are taken", param="image")
+        raise InvalidRequest(f"`{name}`: at most {most} pictures are taken", param=name)
     if masks > 1:
         raise InvalidRequest("`mask`: at most one is taken", param="mask")
     return replace(ask, inputs=images, mask=masks > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +13,18 @@ from msgspec import Raw
 from gateway.edge import body as bodies
 from gateway.edge import media
 from gateway.edge.account import refused
-from gateway.edge.calls import Call
+from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
 from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
-from gateway.edge.replies import Receive
+from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
+from gateway.routing.board import Board
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
@@ -34,8 +35,15 @@ IN_FORCE = "policy_in_force"
 STORE_RETRY_AFTER_SECONDS = 2
 
 
-async def generation(services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive) -> Forward:
-    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go."""
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Accept = Callable[[Call, GenRequest, bodies.Body, Board], Awaitable[App]]
+"""Takes a request in as a job, and answers it."""
+
+
+async def generation(
+    services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive, accept: Accept | None = None
+) -> App:
+    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
@@ -58,6 +66,10 @@ async def generation(services: Services, call: Call, endpoint: Endpoint, method:
             in_force = services.policy
             same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
             request = kept_by_both(services, request, same)
+        if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
+            if accept is None:
+                raise NotFound("this gateway keeps no jobs: it needs GATEWAY_JOBS_KEY or GATEWAY_KEY_PEPPER")
+            return await accept(call, request, body, board)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, raw, error)

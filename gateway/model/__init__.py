@@ -62,7 +62,7 @@ from gateway.model.money import (
     usd,
 )
 from gateway.model.placing import gpus_of
-from gateway.model.policy import Issuer, Policy, Tenant
+from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
     CLASSES,
@@ -118,6 +118,7 @@ __all__ = [
     "MICRO_PER_USD",
     "NEEDS_RESET",
     "NOTHING_ASKED",
+    "NO_HOOK",
     "NO_LIMITS",
     "PICO_PER_MICRO",
     "PICO_PER_USD",
@@ -154,6 +155,7 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "Hook",
     "IssuedKey",
     "Issuer",
     "JobState",

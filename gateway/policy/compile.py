@@ -12,9 +12,11 @@ from types import MappingProxyType
 from gateway.catalog.cards import find
 from gateway.errors import PolicyFault
 from gateway.model import (
+    NO_HOOK,
     RANK,
     Breaker,
     Discovery,
+    Hook,
     Model,
     Policy,
     Priority,
@@ -109,15 +111,33 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
             if key is None:
                 continue
             try:
-                keys[name] = resolve(key, root, env, literal_allowed=literal_allowed)
+                keys[name] = resolve(
+                    key,
+                    root,
+                    env,
+                    literal_allowed=literal_allowed,
+                    account_allowed=isinstance(backend, ManagedBackend) and backend.dialect == "vertex",
+                )
             except ValueError as error:
                 faults.append(sources.backends.document.fault(("backends", index, *at, "key"), str(error)))
+    for index, tenant in sources.tenants.sound.items():
+        if tenant.webhook is not None and tenant.webhook.secret is not None:
+            try:
+                keys[hook_key(tenant.name)] = resolve(tenant.webhook.secret, root, env, literal_allowed=False)
+            except ValueError as error:
+                where = ("tenants", index, "webhook", "secret")
+                faults.append(sources.tenants.document.fault(where, str(error)))
     return keys
 
 
 def pattern_key(backend: str) -> str:
     """Where the credential of a backend's found workers is kept beside those of its upstreams: no name has a `/`."""
     return f"{backend}/*"
+
+
+def hook_key(tenant: str) -> str:
+    """Where the secret of a tenant's webhook is kept beside those of upstreams."""
+    return f"/{tenant}"
 
 
 def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str, Tls]:
@@ -157,8 +177,8 @@ def _policy(
         ),
         rules=rules,
         quotas=shared(sources.budgets.sound.values()),
-        tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
-        keys=MappingProxyType(_keys(tenants, names)),
+        tenants=MappingProxyType({tenant.name: _tenant(tenant, names, keys) for tenant in tenants}),
+        keys=MappingProxyType(_keys(tenants, names, keys)),
         issuers=MappingProxyType(issuers_of(sources.issuers.sound.values())),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
@@ -287,10 +307,10 @@ def _served(
             price = pricing.quote(backend, name, given.price, model.modality).price
             card = find(pricing.provider(backend), name) if offer is None else None
             offer = offer if card is None else card.offer
-        yield Served(given.backend, name, price, version, weight, offer, templates.get(given.workflow or ""))
+        yield Served(given.backend, name, price, version, weight, offer, workflow=templates.get(given.workflow or ""))
 
 
-def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
+def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:
     return Tenant(
         name=tenant.name,
         models=tenant.models,
@@ -299,6 +319,7 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
         tags=frozenset(tenant.tags),
         weight=tenant.weight,
         quotas=quotas_of("tenant", tenant.name, tenant.limits, tenant.budgets),
+        hook=NO_HOOK if tenant.webhook is None else Hook(tenant.webhook.url, keys.get(hook_key(tenant.name))),
     )
 
 
@@ -320,11 +341,11 @@ def lower(highest: Priority, own: Priority | None) -> Priority:
     return own if own is not None and RANK[own] > RANK[highest] else highest
 
 
-def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenant]:
+def _keys(tenants: Iterable[TenantIn], zones: frozenset[str], secrets: Mapping[str, str | None]) -> dict[str, Tenant]:
     """Keyed hash -> its tenant, under the demand of that key too."""
     made: dict[str, Tenant] = {}
     for tenant in tenants:
-        whole = _tenant(tenant, zones)
+        whole = _tenant(tenant, zones, secrets)
         for key in tenant.keys:
             made[key.hash] = of_key(whole, key.id or key.hash[:ID_DIGITS], key, zones)
         if tenant.demo:

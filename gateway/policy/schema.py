@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Modality, Priority
-from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn, WebhookUrl
 from gateway.policy.offer_schema import OfferIn
 from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import PriceIn, PricesFile
@@ -301,6 +301,15 @@ class KeyIn(KeyTerms):
         return {"hash": value} if isinstance(value, str) else value
 
 
+class HookIn(Strict):
+    """Where it is told how a tenant's jobs ended, in the form of Standard Webhooks."""
+
+    url: WebhookUrl | None = None
+    """Default: where a request itself says, in X-Gateway-Webhook."""
+    secret: str | None = None
+    """`${env:NAME}` or `${file:PATH}`: `whsec_` and base64; default: GATEWAY_WEBHOOK_SECRET signs."""
+
+
 class TenantIn(Strict):
     """Who pays, the keys that say so, and what they may do."""
 
@@ -324,6 +333,8 @@ class TenantIn(Strict):
     """How much all its keys together may ask for."""
     budgets: Listed[BudgetIn] = ()
     """What all its keys together may spend."""
+    webhook: HookIn | None = None
+    """Where it is told how its jobs ended."""
 
 
 class TenantsFile(Strict):

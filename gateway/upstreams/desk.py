@@ -48,6 +48,7 @@ class ClientDesk:
             raise UpstreamTimeout("total", 0.0, processed=False)
         silent = self.timeouts.first_byte if silence is None else silence
         limits = replace(self.timeouts, first_byte=min(silent, left), total=left)
+        headers = await self._headers(call)
         self.leaves()
         try:
             exchange = await self.client.send(
@@ -56,7 +57,7 @@ class ClientDesk:
                 self.request,
                 self.upstream,
                 target(self.upstream, call.path),
-                self._headers(call),
+                headers,
                 call.body,
                 limits,
                 call.method,
@@ -67,10 +68,11 @@ class ClientDesk:
             self.heard(exchange.headers)
             yield exchange
 
-    def _headers(self, call: Call) -> list[tuple[bytes, bytes]]:
+    async def _headers(self, call: Call) -> list[tuple[bytes, bytes]]:
         made = [*call.headers, (b"accept-encoding", b"identity"), (b"x-request-id", self.attempt.encode())]
-        if self.upstream.key is not None and not any(name.lower() in KEY_HEADERS for name, _ in call.headers):
-            made.append((b"authorization", b"Bearer " + self.upstream.key.encode()))
+        own = any(name.lower() in KEY_HEADERS for name, _ in call.headers)
+        if not own and (shown := await self.client.shown(self.upstream)) is not None:
+            made.append(shown)
         if self.traceparent is not None:
             made.append((b"traceparent", self.traceparent.encode()))
         return made

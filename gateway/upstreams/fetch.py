@@ -169,16 +169,52 @@ async def _checked(place: _Place, resolve: Resolve, allow_private: bool) -> Sequ
     return found[:MOST_TRIED]
 
 
-async def _connected(place: _Place, addresses: Sequence[str], deadline: float) -> tuple[Exchange, Pool]:
+async def post(
+    url: str,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes,
+    *,
+    seconds: float,
+    allow_private: bool = False,
+    resolve: Resolve = _resolved,
+) -> int:
+    """The status of the answer to a message, of whose body nothing is read. Raises as `open`."""
+    place = _place(url, None, allow_private)
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        async with asyncio.timeout_at(deadline):
+            addresses = await _checked(place, resolve, allow_private)
+            exchange, pool = await _connected(place, addresses, deadline, _Message("POST", headers, body))
+    except TimeoutError:
+        raise UpstreamTimeout("total", seconds) from None
+    try:
+        return exchange.status
+    finally:
+        exchange.close()
+        pool.close()
+
+
+class _Message(NamedTuple):
+    method: str = "GET"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"accept-encoding", b"identity"),)
+    body: bytes = b""
+
+
+_GET = _Message()
+
+
+async def _connected(
+    place: _Place, addresses: Sequence[str], deadline: float, message: _Message = _GET
+) -> tuple[Exchange, Pool]:
     """Asks the first address that can be reached. The pool is for this one exchange."""
-    head = request_head("GET", place.path, place.shown, [(b"accept-encoding", b"identity")], 0)
+    head = request_head(message.method, place.path, place.shown, message.headers, len(message.body))
     fault: UpstreamFault | None = None
     for address in addresses:
         left = deadline - asyncio.get_running_loop().time()
         timeouts = Timeouts(connect=min(CONNECT_SECONDS, left), first_byte=left, idle=left, total=left)
         pool = Pool(_address(place, address))
         try:
-            return await pool.send(head, b"", timeouts), pool
+            return await pool.send(head, message.body, timeouts), pool
         except UpstreamFault as failed:
             pool.close()
             fault = failed

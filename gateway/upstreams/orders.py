@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from gateway.errors import OrderLost, PermitMismatch, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import ENDED, Upstream
 from gateway.upstreams import answers
+from gateway.upstreams.client import TooLong
 from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.dialects.ordering import Answer, Call, Dialect, Order, Staged, Told
 
@@ -196,8 +197,8 @@ class _Filling:
             try:
                 return self._dialect.submitted(self._order, answer)
             except Refused as fault:
-                if _about_the_request(answer, fault):
-                    raise NotTaken(answer) from fault
+                if _about_the_request(fault):
+                    raise NotTaken(answer._replace(status=fault.status)) from fault
                 raise
         except UpstreamFault as fault:
             return await self._reconcile(fault)
@@ -312,14 +313,15 @@ def _ended(told: Told) -> Told:
 
 def _passing(fault: UpstreamFault) -> bool:
     """Whether another look may find it: the fault is about the moment, not about the order."""
-    if isinstance(fault, OrderLost | PermitMismatch | PermitRefused):
+    if isinstance(fault, OrderLost | PermitMismatch | PermitRefused | TooLong):
         return False
     return not isinstance(fault, Refused) or fault.status in _AGAIN or answers.meaning(fault.status) != "answer"
 
 
-def _about_the_request(answer: Answer, fault: Refused) -> bool:
-    """Whether an answer to the submit is a refusal of what the caller asks for, to be given to the caller."""
-    said = answer.status >= answers.REFUSED and answers.meaning(answer.status) == "answer"
+def _about_the_request(fault: Refused) -> bool:
+    """Whether an answer to the submit is a refusal of what the caller asks for, to be given to the caller. Its status
+    is what the dialect makes of it: MiniMax refuses inside HTTP 200."""
+    said = fault.status >= answers.REFUSED and answers.meaning(fault.status) == "answer"
     return said and not (fault.account or answers.about_content(fault) or answers.retryable("managed", fault))
 
 

@@ -43,6 +43,13 @@ LANES = [
     lane("edit", "pictured.json"),
     lane("leave", "flux.json", unit_s=30.0),
     lane("pair", "flux.json", workers=2, unit_s=1.0),
+    Lane(
+        "sglang",
+        cloud=False,
+        model={"modality": "image"},
+        sim={"engine": "sglang-diffusion", "unit_s": UNIT_S},
+        worker={"engine": "sglang-diffusion"},
+    ),
 ]
 
 
@@ -124,3 +131,11 @@ def test_a_worker_that_lost_its_job_is_followed_by_another(site: Site) -> None:
     ]
     assert site.fleet.state(second)["jobs"] == {"completed": 1, "failed": 0, "cancelled": 0}
     site.quiet("pair")
+
+
+def test_pictures_of_sglang_come_in_the_answer_and_not_as_an_address(site: Site) -> None:
+    """Its own default is an address that only the worker knows; the client does not say which it wants."""
+    with site.sdk() as client:
+        made = client.images.generate(model="sglang", prompt="a cat", size="1024x1536")
+    assert made.data is not None
+    assert opened(made.data[0].b64_json).size == (1024, 1536)

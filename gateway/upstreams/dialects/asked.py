@@ -21,6 +21,8 @@ MAX_PROMPT = 32_000
 MAX_N = 128
 MAX_STEPS = 1_000
 MAX_PARTIAL = 3
+MAX_SECONDS, MAX_FPS = 3_600.0, 240.0
+_DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
 SPEEDS = (0.25, 4.0)
 _SIZE = re.compile(r"[1-9][0-9]{0,4}[xX*][1-9][0-9]{0,4}")
 _WORD_SIZE = re.compile(r"[1-9][0-9]?[kK]")
@@ -31,6 +33,7 @@ _NULL = b"null"
 T = TypeVar("T")
 
 _text = msgspec.json.Decoder(str)
+_quantity = msgspec.json.Decoder(float | str)
 _whole = msgspec.json.Decoder(int)
 _number = msgspec.json.Decoder(float)
 _voice = msgspec.json.Decoder(str | dict[str, Raw])
@@ -63,6 +66,22 @@ def speech(fields: Mapping[str, Raw]) -> MediaAsk:
         voice=_spoken_by(fields),
         characters=len(said),
         prompt_characters=len(said),
+    )
+
+
+def videos(fields: Mapping[str, Raw]) -> MediaAsk:
+    """Of /videos, but for the pictures that are sent along. Raises InvalidRequest."""
+    prompt = spoken(fields, "prompt")
+    return MediaAsk(
+        n=_count(fields, "n", 1, MAX_N) or 1,
+        size=_size(fields),
+        resolution=_word(fields, "resolution"),
+        ratio=_ratio(fields),
+        quality=_word(fields, "quality"),
+        seconds=_amount(fields, "seconds", MAX_SECONDS),
+        fps=_amount(fields, "fps", MAX_FPS),
+        steps=_count(fields, "num_inference_steps", 1, MAX_STEPS),
+        prompt_characters=len(prompt),
     )
 
 
@@ -137,6 +156,16 @@ def _count(fields: Mapping[str, Raw], name: str, least: int, most: int) -> int |
     said = _get(fields, name, _whole, "a whole number")
     if said is not None and not least <= said <= most:
         raise InvalidRequest(f"`{name}` must be {least} to {most}", param=name)
+    return said
+
+
+def _amount(fields: Mapping[str, Raw], name: str, most: float) -> float | None:
+    """A number above 0, or one in quotes, as OpenAI has its seconds."""
+    said = _get(fields, name, _quantity, "a number")
+    if isinstance(said, str):
+        said = float(said) if _DECIMAL.fullmatch(said) else 0.0
+    if said is not None and not 0 < said <= most:
+        raise InvalidRequest(f"`{name}` must be a number above 0, at most {most:g}", param=name)
     return said
 
 

@@ -16,7 +16,7 @@ from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures
 from gateway.upstreams.dialects.forms import File
 from gateway.upstreams.dialects.media_usage import of_image_event, of_images
-from gateway.upstreams.dialects.ordering import Picture
+from gateway.upstreams.dialects.ordering import Picture, PictureRole
 from gateway.upstreams.sse import Events, Note, Reader
 
 MOST_PICTURES = 16
@@ -25,10 +25,16 @@ PICTURE_FIELDS = frozenset(
     {
         *("image", "image[]", "images", "image_url", "image_urls", "url", "input_image", "input_images"),
         *("reference_image", "reference_images", "mask", "mask_image", "mask_url"),
+        *("input_reference", "first_frame", "first_frame_image", "last_frame", "last_frame_image"),
     }
 )
 """Body fields that hold pictures, or addresses of some. `url` is vLLM-Omni's."""
-MASKS = frozenset({"mask", "mask_image", "mask_url"})
+ROLES: Mapping[str, PictureRole] = {
+    **dict.fromkeys(("mask", "mask_image", "mask_url"), "mask"),
+    **dict.fromkeys(("first_frame", "first_frame_image"), "first_frame"),
+    **dict.fromkeys(("last_frame", "last_frame_image"), "last_frame"),
+}
+"""What a picture is by the field that it comes in, where it is not just a picture."""
 _SUFFIX = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 _DONE = b"[DONE]"
 
@@ -89,6 +95,15 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
     return b"event: error\n" + openai.error_event(error, request_id, b"")
 
 
+def defaults(endpoint: str, engine: str | None) -> Mapping[str, Raw]:
+    """What goes up to such a worker where the caller leaves it out. SGLang's own default is an address at the worker,
+    or a refusal where no cloud storage is set up (multimodal_gen, openai/protocol.py)."""
+    return _IN_THE_ANSWER if engine == "sglang-diffusion" and endpoint in ("images/generations", "images/edits") else {}
+
+
+_IN_THE_ANSWER: Mapping[str, Raw] = {"response_format": Raw(b'"b64_json"')}
+
+
 def parts(
     fields: Mapping[str, Raw], pictures: Iterable[Picture], name: str, removed: Collection[str]
 ) -> tuple[list[tuple[str, str]], list[File]]:
@@ -134,8 +149,20 @@ IMAGES = Endpoint(
     pictures=(0, MOST_PICTURES),
     # A picture of the best quality takes minutes, and so may each step of a stream of it.
     timeouts=Timeouts(first_byte=600.0, idle=300.0, total=900.0),
+    jobs="on_request",
 )
 EDITS = replace(IMAGES, name="images/edits", forms=True, pictures=(1, MOST_PICTURES))
+VIDEOS = replace(
+    IMAGES,
+    name="videos",
+    asks=asked.videos,
+    usage_of=lambda _: None,
+    streams=False,
+    forms=True,
+    pictures=(0, MOST_PICTURES),
+    picture="input_reference",
+    jobs="always",
+)
 SPEECH = Endpoint(
     name="audio/speech",
     prompt=("input", "instructions"),

@@ -51,7 +51,7 @@ class SglangDiffusion(VideoWorker):
 
     async def _images(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         job = self.take(self.new_id("img_"), "image", body)
-        if body.get("response_format") == "url":
+        if body.get("response_format", "url") == "url":
             raise self._refuse(400, "response_format url needs cloud storage")
         await self.finish(exchange, job, abort=False)  # it goes on without its caller
         return Reply(images(job))

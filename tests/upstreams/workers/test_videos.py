@@ -46,7 +46,7 @@ def test_who_speaks_it() -> None:
 
 def test_vllm_omni_gets_a_form_always() -> None:
     call = VLLM_OMNI.submit(
-        WORKER, order(model="ours", prompt="no", seconds="4", num_frames=81, lora={"a": 1}, seed=None)
+        WORKER, order(model="ours", prompt="no", seconds="4", num_frames=81, aspect_ratio=[16, 9], seed=None)
     )
     assert (call.method, target(WORKER, call.path)) == ("POST", "/v1/videos")
     assert form_of(call) == {
@@ -54,7 +54,7 @@ def test_vllm_omni_gets_a_form_always() -> None:
         "prompt": (None, b"a cat"),
         "seconds": (None, b"4"),
         "num_frames": (None, b"81"),
-        "lora": (None, b'{"a":1}'),
+        "aspect_ratio": (None, b"[16,9]"),
     }
 
 
@@ -66,6 +66,22 @@ def test_the_others_get_json_until_there_is_a_picture(dialect: Videos) -> None:
     form = form_of(dialect.submit(WORKER, order(PICTURE, seconds="4")))
     assert form["input_reference"] == ("input.png", PICTURE.data)
     assert form["seconds"] == (None, b"4")
+
+
+@pytest.mark.parametrize(
+    "name", ["reference_url", "extra_body", "lora", "output_path", "image_path", "video_reference"]
+)
+def test_nobody_leads_a_worker_to_its_own_disk_or_elsewhere(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        SGLANG.submit(WORKER, order(**{name: "/etc/passwd"}))  # type: ignore[arg-type]
+    assert refused.value.param == name
+
+
+@ALL
+def test_a_picture_goes_up_only_as_it_was_checked(dialect: Videos) -> None:
+    call = dialect.submit(WORKER, order(input_reference="/etc/passwd", image="http://10.0.0.1/"))
+    assert b"passwd" not in call.body
+    assert b"10.0.0.1" not in call.body
 
 
 def test_one_picture_at_most() -> None:

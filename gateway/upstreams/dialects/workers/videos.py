@@ -43,8 +43,22 @@ _STATES: Mapping[str, JobState] = {
     "cancelled": "cancelled",
     "deleted": "cancelled",
 }
-_OURS = frozenset({"model", "prompt", "stream", "background", "webhook", "input_reference", "metadata", "user"})
+_OURS = PICTURE_FIELDS | {
+    *("model", "prompt", "stream", "background", "webhook", "wait", "metadata", "user"),
+    *("input_reference", "response_format"),
+}
 """Body fields that are the gateway's to say, or to keep."""
+_TAKEN = frozenset(
+    {
+        *("seconds", "size", "width", "height", "fps", "num_frames", "aspect_ratio", "short_edge", "quality", "n"),
+        *("num_outputs_per_prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale"),
+        *("guidance_scale_2", "boundary_ratio", "flow_shift", "true_cfg_scale", "max_sequence_length"),
+        *("generate_sound", "sound_duration", "output_quality", "output_compression", "enable_teacache"),
+        *("enable_frame_interpolation", "frame_interpolation_exp", "frame_interpolation_scale"),
+    }
+)
+"""What a caller may say to a worker of ours. These servers also take paths of their own disk and addresses to fetch
+(SGLang's `input_reference` in JSON, `reference_url`, `extra_body`; `lora`, `output_path`): nobody says those."""
 _JSON = ((b"content-type", b"application/json"), (b"accept", b"application/json"))
 _PATH = "v1/videos"
 _LONGEST_ID, _WHOLE = 256, 100
@@ -76,8 +90,9 @@ class Videos:
     def submit(self, upstream: Upstream, order: Order) -> Call:
         if len(order.pictures) > 1:
             raise InvalidRequest("this model begins from one picture at most", param="input_reference")
-        ours = _OURS | PICTURE_FIELDS if order.pictures else _OURS
-        given = {name: value for name, value in order.fields.items() if name not in ours}
+        given = {name: value for name, value in order.fields.items() if name not in _OURS}
+        for name in given.keys() - _TAKEN:
+            raise InvalidRequest(f"`{name}` is not passed on to this model's workers", param=name)
         said = {name: value for name, raw in given.items() if (value := _value(raw)) is not None}
         said |= {"model": order.model, "prompt": order.prompt}
         if not (self.form_only or order.pictures):
