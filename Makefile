@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,11 +48,17 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 fleet-bench: $(VENV)/.run ## what watching 1,000 workers costs: scraping, store and snapshots in CPU time; WORKERS (1000)
 	@exec $(BIN)/python -m loadtests.fleetbench --workers $(or $(WORKERS),1000)
 
+downloads-bench: $(VENV)/.run ## 500 downloads of one film at once: memory and fairness; CLIENTS (500) MB (8)
+	@exec $(BIN)/python -m loadtests.downloads --clients $(or $(CLIENTS),500) --mb $(or $(MB),8)
+
 ledger-bench: $(VENV)/.test ## 2,000 ledger rows a second into SQLite and PostgreSQL beside a serving gateway (needs PostgreSQL)
 	@exec $(BIN)/python -m loadtests.ledgerbench
 
 balance: $(VENV)/.run ## bursts of 64 at once on four equal workers, two replicas, beside a router that scrapes
 	@exec $(BIN)/python -m loadtests.balance
+
+mixed: $(VENV)/.load ## thumbnails beside 2K pictures on four diffusion workers: by leased work, and by request counts (4 minutes)
+	@exec $(BIN)/python -m loadtests.mixed --picture loadtests/out/mixed.png
 
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)

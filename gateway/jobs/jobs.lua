@@ -13,8 +13,10 @@
 -- gw:{jobs}:work:TENANT   stream: a field `job` each; the group `runners` has handed out those that are pending
 -- gw:{jobs}:of:TENANT     zset: id -> ms of its creation
 -- gw:{jobs}:held:OWNER    set: ids of the jobs that this replica works on
+-- gw:{jobs}:hooks         zset: ended job whose caller is to hear of it -> second at which it is told (hooks.lua)
 local OWNERS, RING, ORPHANS, DEADLINES, ENDED, UNKNOWN, OPEN = unpack(KEYS, 1, 7)
 local JOB, WORK, OF, HELD = 'gw:{jobs}:job:', 'gw:{jobs}:work:', 'gw:{jobs}:of:', 'gw:{jobs}:held:'
+local HOOKS = 'gw:{jobs}:hooks'
 local CHANNEL = 'gw:jobs'
 local GROUP, CONSUMER = 'runners', 'gateway' -- one consumer: the fence says which replica has it
 local OVER = { succeeded = true, failed = true, cancelled = true, expired = true }
@@ -55,6 +57,9 @@ local function finish(id, state)
   if redis.call('HINCRBY', OPEN, tenant, -1) <= 0 then redis.call('HDEL', OPEN, tenant) end
   redis.call('ZADD', ENDED, found[4], id)
   redis.call('HSET', key, 'state', state, 'ended', int(now))
+  if cjson.decode(redis.call('HGET', key, 'job')).webhook then
+    redis.call('ZADD', HOOKS, 'NX', math.floor(now / 1000), id)
+  end
   redis.call('HDEL', key, 'sealed')
   tell('moved ' .. id)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.jobs.durable import SYNC_SECONDS, Durable
 from gateway.jobs.fences import Fences
@@ -15,6 +16,15 @@ from gateway.settings import Settings
 from gateway.store.connection import Store
 from gateway.store.subscription import Subscription
 from gateway.telemetry import Telemetry
+
+
+class Ears(Protocol):
+    """Who hears the messages of CHANNEL: the runner, and whoever waits for jobs to move."""
+
+    def heard(self, message: str) -> None: ...
+    def gap(self) -> None:
+        """Messages may have been missed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +55,16 @@ class Room:
         most = self._settings.jobs_running
         return Runner(self._fences, self.shelf, self._durable, work, telemetry, money=money, gone=gone, most=most)
 
-    def news(self, runner: Runner) -> Subscription:
-        return self._store.subscription(CHANNEL, runner.heard, runner.gap)
+    def news(self, *ears: Ears) -> Subscription:
+        def heard(message: str) -> None:
+            for one in ears:
+                one.heard(message)
+
+        def gap() -> None:
+            for one in ears:
+                one.gap()
+
+        return self._store.subscription(CHANNEL, heard, gap)
 
     async def check(self) -> None:
         """Connects. Raises StartupFault for a store that cannot be used, or does not keep what it must."""

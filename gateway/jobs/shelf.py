@@ -104,17 +104,24 @@ class Shelf:
             return await self._read(id)
         raise _unknown()
 
-    async def page(self, tenant: str, *, after: str | None = None, limit: int = 20) -> tuple[list[Job], bool]:
-        """The newest first, those after the job `after`; and whether there are more. Raises NotFound for an `after`
-        that is not there."""
+    async def page(
+        self, tenant: str, *, after: str | None = None, limit: int = 20, oldest_first: bool = False
+    ) -> tuple[list[Job], bool]:
+        """The newest first, or the oldest, those after the job `after`; and whether there are more. Raises NotFound for
+        an `after` that is not there."""
         key, limit, first = OF_KEY + tenant, max(1, min(limit, PAGE)), 0
+        rank_of, range_of = ("ZRANK", "ZRANGE") if oldest_first else ("ZREVRANK", "ZREVRANGE")
         if after is not None:
-            rank = await self._scripts.store.call("ZREVRANK", key, after)
+            rank = await self._scripts.store.call(rank_of, key, after)
             if rank is None:
                 raise NotFound("`after` names no job of yours", param="after")
             first = rank + 1
-        ids = await self._scripts.store.call("ZREVRANGE", key, first, first + limit)
+        ids = await self._scripts.store.call(range_of, key, first, first + limit)
         return await self._found(ids[:limit]), len(ids) > limit
+
+    async def find(self, ids: Sequence[str]) -> list[Job]:
+        """Of any tenant: for what the gateway does by itself. Those that are there."""
+        return await self._found([id.encode() for id in ids])
 
     async def cancel(self, id: str, tenant: str) -> Job:
         """Asks for its end: at once where nobody began it, else by whoever works on it. What is over stays as it is.

@@ -16,14 +16,15 @@ from tests.worlds import upstream
 
 def test_every_endpoint_has_its_row_and_is_spoken_by_somebody() -> None:
     names = set(get_args(EndpointName))
-    assert set(ENDPOINTS) == {path.removeprefix("/v1/") for path in PATHS} == names
-    assert BY_ENGINE["vllm"] == names
+    assert set(ENDPOINTS) == {path.removeprefix("/v1/") for path in PATHS} <= names
+    assert names == frozenset().union(*BY_ENGINE.values())
     assert all(speaker <= names for speaker in (*BY_ENGINE.values(), *BY_DIALECT.values()))
 
 
 def test_what_writes_nothing_cannot_stream() -> None:
-    assert {name for name, row in ENDPOINTS.items() if not row.caps} == {"embeddings", "messages/count_tokens"}
-    assert all(row.streams is bool(row.caps) for row in ENDPOINTS.values())
+    texts = [row for row in ENDPOINTS.values() if row.asks is None]
+    assert {row.name for row in texts if not row.caps} == {"embeddings", "messages/count_tokens"}
+    assert all(row.streams is bool(row.caps) for row in texts)
 
 
 @pytest.mark.parametrize(
