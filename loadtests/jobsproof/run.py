@@ -37,7 +37,7 @@ class Plan:
     clients: int = 200
     processes: int = 3
     kill_seconds: float = 2.0
-    restart_after: int = 20
+    restart_after: int = 3
     """Kills, after which the store is killed once."""
     freezes: int = 10
     """Of a process, spread over the run."""
