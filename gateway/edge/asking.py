@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
+from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -21,7 +21,8 @@ from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
+from gateway.edge.upload import Sending, Upload
+from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, Refused, UpstreamFault
 from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
@@ -45,10 +46,16 @@ class Asking:
         account: Account,
         books: Books,
         entry: Entry,
+        upload: Upload | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
+        self._upload = upload
+        self._sending: Sending | None = None
+        """What is sent of it now."""
+        if upload is not None:
+            account.sound = upload.seconds
 
     async def ask(
         self,
@@ -99,6 +106,10 @@ class Asking:
             ending = ending_of(fault, self._request.deadline)
             self._books.fault(lease, attempt, fault)
             raise
+        except GatewayError:
+            if self._partial(attempt):
+                attempt.result, ending = BAD_UPLOAD, "left"
+            raise
         except (asyncio.CancelledError, Lost):
             attempt.result, ending = self._why_cancelled(lane)
             raise
@@ -112,8 +123,13 @@ class Asking:
             return LOST, "left"
         return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
 
+    def _partial(self, attempt: Attempt) -> bool:
+        """Whether its upload broke off: nobody works on half a form."""
+        return self._sending is not None and not self._sending.whole and attempt.status is None
+
     def _settle(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         attempt.ended = time.monotonic()
+        attempt.free = attempt.free or self._partial(attempt)
         attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
         self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
         self._books.settle(lease, attempt)
@@ -177,6 +193,8 @@ class Asking:
 
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
+        if self._upload is not None:
+            return await self._send_form(self._upload, lease, attempt, timeouts)
         going_on = delivered is not None and delivered.going_on
         return await self._s.client.send(
             lease.decision.permit,
@@ -199,6 +217,20 @@ class Asking:
                 removed=self._removed(lease),
                 defaults=self._defaults(lease),
             ),
+            timeouts,
+        )
+
+    async def _send_form(self, upload: Upload, lease: Lease, attempt: Attempt, timeouts: Timeouts) -> Exchange:
+        request, upstream = self._request, lease.candidate.upstream
+        self._sending = source = upload.source(lease.candidate.served.name, self._removed(lease))
+        return await self._s.client.send(
+            lease.decision.permit,
+            lease.decision.policy,
+            request.id,
+            upstream,
+            openai.target(upstream, request.endpoint),
+            openai.headers(upstream, attempt.id, request.stream, request.traceparent, kind=source.content_type),
+            source,
             timeouts,
         )
 

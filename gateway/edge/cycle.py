@@ -38,6 +38,8 @@ class Cycle(RequestResponseCycle):
         """The client left because it took nothing for too long."""
         self.on_room: Callable[[], None] | None = None
         """Called when `paused` ends."""
+        self.eager = False
+        """The application takes the body as it comes: it is woken by the first piece, not by enough of them."""
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._chunked = False
@@ -58,7 +60,9 @@ class Cycle(RequestResponseCycle):
         self._size += len(piece)
         if self._size >= UPLOAD_WATER:
             self.flow.pause_reading()
-            self.message_event.set()
+        elif not self.eager:
+            return
+        self.message_event.set()
 
     def whole(self) -> None:
         """The body has ended. Reading goes on: a client that leaves must be heard."""

@@ -20,6 +20,7 @@ from gateway.edge.race import Failed, Lane, Race
 from gateway.edge.relay import end_broken
 from gateway.edge.replies import Receive, Send, reply_error
 from gateway.edge.services import Services
+from gateway.edge.upload import Upload
 from gateway.edge.verdict import passed, verdict
 from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
@@ -46,15 +47,23 @@ class Forward:
     whatever it waits for."""
 
     def __init__(
-        self, services: Services, call: Call, request: GenRequest, fields: Mapping[str, Raw], board: Board
+        self,
+        services: Services,
+        call: Call,
+        request: GenRequest,
+        fields: Mapping[str, Raw],
+        board: Board,
+        upload: Upload | None = None,
     ) -> None:
+        """`upload`: the form that is sent along instead of a body; it is closed here."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
         self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
         self._entry = Entry(services, request)
-        self._asking = Asking(services, call, fields, self._account, self._books, self._entry)
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, upload)
+        self._upload = upload
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
@@ -91,6 +100,8 @@ class Forward:
             raise
         finally:
             wire.on_left = None
+            if self._upload is not None:
+                self._upload.close()
             self._entry.leave(sent=self._account.was_sent, usage=self._account.usage or self._account.counted)
             self._books.close()
 
@@ -188,7 +199,8 @@ class Forward:
 
     def _may_retry(self, failed: Failed) -> bool:
         return (
-            all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
+            (self._upload is None or self._upload.repeatable)
+            and all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
             and left_of(self._account.attempts, failed[-1][0].decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
@@ -248,7 +260,7 @@ class Forward:
         if rule.hedge is None:
             return await self._one(lease, wire)
         spare = left_of(self._account.attempts, rule.attempts) > 1
-        allowed = not self._hedged and spare and repeatable(self._request, rule)
+        allowed = not self._hedged and spare and self._upload is None and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
 

@@ -10,11 +10,13 @@ from typing import Any
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.hearing import hearing
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, NotFound
 from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.surface import PATHS
 
 OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
@@ -68,7 +70,10 @@ class Front:
         telemetry = self._services.telemetry
         telemetry.inflight.add(1)
         try:
-            forward = await generation(self._services, call, endpoint, scope["method"], receive)
+            if endpoint.name in HEARING:
+                forward = await hearing(self._services, call, endpoint, scope["method"], receive, wire)
+            else:
+                forward = await generation(self._services, call, endpoint, scope["method"], receive)
         except GatewayError as error:
             telemetry.count_error(error.code)
             reply_error(wire, call, error)

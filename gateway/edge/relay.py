@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
-from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, surely_in, unheard
+from gateway.edge.metering import LAST_WORDS, believed, counted, heard, passed, surely, surely_in, unheard
 from gateway.edge.replies import Headers
 from gateway.errors import (
     BadAnswer,
@@ -78,7 +78,8 @@ async def relay(
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
     if b"content-encoding" in dict(exchange.headers):
         raise BadAnswer(f"answered {exchange.status} in a content coding that was not asked for")
-    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE):
+    known = (EVENTS, JSON_TYPE, *ENDPOINTS[account.request.endpoint].kinds)
+    if exchange.status < 300 and kind not in known:
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == 200 and kind == EVENTS:
         return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire, delivered).run()
@@ -112,9 +113,10 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         name = attempt.lease.candidate.served.name
         if missing.names_missing_model(exchange.status, body, name):
             raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
-    usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
+    endpoint = ENDPOINTS[account.request.endpoint]
+    usage = endpoint.usage_of(body) if exchange.status < 400 else None
     # One that tells what it used is an answer: only the others are looked at once more.
-    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    fault = answers.disguised(exchange.status, exchange.headers, body, endpoint.holds_answer) if usage is None else None
     if fault is not None:
         raise fault
     if attempt.claim is not None:
@@ -262,6 +264,9 @@ class Stream:
         """Of this attempt, and of the answer: one that goes on with another's has what was before in its prompt."""
         account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
         rest = delivered.request() if delivered is not None and self._goes_on else account.request
+        if account.sound is not None:
+            attempt.usage = account.usage = heard(tap.usage, account.sound())
+            return
         usage = _told(rest, account.learned, tap, bought=_bought(attempt))
         if _bought(attempt) and not tap.done:
             usage = unheard(usage, rest, (attempt.last or 0.0) - (attempt.first or 0.0))
@@ -283,6 +288,8 @@ def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
 
 def _used(account: Account, attempt: Attempt, told: Usage | None, body: bytes) -> Usage:
     """Of a whole answer."""
+    if account.sound is not None:
+        return heard(told, account.sound())
     request, learned = account.request, account.learned
     output = round(len(body) / learned.bytes_per_token)
     if told is None:

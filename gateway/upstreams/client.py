@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
-from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
+from gateway.upstreams.http1 import Address, Exchange, Pool, Source, request_head
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
 PROBE_PAGE_BYTES = 4 << 20
@@ -39,10 +39,10 @@ class Client:
         upstream: Upstream,
         path: str,
         headers: Iterable[tuple[bytes, bytes]],
-        body: bytes,
+        body: bytes | Source,
         timeouts: Timeouts,
     ) -> Exchange:
-        """Sends `body` (client data) and returns when the answer's head is here.
+        """Sends `body` (client data, perhaps still coming) and returns when the answer's head is here.
 
         Raises PermitMismatch before anything is opened where request, policy version or upstream are not those of the
         permit; the pool raises PermitRefused where the connected peer is outside the upstream's declared networks.
@@ -52,7 +52,8 @@ class Client:
         if policy.upstreams.get(upstream.name) is not upstream:
             raise PermitMismatch(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
         pool, host = self._pool_of(upstream)
-        return await pool.send(request_head("POST", path, host, headers, len(body)), body, timeouts)
+        length = len(body) if isinstance(body, bytes) else body.length
+        return await pool.send(request_head("POST", path, host, headers, length), body, timeouts)
 
     async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> bytes:
         """A monitoring page (no client data). Raises UpstreamFault, also for a status other than 200."""

@@ -21,6 +21,7 @@ from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
 """What comes down. The upstream's account, rate-limit and routing headers are ours to know, not the caller's."""
+JSON = b"application/json"
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
 _DONE = b"[DONE]"
 _ERROR = (b'{"error"', b'{ "error"')
@@ -49,13 +50,18 @@ def target(upstream: Upstream, endpoint: str) -> str:
 
 
 def headers(
-    upstream: Upstream, attempt_id: str, stream: bool, traceparent: str | None, more: Iterable[tuple[bytes, bytes]] = ()
+    upstream: Upstream,
+    attempt_id: str,
+    stream: bool,
+    traceparent: str | None,
+    more: Iterable[tuple[bytes, bytes]] = (),
+    kind: bytes = JSON,
 ) -> list[tuple[bytes, bytes]]:
     """Made anew: nothing of the caller's credentials, cookies or organisation goes up; `more` is what its endpoint
-    allows of the caller's own."""
+    allows of the caller's own. `kind`: the body's Content-Type; what answers a form may be a text."""
     made = [
-        (b"content-type", b"application/json"),
-        (b"accept", b"text/event-stream" if stream else b"application/json"),
+        (b"content-type", kind),
+        (b"accept", b"text/event-stream" if stream else JSON if kind == JSON else b"*/*"),
         (b"accept-encoding", b"identity"),
         (b"x-request-id", attempt_id.encode()),
         *more,
