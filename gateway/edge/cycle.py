@@ -38,8 +38,7 @@ class Cycle(RequestResponseCycle):
         """The client left because it took nothing for too long."""
         self.on_room: Callable[[], None] | None = None
         """Called when `paused` ends."""
-        self.eager = False
-        """The application takes the body as it comes: it is woken by the first piece, not by enough of them."""
+        self._eager = False
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._chunked = False
@@ -60,7 +59,7 @@ class Cycle(RequestResponseCycle):
         self._size += len(piece)
         if self._size >= UPLOAD_WATER:
             self.flow.pause_reading()
-        elif not self.eager:
+        elif not self._eager:
             return
         self.message_event.set()
 
@@ -79,6 +78,12 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
 
     # What the application uses.
+
+    def stream(self) -> None:
+        """From now on the body is given as it comes: any piece of it wakes the application, not only enough of them."""
+        self._eager = True
+        if self._size:
+            self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
         if self.waiting_for_100_continue and not self.transport.is_closing():

@@ -166,7 +166,7 @@ class FormReader:
 
 
 def _boundary(content_type: bytes) -> bytes:
-    kind, params = _header(content_type)
+    kind, params = _header(content_type, _KIND)
     if kind != TYPE.encode():
         raise UnsupportedMedia(f"send the body as `Content-Type: {TYPE}`", param=_KIND)
     found = params.get(b"boundary", b"")
@@ -175,17 +175,17 @@ def _boundary(content_type: bytes) -> bytes:
     return found
 
 
-def _header(value: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
+def _header(value: bytes, name: str | None = None) -> tuple[bytes, Mapping[bytes, bytes]]:
     """What a header says, and its parameters. Raises InvalidRequest where it cannot be read in one way only."""
     kind, params, at = value.partition(b";")[0], dict[bytes, bytes](), 0
     at = len(kind.rstrip())
     rest = value.rstrip()
     while at < len(rest):
         found = _PARAM.match(rest, at)
-        name = found[1].lower() if found else b""
-        if found is None or name in params:
-            raise InvalidRequest("malformed parameters of Content-Type or Content-Disposition")
-        params[name] = found[3] if found[2] is None else _ESCAPED.sub(rb"\1", found[2])
+        key = found[1].lower() if found else b""
+        if found is None or key in params:
+            raise InvalidRequest("malformed parameters of Content-Type or Content-Disposition", param=name)
+        params[key] = found[3] if found[2] is None else _ESCAPED.sub(rb"\1", found[2])
         at = found.end()
     return kind.strip().lower(), params
 

@@ -49,7 +49,7 @@ async def hearing(
     try:
         parse_demand(call.residency, policy.zones)
         upload = _upload(services, call, receive)
-        wire.eager = True
+        wire.stream()
         await upload.begin()
         if not upload.routable:
             await upload.spool(services.settings.data_dir / UPLOADS)

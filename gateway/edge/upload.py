@@ -1,7 +1,8 @@
 """A form with a file on its way through: from the client to an upstream as it comes, or by way of the disk.
 
 What is needed to route it comes before the file, or it is kept on disk until it has come. A form that passes through
-can be sent once; one on disk to as many upstreams as its rule has attempts.
+can be sent once; one on disk, or that is small enough to have come in one read, to as many upstreams as its rule has
+attempts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Protocol
 from gateway.edge.body import ClientLeft
 from gateway.edge.form import FILE, Field, FormReader, FormWriter
 from gateway.edge.replies import Receive
-from gateway.edge.spool import Spool
+from gateway.edge.spool import Held, Spool
+from gateway.edge.verdict import passed
 from gateway.errors import DeadlineExceeded, InvalidRequest, RequestTooLarge
 from gateway.upstreams.dialects.sound import HEAD_BYTES, length_of
 from gateway.upstreams.http1 import Source
@@ -45,7 +47,7 @@ class Sending(Source, Protocol):
 
 
 class Upload:
-    """One form. `begin` first; then `spool`, or else it passes through. Must be closed."""
+    """One form. `begin` first; then `spool` where it is not `routable`, or else it passes through. Must be closed."""
 
     def __init__(self, receive: Receive, content_type: bytes, bounds: Bounds) -> None:
         """Raises UnsupportedMedia or InvalidRequest."""
@@ -58,7 +60,7 @@ class Upload:
         self._ended = False
         self._head = b""
         """The beginning of the file."""
-        self._spool: Spool | None = None
+        self._kept: Held | Spool | None = None
 
     async def begin(self) -> None:
         """Reads the form up to its file. Raises as `more` does, and InvalidRequest where there is none."""
@@ -67,6 +69,10 @@ class Upload:
         if self.form.file is None:
             raise InvalidRequest("`file` is missing: send it as a part with a file name", param=FILE)
         self._head = self.form.peek()[:HEAD_BYTES]
+        if self._ended:
+            file = self.form.take()
+            self.passed(file)
+            self._kept = Held(file)
 
     @property
     def routable(self) -> bool:
@@ -75,7 +81,7 @@ class Upload:
 
     async def spool(self, folder: Path) -> None:
         """Reads it to its end, onto the disk. Raises as `more` does, and NoCapacity."""
-        self._spool = spool = Spool(folder)
+        self._kept = spool = Spool(folder)
         more = True
         while more:
             if data := self.form.take():
@@ -108,7 +114,7 @@ class Upload:
             async with asyncio.timeout(min(bounds.pause, until - now)):
                 return await self._receive()
         except TimeoutError:
-            if bounds.deadline is not None and time.monotonic() >= bounds.deadline:
+            if passed(bounds.deadline):
                 raise DeadlineExceeded("the deadline passed before the upload was here") from None
             raise InvalidRequest(f"the upload stood still for {bounds.pause:g} s, or took too long") from None
 
@@ -121,7 +127,7 @@ class Upload:
     @property
     def repeatable(self) -> bool:
         """Nothing of the file has left that is not here any more."""
-        return self._spool is not None or not self.size
+        return self._kept is not None or not self.size
 
     def seconds(self) -> float:
         """Of the sound, as far as it has passed."""
@@ -129,15 +135,15 @@ class Upload:
 
     def expected(self, length: int | None) -> float | None:
         """The same of all of it, from what the request says of its length; None where nothing tells."""
-        if self._spool is not None:
+        if self._kept is not None:
             return self.seconds()
         return None if length is None else length_of(self._head, length).seconds
 
     def source(self, model: str, removed: Collection[str]) -> Sending:
         """To be sent to one upstream, with its own name of the model."""
-        if self._spool is None:
+        if self._kept is None:
             return _Streamed(self, model, removed)
-        return _Kept(self, self._spool, model, removed)
+        return _Kept(self, self._kept, model, removed)
 
     def sent_fields(self, model: str, removed: Collection[str], since: int = 0) -> list[Field]:
         return [
@@ -148,8 +154,8 @@ class Upload:
 
     def close(self) -> None:
         self.form.drop()
-        if self._spool is not None:
-            self._spool.close()
+        if self._kept is not None:
+            self._kept.close()
 
 
 class _Streamed:
@@ -191,23 +197,23 @@ class _Streamed:
 
 
 class _Kept:
-    """From the disk, from its beginning."""
+    """From the disk, or from memory, from its beginning."""
 
-    def __init__(self, upload: Upload, spool: Spool, model: str, removed: Collection[str]) -> None:
+    def __init__(self, upload: Upload, kept: Held | Spool, model: str, removed: Collection[str]) -> None:
         writer, file = FormWriter(), upload.form.file
         assert file is not None  # noqa: S101 - the form is whole
         self.content_type = writer.content_type
         self.whole = False
-        self._spool, self._at = spool, 0
+        self._kept, self._at = kept, 0
         self._front = writer.fields(upload.sent_fields(model, removed)) + writer.file(file)
         self._end = b"\r\n" + writer.end()
-        self.length = len(self._front) + spool.size + len(self._end)
+        self.length = len(self._front) + kept.size + len(self._end)
 
     async def read(self) -> bytes:
         if self._front:
             front, self._front = self._front, b""
             return front
-        if data := await self._spool.read(self._at):
+        if data := await self._kept.read(self._at):
             self._at += len(data)
             return data
         end, self._end, self.whole = self._end, b"", True

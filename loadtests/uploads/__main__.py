@@ -13,11 +13,12 @@ from typing import NamedTuple, get_args
 
 from loadtests.uploads.client import Order, upload
 from loadtests.uploads.memory import watched
-from loadtests.uploads.site import KEY, MODEL, serve
+from loadtests.uploads.site import KEY, Lane, serve
 
 MOST_GROWTH = 8 << 20
 WARM_UP = 8 << 20
 MIB = 1 << 20
+MODEL = "ears"
 
 
 class Result(NamedTuple):
@@ -37,7 +38,7 @@ class Result(NamedTuple):
 
 def measure(size: int, place: Path, runs: int = 1) -> Iterator[Result]:
     """Each order `runs` times, in turns."""
-    with serve(place) as site:
+    with serve(place, [Lane(MODEL)]) as site:
         site.play.keep = 0
         for order in get_args(Order):
             upload(site.gateway.url, KEY, MODEL, WARM_UP, order)
