@@ -149,7 +149,7 @@ class Asking:
     def _watch(self, lease: Lease, attempt: Attempt) -> Ballot | None:
         """What is done as the answer comes, and its vote. A method of its own, so that no board outlives it."""
         board = self._s.board_of(lease.decision.policy)
-        left = work_left(lease.candidate.upstream, lease.candidate.ask.output_tokens)
+        left = work_left(lease.candidate.upstream, lease.candidate.ask)
         # From the first token on its worker only decodes for it: the lease gives back the work of the prompt.
         attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.

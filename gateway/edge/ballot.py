@@ -13,9 +13,10 @@ from gateway.model import GenRequest, Lease, Usage
 from gateway.routing.board import Board
 from gateway.routing.guard import Guard
 from gateway.routing.limit import Admitted, factor, reach
-from gateway.routing.votes import Ending, Timings, alone, vote
+from gateway.routing.votes import Alone, Ending, Timings, alone, vote
 from gateway.telemetry import Telemetry
 
+_US = 1e6
 TICK_SECONDS = 0.002
 """The event loop's timers are up to a millisecond early."""
 
@@ -44,7 +45,10 @@ class Ballot:
         self._guard: Guard | None = guard
         self._admitted = Admitted(board.snapshot.scales.get(self._pool, 1.0), lease.full)
         ask = lease.candidate.ask
-        self._idle = alone(upstream.speed, ask.input_tokens, ask.output_tokens // request.n)
+        if ask.work:
+            self._idle = Alone(ask.work / _US, 0.0)
+        else:
+            self._idle = alone(upstream.speed, ask.input_tokens, ask.output_tokens // request.n)
         self._timer: asyncio.TimerHandle | None = None
         ttft = guard.slo.ttft
         if request.stream and ttft is not None:

@@ -17,7 +17,8 @@ from gateway.edge.metering import counted
 from gateway.model import GenRequest, Learned, Lease, Payer, Price, Row, Usage
 from gateway.money.rows import begun
 from gateway.routing.bill import bill, most
-from gateway.routing.estimate import amortised_price, gpu_us, longest_prompt, output_tokens, prompt_tokens
+from gateway.routing.estimate import amortised_price, gpu_us, longest_prompt, output_tokens, prompt_tokens, rent
+from gateway.routing.units import most_of_media
 
 FREE = Cost(0, "none")
 _UNKNOWN = Cost(None, "unknown")
@@ -50,7 +51,11 @@ def cost_of(lease: Lease, usage: Usage) -> Cost:
 
 
 def _our_own(lease: Lease, usage: Usage) -> Cost:
-    own = amortised_price(lease.candidate.upstream, usage)
+    one = lease.candidate
+    if one.ask.work:
+        hourly = one.upstream.usd_per_hour
+        return _UNKNOWN if hourly is None else Cost(rent(one.ask.work, hourly), "amortised")
+    own = amortised_price(one.upstream, usage)
     return _UNKNOWN if own is None else Cost(own, "amortised")
 
 
@@ -88,6 +93,9 @@ def _worst(lease: Lease, request: GenRequest, learned: Learned, reserved: int) -
         return Cost(reserved, "reserved")
     if price is None:
         return _UNKNOWN
+    if request.media is not None:
+        dearest = most_of_media(price, request.endpoint, request.media, lease.candidate.served.offer)
+        return _UNKNOWN if dearest is None else Cost(dearest, _basis(price))
     prompt = longest_prompt(request) if request.text_only else prompt_tokens(request, learned)
     cap = request.max_tokens
     output = output_tokens(request, learned) if cap is None else cap * request.n
@@ -128,7 +136,8 @@ def row_of(account: Account, lease: Lease, attempt: Attempt, booked: Booking, en
     row.cost = None if cost.basis == "reserved" else cost.micro
     row.list_cost = bill(price.listed, usage) if cost.basis == "contract" and price and price.listed else None
     row.basis, row.reserved, row.payer = cost.basis, booked.reserved, payer(account, lease, attempt)
-    row.gpu_us = gpu_us(upstream, usage) if upstream.kind == "local" else 0
+    if upstream.kind == "local" and booked.usage is not None:
+        row.gpu_us = lease.candidate.ask.work or gpu_us(upstream, usage)
     return row
 
 

@@ -10,6 +10,9 @@ from gateway.routing.board import Board
 from gateway.routing.forecast import AS_ASSUMED, Forecast, Pace, correct, error, forecast
 from gateway.telemetry import Telemetry
 
+MEDIA_RATE = 0.3
+"""Step of one picture or film: there are fewer of them than texts, and they differ less from what is learned."""
+
 
 @dataclass(slots=True)
 class Calibration:
@@ -30,6 +33,9 @@ class Calibration:
         self, said: Forecast, request: GenRequest, lease: Lease, attempt: Attempt, usage: Usage, usd: float | None
     ) -> None:
         """A complete answer, with the usage that its upstream told."""
+        if request.media is not None:
+            self._heard_media(said, request, lease, attempt, usd)
+            return
         first, each = paces_of(attempt, usage.output_tokens // request.n)
         total: float | None = attempt.ended - attempt.began
         if attempt.held_at is not None:  # its own reader took the time
@@ -42,6 +48,19 @@ class Calibration:
         self._note("total", said.total, total)
         self._note("price", said.price, usd)
 
+    def _heard_media(
+        self, said: Forecast, request: GenRequest, lease: Lease, attempt: Attempt, usd: float | None
+    ) -> None:
+        """How long a unit takes: from those that had their worker to themselves. A media server works on one after the
+        other, and what waited inside it would be taken for slowness."""
+        total, one = attempt.ended - attempt.began, lease.candidate
+        self._note("price", said.price, usd)
+        if attempt.held_at is not None or not alone_there(lease):
+            return
+        pool = (one.upstream.backend, request.model)
+        self.paces[pool] = correct(self.paces.get(pool, AS_ASSUMED), said, total, None, MEDIA_RATE)
+        self._note("total", said.total, total)
+
     def waited(self, said: float, was: float) -> None:
         """Seconds in a line, against what its newcomer was to expect."""
         self._note("wait", said, was)
@@ -50,6 +69,12 @@ class Calibration:
         wrong = None if said is None or was is None else error(said, was)
         if wrong is not None:
             self.telemetry.estimate_error.observe(wrong, what)
+
+
+def alone_there(lease: Lease) -> bool:
+    """Whether nothing else was on its worker as it was admitted. A bought API has room for all."""
+    one = lease.candidate
+    return one.upstream.kind == "managed" or lease.full * one.limit < one.work + 1
 
 
 def paces_of(attempt: Attempt, tokens: int) -> tuple[float | None, float | None]:

@@ -11,7 +11,7 @@ from gateway.model.money import Mark
 from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
 from gateway.model.upstream import Served, Upstream
-from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, Outcome, Priority, Reason
+from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, EndpointName, Outcome, Priority, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class GenRequest:
     """One generation as routing sees it. `body` is the client's raw bytes and stays out of every log and repr."""
 
     id: str
-    endpoint: str
+    endpoint: EndpointName
     model: str
     tenant: Tenant
     body: bytes = field(repr=False)
@@ -73,8 +73,8 @@ class Estimate(NamedTuple):
     """Expected, in USD; None for our own workers."""
     price_most: float | None
     """The most it can cost where that is bounded, else the expected price: what a budget sets aside."""
-    units: float = 0.0
-    """Of media: what its work is counted in (`routing/units.py`)."""
+    work: int = 0
+    """Of media: GPU-us on a worker of ours (`routing/units.py`); 0: tokens tell."""
 
 
 NOTHING_ASKED = Estimate(0, 0, None, None)

@@ -23,7 +23,7 @@ from gateway.model import (
 from gateway.money.keeping import NOT_TEXT, UNBOUND
 from gateway.money.rows import begun
 from gateway.money.till import Till
-from gateway.routing.estimate import amortised_price
+from gateway.routing.estimate import amortised_price, rent
 from gateway.routing.quotas import Quotas, most_tokens
 
 ATTEMPT_ID_BYTES = 16
@@ -116,7 +116,10 @@ class Spending:
         """Micro-dollars; None where no price is known, or nothing bounds what it is multiplied by."""
         model, one = lease.decision.policy.models[request.model], lease.candidate
         if one.upstream.kind == "managed":
-            return None if one.served.price is None else self._quotas.most_charged(request, model, one.served.price)
+            price, offer = one.served.price, one.served.offer
+            return None if price is None else self._quotas.most_charged(request, model, price, offer)
+        if one.ask.work:
+            return None if one.upstream.usd_per_hour is None else rent(one.ask.work, one.upstream.usd_per_hour)
         tokens = most_tokens(request, model)
         if tokens is None:
             return None

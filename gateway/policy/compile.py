@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from gateway.catalog.cards import find
 from gateway.errors import PolicyFault
 from gateway.model import (
     RANK,
@@ -250,7 +251,7 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
 
 
 def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(given, sources, pricing))
+    served = tuple(one for given in model.served_by for one in _served(model, given, sources, pricing))
     return Model(
         model.name,
         model.modality,
@@ -263,11 +264,15 @@ def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pri
     )
 
 
-def _served(given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
+def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
-        price = pricing.quote(backend, name, given.price).price if isinstance(backend, ManagedBackend) else None
-        yield Served(given.backend, name, price, version, weight)
+        price, offer = None, None if given.can is None else given.can.made()
+        if isinstance(backend, ManagedBackend):
+            price = pricing.quote(backend, name, given.price, model.modality).price
+            card = find(pricing.provider(backend), name) if offer is None else None
+            offer = offer if card is None else card.offer
+        yield Served(given.backend, name, price, version, weight, offer)
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:

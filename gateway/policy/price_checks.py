@@ -38,7 +38,7 @@ def quotes(sources: Sources, pricing: Pricing) -> Iterator[tuple[Path, ModelIn, 
             if isinstance(backend, ManagedBackend):
                 for name, _, _ in names_of(served):
                     at: Path = ("models", index, "served_by", j, "price")
-                    yield at, model, backend.name, name, pricing.quote(backend, name, served.price)
+                    yield at, model, backend.name, name, pricing.quote(backend, name, served.price, model.modality)
 
 
 def price_faults(sources: Sources, pricing: Pricing) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
-from gateway.model import Gpus, Origin, Price, Tokens
+from gateway.model import Gpus, Modality, Origin, Price, Tokens
 from gateway.policy.price_schema import OverrideIn, PriceIn, RateIn, RatesIn, TokenRatesIn
 from gateway.policy.schema import ManagedBackend
 from gateway.policy.sources import Sources
@@ -35,7 +35,7 @@ _KEYS: Final[Mapping[str, str]] = {
 """Key of the policy language -> what the rate is for."""
 _WHOLE = 100
 _MEDIA_ALONE: Final = "the price that is written has only what its media cost"
-"""Models are texts' so far, and would come out free."""
+"""Of a model that makes text: its texts would come out free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,11 @@ class Pricing:
         self._overrides = sources.prices.sound
         self._providers: dict[str, str | None] = {}
 
-    def quote(self, backend: ManagedBackend, name: str, stated: PriceIn | None) -> Quote:
-        """What the model called `name` costs at `backend`, where models.yaml says `stated`."""
+    def quote(self, backend: ManagedBackend, name: str, stated: PriceIn | None, modality: Modality = "text") -> Quote:
+        """What the model called `name`, which makes `modality`, costs at `backend`, where models.yaml says `stated`."""
+        text = modality == "text"
         if stated is not None:
-            if not stated.sells_texts:
+            if text and not stated.sells_texts:
                 return Quote(backend.provider, None, _MEDIA_ALONE)
             known = self._known(backend, name) if stated.contract else None
             price = self.stated(stated, "models.yaml")
@@ -72,8 +73,8 @@ class Pricing:
         quote = Quote(self.provider(backend), known.price if known else None, known=known)
         override = next(self.fitting(backend, name), None)
         if override is not None:
-            quote = replace(self._overridden(self._overrides[override], quote, name), by=override)
-        quote = self._sold(quote)
+            quote = replace(self._overridden(self._overrides[override], quote, name, text), by=override)
+        quote = self._sold(quote, text)
         return quote if quote.price or quote.why else replace(quote, why=_unknown(quote.provider, name))
 
     def fitting(self, backend: ManagedBackend, name: str) -> Iterator[int]:
@@ -111,10 +112,10 @@ class Pricing:
             and (one.provider is None or fits(self.provider(backend) or "", one.provider))
         )
 
-    def _overridden(self, one: OverrideIn, quote: Quote, name: str) -> Quote:
+    def _overridden(self, one: OverrideIn, quote: Quote, name: str, text: bool) -> Quote:
         """The price by `one`; None where it changes one that nobody knows."""
         known, quote = quote.known, replace(quote, price=None)
-        if one.price is not None and not one.price.sells_texts:
+        if text and one.price is not None and not one.price.sells_texts:
             return replace(quote, why=_MEDIA_ALONE)
         if one.price is not None:
             base: Price | None = self.stated(one.price, "prices.yaml")
@@ -133,14 +134,14 @@ class Pricing:
             return replace(quote, price=replace(price, listed=base))
         return replace(quote, price=_beside(price, known))
 
-    def _sold(self, quote: Quote) -> Quote:
-        """Without a price of the book that says nothing of texts, as `_MEDIA_ALONE`."""
+    def _sold(self, quote: Quote, text: bool) -> Quote:
+        """Without a price of the book that is none, or says nothing of texts, as `_MEDIA_ALONE`."""
         price = quote.price
         if price is None or price.origin.confidence == "stated" or price.per_request:
             return quote
         if is_free(price):
             return replace(quote, price=None, why="the price book has it as free")
-        if price.tokens == Tokens() and not price.tiers:
+        if text and price.tokens == Tokens() and not price.tiers:
             return replace(quote, price=None, why="the price book has only what its media cost")
         return quote
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Modality, Priority
 from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.offer_schema import OfferIn
 from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import PriceIn, PricesFile
 from gateway.policy.route_schema import RoutingFile
@@ -220,6 +221,8 @@ class ServedIn(Strict):
     """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
     """Of a bought API: what it costs; default: as prices.yaml and the price book say."""
+    can: OfferIn | None = None
+    """Of a model of pictures, films or sound: what it can do there; default: as the catalogue says."""
 
     @model_validator(mode="after")
     def one_name(self) -> ServedIn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
@@ -26,6 +26,7 @@ MOST_NAMES = 8
 """Of a list of what is known, in one sentence."""
 _KINDS = {"local": "managed", "managed": "local"}
 _KEY = "[key]"
+_ONE_ENTRY = "must have at least one entry"
 _PARTS = re.compile(r"[-._:/]")
 """Where a name may be cut into a glob."""
 
@@ -81,7 +82,7 @@ def _schema_faults(document: Document, shape: type[Strict]) -> list[Fault]:
     except ValidationError as error:
         schema = shape.model_json_schema()
         details = error.errors(include_url=False)
-        return [_fault(document, schema, detail) for detail in details if not _is_echo(detail)]
+        return [_fault(document, schema, detail) for detail in details if not _is_echo(detail, details)]
     return []
 
 
@@ -102,9 +103,12 @@ def read(document: Document, key: str, adapter: TypeAdapter[T]) -> Items[T]:
     return items
 
 
-def _is_echo(detail: ErrorDetails) -> bool:
+def _is_echo(detail: ErrorDetails, all_of_them: Sequence[ErrorDetails]) -> bool:
     """A list whose items failed is also called too short; only the items' own faults help."""
-    return detail["type"] == "too_short" and bool(detail["input"])
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other is not detail and other["loc"][: len(place)] == place for other in all_of_them
+    )
 
 
 def _fault(document: Document, schema: Mapping[str, Any], detail: ErrorDetails) -> Fault:
@@ -151,7 +155,8 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "dict_type": lambda _: "must be a mapping of keys to values",
     "model_type": lambda _: "must be a mapping of keys to values",
     "model_attributes_type": lambda _: "must be a mapping of keys to values",
-    "too_short": lambda _: "must have at least one entry",
+    "too_short": lambda c: f"must have at least {c['min_length']} entries" if c["min_length"] > 1 else _ONE_ENTRY,
+    "too_long": lambda c: f"must have at most {c['max_length']} entries",
     "string_too_short": lambda _: "must not be empty",
     "string_too_long": lambda c: f"must have at most {c['max_length']} characters",
     "greater_than": lambda c: f"must be more than {c['gt']:g}",

@@ -16,6 +16,7 @@ from gateway.routing.draw import Draw
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.filters import Standing, most_cost
 from gateway.routing.needs import in_gpus, in_need
+from gateway.routing.offers import complaint
 from gateway.routing.scene import asked_of, first_token_there, wait_there
 from gateway.routing.scorers import parts
 from gateway.routing.signals import comparison
@@ -192,6 +193,10 @@ def _residency(scene: Scene, _: Pool, state: UpstreamState) -> str:
 def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
     if not scene.world.policy.ways(scene.plan.model, pool.backend):
         return f"{pool.backend} does not serve {scene.plan.model.name}"
+    if scene.asked.media is not None:
+        found = complaint(scene.asked.endpoint, scene.asked.media, pool.served)
+        if found is not None:
+            return f"{found.param}: {found.message}"
     return f"it does not speak {scene.asked.endpoint}"
 
 
@@ -205,7 +210,7 @@ def _model_loaded(_: Scene, pool: Pool, state: UpstreamState) -> str:
 
 
 def _max_cost(scene: Scene, pool: Pool, _: UpstreamState) -> str:
-    most = None if pool.served.price is None else price_ceiling(pool.served.price, scene.asked)
+    most = None if pool.served.price is None else price_ceiling(pool.served.price, scene.asked, pool.served.offer)
     cap = most_cost(scene.plan.rule, scene.asked)
     allowed = "less is allowed" if cap is None else f"{usd(cap)} is allowed"
     return f"nothing bounds its price, and {allowed}" if most is None else f"may cost up to {usd(most)}, {allowed}"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import overload
 
 from gateway.model import Candidate, GenRequest, Group, Kind, Learned, Served, UpstreamState
-from gateway.routing.estimate import estimate, work_of
+from gateway.routing.estimate import estimate, work_for
 from gateway.routing.ramp import filled
 from gateway.routing.scene import Scene
 from gateway.routing.scorers import Scorer
@@ -89,7 +89,7 @@ def make_candidates(
     for state in states:
         upstream = state.upstream
         if upstream.speed is not speed or upstream.seats != seats:
-            speed, seats, work = upstream.speed, upstream.seats, work_of(upstream, ask.input_tokens, ask.output_tokens)
+            speed, seats, work = upstream.speed, upstream.seats, work_for(upstream, ask)
         full = upstream.limit if state.limit is None else state.limit
         if full != whole:
             whole, most = full, int(full * share) or 1

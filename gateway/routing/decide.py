@@ -23,6 +23,7 @@ from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Gro
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.draw import Draw
 from gateway.routing.filters import ABSENT, most_cost
+from gateway.routing.offers import complaint
 from gateway.routing.overflow import in_order
 from gateway.routing.plan import plan_of
 from gateway.routing.ranks import ranked
@@ -150,6 +151,8 @@ def nobody(
         return NoCapacity(f"rule `{rule.name}`: {down(plan, drops)}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
+    if "capability" in drops and (refusal := unable(request, tried)) is not None:
+        return refusal
     if "capability" in drops and "fields" not in drops:
         return ModelNotFound(
             f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
@@ -160,6 +163,17 @@ def nobody(
     return InvalidRequest(
         f"rule `{rule.name}` refuses {names}: leave them out", param=request.fields[0] if request.fields else None
     )
+
+
+def unable(request: GenRequest, tried: Sequence[Pool]) -> InvalidRequest | None:
+    """Where somebody speaks what is asked and nobody can do it: what the first one has against it."""
+    if request.media is None:
+        return None
+    for pool in tried:
+        found = complaint(request.endpoint, request.media, pool.served)
+        if found is not None:
+            return InvalidRequest(f"{found.param}: {found.message}", param=found.param)
+    return None
 
 
 def down(plan: Plan, drops: Mapping[str, int]) -> str:

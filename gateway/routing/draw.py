@@ -108,16 +108,17 @@ class Draw(NamedTuple):
         """All that does not depend on the ring."""
         request, board, plan = self.request, self.board, self.plan
         model, learned = plan.model.name, board.known(plan.model.name)
-        ask = estimate(request, pool.served, learned)
+        pace = board.paces.get((pool.backend, model), AS_ASSUMED)
+        ask = estimate(request, pool.served, learned, pace.first)
         return Scene(
             ask=ask,
             model=model,
             learned=learned,
             n=request.n,
-            pace=board.paces.get((pool.backend, model), AS_ASSUMED),
+            pace=pace,
             share=self.share(pool),
             ttft=plan.rule.slo.ttft,
-            bought=cheapest(plan.terms.prices, ask.input_tokens, ask.output_tokens),
+            bought=cheapest(plan.terms.prices, request, ask),
             since=board.since(plan.rule),
             near=board.near(),
         )

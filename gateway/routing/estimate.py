@@ -11,6 +11,8 @@ from gateway.model import (
     Estimate,
     GenRequest,
     Learned,
+    MediaAsk,
+    Offer,
     Price,
     Served,
     Upstream,
@@ -21,6 +23,7 @@ from gateway.routing.bill import micro, most
 from gateway.routing.learn import PRIOR
 from gateway.routing.media import media_pico
 from gateway.routing.priors import work_us
+from gateway.routing.units import most_of_media, price_of_media, work_of_media
 
 MANAGED_UNIT = 1
 """A managed upstream's capacity is counted in requests: each takes one unit of its limit."""
@@ -59,9 +62,17 @@ def work_on(upstream: Upstream, request: GenRequest, learned: Learned = PRIOR) -
     return work_of(upstream, prompt_tokens(request, learned), output_tokens(request, learned))
 
 
-def work_left(upstream: Upstream, output: int) -> int:
-    """What is still to do for so many output tokens once the first one is out: the lease gives back the rest."""
-    return work_of(upstream, 0, output)
+def work_for(upstream: Upstream, ask: Estimate) -> int:
+    """The same of what a request asks for."""
+    if ask.work and upstream.kind == "local":
+        return ask.work
+    return work_of(upstream, ask.input_tokens, ask.output_tokens)
+
+
+def work_left(upstream: Upstream, ask: Estimate) -> int:
+    """What is still to do once the first token is out: the lease gives back the rest. Of media nothing is: a first
+    picture says little about the others."""
+    return work_for(upstream, ask) if ask.work else work_of(upstream, 0, ask.output_tokens)
 
 
 def price_of(price: Price, input_tokens: int, output: int) -> float:
@@ -71,18 +82,40 @@ def price_of(price: Price, input_tokens: int, output: int) -> float:
     return (tokens.input * input_tokens + tokens.output * output + price.per_request + job) / PICO_PER_USD
 
 
-def expected_price(price: Price, request: GenRequest, learned: Learned = PRIOR) -> float:
+def expected_price(
+    price: Price, request: GenRequest, learned: Learned = PRIOR, offer: Offer | None = None
+) -> float | None:
+    """USD; None where the price has no rate for what is asked."""
+    if request.media is not None:
+        return _usd(price_of_media(price, request.endpoint, request.media, offer))
     return price_of(price, prompt_tokens(request, learned), output_tokens(request, learned))
 
 
-def price_ceiling(price: Price, request: GenRequest) -> float | None:
+def price_ceiling(price: Price, request: GenRequest, offer: Offer | None = None) -> float | None:
     """The most this request can cost in USD; None where nothing bounds its output, or its prompt is not text alone."""
+    if request.media is not None:
+        return _usd(most_of_media(price, request.endpoint, request.media, offer))
     if request.max_tokens is None or not request.text_only:
         return None
     return most(price, longest_prompt(request), request.max_tokens * request.n) / MICRO_PER_USD
 
 
-def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR) -> Estimate:
+def _usd(micro_usd: int | None) -> float | None:
+    return None if micro_usd is None else micro_usd / MICRO_PER_USD
+
+
+def _media(request: GenRequest, ask: MediaAsk, served: Served, slower: float) -> Estimate:
+    price, offer = served.price, served.offer
+    work = work_of_media(request.endpoint, ask, offer, slower)
+    if price is None:
+        return Estimate(0, 0, None, None, work)
+    return Estimate(0, 0, expected_price(price, request, offer=offer), price_ceiling(price, request, offer), work)
+
+
+def estimate(request: GenRequest, served: Served, learned: Learned = PRIOR, slower: float = 1.0) -> Estimate:
+    """`slower`: how many times as long as assumed our own workers take for a unit of media (`Pace.first`)."""
+    if request.media is not None:
+        return _media(request, request.media, served, slower)
     prompt, output = prompt_tokens(request, learned), output_tokens(request, learned)
     if served.price is None:
         return Estimate(prompt, output, None, None)

@@ -114,8 +114,11 @@ def facts(reads: Reads, request: GenRequest, rule: Rule, board: Board) -> Facts:
 
 def _backend(name: str, priced: bool, asking: Asking, rule: Rule, board: Board) -> Mapping[str, object]:
     found = backend_facts(board, name, asking.model, learned=rule.learned)
-    price = next((one.price for one in asking.model.served_by if one.backend == name), None) if priced else None
-    return found if price is None else {**found, "price_usd": expected_price(price, asking.request, asking.learned)}
+    served = next((one for one in asking.model.served_by if one.backend == name), None) if priced else None
+    if served is None or served.price is None:
+        return found
+    usd = expected_price(served.price, asking.request, asking.learned, served.offer)
+    return found if usd is None else {**found, "price_usd": usd}
 
 
 def fleet_facts(board: Board, rule: Rule, model: Model) -> Mapping[str, object]:

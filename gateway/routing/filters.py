@@ -16,6 +16,7 @@ from gateway.routing.capability import spoken
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
 from gateway.routing.globs import fits
+from gateway.routing.offers import complaint
 from gateway.routing.residency import allows
 
 
@@ -80,7 +81,7 @@ def max_cost(rule: Rule, request: GenRequest, kind: Kind, served: Served) -> boo
     `X-Gateway-Max-Cost-Usd`. A price that nobody knows may be any."""
     if kind == "local" or (most := most_cost(rule, request)) is None:
         return True
-    ceiling = None if served.price is None else price_ceiling(served.price, request)
+    ceiling = None if served.price is None else price_ceiling(served.price, request, served.offer)
     return ceiling is not None and ceiling <= most
 
 
@@ -89,6 +90,11 @@ def most_cost(rule: Rule, request: GenRequest) -> float | None:
     if rule.max_cost is None or request.max_cost is None:
         return request.max_cost if rule.max_cost is None else rule.max_cost
     return min(rule.max_cost, request.max_cost)
+
+
+def can_do(_: Rule, request: GenRequest, __: Kind, served: Served) -> bool:
+    """Of media: sizes, lengths, numbers. Of our own workers too, where models.yaml says what they can."""
+    return request.media is None or complaint(request.endpoint, request.media, served) is None
 
 
 def fields(rule: Rule, request: GenRequest, kind: Kind, _: Served) -> bool:
@@ -109,6 +115,7 @@ STANDING: tuple[tuple[str, Callable[[Standing, UpstreamState], bool]], ...] = (
 ABSENT = ("asleep", "model_loaded")
 """Those that drop a worker which is up and cannot serve now: as good as down for this model."""
 CALL: tuple[tuple[str, Callable[[Rule, GenRequest, Kind, Served], bool]], ...] = (
+    ("capability", can_do),
     ("max_cost", max_cost),
     ("fields", fields),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway.model import MICRO_PER_USD, Candidate, Learned, Upstream, UpstreamState, Usage
-from gateway.routing.estimate import amortised_price
+from gateway.routing.estimate import amortised_price, rent
 
 MANAGED_FIRST_SECONDS = 0.45
 MANAGED_EACH_SECONDS = 0.02
@@ -64,9 +64,21 @@ def forecast(one: Candidate, n: int, inflight: int, learned: Learned, pace: Pace
     prompt, output, upstream = one.ask.input_tokens, one.ask.output_tokens, one.upstream
     first, each = pace_there(upstream, prompt, inflight + n, learned, pace)
     local = upstream.kind == "local"
+    if one.ask.work:
+        return _of_media(one)
     own = amortised_price(upstream, Usage(prompt, output)) if local else None
     price = one.price if own is None else own / MICRO_PER_USD
     return Forecast(prompt, output, first, each, first + each * max(0, output // n - 1), price)
+
+
+def _of_media(one: Candidate) -> Forecast:
+    """A picture comes whole: there is no first token, and what is said of it is its end. A bought API is as fast as an
+    H100 of ours that has nothing else to do, times what is learned of it."""
+    upstream, seconds = one.upstream, one.ask.work / _US
+    if upstream.kind == "managed":
+        return Forecast(0, 0, seconds, 0.0, seconds, one.price)
+    own = None if upstream.usd_per_hour is None else rent(one.ask.work, upstream.usd_per_hour)
+    return Forecast(0, 0, seconds, 0.0, seconds, None if own is None else own / MICRO_PER_USD)
 
 
 def queue_wait(waiting: int, leased: int, inflight: int, work: int) -> float:
@@ -90,15 +102,15 @@ def wait_at(state: UpstreamState, work: int, limit: int) -> float:
     return max(seconds, state.leased / state.inflight / _US)
 
 
-def correct(pace: Pace, said: Forecast, first: float | None, each: float | None) -> Pace:
+def correct(pace: Pace, said: Forecast, first: float | None, each: float | None, rate: float = PACE_RATE) -> Pace:
     """`pace` after an answer whose first token took `first` and each later one `each` seconds; None: not known."""
-    return Pace(_moved(pace.first, said.first, first), _moved(pace.each, said.each, each))
+    return Pace(_moved(pace.first, said.first, first, rate), _moved(pace.each, said.each, each, rate))
 
 
-def _moved(before: float, said: float, was: float | None) -> float:
+def _moved(before: float, said: float, was: float | None, rate: float) -> float:
     if was is None or was <= 0 or said <= 0:
         return before
-    moved: float = before * (was / said) ** PACE_RATE
+    moved: float = before * (was / said) ** rate
     return min(PACE_MOST, max(1 / PACE_MOST, moved))
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gateway.model import Decision, GenRequest, Kind, Learned, Model, Policy, Price, Quota, Tenant, Tokens
+from gateway.model import Decision, GenRequest, Kind, Learned, Model, Offer, Policy, Price, Quota, Tenant, Tokens
 from gateway.routing.bill import Dearest
 from gateway.routing.board import remember
 from gateway.routing.estimate import longest_prompt, prompt_tokens
 from gateway.routing.globs import fits
+from gateway.routing.units import most_of_media
 
 TYPICAL_MULTIPLE = 2.0
 """What is set aside of a limit of tokens for an answer that nobody bounds: so many times the mean of its model. An
@@ -65,8 +66,10 @@ class Quotas:
             known = remember(self._attempts, key, (tenant, shared, found))
         return known[2]
 
-    def most_charged(self, request: GenRequest, model: Model, price: Price) -> int | None:
+    def most_charged(self, request: GenRequest, model: Model, price: Price, offer: Offer | None = None) -> int | None:
         """The most that a bought attempt can cost, in micro-dollars; None where nothing bounds that."""
+        if request.media is not None:
+            return 0 if _is_free(price) else most_of_media(price, request.endpoint, request.media, offer)
         known = self._prices.get(id(price))
         if known is None:
             known = remember(self._prices, id(price), (price, None if _is_free(price) else Dearest.of(price)))

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.model import Estimate, Learned, UpstreamState
-from gateway.routing.estimate import work_of
+from gateway.routing.estimate import work_for
 from gateway.routing.forecast import AS_ASSUMED, Pace, pace_there, queue_wait, wait_at
 from gateway.routing.ramp import filled
+
+US_PER_SECOND = 1e6
 
 
 class Scene(NamedTuple):
@@ -40,7 +42,7 @@ class Scene(NamedTuple):
 def asked_of(at: Scene, state: UpstreamState) -> tuple[int, int]:
     """What of the upstream's limit this class may fill, and before it the work there, clamped to that (GPU-us)."""
     limit = int((state.upstream.limit if state.limit is None else state.limit) * at.share) or 1
-    work = work_of(state.upstream, at.ask.input_tokens, at.ask.output_tokens)
+    work = work_for(state.upstream, at.ask)
     if state.ramp < 1:
         limit = filled(limit, state.ramp, work)
     return min(limit, work), limit
@@ -60,5 +62,8 @@ def wait_there(at: Scene, state: UpstreamState, work: int, limit: int) -> float 
 
 def first_token_there(at: Scene, state: UpstreamState, work: int, limit: int) -> float:
     """Seconds to the first token, its wait included."""
-    first, _ = pace_there(state.upstream, at.ask.input_tokens, state.inflight + at.n, at.learned, at.pace)
+    if at.ask.work and state.upstream.kind == "local":
+        first = at.ask.work / US_PER_SECOND
+    else:
+        first, _ = pace_there(state.upstream, at.ask.input_tokens, state.inflight + at.n, at.learned, at.pace)
     return first + (wait_there(at, state, work, limit) or 0.0)

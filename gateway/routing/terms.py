@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.model import Model, PickerName, Price, Rule, Threshold
-from gateway.routing.estimate import price_of
+from gateway.model import Estimate, GenRequest, Model, PickerName, Price, Rule, Threshold
+from gateway.routing.estimate import expected_price, price_of
 from gateway.routing.scorers import Scoring, scoring
 from gateway.routing.thresholds import FORECAST
 
@@ -39,6 +39,9 @@ def terms_of(rule: Rule, model: Model) -> Terms:
     )
 
 
-def cheapest(prices: tuple[Price, ...], prompt: int, output: int) -> float:
-    """USD of so many tokens at the cheapest of `prices`; 0 where there is none."""
-    return min((price_of(price, prompt, output) for price in prices), default=0.0)
+def cheapest(prices: tuple[Price, ...], request: GenRequest, ask: Estimate) -> float:
+    """USD of what is asked at the cheapest of `prices`; 0 where there is none."""
+    if request.media is not None:
+        known = (expected_price(price, request) for price in prices)
+        return min((usd for usd in known if usd is not None), default=0.0)
+    return min((price_of(price, ask.input_tokens, ask.output_tokens) for price in prices), default=0.0)

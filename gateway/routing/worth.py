@@ -23,7 +23,10 @@ _US = 1e6
 
 def worth_of(rule: Rule, model: str, spill: Sequence[Pool], board: Board) -> float | None:
     """USD for a GPU-second of a mean request to `model`, at the cheapest backend of `spill` that could take it now;
-    None where it could not leave, or has no worker or price to compare."""
+    None where it could not leave, or has no worker or price to compare. Of media always: requests for one model differ
+    by more than models do."""
+    if board.policy.models[model].modality != "text":
+        return None
     learned = board.known(model)
     prompt, output = round(learned.prompt), round(learned.output)
     prices = [price_of(pool.served.price, prompt, output) for pool in spill if pool.states and pool.served.price]

@@ -104,7 +104,7 @@ class LearnedLimit:
             return None
         place, one = places[index], candidates[index]
         full = (fleet.leased[place] + one.outside + one.work) / one.limit
-        left = min(one.work, work_left(one.upstream, one.ask.output_tokens)) if self.shrinking else 0
+        left = min(one.work, work_left(one.upstream, one.ask)) if self.shrinking else 0
         return Held(ask, place, one.work, Job(ask.prompt, ask.output, now), left, self._scale_seen, full)
 
     def late(self, fleet: Fleet, held: Held, now: float) -> None:

@@ -86,7 +86,7 @@ def test_who_does_not_speak_an_endpoint_is_dropped_up_or_down() -> None:
 
 def test_residency_is_the_first_filter() -> None:
     assert next(name for name, _ in STANDING) == "residency"
-    assert {name for name, _ in CALL} == {"max_cost", "fields"}
+    assert {name for name, _ in CALL} == {"capability", "max_cost", "fields"}
 
 
 @pytest.mark.parametrize(

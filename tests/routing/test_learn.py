@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Learned, Snapshot
+from gateway.model import Estimate, Learned, Snapshot
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.estimate import expected_price, output_tokens, prompt_tokens, work_left, work_on
@@ -64,8 +64,8 @@ def test_estimates_use_what_is_learned() -> None:
     assert (prompt_tokens(asked, LONG), output_tokens(asked, LONG)) == (1000, 400)
     assert output_tokens(request(max_tokens=50, n=2), LONG) == 100
     assert work_on(WORKER, asked, LONG) == 1000 * 40 + 400 * 185
-    assert work_left(WORKER, 400) == 400 * 185
-    assert work_on(API, asked, LONG) == work_left(API, 400) == 1
+    assert work_left(WORKER, Estimate(0, 400, None, None)) == 400 * 185
+    assert work_on(API, asked, LONG) == work_left(API, Estimate(0, 400, None, None)) == 1
     assert expected_price(PRICE, asked, LONG) == pytest.approx((1000 * 0.25 + 400 * 0.75) / 1e6)
 
 

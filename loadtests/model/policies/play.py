@@ -166,9 +166,7 @@ class Play:
 
         def first() -> None:
             if request.stream:
-                self.admission.shrink(
-                    lease, min(lease.candidate.work, work_left(upstream, lease.candidate.ask.output_tokens))
-                )
+                self.admission.shrink(lease, min(lease.candidate.work, work_left(upstream, lease.candidate.ask)))
 
         done: asyncio.Future[None] = self.loop.create_future()
         self._sent[job] = Sent(first, done)
