@@ -93,7 +93,7 @@ def _forward(
         in_force = services.policy
         same, _ = build(call, caller(services, call), endpoint, body, demand, in_force, services.prompts)
         request = kept_by_both(services, request, same)
-    ask = MediaAsk(audio_seconds=upload.expected(_length(call)), format=_one(upload, "response_format"))
+    ask = MediaAsk(audio_seconds=upload.expected(_length(call)))
     return Forward(services, call, replace(request, media=ask), {}, board, upload)
 
 
