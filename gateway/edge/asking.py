@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from secrets import token_hex
 
 from msgspec import Raw
@@ -21,6 +22,7 @@ from gateway.edge.patience import within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
+from gateway.edge.talk import Talk
 from gateway.edge.upload import Sending, Upload
 from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, Refused, UpstreamFault
 from gateway.model import Lease, Role, Timeouts
@@ -47,11 +49,12 @@ class Asking:
         books: Books,
         entry: Entry,
         upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
-        self._upload = upload
+        self._upload, self._talk = upload, talk
         self._sending: Sending | None = None
         """What is sent of it now."""
         if upload is not None:
@@ -79,7 +82,7 @@ class Asking:
             streamed=self._request.stream,
             role=role,
             lease=lease,
-            forecast=forecast,
+            forecast=None if self._talk is not None else forecast,
         )
         account.attempts.append(attempt)
         if account.asked is None:
@@ -133,6 +136,10 @@ class Asking:
         attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
         self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
         self._books.settle(lease, attempt)
+        if self._talk is None:  # a conversation is as long as it is, and teaches nothing
+            self._learn(lease, attempt, ballot, ending)
+
+    def _learn(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         self._books.slo(lease.decision, lease, attempt, ending)
         if ballot is not None:
             ballot.close(ending, attempt.usage)
@@ -154,6 +161,8 @@ class Asking:
         attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
+        if self._talk is not None:
+            return None
         return self._books.ballot(board, lease.decision, lease, attempt)
 
     def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
@@ -169,6 +178,9 @@ class Asking:
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
+        if self._talk is not None:
+            opened = partial(self._books.began_well, lease, attempt)
+            return await self._talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
         async with await self._send(lease, attempt, timeouts, delivered) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)

@@ -20,6 +20,7 @@ from gateway.edge.race import Failed, Lane, Race
 from gateway.edge.relay import end_broken
 from gateway.edge.replies import Receive, Send, reply_error
 from gateway.edge.services import Services
+from gateway.edge.talk import Talk
 from gateway.edge.upload import Upload
 from gateway.edge.verdict import passed, verdict
 from gateway.edge.witness import refused_in_audit
@@ -54,16 +55,17 @@ class Forward:
         fields: Mapping[str, Raw],
         board: Board,
         upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
-        """`upload`: the form that is sent along instead of a body; it is closed here."""
+        """`upload`: the form that is sent along instead of a body; it is closed here. `talk`: it is a session."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
         self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
         self._entry = Entry(services, request)
-        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, upload)
-        self._upload = upload
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, upload, talk)
+        self._upload, self._once = upload, upload is not None or talk is not None
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
@@ -256,11 +258,11 @@ class Forward:
         if self._going_on:
             return await self._one(lease, wire, "rescue")
         rule = lease.decision.rule
-        self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
+        self._delivered = Delivered.of(self._request, self._fields) if rule.rescue and not self._once else None
         if rule.hedge is None:
             return await self._one(lease, wire)
         spare = left_of(self._account.attempts, rule.attempts) > 1
-        allowed = not self._hedged and spare and self._upload is None and repeatable(self._request, rule)
+        allowed = not self._hedged and spare and not self._once and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
 

@@ -14,9 +14,11 @@ from gateway.edge.hearing import hearing
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
+from gateway.edge.talking import talking
 from gateway.errors import GatewayError, NotFound
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.hearing import HEARING
+from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.surface import PATHS
 
 OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
@@ -72,6 +74,8 @@ class Front:
         try:
             if endpoint.name in HEARING:
                 forward = await hearing(self._services, call, endpoint, scope["method"], receive, wire)
+            elif endpoint is REALTIME:
+                forward = talking(self._services, call, endpoint, scope)
             else:
                 forward = await generation(self._services, call, endpoint, scope["method"], receive)
         except GatewayError as error:

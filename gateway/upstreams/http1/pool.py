@@ -28,6 +28,10 @@ class Pool:
         self._emptied: asyncio.Future[None] | None = None
 
     @property
+    def address(self) -> Address:
+        return self._address
+
+    @property
     def opened(self) -> int:
         """Connections opened so far."""
         return self._opened
