@@ -136,7 +136,7 @@ class Cycle(RequestResponseCycle):
         if self.disconnected or self.on_switch is None:
             return
         self.keep_alive = True  # there is no `Connection: close` beside an upgrade
-        head = self._head(SWITCHING, headers, b"connection: Upgrade\r\nupgrade: websocket\r\n")
+        head = self._head(SWITCHING, [*headers, (b"connection", b"Upgrade")], b"upgrade: websocket\r\n")
         self.keep_alive = False
         self.transport.write(head)
         self.on_switch(sink)

@@ -80,7 +80,7 @@ def folder(ports: list[int]) -> dict[str, Any]:
                 {
                     "name": name,
                     "modality": "audio",
-                    "output_cap": 100,
+                    "default_output_cap": 100,
                     "served_by": [*({"backend": one, "as": "weights"} for one in backends if one != "cloud"), bought],
                 }
                 for name, backends in lanes.items()
@@ -99,7 +99,7 @@ def folder(ports: list[int]) -> dict[str, Any]:
                 {
                     "name": "poor",
                     "keys": [hash_key(PEPPER, POOR)],
-                    "budgets": [{"name": "purse", "usd": 100, "per": "day", "hard": True}],
+                    "budgets": [{"usd": 100, "per": "day", "hard": True}],
                 },
             ]
         },
