@@ -202,8 +202,10 @@ class Protocol(HttpToolsProtocol):
         self._start_asgi_task(self.cycle, self.app)
 
     def _switch(self, sink: Callable[[bytes], None]) -> None:
-        """What comes is no HTTP any more. It may have begun before its answer was read."""
+        """What comes is no HTTP any more. It may have begun before its answer was read; and when we end it, its caller
+        may still be sending."""
         self._phase, self._sink = _SWITCHED, sink
+        self.cycle.transport = cast(asyncio.Transport, self._uploading)
         ahead, self._ahead = bytes(self._ahead), bytearray()
         if ahead:
             sink(ahead)

@@ -31,6 +31,7 @@ POLICY = 1008
 PING_SECONDS = 20.0
 SILENT_SECONDS = 3 * PING_SECONDS
 """Whoever leaves so many pings without an answer is gone."""
+_TICK_SECONDS = 0.01
 CLOSE_SECONDS = 1.0
 """How long the other end may take to answer a close."""
 _BROKEN = frozenset({INTERNAL, RESTART, 1013, 1014})
@@ -174,7 +175,9 @@ class Session:
     # Time.
 
     def _pause(self) -> float:
-        return min(PING_SECONDS, self._bounds.idle, self._bounds.total)
+        """Until it must be looked at again."""
+        now = time.monotonic()
+        return max(_TICK_SECONDS, min(PING_SECONDS, self._spoke + self._bounds.idle - now, self._until - now))
 
     def _tick(self) -> None:
         now, client, upstream = time.monotonic(), self._client, self._upstream
@@ -184,7 +187,7 @@ class Session:
         elif now - self._spoke >= self._bounds.idle:
             self._fail(GOING_AWAY, SessionExpired(f"nobody has said anything for {self._bounds.idle:g} s"))
         elif now - client.heard > SILENT_SECONDS and not upstream.blocked:
-            self._wire.transport.abort()
+            self._fail(GOING_AWAY, SessionExpired(f"the client has not answered for {SILENT_SECONDS:g} s"))
         elif now - upstream.peer.heard > SILENT_SECONDS and not upstream.held:
             self._upstream_gone()
         else:

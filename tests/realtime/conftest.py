@@ -20,7 +20,7 @@ from tests.realtime.speaker import Stage, speakers
 KEY, ONE_AT_ONCE, POOR, PEPPER = "key-of-sessions", "key-one-at-once", "key-poor", "pepper-of-sessions"
 ENV = {
     "GATEWAY_KEY_PEPPER": PEPPER,
-    "GATEWAY_SESSION_IDLE_SECONDS": "2",
+    "GATEWAY_SESSION_IDLE_SECONDS": "3",
     "GATEWAY_SESSION_MESSAGE_BYTES": str(4 << 20),
 }
 PRICE = {"input_per_1m": 10, "output_per_1m": 20, "input_audio_per_1m": 100, "output_audio_per_1m": 200}

@@ -75,6 +75,9 @@ async def _react(message: str | bytes, socket: ServerConnection) -> None:
         case "response.create":
             await socket.send(json.dumps({"type": "response.created", "event_id": "e1", "response": {"id": "r"}}))
             await socket.send(json.dumps(DONE))
+        case "spend":
+            used = {"input_tokens": event["tokens"], "output_tokens": 0}
+            await socket.send(json.dumps({**DONE, "response": {"id": "r", "usage": used}}))
         case "in pieces":
             text = json.dumps(DONE)
             await socket.send([text[:40], text[40:80], text[80:]])

@@ -83,6 +83,7 @@ def test_usage_is_summed_and_booked_when_it_is_over(site: Site) -> None:
     assert [one["result"] for one in told["attempts"]] == ["answered"]
 
 
+@pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")  # the SDK's own
 def test_the_official_sdk(site: Site) -> None:
     client = openai.OpenAI(
         base_url=f"{site.gateway.url}/v1", websocket_base_url=site.url.removesuffix("/realtime"), api_key=KEY

@@ -91,6 +91,9 @@ class Offer(NamedTuple):
     """Without what is secret."""
     key: str | None
 
+    def __repr__(self) -> str:
+        return f"Offer({len(self.subprotocols)} subprotocols)"
+
 
 def offer_of(query: bytes, subprotocols: Iterable[bytes]) -> Offer:
     said = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
