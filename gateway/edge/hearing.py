@@ -23,7 +23,14 @@ from gateway.edge.routes import build, caller, demanded, kept_by_both
 from gateway.edge.services import Services
 from gateway.edge.upload import METADATA, MODEL, Bounds, Upload
 from gateway.edge.witness import unread_in_audit
-from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, RequestTooLarge, ResidencyUnknown
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RequestTooLarge,
+    ResidencyUnknown,
+    UnsupportedMedia,
+)
 from gateway.model import MediaAsk, Tenant
 from gateway.routing.board import Board
 from gateway.routing.fields import NEUTRAL
@@ -70,6 +77,8 @@ async def hearing(
 
 def _upload(services: Services, call: Call, receive: Receive) -> Upload:
     settings = services.settings
+    if call.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia("compressed request bodies are not supported", param="Content-Encoding")
     length = _length(call)
     if length is not None and length > settings.upload_bytes:
         raise RequestTooLarge(f"an upload may have at most {settings.upload_bytes} bytes", param=FILE)

@@ -65,13 +65,14 @@ def folder(ports: list[int]) -> dict[str, Any]:
 
     account = {"name": "api", "url": f"http://127.0.0.1:{ports[2]}/v1", "key": "api-key"}
     bought = {"backend": "cloud", "as": "gpt-realtime", "price": PRICE}
-    lanes = {"voice": ["own"], "half": ["half"], "bought": ["cloud"]}
+    lanes = {"voice": ["own"], "half": ["half"], "bought": ["cloud"], "leaves": ["nobody"]}
     return {
         "backends.yaml": {
             "zones": {"onprem": {"within": ["de"]}, "de": {"within": ["eu"]}, "us": {}},
             "backends": [
                 local("own", ports[0], ports[1]),
                 local("half", free_port(), ports[0]),
+                local("nobody", free_port()),
                 {"name": "cloud", "kind": "managed", "zone": "us", "simulated": True, "upstreams": [account]},
             ],
         },
@@ -88,7 +89,11 @@ def folder(ports: list[int]) -> dict[str, Any]:
         },
         "routing.yaml": {
             "rules": [
-                {"name": name, "match": {"model": name}, "route": {"backends": backends}}
+                {
+                    "name": name,
+                    "match": {"model": name},
+                    "route": {"backends": backends} | ({"fallback": ["cloud"]} if name == "leaves" else {}),
+                }
                 for name, backends in lanes.items()
             ]
         },

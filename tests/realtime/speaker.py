@@ -90,6 +90,8 @@ async def _react(message: str | bytes, socket: ServerConnection) -> None:
                 await socket.send("x" * event["size"])
         case "deaf":
             await asyncio.sleep(event["seconds"])
+            sizes = [len(await socket.recv()) for _ in range(event["messages"])]
+            await socket.send(json.dumps({"type": "heard", "size": sum(sizes)}))
         case _:
             await socket.send(message)
 

@@ -189,3 +189,22 @@ def test_a_worker_that_is_gone_is_passed_over(site: Site) -> None:
     for _ in range(3):
         with session(site, "half"):
             pass
+
+
+def test_a_flagged_session_never_reaches_a_bought_api(site: Site) -> None:
+    with session(site, "leaves") as socket:
+        assert socket.response is not None
+        assert socket.response.headers["x-gateway-backend"] == "cloud"
+    site.stage.sessions.clear()
+    for demand in ("local", "eu", "onprem"):
+        given = {"Authorization": f"Bearer {KEY}", "X-Data-Residency": demand}
+        with (
+            pytest.raises(InvalidStatus) as refused,
+            connect(f"{site.url}?model=leaves", additional_headers=given, proxy=None),
+        ):
+            pass
+        assert refused.value.response.status_code in (403, 503)
+        with session(site, headers={"X-Data-Residency": demand}):
+            pass
+    assert {one.speaker for one in site.stage.sessions} <= {0, 1}
+    assert len(site.stage.sessions) == 3

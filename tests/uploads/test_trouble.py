@@ -175,6 +175,11 @@ def test_a_body_of_another_kind(site: Site, kind: str, status: int) -> None:
     assert (refused.status, told(refused.body)[0]) == (status, "Content-Type")
 
 
+def test_a_compressed_form_is_refused(site: Site) -> None:
+    refused = post(site, form("ears"), more="Content-Encoding: gzip\r\n")
+    assert (refused.status, told(refused.body)[0]) == (415, "Content-Encoding")
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["streamed", "by disk"])
 def test_more_than_the_cap_is_refused_before_and_while_it_comes(site: Site, first: bool) -> None:
     raw = form("ears", first=first)
