@@ -17,7 +17,8 @@ KEY, PEPPER = "key-of-the-uploads", "pepper-of-the-uploads"
 SERVED = "openai/whisper-large-v3"
 API = "cloud"
 PER_HOUR = 0.36
-"""USD for an hour of sound."""
+PER_REQUEST = 0.01
+"""USD for an hour of sound, and for each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _folder(lanes: Sequence[Lane], made: list[Listener]) -> dict[str, Any]:
         backends.append({"name": lane.name, "kind": "local", "zone": "onprem", "gpu": gpu, "upstreams": workers})
     account = {"name": "api", "url": f"{made[-1].url}/v1", "key": "api-key"}
     backends.append({"name": API, "kind": "managed", "zone": "us", "simulated": True, "upstreams": [account]})
-    price = {"per_audio_hour": PER_HOUR, "per_request": 0}
+    price = {"per_audio_hour": PER_HOUR, "per_request": PER_REQUEST}
     bought = {"backend": API, "as": "whisper-1", "price": price}
     models = [
         {"name": lane.name, "modality": "audio", "served_by": [{"backend": lane.name, "as": SERVED}, bought]}

@@ -58,6 +58,12 @@ def receipt(site: Site, request_id: str) -> dict[str, Any]:
     return eventually(look, "the receipt")
 
 
+def spent(site: Site) -> float:
+    """USD so far, as the metrics have it."""
+    page = httpx.get(f"{site.gateway.url}/metrics", trust_env=False).text.splitlines()
+    return sum(float(line.split()[-1]) for line in page if line.startswith("gateway_cost_usd_total{"))
+
+
 def quiet(site: Site) -> None:
     """No request is in the gateway, and none holds a lease."""
 

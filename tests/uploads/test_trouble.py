@@ -15,7 +15,7 @@ from loadtests.uploads.listener import Act
 from loadtests.uploads.memory import watched
 from loadtests.uploads.site import KEY, Site
 from tests.gateways import eventually
-from tests.uploads.asking import SOUND, form, parts, post, quiet, receipt
+from tests.uploads.asking import SOUND, form, parts, post, quiet, receipt, spent
 from tests.uploads.conftest import MOST_BYTES
 
 REFUSED = Act(
@@ -104,6 +104,18 @@ def test_a_client_that_leaves_takes_its_upload_with_it(site: Site, reset: bool) 
     eventually(lambda: site.play.heard[0].how == "left", "the worker is left")
     assert len(site.play.heard) == 1
     quiet(site)
+
+
+def test_half_a_form_is_not_paid_for(site: Site) -> None:
+    raw, before = form("bought"), spent(site)
+    with connect(site.gateway.url) as sock:
+        sock.sendall(head(KEY, len(raw)) + raw[: len(raw) // 2])
+        eventually(lambda: site.play.heard and site.play.heard[0].size, "the API has some of it")
+    eventually(lambda: site.play.heard[0].how == "left", "the API is left")
+    quiet(site)
+    assert spent(site) == before
+    assert post(site, raw).status == 200
+    assert spent(site) > before
 
 
 def test_a_client_that_stands_still_is_sent_away(site: Site) -> None:

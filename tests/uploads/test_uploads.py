@@ -10,7 +10,7 @@ import pytest
 
 from loadtests.uploads.client import field
 from loadtests.uploads.listener import HEARD, Act
-from loadtests.uploads.site import KEY, PER_HOUR, SERVED, Site
+from loadtests.uploads.site import KEY, PER_HOUR, PER_REQUEST, SERVED, Site
 from tests.uploads.asking import SOUND, form, parts, post, quiet, receipt, sdk
 from tests.upstreams.test_sound import wav
 
@@ -100,7 +100,7 @@ def test_what_is_bought_costs_what_its_seconds_cost(site: Site) -> None:
     site.play.acts.append(Act(body=b'{"text":"x","usage":{"type":"duration","seconds":100}}'))
     answer = post(site, form("bought"))
     assert site.play.heard[-1].worker == site.api
-    assert float(answer.headers["x-gateway-cost-usd"]) == pytest.approx(PER_HOUR / 36)
+    assert float(answer.headers["x-gateway-cost-usd"]) == pytest.approx(PER_REQUEST + PER_HOUR / 36)
     told = receipt(site, answer.headers["x-request-id"])
     assert told["usage"]["estimated"] is False
 
@@ -109,7 +109,7 @@ def test_what_is_bought_costs_what_its_seconds_cost(site: Site) -> None:
 def test_where_nobody_tells_the_header_of_the_sound_does(site: Site, first: bool) -> None:
     site.play.acts.append(Act(body=b'{"text":"x"}'))
     answer = post(site, form("bought", first=first, file=wav(60.0)))
-    assert float(answer.headers["x-gateway-cost-usd"]) == pytest.approx(PER_HOUR / 60)
+    assert float(answer.headers["x-gateway-cost-usd"]) == pytest.approx(PER_REQUEST + PER_HOUR / 60)
     assert receipt(site, answer.headers["x-request-id"])["usage"]["estimated"] is True
 
 
