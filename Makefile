@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench upload-bench soak reload-test prove-residency prove-budget chaos engine-test engine-test-llamacpp limit-model policy-model affinity lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 fleet-bench: $(VENV)/.run ## what watching 1,000 workers costs: scraping, store and snapshots in CPU time; WORKERS (1000)
 	@exec $(BIN)/python -m loadtests.fleetbench --workers $(or $(WORKERS),1000)
 
+downloads-bench: $(VENV)/.run ## 500 downloads of one film at once: memory and fairness; CLIENTS (500) MB (8)
+	@exec $(BIN)/python -m loadtests.downloads --clients $(or $(CLIENTS),500) --mb $(or $(MB),8)
+
 ledger-bench: $(VENV)/.test ## 2,000 ledger rows a second into SQLite and PostgreSQL beside a serving gateway (needs PostgreSQL)
 	@exec $(BIN)/python -m loadtests.ledgerbench
 
@@ -57,6 +60,9 @@ upload-bench: $(VENV)/.run ## uploads of MIB (2048) of sound made on the fly: th
 balance: $(VENV)/.run ## bursts of 64 at once on four equal workers, two replicas, beside a router that scrapes
 	@exec $(BIN)/python -m loadtests.balance
 
+mixed: $(VENV)/.load ## thumbnails beside 2K pictures on four diffusion workers: by leased work, and by request counts (4 minutes)
+	@exec $(BIN)/python -m loadtests.mixed --picture loadtests/out/mixed.png
+
 soak: $(VENV)/.run ## load whose clients leave and workers fail, SECONDS (600), WORKERS (1)
 	@exec $(BIN)/python -m loadtests.soak --seconds $(or $(SECONDS),600) --workers $(or $(WORKERS),1)
 
@@ -65,6 +71,9 @@ prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000
 
 prove-budget: $(VENV)/.run ## COUNT (200000) requests of CLIENTS (64) against a budget, replicas killed: never overspent, all books agree; OUT=page.md
 	@exec $(BIN)/python -m loadtests.spendproof --count $(or $(COUNT),200000) --clients $(or $(CLIENTS),64) $(if $(OUT),--out $(OUT))
+
+prove-jobs: $(VENV)/.run ## COUNT (10000) jobs over 3 processes, one killed every 2 s, the store once: each ends once, nothing is bought twice
+	@exec $(BIN)/python -m loadtests.jobsproof --count $(or $(COUNT),10000)
 
 reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
 	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)

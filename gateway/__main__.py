@@ -18,6 +18,7 @@ COMMANDS = (
     "diff",
     "drain",
     "explain",
+    "jobs",
     "keys",
     "plan",
     "prices",

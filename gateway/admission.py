@@ -84,7 +84,7 @@ class Admission:
     ) -> None:
         """`lines`: where others look at them too; `rng` says which of several replicas a free place is for. Without
         `spending` no budget but the rules' own is kept."""
-        self._leases, self._budgets, self._spending = leases, budgets, spending
+        self._leases, self._budgets, self.spending = leases, budgets, spending
         self._snapshot, self._clock = snapshot, clock
         self.lines = Lines(clock) if lines is None else lines
         self.lines.on_wait = leases.wait
@@ -143,8 +143,8 @@ class Admission:
         """`release`, of a lease under which nothing is sent any more: what it holds of budgets and was not booked by
         now is free again."""
         self.release(lease)
-        if lease.hold is not None and self._spending is not None:
-            self._spending.give(lease.hold)
+        if lease.hold is not None and self.spending is not None:
+            self.spending.give(lease.hold)
 
     def release(self, lease: Lease) -> None:
         """Gives back exactly what was taken, once however often it is called; safe in a `finally` when cancelled."""
@@ -170,7 +170,7 @@ class Admission:
 
     def _course(self, request: GenRequest, decision: Decision, visit: Visit, again: Callable[[], Decision]) -> _Course:
         """Past a soft budget our own workers come first, whatever is decided anew meanwhile."""
-        soft = None if self._spending is None else self._spending.past(request, decision)
+        soft = None if self.spending is None else self.spending.past(request, decision)
         if soft is None:
             return _Course(decision, again)
         visit.past = soft.name
@@ -322,10 +322,10 @@ class Admission:
 
     async def _set_aside(self, request: GenRequest, lease: Lease, visit: Visit) -> Lease | None:
         """The lease with what it holds of budgets; without it, it is given back: nothing is sent on credit."""
-        if self._spending is None:
+        if self.spending is None:
             return lease
         try:
-            held = await self._spending.hold(request, lease, visit.role, uncounted=visit.uncounted)
+            held = await self.spending.hold(request, lease, visit.role, uncounted=visit.uncounted)
         except BaseException:
             self.release(lease)
             raise

@@ -24,6 +24,7 @@ from gateway.console import admin, gpus, ready
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
+from gateway.edge.job_site import JobSite
 from gateway.edge.middleware import Front
 from gateway.edge.replies import error_headers
 from gateway.edge.routes import router
@@ -37,6 +38,7 @@ from gateway.fleet.prefix_news import PrefixNews
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
+from gateway.jobs.room import Room
 from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
 from gateway.ledger.place import keeps_ledger
@@ -61,7 +63,7 @@ from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, issued_seal, load_policy, policy_key
+from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
@@ -158,6 +160,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         prefixes=prefixes,
         quotas=quotas,
     )
+    site = jobs(services, url, owner, store)
     watch(services, store, alarms)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
@@ -177,6 +180,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             if writer is not None:
                 stack.push_async_callback(writer.aclose)
             stack.push_async_callback(services.desk.aclose)
+            if site is not None:
+                stack.push_async_callback(site.aclose)
+                await site.check()
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
@@ -203,6 +209,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if kept:
                 tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
+            if site is not None:
+                tasks += [asyncio.create_task(keep_running(run)) for run in site.runs]
             if writer is not None:
                 tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
@@ -214,14 +222,25 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
     api.include_router(router(services))
+    if site is not None:
+        api.include_router(site.routes())
     api.include_router(registration_routes(services))
     api.include_router(ready.routes(services, lambda: ledger.last.said()))
-    api.include_router(admin.router(services))
+    api.include_router(admin.router(services, None if site is None else site.shelf))
     api.include_router(gpus.agent_routes(services))
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
-    return Front(services, api)
+    return Front(services, api, None if site is None else site.desk)
+
+
+def jobs(services: Services, url: str, owner: str, store: Store) -> JobSite | None:
+    """None where replicas share no secret to seal them with: then there are none. Raises StartupFault."""
+    key = jobs_secret(services.settings)
+    if key is None:
+        _log.warning("neither GATEWAY_JOBS_KEY nor a pepper is set: no videos, nor anything else in the background")
+        return None
+    return JobSite(services, Room.of(services.settings, url, owner, key), store)
 
 
 def secret(given: SecretStr | None) -> str | None:

@@ -19,9 +19,12 @@
       WorkerConflict          409 worker_conflict
       KeyConflict             409 key_conflict
       PolicyConflict          409 policy_conflict
+      JobConflict             409 job_conflict
       PolicyInvalid           422 policy_invalid        with every fault found
       BudgetExceeded          402 budget_exceeded
       MaxCostExceeded         402 max_cost_exceeded
+      StateElsewhere          409 state_elsewhere
+      ArtefactsFull           507 artefact_store_full   always with Retry-After
       FleetSaturated          429 fleet_saturated       always with Retry-After
       RateLimited             429 rate_limited          always with Retry-After
       UpstreamFailed          502 upstream_error
@@ -38,7 +41,9 @@
         BadPage                        a worker's page that says nothing of its load
       NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
+      OrderLost                        it has the order, and nobody knows what became of it
     StoreFault                         the store was slow or gone; never the client's problem
+    ArtefactFault                      a result that could not be kept or read; `code` is that of its job's error
     PolicyFault                        a policy folder that does not compile; carries every fault found
     StartupFault                       the process cannot start; the message says what to do
 
@@ -149,6 +154,12 @@ class PolicyConflict(GatewayError):
     status, code, type = 409, "policy_conflict", "invalid_request_error"
 
 
+class JobConflict(GatewayError):
+    """The same Idempotency-Key came before with another body."""
+
+    status, code, type = 409, "job_conflict", "invalid_request_error"
+
+
 class PolicyInvalid(GatewayError):
     """A folder that does not compile, for whoever sent it or asked to load it. `faults` as in PolicyFault."""
 
@@ -165,6 +176,18 @@ class BudgetExceeded(GatewayError):
 
 class MaxCostExceeded(GatewayError):
     status, code, type = 402, "max_cost_exceeded", "budget_error"
+
+
+class StateElsewhere(GatewayError):
+    """What is asked for exists, and this replica cannot reach it."""
+
+    status, code, type = 409, "state_elsewhere", "invalid_request_error"
+
+
+class ArtefactsFull(GatewayError):
+    """There is no room for what a job would make."""
+
+    status, code = 507, "artefact_store_full"
 
 
 class FleetSaturated(GatewayError):
@@ -280,8 +303,29 @@ class Refused(UpstreamFault):
         """True where the refusal is about our key, credit or spend limit: it opens that upstream's circuit."""
 
 
+class OrderLost(UpstreamFault):
+    """An order was placed, or may have been, and its result cannot be had: whoever sells it may charge for it."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class StoreFault(Exception):
     """The store did not answer in time, or not at all."""
+
+
+class ArtefactFault(Exception):
+    """`code` is one of those below: what the error of a job says that lost its result so."""
+
+    UNAVAILABLE: ClassVar[str] = "artefact_unavailable"
+    TOO_LARGE: ClassVar[str] = "artefact_too_large"
+    FULL: ClassVar[str] = "artefact_store_full"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class PolicyFault(Exception):

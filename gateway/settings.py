@@ -4,6 +4,7 @@ that is the policy folder's."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,7 +43,12 @@ class Settings(BaseSettings):
         None, description="With it workers register themselves; unset: the admin key alone does.", min_length=16
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="Signs what is posted to the webhooks of budgets; unset: nothing is signed.", min_length=16
+        None,
+        description="Signs what is posted to webhooks; unset: those of budgets are not signed, jobs have none.",
+        min_length=16,
+    )
+    webhook_hosts: str = Field(
+        "", description="Globs of hosts, by commas, that webhooks of jobs may reach although they are not public."
     )
     max_body_bytes: int = Field(
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
@@ -58,7 +64,20 @@ class Settings(BaseSettings):
     head_seconds: float = Field(10.0, gt=0, description="Longest time for a request head, from its first byte.")
     idle_seconds: float = Field(75.0, gt=0, description="How long a connection may stay without a request.")
     send_seconds: float = Field(60.0, gt=0, description="How long a caller may take nothing of its answer.")
-    answer_bytes: int = Field(16 << 20, ge=1024, description="Largest non-streamed answer held back for its usage.")
+    answer_bytes: int = Field(
+        16 << 20,
+        ge=1024,
+        description="Largest non-streamed answer held back for its usage; pictures past it are passed on as they come.",
+    )
+    result_bytes: int = Field(
+        256 << 20, ge=1024, description="Largest answer or result of an order: a picture, a film, a sound."
+    )
+    image_pixels: int = Field(
+        50_000_000, ge=1, description="Most pixels of a picture that is sent along, all its frames together."
+    )
+    image_urls: Literal["refuse", "fetch"] = Field(
+        "refuse", description="What is done with the address of a picture: 400, or a guarded fetch by the gateway."
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
@@ -67,6 +86,29 @@ class Settings(BaseSettings):
         None, description="The ledger's database; unset: ledger.db in data_dir (SQLite); `none`: no ledger."
     )
     ledger_months: int = Field(24, ge=1, le=1200, description="Whole months that the ledger keeps besides this one.")
+    artefacts: str | None = Field(
+        None, description="Where results of jobs are kept: a folder, or s3://bucket/prefix; unset: in data_dir."
+    )
+    artefacts_zone: str | None = Field(
+        None, description="Where that is: a zone of the policy; unset: a folder lies in GATEWAY_ZONE, a bucket nowhere."
+    )
+    artefacts_own: bool = Field(False, description="Whether a bucket is on our own machines, as `local` demands.")
+    artefact_bytes: int = Field(
+        256 << 20, ge=1024, description="Largest result of a job that is kept; what is fetched has result_bytes."
+    )
+    artefacts_floor: int = Field(
+        1 << 30, ge=0, description="Bytes that stay free on the disk of the folder; below it no job is accepted."
+    )
+    jobs_key: SecretStr | None = Field(
+        None, description="Seals what jobs ask for; unset, it is derived from the pepper.", min_length=16
+    )
+    jobs_durability: Literal["required", "best"] = Field(
+        "best", description="`required`: no start on a store that may lose what it acknowledged."
+    )
+    jobs_running: int = Field(256, ge=1, le=10_000, description="Jobs that one process works on at once.")
+    jobs_per_tenant: int = Field(20_000, ge=1, description="Jobs of one tenant that are not over; more get 429.")
+    jobs_longest_seconds: float = Field(3600.0, gt=0, description="From its acceptance on; then a job has expired.")
+    jobs_kept_hours: float = Field(24.0, gt=0, le=24 * 31, description="How long a job and what it made are kept.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."

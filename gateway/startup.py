@@ -14,10 +14,13 @@ from gateway.money.keys import DEMO_KEY
 from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
+from gateway.store.key_file import once_written
 from gateway.store.sealing import Sealing
 
 _POLICY_KEY = b"gateway policy versions"
 _ISSUED_KEYS = b"gateway issued keys"
+_JOBS = b"gateway jobs"
+JOBS_KEY_FILE = "jobs.key"
 _KEY_BYTES = 32
 SHORTEST_KEY = 16
 _log = logging.getLogger("gateway")
@@ -77,6 +80,24 @@ def issued_seal(settings: Settings) -> Sealing | None:
     if not pepper:
         return None
     return Sealing(hmac.digest(pepper.encode(), _ISSUED_KEYS, "sha256"), "GATEWAY_KEY_PEPPER")
+
+
+def jobs_secret(settings: Settings) -> bytes | None:
+    """Under which jobs are sealed in the store: `GATEWAY_JOBS_KEY`, else one derived from the pepper, else, where the
+    store is this gateway's alone, that of a file beside it. None: replicas share no secret, so there are no jobs.
+    Raises StartupFault."""
+    if settings.jobs_key is not None:
+        return settings.jobs_key.get_secret_value().encode()
+    if pepper := settings.key_pepper.get_secret_value():
+        return hmac.digest(pepper.encode(), _JOBS, "sha256").hex().encode()
+    if settings.redis_url is not None:
+        return None
+    try:
+        return once_written(settings.data_dir / JOBS_KEY_FILE)
+    except OSError as fault:
+        raise StartupFault(
+            f"the key of jobs cannot be kept in {settings.data_dir} ({fault.strerror}); set GATEWAY_JOBS_KEY"
+        ) from None
 
 
 def zone_refused(policy: Policy, zone: str | None) -> str | None:

@@ -141,6 +141,10 @@ class Telemetry:
             "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
         )
         self._audit = Counter("gateway_audit_entries", "Audit entries of flagged requests.", ("what",))
+        self._job_webhooks = Counter("gateway_job_webhooks", "Messages about jobs to their webhooks.", ("result",))
+        self._jobs = Counter("gateway_jobs", "Jobs that ended, by how.", ("end",))
+        self.jobs_running = Level("gateway_jobs_running", "Jobs that are worked on.")
+        self.jobs_freed = Counter("gateway_jobs_freed", "Jobs of processes that died, freed for others to go on with.")
         self.policy_fault = Level(
             "gateway_policy_fault",
             "1 while the folder on disk, or the announced policy, does not compile; the last good one is in force.",
@@ -167,6 +171,9 @@ class Telemetry:
 
     def count_gpu_fault(self, upstream: str, what: str) -> None:
         self._gpu_faults.inc(upstream, what)
+
+    def count_job(self, end: str) -> None:
+        self._jobs.inc(end)
 
     def count_audit(self, what: str) -> None:
         self._audit.inc(what)
@@ -195,6 +202,9 @@ class Telemetry:
 
     def count_rate_limited(self, of: str, limit: str) -> None:
         self._rate_limited.inc(of, limit)
+
+    def count_job_webhook(self, taken: bool) -> None:
+        self._job_webhooks.inc("taken" if taken else "failed")
 
     def count_webhook(self, taken: bool) -> None:
         self._webhooks.inc("taken" if taken else "failed")

@@ -94,6 +94,22 @@ async def desk(
 BOUGHT: dict[str, Any] = {"backends": ("api",), "spill": None}
 
 
+async def test_what_an_attempt_of_a_job_holds_goes_on_with_it(valkey: Store) -> None:
+    asked: dict[str, Any] = {"max_tokens": 100}
+    async with desk(valkey, HARD) as made:
+        spending = Spending(made.till, Quotas(), lambda _: False)
+        await made.admit(**asked)  # our own worker is full
+        first = await made.admit(**asked)
+        id = attempt_id(first)
+        kept = await spending.keep("job", id, request(**asked), first)
+        assert kept.hold == first.hold
+        again = await spending.adopt(id, await made.admit(**asked))
+        assert again.hold is not None
+        assert again.hold.id == id
+        assert [share.amount for share in again.hold.shares] == [EACH]
+        assert await made.held() == EACH
+
+
 async def test_so_many_are_bought_and_then_402(valkey: Store) -> None:
     async with desk(valkey, HARD, **BOUGHT) as made:
         leases = [await made.admit() for _ in range(3)]

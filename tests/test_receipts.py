@@ -33,7 +33,10 @@ ATTEMPTS = rows(upstream=NAMES, result=WORDS, status=st.none() | st.just(200), a
 SEEN = rows(
     upstream=NAMES, **dict.fromkeys(("score", "work", "load", "limit", "queue_depth", "gpu", "age_ms"), NUMBERS)
 )
-COUNTS = rows(input_tokens=NUMBERS, output_tokens=NUMBERS, cached_tokens=NUMBERS, estimated=st.booleans())
+COUNTS = rows(
+    estimated=st.booleans(),
+    **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "images", "seconds", "characters"), NUMBERS),
+)
 FORECASTS = rows(**dict.fromkeys(("first_ms", "total_ms", "output_tokens", "usd"), NUMBERS))
 WHOLE = rows(
     id=st.just("a" * 32),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
 
 from gateway.errors import StartupFault
+from gateway.store.key_file import once_written
 
 KEY_FILE, PLACE_FILE = "audit.key", "place"
 PLACE_CHARACTERS = 16
@@ -21,7 +19,7 @@ def audit_key(given: str, beside: Path) -> bytes:
     Raises StartupFault where it is too short to keep anything, or cannot be read or made.
     """
     try:
-        text = given.encode() if given else _once(beside / KEY_FILE)
+        text = given.encode() if given else once_written(beside / KEY_FILE)
     except OSError as fault:
         raise StartupFault(
             f"the audit key cannot be kept in {beside} ({fault.strerror}); set GATEWAY_AUDIT_KEY"
@@ -47,7 +45,7 @@ def open_place(folder: Path) -> str:
     """Makes the folder if need be; its name, which stays. Raises StartupFault."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _once(folder / PLACE_FILE).decode()[:PLACE_CHARACTERS]
+        return once_written(folder / PLACE_FILE).decode()[:PLACE_CHARACTERS]
     except (OSError, UnicodeDecodeError) as fault:
         raise StartupFault(f"audit entries cannot be kept in {folder} ({fault}); set GATEWAY_AUDIT_DIR") from None
 
@@ -58,21 +56,3 @@ def place_of(folder: Path) -> str | None:
         return (folder / PLACE_FILE).read_text("ascii", "replace")[:PLACE_CHARACTERS]
     except FileNotFoundError:
         return None
-
-
-def _once(path: Path) -> bytes:
-    """The file's content: made at random by whoever comes first, and whole from the moment it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, secrets.token_hex(32).encode())
-        os.fsync(file)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.close(file)
-        draft.unlink()
-    return path.read_bytes()

@@ -30,7 +30,7 @@ from gateway.ledger.child import WriterChild
 from gateway.ledger.place import keeps_ledger
 from gateway.settings import Settings
 from gateway.siblings import DUMP, GATHER, LINE_BYTES, PAGE, READY, Place
-from gateway.startup import load_policy, policy_key
+from gateway.startup import jobs_secret, load_policy, policy_key
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 
@@ -113,6 +113,7 @@ class Workers:
         self._announced = False
         self._writer = _writer(settings, embedded)
         self._policy_key = policy_key(settings) if embedded is not None else None
+        self._jobs_key = jobs_secret(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -224,6 +225,7 @@ class Workers:
         if self._embedded is not None:
             env["GATEWAY_REDIS_URL"] = self._embedded.url
             env["GATEWAY_POLICY_KEY"] = (self._policy_key or b"").decode()
+            env["GATEWAY_JOBS_KEY"] = (self._jobs_key or b"").decode()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, *sys.orig_argv[1:], "--place", str(place)],

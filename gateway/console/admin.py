@@ -14,11 +14,13 @@ from gateway.console.budgets import budget_routes
 from gateway.console.explain import explain_routes
 from gateway.console.gpus import gpu_routes
 from gateway.console.incoming import body
+from gateway.console.jobs import job_admin_routes
 from gateway.console.keys import key_routes
 from gateway.console.ledger import ledger_routes
 from gateway.console.workers import worker_routes
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, PolicyFault, PolicyInvalid
+from gateway.jobs.shelf import Shelf
 from gateway.policy.candidate import Trial
 
 
@@ -30,8 +32,9 @@ class Rollout(msgspec.Struct, forbid_unknown_fields=True):
     share: float = 0.0
 
 
-def router(services: Services) -> APIRouter:
-    """To add routes elsewhere: `api.include_router(...)` here; access is checked for all of them."""
+def router(services: Services, shelf: Shelf | None = None) -> APIRouter:
+    """To add routes elsewhere: `api.include_router(...)` here; access is checked for all of them. `shelf`: None where
+    there are no jobs."""
     key = services.settings.admin_key
 
     async def operator(request: Request) -> None:
@@ -45,6 +48,8 @@ def router(services: Services) -> APIRouter:
         return await status.overview(services)
 
     api.include_router(explain_routes(services))
+    if shelf is not None:
+        api.include_router(job_admin_routes(shelf))
     api.include_router(worker_routes(services), prefix="/workers")
     api.include_router(gpu_routes(services))
     api.include_router(budget_routes(services))

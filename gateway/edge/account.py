@@ -310,12 +310,16 @@ def _forecast(said: Forecast | None) -> dict[str, Any] | None:
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
     if usage is None:
         return None
-    return {
+    told: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
         "estimated": usage.estimated,
     }
+    if usage.images or usage.seconds or usage.characters:
+        made = {"images": usage.images, "seconds": usage.seconds, "characters": usage.characters}
+        told |= {name: amount for name, amount in made.items() if amount}
+    return told
 
 
 def _ms(seconds: float) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from secrets import token_hex
+from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -17,24 +18,42 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
+from gateway.edge.elsewhere import engine_of
+from gateway.edge.filling import Filling, JobEnd
 from gateway.edge.limits import Entry
-from gateway.edge.patience import within
+from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.edge.talk import Talk
 from gateway.edge.upload import Sending, Upload
 from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts
+from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
 from gateway.routing.votes import Ending
 from gateway.upstreams import answers
-from gateway.upstreams.dialects import openai
+from gateway.upstreams.dialects import forms, media_endpoints, openai
+from gateway.upstreams.dialects.ordered import dialect_of
+from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
-from gateway.upstreams.http1 import Exchange
+from gateway.upstreams.http1 import Exchange, Source
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
+
+    @property
+    def mark(self) -> str:
+        """Under which that is kept: the job."""
+        ...
+
+    def attempt(self, upstream: Upstream) -> str | None:
+        """That which has placed an order there before, by its id in the ledger."""
+        ...
 
 
 class Asking:
@@ -48,12 +67,14 @@ class Asking:
         account: Account,
         books: Books,
         entry: Entry,
+        pictures: Sequence[Picture] = (),
         upload: Upload | None = None,
         talk: Talk | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
+        self._pictures = pictures
         self._upload, self._talk = upload, talk
         self._sending: Sending | None = None
         """What is sent of it now."""
@@ -74,10 +95,12 @@ class Asking:
         stream which broke off later is told. `lane`: another one is asked at the same time; `forecast` is of this one.
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
-        account, name = self._account, lease.candidate.upstream.name
+        account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
+        if isinstance(wire, Lasting):
+            id, lease = await self._kept(id, lease, wire, role)
         attempt = Attempt(
             name,
-            attempt_id(lease),
+            id,
             time.monotonic(),
             streamed=self._request.stream,
             role=role,
@@ -118,6 +141,16 @@ class Asking:
             raise
         finally:
             self._settle(lease, attempt, ballot, ending)
+
+    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+        """An attempt whose money outlives this process: a new one, or one that another process began. Raises
+        StoreFault: then nothing may be sent."""
+        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        if spending is None:
+            return begun or id, lease
+        if begun is not None:
+            return begun, await spending.adopt(begun, lease)
+        return id, await spending.keep(wire.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -175,6 +208,13 @@ class Asking:
         """Sends and relays. The fault of a stream that broke off after its first byte is told, not raised."""
         if attempt.role != "hedge":
             self._account.removed = self._removed(lease)
+        dialect = self._dialect(lease)
+        if dialect is not None:
+            filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
+            await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
+            return None
+        if self._request.media is not None and isinstance(wire, JobEnd):
+            await wire.log(attempt.id, lease.candidate.upstream).intent()
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
@@ -203,11 +243,16 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
+    def _dialect(self, lease: Lease) -> Dialect | None:
+        """None: it takes the caller's body as it is."""
+        return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
+
+    def _engine(self, lease: Lease) -> str | None:
+        return engine_of(lease.candidate, self._s.board_of(lease.decision.policy))
+
     async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
         request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
-        if self._upload is not None:
-            return await self._send_form(self._upload, lease, attempt, timeouts)
-        going_on = delivered is not None and delivered.going_on
+        kind, body = self._body(lease, delivered)
         return await self._s.client.send(
             lease.decision.permit,
             lease.decision.policy,
@@ -220,36 +265,39 @@ class Asking:
                 request.stream,
                 request.traceparent,
                 [(name, given[name]) for name in endpoint.headers if name in given],
+                kind,
+                endpoint.accepts,
             ),
-            openai.body(
-                delivered.body() if delivered is not None and going_on else self._fields,
-                lease.candidate.served.name,
-                stream=request.stream,
-                want_usage=endpoint.asks_usage and not request.include_usage,
-                removed=self._removed(lease),
-                defaults=self._defaults(lease),
-            ),
+            body,
             timeouts,
         )
 
-    async def _send_form(self, upload: Upload, lease: Lease, attempt: Attempt, timeouts: Timeouts) -> Exchange:
-        request, upstream = self._request, lease.candidate.upstream
-        self._sending = source = upload.source(lease.candidate.served.name, self._removed(lease))
-        return await self._s.client.send(
-            lease.decision.permit,
-            lease.decision.policy,
-            request.id,
-            upstream,
-            openai.target(upstream, request.endpoint),
-            openai.headers(upstream, attempt.id, request.stream, request.traceparent, kind=source.content_type),
-            source,
-            timeouts,
+    def _body(self, lease: Lease, delivered: Delivered | None) -> tuple[bytes, bytes | Source]:
+        """What goes up, and its content type."""
+        request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if self._upload is not None:
+            self._sending = source = self._upload.source(name, self._removed(lease))
+            return source.content_type, source
+        if endpoint.forms:
+            fields = {**self._defaults(lease), **self._fields}
+            texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))
+            return forms.form(texts, files)
+        going_on = delivered is not None and delivered.going_on
+        return openai.JSON, openai.body(
+            delivered.body() if delivered is not None and going_on else self._fields,
+            name,
+            stream=request.stream,
+            want_usage=endpoint.asks_usage and not request.include_usage,
+            removed=self._removed(lease),
+            defaults=self._defaults(lease),
         )
 
     def _defaults(self, lease: Lease) -> Mapping[str, Raw]:
         """Where money is set aside for an output that the caller does not bound, the bound that it was set aside for
         goes up too."""
         endpoint, request = self._endpoint, self._request
+        if request.media is not None:
+            return {**endpoint.defaults, **media_endpoints.defaults(endpoint.name, self._engine(lease))}
         if lease.hold is None or request.max_tokens is not None or endpoint.cap is None:
             return endpoint.defaults
         cap = lease.decision.policy.models[request.model].output_cap
@@ -267,7 +315,7 @@ class Asking:
 
     def _timeouts(self, lease: Lease, attempt: Attempt) -> Timeouts:
         decision, deadline = lease.decision, self._request.deadline
-        timeouts = decision.rule.timeouts
+        timeouts = meant(decision.rule, self._endpoint)
         if deadline is None:
             return timeouts
         left = deadline - time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Generator, Mapping, MutableMapping
+from collections.abc import Collection, Generator, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -13,16 +13,20 @@ import msgspec
 from msgspec import Raw
 
 from gateway.edge.calls import Call
+from gateway.edge.picture_form import File
 from gateway.edge.replies import Receive
 from gateway.errors import InvalidRequest, RequestTooLarge, ResidencyUnknown, UnsupportedMedia
+from gateway.model import MediaAsk
 from gateway.routing.affinity import beginnings
 from gateway.routing.fields import NEUTRAL, changes_something
 from gateway.routing.learn import BYTES_PER_TOKEN
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.openai import CHAT
+from gateway.upstreams.dialects.ordering import Picture
 
 STATE_FIELDS = ("previous_response_id", "conversation")
 """State that one upstream holds; refused until it can be routed to its holder."""
+JSON_TYPE, FORM_TYPE = b"application/json", b"multipart/form-data"
 RESIDENCY = "metadata.data_residency"
 MAX_CHOICES = 128
 MAX_PROMPTS = 2048
@@ -70,16 +74,27 @@ class Body(NamedTuple):
     known: tuple[str, ...]
     residency: str | None = None
     """`metadata.data_residency`, as the caller wrote it."""
+    media: MediaAsk | None = None
+    pictures: tuple[Picture, ...] = ()
+    """Those that came with it, checked."""
+    files: tuple[File, ...] = ()
+    """Of a form, as they came: `pictures` has them too, but not what its fields are called."""
 
     def __repr__(self) -> str:
         return f"Body({len(self.raw)} bytes)"
 
 
-async def read(call: Call, receive: Receive, most: int, seconds: float) -> bytes:
-    """The whole body. Raises RequestTooLarge, UnsupportedMedia, InvalidRequest (too slow) or ClientLeft."""
-    kind = call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise UnsupportedMedia("send the body as `Content-Type: application/json`", param="Content-Type")
+def kind_of(call: Call) -> bytes:
+    return call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+async def read(call: Call, receive: Receive, most: int, seconds: float, *, forms: bool = False) -> bytes:
+    """The whole body. `forms`: it may be a form. Raises RequestTooLarge, UnsupportedMedia, InvalidRequest (too slow) or
+    ClientLeft."""
+    kind = kind_of(call)
+    if kind != JSON_TYPE and not (forms and kind == FORM_TYPE):
+        also = f" or `{FORM_TYPE.decode()}`" if forms else ""
+        raise UnsupportedMedia(f"send the body as `Content-Type: application/json`{also}", param="Content-Type")
     if call.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("compressed request bodies are not supported", param="Content-Encoding")
     if int(call.headers.get(b"content-length", b"0")) > most:
@@ -142,7 +157,11 @@ class _Begun:
 
 def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
     """The routing fields of a request to `endpoint`. Raises InvalidRequest; its text never quotes the body."""
-    fields = _object_of(raw)
+    return routed(raw, object_of(raw), endpoint)
+
+
+def routed(raw: bytes, fields: Mapping[str, Raw], endpoint: Endpoint) -> Body:
+    """The same of fields that were taken apart already, by whatever rules: those of media are read in `media.py`."""
     model = _get(fields, "model", _text, "a string")
     if model is None:
         raise InvalidRequest("`model` is missing", param="model")
@@ -150,7 +169,7 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         if bytes(fields.get(name, b"null")) == b"null":
             raise InvalidRequest(f"`{name}` is missing", param=name)
     if not _STATE.isdisjoint(fields):
-        refuse_state(fields)
+        refuse_state(fields, jobs=endpoint.jobs != "never")
     options = _get(fields, "stream_options", _stream_options, "an object")
     stream = _get(fields, "stream", _flag, "true or false") if endpoint.streams else None
     return Body(
@@ -162,14 +181,14 @@ def decode(raw: bytes, endpoint: Endpoint = CHAT) -> Body:
         max_tokens=max_tokens(fields, endpoint.caps),
         choices=choices(fields),
         prompts=prompts(fields),
-        text_only=not holds(unescaped(raw), endpoint.media),
+        text_only=endpoint.asks is not None or not holds(unescaped(raw), endpoint.media),
         prompt_bytes=prompt_bytes(fields, endpoint),
-        known=() if _KNOWN.isdisjoint(fields) else known(fields),
+        known=() if _KNOWN.isdisjoint(fields) else known(fields, endpoint.plain),
         residency=residency(fields) if "metadata" in fields else None,
     )
 
 
-def _object_of(raw: bytes) -> dict[str, Raw]:
+def object_of(raw: bytes) -> dict[str, Raw]:
     """Values are only skipped over, so that their bytes are UTF-8 is looked at apart."""
     try:
         if not raw.isascii():
@@ -185,12 +204,17 @@ def _object_of(raw: bytes) -> dict[str, Raw]:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-def refuse_state(fields: Mapping[str, Raw]) -> None:
+def refuse_state(fields: Mapping[str, Raw], *, jobs: bool = False) -> None:
     for name in STATE_FIELDS:
         if name in fields and _value(fields, name) is not None:
             raise InvalidRequest(f"`{name}` is not supported by this gateway: send the whole conversation", param=name)
-    if "background" in fields and _value(fields, "background") is True:
+    if not jobs and "background" in fields and _value(fields, "background") is True:
         raise InvalidRequest("`background: true` is not supported by this gateway", param="background")
+
+
+def in_background(body: Body) -> bool:
+    """Whether its caller does not wait for it. OpenAI's own `background` of a picture is a word."""
+    return bytes(body.fields.get("background", b"")) == b"true"
 
 
 def residency(fields: Mapping[str, Raw]) -> str | None:
@@ -221,9 +245,13 @@ class Glimpse(NamedTuple):
 def glimpse(raw: bytes) -> Glimpse:
     """As much as can be read."""
     try:
-        fields = _object_of(raw)
+        fields = object_of(raw)
     except InvalidRequest:
         return Glimpse()
+    return glimpse_of(fields)
+
+
+def glimpse_of(fields: Mapping[str, Raw]) -> Glimpse:
     model = None
     with suppress(InvalidRequest):
         model = _get(fields, "model", _text, "a string")
@@ -236,8 +264,10 @@ def glimpse(raw: bytes) -> Glimpse:
     return Glimpse(model, said, said is not None)
 
 
-def known(fields: Mapping[str, Raw]) -> tuple[str, ...]:
-    return tuple(name for name in NEUTRAL if name in fields and changes_something(name, _value(fields, name)))
+def known(fields: Mapping[str, Raw], plain: Collection[str] = ()) -> tuple[str, ...]:
+    """But for those of `plain`."""
+    found = [name for name in NEUTRAL if name in fields and name not in plain]
+    return tuple(name for name in found if changes_something(name, _value(fields, name)))
 
 
 def holds(raw: bytes, words: re.Pattern[bytes]) -> bool:

@@ -29,6 +29,7 @@ from gateway.routing.estimate import prompt_tokens
 from gateway.routing.votes import Alone, Ending, vote
 from gateway.routing.worth import averaged
 from gateway.upstreams import answers
+from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.missing import MODEL_MISSING
 from gateway.upstreams.ratelimits import allowances
 
@@ -65,12 +66,17 @@ class Books:
         """The attempt's vote on the limit of its worker; None where no limit is learned, and for what writes nothing:
         it keeps no SLO of tokens."""
         services, upstream = self._s, lease.candidate.upstream
-        if upstream.kind != "local" or not decision.rule.learned or self._request.max_tokens == 0:
+        if upstream.kind != "local" or not decision.rule.learned or self._writes_nothing:
             return None
         guard = board.guard(upstream.backend, self._request.model)
         if guard is None:
             return None
         return Ballot(services.view.lessons, services.telemetry, board, self._request, lease, attempt, guard)
+
+    @property
+    def _writes_nothing(self) -> bool:
+        """As embeddings do."""
+        return self._request.max_tokens == 0 and self._request.media is None
 
     def slo(self, decision: Decision, lease: Lease, attempt: Attempt, ending: Ending) -> None:
         """Counts whether an answer of our own workers kept its own rule's SLO; judged as votes are, but from when the
@@ -106,9 +112,14 @@ class Books:
 
     def _ratio(self, attempt: Attempt) -> float | None:
         """How many times as long as forecast it took to its first token; a whole answer to its end, for as many tokens
-        as it has. None where nobody foresaw it, or its own reader took the time."""
+        as it has. None where nobody foresaw it, as nobody does media, or its own reader took the time."""
         said, usage = attempt.forecast, attempt.usage
-        if said is None or attempt.result != "answered" or attempt.held_at is not None:
+        if (
+            said is None
+            or self._request.media is not None
+            or attempt.result != "answered"
+            or attempt.held_at is not None
+        ):
             return None
         if attempt.first is not None:
             return (attempt.first - attempt.began) / said.first
@@ -134,7 +145,7 @@ class Books:
             return
         view = self._s.view
         circuits, now = view.circuits, view.now()
-        if isinstance(fault, Refused) and fault.code == MODEL_MISSING:
+        if isinstance(fault, Refused) and fault.code in (MODEL_MISSING, STUCK_IN_QUEUE):
             view.unloaded.said(upstream.name, lease.candidate.served.name, now)
             view.rebuild()
             return  # it may serve its other models
@@ -243,9 +254,9 @@ class Books:
         """What a complete answer says about the next ones."""
         request, account = self._request, self._account
         usage, said = attempt.usage, attempt.forecast
-        if usage is None or usage.estimated or request.max_tokens == 0:
+        if usage is None or usage.estimated or self._writes_nothing:
             return
-        if lease.candidate.upstream.kind == "local" and request.text_only:
+        if lease.candidate.upstream.kind == "local" and request.text_only and request.media is None:
             each = usage.output_tokens // request.n
             self._s.view.lessons.finished(request.model, request.prompt_bytes, usage.input_tokens, each)
         if said is not None:

@@ -152,6 +152,16 @@ class Cycle(RequestResponseCycle):
             self.transport.write(_LAST_CHUNK)
         self._complete()
 
+    def cut(self) -> None:
+        """An answer that was begun and cannot be ended: its reader must not take it for a whole one, so the last chunk
+        never comes. In HTTP/1.0 the end of the connection is that of the answer: there it is reset."""
+        if self.disconnected:
+            return
+        self.keep_alive = False
+        if not self._chunked:
+            self.transport.abort()
+        self._complete()
+
     def _head(self, status: int, headers: Headers, framing: bytes) -> bytes:
         """Raises RuntimeError where a header would break its line."""
         if self.response_started:

@@ -18,8 +18,11 @@ asking one."""
 
 
 def repeatable(request: GenRequest, rule: Rule) -> bool:
-    """Whether it may be asked of two upstreams at once."""
-    return all(action(rule, "local", name) == "remove" for name in request.fields if name in _LASTING)
+    """Whether it may be asked of two upstreams at once: never pictures, films or sound, which are minutes of a GPU, and
+    of which some are late by what they ask for."""
+    return request.media is None and all(
+        action(rule, "local", name) == "remove" for name in request.fields if name in _LASTING
+    )
 
 
 def beside(

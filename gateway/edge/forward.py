@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import Raw
@@ -38,6 +38,7 @@ from gateway.routing.decide import decide
 from gateway.routing.forecast import Forecast
 from gateway.routing.residency import strictest
 from gateway.upstreams import answers
+from gateway.upstreams.dialects.ordering import Picture
 
 Faults = list[tuple[str, UpstreamFault]]
 """Upstreams that failed the request, and how."""
@@ -54,23 +55,34 @@ class Forward:
         request: GenRequest,
         fields: Mapping[str, Raw],
         board: Board,
+        pictures: Sequence[Picture] = (),
+        *,
+        entered: bool = False,
+        bound: str | None = None,
         upload: Upload | None = None,
         talk: Talk | None = None,
     ) -> None:
-        """`upload`: the form that is sent along instead of a body; it is closed here. `talk`: it is a session."""
+        """`pictures`: those that came with it, checked. `entered`: the limits of its caller have counted it already.
+        `bound`: the upstream that has its order from before: nobody else can serve it.
+        `upload`: the form that is sent along instead of a body; it is closed here. `talk`: it is a session."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
         self._account = Account(request, self._policy.version, board.known(request.model))
         self._books = Books(services, self._account)
-        self._entry = Entry(services, request)
-        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, upload, talk)
+        self._entry = Entry(services, request, counted=entered)
+        self._bound = bound
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, pictures, upload, talk)
         self._upload, self._once = upload, upload is not None or talk is not None
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
         self._kept = Demand()
         """What its newest decision demands of its data, and so every one before it."""
+
+    @property
+    def account(self) -> Account:
+        return self._account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every answer takes the short way, which never waits."""
@@ -163,11 +175,17 @@ class Forward:
 
     def _again(self, faults: Faults) -> Decision:
         """The decision as things are now; of a stream that broke off, for the rest of it."""
-        decision = self._newest(frozenset(name for name, _ in faults))
+        decision = self._newest(self._others(frozenset(name for name, _ in faults)))
         if self._going_on and self._account.lease is not None:
             decision = on_alike(decision, self._account.lease, self._request.endpoint, self._s.board_of(self._policy))
         self._account.decision = decision
         return decision
+
+    def _others(self, failed: frozenset[str]) -> frozenset[str]:
+        """Who may not serve it: those that failed it, and all but the one that has its order."""
+        if self._bound is None:
+            return failed
+        return failed | (frozenset(self._s.board_of(self._policy).policy.upstreams) - {self._bound})
 
     def _newest(self, excluded: frozenset[str]) -> Decision:
         """The policy is the request's own, the snapshot the newest.

@@ -103,7 +103,7 @@ def _forward(
         same, _ = build(call, caller(services, call), endpoint, body, demand, in_force, services.prompts)
         request = kept_by_both(services, request, same)
     ask = MediaAsk(audio_seconds=upload.expected(_length(call)))
-    return Forward(services, call, replace(request, media=ask), {}, board, upload)
+    return Forward(services, call, replace(request, media=ask), {}, board, upload=upload)
 
 
 def _length(call: Call) -> int | None:

@@ -36,9 +36,10 @@ class Entry:
 
     __slots__ = ("_began", "_hold", "_quotas", "_request", "_s", "uncounted")
 
-    def __init__(self, services: Services, request: GenRequest) -> None:
+    def __init__(self, services: Services, request: GenRequest, *, counted: bool = False) -> None:
+        """`counted`: it was, as it came; this is its work, later."""
         self._s, self._request = services, request
-        self._quotas = services.quotas.of_request(request.tenant)
+        self._quotas = () if counted else services.quotas.of_request(request.tenant)
         self._hold: Hold | None = None
         self._began = 0.0
         """When it got its place, in monotonic seconds."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway.edge.media_metering import of_ask
 from gateway.model import GenRequest, Learned, Usage
 from gateway.routing.estimate import prompt_tokens
 from gateway.upstreams.dialects.figures import MOST
@@ -63,7 +64,9 @@ def believed(told: Usage, request: GenRequest, learned: Learned, least: int, gue
 
 
 def counted(request: GenRequest, learned: Learned, output: int, *, bought: bool) -> Usage:
-    """Where the upstream told nothing: the prompt by its bytes, the output by what passed."""
+    """Where the upstream told nothing: the prompt by its bytes, the output by what passed; of media, all of it."""
+    if request.media is not None:
+        return of_ask(request, request.media)
     prompt = prompt_tokens(request, learned) if request.prompt_bytes else 0
     if bought:
         prompt = math.ceil(prompt * PROMPT_SLACK)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
 from gateway.edge.hearing import hearing
+from gateway.edge.job_desk import JobDesk
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
@@ -31,8 +33,9 @@ _log = logging.getLogger("gateway")
 class Front:
     """Answers the generation paths itself and leaves every other path, and the lifespan, to `rest`."""
 
-    def __init__(self, services: Services, rest: App) -> None:
-        self._services, self._rest = services, rest
+    def __init__(self, services: Services, rest: App, desk: JobDesk | None = None) -> None:
+        """Without a desk there are no jobs."""
+        self._services, self._rest, self._desk = services, rest, desk
         self._admin_port = services.settings.admin_port
         self.on_refused = services.telemetry.count_refused
         """For the protocol: what it refuses never comes here."""
@@ -60,7 +63,7 @@ class Front:
         endpoint = PATHS.get(call.path)
         if self._admin_port is not None and (scope["server"][1] == self._admin_port) is not of_operators(call.path):
             reply_error(wire, call, NotFound(f"no such path on this port: {scope['method']} {call.path}"))
-        elif endpoint is None:
+        elif endpoint is None or (endpoint.jobs == "always" and scope["method"] != "POST"):
             scope.setdefault("state", {})["call"] = call
             await self._rest(scope, receive, WithIdentity(call, send))
         else:
@@ -72,19 +75,21 @@ class Front:
         telemetry = self._services.telemetry
         telemetry.inflight.add(1)
         try:
+            answer: App
             if endpoint.name in HEARING:
-                forward = await hearing(self._services, call, endpoint, scope["method"], receive, wire)
+                answer = await hearing(self._services, call, endpoint, scope["method"], receive, wire)
             elif endpoint is REALTIME:
-                forward = talking(self._services, call, endpoint, scope)
+                answer = talking(self._services, call, endpoint, scope)
             else:
-                forward = await generation(self._services, call, endpoint, scope["method"], receive)
+                accept = None if self._desk is None else partial(self._desk.take, scope["query_string"])
+                answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
         except GatewayError as error:
             telemetry.count_error(error.code)
             reply_error(wire, call, error)
         except ClientLeft:
             return
         else:
-            await forward(scope, receive, send)
+            await answer(scope, receive, send)
         finally:
             telemetry.inflight.add(-1)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.model import Timeouts
+from gateway.model import Rule, Timeouts
 from gateway.routing.forecast import Forecast
+from gateway.upstreams.dialects.endpoint import Endpoint
 
 HALF = 0.5
 """Of the time that is left: what an attempt may spend in silence while another may follow it."""
@@ -13,6 +14,16 @@ TIMES = 3.0
 """Times its forecast it may spend all the same: who is only slow should not be asked thrice."""
 LEAST_SECONDS = 5.0
 """An attempt that was left less than that for its first byte says nothing about its upstream."""
+
+
+_TEXT = Timeouts()
+
+
+def meant(rule: Rule, endpoint: Endpoint) -> Timeouts:
+    """Those of the rule, and where it does not say its own, of the endpoint: pictures take longer than text."""
+    if endpoint.timeouts == _TEXT:
+        return rule.timeouts
+    return replace(endpoint.timeouts, **{name: getattr(rule.timeouts, name) for name in rule.timeouts_said})
 
 
 def within(timeouts: Timeouts, left: float, said: Forecast | None, *, stream: bool, last: bool) -> Timeouts:

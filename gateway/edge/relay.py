@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
+from gateway.edge import media_relay
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
 from gateway.edge.metering import LAST_WORDS, believed, counted, heard, passed, surely, surely_in, unheard
 from gateway.edge.replies import Headers
+from gateway.edge.wire import Wire
 from gateway.errors import (
     BadAnswer,
     GatewayError,
@@ -31,24 +32,12 @@ from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import ENDPOINTS, restated
 from gateway.upstreams.http1 import Exchange
+from gateway.upstreams.media_tap import MediaTap
 from gateway.upstreams.sse import Tap
 
 ERROR_BODY_BYTES = 64 << 10
-REFUSED = 400
+OK, REFUSED = 200, 400
 EVENTS, JSON_TYPE = b"text/event-stream", b"application/json"
-
-
-class Wire(Protocol):
-    """The client's end, as `edge/cycle.py` has it."""
-
-    on_room: Callable[[], None] | None
-
-    @property
-    def paused(self) -> bool: ...
-    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
-    def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None: ...
-    def write(self, piece: bytes) -> None: ...
-    def finish(self) -> None: ...
 
 
 async def read_some(exchange: Exchange) -> bytes:
@@ -78,11 +67,19 @@ async def relay(
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
     if b"content-encoding" in dict(exchange.headers):
         raise BadAnswer(f"answered {exchange.status} in a content coding that was not asked for")
-    known = (EVENTS, JSON_TYPE, *ENDPOINTS[account.request.endpoint].kinds)
-    if exchange.status < 300 and kind not in known:
+    endpoint = ENDPOINTS[account.request.endpoint]
+
+    def head() -> Headers:
+        return [*down, *front()]
+
+    if exchange.status == OK and endpoint.sound and media_relay.is_sound(kind):
+        return await media_relay.sound(exchange, account, attempt, head, wire)
+    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE, *endpoint.kinds):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
-    if exchange.status == 200 and kind == EVENTS:
-        return await Stream(exchange, account, attempt, lambda: [*down, *front()], wire, delivered).run()
+    if exchange.status == OK and kind == EVENTS:
+        return await Stream(exchange, account, attempt, head, wire, delivered).run()
+    if exchange.status < 300 and endpoint.asks is not None:
+        return await media_relay.whole(exchange, account, attempt, head, wire, most=most)
     if delivered is not None and delivered.going_on:
         raise NotContinued(f"answered {exchange.status} when it was to go on with a stream")
     attempt.streamed = False
@@ -90,10 +87,10 @@ async def relay(
     if attempt.on_end is not None:
         attempt.on_end()
     if exchange.status >= REFUSED and _ours(account):
-        other = restated(ENDPOINTS[account.request.endpoint].path, exchange.status, body)
+        other = restated(endpoint.path, exchange.status, body)
         if other is not None:
             down, body = [(b"content-type", JSON_TYPE)], other
-    wire.answer(exchange.status, [*down, *front()], body)
+    wire.answer(exchange.status, head(), body)
     return None
 
 
@@ -147,7 +144,8 @@ class Stream:
         self._exchange, self._account, self._attempt, self._wire = exchange, account, attempt, wire
         self._endpoint: Endpoint = ENDPOINTS[account.request.endpoint]
         drop_usage = self._endpoint.asks_usage and not account.request.include_usage
-        self._tap = Tap(self._endpoint.events, drop_usage=drop_usage)
+        events, text = self._endpoint.events, self._endpoint.asks is None
+        self._tap = Tap(events, drop_usage=drop_usage) if text else MediaTap(events, account.request.n)
         self._front = front
         self._delivered = delivered
         self._goes_on = delivered is not None and delivered.going_on
@@ -263,6 +261,11 @@ class Stream:
     def _tell_usage(self) -> None:
         """Of this attempt, and of the answer: one that goes on with another's has what was before in its prompt."""
         account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
+        if isinstance(tap, MediaTap):
+            # Of one that broke off nobody knows how much of it is billed: all that was ordered.
+            told = tap.usage if tap.done else None
+            attempt.usage = account.usage = media_relay.used(account, attempt, told)
+            return
         rest = delivered.request() if delivered is not None and self._goes_on else account.request
         if account.sound is not None:
             attempt.usage = account.usage = heard(tap.usage, account.sound())

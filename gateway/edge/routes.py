@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +11,20 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
+from gateway.edge import media
 from gateway.edge.account import refused
-from gateway.edge.calls import Call
+from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
+from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
-from gateway.edge.replies import Receive
+from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
+from gateway.routing.board import Board
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
@@ -32,34 +35,47 @@ IN_FORCE = "policy_in_force"
 STORE_RETRY_AFTER_SECONDS = 2
 
 
-async def generation(services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive) -> Forward:
-    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go."""
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Accept = Callable[[Call, GenRequest, bodies.Body, Board], Awaitable[App]]
+"""Takes a request in as a job, and answers it."""
+
+
+async def generation(
+    services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive, accept: Accept | None = None
+) -> App:
+    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
-        raw = await bodies.read(call, receive, services.settings.max_body_bytes, services.settings.body_seconds)
+        settings = services.settings
+        raw = await bodies.read(call, receive, settings.max_body_bytes, settings.body_seconds, forms=endpoint.forms)
         board = services.board_for(call, tenant)
         if board.policy is not policy:
             # Replaced while the body came at the client's pace, or a candidate: who may do what is read from the policy
             # that also decides.
             policy = board.policy
             tenant = caller(services, call, policy)
-        body = bodies.decode(raw, endpoint)
+        text = endpoint.asks is None
+        body = bodies.decode(raw, endpoint) if text else await media.decode(call, raw, endpoint, Gathering.of(settings))
         residency = demanded(call, body, policy)
         request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
         if policy is not services.policy:
             in_force = services.policy
             same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
             request = kept_by_both(services, request, same)
+        if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
+            if accept is None:
+                raise NotFound("this gateway keeps no jobs: it needs GATEWAY_JOBS_KEY or GATEWAY_KEY_PEPPER")
+            return await accept(call, request, body, board)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, raw, error)
         error.headers = of_refused(services, tenant, call.path)
         raise
-    return Forward(services, call, request, fields, board)
+    return Forward(services, call, request, fields, board, body.pictures)
 
 
 def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> GenRequest:
@@ -130,6 +146,7 @@ def build(
         pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
+        media=body.media,
     )
     return request, body.fields
 

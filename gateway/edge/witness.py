@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gateway.audit.journal import Refusal, sources
 from gateway.edge.account import Account
-from gateway.edge.body import glimpse
+from gateway.edge.body import FORM_TYPE, Glimpse, glimpse, glimpse_of, kind_of
 from gateway.edge.calls import Call
+from gateway.edge.picture_form import parse
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, ResidencyUnknown
+from gateway.errors import GatewayError, InvalidRequest, ResidencyUnknown
 from gateway.model import Demand, GenRequest, Model, Policy, Tenant
 from gateway.routing.residency import parse_demand, strictest
 
@@ -33,7 +34,7 @@ def unread_in_audit(
 ) -> None:
     """Of a request that was refused before it was one: what it demanded may not have been understood. `raw` is as much
     of its body as was read, `policy` the one by which it was refused."""
-    seen = glimpse(raw)
+    seen = _seen(call, raw)
     model = policy.models.get(seen.model) if seen.model is not None else None
     said = {
         "header": call.residency is not None,
@@ -48,6 +49,15 @@ def unread_in_audit(
         services.journal.refused(
             Refusal(call.id, tenant.name, policy.version, demand, by, error.rule, _name(model)), error
         )
+
+
+def _seen(call: Call, raw: bytes) -> Glimpse:
+    if kind_of(call) != FORM_TYPE:
+        return glimpse(raw)
+    try:
+        return glimpse_of(parse(call.headers.get(b"content-type", b""), raw).fields)
+    except InvalidRequest:
+        return Glimpse()
 
 
 def _understood(text: str | None, policy: Policy) -> Demand:

@@ -1,0 +1,1 @@
+"""Generations that outlive their requests, and their processes: `docs/jobs.md`."""

@@ -6,6 +6,9 @@ import msgspec
 
 from gateway.model import ENDED, Artefact, EndpointName, JobState
 
+UNKNOWN_OUTCOME = "unknown_outcome"
+"""The code of a job whose paid submit had no answer, and that cannot be found by listing."""
+
 
 class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt at an upstream. It is written before anything is sent (`intent`), and again once the answer is here:
@@ -39,13 +42,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: str
     """Version that it was accepted under."""
     created: float
+    """Stamped by the store as it is accepted; `expires` and `deadline` move along."""
     expires: float
     """When its record and its artefacts go."""
     deadline: float | None = None
+    """When it ends as `expired`, at the latest; every accepted job has one."""
     state: JobState = "queued"
     percent: int = 0
     sealed: bytes = b""
-    """The caller's body and the headers that decide, encrypted (`jobs/sealing.py`)."""
+    """The caller's body and the headers that decide, encrypted (`jobs/sealing.py`); gone once it is over."""
     webhook: str | None = None
     tries: tuple[Try, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
@@ -61,3 +66,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def over(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def open(self) -> Try | None:
+        """The attempt that is under way, or was when its process died."""
+        return self.tries[-1] if self.tries and self.tries[-1].result is None else None
+
+    @property
+    def unknown(self) -> bool:
+        """Something may have been bought for it of which nobody knows what became: an operator has to look."""
+        return self.error is not None and self.error[0] == UNKNOWN_OUTCOME

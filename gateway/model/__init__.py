@@ -62,7 +62,7 @@ from gateway.model.money import (
     usd,
 )
 from gateway.model.placing import gpus_of
-from gateway.model.policy import Issuer, Policy, Tenant
+from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
 from gateway.model.rule import (
     CLASSES,
@@ -103,6 +103,7 @@ from gateway.model.words import (
     SpillOrder,
     TokenBounds,
 )
+from gateway.model.workflow import BadWorkflow, Unfilled, Workflow, read_workflow
 
 __all__ = [
     "ASKED_TO_WAIT",
@@ -117,6 +118,7 @@ __all__ = [
     "MICRO_PER_USD",
     "NEEDS_RESET",
     "NOTHING_ASKED",
+    "NO_HOOK",
     "NO_LIMITS",
     "PICO_PER_MICRO",
     "PICO_PER_USD",
@@ -130,6 +132,7 @@ __all__ = [
     "US_PER_HOUR",
     "Allowance",
     "Artefact",
+    "BadWorkflow",
     "Bound",
     "Breaker",
     "Candidate",
@@ -152,6 +155,7 @@ __all__ = [
     "Group",
     "Hedge",
     "Hold",
+    "Hook",
     "IssuedKey",
     "Issuer",
     "JobState",
@@ -210,6 +214,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Unfilled",
     "Unit",
     "Upstream",
     "UpstreamState",
@@ -217,10 +222,12 @@ __all__ = [
     "Visit",
     "Window",
     "WorkerMinute",
+    "Workflow",
     "gpus_of",
     "micro_usd",
     "per_million",
     "pico",
+    "read_workflow",
     "throttles",
     "usd",
 ]

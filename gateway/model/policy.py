@@ -12,6 +12,19 @@ from gateway.model.words import NO_DEMAND, Demand, Kind, Priority
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """Where a tenant hears how its jobs ended."""
+
+    url: str | None = field(default=None, repr=False)
+    """None: where a request itself says."""
+    secret: str | None = field(default=None, repr=False)
+    """What signs it; None: the gateway's own."""
+
+
+NO_HOOK = Hook()
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Who pays. `models` is an allow-list of globs; None allows all."""
 
@@ -30,6 +43,7 @@ class Tenant:
     """Of the tenant, and of that key alone. Not hashed: tenants are looked up by with every request."""
     expires: float | None = None
     """Seconds since the epoch from which the key opens nothing."""
+    hook: Hook = NO_HOOK
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,16 @@ CLASSES: Mapping[Priority, PriorityClass] = {
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `idle` is the longest silence between two pieces of an answer."""
+    """Seconds. `idle` is the longest silence between two pieces of an answer. An order, which is submitted and then
+    looked at until it is done, has until `order` instead of `total`, and `queued` until the upstream begins it."""
 
     connect: float = 2.0
     first_byte: float = 300.0
     idle: float = 60.0
     total: float = 600.0
+    order: float = 900.0
+    queued: float | None = None
+    """None: as the upstream's kind says (`edge/filling.py`)."""
 
 
 class Condition(Protocol):
@@ -174,6 +178,8 @@ class Rule:
     hedge: Hedge | None = None
     rescue: bool = False
     """Whether a text stream whose worker died is continued on another one."""
+    timeouts_said: tuple[str, ...] = ()
+    """Which of `timeouts` it states itself."""
     max_queue: int = 2_000
     """Requests of it that may wait in one replica."""
     starve_after: float = 30.0

@@ -9,6 +9,7 @@ from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
 from gateway.model.media import Modality, Offer
 from gateway.model.money import Price
 from gateway.model.words import NO_DEMAND, Demand, EndpointName, Kind, Network
+from gateway.model.workflow import Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Upstream:
     """None: https addresses are verified against the system's authorities, and no certificate is shown."""
     source: str | None = None
     """How it was found (`member.Finding`); None: the policy writes it down."""
+    artefact_hosts: tuple[str, ...] = ()
+    """Globs of hosts where the results of a bought API may lie, beside those that its dialect knows."""
 
     @property
     def scraped(self) -> bool:
@@ -107,6 +110,8 @@ class Served:
     """What share of the sessions it gets, beside the other versions there."""
     offer: Offer | None = None
     """What it can do, as the folder or the catalogue says; None: nobody knows, so nothing is refused for it."""
+    workflow: Workflow | None = field(default=None, repr=False)
+    """The graph that its workers are given, where they take no requests."""
 
 
 @dataclass(frozen=True, slots=True)

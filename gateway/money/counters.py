@@ -9,15 +9,18 @@ from typing import Any, NamedTuple
 
 from gateway.model import Quota, Share
 from gateway.money.periods import period_of
-from gateway.money.purse import Drawn, Part, Settlement, Wanted, account_of, summed
+from gateway.money.purse import Drawn, Part, Settlement, Wanted, account_of, spent_of, summed
 from gateway.store.connection import Store
 from gateway.store.scripts import Script, load
 from gateway.store.target import Value
 
 STREAM = "gw:{money}:ledger"
+KEPT_KEY = "gw:{money}:kept"
+_KEPT_KEYS = (KEPT_KEY, "gw:{money}:slices:kept")
 _QUOTA = "gw:{money}:quota:"
-_JOIN, _BEAT, _DRAW, _OPENED, _SETTLE, _LEAVE = (
-    load("gateway.money", "till", name) for name in ("join", "beat", "draw", "opened", "settle", "leave")
+_JOIN, _BEAT, _DRAW, _OPENED, _SETTLE, _LEAVE, _KEEP, _CLOSE = (
+    load("gateway.money", "till", name)
+    for name in ("join", "beat", "draw", "opened", "settle", "leave", "keep", "close")
 )
 _FIELDS = len(Drawn._fields)
 _HEAD = 5
@@ -85,6 +88,11 @@ class Counters:
     def joined(self) -> bool:
         return self._epoch != ""
 
+    @property
+    def epoch(self) -> str:
+        """The set of keys that this replica knows; empty before it has joined."""
+        return self._epoch
+
     async def join(self) -> None:
         owner = self.owner
         epoch: bytes = await self._run(_JOIN)
@@ -124,6 +132,30 @@ class Counters:
             args += (account, used, less)
         args += (len(closed), *closed, *(one.row for one in batch if one.row is not None))
         return Standing(await self._run(_SETTLE, args))
+
+    async def keep(self, number: int, attempt: str, entry: bytes, shares: Sequence[Share]) -> Standing:
+        """What this attempt holds is nobody's own from now on. `number` grows with every call."""
+        args: list[Value] = [number, attempt, entry]
+        for share in shares:
+            args += (account_of(share.quota, share.period), share.amount)
+        return Standing(await self._run(_KEEP, args, _KEPT_KEYS))
+
+    async def close(
+        self,
+        epoch: str,
+        attempt: str,
+        shares: Sequence[Share],
+        used: Callable[[Quota], int],
+        row: bytes | None,
+        *,
+        lost: bool,
+    ) -> Standing:
+        """A kept attempt is over; `lost`: nobody could tell how."""
+        args: list[Value] = [epoch, attempt, row or b"", int(lost)]
+        for share in shares:
+            spent = spent_of(share.quota, used)
+            args += (account_of(share.quota, share.period), spent, share.amount)
+        return Standing(await self._run(_CLOSE, args, _KEPT_KEYS))
 
     async def leave(self) -> bool:
         return bool(await self._run(_LEAVE))

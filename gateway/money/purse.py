@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.model import Quota, Share
+from gateway.model import Quota, Row, Share
 
 SLICE_SECONDS = 10.0
 CONCURRENT_SECONDS = 4.0
@@ -222,7 +222,7 @@ class Purse:
         deltas = []
         for share in shares:
             quota, amount = share.quota, share.amount
-            spent = _spent(quota, used)
+            spent = spent_of(quota, used)
             account = self.current.get(quota.name)
             if account is not None and account.period == share.period:
                 over = 0 if opened else max(0, amount - spent)
@@ -279,13 +279,23 @@ class Purse:
             self.held.pop(key, None)
 
 
-def _spent(quota: Quota, used: Callable[[Quota], int]) -> int:
+def spent_of(quota: Quota, used: Callable[[Quota], int]) -> int:
+    """What is used up of it; seats never are."""
     return 0 if quota.unit == "concurrent" else max(0, used(quota))
+
+
+def charged(row: Row, quota: Quota) -> int:
+    """How much of a quota of USD an attempt has used up: micro-dollars."""
+    if row.payer == "operator" and quota.of != "gateway":
+        return 0
+    if row.kind == "local" and not quota.local:
+        return 0
+    return row.reserved if row.cost is None else row.cost
 
 
 def loose(shares: Iterable[Share], used: Callable[[Quota], int]) -> tuple[Delta, ...]:
     """What was used, for a store that knows nothing of what was held."""
-    return tuple(Delta(account_of(share.quota, share.period), _spent(share.quota, used), 0) for share in shares)
+    return tuple(Delta(account_of(share.quota, share.period), spent_of(share.quota, used), 0) for share in shares)
 
 
 def summed(batch: Iterable[Settlement]) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from secrets import token_hex
 
 from gateway.errors import StoreFault
@@ -17,6 +18,7 @@ from gateway.model import (
     Quota,
     Role,
     Row,
+    Share,
     Short,
     Usage,
 )
@@ -87,6 +89,21 @@ class Spending:
         """Of an attempt that was not made."""
         self._till.give(hold)
 
+    async def keep(self, job: str, attempt: str, request: GenRequest, lease: Lease, role: Role = "asked") -> Lease:
+        """The lease, once what its attempt holds is kept for its job and outlives this process; call it before anything
+        is sent. Raises StoreFault: then nothing may be."""
+        reserved = max((one.amount for one in _shares(lease) if one.quota.unit == "usd"), default=0)
+        row = skeleton(attempt, request, lease, role, reserved, self._now())
+        return replace(lease, hold=await self._till.kept.keep(job, row, lease.hold))
+
+    async def adopt(self, attempt: str, lease: Lease) -> Lease:
+        """An attempt that another process began goes on under this lease: what was kept for it is held, and what was
+        set aside anew goes back. Raises StoreFault."""
+        kept = await self._till.kept.adopt(attempt)
+        if lease.hold is not None:
+            self._till.give(lease.hold)
+        return replace(lease, hold=Hold(attempt) if kept is None else kept)
+
     def past(self, request: GenRequest, decision: Decision) -> Quota | None:
         """A soft budget that is used up, of those that something bought for this request would be charged to."""
         policy, quotas = decision.policy, request.tenant.quotas
@@ -124,6 +141,10 @@ class Spending:
         if tokens is None:
             return None
         return amortised_price(one.upstream, Usage(*tokens))
+
+
+def _shares(lease: Lease) -> tuple[Share, ...]:
+    return () if lease.hold is None else lease.hold.shares
 
 
 def priceless(one: Candidate) -> bool:

@@ -21,11 +21,24 @@ from contextlib import suppress
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Hold, Quota, Row, Short
+from gateway.model import Hold, Quota, Row, Share, Short
 from gateway.money.counters import STREAM as STREAM
 from gateway.money.counters import Answer, Counters, Spent, Standing
+from gateway.money.kept import Host, Keeping
 from gateway.money.openings import Openings
-from gateway.money.purse import CORRECTED, Delta, Left, Part, Purse, Settlement, Wanted, loose, name_of
+from gateway.money.purse import (
+    CORRECTED,
+    Delta,
+    Left,
+    Part,
+    Purse,
+    Settlement,
+    Wanted,
+    account_of,
+    charged,
+    loose,
+    name_of,
+)
 from gateway.store.connection import Store
 
 BATCH = 64
@@ -49,15 +62,6 @@ ASKED = "money "
 
 
 _log = logging.getLogger("gateway")
-
-
-def charged(row: Row, quota: Quota) -> int:
-    """How much of a quota of USD an attempt has used up: micro-dollars."""
-    if row.payer == "operator" and quota.of != "gateway":
-        return 0
-    if row.kind == "local" and not quota.local:
-        return 0
-    return row.reserved if row.cost is None else row.cost
 
 
 class Till:
@@ -85,6 +89,10 @@ class Till:
         self._batches = self._draws = self._drawing = 0
         self._unsure = False
         self._holds: dict[int, Hold] = {}
+        self.kept = Keeping(
+            store, self._counters, Host(self._joined, self._heard, self._take_over, self._moved, self._told)
+        )
+        """What attempts of jobs hold: it outlives this process."""
         self._openings = Openings(self._tell_opened, lambda: self._more.set())
         self._flushed: set[str] = set()
         self._asked: dict[str, float] = {}
@@ -132,12 +140,19 @@ class Till:
     def give(self, hold: Hold, used: Callable[[Quota], int] = lambda _: 0) -> None:
         """What was held is settled at `used`, off the caller's path; once, however often it is called. Seats
         (`concurrent`) are never used up."""
-        self._settle(hold, used, None)
+        if self.kept.knows(hold.id):
+            self.kept.close(hold.id, used, None)
+            self._more.set()
+        else:
+            self._settle(hold, used, None)
 
     def book(self, row: Row, hold: Hold | None = None) -> None:
         """One attempt is over: its row, and what it held settled at `charged`."""
         encoded = msgspec.json.encode(row) if self._kept else None
-        if hold is None or not hold.shares:
+        if hold is not None and self.kept.knows(hold.id):
+            self.kept.close(hold.id, lambda quota: charged(row, quota), encoded)
+            self._more.set()
+        elif hold is None or not hold.shares:
             if encoded is not None:
                 self._push(Settlement(encoded))
         else:
@@ -187,7 +202,7 @@ class Till:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await self.flush()
-                while self._pending or self._queue:
+                while self._pending or self._queue or self.kept.owes:
                     await asyncio.sleep(LAST_PAUSE)
                     await self.flush()
         if self._pending or self._queue:
@@ -216,8 +231,15 @@ class Till:
                 await self._joined()
                 self._openings.tell_again()
                 await self._settle_all()
+                await self.kept.tell(self._push)
+                await self._settle_all()
             except StoreFault:
                 self._more.set()
+
+    async def _told(self) -> bool:
+        """Whether the store has heard of all that is over, after one more try."""
+        await self.flush()
+        return not (self._queue or self._pending or self.kept.owes)
 
     async def _settle_forever(self) -> None:
         while True:
@@ -315,6 +337,15 @@ class Till:
         if purse is self._purse:
             self._unsure = True
             self._push(Settlement(deltas=tuple(purse.undrawn(parts)), closed=attempt))
+
+    def _take_over(self, hold: Hold) -> bool:
+        self._openings.end(hold.id)
+        return self._holds.pop(_key(hold), None) is not None
+
+    def _moved(self, owner: str, shares: Sequence[Share]) -> None:
+        if owner == self._purse.owner:
+            for share in shares:
+                self._purse.less(account_of(share.quota, share.period), share.amount)
 
     def _owes(self, quota: Quota) -> bool:
         """Whether something of it is free that the store has not heard of."""

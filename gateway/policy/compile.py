@@ -12,9 +12,11 @@ from types import MappingProxyType
 from gateway.catalog.cards import find
 from gateway.errors import PolicyFault
 from gateway.model import (
+    NO_HOOK,
     RANK,
     Breaker,
     Discovery,
+    Hook,
     Model,
     Policy,
     Priority,
@@ -24,6 +26,7 @@ from gateway.model import (
     Tenant,
     Tls,
     Upstream,
+    Workflow,
 )
 from gateway.policy import tls
 from gateway.policy.backend_checks import backend_faults, networks_of, within
@@ -44,6 +47,7 @@ from gateway.policy.source import Fault, in_order
 from gateway.policy.source import Path as At
 from gateway.policy.sources import Sources, read_sources
 from gateway.policy.worker_schema import LocalUpstream, PatternIn, WorkerIn
+from gateway.policy.workflows import workflows
 from gateway.routing.estimate import MANAGED_UNIT
 from gateway.routing.priors import prior_limit_us, speed_of
 from gateway.routing.residency import strictest
@@ -87,9 +91,10 @@ def compile_files(folder: Folder, env: Mapping[str, str] | None, today: date | N
     faults += price_faults(sources, pricing)
     keys = _secrets(sources, folder.root, env, faults)
     secured = {} if env is None else _secured(sources, folder, faults)
+    templates = workflows(sources.models.sound, sources.models.document, folder.root, faults)
     if faults:
         raise PolicyFault([str(fault) for fault in in_order(faults)])
-    return _policy(sources, folder.version, keys, secured, pricing)
+    return _policy(sources, folder.version, keys, secured, pricing, templates)
 
 
 def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults: list[Fault]) -> dict[str, str | None]:
@@ -106,15 +111,33 @@ def _secrets(sources: Sources, root: Path, env: Mapping[str, str] | None, faults
             if key is None:
                 continue
             try:
-                keys[name] = resolve(key, root, env, literal_allowed=literal_allowed)
+                keys[name] = resolve(
+                    key,
+                    root,
+                    env,
+                    literal_allowed=literal_allowed,
+                    account_allowed=isinstance(backend, ManagedBackend) and backend.dialect == "vertex",
+                )
             except ValueError as error:
                 faults.append(sources.backends.document.fault(("backends", index, *at, "key"), str(error)))
+    for index, tenant in sources.tenants.sound.items():
+        if tenant.webhook is not None and tenant.webhook.secret is not None:
+            try:
+                keys[hook_key(tenant.name)] = resolve(tenant.webhook.secret, root, env, literal_allowed=False)
+            except ValueError as error:
+                where = ("tenants", index, "webhook", "secret")
+                faults.append(sources.tenants.document.fault(where, str(error)))
     return keys
 
 
 def pattern_key(backend: str) -> str:
     """Where the credential of a backend's found workers is kept beside those of its upstreams: no name has a `/`."""
     return f"{backend}/*"
+
+
+def hook_key(tenant: str) -> str:
+    """Where the secret of a tenant's webhook is kept beside those of upstreams."""
+    return f"/{tenant}"
 
 
 def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str, Tls]:
@@ -131,7 +154,12 @@ def _secured(sources: Sources, folder: Folder, faults: list[Fault]) -> dict[str,
 
 
 def _policy(
-    sources: Sources, version: str, keys: Mapping[str, str | None], secured: Mapping[str, Tls], pricing: Pricing
+    sources: Sources,
+    version: str,
+    keys: Mapping[str, str | None],
+    secured: Mapping[str, Tls],
+    pricing: Pricing,
+    templates: Mapping[str, Workflow],
 ) -> Policy:
     declared = dict(sources.zones or {})
     names = sources.zone_names or frozenset()
@@ -144,11 +172,13 @@ def _policy(
         zones=MappingProxyType({zone: within(zone, declared) for zone in sorted(names)}),
         backends=MappingProxyType(backends),
         upstreams=MappingProxyType({up.name: up for upstreams in backends.values() for up in upstreams}),
-        models=MappingProxyType({m.name: _model(m, names, sources, pricing) for m in sources.models.sound.values()}),
+        models=MappingProxyType(
+            {model.name: _model(model, names, sources, pricing, templates) for model in sources.models.sound.values()}
+        ),
         rules=rules,
         quotas=shared(sources.budgets.sound.values()),
-        tenants=MappingProxyType({tenant.name: _tenant(tenant, names) for tenant in tenants}),
-        keys=MappingProxyType(_keys(tenants, names)),
+        tenants=MappingProxyType({tenant.name: _tenant(tenant, names, keys) for tenant in tenants}),
+        keys=MappingProxyType(_keys(tenants, names, keys)),
         issuers=MappingProxyType(issuers_of(sources.issuers.sound.values())),
         simulated=all(backend.simulated for backend in sound if isinstance(backend, ManagedBackend)),
         headers=frozenset(name for rule in rules for name in headers_of(rule.match)),
@@ -247,11 +277,14 @@ def _account(backend: ManagedBackend, account: ManagedUpstream, key: str | None,
         breaker=Breaker(**backend.breaker.model_dump()),
         endpoints=None if backend.endpoints is None else frozenset(backend.endpoints),
         tls=secured,
+        artefact_hosts=tuple(backend.artefact_hosts),
     )
 
 
-def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing) -> Model:
-    served = tuple(one for given in model.served_by for one in _served(model, given, sources, pricing))
+def _model(
+    model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]
+) -> Model:
+    served = tuple(one for given in model.served_by for one in _served(model, given, sources, pricing, templates))
     return Model(
         model.name,
         model.modality,
@@ -264,7 +297,9 @@ def _model(model: ModelIn, zones: frozenset[str], sources: Sources, pricing: Pri
     )
 
 
-def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing) -> Iterator[Served]:
+def _served(
+    model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing, templates: Mapping[str, Workflow]
+) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
         price, offer = None, None if given.can is None else given.can.made()
@@ -272,10 +307,10 @@ def _served(model: ModelIn, given: ServedIn, sources: Sources, pricing: Pricing)
             price = pricing.quote(backend, name, given.price, model.modality).price
             card = find(pricing.provider(backend), name) if offer is None else None
             offer = offer if card is None else card.offer
-        yield Served(given.backend, name, price, version, weight, offer)
+        yield Served(given.backend, name, price, version, weight, offer, workflow=templates.get(given.workflow or ""))
 
 
-def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
+def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:
     return Tenant(
         name=tenant.name,
         models=tenant.models,
@@ -284,6 +319,7 @@ def _tenant(tenant: TenantIn, zones: frozenset[str]) -> Tenant:
         tags=frozenset(tenant.tags),
         weight=tenant.weight,
         quotas=quotas_of("tenant", tenant.name, tenant.limits, tenant.budgets),
+        hook=NO_HOOK if tenant.webhook is None else Hook(tenant.webhook.url, keys.get(hook_key(tenant.name))),
     )
 
 
@@ -305,11 +341,11 @@ def lower(highest: Priority, own: Priority | None) -> Priority:
     return own if own is not None and RANK[own] > RANK[highest] else highest
 
 
-def _keys(tenants: Iterable[TenantIn], zones: frozenset[str]) -> dict[str, Tenant]:
+def _keys(tenants: Iterable[TenantIn], zones: frozenset[str], secrets: Mapping[str, str | None]) -> dict[str, Tenant]:
     """Keyed hash -> its tenant, under the demand of that key too."""
     made: dict[str, Tenant] = {}
     for tenant in tenants:
-        whole = _tenant(tenant, zones)
+        whole = _tenant(tenant, zones, secrets)
         for key in tenant.keys:
             made[key.hash] = of_key(whole, key.id or key.hash[:ID_DIGITS], key, zones)
         if tenant.demo:

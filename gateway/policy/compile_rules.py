@@ -56,6 +56,7 @@ def compile_rule(rule: RuleIn, route: RouteIn, zones: frozenset[str], backends: 
         fallback=route.fallback,
         attempts=route.attempts,
         timeouts=Timeouts(**timeouts),
+        timeouts_said=tuple(timeouts),
         residency=demand(route.residency, zones),
         on_fields=MappingProxyType({str(name): action for name, action in route.fields.items()}),
         learned=route.limit == "learned",

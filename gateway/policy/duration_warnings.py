@@ -11,10 +11,10 @@ from gateway.policy.sources import Sources
 _WAIT, _BEGINNING = 600, 60
 LONG_SECONDS: Final[Mapping[str, int]] = {
     **dict.fromkeys(
-        ("max_wait", "starve_after", "first_byte", "idle", "slow_start", "window", "pause", "longest"), _WAIT
+        ("max_wait", "starve_after", "first_byte", "idle", "slow_start", "window", "pause", "longest", "queued"), _WAIT
     ),
     **dict.fromkeys(("after", "connect", "dwell"), _BEGINNING),
-    "total": 3600,
+    **dict.fromkeys(("total", "order"), 3600),
     "leeway": 300,
 }
 """Key of a duration -> seconds past which a bare number is seldom meant. Ten minutes: the longest that any client waits

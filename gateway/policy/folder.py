@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.policy import tls, workflows
 from gateway.policy.schema import FILES, REQUIRED
 from gateway.policy.source import MAX_BYTES, START, Document, Fault, parse
-from gateway.policy.tls import Digests, digests
+from gateway.policy.tls import Digests
 from gateway.policy.validate import nearest
 
 SUFFIXES = frozenset({".yaml", ".yml"})
-BACKENDS, CASES = "backends.yaml", "cases"
+BACKENDS, MODELS, CASES = "backends.yaml", "models.yaml", "cases"
 _VERSION_DIGITS = 12
 _NS = 1e9
 
@@ -26,7 +27,7 @@ class Folder:
     root: Path
     files: Mapping[str, bytes | None]
     digests: Digests = field(default_factory=dict)
-    """Of the files that `tls` names; they are not part of the version."""
+    """Of the files that `tls` and `workflow` name; they are not part of the version."""
 
     @property
     def beside(self) -> tuple[Path, ...]:
@@ -68,7 +69,13 @@ class Stamp:
 def read_folder(root: Path) -> Folder:
     """All YAML files directly in `root`. Never raises: a folder that is not there has no files."""
     files = read_files(root, root)
-    return Folder(root, files, digests(root, files.get(BACKENDS)))
+    return with_digests(root, files)
+
+
+def with_digests(root: Path, files: Mapping[str, bytes | None]) -> Folder:
+    """The folder with what its YAML names beside itself."""
+    named = tls.digests(root, files.get(BACKENDS)), workflows.digests(root, files.get(MODELS))
+    return Folder(root, files, {name: digest for each in named for name, digest in each.items()})
 
 
 def read_files(root: Path, where: Path) -> dict[str, bytes | None]:

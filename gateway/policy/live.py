@@ -17,8 +17,7 @@ from gateway.errors import PolicyFault
 from gateway.model import Found, Member, Policy
 from gateway.policy.candidate import Candidate, Trial, unfit
 from gateway.policy.compile import compile_files
-from gateway.policy.folder import BACKENDS, Folder, read_folder, stamp
-from gateway.policy.tls import digests
+from gateway.policy.folder import Folder, read_folder, stamp, with_digests
 from gateway.policy.trial_log import TrialLog
 from gateway.routing.join import NOTHING_FOUND, found, join
 
@@ -208,7 +207,7 @@ class LivePolicy:
         self.candidate = Candidate(trial, join(policy, self.found) if self.found.upstreams else policy)
 
     def _with_digests(self, files: Mapping[str, bytes | None]) -> Folder:
-        return Folder(self._path, files, digests(self._path, files.get(BACKENDS)))
+        return with_digests(self._path, files)
 
     async def _compiled(self, folder: Folder) -> Policy:
         policy = await asyncio.to_thread(_compile, folder, self._env, self._today())

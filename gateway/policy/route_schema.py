@@ -242,7 +242,7 @@ class HedgeIn(Strict):
 
 
 class TimeoutsIn(Strict):
-    """Each has a default: connect 2s, first_byte 5m, idle 60s, total 10m."""
+    """Each has a default: connect 2s, first_byte 5m, idle 60s, total 10m, order 15m, queued 2m at a bought API."""
 
     connect: Duration | None = None
     """Until the connection stands, TLS included."""
@@ -252,6 +252,10 @@ class TimeoutsIn(Strict):
     """The longest silence between two pieces of an answer."""
     total: Duration | None = None
     """Until the answer ends."""
+    order: Duration | None = None
+    """Instead of `total`, of what is submitted and then looked at until it is done: until it is."""
+    queued: Duration | None = None
+    """How long such an order may lie in the upstream's queue without a sign of progress."""
 
     @model_validator(mode="after")
     def above_zero(self) -> TimeoutsIn:

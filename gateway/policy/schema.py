@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from gateway.model import EndpointName, Modality, Priority
-from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn
+from gateway.policy.money_schema import BudgetIn, BudgetsFile, LimitsIn, WebhookUrl
 from gateway.policy.offer_schema import OfferIn
 from gateway.policy.oidc_schema import IssuerIn
 from gateway.policy.price_schema import PriceIn, PricesFile
@@ -67,6 +67,8 @@ class ManagedUpstream(UpstreamIn):
     """Requests that may be in flight there at once."""
 
 
+HostGlob = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+"""A name, or all below one; never `*`, which is any."""
 Endpoints = OneOrMore[EndpointName]
 DialectName = Literal[
     "openai",
@@ -167,6 +169,8 @@ class ManagedBackend(Strict):
     """How its https addresses are secured; default: the system's authorities, no certificate of ours."""
     private_endpoint_in: Listed[ZoneName] = ()
     """Zones in which this API is a private endpoint of ours: data bound to them may go there if a rule names it."""
+    artefact_hosts: Listed[HostGlob] = ()
+    """Hosts, or globs of them, where its results may lie, beside those that its dialect knows."""
     simulated: bool = False
     """A stand-in on loopback that costs nothing."""
     breaker: BreakerIn = BreakerIn()
@@ -221,6 +225,8 @@ class ServedIn(Strict):
     """Several versions side by side, each session on one of them."""
     price: PriceIn | None = None
     """Of a bought API: what it costs; default: as prices.yaml and the price book say."""
+    workflow: Annotated[str, Field(min_length=1)] | None = None
+    """Of ComfyUI workers: the template of the graph that they are given, a JSON file of this folder."""
     can: OfferIn | None = None
     """Of a model of pictures, films or sound: what it can do there; default: as the catalogue says."""
 
@@ -295,6 +301,15 @@ class KeyIn(KeyTerms):
         return {"hash": value} if isinstance(value, str) else value
 
 
+class HookIn(Strict):
+    """Where it is told how a tenant's jobs ended, in the form of Standard Webhooks."""
+
+    url: WebhookUrl | None = None
+    """Default: where a request itself says, in X-Gateway-Webhook."""
+    secret: str | None = None
+    """`${env:NAME}` or `${file:PATH}`: `whsec_` and base64; default: GATEWAY_WEBHOOK_SECRET signs."""
+
+
 class TenantIn(Strict):
     """Who pays, the keys that say so, and what they may do."""
 
@@ -318,6 +333,8 @@ class TenantIn(Strict):
     """How much all its keys together may ask for."""
     budgets: Listed[BudgetIn] = ()
     """What all its keys together may spend."""
+    webhook: HookIn | None = None
+    """Where it is told how its jobs ended."""
 
 
 class TenantsFile(Strict):

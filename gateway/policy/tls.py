@@ -38,7 +38,7 @@ def digests(root: Path, backends: bytes | None) -> dict[str, bytes | None]:
     data = parse("backends.yaml", backends).data
     listed = data.get("backends") if isinstance(data, dict) else None
     found = [_files(item) for item in listed] if isinstance(listed, list) else []
-    return {name: _digest(root / name) for names in found for name in names}
+    return {name: digest(root / name) for names in found for name in names}
 
 
 def _files(backend: Any) -> list[str]:
@@ -47,7 +47,8 @@ def _files(backend: Any) -> list[str]:
     return [value for value in values if isinstance(value, str) and value]
 
 
-def _digest(path: Path) -> bytes | None:
+def digest(path: Path) -> bytes | None:
+    """Of a file that matters to a policy; None where it cannot be read, or is far too long."""
     try:
         if not path.is_file():  # a named pipe would block
             return None

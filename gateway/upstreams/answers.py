@@ -12,10 +12,12 @@ from gateway.errors import BadAnswer, Refused, UpstreamFault
 from gateway.model import Kind
 from gateway.upstreams.codes import (
     CONTENT_CODES,
+    GONE_CODES,
     HIDDEN_STATUSES,
     OVERLOAD_CODES,
     SPEND_CODES,
     code_of,
+    code_of_reason,
     delay_of,
     holds_answer,
 )
@@ -42,6 +44,12 @@ them; 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 UNPAID_STATUSES = frozenset({429, 529})
 REFUSED, FAILED = 400, 500
 _LONGEST_RETRY_AFTER = 120.0
+_STATUSES = (
+    (CONTENT_CODES | {"invalid_request", "InvalidParameter"}, 400),
+    (SPEND_CODES, 402),
+    (GONE_CODES, 404),
+    (OVERLOAD_CODES, 429),
+)
 
 
 def meaning(status: int) -> Meaning:
@@ -63,6 +71,29 @@ def refusal(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Ref
     if wait is None and (said := delay_of(body)) is not None:
         wait = min(said, _LONGEST_RETRY_AFTER)
     return Refused(status, f"answered {status}{shown}", code=code, retry_after=wait, account=account)
+
+
+def judged(reason: str, code: str = "") -> Refused:
+    """The fault of an order that was taken and failed, by the code it came with, else by its reason in words; those go
+    no further than here."""
+    known = code if code and _status_of(code) != FAILED else code_of_reason(reason) or code
+    return of_code(_status_of(known), known)
+
+
+def of_code(status: int, code: str, retry_after: float | None = None) -> Refused:
+    """A refusal that is known by its code alone."""
+    content = code in CONTENT_CODES
+    account = (meaning(status) == "account" and not content) or code in SPEND_CODES
+    shown = f" ({code})" if code.replace(".", "_").isidentifier() else ""
+    return Refused(status, f"refused{shown}", code=code, retry_after=retry_after, account=account)
+
+
+def _status_of(code: str) -> int:
+    """What a code would have come with, had it come as an answer of its own."""
+    for codes, status in _STATUSES:
+        if code in codes:
+            return status
+    return FAILED
 
 
 def disguised(
@@ -105,7 +136,7 @@ def retryable(kind: Kind, fault: UpstreamFault) -> bool:
     if kind == "local" or not fault.processed:
         return True
     return isinstance(fault, Refused) and (
-        fault.account or fault.status in UNPAID_STATUSES or fault.code in OVERLOAD_CODES
+        fault.account or fault.status in UNPAID_STATUSES or fault.code in OVERLOAD_CODES or fault.code in GONE_CODES
     )
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
+from gateway.upstreams.credentials import key_header
+from gateway.upstreams.google_tokens import GoogleTokens, is_service_account
 from gateway.upstreams.http1 import Address, Exchange, Pool, Source, request_head
 from gateway.upstreams.websocket import UpstreamSocket
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
 PROBE_PAGE_BYTES = 4 << 20
+TOKEN_TIMEOUTS = Timeouts(connect=5.0, first_byte=10.0, idle=5.0, total=20.0)
+TOKEN_BYTES = 1 << 16
+FORM = ((b"content-type", b"application/x-www-form-urlencoded"), (b"accept", b"application/json"))
 
 
 class _Key(NamedTuple):
@@ -31,6 +37,7 @@ class Client:
         self._pools: dict[_Key, Pool] = {}
         self._known: dict[int, tuple[Upstream, Pool, str]] = {}
         self._tls: ssl.SSLContext | None = None
+        self._tokens = GoogleTokens(self._form)
 
     async def send(
         self,
@@ -42,6 +49,7 @@ class Client:
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes | Source,
         timeouts: Timeouts,
+        method: str = "POST",
     ) -> Exchange:
         """Sends `body` (client data, perhaps still coming) and returns when the answer's head is here.
 
@@ -51,7 +59,7 @@ class Client:
         _check(permit, policy, request, upstream)
         pool, host = self._pool_of(upstream)
         length = len(body) if isinstance(body, bytes) else body.length
-        return await pool.send(request_head("POST", path, host, headers, length), body, timeouts)
+        return await pool.send(request_head(method, path, host, headers, length), body, timeouts)
 
     async def converse(
         self,
@@ -93,6 +101,20 @@ class Client:
         head = request_head("POST", _path_of(url), host, headers, len(body))
         async with await pool.send(head, body, timeouts) as exchange:
             return exchange.status
+
+    async def shown(self, upstream: Upstream) -> tuple[bytes, bytes] | None:
+        """The header that shows its key in the calls of an order; None: it has no key. A service account is exchanged
+        for a token first. Raises UpstreamFault."""
+        if upstream.key is not None and is_service_account(upstream.key):
+            return b"authorization", b"Bearer " + (await self._tokens.vertex_token(upstream.key)).encode()
+        return key_header(upstream, time.time())
+
+    async def _form(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a form that holds no client data. Raises UpstreamFault."""
+        pool, host = self._pool(url, (), None)
+        head = request_head("POST", _path_of(url), host, FORM, len(body))
+        async with await pool.send(head, body, TOKEN_TIMEOUTS) as exchange:
+            return exchange.status, await read_all(exchange, TOKEN_BYTES)
 
     def keep(self, policy: Policy) -> None:
         """Gives up every pool that `policy`, now in force, does not name. What is open there ends by itself.

@@ -25,18 +25,35 @@ SPEND_CODES = frozenset(
         # Anthropic: 402, and 400 or 429 with the code in `error.details`
         "billing_error",
         "enforced_spend_limit_reached",
-        # Alibaba DashScope, 400
+        # Alibaba DashScope, 400 and 403
         "Arrearage",
+        "AccessDenied.Unpurchased",
+        "PrepaidBillOverdue",
+        "PostpaidBillOverdue",
+        # Volcengine Ark, 403 and 429: balance, a limit of ours, a free quota that is used up, a model not opened
+        "AccountOverdueError",
+        "OperationDenied.ServiceOverdue",
+        "OperationDenied.ServiceNotOpen",
+        "SetLimitExceeded",
+        "QuotaExceeded",
+        "ModelNotOpen",
         # ElevenLabs, 401
         "quota_exceeded",
         # MiniMax, inside a 200: key, balance
         "base_resp_1004",
         "base_resp_1008",
+        "base_resp_2049",
+        # Kling, 429: in arrears, and a resource pack that is used up
+        "kling_1101",
+        "kling_1102",
     }
 )
 """Codes that no waiting mends, whatever the status: they are about our account."""
+STUCK_IN_QUEUE = "stuck_in_queue"
+"""Ours, of an order that an API took and never began: GMI accepts model ids that are dead, and does not bill them."""
 OVERLOAD_CODES = frozenset(
     {
+        STUCK_IN_QUEUE,
         "server_is_overloaded",  # OpenAI, 503
         "slow_down",  # OpenAI, 429 or 503
         "overloaded_error",  # Anthropic, 529
@@ -47,7 +64,23 @@ OVERLOAD_CODES = frozenset(
         "Throttling",  # DashScope, 429
         "Throttling.RateQuota",
         "Throttling.AllocationQuota",
-        "base_resp_1002",  # MiniMax, inside a 200
+        "Throttling.BurstRate",
+        "ServerOverloaded",  # Ark, 429
+        "RateLimitExceeded.EndpointRPMExceeded",
+        "RateLimitExceeded.EndpointTPMExceeded",
+        "ModelAccountRpmRateLimitExceeded",
+        "ModelAccountTpmRateLimitExceeded",
+        "ModelAccountIpmRateLimitExceeded",
+        "RequestBurstTooFast",
+        "rate_limit_exceeded",
+        "base_resp_1002",  # MiniMax, inside a 200: requests, tokens, connections
+        "base_resp_1039",
+        "base_resp_1041",
+        "kling_1302",  # Kling, 429: requests, tasks at once
+        "kling_1303",
+        "runner_scheduling_failure",  # fal, 503: nothing has begun
+        "runner_connection_refused",
+        "E003",  # Replicate, in the text of a failed prediction: high demand
     }
 )
 """Documented codes of a refusal before any work: safe to send elsewhere, even when paid."""
@@ -60,12 +93,69 @@ CONTENT_CODES = frozenset(
         "DataInspectionFailed",  # DashScope
         "data_inspection_failed",
         "SAFETY",
-        "base_resp_1026",  # MiniMax
+        "IPInfringementSuspect",
+        "SensitiveContentDetected",  # Ark, 400, and in the record of a task
+        "SensitiveContentDetected.SevereViolation",
+        "SensitiveContentDetected.Violence",
+        "InputTextSensitiveContentDetected",
+        "InputImageSensitiveContentDetected",
+        "InputVideoSensitiveContentDetected",
+        "InputAudioSensitiveContentDetected",
+        "OutputTextSensitiveContentDetected",
+        "OutputImageSensitiveContentDetected",
+        "OutputVideoSensitiveContentDetected",
+        "OutputAudioSensitiveContentDetected",
+        "InputTextRiskDetection",
+        "InputImageRiskDetection",
+        "OutputImageRiskDetection",
+        "OutputVideoRiskDetection",
+        "base_resp_1026",  # MiniMax: of what goes in, of what comes out
+        "base_resp_1027",
+        "kling_1300",
+        "kling_1301",
+        "E005",  # Replicate
     }
 )
 """A refusal of what was asked, also where a proxy makes a 5xx of it: nobody's failure, and the same everywhere."""
+GONE_CODES = frozenset(
+    {
+        "model_not_found",
+        "ModelNotFound",  # DashScope, 404
+        "Model.AccessDenied",
+        "InvalidEndpointOrModel.NotFound",  # Ark, 404
+        "InvalidEndpointOrModel.ModelIDAccessDisabled",
+        "InvalidEndpoint.NotFound",
+        "InvalidEndpoint.ClosedEndpoint",
+        "ShutdownModel",
+        "DeploymentNotFound",  # Azure, 404
+        "NOT_FOUND",  # Google, 404
+    }
+)
+"""No such model there, or no more: nothing was done, and another upstream may have it."""
 HIDDEN_STATUSES = frozenset({400, 404, 422})
 """Of the caller's own errors, those under which APIs also hide that our money is spent."""
+_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), code)
+    for pattern, code in (
+        (r"rate.?limit|too many requests", "rate_limit_exceeded"),
+        (
+            r"insufficient.{0,20}(balance|credit|fund|quota)|payment required|out of credit|arrear|overdue",
+            "insufficient_quota",
+        ),
+        (
+            r"generation rejected|content.{0,12}(policy|filter|safety|moderat|violat)|safety (filter|system)|moderation"
+            r"|sensitive (content|information|word)|usage guidelines|responsible ai|nsfw|inappropriate content",
+            "content_policy_violation",
+        ),
+        (
+            r"model.{0,60}(not (be )?found|does not exist|not supported|deprecated|retired)|unknown model",
+            "model_not_found",
+        ),
+        (r"overload|at capacity|no capacity|temporarily unavailable|service unavailable", "server_is_overloaded"),
+        (r"backend error \(4(00|13|15|22)\)|invalid (parameter|argument|request|input)", "invalid_request"),
+    )
+)
+"""Words of APIs that give a reason and no code (GMI, and Google's operations), the first that is found."""
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s\Z", re.ASCII)
 
 
@@ -82,7 +172,8 @@ class _BaseResp(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     """All shapes in one. OpenAI, Anthropic and Google have an object `error`; DashScope a `code` beside the message,
-    fal an `error_type`, ElevenLabs an object `detail`, MiniMax a `base_resp`; GMI a text `error` and no code."""
+    fal an `error_type`, or a list `detail` of what is wrong where, ElevenLabs an object `detail`, MiniMax a
+    `base_resp`; GMI a text `error` and no code."""
 
     error: Any = None
     code: Any = None
@@ -100,6 +191,7 @@ class _Answer(msgspec.Struct):
 
 _answer = msgspec.json.Decoder(_Answer)
 _body = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(list[_Body])
 
 
 def code_of(body: bytes) -> str:
@@ -110,12 +202,17 @@ def code_of(body: bytes) -> str:
     error = _as(found.error, _Error)
     if error is not None:
         return _of_object(error)
-    detail = found.detail.get("status") if isinstance(found.detail, dict) else None
-    words = (found.code, detail, found.error_type)
+    words = (found.code, _of_detail(found.detail), found.error_type)
     base = _as(found.base_resp, _BaseResp)
     if base is not None and base.status_code:
         return f"base_resp_{base.status_code}"
-    return next((word for word in words if isinstance(word, str) and word), "")
+    told = next((word for word in words if isinstance(word, str) and word), "")
+    return told or (code_of_reason(found.error) if isinstance(found.error, str) else "")
+
+
+def code_of_reason(reason: str) -> str:
+    """A code of the sets above, or `invalid_request`, for a reason in plain words; "" where they say neither."""
+    return next((code for pattern, code in _REASONS if pattern.search(reason)), "")
 
 
 def holds_answer(body: bytes) -> bool:
@@ -148,11 +245,24 @@ def _of_object(error: _Error) -> str:
     return next((word for word in (inner, error.status, error.type) if isinstance(word, str) and word), "")
 
 
+def _of_detail(detail: Any) -> Any:
+    """ElevenLabs' `status` (its newer errors have a `code`), or the type of fal's first complaint."""
+    if isinstance(detail, dict):
+        return detail.get("status") or detail.get("code")
+    first = detail[0] if isinstance(detail, list) and detail else None
+    return first.get("type") if isinstance(first, dict) else None
+
+
 def _read(body: bytes) -> _Body | None:
+    """Google's OpenAI-compatible endpoint puts its error into a list."""
     try:
-        return _body.decode(body)
+        return _body.decode(body) if body[:1] != b"[" else _first(_bodies.decode(body))
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _first(bodies: list[_Body]) -> _Body | None:
+    return bodies[0] if bodies else None
 
 
 def _as(value: Any, shape: Any) -> Any:

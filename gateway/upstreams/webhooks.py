@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import UpstreamFault
 from gateway.model import Timeouts
+from gateway.upstreams import fetch
 from gateway.upstreams.client import Client
 
 PAUSES = (1.0, 5.0, 20.0)
@@ -41,25 +42,33 @@ class Webhooks:
     async def post(self, url: str, id: str, body: bytes) -> bool:
         """Whether it was taken: answered 2xx. A redirect is no such answer, and is not followed."""
         for pause in (*self._pauses, None):
-            try:
-                if 200 <= await self._client.post(url, self._headers(id, body), body, TIMEOUTS) < 300:
-                    return True
-            except UpstreamFault:
-                pass
+            if await _taken(self._client.post(url, headers(self._secret, id, int(self._now()), body), body, TIMEOUTS)):
+                return True
             if pause is not None:
                 await self._sleep(pause)
         return False
 
-    def _headers(self, id: str, body: bytes) -> list[tuple[bytes, bytes]]:
-        at = int(self._now())
-        made = [
-            (b"content-type", b"application/json"),
-            (b"webhook-id", id.encode()),
-            (b"webhook-timestamp", b"%d" % at),
-        ]
-        if self._secret is not None:
-            made.append((b"webhook-signature", b"v1," + signature(self._secret, id, at, body)))
-        return made
+
+async def post_once(url: str, id: str, body: bytes, secret: str, *, at: int, allow_private: bool) -> bool:
+    """Whether an address of a caller's choice took it: a guarded one, unless the operator allows its host. `at`:
+    seconds since the epoch."""
+    made = headers(secret_bytes(secret), id, at, body)
+    return await _taken(fetch.post(url, made, body, seconds=TIMEOUTS.total or 0.0, allow_private=allow_private))
+
+
+async def _taken(status: Awaitable[int]) -> bool:
+    try:
+        return 200 <= await status < 300
+    except UpstreamFault:
+        return False
+
+
+def headers(secret: bytes | None, id: str, at: int, body: bytes) -> list[tuple[bytes, bytes]]:
+    """`at`: seconds since the epoch."""
+    made = [(b"content-type", b"application/json"), (b"webhook-id", id.encode()), (b"webhook-timestamp", b"%d" % at)]
+    if secret is not None:
+        made.append((b"webhook-signature", b"v1," + signature(secret, id, at, body)))
+    return made
 
 
 def signature(secret: bytes, id: str, at: int, body: bytes) -> bytes:

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from loadtests.simproviders.table import PROVIDERS
+
 T = TypeVar("T")
 DEFAULT_MODEL = "meta-llama/Llama-3.3-70B-Instruct"
 DEFAULT_MANAGED_KEY = "sim-managed-key"
@@ -66,7 +68,12 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_lora: int = 4
     asleep: bool = False
     unit_s: float = 1.0
-    """Media engines: seconds of GPU time per image, or per second of video."""
+    """Media engines: seconds of GPU time per image, or per second of video or speech."""
+    reference_steps: int = 0
+    """Media engines: above 0 an image, or a second of video, costs `unit_s` at so many steps and 1024x1024, and what it
+    weighs (steps x pixels) otherwise; 0: all cost the same."""
+    makes: Literal["text", "video"] = "text"
+    """Of trtllm-serve, whose visual mode is another server."""
     job_batch: int = 1
     """Media engines: jobs that run at once."""
     pod: str = ""
@@ -106,6 +113,16 @@ class ManagedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of each prompt, so much is said to come out of the cache."""
 
 
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bought API that speaks a language of its own (`simproviders`). `job_s`: how long a film takes there."""
+
+    kind: str
+    name: str
+    port: int = 0
+    api_key: str = "sim-managed-key"
+    job_s: float = 2.0
+
+
 class DcgmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the nodes' exporters print. `labels`: "now" (`hostname`), "before" (`Hostname`, until May 2026), "oldest"
     (`uuid`, `pod_name`, `pod_namespace`, `container_name`)."""
@@ -128,6 +145,7 @@ class Plan(msgspec.Struct, frozen=True):
     """DCGM pages: node name -> port."""
     dcgm: DcgmConfig = DcgmConfig()
     bills: str = ""
+    providers: tuple[ProviderConfig, ...] = ()
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -149,13 +167,16 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     seed: int = 1
     base_port: int = 0
-    """Workers take base_port upwards, then managed APIs, then DCGM pages; 0: any free ports."""
+    """Workers take base_port upwards, then managed APIs, then DCGM pages; 0: any free ports, which those of `providers`
+    have that state none."""
     preset: str = "small"
     workers: int | list[dict[str, Any]] = 4
     managed: int | list[dict[str, Any]] = 1
     worker: dict[str, Any] = {}
     api: dict[str, Any] = {}
     dcgm: dict[str, Any] = {}
+    providers: list[dict[str, Any]] = []
+    """`kind` is the name of a dialect such as gmi; `name` is that unless said."""
     gpus_per_node: int = 8
     keep_alive_s: int = 5
     """Idle connections are closed after this long (vLLM's default)."""
@@ -170,14 +191,19 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         managed: list[ManagedConfig] = [
             self._managed(i, given, len(workers)) for i, given in enumerate(_each(self.managed))
         ]
-        names = [*(worker.name for worker in workers), *(api.name for api in managed)]
+        providers = tuple(_convert({"name": str(each.get("kind")), **each}, ProviderConfig) for each in self.providers)
+        names = [*(each.name for each in workers), *(each.name for each in managed), *(each.name for each in providers)]
         if len(set(names)) != len(names):
-            raise ConfigFault("name: every worker and managed API needs its own")
-        first = self._port(len(names))
+            raise ConfigFault("name: every worker, managed API and provider needs its own")
+        if unknown := {each.kind for each in providers} - PROVIDERS.keys():
+            raise ConfigFault(f"kind: {', '.join(sorted(unknown))} unknown; one of {', '.join(PROVIDERS)}")
+        first = self._port(len(workers) + len(managed))
         nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
         ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
         dcgm = _convert(self.dcgm, DcgmConfig)
-        return Plan(self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm, self.bills)
+        return Plan(
+            self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm, self.bills, tuple(providers)
+        )
 
     def _worker(self, i: int, given: dict[str, Any]) -> WorkerConfig:
         node, gpu = divmod(i, self.gpus_per_node)

@@ -23,8 +23,11 @@ from urllib.parse import parse_qs
 
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from loadtests.simproviders.base import Provider
+from loadtests.simproviders.table import PROVIDERS
+
 from .bills import Bills
-from .config import Plan, WorkerConfig
+from .config import Plan, ProviderConfig, WorkerConfig
 from .dcgm import render
 from .exchange import ClientGone, Exchange, SimProtocol
 from .faults import BadChange, Change, parse
@@ -33,7 +36,7 @@ from .managed import Managed
 from .media import MediaWorker
 from .server import HOST, PortServer
 from .station import Station
-from .studios import MEDIA
+from .studios import media_of
 from .wheel import Wheel
 from .worker import Worker
 
@@ -51,13 +54,15 @@ class Fleet:
         bills = Bills(plan.bills)
         self.managed = [Managed(config, plan.seed, wheel, bills) for config in plan.managed]
         self.services: dict[str, Station] = {service.name: service for service in (*self.workers, *self.managed)}
-        self.by_port: dict[int, Station | str] = {}
+        self.providers = [(each, PROVIDERS[each.kind](key=each.api_key, job_s=each.job_s)) for each in plan.providers]
+        self.by_port: dict[int, Station | Provider | str] = {}
         """A service, or the name of the node whose DCGM page is there."""
         self._spelled = plan.dcgm
         apart = [worker for worker in self.workers if isinstance(worker, Worker) and worker.surface.apart]
-        owners: list[Station | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
+        owners: list[Station | Provider | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
+        owners += [provider for _, provider in self.providers]
         ports = [*(each.port for each in plan.workers), *(each.port for each in plan.managed), *plan.nodes.values()]
-        ports += [worker.config.metrics_port for worker in apart]
+        ports += [worker.config.metrics_port for worker in apart] + [each.port for each in plan.providers]
         self._server = PortServer(self, ports, plan.keep_alive_s, self._announce, self._judge)
         for port, owner in zip(self._server.ports, owners, strict=True):
             self.by_port[port] = owner
@@ -65,11 +70,13 @@ class Fleet:
                 owner.port = port
             elif isinstance(owner, Worker):
                 owner.metrics_port = port
+            elif isinstance(owner, Provider):
+                owner.public = f"http://{HOST}:{port}"
         for worker in self.workers:
             worker.others = self.services
 
     def _worker(self, config: WorkerConfig, seed: int) -> Worker | MediaWorker:
-        media = MEDIA.get(config.engine)
+        media = media_of(config)
         return Worker(config, seed, self.honesty) if media is None else media(config, seed)
 
     async def serve(self) -> None:
@@ -111,8 +118,13 @@ class Fleet:
                 for w in self.workers
             ],
             "managed": [{**_address(m.name, m.port, "/v1"), "model": m.model} for m in self.managed],
+            "providers": [self._described(config, provider) for config, provider in self.providers],
             "dcgm": [_address(node, port, "/metrics") for node, port in nodes.items()],
         }
+
+    def _described(self, config: ProviderConfig, provider: Provider) -> dict[str, Any]:
+        port = next(port for port, owner in self.by_port.items() if owner is provider)
+        return {**_address(config.name, port, provider.root), "model": "", "engine": config.kind}
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -123,7 +135,9 @@ class Fleet:
         server = scope["server"]
         owner = self.by_port[(server and server[1]) or 0]
         with contextlib.suppress(ClientGone):
-            if exchange.path.startswith("/sim/"):
+            if isinstance(owner, Provider):  # its control pages are its own
+                await owner.handle(exchange)
+            elif exchange.path.startswith("/sim/"):
                 await self._control(exchange, owner)
             elif isinstance(owner, Worker) and owner.alive and server is not None and server[1] == owner.metrics_port:
                 await self._metrics_port(exchange, owner)

@@ -58,6 +58,7 @@ class SimFleet:
         self.pid: int = ready["pid"]
         self.workers = [Server(**each) for each in ready["workers"]]
         self.managed = [Server(**each) for each in ready["managed"]]
+        self.providers = [Server(**each) for each in ready["providers"]]
         self.dcgm = [Server(**each) for each in ready["dcgm"]]
         self._process = process
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{self.dcgm[0].port}", trust_env=False, timeout=START_S)

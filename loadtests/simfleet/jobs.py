@@ -18,9 +18,9 @@ class Job:
 
     id: str
     kind: str
-    """image or video."""
+    """image, video or speech."""
     units: float
-    """Images, or seconds of video."""
+    """As in `costs.units`."""
     asked: dict[str, object]
     fails: bool = False
     status: str = "queued"

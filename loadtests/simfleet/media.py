@@ -1,7 +1,7 @@
 """A media worker: jobs of images and videos behind the HTTP surface of its engine (a file of `surfaces`).
 
-A job takes `unit_s` seconds per image or per second of video (times the fault `slow`); `job_batch` run at once. The
-bytes are a constant PNG or MP4 header: only the load and the states of the jobs are true. Jobs live in the process.
+A job takes `unit_s` seconds for each of its units (`costs.py`; times the fault `slow`); `job_batch` run at once. What
+it makes are small real files (`files.py`) of the size and length that were asked for. Jobs live in the process.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from .config import WorkerConfig
+from .costs import count, pixels, seconds, units
 from .dcgm import GpuReading
 from .exchange import ClientGone, Exchange, Header
 from .faults import Change
+from .files import mp4, png
 from .jobs import Job, JobQueue
 from .journal import Entry
 from .metrics import Load
@@ -28,11 +30,6 @@ from .spoil import spoil
 from .station import Station
 from .surfaces.surface import TEXT_PLAIN, Reply
 
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
-MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
-DEFAULT_VIDEO_S = 4.0
 NOT_FOUND = Reply({"detail": "Not Found"}, 404)
 Handler = Callable[[Exchange, dict[str, Any], "re.Match[str]"], Awaitable[Reply]]
 """Answers a request with its decoded body (form fields, or JSON); `match` is that of its path."""
@@ -154,7 +151,7 @@ class MediaWorker(Station):
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
-    def take(self, id: str, kind: str, units: float, asked: dict[str, Any]) -> Job:
+    def take(self, id: str, kind: str, asked: dict[str, Any]) -> Job:
         """Queue a job. Raises Refusal when the queue is full or the model is another."""
         if asked.get("model") not in (None, self.model):
             raise self._refuse(400, f"The model `{asked['model']}` does not exist.")
@@ -162,7 +159,7 @@ class MediaWorker(Station):
         if limit is not None and len(self.queue.waiting) >= limit and len(self.queue.running) >= self.queue.at_once:
             raise self._refuse(*self.queue_full)
         fails = self.draws.uniform(self.journal.received, "job") < self.faults.fail_jobs
-        job = Job(id, kind, units, asked, fails)
+        job = Job(id, kind, units(kind, asked, self.config.reference_steps), asked, fails)
         self.jobs[id] = job
         self.queue.add(job)
         return job
@@ -182,13 +179,13 @@ class MediaWorker(Station):
 
 def images(job: Job) -> dict[str, object]:
     """OpenAI's answer to /v1/images/generations."""
-    data = base64.b64encode(PNG).decode()
-    return {"created": int(job.created), "data": [{"b64_json": data} for _ in range(round(job.units))]}
+    data = base64.b64encode(png(*pixels(job.asked))).decode()
+    return {"created": int(job.created), "data": [{"b64_json": data} for _ in range(count(job.asked))]}
 
 
-def video_units(asked: dict[str, Any]) -> float:
-    """Seconds of video that a body asks for."""
-    return float(asked.get("seconds") or DEFAULT_VIDEO_S)
+def film(job: Job) -> bytes:
+    """What a video job made."""
+    return mp4(seconds(job.asked), *pixels(job.asked))
 
 
 def _fields(raw: bytes, content_type: str) -> dict[str, Any]:

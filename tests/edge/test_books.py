@@ -24,7 +24,7 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
 from gateway.joining import Joining
-from gateway.model import Allowance, Hold, Lease, Match, Policy, Quota, Share, Slo, Usage
+from gateway.model import Allowance, Hold, Lease, Match, MediaAsk, Policy, Quota, Share, Slo, Usage
 from gateway.money.budgets import Budgets
 from gateway.money.keyring import Keyring
 from gateway.money.keys import Keys
@@ -130,10 +130,19 @@ async def test_a_rule_with_a_fixed_limit_brings_none() -> None:
     assert desk.books.ballot(desk.board, desk.decision, desk.lease, desk.attempt) is None
 
 
-@pytest.mark.parametrize(("max_tokens", "votes"), [(100, True), (None, True), (0, False)])
-async def test_what_writes_nothing_does_not_vote(max_tokens: int | None, votes: bool) -> None:
-    """Counting tokens takes no GPU: its quick answers would raise the limit for everybody."""
-    desk = Desk(policy(rules=(rule(slo=SLO),)), max_tokens=max_tokens)
+@pytest.mark.parametrize(
+    ("asked", "votes"),
+    [
+        ({"max_tokens": 100}, True),
+        ({}, True),
+        ({"max_tokens": 0}, False),
+        ({"max_tokens": 0, "endpoint": "audio/transcriptions", "media": MediaAsk(audio_seconds=9.0)}, True),
+    ],
+)
+async def test_what_writes_nothing_does_not_vote(asked: dict[str, Any], votes: bool) -> None:
+    """Counting tokens takes no GPU: its quick answers would raise the limit for everybody. Media writes no tokens, and
+    takes a GPU all the same."""
+    desk = Desk(policy(rules=(rule(slo=SLO),)), **asked)
     ballot = desk.books.ballot(desk.board, desk.decision, desk.lease, desk.attempt)
     assert (ballot is not None) is votes
     if ballot is not None:
@@ -153,6 +162,7 @@ async def test_lengths_are_those_of_one_choice() -> None:
     [
         ({"max_tokens": 0}, Usage(1000, 0)),
         ({"text_only": False}, Usage(1000, 100)),
+        ({"endpoint": "audio/transcriptions", "media": MediaAsk()}, Usage(1000, 100)),
         ({}, Usage(1000, 100, estimated=True)),
         ({}, None),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable
 from gateway.errors import GatewayError, NoCapacity, Reset, UpstreamFault, UpstreamTimeout
-from gateway.model import Decision, Demand, GenRequest, Lease, Model, Policy, Served, Spill
+from gateway.model import Decision, Demand, GenRequest, Lease, MediaAsk, Model, Policy, Served, Spill
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.residency import allows
@@ -150,6 +150,10 @@ def test_wherever_it_goes_its_data_may_go(made: Policy, demand: Demand, number: 
 )
 def test_what_leaves_something_behind_is_not_asked_of_two(fields: tuple[str, ...], on_fields: Any, may: bool) -> None:
     assert repeatable(request(fields=fields), rule(on_fields=on_fields)) is may
+
+
+def test_media_are_never_asked_of_two() -> None:
+    assert not repeatable(request(media=MediaAsk()), rule())
 
 
 def alike(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.patience import HALF, hasty, within
+from gateway.edge.patience import HALF, hasty, meant, within
 from gateway.edge.services import RETRY_BURST, RETRY_SHARE, RetryBudget
 from gateway.model import Timeouts
 from gateway.routing.forecast import Forecast
+from gateway.upstreams.dialects.surface import ENDPOINTS
+from tests.worlds import rule
 
 USUAL = Timeouts()
 
@@ -64,3 +68,14 @@ def test_retries_are_a_share_of_traffic_and_one_burst(story: list[bool]) -> None
             retries += budget.take()
         assert retries <= RETRY_BURST + RETRY_SHARE * requests
     assert 0 <= budget.tokens <= RETRY_BURST
+
+
+def test_what_a_rule_does_not_say_is_as_its_endpoint_has_it() -> None:
+    pictures, text = ENDPOINTS["images/generations"], ENDPOINTS["chat/completions"]
+    plain = rule()
+    assert meant(plain, pictures) == pictures.timeouts
+    assert pictures.timeouts.first_byte >= 300
+    assert meant(plain, text) is plain.timeouts
+    said = rule(timeouts=Timeouts(first_byte=7.0, idle=60.0), timeouts_said=("first_byte", "idle"))
+    assert meant(said, pictures) == replace(pictures.timeouts, first_byte=7.0, idle=60.0)
+    assert meant(said, text) is said.timeouts

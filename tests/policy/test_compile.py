@@ -100,6 +100,7 @@ def test_rules_take_from_defaults_what_they_do_not_say() -> None:
     assert flagged.match == Match(residency="any")
     assert (flagged.backends, flagged.max_wait, flagged.spill) == (("h100",), 20.0, None)
     assert flagged.timeouts == Timeouts(connect=0.5)
+    assert flagged.timeouts_said == ("connect",)
     assert chat.match == Match(model=("llama-*",), tenant=("acme",))
     assert (chat.slo, chat.max_wait, chat.attempts) == (Slo(1.0, 0.04, 0.95), 0.0, 3)
     assert chat.spill == Spill(

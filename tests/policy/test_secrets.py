@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -18,6 +19,18 @@ def test_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
     assert resolve("${file:key}", tmp_path, ENV, literal_allowed=False) == "s3cret"
     assert resolve(f"${{file:{tmp_path}/key}}", Path("/"), ENV, literal_allowed=False) == "s3cret"
     assert resolve("plain", tmp_path, ENV, literal_allowed=True) == "plain"
+
+
+def test_a_service_account_is_one_line_where_it_may_be_one_and_refused_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"type": "service_account", "private_key": "-- KEY --\n"}, indent=2))
+    (tmp_path / "b.json").write_text(json.dumps({"type": "other", "private_key": "-- KEY --\n"}, indent=2))
+    found = resolve("${file:a.json}", tmp_path, ENV, literal_allowed=False, account_allowed=True)
+    assert found is not None
+    assert "\n" not in found
+    assert json.loads(found)["private_key"] == "-- KEY --\n"
+    for name, allowed in (("a.json", False), ("b.json", True)):
+        with pytest.raises(ValueError, match="cannot be sent"):
+            resolve(f"${{file:{name}}}", tmp_path, ENV, literal_allowed=False, account_allowed=allowed)
 
 
 @pytest.mark.parametrize("text", ["${env:GOOD}", "${file:nowhere}"])

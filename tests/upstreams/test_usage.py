@@ -86,6 +86,15 @@ TABLE: list[tuple[str, dict[str, Any], Usage]] = [
         },
         Usage(37, 763, reasoning_tokens=233),
     ),
+    # Google's OpenAI-compatible endpoint: what was thought is in the sum alone
+    (
+        CHAT,
+        {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
+        Usage(20, 603, reasoning_tokens=405),
+    ),
+    # a sum that cannot be true says nothing
+    (CHAT, {"prompt_tokens": 20, "completion_tokens": 8, "total_tokens": 2**40}, Usage(20, 8)),
+    (CHAT, {"prompt_tokens": 20, "completion_tokens": 8, "total_tokens": 3}, Usage(20, 8)),
     # vLLM, SGLang, llama.cpp: details are null, or not there
     (
         CHAT,

@@ -8,11 +8,13 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
+from standardwebhooks import Webhook
 
 from gateway.upstreams.client import Client
-from gateway.upstreams.webhooks import Webhooks, secret_bytes, signature
+from gateway.upstreams.webhooks import Webhooks, post_once, secret_bytes, signature
 
 BODY = b'{"type": "budget.threshold"}'
 
@@ -101,3 +103,37 @@ def test_the_signature_of_the_standard() -> None:
     secret = secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     told = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert told == b"g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_an_address_of_a_callers_choice_is_guarded() -> None:
+    secret = "whsec_" + b64encode(b"a secret").decode()
+    async with receiving(204) as receiver:
+        assert not await post_once(receiver.url, "msg_1", BODY, secret, at=1_700_000_000, allow_private=False)
+        assert receiver.seen == [], "loopback is not public: nothing was sent"
+        assert await post_once(receiver.url, "msg_1", BODY, secret, at=1_700_000_000, allow_private=True)
+    ((headers, body),) = receiver.seen
+    assert body == BODY
+    expected = Webhook(secret).sign("msg_1", datetime.fromtimestamp(1_700_000_000, UTC), BODY.decode())
+    assert headers["webhook-signature"] == expected
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+async def test_what_is_no_2xx_has_not_taken_it(status: int) -> None:
+    async with receiving(status) as receiver:
+        assert not await post_once(receiver.url, "msg_1", BODY, "a" * 16, at=1, allow_private=True)
+    assert len(receiver.seen) == 1, "it is tried once, and a redirect is not followed"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1/",
+        "https://169.254.169.254/",
+        "http://[::1]/",
+        "http://localhost:1/",
+        "ftp://x/",
+        "http://u:p@x/",
+    ],
+)
+async def test_where_no_message_goes(url: str) -> None:
+    assert not await post_once(url, "msg_1", BODY, "a" * 16, at=1, allow_private=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from msgspec import Raw
 
 from gateway.errors import GatewayError
-from gateway.model import EndpointName, Usage
+from gateway.model import EndpointName, MediaAsk, Timeouts, Usage
 from gateway.upstreams.codes import holds_answer
 from gateway.upstreams.sse import Events
 
@@ -52,6 +53,26 @@ class Endpoint:
     """An error of ours as a whole answer; the second argument is the request's id."""
     error_event: Callable[[GatewayError, str, bytes], bytes]
     """The same as the last event of a stream; the third argument is what was forwarded last."""
+    asks: Callable[[Mapping[str, Raw]], MediaAsk] | None = None
+    """Of pictures and sound: what a body asks for. Raises InvalidRequest. None: it is about text."""
+    asks_stream: Callable[[Mapping[str, Raw]], bool] | None = None
+    """Where it is not `stream` that asks for a stream of events."""
+    jobs: Literal["never", "on_request", "always"] = "never"
+    """Whether what it makes may outlive its request: where the body says `background: true`, or whatever it says."""
+    plain: frozenset[str] = frozenset()
+    """Fields that change price, scheduling or retention elsewhere, and mean something else here."""
+    forms: bool = False
+    """It takes multipart/form-data beside JSON, and goes up as that either way."""
+    pictures: tuple[int, int] = (0, 0)
+    """Fewest and most pictures that may be sent along."""
+    picture: str = "image"
+    """The field that they come in, of several the one that errors name."""
+    accepts: bytes = b"application/json"
+    """What a whole answer is asked for as."""
+    sound: bool = False
+    """Its answer may be bytes that are passed on as they come."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    """What holds where a rule does not say otherwise."""
 
     @property
     def path(self) -> str:

@@ -68,6 +68,7 @@ TRANSCRIPTIONS = replace(
     asks_usage=False,
     usage_of=usage_of,
     events=EVENTS,
+    accepts=b"*/*",
     kinds=_TEXTS,
     holds_answer=holds_answer,
 )

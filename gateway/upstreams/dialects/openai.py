@@ -15,14 +15,15 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
+from gateway.upstreams.dialects.credentials import credential
 from gateway.upstreams.dialects.endpoint import Endpoint, words
-from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
+from gateway.upstreams.dialects.figures import MOST, ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
 
 RESPONSE_HEADERS = frozenset({b"content-type", b"cache-control"})
 """What comes down. The upstream's account, rate-limit and routing headers are ours to know, not the caller's."""
-JSON = b"application/json"
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
+JSON = b"application/json"
 _DONE = b"[DONE]"
 _ERROR = (b'{"error"', b'{ "error"')
 
@@ -56,18 +57,18 @@ def headers(
     traceparent: str | None,
     more: Iterable[tuple[bytes, bytes]] = (),
     kind: bytes = JSON,
+    accepts: bytes = JSON,
 ) -> list[tuple[bytes, bytes]]:
     """Made anew: nothing of the caller's credentials, cookies or organisation goes up; `more` is what its endpoint
-    allows of the caller's own. `kind`: the body's Content-Type; what answers a form may be a text."""
+    allows of the caller's own. `kind`: of the body that goes up; `accepts`: of an answer that is no stream."""
     made = [
         (b"content-type", kind),
-        (b"accept", b"text/event-stream" if stream else JSON if kind == JSON else b"*/*"),
+        (b"accept", b"text/event-stream" if stream else accepts),
         (b"accept-encoding", b"identity"),
         (b"x-request-id", attempt_id.encode()),
         *more,
     ]
-    if upstream.key is not None:
-        made.append((b"authorization", b"Bearer " + upstream.key.encode()))
+    made += credential(upstream)
     if traceparent is not None:
         made.append((b"traceparent", traceparent.encode()))
     return made
@@ -158,11 +159,11 @@ def _usage(found: Any) -> Usage | None:
     if not prompt and type(total) is int and found.get("prompt_tokens") is None:
         prompt = figures.count(total - output)  # embedding servers that tell the sum alone
     read, made = nested(found, "prompt_tokens_details"), nested(found, "completion_tokens_details")
+    thought = figures.count(made.get("reasoning_tokens")) or _untold(found, total)
     if not read and not made:
-        return Usage(prompt, output, absurd=figures.odd)
-    thought = figures.count(made.get("reasoning_tokens"))
+        return Usage(prompt, output + thought, reasoning_tokens=thought, absurd=figures.odd)
     if thought and total == prompt + output + thought:
-        output += thought  # xAI's: its sum alone says that they come on top
+        output += thought  # xAI's, and Google's: the sum alone says that they come on top
     parts = prompt_parts(figures, read, prompt, read.get("cache_write_tokens"))
     sound = figures.part(made.get("audio_tokens"), output)
     return Usage(
@@ -179,6 +180,14 @@ def _usage(found: Any) -> Usage | None:
         cached_image_tokens=parts.cached_pictures,
         absurd=figures.odd,
     )
+
+
+def _untold(found: dict[str, Any], total: Any) -> int:
+    """Tokens that the sum holds and neither part does: what Google's OpenAI-compatible endpoint makes of thoughts."""
+    prompt, output = found.get("prompt_tokens"), found.get("completion_tokens")
+    if type(total) is not int or type(prompt) is not int or type(output) is not int:
+        return 0
+    return max(0, total - prompt - output) if total <= MOST and prompt >= 0 and output >= 0 else 0
 
 
 EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:", without_usage=without_usage)

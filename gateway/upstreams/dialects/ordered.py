@@ -6,10 +6,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.model import EndpointName, Upstream
+from gateway.upstreams.dialects.managed.ark import Ark
+from gateway.upstreams.dialects.managed.dashscope import DashScope
+from gateway.upstreams.dialects.managed.elevenlabs import ElevenLabs
+from gateway.upstreams.dialects.managed.fal import Fal
+from gateway.upstreams.dialects.managed.gemini import Gemini
+from gateway.upstreams.dialects.managed.gmi import Gmi
+from gateway.upstreams.dialects.managed.kling import Kling
+from gateway.upstreams.dialects.managed.minimax import MiniMaxSpeech
+from gateway.upstreams.dialects.managed.minimax_films import MiniMaxFilms
+from gateway.upstreams.dialects.managed.replicate import Replicate
+from gateway.upstreams.dialects.managed.vertex import Vertex
 from gateway.upstreams.dialects.ordering import Dialect
+from gateway.upstreams.dialects.workers import comfyui, videos
 
-BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {}
-BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {}
+_PICTURES: tuple[EndpointName, ...] = ("images/generations", "images/edits")
+_FILMS: tuple[EndpointName, ...] = ("videos",)
+_SPEECH: tuple[EndpointName, ...] = ("audio/speech",)
+_MANAGED: tuple[tuple[Dialect, tuple[EndpointName, ...]], ...] = (
+    (Ark(), _PICTURES + _FILMS),
+    (DashScope(), _PICTURES + _FILMS),
+    (Gmi(), _PICTURES + _FILMS + _SPEECH),
+    (Vertex(), _FILMS),
+    (Fal(), _PICTURES + _FILMS + _SPEECH),
+    (Replicate(), _PICTURES + _FILMS + _SPEECH),
+    (Kling(), _FILMS),
+    (Kling(poll_seconds=1.5), _PICTURES),
+    (ElevenLabs(), _SPEECH),
+    (MiniMaxSpeech(), _SPEECH),
+    (MiniMaxFilms(), _FILMS),
+    (Gemini(), _FILMS),
+)
+BY_DIALECT: Mapping[tuple[str, EndpointName], Dialect] = {
+    (dialect.name, endpoint): dialect for dialect, endpoints in _MANAGED for endpoint in endpoints
+}
+BY_ENGINE: Mapping[tuple[str, EndpointName], Dialect] = {
+    ("vllm-omni", "videos"): videos.VLLM_OMNI,
+    ("sglang-diffusion", "videos"): videos.SGLANG,
+    ("trtllm", "videos"): videos.TRTLLM,
+    ("comfyui", "videos"): comfyui.COMFYUI,
+    ("comfyui", "images/generations"): comfyui.COMFYUI,
+    ("comfyui", "images/edits"): comfyui.COMFYUI,
+}
 
 
 def dialect_of(upstream: Upstream, endpoint: EndpointName, engine: str | None = None) -> Dialect | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Raw
 
 from gateway.errors import UpstreamFault
-from gateway.model import EndpointName, JobState, MediaAsk, Upstream, Usage
+from gateway.model import EndpointName, JobState, MediaAsk, Upstream, Usage, Workflow
 
 PictureRole = Literal["image", "mask", "first_frame", "last_frame", "reference"]
 
@@ -41,12 +41,16 @@ class Order:
     prompt: str = field(repr=False)
     fields: Mapping[str, Raw] = field(default_factory=dict, repr=False)
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    workflow: Workflow | None = field(default=None, repr=False)
+    """Of a worker that is given a graph instead of a request: the template that the policy names."""
     mark: str = ""
     """Ours, unguessable and the same for every try of this order: sent along where the API lets one list by it."""
 
 
 class Call(NamedTuple):
-    """One HTTP request to the upstream's own host. `path` begins with `/` and holds the query."""
+    """One HTTP request to the upstream's own host. `path` holds the query; one that begins with `/` is the whole of it,
+    any other is below the upstream's address (a worker's is its root, without `/v1`). Where `headers` show no key of
+    their own, the upstream's goes up as a bearer token."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
@@ -135,4 +139,17 @@ class Dialect(Protocol):
 
     def found(self, order: Order, answer: Answer) -> Told | None:
         """That order; None: it surely is not there, so it may be sent anew."""
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """Of a dialect that needs more than one call for one of its steps. It has these beside `submit` and `cancel`."""
+
+    def before(self, upstream: Upstream, order: Order) -> tuple[Call, ...]:
+        """Uploads to be made before it is submitted; that they succeed is all that is asked of them."""
+        ...
+
+    def stops(self, upstream: Upstream, order: Order, ticket: str) -> tuple[Call, ...]:
+        """Instead of `cancel`: all of them are made."""
         ...

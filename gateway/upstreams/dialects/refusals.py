@@ -2,7 +2,9 @@
 
 The engines have shapes of their own: SGLang and TensorRT-LLM a flat `{"object": "error", "message", "type", "param",
 "code"}`, TGI `{"error": "text", "error_type"}`, FastAPI `{"detail": "text"}` or a list of what is wrong where, others
-plain text. vLLM and llama.cpp have OpenAI's own, with the status as `code`; what has it already stays as it is.
+plain text. Bought APIs: `{"detail": {"message"}}` (ElevenLabs), `{"base_resp": {"status_msg"}}` (MiniMax), a list with
+the error in it (Google). vLLM and llama.cpp have OpenAI's own, with the status as `code`; what has it already stays as
+it is.
 """
 
 from __future__ import annotations
@@ -41,32 +43,46 @@ class _Body(msgspec.Struct):
     code: Any = None
     error_type: Any = None
     detail: Any = None
+    base_resp: Any = None
 
 
 _body = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(list[_Body])
 
 
 def refusal_of(status: int, body: bytes) -> Refusal | None:
     """None where the body has OpenAI's (and Anthropic's) `error.message` already."""
     try:
-        found = _body.decode(body)
+        found = _decoded(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Refusal(_plain(status, body))
     error = found.error
     if isinstance(error, dict):
-        if isinstance(error.get("message"), str):
+        if isinstance(error.get("message"), str) and body[:1] != b"[":
             return None
         found = msgspec.convert({name: error.get(name) for name in _NESTED}, _Body)
     elif isinstance(error, str):
         found.message, found.type = error, found.error_type or found.type
     elif found.detail is not None:
         return _of_detail(status, found.detail)
+    elif isinstance(found.base_resp, dict):
+        found.message = found.base_resp.get("status_msg")
     message = found.message if isinstance(found.message, str) and found.message else _unsaid(status)
     return Refusal(message[:LONGEST_MESSAGE], _word(found.type), _word(found.param), _word(found.code))
 
 
+def _decoded(body: bytes) -> _Body:
+    """Google's OpenAI-compatible endpoint puts its error into a list. Raises MsgspecError and its like."""
+    if body[:1] != b"[":
+        return _body.decode(body)
+    found = _bodies.decode(body)
+    return found[0] if found else _Body()
+
+
 def _of_detail(status: int, detail: Any) -> Refusal:
-    """FastAPI's: a text, or each fault with where it is."""
+    """FastAPI's: a text, or each fault with where it is. ElevenLabs': an object."""
+    if isinstance(detail, dict):
+        detail = detail.get("message") or ""
     if isinstance(detail, str):
         return Refusal(detail[:LONGEST_MESSAGE] or _unsaid(status))
     try:

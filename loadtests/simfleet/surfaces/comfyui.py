@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import uuid
 from typing import Any
+from urllib.parse import parse_qs
 
+from loadtests.simfleet.costs import count, pixels
 from loadtests.simfleet.exchange import Exchange
+from loadtests.simfleet.files import png
 from loadtests.simfleet.jobs import Job
-from loadtests.simfleet.media import PNG, Handler, MediaWorker
+from loadtests.simfleet.media import Handler, MediaWorker, film
 from loadtests.simfleet.refusal import Refusal
 
 from .surface import Reply
@@ -22,6 +25,10 @@ class ComfyUi(MediaWorker):
     metrics_pages = frozenset()
     health_path = "/system_stats"
 
+    def revive(self) -> None:
+        super().revive()
+        self.uploads: list[bytes] = []
+
     def routes(self) -> list[tuple[str, str, Handler]]:
         plain: list[tuple[str, str, Handler]] = [
             ("POST", "/prompt", self._queue_prompt),
@@ -30,6 +37,7 @@ class ComfyUi(MediaWorker):
             ("POST", "/queue", self._change_queue),
             ("GET", "/history(?:/([^/]+))?", self._history),
             ("GET", "/view", self._view),
+            ("POST", "/upload/image", self._upload),
             ("POST", "/interrupt", self._interrupt),
             ("POST", "/free", self._free),
             ("GET", "/system_stats", self._stats),
@@ -57,7 +65,8 @@ class ComfyUi(MediaWorker):
             raise self._refuse(400, "No prompt provided")
         id = str(body.get("prompt_id") or uuid.uuid4())
         number = len(self.jobs)
-        self.take(id, "image", _images_of(graph), {"number": number, "graph": graph})
+        kind = "video" if any("Video" in str(node.get("class_type")) for node in graph.values()) else "image"
+        self.take(id, kind, {**_asked(graph), "number": number, "graph": graph})
         return Reply({"prompt_id": id, "number": number, "node_errors": {}})
 
     async def _remaining(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
@@ -82,7 +91,20 @@ class ComfyUi(MediaWorker):
         return Reply({job.id: _past(job) for job in over})
 
     async def _view(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
-        return Reply(PNG, content_type=b"image/png") if b"filename=" in exchange.query else Reply(status=404)
+        named = parse_qs(exchange.query.decode("latin-1")).get("filename", [""])[0]
+        job = self.jobs.get(named.rpartition("_")[0])
+        if job is None:
+            return Reply(status=404)
+        if job.kind == "video":
+            return Reply(film(job), content_type=b"video/mp4")
+        return Reply(png(*pixels(job.asked)), content_type=b"image/png")
+
+    async def _upload(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        """Of the file its bytes are kept, by which the form is read here: `image` is what it holds."""
+        if not body.get("image"):
+            return Reply(status=400)
+        self.uploads.append(str(body["image"]).encode("latin-1"))
+        return Reply({"name": f"{len(self.uploads)}.png", "subfolder": "", "type": "input"})
 
     async def _interrupt(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         """With an id only if that one runs; without, whatever runs."""
@@ -95,10 +117,15 @@ class ComfyUi(MediaWorker):
         return Reply()
 
 
-def _images_of(graph: dict[str, Any]) -> float:
-    """The largest `batch_size` of its nodes."""
-    inputs = [node.get("inputs", {}) for node in graph.values() if isinstance(node, dict)]
-    return float(max((each["batch_size"] for each in inputs if isinstance(each.get("batch_size"), int)), default=1))
+def _asked(graph: dict[str, Any]) -> dict[str, Any]:
+    """What its nodes say of size, steps and number, as a request would."""
+    said: dict[str, Any] = {}
+    for node in graph.values():
+        said |= node.get("inputs", {}) if isinstance(node, dict) else {}
+    made = {"n": said.get("batch_size"), "num_inference_steps": said.get("steps"), "num_frames": said.get("length")}
+    if isinstance(said.get("width"), int) and isinstance(said.get("height"), int):
+        made["size"] = f"{said['width']}x{said['height']}"
+    return {name: value for name, value in made.items() if isinstance(value, int | str)}
 
 
 def _entry(job: Job) -> list[object]:
@@ -106,10 +133,11 @@ def _entry(job: Job) -> list[object]:
 
 
 def _past(job: Job) -> dict[str, object]:
-    made = [{"filename": f"{job.id}_{i:05}.png", "subfolder": "", "type": "output"} for i in range(round(job.units))]
-    done = job.status == "completed"
+    filmed, done = job.kind == "video", job.status == "completed"
+    names = [f"{job.id}_{i:05}.{'mp4' if filmed else 'png'}" for i in range(1 if filmed else count(job.asked))]
+    made = [{"filename": name, "subfolder": "", "type": "output"} for name in names]
     return {
         "prompt": _entry(job),
-        "outputs": {"9": {"images": made}} if done else {},
+        "outputs": {"9": {"gifs" if filmed else "images": made}} if done else {},
         "status": {"status_str": STATUS[job.status], "completed": done, "messages": []},
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from loadtests.simfleet.exchange import Exchange
 from loadtests.simfleet.jobs import Job
-from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, images, video_units
+from loadtests.simfleet.media import NOT_FOUND, Handler, film, images
 from loadtests.simfleet.sheet import Sheet
 
 from .surface import Reply
@@ -50,8 +50,8 @@ class SglangDiffusion(VideoWorker):
         return Reply({"status": "ok"})
 
     async def _images(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
-        job = self.take(self.new_id("img_"), "image", float(body.get("n") or 1), body)
-        if body.get("response_format") == "url":
+        job = self.take(self.new_id("img_"), "image", body)
+        if body.get("response_format", "url") == "url":
             raise self._refuse(400, "response_format url needs cloud storage")
         await self.finish(exchange, job, abort=False)  # it goes on without its caller
         return Reply(images(job))
@@ -59,7 +59,7 @@ class SglangDiffusion(VideoWorker):
     async def _create(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         if not body.get("prompt"):
             raise self._refuse(422, "Field required: prompt")
-        return Reply(self._shown(self.take(self.new_id("video_"), "video", video_units(body), body)))
+        return Reply(self._shown(self.take(self.new_id("video_"), "video", body)))
 
     async def _list(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         videos = [self._shown(job) for job in self.jobs.values() if job.kind == "video"]
@@ -73,7 +73,7 @@ class SglangDiffusion(VideoWorker):
         job = self.jobs.get(match[1])
         if job is None or job.status != "completed":
             return NOT_FOUND
-        return Reply(MP4, content_type=b"video/mp4")
+        return Reply(film(job), content_type=b"video/mp4")
 
     async def _delete(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         """The record goes, the work does not stop."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from loadtests.simfleet.costs import SPOKEN_PER_S
 from loadtests.simfleet.exchange import Exchange
+from loadtests.simfleet.files import wav
 from loadtests.simfleet.jobs import Job
-from loadtests.simfleet.media import MP4, NOT_FOUND, Handler, images, video_units
+from loadtests.simfleet.media import NOT_FOUND, Handler, film, images
 from loadtests.simfleet.refusal import Refusal
 from loadtests.simfleet.sheet import Sheet
 
@@ -20,7 +22,11 @@ FAILED_STATUS = 500
 
 class VllmOmni(VideoWorker):
     def routes(self) -> list[tuple[str, str, Handler]]:
-        return [*super().routes(), ("GET", "/version", self._version)]
+        return [
+            *super().routes(),
+            ("POST", "/v1/audio/speech", self._speech),
+            ("GET", "/version", self._version),
+        ]
 
     def health(self) -> Reply:
         return Reply({"status": "unhealthy"}, 503) if self.warming else Reply({"status": "healthy"})
@@ -44,16 +50,23 @@ class VllmOmni(VideoWorker):
         return Reply({"version": "0.30.0"})
 
     async def _images(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
-        job = self.take(self.new_id("img_"), "image", float(body.get("n") or 1), body)
+        job = self.take(self.new_id("img_"), "image", body)
         await self.finish(exchange, job, abort=True)
         return Reply(images(job))
+
+    async def _speech(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
+        if not body.get("input"):
+            raise self._refuse(400, "Input text cannot be empty", "input")
+        job = self.take(self.new_id("speech_"), "speech", body)
+        await self.finish(exchange, job, abort=True)
+        return Reply(wav(len(str(body["input"])) / SPOKEN_PER_S), content_type=b"audio/wav")
 
     async def _create(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         if not (exchange.header(b"content-type") or "").startswith("multipart/"):
             raise self._refuse(422, "A multipart form is expected.")
         if not body.get("prompt"):
             raise self._refuse(422, "Field required: prompt")
-        return Reply(self._shown(self.take(self.new_id("video_gen_"), "video", video_units(body), body)))
+        return Reply(self._shown(self.take(self.new_id("video_gen_"), "video", body)))
 
     async def _get(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         job = self.jobs.get(match[1])
@@ -67,7 +80,7 @@ class VllmOmni(VideoWorker):
             return NOT_FOUND
         if job.status == "failed":
             raise self._refuse(422, "Generation failed")
-        return Reply(MP4, content_type=b"video/mp4")
+        return Reply(film(job), content_type=b"video/mp4")
 
     async def _delete(self, exchange: Exchange, body: dict[str, Any], match: re.Match[str]) -> Reply:
         job = self.jobs.pop(match[1], None)

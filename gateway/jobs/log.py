@@ -1,0 +1,110 @@
+"""The record of one job, in the hands of the one process that works on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from gateway.errors import StoreFault
+from gateway.jobs.durable import Durable
+from gateway.jobs.fences import FENCE_SECONDS, Claim, Fences
+from gateway.jobs.record import Job, Try
+from gateway.jobs.work import FenceLost, Outcome, Stop
+
+PAUSE_SECONDS = 0.2
+"""Between two tries to reach a store that is away."""
+PROGRESS_SECONDS = 1.0
+
+
+class JobLog:
+    """`work.Log`, and `finish` for the runner. One write at a time; each is repeated until the store says either."""
+
+    def __init__(self, fences: Fences, durable: Durable, claim: Claim) -> None:
+        self._fences, self._durable = fences, durable
+        self.fence, self._job = claim.fence, claim.job
+        self.stopped: Stop | None = None
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called before FenceLost is raised to whoever works."""
+        self._writing = asyncio.Lock()
+        self._progressed = time.monotonic()
+        self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def job(self) -> Job:
+        return self._job
+
+    async def intent(self, one: Try) -> None:
+        began = time.monotonic()
+        await self._write(lambda job: msgspec.structs.replace(job, state="running", tries=(*job.tries, one)))
+        if one.managed:
+            await self._insist(self._durable.sync)
+            # The store was away, or this process was paused: another one may have the job by now, and read this intent.
+            if time.monotonic() - began > FENCE_SECONDS:
+                await self._write(lambda job: job)
+
+    async def ticket(self, ticket: str) -> None:
+        await self._newest(ticket=ticket)
+
+    async def progress(self, percent: int) -> None:
+        now = time.monotonic()
+        if percent <= self._job.percent or now - self._progressed < PROGRESS_SECONDS or self._writing.locked():
+            return
+        self._progressed = now
+        self._telling = asyncio.create_task(self._progress(min(percent, 100)))
+
+    async def tried(self, result: str) -> None:
+        await self._newest(result=result)
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Its one end. Raises FenceLost where another process has it, or has ended it."""
+        await self._write(
+            lambda job: msgspec.structs.replace(
+                job,
+                state=outcome.state,
+                percent=100 if outcome.state == "succeeded" else job.percent,
+                artefacts=outcome.artefacts,
+                error=outcome.error,
+                seconds=outcome.seconds or job.seconds,
+                size=outcome.size or job.size,
+            )
+        )
+
+    async def _newest(self, **changes: object) -> None:
+        def changed(job: Job) -> Job:
+            *before, newest = job.tries
+            return msgspec.structs.replace(job, tries=(*before, msgspec.structs.replace(newest, **changes)))
+
+        await self._write(changed)
+
+    async def _progress(self, percent: int) -> None:
+        try:
+            await self._write(lambda job: msgspec.structs.replace(job, percent=max(job.percent, percent)))
+        except FenceLost:
+            return
+
+    async def _write(self, changed: Callable[[Job], Job]) -> None:
+        """What was begun is ended, also where whoever waits for it is cancelled: the version counts every write."""
+        await asyncio.shield(asyncio.create_task(self._change(changed)))
+
+    async def _change(self, changed: Callable[[Job], Job]) -> None:
+        async with self._writing:
+            job = changed(self._job)
+            try:
+                await self._insist(lambda: self._fences.write(self.fence, job))
+            except FenceLost:
+                self.on_lost()
+                raise
+            self._job = job
+
+    async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Until the store has answered, or the runner has been told that this is no job of ours any more."""
+        while True:
+            try:
+                return await call()
+            except StoreFault:
+                if self.stopped == "lost":
+                    raise FenceLost(self.fence.id) from None
+                await asyncio.sleep(PAUSE_SECONDS)

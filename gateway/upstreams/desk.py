@@ -1,0 +1,86 @@
+"""Where the calls of one order are made: through the one door, under the permit of the request that it is for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from gateway.errors import BadAnswer, UpstreamTimeout
+from gateway.model import Permit, Policy, Timeouts, Upstream
+from gateway.upstreams.client import Client, read_all
+from gateway.upstreams.dialects.ordering import Answer, Call
+from gateway.upstreams.http1 import Exchange
+
+KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"xi-api-key"})
+"""A call that has one of them shows its own credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDesk:
+    """Of one attempt. `until`: the moment (monotonic) by which all of it ends; `most`: bytes of one answer; `leaves`
+    is called before anything does, `heard` gets the headers of each answer."""
+
+    client: Client
+    permit: Permit
+    policy: Policy
+    request: str
+    attempt: str
+    upstream: Upstream
+    timeouts: Timeouts
+    until: float
+    most: int
+    traceparent: str | None = None
+    leaves: Callable[[], None] = lambda: None
+    heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda _: None
+
+    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+        async with self.open(call, silence=silence) as exchange:
+            return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, self.most))
+
+    @asynccontextmanager
+    async def open(self, call: Call, *, silence: float | None = None) -> AsyncIterator[Exchange]:
+        """The answer of a call, whatever its status, to be read piece by piece. Raises UpstreamFault."""
+        left = max(0.0, self.until - time.monotonic())
+        if not left:
+            raise UpstreamTimeout("total", 0.0, processed=False)
+        silent = self.timeouts.first_byte if silence is None else silence
+        limits = replace(self.timeouts, first_byte=min(silent, left), total=left)
+        headers = await self._headers(call)
+        self.leaves()
+        try:
+            exchange = await self.client.send(
+                self.permit,
+                self.policy,
+                self.request,
+                self.upstream,
+                target(self.upstream, call.path),
+                headers,
+                call.body,
+                limits,
+                call.method,
+            )
+        except ValueError:  # an upstream's own word, such as the id of its job, that no request may hold
+            raise BadAnswer("told something that cannot be asked for") from None
+        async with exchange:
+            self.heard(exchange.headers)
+            yield exchange
+
+    async def _headers(self, call: Call) -> list[tuple[bytes, bytes]]:
+        made = [*call.headers, (b"accept-encoding", b"identity"), (b"x-request-id", self.attempt.encode())]
+        own = any(name.lower() in KEY_HEADERS for name, _ in call.headers)
+        if not own and (shown := await self.client.shown(self.upstream)) is not None:
+            made.append(shown)
+        if self.traceparent is not None:
+            made.append((b"traceparent", self.traceparent.encode()))
+        return made
+
+
+def target(upstream: Upstream, path: str) -> str:
+    """The whole path of a `Call`."""
+    if path.startswith("/"):
+        return path
+    base = urlsplit(upstream.url).path.rstrip("/")
+    return f"{base.removesuffix('/v1') if upstream.kind == 'local' else base}/{path}"

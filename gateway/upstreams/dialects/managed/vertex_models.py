@@ -1,0 +1,80 @@
+"""Veo on Vertex AI: what each model takes. Source: google-genai 3.4.0 and Google's page of the API.
+
+UNVERIFIED: whether the models of 3.1 (but lite) are retired (2026-11-17 by one price list, by Google's page not).
+"""
+
+from __future__ import annotations
+
+from gateway.model import Offer
+from gateway.upstreams.dialects.managed.families import Family, Key, passing
+from gateway.upstreams.dialects.managed.parts import plain_base64, whole
+from gateway.upstreams.dialects.ordering import Picture
+
+_SMALL = {
+    "1280x720": ("720p", "16:9"),
+    "720x1280": ("720p", "9:16"),
+    "1920x1080": ("1080p", "16:9"),
+    "1080x1920": ("1080p", "9:16"),
+}
+_LARGE = _SMALL | {"3840x2160": ("4k", "16:9"), "2160x3840": ("4k", "9:16")}
+
+
+def _offer(films: dict[str, tuple[str, str]], inputs: tuple[int, int]) -> Offer:
+    return Offer(
+        sizes=tuple(films),
+        resolutions=tuple(dict.fromkeys(resolution for resolution, _ in films.values())),
+        ratios=("16:9", "9:16"),
+        seconds=(4.0, 6.0, 8.0),
+        most_n=4,
+        most_prompt=2000,
+        inputs=inputs,
+        mask=False,
+        streams=False,
+        default_seconds=8.0,
+        default_resolution="720p",
+    )
+
+
+def _image(picture: Picture) -> dict[str, str]:
+    return {"bytesBase64Encoded": plain_base64(picture), "mimeType": picture.media_type}
+
+
+def _reference(picture: Picture) -> dict[str, object]:
+    return {"image": _image(picture), "referenceType": "asset"}
+
+
+def _family(glob: str, offer: Offer) -> Family:
+    return Family(
+        models=(glob,),
+        offers={"videos": offer},
+        keys={
+            "prompt": Key("instance.prompt"),
+            "n": Key("parameters.sampleCount"),
+            "seconds": Key("parameters.durationSeconds", whole),
+            "ratio": Key("parameters.aspectRatio"),
+            "resolution": Key("parameters.resolution"),
+        },
+        pictures={
+            "image": Key("instance.image", _image),
+            "first_frame": Key("instance.image", _image),
+            "last_frame": Key("instance.lastFrame", _image),
+            "reference": Key("instance.referenceImages[]", _reference),
+        },
+        passes={
+            "negative_prompt": "parameters.negativePrompt",
+            "generate_audio": "parameters.generateAudio",
+            "person_generation": "parameters.personGeneration",
+            "enhance_prompt": "parameters.enhancePrompt",
+        }
+        | {
+            name: f"parameters.{name}"
+            for name in passing("seed", "generateAudio", "personGeneration", "negativePrompt")
+        },
+        films=_LARGE if "4k" in offer.resolutions else _SMALL,
+    )
+
+
+FAMILIES: tuple[Family, ...] = (
+    _family("veo-3.1-lite-*", _offer(_SMALL, (0, 2))),
+    _family("veo-3.1-*", _offer(_LARGE, (0, 3))),
+)

@@ -1,0 +1,344 @@
+"""Runners over one store, with works that do as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.errors import ModelNotFound, Reset, StoreFault
+from gateway.jobs import running
+from gateway.jobs.record import Job, Try
+from gateway.jobs.runner import Runner
+from gateway.jobs.scripts import CHANNEL
+from gateway.jobs.work import Alive, Anew, Log, Outcome
+from gateway.model import Artefact
+from gateway.store.connection import Store
+from gateway.telemetry import Telemetry
+from tests.jobs.shelves import Site, attempt
+from tests.polling import until
+
+Script = Callable[[Job, Log], Awaitable[Outcome]]
+DONE = Outcome("succeeded", (Artefact("f", "video/mp4", 3),), seconds=4.0)
+
+
+@dataclass
+class Scripted:
+    """`work.Work`; `seen` are the jobs as they came."""
+
+    script: Script
+    finding: str | Anew | Exception = Anew.UNKNOWN
+    seen: list[Job] = field(default_factory=list)
+    stopped: list[str | None] = field(default_factory=list)
+    looks: int = 0
+
+    async def run(self, job: Job, log: Log) -> Outcome:
+        self.seen.append(job)
+        try:
+            return await self.script(job, log)
+        except asyncio.CancelledError:
+            self.stopped.append(log.stopped)
+            raise
+
+    async def find(self, job: Job, one: Try) -> str | Anew:
+        self.looks += 1
+        if isinstance(self.finding, Exception):
+            self.finding, fault = "found", self.finding
+            raise fault
+        return self.finding
+
+
+@dataclass
+class Books:
+    """`work.Money`."""
+
+    events: list[str] = field(default_factory=list)
+
+    async def told(self) -> None:
+        self.events.append("told")
+
+    def leave(self, attempt: str) -> None:
+        self.events.append(f"leave {attempt}")
+
+    async def lost(self, attempt: str) -> None:
+        self.events.append(f"lost {attempt}")
+
+    async def sweep(self, alive: Alive) -> None:
+        self.events.append("sweep")
+
+
+async def quick(job: Job, log: Log) -> Outcome:
+    await log.intent(attempt())
+    await log.ticket("t1")
+    return DONE
+
+
+async def endless(job: Job, log: Log) -> Outcome:
+    if job.open is None:
+        await log.intent(attempt())
+        await log.ticket("t1")
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+class Cast:
+    """Runners by name; `take` starts one, as a process would."""
+
+    def __init__(self, store: Store) -> None:
+        self.site, self.telemetry, self.books = Site(store), Telemetry(), Books()
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+
+    def start(self, name: str, work: Scripted, **more: int) -> None:
+        runner = Runner(
+            self.site.fences(name),
+            self.site.shelf,
+            self.site.durable,
+            work,
+            self.telemetry,
+            money=self.books,
+            beat_seconds=0.1,
+            **more,
+        )
+        news = self.site.store.subscription(CHANNEL, runner.heard, runner.gap)
+        self._tasks[name] = [asyncio.create_task(runner.run()), asyncio.create_task(news.run())]
+
+    async def stop(self, name: str) -> None:
+        """As at SIGTERM."""
+        tasks = self._tasks.pop(name)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        for name in list(self._tasks):
+            await self.stop(name)
+
+    async def over(self, job: Job) -> Job:
+        async with asyncio.timeout(10):
+            while not (now := await self.site.shelf.read(job.id, job.tenant)).over:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        return now
+
+    async def ordered(self, job: Job) -> None:
+        """Returns once its order has a ticket."""
+        async with asyncio.timeout(10):
+            while not any(one.ticket for one in (await self.site.shelf.read(job.id, job.tenant)).tries):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def orphan(self, *tries: Try) -> Job:
+        """A job whose process died as it had written these."""
+        job, dead = await self.site.accept(), self.site.fences("dead")
+        (claim,) = (await dead.take(1)).claims
+        for count in range(len(tries)):
+            changed = {**{name: getattr(claim.job, name) for name in claim.job.__struct_fields__}}
+            await dead.write(claim.fence, Job(**{**changed, "state": "running", "tries": tries[: count + 1]}))
+        await dead.release([claim.fence], leaving=True)
+        return job
+
+
+@asynccontextmanager
+async def cast_of(store: Store) -> AsyncIterator[Cast]:
+    cast = Cast(store)
+    try:
+        yield cast
+    finally:
+        await cast.aclose()
+
+
+@pytest.fixture
+async def cast(valkey: Store) -> AsyncIterator[Cast]:
+    async with cast_of(valkey) as one:
+        yield one
+
+
+async def test_a_job_is_done_and_its_money_told_before_its_end(cast: Cast) -> None:
+    cast.start("one", Scripted(quick))
+    ended = await cast.over(await cast.site.accept())
+    assert (ended.state, ended.percent, ended.artefacts, ended.seconds) == ("succeeded", 100, DONE.artefacts, 4.0)
+    assert ended.tries[0].ticket == "t1"
+    assert cast.books.events[0] == "told"
+    assert await cast.site.shelf.unfinished() == []
+
+
+async def refused(job: Job, log: Log) -> Outcome:
+    raise ModelNotFound("no such model")
+
+
+async def broken(job: Job, log: Log) -> Outcome:
+    raise ValueError("secret words")
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [(refused, ("model_not_found", "no such model")), (broken, ("internal_error", "the gateway failed"))],
+)
+async def test_what_fails_says_why(cast: Cast, script: Script, error: tuple[str, str]) -> None:
+    cast.start("one", Scripted(script))
+    ended = await cast.over(await cast.site.accept())
+    assert (ended.state, ended.error) == ("failed", error)
+
+
+async def test_no_more_than_so_many_run_at_once(cast: Cast) -> None:
+    now = most = 0
+
+    async def counted(job: Job, log: Log) -> Outcome:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return DONE
+
+    jobs = [await cast.site.accept(f"tenant {n % 3}") for n in range(8)]
+    cast.start("one", Scripted(counted), most=2)
+    for job in jobs:
+        await cast.over(job)
+    assert most == 2
+
+
+async def test_a_cancelled_job_ends_wherever_it_runs(cast: Cast) -> None:
+    work = Scripted(endless)
+    cast.start("one", work)
+    job = await cast.site.accept()
+    await until(lambda: bool(work.seen))
+    await cast.site.shelf.cancel(job.id, "acme")
+    assert (await cast.over(job)).state == "cancelled"
+    assert work.stopped == ["cancel"]
+
+
+async def test_a_job_ends_at_its_deadline(cast: Cast) -> None:
+    work = Scripted(endless)
+    cast.start("one", work)
+    made = cast.site.job()
+    job = await cast.site.accept(deadline=made.created + 0.3)
+    assert (await cast.over(job)).state == "expired"
+    assert work.stopped == ["expired"]
+
+
+async def test_a_shutdown_hands_over_within_a_second(cast: Cast) -> None:
+    first, second = Scripted(endless), Scripted(quick)
+    cast.start("one", first)
+    job = await cast.site.accept()
+    await cast.ordered(job)
+
+    async def resumed(job: Job, log: Log) -> Outcome:
+        assert job.open is not None
+        return Outcome("succeeded", size=job.open.ticket)
+
+    second.script = resumed
+    cast.start("two", second)
+    began = time.monotonic()
+    await cast.stop("one")
+    ended = await cast.over(job)
+    assert time.monotonic() - began < 1.0
+    assert (first.stopped, ended.size, len(ended.tries)) == (["handover"], "t1", 1)
+    assert cast.books.events[0] == "leave a1"
+
+
+async def test_a_paid_order_of_unknown_outcome_is_never_sent_again(cast: Cast) -> None:
+    work = Scripted(quick, Anew.UNKNOWN)
+    job = await cast.orphan(attempt("lost"))
+    cast.start("two", work)
+    ended = await cast.over(job)
+    assert (ended.state, ended.error and ended.error[0], ended.tries[0].result) == (
+        "failed",
+        "unknown_outcome",
+        "unknown",
+    )
+    assert (work.seen, work.looks) == ([], 1)
+    assert cast.books.events[:2] == ["lost lost", "told"]
+    assert [one.id for one in await cast.site.shelf.unknown()] == [job.id]
+
+
+async def test_a_paid_order_that_is_found_goes_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "FIND_PAUSE", 0.01)
+
+    async def resumed(job: Job, log: Log) -> Outcome:
+        return Outcome("succeeded", size=job.open.ticket if job.open else None)
+
+    work = Scripted(resumed, Reset("gone"))
+    job = await cast.orphan(attempt("lost"))
+    cast.start("two", work)
+    assert (await cast.over(job)).size == "found"
+    assert work.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("managed", "result"), [(True, "not_sent"), (False, "gateway_died")], ids=["surely not sent", "a worker of ours"]
+)
+async def test_what_may_be_sent_again_is(cast: Cast, managed: bool, result: str) -> None:
+    job = await cast.orphan(attempt("first", managed=managed))
+
+    async def anew(job: Job, log: Log) -> Outcome:
+        await log.intent(attempt("second", managed=managed))
+        return DONE
+
+    cast.start("two", Scripted(anew, Anew.NOT_THERE))
+    ended = await cast.over(job)
+    assert [(one.attempt, one.result) for one in ended.tries] == [("first", result), ("second", None)]
+
+
+async def test_a_cancelled_job_whose_process_died_is_cancelled_upstream_by_the_next(cast: Cast) -> None:
+    job = await cast.orphan(attempt(), Try(attempt="a1", upstream="u", backend="b", managed=True, at=0, ticket="t9"))
+    await cast.site.shelf.cancel(job.id, "acme")
+    tidied: list[str | None] = []
+
+    async def tidy(job: Job, log: Log) -> Outcome:
+        tidied.extend([log.stopped, job.tries[-1].ticket])
+        return Outcome("cancelled")
+
+    cast.start("two", Scripted(tidy))
+    assert (await cast.over(job)).state == "cancelled"
+    assert tidied == ["cancel", "t9"]
+
+
+async def test_who_lost_a_job_stops_and_leaves_it(cast: Cast) -> None:
+    work, other = Scripted(endless), cast.site.fences("other")
+    cast.start("one", work)
+    job = await cast.site.accept()
+    await cast.ordered(job)
+    await cast.site.store.call("HSET", f"gw:{{jobs}}:job:{job.id}", "owner", "other", "token", 77)
+    await other.beat([])
+    await until(lambda: work.stopped == ["lost"])
+    assert cast.books.events == ["leave a1"]
+    assert not (await cast.site.shelf.read(job.id, "acme")).over
+
+
+async def test_a_work_without_a_store_goes_on_later(cast: Cast) -> None:
+    calls = 0
+
+    async def away(job: Job, log: Log) -> Outcome:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise StoreFault("away")
+        return DONE
+
+    cast.start("one", Scripted(away))
+    assert (await cast.over(await cast.site.accept())).state == "succeeded"
+
+
+async def test_progress_is_told_and_never_goes_back(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.jobs.log.PROGRESS_SECONDS", 0.0)
+
+    async def slow(job: Job, log: Log) -> Outcome:
+        await log.intent(attempt())
+        for percent in (30, 20, 130):
+            await log.progress(percent)
+            while log.job.percent < min(percent, 30):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        return Outcome.failed("x", "y")
+
+    cast.start("one", Scripted(slow))
+    assert (await cast.over(await cast.site.accept())).percent in (30, 100)
+
+
+async def test_metrics(cast: Cast) -> None:
+    cast.start("one", Scripted(quick))
+    await cast.over(await cast.site.accept())
+    page = cast.telemetry.page([]).decode()
+    assert 'gateway_jobs_total{end="succeeded"} 1.0' in page
