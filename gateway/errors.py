@@ -219,7 +219,7 @@ class DeadlineExceeded(GatewayError):
 class SessionExpired(GatewayError):
     """A conversation that lasted, or was silent, for too long: it is told in an event of its own."""
 
-    status, code, type = 408, "session_expired", "timeout_error"
+    status, code, type = 504, "session_expired", "timeout_error"
 
 
 class UpstreamFault(Exception):

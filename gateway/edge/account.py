@@ -68,6 +68,8 @@ class Attempt:
     on_end: Callable[[], None] | None = None
     """Called when the upstream has said all, before the client is given the end of it."""
     role: Role = "asked"
+    asked_at: str | None = None
+    """The endpoint into whose words the request was translated; None: it went as it came."""
     lease: Lease | None = None
     forecast: Forecast | None = None
     """What was to be expected of it."""
@@ -89,6 +91,8 @@ class Attempt:
         }
         if self.role != "asked":
             shown["role"] = self.role
+        if self.asked_at is not None:
+            shown["asked_at"] = self.asked_at
         if self.lost is not None:
             shown["usd"] = self.lost.usd
         return shown

@@ -32,6 +32,7 @@ NAMES = {  # as in the API reference; 503 has no name there, 529 is its nearest
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    507: "api_error",
 }
 
 
