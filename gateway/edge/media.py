@@ -52,7 +52,7 @@ def unread(raw: bytes, endpoint: Endpoint) -> bodies.Body:
     asks = endpoint.asks
     assert asks is not None  # noqa: S101 - else it is text
     pictures = [
-        Picture(b"", "image/png", ROLES.get(name, "image"))
+        Picture(data=b"", media_type="image/png", role=ROLES.get(name, "image"))
         for name in fields
         if name in PICTURE_FIELDS and endpoint.pictures[1]
         for _ in texts_of(_value(fields, name), name)

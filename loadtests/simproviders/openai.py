@@ -1,6 +1,7 @@
-"""OpenAI's own account, for pictures and speech: `/v1`. Its chats are simfleet's managed API.
+"""OpenAI's own account, for pictures and sound: `/v1`. Its chats are simfleet's managed API.
 
-Pictures are charged by tokens, which the answer tells; speech by the characters that it reads, which it does not.
+Pictures are charged by tokens, which the answer tells; speech by the characters that it reads, which it does not; what
+is heard by the second, which it tells.
 Source of shapes: openai 3.54, `types/images_response.py` and `types/image_gen_*_event.py`; of tokens: OpenAI's guide to
 image generation (squares of gpt-image models).
 """
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import email
+import io
 import math
+import wave
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -24,7 +27,8 @@ from .samples import mp3, wav
 
 ROOT = "/v1"
 PICTURES = "gpt-image-2"
-VOICE = "tts-1"
+VOICE, EAR = "tts-1", "whisper-1"
+HEARD = "a lighthouse in the fog"
 TOKENS = {"low": 272, "medium": 1056, "high": 4160}
 """Of a square picture; others have as many for each of their pixels."""
 READ_TOKENS = 323
@@ -40,13 +44,18 @@ _SHARED = ("background", "quality", "size", "output_format")
 class OpenAi(Provider):
     name = "openai"
     root = ROOT
-    rates = (Rate(PICTURES, "token", Decimal("0.00003")), Rate(VOICE, "character", Decimal("0.000015")))
+    rates = (
+        Rate(PICTURES, "token", Decimal("0.00003")),
+        Rate(VOICE, "character", Decimal("0.000015")),
+        Rate(EAR, "second", Decimal("0.0001")),
+    )
 
     def routes(self) -> list[Route]:
         return [
             Route("POST", f"{ROOT}/images/generations", self.generate, submits=True),
             Route("POST", f"{ROOT}/images/edits", self.edit, submits=True),
             Route("POST", f"{ROOT}/audio/speech", self.speak, submits=True),
+            Route("POST", f"{ROOT}/audio/transcriptions", self.hear, submits=True),
         ]
 
     def wrong(self, fault: Wrong) -> object:
@@ -58,10 +67,10 @@ class OpenAi(Provider):
         return self._drawn("image_generation", body, 0)
 
     def edit(self, ask: Ask) -> Reply:
-        body, sent = _form(ask)
-        if not sent:
+        body, files = _form(ask)
+        if not files:
             raise Wrong(400, "", "image: missing")
-        return self._drawn("image_edit", body, sent)
+        return self._drawn("image_edit", body, len(files))
 
     def speak(self, ask: Ask) -> Reply:
         body = ask.json
@@ -72,6 +81,18 @@ class OpenAi(Provider):
         kind, made = _SOUNDS[sound]
         job = self.take(VOICE, body, [Made(kind, made())], "character", len(text), takes_s=0.0)
         return Reply(job.made[0].data if job.made else b"", content_type=kind.encode())
+
+    def hear(self, ask: Ask) -> Reply:
+        """Of a WAV, whose length tells itself."""
+        body, files = _form(ask)
+        _known(body, EAR)
+        try:
+            with wave.open(io.BytesIO(files[0])) as sound:
+                heard = math.ceil(sound.getnframes() / sound.getframerate())
+        except (IndexError, EOFError, wave.Error):
+            raise Wrong(400, "", "file: want a WAV") from None
+        self.take(EAR, body, [Made("text/plain", HEARD.encode())], "second", heard, takes_s=0.0)
+        return Reply({"text": HEARD, "usage": {"type": "duration", "seconds": heard}})
 
     def _drawn(self, event: str, body: dict[str, Any], sent: int) -> Reply:
         _known(body, PICTURES)
@@ -130,16 +151,17 @@ def _events(kind: str, job: Job, told: dict[str, Any], usage: dict[str, Any]) ->
     return b"".join(b"event: %b\ndata: %b\n\n" % (one["type"].encode(), msgspec.json.encode(one)) for one in events)
 
 
-def _form(ask: Ask) -> tuple[dict[str, Any], int]:
-    """The fields of a form, and how many pictures came with it."""
+def _form(ask: Ask) -> tuple[dict[str, Any], list[bytes]]:
+    """The fields of a form, and the files that came with it."""
     form = email.message_from_bytes(b"content-type: %b\r\n\r\n" % ask.headers["content-type"].encode() + ask.raw)
-    fields, sent = {}, 0
+    fields: dict[str, Any] = {}
+    files = []
     for part in form.walk():
         name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
         if not isinstance(name, str) or not isinstance(value, bytes):
             continue
         if part.get_filename():
-            sent += 1
+            files.append(value)
         else:
             fields[name] = value.decode()
-    return fields, sent
+    return fields, files
