@@ -34,7 +34,13 @@ def config(base_port: int = BASE_PORT) -> dict[str, Any]:
     film = {"name": "film-1", "port": port(FILMS), "model": FILMS_MODEL, **omni, **_H200}
     voice = {"name": "voice-1", "port": port(VOICES), "model": VOICES_MODEL, **omni, "gpu": 6, "unit_s": 0.1}
     # GMI's list price of that model, so that its bill and the gateway's agree.
-    chats = {"name": "gmi-chat", "port": port(CHATS), "model": CHATS_MODEL, "usd_in_per_1m": 0.28, "usd_out_per_1m": 0.88}
+    chats = {
+        "name": "gmi-chat",
+        "port": port(CHATS),
+        "model": CHATS_MODEL,
+        "usd_in_per_1m": 0.28,
+        "usd_out_per_1m": 0.88,
+    }
     account = {"api_key": DEFAULT_MANAGED_KEY}
     return {
         "seed": 1,

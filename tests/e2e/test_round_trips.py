@@ -207,7 +207,9 @@ TRIPS = (
         ("--images", "1", "--quality", "high"),
         {"images": 1, "quality": "high"},
     ),
-    Trip("seedream-5.0-lite", "seedream-5.0-lite", "gmi", drawn(size="2K"), is_picture, ("--images", "1"), {"images": 1}),
+    Trip(
+        "seedream-5.0-lite", "seedream-5.0-lite", "gmi", drawn(size="2K"), is_picture, ("--images", "1"), {"images": 1}
+    ),
     Trip("elevenlabs-tts-v3", "elevenlabs-tts-v3", "gmi", spoken(voice="rachel"), is_sound, ("--characters", "13")),
     Trip(
         "minimax-tts-speech-2.6-turbo",
