@@ -10,7 +10,7 @@ BASE_PORT = 9001
 """Where policies/demo expects the first worker; every other server has its port after it."""
 TEXT_WORKERS = 4
 CLOUD, GPUS, IMAGES, FILMS, VOICES, CHATS, QUEUE, OPENAI = 4, 5, 7, 9, 10, 11, 12, 13
-"""Ports after the first one: of the API of the overflow, of the GPU pages of two nodes, and of those that make media."""
+"""Ports after the first one: of the API of the overflow, of two GPU pages, and of those that make media."""
 COUNT = 14
 PICTURES_MODEL, FILMS_MODEL, VOICES_MODEL = "Qwen/Qwen-Image", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Qwen/Qwen3-TTS"
 CHATS_MODEL = "deepseek-ai/DeepSeek-V3-0324"

@@ -10,8 +10,8 @@ from typing import Final
 from gateway.plan import costs
 from gateway.plan.answers import Medium
 from gateway.plan.cases import cases
-from gateway.plan.decide import NAMES
 from gateway.plan.costs import Line
+from gateway.plan.decide import NAMES
 from gateway.plan.making import Fleet, Plan
 from gateway.plan.prices import PROVIDER, TEXT_MODEL, text_rates
 from gateway.plan.readme import readme

@@ -76,8 +76,8 @@ def test_pictures_alone_may_spend_what_pictures_are_to_cost() -> None:
 
 
 def test_an_hour_and_a_month_may_cost_what_the_overflow_is_to_cost(tmp_path: Path) -> None:
-    """Of 40 billion tokens a fifth is bought at $0.40 per million: $3,200 a month, $4.38 an hour; of 20 million pictures
-    at $0.006: $24,000 a month."""
+    """Of 40 billion tokens a fifth is bought at $0.40 per million: $3,200 a month, $4.38 an hour; of 20 million
+    pictures at $0.006: $24,000 a month."""
     answers = said(tokens=40_000_000_000, images=20_000_000)
     assert judged(tmp_path, answers) == []
     assert "spill: {backends: [gmi], budget_usd_per_hour: 18}" in (tmp_path / "routing.yaml").read_text()
