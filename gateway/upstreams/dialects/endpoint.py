@@ -66,8 +66,8 @@ class Endpoint:
     """What a whole answer is asked for as."""
     sound: bool = False
     """Its answer may be bytes that are passed on as they come."""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    """What holds where a rule does not say otherwise."""
+    timeouts: Timeouts | None = None
+    """What holds where a rule does not say otherwise; None: the same as of any text."""
 
     @property
     def path(self) -> str:
