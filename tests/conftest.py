@@ -35,7 +35,7 @@ def ledger_kept() -> Iterator[None]:
 
 
 def keep_nothing(server: Embedded) -> None:
-    """Nobody reads what it writes: of a whole run that is a file that takes seconds to be brought to disk at its end."""
+    """Nobody reads its file, which after a whole run takes seconds to be brought to disk."""
     with redis.Redis.from_url(server.url) as client:
         client.config_set("appendonly", "no")
 
