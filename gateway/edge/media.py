@@ -17,7 +17,7 @@ from gateway.edge.picture_form import Form, parse
 from gateway.errors import InvalidRequest
 from gateway.model import MediaAsk
 from gateway.upstreams.dialects.endpoint import Endpoint
-from gateway.upstreams.dialects.media_endpoints import PICTURE_FIELDS
+from gateway.upstreams.dialects.media_endpoints import PICTURE_FIELDS, ROLES
 from gateway.upstreams.dialects.ordering import Picture
 
 _any = msgspec.json.Decoder()
@@ -38,16 +38,36 @@ async def read_form(form: Form, raw: bytes, endpoint: Endpoint, gathering: Gathe
     assert asks is not None  # noqa: S101 - else it is text
     ask = asks(form.fields)
     pictures, fields = await _given(form, endpoint, gathering)
-    ask = _counted(ask, pictures, endpoint)
+    return _made(body, _counted(ask, pictures, endpoint), endpoint, fields)._replace(
+        pictures=tuple(pictures), files=form.files
+    )
+
+
+def unread(raw: bytes, endpoint: Endpoint) -> bodies.Body:
+    """A body of JSON as routing sees it, for what is sent nowhere: its pictures are counted, and not looked at.
+
+    Raises InvalidRequest as `decode` does."""
+    fields = bodies.object_of(raw)
+    body = bodies.routed(raw, fields, endpoint)
+    asks = endpoint.asks
+    assert asks is not None  # noqa: S101 - else it is text
+    pictures = [
+        Picture(data=b"", media_type="image/png", role=ROLES.get(name, "image"))
+        for name in fields
+        if name in PICTURE_FIELDS and endpoint.pictures[1]
+        for _ in texts_of(_value(fields, name), name)
+    ]
+    return _made(body, _counted(asks(fields), pictures, endpoint), endpoint, fields)
+
+
+def _made(body: bodies.Body, ask: MediaAsk, endpoint: Endpoint, fields: Mapping[str, Raw]) -> bodies.Body:
     return body._replace(
         fields=fields,
         stream=body.stream if endpoint.asks_stream is None else endpoint.asks_stream(fields),
         choices=ask.n,
         prompts=1,
-        text_only=not pictures,
+        text_only=not (ask.inputs or ask.mask),
         media=ask,
-        pictures=tuple(pictures),
-        files=form.files,
     )
 
 
