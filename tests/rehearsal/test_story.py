@@ -17,6 +17,7 @@ from gateway.model import (
     Match,
     Model,
     Need,
+    Offer,
     Policy,
     Served,
     Spill,
@@ -62,9 +63,38 @@ def change(story: Story, text: str) -> str:
     return next(line for line in lines if line.startswith(text))
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_every_generation_path_is_decided(path: str) -> None:
+MEDIA = [path for path, endpoint in PATHS.items() if endpoint.asks is not None]
+STUDIO = policy((upstream("w1", "gpu", engine="vllm-omni"), upstream("a1", "api")))
+PICTURE = "data:image/png;base64,AAAA"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in MEDIA])
+def test_every_path_of_text_is_decided(path: str) -> None:
     assert told(path=path).result["outcome"] == "local"
+
+
+@pytest.mark.parametrize("path", MEDIA)
+def test_every_path_of_media_is_decided(path: str) -> None:
+    given: dict[str, Any] = {"prompt": "a fox"} | ({"image": PICTURE} if path.endswith("edits") else {})
+    assert told(path=path, under=STUDIO, **given).result["outcome"] == "local"
+    away = {} if path != "/v1/videos" else {"a1": "capability"}
+    assert told(path=path, **given).drops == {"w1": "capability", "w2": "capability", **away}
+
+
+def test_what_a_model_cannot_do_is_told_with_what_it_can() -> None:
+    offer = Offer(sizes=("512x512",), inputs=(0, 1), mask=False)
+    served = tuple(replace(one, offer=offer) for one in STUDIO.models["m"].served_by)
+    under = replace(STUDIO, models={"m": Model("m", "image", served)})
+    pictures: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("size", {"size": "640x640"}, "512x512"),
+        ("image", {"image": [PICTURE, {"url": PICTURE}]}, "0 to 1 pictures"),
+    )
+    for name, given, message in pictures:
+        result = told(path="/v1/images/generations", under=under, prompt="a fox", **given).result
+        assert (result["status"], result["code"]) == (400, "invalid_request")
+        assert message in result["message"], name
+    whole = told(path="/v1/images/edits", under=under, prompt="a fox", image=PICTURE, size="512x512", mask=PICTURE)
+    assert "mask" in whole.result["message"]
 
 
 def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
