@@ -24,6 +24,8 @@ LOST = "lost"
 """Result of an attempt that another one was faster than."""
 RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
+BAD_UPLOAD = "bad_upload"
+"""Result of an attempt whose caller's form turned out to be none in the middle of it, or too large, or too slow."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
 MOST_QUOTAS = 4
@@ -140,6 +142,8 @@ class Account:
     """Of all that worked on that answer."""
     forecast: Forecast | None = None
     """Of the upstream that was chosen, as its lease was taken."""
+    sound: Callable[[], float] | None = None
+    """Seconds of the sound that is sent along, as far as it has passed."""
     error: str | None = None
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)

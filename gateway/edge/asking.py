@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from secrets import token_hex
 from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
+from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -24,7 +25,9 @@ from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, DeadlineExceeded, NotContinued, Refused, UpstreamFault
+from gateway.edge.talk import Talk
+from gateway.edge.upload import Sending, Upload
+from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, NotContinued, Refused, UpstreamFault
 from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.capability import asked_at
@@ -38,7 +41,7 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
-from gateway.upstreams.http1 import Exchange
+from gateway.upstreams.http1 import Exchange, Source
 
 
 @runtime_checkable
@@ -67,11 +70,18 @@ class Asking:
         books: Books,
         entry: Entry,
         pictures: Sequence[Picture] = (),
+        upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
         self._pictures = pictures
+        self._upload, self._talk = upload, talk
+        self._sending: Sending | None = None
+        """What is sent of it now."""
+        if upload is not None:
+            account.sound = upload.seconds
 
     async def ask(
         self,
@@ -97,7 +107,7 @@ class Asking:
             streamed=self._request.stream,
             role=role,
             lease=lease,
-            forecast=forecast,
+            forecast=None if self._talk is not None else forecast,
         )
         account.attempts.append(attempt)
         if account.asked is None:
@@ -124,6 +134,10 @@ class Asking:
             ending = ending_of(fault, self._request.deadline)
             self._books.fault(lease, attempt, fault)
             raise
+        except GatewayError:
+            if self._partial(attempt):
+                attempt.result, ending = BAD_UPLOAD, "left"
+            raise
         except (asyncio.CancelledError, Lost):
             attempt.result, ending = self._why_cancelled(lane)
             raise
@@ -147,11 +161,20 @@ class Asking:
             return LOST, "left"
         return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
 
+    def _partial(self, attempt: Attempt) -> bool:
+        """Whether its upload broke off: nobody works on half a form."""
+        return self._sending is not None and not self._sending.whole and attempt.status is None
+
     def _settle(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         attempt.ended = time.monotonic()
+        attempt.free = attempt.free or self._partial(attempt)
         attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
         self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
         self._books.settle(lease, attempt)
+        if self._talk is None:  # a conversation is as long as it is, and teaches nothing
+            self._learn(lease, attempt, ballot, ending)
+
+    def _learn(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         self._books.slo(lease.decision, lease, attempt, ending)
         if ballot is not None:
             ballot.close(ending, attempt.usage)
@@ -173,6 +196,8 @@ class Asking:
         attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
+        if self._talk is not None:
+            return None
         return self._books.ballot(board, lease.decision, lease, attempt)
 
     def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
@@ -198,6 +223,8 @@ class Asking:
             if delivered is not None and delivered.going_on:
                 raise NotContinued("speaks another API's words: it cannot go on with a stream")
             delivered = None  # nobody else could go on with it
+        if self._talk is not None:
+            return await self._converse(self._talk, lease, attempt, wire)
         body = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
@@ -225,6 +252,13 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
+    async def _converse(self, talk: Talk, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
+        timeouts = self._timeouts(lease, attempt)
+        attempt.free = False
+        self._books.sent(lease, attempt)
+        opened = partial(self._books.began_well, lease, attempt)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
+
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is."""
         return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
@@ -246,7 +280,7 @@ class Asking:
         lease: Lease,
         attempt: Attempt,
         timeouts: Timeouts,
-        body: tuple[bytes, bytes],
+        body: tuple[bytes, bytes | Source],
         translation: Translation | None,
     ) -> Exchange:
         request, upstream = self._request, lease.candidate.upstream
@@ -270,9 +304,14 @@ class Asking:
             timeouts,
         )
 
-    def _body(self, lease: Lease, delivered: Delivered | None, translation: Translation | None) -> tuple[bytes, bytes]:
+    def _body(
+        self, lease: Lease, delivered: Delivered | None, translation: Translation | None
+    ) -> tuple[bytes, bytes | Source]:
         """What goes up, and its content type. Raises InvalidRequest where it cannot be translated."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if self._upload is not None:
+            self._sending = source = self._upload.source(name, self._removed(lease))
+            return source.content_type, source
         if endpoint.forms:
             fields = {**self._defaults(lease), **self._fields}
             texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))

@@ -37,6 +37,8 @@ class Plan:
     clients: int = 200
     processes: int = 3
     kill_seconds: float = 2.0
+    restart_after: int = 3
+    """Kills, after which the store is killed once."""
     freezes: int = 10
     """Of a process, spread over the run."""
     longest: float = 60.0
@@ -153,37 +155,35 @@ def _end(told: dict[str, object]) -> tuple[str, str]:
 async def prove(place: Path, plan: Plan, tell: Callable[[str], None]) -> Evidence:
     """Raises StackFault where it cannot run, TimeoutError where jobs do not end."""
     run, provider, began = Evidence(plan.count), Provider(plan.seed), time.monotonic()
-    server = await provider.start()
-    with Store(place / "store") as store:
-        site = Site(place, plan, provider.url, store)
-        try:
-            await site.start()
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.clients)
-            async with httpx.AsyncClient(timeout=ASK_SECONDS, limits=limits) as http:
-                trouble = asyncio.create_task(_trouble(site, plan, run))
-                try:
-                    await _serve_clients(site, http, plan, run, tell)
-                finally:
-                    trouble.cancel()
-                    await asyncio.gather(trouble, return_exceptions=True)
-                await _look_again(site, http, plan, run)
-        finally:
-            site.close()
-            server.close()
+    async with provider.serving():
+        with Store(place / "store") as store:
+            site = Site(place, plan, provider.url, store)
+            try:
+                await site.start()
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.clients)
+                async with httpx.AsyncClient(timeout=ASK_SECONDS, limits=limits) as http:
+                    trouble = asyncio.create_task(_trouble(site, plan, run))
+                    try:
+                        await _serve_clients(site, http, plan, run, tell)
+                    finally:
+                        trouble.cancel()
+                        await asyncio.gather(trouble, return_exceptions=True)
+                    await _look_again(site, http, plan, run)
+            finally:
+                site.close()
     run.taken, run.lost, run.seconds = provider.taken, provider.lost, time.monotonic() - began
     return run
 
 
 async def _trouble(site: Site, plan: Plan, run: Evidence) -> None:
-    """A process at random, again and again; now and then one is frozen instead; the store once, when about half of the
-    jobs are over."""
+    """A process at random, again and again; now and then one is frozen instead; the store once."""
     draw = random.Random(plan.seed)
     while True:
         await asyncio.sleep(plan.kill_seconds)
         if run.freezes < len(run.seen) // (plan.count // (plan.freezes + 1)):
             run.freezes += 1
             await site.freeze(draw)
-        if not run.restarts and 2 * len(run.seen) >= plan.count:
+        if not run.restarts and run.kills >= plan.restart_after:
             site.store.kill()
             await asyncio.to_thread(site.store.start)
             run.restarts += 1
