@@ -105,6 +105,8 @@ SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"voice": ""}, "voice"),
     ({"voice": {"id": 5}}, "voice"),
     ({"response_format": "a/b"}, "response_format"),
+    ({"ref_audio": "file:///etc/passwd"}, "ref_audio"),
+    ({"references": [{"audio_path": "/etc/passwd"}]}, "references"),
 ]
 
 
@@ -131,6 +133,8 @@ FORMS: list[tuple[dict[str, Any], list[tuple[str, bytes]], str]] = [
     ({"prompt": "a" * 32_001}, [("image", picture())], "prompt"),
     ({"url": "http://169.254.169.254/"}, [], "url"),
     ({"image": "http://127.0.0.1/"}, [], "image"),
+    ({"lora": '{"path":"/models"}'}, [("image", picture())], "lora"),
+    ({"diffusers_kwargs[a]": "1"}, [("image", picture())], "diffusers_kwargs[a]"),
 ]
 
 
