@@ -12,16 +12,19 @@ from gateway.edge.cycle import WIRE
 from gateway.edge.elsewhere import engine_of
 from gateway.edge.forward import Forward
 from gateway.edge.job_ask import Asked, asked
+from gateway.edge.job_checks import may_be_kept
 from gateway.edge.job_wire import JobWire
 from gateway.edge.ordering import order_of
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, OrderLost, UpstreamFault
-from gateway.jobs.artefacts import Artefacts
+from gateway.jobs.artefacts import Artefacts, Lies
 from gateway.jobs.record import Job, Try
 from gateway.jobs.shelf import Shelf
 from gateway.jobs.work import Anew, Log, Outcome, Stop
 from gateway.model import Candidate, Decision
 from gateway.routing.decide import decide
+from gateway.routing.plan import plan_of
+from gateway.routing.residency import strictest
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.orders import LOOK_SECONDS, look_for
@@ -36,12 +39,13 @@ GONE_SECONDS = 15.0
 class JobWork:
     """`jobs.work.Work`; one per process."""
 
-    def __init__(self, services: Services, shelf: Shelf, artefacts: Artefacts) -> None:
-        self._s, self._shelf, self._artefacts = services, shelf, artefacts
+    def __init__(self, services: Services, shelf: Shelf, artefacts: Artefacts, lies: Lies) -> None:
+        self._s, self._shelf, self._artefacts, self._lies = services, shelf, artefacts, lies
 
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
         one = await asked(self._s, job, self._shelf.body(job))
+        self._may_be_kept(one)
         began, tries = time.monotonic(), count()
         while True:
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
@@ -63,6 +67,12 @@ class JobWork:
         outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
         await wire.tried()
         return outcome
+
+    def _may_be_kept(self, one: Asked) -> None:
+        """Raises ResidencyRefused where the policy in force demands more of its data than the one that accepted it, and
+        what is made of it must not lie where results are kept."""
+        board = self._s.board()
+        may_be_kept(self._lies, strictest(one.request.residency, plan_of(one.request, board).demand), board.policy)
 
     async def _reachable(self, log: Log, waited: float) -> bool:
         """False where a bought order is with somebody whom the policy no longer has: nobody can say what becomes of it.
