@@ -44,10 +44,11 @@ class JobWork:
 
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
-        one = await asked(self._s, job, self._shelf.body(job))
-        self._may_be_kept(one)
+        one, policy = await self._asked(job), self._s.policy
         began, tries = time.monotonic(), count()
         while True:
+            if policy is not self._s.policy:
+                one, policy = await self._asked(job), self._s.policy
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
             if not await self._reachable(log, time.monotonic() - began):
                 return Outcome.unknown()
@@ -68,11 +69,13 @@ class JobWork:
         await wire.tried()
         return outcome
 
-    def _may_be_kept(self, one: Asked) -> None:
-        """Raises ResidencyRefused where the policy in force demands more of its data than the one that accepted it, and
-        what is made of it must not lie where results are kept."""
+    async def _asked(self, job: Job) -> Asked:
+        """Under the policy in force. Raises ResidencyRefused where that demands more of its data than the one that
+        accepted it did, and results must not lie where they are kept."""
+        one = await asked(self._s, job, self._shelf.body(job))
         board = self._s.board()
         may_be_kept(self._lies, strictest(one.request.residency, plan_of(one.request, board).demand), board.policy)
+        return one
 
     async def _reachable(self, log: Log, waited: float) -> bool:
         """False where a bought order is with somebody whom the policy no longer has: nobody can say what becomes of it.
