@@ -78,7 +78,7 @@ def check(endpoint: EndpointName, engine: str | None, fields: Mapping[str, Raw],
 
 
 def _check_keys(name: str, value: Raw) -> None:
-    if memoryview(value)[:1] == b'"':
+    if memoryview(value)[:1].tobytes() == b'"':
         return  # a text, however long: there is nothing beside it
     for key in _keys(_any.decode(value)):
         if key not in _OF_A_PICTURE:
