@@ -91,7 +91,7 @@ def check(context: click.Context, folder: Path, as_json: bool) -> None:
         for one in found:
             said = f"{one.standing}: `{one.id}` at {one.provider}" + (f" {one.says}" if one.says else "")
             click.echo(str(sources.models.document.fault(one.at, said)), err=one in findings)
-        click.echo(f"{'findings' if findings else 'ok'}: {len(findings)} of {len(found)} bought models")
+        click.echo(f"{'ok: ' if not findings else ''}{len(found)} bought models, findings: {len(findings)}")
     if findings:
         context.exit(1)
 

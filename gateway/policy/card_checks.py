@@ -84,15 +84,15 @@ def _standing(provider: str, id: str, served: ServedIn, quote: Quote, today: dat
     if card.retires is not None and card.retires - today <= NOTICE:
         return "deprecated", says
     if id.lower() != card.model.lower():
-        return "alias", f"of `{card.model}`" + (f"; {says}" if says else "")
+        return "alias", f"is another id of `{card.model}`" + (f"; {says}" if says else "")
     return "known", says
 
 
 def _without_card(provider: str, id: str, served: ServedIn, quote: Quote) -> tuple[Standing, str]:
     if served.price is not None or served.can is not None:
-        return "custom", "the folder says what it costs or can do"
+        return "custom", "has no card; the folder says what it costs or what it can do"
     if quote.known is not None:
-        return "priced", "no card; the price book knows it"
+        return "priced", "has no card; the price book knows it"
     likely = nearest(id, [card.model for card in every() if card.provider == provider])
     hint = (
         likely
