@@ -257,7 +257,7 @@ class Asking:
         attempt.free = False
         self._books.sent(lease, attempt)
         opened = partial(self._books.began_well, lease, attempt)
-        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
 
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is."""

@@ -86,7 +86,7 @@ class Upload:
         return any(one.name == MODEL for one in self.form.fields)
 
     async def spool(self, folder: Path, floor: int) -> None:
-        """Reads it to its end, onto the disk (`floor`: bytes of it that stay free). Raises as `more`, and NoCapacity."""
+        """Reads it to its end, onto the disk (`floor`: bytes of it to stay free). Raises as `more`, and NoCapacity."""
         self._kept = spool = Spool(folder, floor)
         more = True
         while more:
