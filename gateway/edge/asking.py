@@ -253,7 +253,7 @@ class Asking:
         attempt.free = False
         self._books.sent(lease, attempt)
         opened = partial(self._books.began_well, lease, attempt)
-        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
 
     def _check(self, lease: Lease, attempt: Attempt) -> None:
         """Raises InvalidRequest for what is not to be said to a worker of ours."""
