@@ -3,7 +3,8 @@ asked. What routing sees of it is `GenRequest.media`; what goes up beside the fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,40 +34,42 @@ async def decode(call: Call, raw: bytes, endpoint: Endpoint, gathering: Gatherin
 
 async def read_form(form: Form, raw: bytes, endpoint: Endpoint, gathering: Gathering) -> bodies.Body:
     """The same of what was taken apart before."""
-    body = bodies.routed(raw, form.fields, endpoint)
-    asks = endpoint.asks
-    assert asks is not None  # noqa: S101 - else it is text
-    ask = asks(form.fields)
+    body, ask = _read(form, raw, endpoint)
     pictures, fields = await _given(form, endpoint, gathering)
-    return _made(body, _counted(ask, pictures, endpoint), endpoint, fields)._replace(
-        pictures=tuple(pictures), files=form.files
+    masks = sum(one.role == "mask" for one in pictures)
+    ask = _counted(ask, len(pictures) - masks, masks, endpoint)
+    return _whole(body, ask, fields, endpoint)._replace(
+        text_only=not pictures, pictures=tuple(pictures), files=form.files
     )
 
 
-def unread(raw: bytes, endpoint: Endpoint) -> bodies.Body:
-    """A body of JSON as routing sees it, for what is sent nowhere: its pictures are counted, and not looked at.
+def rehearsed(raw: bytes, endpoint: Endpoint) -> bodies.Body:
+    """As `decode` of JSON that is decided and goes nowhere: its pictures are counted, not looked at."""
+    form = Form(bodies.object_of(raw), ())
+    body, ask = _read(form, raw, endpoint)
+    given = Counter(
+        ROLES.get(name, "image")
+        for name in (one for one in form.fields if one in PICTURE_FIELDS)
+        for _ in texts_of(_value(form.fields, name), name)
+    )
+    ask = _counted(ask, given.total() - given["mask"], given["mask"], endpoint)
+    return _whole(body, ask, form.fields, endpoint)._replace(text_only=not given)
 
-    Raises InvalidRequest as `decode` does."""
-    fields = bodies.object_of(raw)
-    body = bodies.routed(raw, fields, endpoint)
+
+def _read(form: Form, raw: bytes, endpoint: Endpoint) -> tuple[bodies.Body, MediaAsk]:
+    """All but its pictures."""
+    body = bodies.routed(raw, form.fields, endpoint)
     asks = endpoint.asks
     assert asks is not None  # noqa: S101 - else it is text
-    pictures = [
-        Picture(data=b"", media_type="image/png", role=ROLES.get(name, "image"))
-        for name in fields
-        if name in PICTURE_FIELDS and endpoint.pictures[1]
-        for _ in texts_of(_value(fields, name), name)
-    ]
-    return _made(body, _counted(asks(fields), pictures, endpoint), endpoint, fields)
+    return body, asks(form.fields)
 
 
-def _made(body: bodies.Body, ask: MediaAsk, endpoint: Endpoint, fields: Mapping[str, Raw]) -> bodies.Body:
+def _whole(body: bodies.Body, ask: MediaAsk, fields: Mapping[str, Raw], endpoint: Endpoint) -> bodies.Body:
     return body._replace(
         fields=fields,
         stream=body.stream if endpoint.asks_stream is None else endpoint.asks_stream(fields),
         choices=ask.n,
         prompts=1,
-        text_only=not (ask.inputs or ask.mask),
         media=ask,
     )
 
@@ -100,9 +103,8 @@ def _value(fields: Mapping[str, Raw], name: str) -> Any:
         raise InvalidRequest(f"`{name}` is not valid JSON", param=name) from None
 
 
-def _counted(ask: MediaAsk, pictures: Sequence[Picture], endpoint: Endpoint) -> MediaAsk:
-    masks = sum(one.role == "mask" for one in pictures)
-    images, (least, most), name = len(pictures) - masks, endpoint.pictures, endpoint.picture
+def _counted(ask: MediaAsk, images: int, masks: int, endpoint: Endpoint) -> MediaAsk:
+    (least, most), name = endpoint.pictures, endpoint.picture
     if images < least:
         raise InvalidRequest(f"`{name}` is missing", param=name)
     if images > most:

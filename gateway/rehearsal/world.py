@@ -177,7 +177,7 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
         REHEARSAL_ID, 0.0, request.path, headers, None if residency is None else residency.decode(), "127.0.0.1"
     )
     raw = json.dumps(request.body).encode()
-    body = bodies.decode(raw, endpoint) if endpoint.asks is None else media.unread(raw, endpoint)
+    body = bodies.decode(raw, endpoint) if endpoint.asks is None else media.rehearsed(raw, endpoint)
     made, _ = build(call, tenant_of(policy, request), endpoint, body, demanded(call, body, policy), policy)
     return made
 
