@@ -24,6 +24,8 @@ LOST = "lost"
 """Result of an attempt that another one was faster than."""
 RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
+BAD_UPLOAD = "bad_upload"
+"""Result of an attempt whose caller's form turned out to be none in the middle of it, or too large, or too slow."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
 MOST_QUOTAS = 4
@@ -66,6 +68,8 @@ class Attempt:
     on_end: Callable[[], None] | None = None
     """Called when the upstream has said all, before the client is given the end of it."""
     role: Role = "asked"
+    asked_at: str | None = None
+    """The endpoint into whose words the request was translated; None: it went as it came."""
     lease: Lease | None = None
     forecast: Forecast | None = None
     """What was to be expected of it."""
@@ -87,6 +91,8 @@ class Attempt:
         }
         if self.role != "asked":
             shown["role"] = self.role
+        if self.asked_at is not None:
+            shown["asked_at"] = self.asked_at
         if self.lost is not None:
             shown["usd"] = self.lost.usd
         return shown
@@ -136,6 +142,8 @@ class Account:
     """Of all that worked on that answer."""
     forecast: Forecast | None = None
     """Of the upstream that was chosen, as its lease was taken."""
+    sound: Callable[[], float] | None = None
+    """Seconds of the sound that is sent along, as far as it has passed."""
     error: str | None = None
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)

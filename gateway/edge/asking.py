@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from secrets import token_hex
 from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
+from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -24,9 +25,12 @@ from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, DeadlineExceeded, Refused, UpstreamFault
+from gateway.edge.talk import Talk
+from gateway.edge.upload import Sending, Upload
+from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, NotContinued, Refused, UpstreamFault
 from gateway.model import Lease, Role, Timeouts, Upstream
 from gateway.money.spending import ATTEMPT_ID_BYTES
+from gateway.routing.capability import asked_at
 from gateway.routing.estimate import work_left
 from gateway.routing.fields import action
 from gateway.routing.forecast import Forecast
@@ -36,7 +40,8 @@ from gateway.upstreams.dialects import forms, media_endpoints, openai
 from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
-from gateway.upstreams.http1 import Exchange
+from gateway.upstreams.dialects.translate.table import Translation, headers_up
+from gateway.upstreams.http1 import Exchange, Source
 
 
 @runtime_checkable
@@ -65,11 +70,18 @@ class Asking:
         books: Books,
         entry: Entry,
         pictures: Sequence[Picture] = (),
+        upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
         self._pictures = pictures
+        self._upload, self._talk = upload, talk
+        self._sending: Sending | None = None
+        """What is sent of it now."""
+        if upload is not None:
+            account.sound = upload.seconds
 
     async def ask(
         self,
@@ -95,7 +107,7 @@ class Asking:
             streamed=self._request.stream,
             role=role,
             lease=lease,
-            forecast=forecast,
+            forecast=None if self._talk is not None else forecast,
         )
         account.attempts.append(attempt)
         if account.asked is None:
@@ -122,6 +134,10 @@ class Asking:
             ending = ending_of(fault, self._request.deadline)
             self._books.fault(lease, attempt, fault)
             raise
+        except GatewayError:
+            if self._partial(attempt):
+                attempt.result, ending = BAD_UPLOAD, "left"
+            raise
         except (asyncio.CancelledError, Lost):
             attempt.result, ending = self._why_cancelled(lane)
             raise
@@ -145,11 +161,20 @@ class Asking:
             return LOST, "left"
         return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
 
+    def _partial(self, attempt: Attempt) -> bool:
+        """Whether its upload broke off: nobody works on half a form."""
+        return self._sending is not None and not self._sending.whole and attempt.status is None
+
     def _settle(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         attempt.ended = time.monotonic()
+        attempt.free = attempt.free or self._partial(attempt)
         attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
         self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
         self._books.settle(lease, attempt)
+        if self._talk is None:  # a conversation is as long as it is, and teaches nothing
+            self._learn(lease, attempt, ballot, ending)
+
+    def _learn(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         self._books.slo(lease.decision, lease, attempt, ending)
         if ballot is not None:
             ballot.close(ending, attempt.usage)
@@ -171,6 +196,8 @@ class Asking:
         attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
+        if self._talk is not None:
+            return None
         return self._books.ballot(board, lease.decision, lease, attempt)
 
     def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
@@ -190,10 +217,19 @@ class Asking:
             return None
         if self._request.media is not None and isinstance(wire, JobEnd):
             await wire.log(attempt.id, lease.candidate.upstream).intent()
+        translation = self._translation(lease)
+        if translation is not None:
+            attempt.asked_at = translation.spoken.name
+            if delivered is not None and delivered.going_on:
+                raise NotContinued("speaks another API's words: it cannot go on with a stream")
+            delivered = None  # nobody else could go on with it
+        if self._talk is not None:
+            return await self._converse(self._talk, lease, attempt, wire)
+        body = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
-        async with await self._send(lease, attempt, timeouts, delivered) as exchange:
+        async with await self._send(lease, attempt, timeouts, body, translation) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
@@ -206,6 +242,7 @@ class Asking:
                 wire,
                 most=self._s.settings.answer_bytes,
                 delivered=delivered,
+                translation=translation,
             )
         attempt.result = "answered" if exchange.status < 400 else "passed_on"
         if attempt.role == "rescue":
@@ -215,6 +252,13 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
+    async def _converse(self, talk: Talk, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
+        timeouts = self._timeouts(lease, attempt)
+        attempt.free = False
+        self._books.sent(lease, attempt)
+        opened = partial(self._books.began_well, lease, attempt)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
+
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is."""
         return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
@@ -222,35 +266,58 @@ class Asking:
     def _engine(self, lease: Lease) -> str | None:
         return engine_of(lease.candidate, self._s.board_of(lease.decision.policy))
 
-    async def _send(self, lease: Lease, attempt: Attempt, timeouts: Timeouts, delivered: Delivered | None) -> Exchange:
-        request, upstream, endpoint, given = self._request, lease.candidate.upstream, self._endpoint, self._call.headers
-        kind, body = self._body(lease, delivered)
+    def _translation(self, lease: Lease) -> Translation | None:
+        """None where the upstream speaks the caller's own words."""
+        request = self._request
+        if request.reworded is None:
+            return None
+        if asked_at(lease.candidate.upstream, request.endpoint, self._engine(lease)) in (request.endpoint, None):
+            return None
+        return Translation(request, self._fields, request.reworded, int(time.time()))
+
+    async def _send(
+        self,
+        lease: Lease,
+        attempt: Attempt,
+        timeouts: Timeouts,
+        body: tuple[bytes, bytes | Source],
+        translation: Translation | None,
+    ) -> Exchange:
+        request, upstream = self._request, lease.candidate.upstream
+        endpoint = self._endpoint if translation is None else translation.spoken
         return await self._s.client.send(
             lease.decision.permit,
             lease.decision.policy,
             request.id,
             upstream,
-            openai.target(upstream, request.endpoint),
+            openai.target(upstream, endpoint.name),
             openai.headers(
                 upstream,
                 attempt.id,
                 request.stream,
                 request.traceparent,
-                [(name, given[name]) for name in endpoint.headers if name in given],
-                kind,
+                headers_up(endpoint, upstream, self._call.headers),
+                body[0],
                 endpoint.accepts,
             ),
-            body,
+            body[1],
             timeouts,
         )
 
-    def _body(self, lease: Lease, delivered: Delivered | None) -> tuple[bytes, bytes]:
-        """What goes up, and its content type."""
+    def _body(
+        self, lease: Lease, delivered: Delivered | None, translation: Translation | None
+    ) -> tuple[bytes, bytes | Source]:
+        """What goes up, and its content type. Raises InvalidRequest where it cannot be translated."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if self._upload is not None:
+            self._sending = source = self._upload.source(name, self._removed(lease))
+            return source.content_type, source
         if endpoint.forms:
             fields = {**self._defaults(lease), **self._fields}
             texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))
             return forms.form(texts, files)
+        if translation is not None:
+            return openai.JSON, self._translated(lease, translation)
         going_on = delivered is not None and delivered.going_on
         return openai.JSON, openai.body(
             delivered.body() if delivered is not None and going_on else self._fields,
@@ -259,6 +326,16 @@ class Asking:
             want_usage=endpoint.asks_usage and not request.include_usage,
             removed=self._removed(lease),
             defaults=self._defaults(lease),
+        )
+
+    def _translated(self, lease: Lease, translation: Translation) -> bytes:
+        cap = lease.decision.policy.models[self._request.model].output_cap
+        return openai.body(
+            translation.body(lease.candidate.upstream, cap),
+            lease.candidate.served.name,
+            stream=self._request.stream,
+            want_usage=translation.spoken.asks_usage,
+            removed=self._removed(lease),
         )
 
     def _defaults(self, lease: Lease) -> Mapping[str, Raw]:

@@ -9,7 +9,7 @@ from gateway.edge.delivered import Delivered
 from gateway.errors import GatewayError, NoCapacity, UpstreamFault, UpstreamTimeout
 from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Policy, Rule
 from gateway.routing.board import Board
-from gateway.routing.capability import continues
+from gateway.routing.capability import asked_at, continues
 from gateway.routing.fields import action
 
 _LASTING = frozenset({"store", "background", "kv_transfer_params"})
@@ -72,8 +72,9 @@ def on_alike(decision: Decision, broken: Lease, endpoint: str, board: Board) -> 
     served, backend = broken.candidate.served, broken.candidate.upstream.backend
 
     def alike(one: Candidate) -> bool:
-        same = one.upstream.kind == "local" and one.served == served
-        return same and continues(endpoint, engine_of(one, board))
+        engine = engine_of(one, board)
+        native = asked_at(one.upstream, endpoint, engine) == endpoint  # a translated stream cannot be gone on with
+        return native and one.upstream.kind == "local" and one.served == served and continues(endpoint, engine)
 
     groups = [group for group in (*decision.primary, *decision.overflow) if group.backend == backend]
     home = tuple([replace(group, reason="rescued") for group in narrowed(groups, alike)])

@@ -19,7 +19,7 @@ from gateway.errors import GatewayError, OrderLost, UpstreamFault
 from gateway.jobs.artefacts import Artefacts
 from gateway.jobs.record import Job, Try
 from gateway.jobs.shelf import Shelf
-from gateway.jobs.work import Anew, Log, Outcome
+from gateway.jobs.work import Anew, Log, Outcome, Stop
 from gateway.model import Candidate, Decision
 from gateway.routing.decide import decide
 from gateway.upstreams.desk import ClientDesk
@@ -59,7 +59,8 @@ class JobWork:
             if wire.failed:
                 await wire.tried()
             await asyncio.sleep(PAUSES[min(next(tries), len(PAUSES) - 1)])
-        outcome = await wire.outcome()
+        stopped = log.stopped
+        outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
         await wire.tried()
         return outcome
 
@@ -128,6 +129,11 @@ class JobWork:
                 raise lost.__cause__ from None
             return Anew.UNKNOWN
         return Anew.NOT_THERE if told is None else told.ticket or Anew.UNKNOWN
+
+
+def _taken_back(why: Stop) -> Outcome:
+    """Of one that was resumed only to cancel its order."""
+    return Outcome("expired" if why == "expired" else "cancelled")
 
 
 def _candidate(decision: Decision, upstream: str) -> Candidate | None:

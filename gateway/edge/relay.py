@@ -11,7 +11,7 @@ from gateway.edge import media_relay
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
-from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, surely_in, unheard
+from gateway.edge.metering import LAST_WORDS, believed, counted, heard, passed, surely, surely_in, unheard
 from gateway.edge.replies import Headers
 from gateway.edge.wire import Wire
 from gateway.errors import (
@@ -31,6 +31,7 @@ from gateway.upstreams.client import TooLong, read_all
 from gateway.upstreams.dialects import openai
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.surface import ENDPOINTS, restated
+from gateway.upstreams.dialects.translate.table import Translation
 from gateway.upstreams.http1 import Exchange
 from gateway.upstreams.media_tap import MediaTap
 from gateway.upstreams.sse import Tap
@@ -57,11 +58,13 @@ async def relay(
     *,
     most: int,
     delivered: Delivered | None = None,
+    translation: Translation | None = None,
 ) -> UpstreamFault | None:
     """Passes the answer on. Raises UpstreamFault only while the client has seen nothing of it; gives back a later one.
 
     With `delivered` what the client gets is kept there. As long as somebody else could go on, a stream that breaks off
-    is left without an end: whoever has nobody to go on ends it (`end_broken`).
+    is left without an end: whoever has nobody to go on ends it (`end_broken`). `translation`: the upstream speaks other
+    words than the caller; what it used is read in its own.
     """
     down = [(name, value) for name, value in exchange.headers if name in openai.RESPONSE_HEADERS]
     kind = dict(down).get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -74,19 +77,21 @@ async def relay(
 
     if exchange.status == OK and endpoint.sound and media_relay.is_sound(kind):
         return await media_relay.sound(exchange, account, attempt, head, wire)
-    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE):
+    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE, *endpoint.kinds):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == OK and kind == EVENTS:
-        return await Stream(exchange, account, attempt, head, wire, delivered).run()
+        return await Stream(exchange, account, attempt, head, wire, delivered, translation).run()
     if exchange.status < 300 and endpoint.asks is not None:
         return await media_relay.whole(exchange, account, attempt, head, wire, most=most)
     if delivered is not None and delivered.going_on:
         raise NotContinued(f"answered {exchange.status} when it was to go on with a stream")
     attempt.streamed = False
-    body = await _whole(exchange, account, attempt, most)
+    body = await _whole(exchange, account, attempt, most, translation)
     if attempt.on_end is not None:
         attempt.on_end()
-    if exchange.status >= REFUSED and _ours(account):
+    if exchange.status >= REFUSED and translation is not None:
+        down, body = [(b"content-type", JSON_TYPE)], translation.error(exchange.status, body)
+    elif exchange.status >= REFUSED and _ours(account):
         other = restated(endpoint.path, exchange.status, body)
         if other is not None:
             down, body = [(b"content-type", JSON_TYPE)], other
@@ -98,8 +103,11 @@ def _ours(account: Account) -> bool:
     return account.lease is not None and account.lease.candidate.upstream.kind == "local"
 
 
-async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: int) -> bytes:
+async def _whole(
+    exchange: Exchange, account: Account, attempt: Attempt, most: int, translation: Translation | None
+) -> bytes:
     """Held back until complete: so it can still be retried, and its cost is in its headers."""
+    asked = _as_asked(account.request, translation)
     try:
         body = await read_all(exchange, most)
     except TooLong:
@@ -110,21 +118,31 @@ async def _whole(exchange: Exchange, account: Account, attempt: Attempt, most: i
         name = attempt.lease.candidate.served.name
         if missing.names_missing_model(exchange.status, body, name):
             raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
-    usage = ENDPOINTS[account.request.endpoint].usage_of(body) if exchange.status < 400 else None
+    endpoint = ENDPOINTS[asked.endpoint]
+    usage = endpoint.usage_of(body) if exchange.status < 400 else None
     # One that tells what it used is an answer: only the others are looked at once more.
-    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    fault = answers.disguised(exchange.status, exchange.headers, body, endpoint.holds_answer) if usage is None else None
     if fault is not None:
         raise fault
+    told = body if translation is None or exchange.status >= REFUSED else translation.answer(body)
     if attempt.claim is not None:
         attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = _used(account, attempt, usage, body)
+        if account.sound is not None:
+            usage = heard(usage, account.sound())
+        else:
+            usage = _used(asked, account.learned, attempt, usage, body)
         attempt.usage = account.usage = usage
         if attempt.lease is not None:
             account.book(attempt, cost_of(attempt.lease, usage))
         attempt.tokens = usage.output_tokens
-    return body
+    return told
+
+
+def _as_asked(request: GenRequest, translation: Translation | None) -> GenRequest:
+    """As its upstream understands it."""
+    return request if translation is None else replace(request, endpoint=translation.spoken.name)
 
 
 class Stream:
@@ -139,11 +157,15 @@ class Stream:
         front: Callable[[], Headers],
         wire: Wire,
         delivered: Delivered | None = None,
+        translation: Translation | None = None,
     ) -> None:
         self._exchange, self._account, self._attempt, self._wire = exchange, account, attempt, wire
         self._endpoint: Endpoint = ENDPOINTS[account.request.endpoint]
-        drop_usage = self._endpoint.asks_usage and not account.request.include_usage
-        events, text = self._endpoint.events, self._endpoint.asks is None
+        """The caller's: it says how an error of ours looks."""
+        self._asked = _as_asked(account.request, translation)
+        self._machine = None if translation is None else translation.stream()
+        drop_usage = self._endpoint.asks_usage and not account.request.include_usage and translation is None
+        events, text = ENDPOINTS[self._asked.endpoint].events, self._endpoint.asks is None
         self._tap = Tap(events, drop_usage=drop_usage) if text else MediaTap(events, account.request.n)
         self._front = front
         self._delivered = delivered
@@ -160,7 +182,7 @@ class Stream:
                 raise Reset("the connection closed before the stream said its end")
             if not tap.done and not tap.frames:
                 raise BadAnswer("the stream ended without an answer")
-            rest = tap.rest()
+            rest = tap.rest() if self._machine is None else self._machine.end()
             if rest or not self._begun:
                 self._pass(rest)
         except UpstreamFault as fault:
@@ -208,6 +230,10 @@ class Stream:
             attempt.tokens = tap.frames
         if tap.failed and not self._begun:
             raise BadAnswer("answered with an error event")
+        if self._machine is not None:
+            if tap.torn:
+                raise BadAnswer("a frame that is too long to be translated")
+            piece = self._machine.feed(piece)
         if piece:
             self._pass(piece)
             if self._wire.paused:
@@ -265,7 +291,10 @@ class Stream:
             told = tap.usage if tap.done else None
             attempt.usage = account.usage = media_relay.used(account, attempt, told)
             return
-        rest = delivered.request() if delivered is not None and self._goes_on else account.request
+        if account.sound is not None:
+            attempt.usage = account.usage = heard(tap.usage, account.sound())
+            return
+        rest = delivered.request() if delivered is not None and self._goes_on else self._asked
         usage = _told(rest, account.learned, tap, bought=_bought(attempt))
         if _bought(attempt) and not tap.done:
             usage = unheard(usage, rest, (attempt.last or 0.0) - (attempt.first or 0.0))
@@ -285,9 +314,8 @@ def end_broken(account: Account, wire: Wire, error: GatewayError) -> None:
     wire.finish()
 
 
-def _used(account: Account, attempt: Attempt, told: Usage | None, body: bytes) -> Usage:
+def _used(request: GenRequest, learned: Learned, attempt: Attempt, told: Usage | None, body: bytes) -> Usage:
     """Of a whole answer."""
-    request, learned = account.request, account.learned
     output = round(len(body) / learned.bytes_per_token)
     if told is None:
         return counted(request, learned, output, bought=_bought(attempt))

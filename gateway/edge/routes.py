@@ -29,6 +29,7 @@ from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
 from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.translate.table import TWINS, Rewording
 
 IN_FORCE = "policy_in_force"
 """Who demanded what only the policy in force demands of a request that a candidate decides."""
@@ -146,6 +147,7 @@ def build(
         pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
+        reworded=Rewording(endpoint.name, body.fields) if endpoint.name in TWINS else None,
         media=body.media,
     )
     return request, body.fields

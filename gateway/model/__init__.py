@@ -63,7 +63,17 @@ from gateway.model.money import (
 )
 from gateway.model.placing import gpus_of
 from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
-from gateway.model.request import NOTHING_ASKED, Candidate, Decision, Estimate, GenRequest, Group, Permit
+from gateway.model.request import (
+    NOTHING_ASKED,
+    Candidate,
+    Decision,
+    Estimate,
+    GenRequest,
+    Group,
+    Obstacle,
+    Permit,
+    Reworded,
+)
 from gateway.model.rule import (
     CLASSES,
     Condition,
@@ -175,6 +185,7 @@ __all__ = [
     "Model",
     "Need",
     "Network",
+    "Obstacle",
     "Offer",
     "OnStale",
     "Origin",
@@ -192,6 +203,7 @@ __all__ = [
     "Reading",
     "Reason",
     "Reservation",
+    "Reworded",
     "Role",
     "Row",
     "RowState",

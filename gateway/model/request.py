@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gateway.model.media import MediaAsk
 from gateway.model.money import Mark
@@ -12,6 +12,25 @@ from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
 from gateway.model.upstream import Served, Upstream
 from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, EndpointName, Outcome, Priority, Reason
+
+
+class Obstacle(NamedTuple):
+    """Why a request cannot be said in the words of another API: the field at fault, and a sentence for its caller."""
+
+    param: str | None
+    why: str
+
+
+class Reworded(Protocol):
+    """A request in the words of its endpoint's twin (`routing/capability.py`), worked out when first asked for."""
+
+    def obstacle(self) -> Obstacle | None:
+        """None: all of it can be said."""
+        ...
+
+    def fields(self) -> Mapping[str, Any]:
+        """Its body there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,8 @@ class GenRequest:
     """Where the caller's own part of `residency` was said: `header`, `metadata`."""
     media: MediaAsk | None = None
     """Of a request for pictures, films or sound: what it asks for."""
+    reworded: Reworded | None = field(default=None, repr=False, compare=False)
+    """Itself for upstreams that speak the twin of its endpoint alone; None: it has none, or is not to be translated."""
     whole: tuple[int, int | None] | None = None
     """`prompt_bytes` and `max_tokens` of the request of which this is the rest: they say which rule it meets."""
 

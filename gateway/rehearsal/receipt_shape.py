@@ -31,6 +31,7 @@ class Tried(TypedDict, total=False):
     at_ms: Required[float]
     took_ms: Required[float]
     role: str
+    asked_at: str
     usd: _Number
 
 

@@ -12,6 +12,7 @@ from gateway.rehearsal.waiting import ahead
 from gateway.rehearsal.words import usd
 from gateway.rehearsal.world import SEED, World
 from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.capability import TWIN
 from gateway.routing.draw import Draw
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.filters import Standing, most_cost
@@ -190,13 +191,17 @@ def _residency(scene: Scene, _: Pool, state: UpstreamState) -> str:
     return f"it is no private endpoint in {zones} (declared: {held})"
 
 
-def _capability(scene: Scene, pool: Pool, _: UpstreamState) -> str:
+def _capability(scene: Scene, pool: Pool, state: UpstreamState) -> str:
     if not scene.world.policy.ways(scene.plan.model, pool.backend):
         return f"{pool.backend} does not serve {scene.plan.model.name}"
     if scene.asked.media is not None:
         found = complaint(scene.asked.endpoint, scene.asked.media, pool.served)
         if found is not None:
             return f"{found.param}: {found.message}"
+    reworded = scene.asked.reworded
+    obstacle = reworded.obstacle() if reworded is not None and state.upstream.name in pool.foreign else None
+    if obstacle is not None:
+        return f"it speaks {TWIN[scene.asked.endpoint]} alone, and {obstacle.why}"
     return f"it does not speak {scene.asked.endpoint}"
 
 

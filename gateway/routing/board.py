@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -26,7 +26,8 @@ from gateway.model import (
     UpstreamState,
 )
 from gateway.routing.affinity import Circle, circle_of
-from gateway.routing.filters import Standing, standing_drop
+from gateway.routing.capability import TWIN, asked_at
+from gateway.routing.filters import Standing, engine_of, standing_drop
 from gateway.routing.forecast import Pace
 from gateway.routing.guard import Guard, guard, limit_on
 from gateway.routing.learn import PRIOR
@@ -63,6 +64,8 @@ class Pool:
     drops: Mapping[str, int]
     circle: Circle | None = None
     """Who of `states` a prompt or a session belongs to; None where no rule asks."""
+    foreign: frozenset[str] = frozenset()
+    """Names of those of `states` that do not speak the endpoint's words, but those of its twin."""
     awaits: bool = False
     """It has nobody at all, and whoever is found there may serve: its workers have not come yet, or have left."""
 
@@ -263,7 +266,17 @@ def build_pool(board: Board, served: Served, standing: Standing, rule: Rule) -> 
     states = beside_the_warmest(states)
     names = tuple(one.name for one in board.policy.backends[backend])
     circle = circle_of(names, states) if board.policy.affine else None
-    return Pool(backend, board.policy.kind(backend), served, tuple(states), drops, circle)
+    foreign = foreign_of(states, standing.endpoint)
+    return Pool(backend, board.policy.kind(backend), served, tuple(states), drops, circle, foreign)
+
+
+def foreign_of(states: Iterable[UpstreamState], endpoint: str) -> frozenset[str]:
+    """Names of those that are asked at another endpoint than `endpoint`."""
+    if endpoint not in TWIN:
+        return frozenset()
+    return frozenset(
+        one.upstream.name for one in states if asked_at(one.upstream, endpoint, engine_of(one)) != endpoint
+    )
 
 
 def awaits(board: Board, backend: str, standing: Standing) -> bool:

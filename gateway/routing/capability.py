@@ -1,4 +1,4 @@
-"""Which upstreams speak which endpoint. What one does not speak is passed to another one, never translated."""
+"""Which upstreams speak which endpoint, and which are asked in the words of its twin instead. Pure."""
 
 from __future__ import annotations
 
@@ -69,6 +69,20 @@ def spoken(upstream: Upstream, found: str | None = None) -> frozenset[EndpointNa
         engine = found if found is not None and upstream.engine == AUTO else upstream.engine
         return BY_ENGINE.get(engine, _PLAIN)
     return BY_DIALECT.get(upstream.dialect, _PLAIN)
+
+
+TWIN: Mapping[str, EndpointName] = {"chat/completions": "messages", "messages": "chat/completions"}
+"""The endpoints whose requests and answers are translated (`upstreams/dialects/translate/`), each into the other."""
+
+
+def asked_at(upstream: Upstream, endpoint: str, found: str | None = None) -> str | None:
+    """The endpoint at which it is asked what came in at `endpoint`: that one, else the twin; None where it speaks
+    neither. `found` as in `spoken`."""
+    speaks = spoken(upstream, found)
+    if endpoint in speaks:
+        return endpoint
+    twin = TWIN.get(endpoint)
+    return twin if twin in speaks else None
 
 
 CONTINUES_CHATS = frozenset({"vllm", "sglang"})

@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
+from gateway.routing.capability import TWIN
 from gateway.routing.draw import Draw
 from gateway.routing.filters import ABSENT, most_cost
 from gateway.routing.offers import complaint
@@ -153,6 +154,8 @@ def nobody(
         return too_dear(request, rule)
     if "capability" in drops and (refusal := unable(request, tried)) is not None:
         return refusal
+    if "capability" in drops and (unsaid := unsaid_in_twin(request, plan)) is not None:
+        return unsaid
     if "capability" in drops and "fields" not in drops:
         return ModelNotFound(
             f"no upstream of rule `{rule.name}` serves this model at {request.endpoint}", param="model"
@@ -174,6 +177,19 @@ def unable(request: GenRequest, tried: Sequence[Pool]) -> InvalidRequest | None:
         if found is not None:
             return InvalidRequest(f"{found.param}: {found.message}", param=found.param)
     return None
+
+
+def unsaid_in_twin(request: GenRequest, plan: Plan) -> InvalidRequest | None:
+    """Where those who could serve it speak only the twin of its endpoint, and it cannot be said there."""
+    obstacle = None if request.reworded is None else request.reworded.obstacle()
+    pools = (*plan.home, *plan.spill, *plan.fallback)
+    if obstacle is None or not any(pool.foreign for pool in pools):
+        return None
+    twin = TWIN[request.endpoint]
+    return InvalidRequest(
+        f"who serves this model speaks {twin} alone, and this request cannot be translated: {obstacle.why}",
+        param=obstacle.param,
+    )
 
 
 def down(plan: Plan, drops: Mapping[str, int]) -> str:

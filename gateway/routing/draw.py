@@ -14,7 +14,7 @@ from gateway.routing.candidates import Candidates, class_share
 from gateway.routing.estimate import estimate
 from gateway.routing.filters import call_drop
 from gateway.routing.forecast import AS_ASSUMED
-from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, sample
+from gateway.routing.pickers import MAX_SAMPLED, dealt, lifts, native_first, sample
 from gateway.routing.scene import Scene
 from gateway.routing.terms import cheapest
 from gateway.routing.thresholds import forecast_break
@@ -43,6 +43,9 @@ class Draw(NamedTuple):
         if self.excluded:
             fresh = tuple(state for state in pool.states if state.upstream.name not in self.excluded)
             pool = without(pool, fresh, "failed_before")
+        if pool.foreign and (self.request.reworded is None or self.request.reworded.obstacle() is not None):
+            native = tuple(state for state in pool.states if state.upstream.name not in pool.foreign)
+            pool = without(pool, native, "capability")
         why = call_drop(self.plan.rule, self.request, pool.kind, pool.served)
         if why is not None:
             return without(pool, (), why)
@@ -66,11 +69,15 @@ class Draw(NamedTuple):
         terms, learned, share = self.plan.terms, self.board.known(self.plan.model.name), self.share(pool)
         scoring = terms.scoring
         if terms.plain:
-            candidates = Candidates(self.request, pool.served, sample(pool.states, self.rng), learned, share)
+            states = sample(pool.states, self.rng)
+            lifted = native_first((), states, pool.foreign, scoring.load) if pool.foreign else ()
+            candidates = Candidates(self.request, pool.served, states, learned, share, lifts=lifted)
         else:
             scene = self.scene(pool)
             states = drawn(pool, self.rng, scene)
             lifted = lifts(terms.picker, len(states), scoring.total, self.rng)
+            if pool.foreign:
+                lifted = native_first(lifted, states, pool.foreign, scoring.total + scoring.load)
             candidates = Candidates(self.request, pool.served, states, learned, share, scene, scoring.static, lifted)
         last = candidates.within(class_share(pool.kind, self.plan.share)) if self.cheap else None
         return Group(pool.backend, outcome, reason, candidates, scoring.load, last)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gateway.model import DRAINED, LEAVING, Demand, GenRequest, Kind, Need, Rule, Served, UpstreamState
 from gateway.model.gpu import NO_NEED
-from gateway.routing.capability import spoken
+from gateway.routing.capability import asked_at
 from gateway.routing.estimate import price_ceiling
 from gateway.routing.fields import action
 from gateway.routing.globs import fits
@@ -40,7 +40,12 @@ def residency(ctx: Standing, state: UpstreamState) -> bool:
 
 
 def capability(ctx: Standing, state: UpstreamState) -> bool:
-    return ctx.endpoint in spoken(state.upstream, state.reading.engine if state.reading is not None else None)
+    return asked_at(state.upstream, ctx.endpoint, engine_of(state)) is not None
+
+
+def engine_of(state: UpstreamState) -> str | None:
+    """What a worker was found to be."""
+    return None if state.reading is None else state.reading.engine
 
 
 def dedicated(ctx: Standing, state: UpstreamState) -> bool:

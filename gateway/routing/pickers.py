@@ -12,7 +12,7 @@ from math import log
 from random import Random
 from typing import TypeVar
 
-from gateway.model import LOAD_WEIGHT, Candidate, PickerName
+from gateway.model import LOAD_WEIGHT, Candidate, PickerName, UpstreamState
 
 T = TypeVar("T")
 
@@ -59,6 +59,16 @@ def lifts(picker: PickerName, count: int, most: float, rng: Random) -> Sequence[
     if picker == "power_of_two":
         return [most + 1.0 if index < DRAWN else 0.0 for index in range(count)]
     return ()
+
+
+def native_first(
+    lifted: Sequence[float], states: Sequence[UpstreamState], foreign: frozenset[str], most: float
+) -> Sequence[float]:
+    """`lifted`, with those that would be asked in other words than the caller's behind all others that have room.
+    `most`: how far apart two of their scores can be, live load included."""
+    given = lifted or [0.0] * len(states)
+    below = max(given, default=0.0) - min(given, default=0.0) + most + 1.0
+    return [lift - below * (state.upstream.name in foreign) for lift, state in zip(given, states, strict=True)]
 
 
 def sample(candidates: Sequence[T], rng: Random, k: int = MAX_SAMPLED) -> list[T]:

@@ -33,6 +33,7 @@ class Evidence:
     lost: int = 0
     """Its answers that it did not give."""
     kills: int = 0
+    freezes: int = 0
     restarts: int = 0
     seconds: float = 0.0
 
@@ -59,7 +60,11 @@ def judge(run: Evidence) -> list[Line]:
             "orders that no job of a client's asked for", f"{len(run.taken.keys() - ids)}", not run.taken.keys() - ids
         ),
         Line("films lost or spoiled", f"{len(spoiled)} of {ends[COMPLETED]:,}", not spoiled),
-        Line("processes killed, restarts of the store", f"{run.kills}, {run.restarts}", run.kills > 0 < run.restarts),
+        Line(
+            "processes killed, frozen for a while, restarts of the store",
+            f"{run.kills}, {run.freezes}, {run.restarts}",
+            run.kills > 0 < run.restarts,
+        ),
         Line("answers that the provider kept to itself", f"{run.lost}", True),
         Line("how they ended", ", ".join(f"{end} {times}" for end, times in ends.most_common()), True),
         Line("took", f"{run.seconds:.0f} s", True),

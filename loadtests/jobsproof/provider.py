@@ -15,7 +15,8 @@ import json
 import random
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 FILM_BYTES = 2048
@@ -59,14 +60,37 @@ class Provider:
     lost: int = 0
     url: str = ""
     _orders: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
     _refused: Counter[str] = field(default_factory=Counter)
 
-    async def start(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._served, "127.0.0.1", 0)
         self.url = "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
-        return server
+        try:
+            yield
+        finally:
+            server.close()
+            for task in self._open:
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+        with suppress(asyncio.CancelledError):
+            await task
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._talk(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 answer = self._answer(*await _request(head, reader))
@@ -75,7 +99,6 @@ class Provider:
                 status, body = answer
                 writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
                 await writer.drain()
-        writer.close()
 
     def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes] | None:
         """None: the connection breaks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,9 @@ from loadtests.jobsproof.provider import Provider
 from loadtests.stack import ROOT, StackFault, free_port
 
 READY_SECONDS, POLL_SECONDS = 30.0, 0.05
-LOOK_SECONDS = 0.7
+LOOK_SECONDS, ASK_SECONDS = 0.7, 4.0
+FROZEN_SECONDS = 6.0
+"""Longer than any silence is borne (`gateway/jobs/jobs.lua`)."""
 DOWN_SECONDS = 0.3
 """For how long a killed process is gone."""
 END_SECONDS = 180.0
@@ -34,6 +37,10 @@ class Plan:
     clients: int = 200
     processes: int = 3
     kill_seconds: float = 2.0
+    restart_after: int = 3
+    """Kills, after which the store is killed once."""
+    freezes: int = 10
+    """Of a process, spread over the run."""
     longest: float = 60.0
     """Seconds that a job may take."""
     seed: int = 1
@@ -68,8 +75,19 @@ class Site:
         port = draw.choice(self._ports)
         self._running[port].kill()
         self._running[port].wait()
-        await asyncio.sleep(DOWN_SECONDS)
-        self._spawn(port)
+        try:
+            await asyncio.sleep(DOWN_SECONDS)
+        finally:
+            self._spawn(port)
+
+    async def freeze(self, draw: random.Random) -> None:
+        """It is believed dead, loses its jobs to others, and comes back with all that it believes."""
+        process = self._running[draw.choice(self._ports)]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(FROZEN_SECONDS)
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         for process in self._running.values():
@@ -137,30 +155,35 @@ def _end(told: dict[str, object]) -> tuple[str, str]:
 async def prove(place: Path, plan: Plan, tell: Callable[[str], None]) -> Evidence:
     """Raises StackFault where it cannot run, TimeoutError where jobs do not end."""
     run, provider, began = Evidence(plan.count), Provider(plan.seed), time.monotonic()
-    server = await provider.start()
-    with Store(place / "store") as store:
-        site = Site(place, plan, provider.url, store)
-        try:
-            await site.start()
-            trouble = asyncio.create_task(_trouble(site, plan, run))
+    async with provider.serving():
+        with Store(place / "store") as store:
+            site = Site(place, plan, provider.url, store)
             try:
-                await _serve_clients(site, plan, run, tell)
+                await site.start()
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.clients)
+                async with httpx.AsyncClient(timeout=ASK_SECONDS, limits=limits) as http:
+                    trouble = asyncio.create_task(_trouble(site, plan, run))
+                    try:
+                        await _serve_clients(site, http, plan, run, tell)
+                    finally:
+                        trouble.cancel()
+                        await asyncio.gather(trouble, return_exceptions=True)
+                    await _look_again(site, http, plan, run)
             finally:
-                trouble.cancel()
-                await asyncio.gather(trouble, return_exceptions=True)
-        finally:
-            site.close()
-            server.close()
+                site.close()
     run.taken, run.lost, run.seconds = provider.taken, provider.lost, time.monotonic() - began
     return run
 
 
 async def _trouble(site: Site, plan: Plan, run: Evidence) -> None:
-    """A process at random, again and again; the store once, when about half of the jobs are over."""
+    """A process at random, again and again; now and then one is frozen instead; the store once."""
     draw = random.Random(plan.seed)
     while True:
         await asyncio.sleep(plan.kill_seconds)
-        if not run.restarts and 2 * len(run.seen) >= plan.count:
+        if run.freezes < len(run.seen) // (plan.count // (plan.freezes + 1)):
+            run.freezes += 1
+            await site.freeze(draw)
+        if not run.restarts and run.kills >= plan.restart_after:
             site.store.kill()
             await asyncio.to_thread(site.store.start)
             run.restarts += 1
@@ -168,15 +191,19 @@ async def _trouble(site: Site, plan: Plan, run: Evidence) -> None:
         run.kills += 1
 
 
-async def _serve_clients(site: Site, plan: Plan, run: Evidence, tell: Callable[[str], None]) -> None:
+async def _serve_clients(
+    site: Site, http: httpx.AsyncClient, plan: Plan, run: Evidence, tell: Callable[[str], None]
+) -> None:
     numbers = iter(range(plan.count))
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=plan.clients)
-    async with httpx.AsyncClient(timeout=15.0, limits=limits) as http:
-        await asyncio.gather(*(_client(site, http, plan, numbers, run, tell, number) for number in range(plan.clients)))
-        again = Client(site, http, random.Random(plan.seed))
+    await asyncio.gather(*(_client(site, http, plan, numbers, run, tell, each) for each in range(plan.clients)))
+
+
+async def _look_again(site: Site, http: httpx.AsyncClient, plan: Plan, run: Evidence) -> None:
+    """Whether every job is still as it was seen to have ended, and its film there; all processes are up by now."""
+    again = Client(site, http, random.Random(plan.seed))
+    for batch in _batched(run.seen, plan.clients):
         async with asyncio.timeout(END_SECONDS):
-            for batch in _batched(run.seen, plan.clients):
-                await asyncio.gather(*(again.look_again(one) for one in batch))
+            await asyncio.gather(*(again.look_again(one) for one in batch))
 
 
 def _batched(seen: list[Seen], size: int) -> Iterator[list[Seen]]:

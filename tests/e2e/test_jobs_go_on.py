@@ -82,3 +82,19 @@ def test_a_worker_that_lost_the_film_is_replaced(tmp_path: Path) -> None:
         assert ended["state"] == "succeeded", ended
         assert len({one["upstream"] for one in ended["tries"]}) == 2
         assert ended["tries"][0]["result"] not in (None, "answered")
+
+
+def test_what_is_cancelled_while_nobody_works_on_it_is_cancelled_at_its_worker_by_the_next(tmp_path: Path) -> None:
+    with start_lanes([FILM]) as fleet:
+        with gateway_on([fleet], [FILM], tmp_path, ENV) as site:
+            id = site.http.post("/v1/videos", json={**BODY, "seconds": "300"}).json()["id"]
+            eventually(lambda: placed(site, id), "a worker has it")
+            (first,) = placed(site, id)
+            site.gateway.kill()
+        with gateway_on([fleet], [FILM], tmp_path, ENV) as site:
+            asked = site.http.post(f"/v1/gateway/jobs/{id}/cancel").json()
+            assert (asked["state"], asked["cancel_requested"]) == ("running", True), "its owner is not known to be dead"
+            ended = site.http.get(f"/v1/gateway/jobs/{id}", params={"wait": 15}).json()
+            assert (ended["state"], ended["tries"][0]["result"] is None) == ("cancelled", False), ended
+            eventually(lambda: fleet.state(first["upstream"])["running"] == 0, "its worker has stopped")
+            site.quiet("film")

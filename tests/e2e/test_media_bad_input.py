@@ -70,7 +70,6 @@ GENERATION: list[tuple[dict[str, Any], str]] = [
     ({"prompt": 5}, "prompt"),
     ({"prompt": "a" * 32_001}, "prompt"),
     ({"aspect_ratio": "wide"}, "aspect_ratio"),
-    ({"background": True}, "background"),
     ({"image": "http://169.254.169.254/latest"}, "image"),
     ({"image_url": {"url": "HTTPS://example.com/a.png"}}, "image_url"),
     ({"images": [{"image_url": "http://10.0.0.1/"}]}, "images"),

@@ -316,10 +316,11 @@ def test_a_message_that_breaks_off_keeps_its_text_and_raises(site: Site, claude:
 @pytest.mark.parametrize(
     ("lane", "path", "status", "drops"),
     [
-        ("home", "messages", 200, {"capability": 1}),
-        ("bought", "messages", 404, None),
+        ("home", "messages", 200, {}),
+        ("home", "messages/count_tokens", 200, {"capability": 1}),
+        ("bought", "messages", 200, {}),
         ("bought", "messages/count_tokens", 404, None),
-        ("plain", "messages", 404, None),
+        ("plain", "messages", 200, {}),
         ("plain", "responses", 200, {"capability": 1}),
         ("plain", "embeddings", 200, {}),
         ("said", "responses", 404, None),
@@ -342,7 +343,18 @@ def test_who_does_not_speak_an_endpoint_is_never_asked(
         assert (answer.headers["x-gateway-outcome"], answer.headers["x-gateway-reason"]) == ("spilled", "capability")
 
 
-def test_a_message_does_not_spill_to_an_api_that_does_not_speak_it(site: Site, claude: anthropic.Anthropic) -> None:
+def test_a_message_spills_to_an_api_that_does_not_speak_it_in_words_that_it_does(
+    site: Site, claude: anthropic.Anthropic
+) -> None:
+    with site.occupied("spill"):
+        message = claude.messages.create(model="spill", messages=HELLO, max_tokens=3, extra_headers=HASTY)
+    assert (message.type, message.usage.output_tokens) == ("message", 3)
+    assert site.fleet.requests("spill-api")[-1]["path"] == "/v1/chat/completions"
+
+
+def test_counting_tokens_does_not_spill_to_an_api_that_has_no_such_thing(
+    site: Site, claude: anthropic.Anthropic
+) -> None:
     with site.occupied("spill"), pytest.raises(anthropic.RateLimitError):
-        claude.messages.create(model="spill", messages=HELLO, max_tokens=1, extra_headers=HASTY)
-    assert not [seen for seen in site.fleet.requests("spill-api") if seen["path"].startswith("/v1/messages")]
+        claude.messages.count_tokens(model="spill", messages=HELLO, extra_headers=HASTY)
+    assert not [seen for seen in site.fleet.requests("spill-api") if "messages" in seen["path"]]

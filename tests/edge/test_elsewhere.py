@@ -17,6 +17,7 @@ from gateway.model import Decision, Demand, GenRequest, Lease, MediaAsk, Model, 
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
 from gateway.routing.residency import allows
+from tests.routing.test_reference import Words
 from tests.worlds import ZONES, board, demands, fleets, policy, reading, request, rule, upstream
 
 TWO = (upstream("w1", "gpu"), upstream("w2", "gpu"), upstream("a1", "api"))
@@ -200,3 +201,14 @@ def test_which_ends_are_mended(name: str, fault: UpstreamFault, may: bool) -> No
     delivered = Delivered.of(request(stream=True), {})
     assert delivered is not None
     assert rescuable(lease, fault, delivered) is may
+
+
+def test_nobody_goes_on_who_would_have_to_translate() -> None:
+    """It may begin such a stream; what another one wrote it cannot be told."""
+    odd = upstream("w2", "gpu", endpoints=frozenset({"messages"}))
+    made, asked = policy((upstream("w1", "gpu"), odd), (rule(spill=None),)), request(reworded=Words())
+    broken = leased(decide(asked, board(made), Random(1)), "w1")
+    rest = decide(asked, board(made), Random(1), excluded=frozenset({"w1"}))
+    assert names(rest) == ["w2"]
+    with pytest.raises(NoCapacity):
+        on_alike(rest, broken, "chat/completions", board(made))

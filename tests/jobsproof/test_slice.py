@@ -11,7 +11,7 @@ from loadtests.jobsproof.judge import Evidence, Seen, holds, judge
 from loadtests.jobsproof.provider import film
 from loadtests.jobsproof.run import Plan, prove
 
-SLICE = Plan(count=60, clients=30, kill_seconds=1.0, longest=9.0, seed=5)
+SLICE = Plan(count=45, clients=45, kill_seconds=1.2, restart_after=1, freezes=0, longest=8.0, seed=5)
 
 
 async def test_jobs_end_once_whatever_dies(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.model import NO_HOOK
 from gateway.policy.warnings import folder_warnings
 
 from .good import GOOD, compiled, faults_of
@@ -82,3 +83,28 @@ def test_a_tenants_budget_counts_too(tmp_path: Path) -> None:
 def test_local_work_that_does_not_count(tmp_path: Path) -> None:
     (said,) = warned(with_budgets("  - {name: a, usd: 1, per: day, backends: [h100], hard: false}\n"), tmp_path)
     assert "`h100` is local, and its work counts only with `local: true`" in said
+
+
+TENANTS = "tenants:\n  - name: acme\n    webhook: "
+
+
+def test_a_tenants_webhook_has_its_secret_by_reference() -> None:
+    text = TENANTS + "{url: 'https://hooks.example.com/jobs', secret: '${env:API_KEY}'}\n"
+    hook = compiled({**GOOD, "tenants.yaml": text}).tenants["acme"].hook
+    assert hook.url == "https://hooks.example.com/jobs"
+    assert hook.secret
+    assert hook.secret not in repr(hook)
+    assert compiled({**GOOD, "tenants.yaml": "tenants: [{name: acme}]\n"}).tenants["acme"].hook == NO_HOOK
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{secret: plain}\n", "tenants[0].webhook.secret: write ${env:NAME} or ${file:PATH}"),
+        ("{secret: '${env:NOWHERE}'}\n", "tenants[0].webhook.secret: environment variable NOWHERE is not set"),
+        ("{url: 'ftp://x/y'}\n", "tenants[0].webhook.url"),
+    ],
+)
+def test_a_fault_of_a_webhook(text: str, fault: str) -> None:
+    (found,) = faults_of({**GOOD, "tenants.yaml": TENANTS + text})
+    assert fault in found

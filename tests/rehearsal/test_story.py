@@ -69,10 +69,18 @@ def test_every_generation_path_is_decided(path: str) -> None:
 
 def test_what_the_api_does_not_speak_does_not_spill_there() -> None:
     assert told(FULL, path="/v1/responses").result["outcome"] == "spilled"
-    story = told(FULL, path="/v1/messages")
+    story = told(FULL, path="/v1/messages/count_tokens")
     assert (story.result["status"], story.result["code"]) == (429, "fleet_saturated")
     assert story.drops == {"a1": "capability"}
-    assert story.upstreams[-1]["why"] == "it does not speak messages"
+    assert story.upstreams[-1]["why"] == "it does not speak messages/count_tokens"
+
+
+def test_what_can_be_translated_spills_there_and_what_cannot_says_why() -> None:
+    assert told(FULL, path="/v1/messages").result["outcome"] == "spilled"
+    story = told(FULL, path="/v1/messages", container="c")
+    assert (story.result["status"], story.drops) == (429, {"a1": "capability"})
+    why = "it speaks chat/completions alone, and `container`: has no counterpart in chat/completions"
+    assert story.upstreams[-1]["why"] == why
 
 
 def test_work_is_the_prompts_where_nothing_is_written() -> None:
@@ -147,8 +155,8 @@ THREE = (upstream("w1", "gpu", engine="openai"), upstream("w2", "gpu"), upstream
 DROPS: list[tuple[dict[str, Any], str, str]] = [
     ({"headers": {"X-Data-Residency": "us"}}, "residency", "its zone fra does not lie in us"),
     ({"fleet": {"w1": WorkerState(healthy=False)}}, "health", "it is out: unhealthy"),
-    ({"path": "/v1/messages", "under": policy(THREE)},
-     "capability", "it does not speak messages"),
+    ({"path": "/v1/responses", "under": policy(THREE)},
+     "capability", "it does not speak responses"),
 ]  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_who_cannot_serve_it_now_is_a_failure_that_says_so(states: dict[str, Any
 
 
 def test_who_does_not_speak_an_endpoint_is_dropped_up_or_down() -> None:
-    standing = Standing(request().residency, ZONES, "messages")
+    standing = Standing(request().residency, ZONES, "messages/count_tokens")
     assert standing_drop(standing, state(API)) == standing_drop(standing, state(API, out="down")) == "capability"
     assert standing_drop(standing, state(WORKER)) is None
 

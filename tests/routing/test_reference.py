@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from random import Random
@@ -20,6 +21,7 @@ from gateway.model import (
     GenRequest,
     Group,
     Match,
+    Obstacle,
     PriorityClass,
     Rule,
     Snapshot,
@@ -29,13 +31,26 @@ from gateway.model import (
     Upstream,
 )
 from gateway.routing.board import Board
-from gateway.routing.capability import spoken
+from gateway.routing.capability import asked_at
 from gateway.routing.decide import decide
 from gateway.routing.estimate import expected_price, output_tokens, price_ceiling, prompt_tokens, work_on
 from gateway.routing.fields import action
 from gateway.routing.learn import Learned
 from gateway.routing.residency import allows, strictest
 from tests.worlds import demands, fleets, request, rule, state
+
+
+class Words(NamedTuple):
+    """A request that can be translated, or cannot."""
+
+    against: Obstacle | None = None
+
+    def obstacle(self) -> Obstacle | None:
+        return self.against
+
+    def fields(self) -> Mapping[str, Any]:
+        raise AssertionError("a decision looks at no body")
+
 
 _NO_DEMAND = st.just(Demand())
 KEYED: dict[str, st.SearchStrategy[Any]] = {
@@ -60,6 +75,7 @@ SIZES: dict[str, st.SearchStrategy[Any]] = {
     "n": st.integers(1, 3),
     "max_cost": st.none() | st.sampled_from([0.0, 1e-4, 1.0]),
     "fields": st.sampled_from([(), ("store",), ("n", "speed")]),
+    "reworded": st.sampled_from([None, Words(), Words(Obstacle("n", "no"))]),
 }
 
 
@@ -203,7 +219,7 @@ def dropped(
     ceiling = next((price_ceiling(s.price, asked) for s in price if s.backend == one.backend and s.price), 0.0)
     if not allows(demand, one, board.policy.zones):
         return "residency"
-    if asked.endpoint not in spoken(one):
+    if asked_at(one, asked.endpoint) is None:
         return "capability"
     if board.snapshot.states[one.name].out:
         return "health"
@@ -212,6 +228,8 @@ def dropped(
         return "load"
     if one.name in failed:
         return "failed_before"
+    if asked_at(one, asked.endpoint) != asked.endpoint and (not asked.reworded or asked.reworded.obstacle()):
+        return "capability"
     if one.kind == "managed" and asked.max_cost is not None and (ceiling is None or ceiling > asked.max_cost):
         return "max_cost"
     if any(action(chosen, one.kind, name) == "refuse" for name in asked.fields):

@@ -110,7 +110,7 @@ def body(
 def usage_of(answer: bytes) -> Usage | None:
     """Usage of a complete answer; None where it has none or is not JSON."""
     try:
-        return _usage(_answer.decode(answer).usage)
+        return usage_in(_answer.decode(answer).usage)
     except ODD_JSON:
         return None
 
@@ -125,7 +125,7 @@ def read_frame(data: bytes) -> Note:
         chunk = _chunk.decode(data)
     except ODD_JSON:
         return Note()
-    return Note(_usage(chunk.usage), alone=not chunk.choices)
+    return Note(usage_in(chunk.usage), alone=not chunk.choices)
 
 
 def reader() -> Reader:
@@ -149,7 +149,7 @@ def without_usage(data: bytes) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _usage(found: Any) -> Usage | None:
+def usage_in(found: Any) -> Usage | None:
     """Of the API's `usage` object; None where there is none. Every detail may be missing: workers leave them out."""
     if not isinstance(found, dict):
         return None

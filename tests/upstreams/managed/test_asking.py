@@ -13,8 +13,7 @@ from gateway.model import EndpointName, MediaAsk
 from gateway.upstreams.credentials import KLING_SECONDS, key_header, kling_token
 from gateway.upstreams.dialects.ordering import Picture
 from loadtests.simproviders.samples import png
-
-from .buying import body_of, dialect_at, order, upstream
+from tests.simproviders.buying import body_of, dialect_at, order, upstream
 
 PICTURE = Picture(data=png(), media_type="image/png")
 LAST = Picture(data=png(9, 9), media_type="image/png", role="last_frame")
@@ -39,14 +38,17 @@ def sent(name: str, endpoint: EndpointName, model: str, **more: Any) -> tuple[st
 @pytest.mark.parametrize(
     ("endpoint", "model", "more", "body"),
     [
-        (IMAGE, "fal-ai/flux/dev", {"ask": MediaAsk(steps=4, format="jpeg")},
+        (IMAGE, "fal-ai/flux/dev", {"ask": MediaAsk(steps=4, format="jpeg"),
+                                      "fields": {"num_inference_steps": 4, "background": "auto"}},
          {"prompt": "A fox", "num_images": 1, "num_inference_steps": 4, "output_format": "jpeg"}),
         (IMAGE, "fal-ai/flux-pro/v1.1-ultra", {"ask": MediaAsk(ratio="21:9"), "fields": {"raw": True}},
          {"prompt": "A fox", "num_images": 1, "aspect_ratio": "21:9", "raw": True}),
-        (EDIT, "fal-ai/nano-banana-pro/edit", {"pictures": (PICTURE, PICTURE), "ask": MediaAsk(resolution="2K")},
+        (EDIT, "fal-ai/nano-banana-pro/edit", {"pictures": (PICTURE, PICTURE), "fields": {"resolution": "2K"}},
          {"prompt": "A fox", "num_images": 1, "resolution": "2K", "image_urls": [URL, URL]}),
-        (EDIT, "openai/gpt-image-2/edit", {"pictures": (PICTURE, MASK), "ask": MediaAsk(quality="low")},
-         {"prompt": "A fox", "num_images": 1, "quality": "low", "image_urls": [URL], "mask_url": URL}),
+        (EDIT, "openai/gpt-image-2/edit", {"pictures": (PICTURE, MASK), "ask": MediaAsk(quality="low"),
+                                               "fields": {"background": "transparent"}},
+         {"prompt": "A fox", "num_images": 1, "quality": "low", "image_urls": [URL], "mask_url": URL,
+          "background": "transparent"}),
         (FILM, "fal-ai/kling-video/v2.1/pro/image-to-video",
          {"pictures": (PICTURE, LAST), "ask": MediaAsk(seconds=10), "fields": {"cfg_scale": 0.4, "seconds": "10"}},
          {"prompt": "A fox", "duration": "10", "image_url": URL, "cfg_scale": 0.4,
@@ -176,6 +178,10 @@ REFUSED = [
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"num_images": 3}}, "num_images", "use n"),
     ("fal", FILM, "somebody/new-model", {"fields": {"num_frames": 999}}, "num_frames", "use seconds"),
     ("replicate", IMAGE, "somebody/new-model", {"fields": {"batch_size": 9}}, "batch_size", "use n"),
+    ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"background": "transparent"}}, "background", "cannot"),
+    ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"output_compression": 50}}, "output_compression", "cannot"),
+    ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"stream": True}}, "stream", "whole"),
+    ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"resolution": "2K"}}, "resolution", "its own"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"image_size": "square"}}, "image_size", "use size"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"image_url": "http://10.0.0.1/"}}, "image_url", "use image"),
     ("fal", IMAGE, "fal-ai/flux/dev", {"fields": {"sync_mode": True}}, "sync_mode", "response_format"),

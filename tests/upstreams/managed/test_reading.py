@@ -14,8 +14,7 @@ from gateway.model import EndpointName, MediaAsk
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.ordered import BY_DIALECT
 from gateway.upstreams.dialects.ordering import Told
-
-from .buying import answer, dialect_at, order, upstream
+from tests.simproviders.buying import answer, dialect_at, order, upstream
 
 MINE = ("fal", "replicate", "kling", "elevenlabs", "minimax", "gemini")
 ROWS = sorted((name, endpoint) for name, endpoint in BY_DIALECT if name in MINE)

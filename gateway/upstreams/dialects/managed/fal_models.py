@@ -6,9 +6,7 @@ from __future__ import annotations
 from gateway.upstreams.dialects.managed.inputs import Inputs
 from gateway.upstreams.dialects.managed.offers import Offers, Row, rows_of
 
-SIZED = Inputs(
-    n="num_images", size="image_size", format="output_format", steps="num_inference_steps", image="image_url"
-)
+SIZED = Inputs(n="num_images", size="image_size", format="output_format", image="image_url")
 """Pictures in pixels: most image models, and what is taken where nothing is known."""
 RATIOED = Inputs(n="num_images", ratio="aspect_ratio", format="output_format", image="image_url")
 EDITED = Inputs(
@@ -26,7 +24,8 @@ INPUTS: tuple[Row[Inputs], ...] = (
     Row("fal-ai/nano-banana*", EDITED),
     Row("fal-ai/gemini-*-image*", EDITED),
     Row("openai/gpt-image-*", Inputs(n="num_images", size="image_size", quality="quality", format="output_format",
-        images="image_urls", mask="mask_url")),  # UNVERIFIED: the names of pictures
+        images="image_urls", mask="mask_url",
+        openai=("background", "input_fidelity"))),  # UNVERIFIED: the names of pictures
     Row("fal-ai/bytedance/seed*-to-image", Inputs(n="num_images", size="image_size", images="image_urls")),
     Row("fal-ai/recraft/*", Inputs(size="image_size")),
     Row("*/kling-video/*", Inputs(ratio="aspect_ratio", seconds="duration", seconds_as="text", image="image_url",

@@ -13,7 +13,16 @@ from math import gcd
 from typing import Any, Literal
 
 from gateway.errors import InvalidRequest
-from gateway.upstreams.dialects.managed.parts import cannot, data_url, number, own_fields, pictures, whole
+from gateway.upstreams.dialects.managed.parts import (
+    cannot,
+    data_url,
+    number,
+    of_openai_alone,
+    own_fields,
+    pictures,
+    resolution_of,
+    whole,
+)
 from gateway.upstreams.dialects.ordering import Order
 
 PRICED = {
@@ -42,7 +51,6 @@ class Inputs:
     seconds_as: SecondsAs = "number"
     """8, "8" or "8s"."""
     fps: str | None = None
-    steps: str | None = None
     format: str | None = None
     voice: str | None = None
     speed: str | None = None
@@ -52,6 +60,8 @@ class Inputs:
     last: str | None = None
     """The last picture of a film."""
     mask: str | None = None
+    openai: tuple[str, ...] = ()
+    """OpenAI's own fields that it knows."""
     jpg: str = "jpeg"
     """Its word for it."""
 
@@ -87,7 +97,6 @@ def arguments(order: Order, inputs: Inputs, reserved: dict[str, str]) -> dict[st
     for name, field, said in (
         (inputs.quality, "quality", ask.quality),
         (inputs.fps, "fps", _rounded(ask.fps)),
-        (inputs.steps, "steps", ask.steps),
         (inputs.voice, "voice", ask.voice),
         (inputs.seconds, "seconds", _seconds(ask.seconds, inputs.seconds_as)),
     ):
@@ -96,6 +105,7 @@ def arguments(order: Order, inputs: Inputs, reserved: dict[str, str]) -> dict[st
     if ask.format is not None:
         field = "response_format" if order.endpoint == "audio/speech" else "output_format"
         made[_named(inputs.format, field, "the format it has")] = inputs.jpg if ask.format == "jpeg" else ask.format
+    made |= of_openai_alone(order, inputs.openai)
     return (
         made | _spoken(order, inputs) | _pictures(order, inputs) | own_fields(order, PRICED | inputs.owned() | reserved)
     )
@@ -125,7 +135,7 @@ def _seconds(seconds: float | None, form: SecondsAs) -> int | float | str | None
 def _frame(order: Order, inputs: Inputs) -> dict[str, Any]:
     """Size, ratio and resolution. A size in pixels is a ratio and a resolution to a model that has those two."""
     ask, made = order.ask, dict[str, Any]()
-    ratio, resolution = ask.ratio, ask.resolution
+    ratio, resolution = ask.ratio, resolution_of(order)
     if ask.size is not None:
         pixels = ask.pixels
         if inputs.size is not None or inputs.size_as == "sides":

@@ -17,11 +17,13 @@ from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
     inner,
     look,
+    of_openai_alone,
     own_fields,
     pictures,
     plain_base64,
     post,
     refused,
+    resolution_of,
     rooted,
     segment,
     text_of,
@@ -126,7 +128,8 @@ def _image(order: Order) -> tuple[str, dict[str, Any]]:
     asked: dict[str, Any] = {"model_name": order.model, "prompt": order.prompt, "n": ask.n}
     if ask.size is not None:
         raise InvalidRequest("size cannot be said to this model: use aspect_ratio and resolution", param="size")
-    for name, said in (("aspect_ratio", ask.ratio), ("resolution", ask.resolution)):
+    of_openai_alone(order)
+    for name, said in (("aspect_ratio", ask.ratio), ("resolution", resolution_of(order))):
         if said is not None:
             asked[name] = said.lower()
     sent = pictures(order, "image", "reference")

@@ -45,6 +45,8 @@ def hold(table: Offers, order: Order) -> Offer:
     offer = row_of(table, order.model, _ANYTHING)
     speech = order.endpoint == "audio/speech"
     ask, prompt = order.ask, "input" if speech else "prompt"
+    if bytes(order.fields.get("stream", b"")) == b"true":
+        raise InvalidRequest("stream: this model's results come whole", param="stream")
     _endpoint(offer, order.endpoint)
     _count(offer, ask)
     _size(offer, ask)

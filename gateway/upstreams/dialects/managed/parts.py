@@ -27,6 +27,9 @@ OPENAI_FIELDS = frozenset(
     }
 )  # fmt: skip
 """What the gateway has read already, or what says nothing to another API: no such field goes up as it is."""
+_OPENAI_PICTURES = ("background", "output_compression", "input_fidelity", "style")
+_NO_CHANGE = ("auto", "opaque", True, False)
+"""Values that ask for nothing; `background` is a switch of ours too."""
 NO_MARK = "has no list of orders by a mark of ours"
 _VERSION = re.compile(r"/v\d+(?:alpha|beta)?\d*(?:/openai)?\Z")
 _HASH = re.compile(r"[\w.:@-]{1,256}\Z", re.ASCII)
@@ -158,6 +161,25 @@ def cannot(order: Order, *names: str) -> None:
     for name in names:
         if value(order, name) is not None:
             raise InvalidRequest(f"{name} cannot be said to this model", param=name)
+
+
+def resolution_of(order: Order) -> str | None:
+    """`resolution`, of pictures too, where the endpoint itself has no such word. Raises InvalidRequest."""
+    said = order.ask.resolution or value(order, "resolution")
+    if said is not None and not isinstance(said, str):
+        raise InvalidRequest("resolution must be a text such as 1080p or 2K", param="resolution")
+    return said
+
+
+def of_openai_alone(order: Order, known: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What OpenAI's image models know beside the common: the `known` ones as they are. Raises InvalidRequest for any
+    other one that would change what is made."""
+    for name in _OPENAI_PICTURES:
+        said = value(order, name)
+        if name not in known and said is not None and said not in _NO_CHANGE:
+            raise InvalidRequest(f"{name} cannot be said to this model", param=name)
+    found = {name: value(order, name) for name in known}
+    return {name: said for name, said in found.items() if said is not None}
 
 
 def pictures(order: Order, *roles: PictureRole) -> list[Picture]:

@@ -8,7 +8,7 @@ from gateway.upstreams.dialects.managed.offers import Offers, Row, rows_of
 
 PLAIN = Inputs(
     n="num_outputs", ratio="aspect_ratio", resolution="resolution", seconds="duration", format="output_format",
-    image="image", last="last_frame", steps="num_inference_steps", voice="voice", speed="speed", jpg="jpg",
+    image="image", last="last_frame", voice="voice", speed="speed", jpg="jpg",
 )  # fmt: skip
 
 INPUTS: tuple[Row[Inputs], ...] = (
@@ -17,8 +17,8 @@ INPUTS: tuple[Row[Inputs], ...] = (
     Row("black-forest-labs/flux-kontext-*", Inputs(ratio="aspect_ratio", format="output_format", image="input_image",
         jpg="jpg")),
     Row("black-forest-labs/flux-*", Inputs(n="num_outputs", ratio="aspect_ratio", format="output_format",
-        steps="num_inference_steps", image="image", mask="mask", jpg="jpg")),
-    Row("stability-ai/sdxl*", Inputs(n="num_outputs", size_as="sides", steps="num_inference_steps", image="image",
+        image="image", mask="mask", jpg="jpg")),
+    Row("stability-ai/sdxl*", Inputs(n="num_outputs", size_as="sides", image="image",
         mask="mask")),
     Row("google/nano-banana*", Inputs(ratio="aspect_ratio", format="output_format", images="image_input", jpg="jpg")),
     Row("google/imagen-*", Inputs(ratio="aspect_ratio", format="output_format", jpg="jpg")),

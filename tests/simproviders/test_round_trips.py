@@ -27,8 +27,7 @@ from loadtests.simproviders.minimax import MiniMax
 from loadtests.simproviders.replicate import VERSION, Replicate
 from loadtests.simproviders.samples import png
 from loadtests.simproviders.serving import Running, serve
-
-from .buying import PATIENCE, buy, fetched, order, upstream
+from tests.simproviders.buying import PATIENCE, buy, fetched, order, upstream
 
 PICTURE = Picture(data=png(), media_type="image/png")
 MP4, PNG, MP3, WAV = b"ftyp", b"\x89PNG", b"", b"RIFF"

@@ -31,8 +31,7 @@ from loadtests.simproviders.gemini import Gemini
 from loadtests.simproviders.replicate import RAN_S, VERSION, Replicate
 from loadtests.simproviders.samples import png
 from loadtests.simproviders.serving import Running, serve
-
-from .buying import buy, dialect_at, fetched, headers_of, order, upstream
+from tests.simproviders.buying import buy, dialect_at, fetched, headers_of, order, upstream
 
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
 TEXT = "Good morning, Vienna"
