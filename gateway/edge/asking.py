@@ -27,7 +27,15 @@ from gateway.edge.services import Services
 from gateway.edge.talk import Talk
 from gateway.edge.upload import Sending, Upload
 from gateway.edge.wire import JobEnd
-from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, NotContinued, Refused, UpstreamFault
+from gateway.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidRequest,
+    NotContinued,
+    Refused,
+    UpstreamFault,
+)
 from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.capability import asked_at
@@ -41,6 +49,7 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
+from gateway.upstreams.dialects.workers import fields as worker_fields
 from gateway.upstreams.http1 import Exchange, Source
 
 
@@ -201,6 +210,7 @@ class Asking:
             filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
             await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
+        self._check(lease, attempt)
         if wire.job is not None:
             await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
@@ -243,7 +253,17 @@ class Asking:
         attempt.free = False
         self._books.sent(lease, attempt)
         opened = partial(self._books.began_well, lease, attempt)
-        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
+
+    def _check(self, lease: Lease, attempt: Attempt) -> None:
+        """Raises InvalidRequest for what is not to be said to a worker of ours."""
+        if self._request.media is None or lease.candidate.upstream.kind != "local":
+            return
+        try:
+            worker_fields.check(self._endpoint.name, self._engine(lease), self._fields, self._removed(lease))
+        except InvalidRequest:
+            attempt.result = "passed_on"  # by us, before it was asked
+            raise
 
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is. Only media are ordered."""
