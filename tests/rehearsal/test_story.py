@@ -27,11 +27,13 @@ from gateway.model import (
 )
 from gateway.money.budgets import Booked
 from gateway.policy.case_schema import RequestIn, WorkerState
+from gateway.policy.compile import compile_folder
 from gateway.rehearsal.changes import MOST_WORKERS
 from gateway.rehearsal.ending import head, same
 from gateway.rehearsal.story import Story, tell
 from gateway.rehearsal.world import NOON, world_of
 from gateway.upstreams.dialects.surface import PATHS
+from loadtests.stack import DEMO_POLICIES as DEMO
 from tests.policy.good import changed, compiled
 from tests.worlds import policy, rule, upstream
 
@@ -71,6 +73,39 @@ PICTURE = "data:image/png;base64,AAAA"
 @pytest.mark.parametrize("path", [path for path in PATHS if path not in MEDIA])
 def test_every_path_of_text_is_decided(path: str) -> None:
     assert told(path=path).result["outcome"] == "local"
+
+
+def about(path: str, **body: Any) -> Story:
+    """Of media, under the demo's policy."""
+    asked = RequestIn(path=path, tenant="demo", body=body)
+    return tell(world_of(compile_folder(DEMO, {}), asked, {}), asked)
+
+
+FRAME = "data:image/png;base64,"
+PRICED: tuple[tuple[str, dict[str, Any], float, float], ...] = (
+    ("/v1/images/generations", {"model": "gpt-image-2-generate", "n": 2, "quality": "low"}, 104.86, 0.012),
+    ("/v1/images/edits", {"model": "gpt-image-2-edit", "image": FRAME, "quality": "high"}, 52.43, 0.211),
+    ("/v1/videos", {"model": "veo-3.1-lite-generate-001", "seconds": "4", "size": "1280x720"}, 2949.12, 0.2),
+    ("/v1/audio/speech", {"model": "tts-1", "voice": "alloy", "input": "x" * 1000}, 1000.0, 0.015),
+)
+
+"""Units: 50 steps x 1.05 megapixels x pictures; 50 x 0.92 x 64 frames; characters."""
+
+
+@pytest.mark.parametrize(("path", "body", "units", "usd"), PRICED, ids=[row[0] for row in PRICED])
+def test_media_are_decided_by_their_work_and_their_price(
+    path: str, body: dict[str, Any], units: float, usd: float
+) -> None:
+    story = about(path, prompt="a lighthouse", **body)
+    assert story.result["outcome"] == "managed"
+    assert story.request["units"] == pytest.approx(units, rel=0.01)
+    assert next(row["usd"] for row in story.upstreams if "usd" in row) == pytest.approx(usd)
+
+
+def test_what_a_model_cannot_make_is_said_with_what_it_can() -> None:
+    story = about("/v1/videos", model="wan2.7-i2v", prompt="waves", seconds="5", size="1280x720")
+    assert (story.result["status"], story.drops["gmi"]) == (400, "capability")
+    assert "send 1 to 2 pictures along" in story.upstreams[0]["why"]
 
 
 @pytest.mark.parametrize("path", MEDIA)
