@@ -60,7 +60,10 @@ class JobWork:
                 await wire.tried()
             await asyncio.sleep(PAUSES[min(next(tries), len(PAUSES) - 1)])
         stopped = log.stopped
-        outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
+        if stopped is None and wire.unknown:
+            outcome = Outcome.unknown()
+        else:
+            outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
         await wire.tried()
         return outcome
 

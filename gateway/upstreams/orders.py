@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from gateway.errors import OrderLost, PermitMismatch, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import ENDED, Upstream
@@ -33,6 +33,7 @@ GROWTH, GROWN, JITTER = 1.25, 4.0, 0.2
 LEAST_WAIT = 0.05
 """Seconds between two looks, whatever an upstream says."""
 NOT_READY = 503
+T = TypeVar("T")
 _AGAIN = frozenset({401, 402, 403, 407, 408, 425, 429})
 """4xx of a look that say nothing of the order: it is looked at again."""
 
@@ -280,25 +281,31 @@ class _Filling:
 
     async def _give_up(self, seconds: float) -> Told:
         """Raises the fault of an order that nobody begins, once it is taken back; where it began or ended just now
-        after all, that is what is told."""
-        await _briefly(self._stop())
+        after all, that is what is told. One that a bought API would not take back may still be made, and paid for."""
+        gone = bool(await _briefly(self._stop()))
         with contextlib.suppress(UpstreamFault):
             told = await self._ask()
             if told.state in ("running", "succeeded"):
                 return told
+            gone = gone or told.state in ENDED
         said = f"{STUCK_IN_QUEUE}: queued for {seconds:.0f} s without a sign of progress"
+        if self._upstream.kind == "managed" and not gone:
+            raise OrderLost(f"{said}, and not taken back", code=STUCK_IN_QUEUE)
         raise Refused(NOT_READY, said, code=STUCK_IN_QUEUE)
 
-    async def _stop(self) -> None:
-        """Asks the upstream to stop it, if anything stops it; that this fails changes nothing."""
+    async def _stop(self) -> bool:
+        """Asks the upstream to stop it, if anything stops it; whether it said that it does."""
         if self._ticket is None:
-            return
+            return False
         dialect, given = self._dialect, (self._upstream, self._order, self._ticket)
         one = dialect.cancel(*given)
         calls = dialect.stops(*given) if isinstance(dialect, Staged) else () if one is None else (one,)
+        taken = 0
         for call in calls:
             with contextlib.suppress(UpstreamFault):
-                await self._desk.call(call, silence=LEAVE_SECONDS)
+                answer = await self._desk.call(call, silence=LEAVE_SECONDS)
+                taken += answer.status < answers.REFUSED
+        return 0 < taken == len(calls)
 
 
 _NOTHING = Told(state="failed")
@@ -325,7 +332,7 @@ def _about_the_request(fault: Refused) -> bool:
     return said and not (fault.account or answers.about_content(fault) or answers.retryable("managed", fault))
 
 
-async def _briefly(what: Awaitable[Told | None]) -> Told | None:
+async def _briefly(what: Awaitable[T]) -> T | None:
     """Ends within LEAVE_SECONDS, also where its caller is cancelled once more; None where it did not."""
     task = asyncio.ensure_future(what)
     try:

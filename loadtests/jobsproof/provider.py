@@ -19,7 +19,7 @@ from loadtests.simproviders.kling import Kling
 from loadtests.simproviders.replicate import Replicate
 
 FILM_BYTES = 4096
-LOST, REFUSED, FAILS, STUCK, SLOW = 0.04, 0.01, 0.03, 0.01, 0.1
+LOST, REFUSED, FAILS, STUCK, SLOW = 0.04, 0.01, 0.03, 0.001, 0.1
 """Shares of orders."""
 FAST_SECONDS, SLOW_SECONDS = (0.02, 0.3), (2.0, 5.0)
 FULL = 429

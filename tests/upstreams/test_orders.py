@@ -231,6 +231,29 @@ async def test_what_nobody_begins_is_taken_back_and_may_go_elsewhere() -> None:
     assert 60 <= ticking.at < 66
 
 
+async def test_what_a_bought_api_does_not_take_back_is_not_bought_elsewhere() -> None:
+    class Deaf(Scripted):
+        async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+            answer = await super().call(call, silence=silence)
+            return answer._replace(status=409) if call.path.startswith("cancel") else answer
+
+    class Endless(Scripted):
+        def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
+            return None
+
+    for script in (Deaf([QUEUED]), Endless([QUEUED])):
+        with pytest.raises(OrderLost) as stuck:
+            await run(script, kind="managed")
+        assert stuck.value.code == STUCK_IN_QUEUE
+        assert not answers.retryable("managed", stuck.value)
+        assert not answers.unpaid(stuck.value)
+        with pytest.raises(Refused):
+            await run(replace(script, calls=[]), kind="local")
+    ended = Endless([QUEUED, Told(state="cancelled")])
+    with pytest.raises(Refused):
+        await run(ended, kind="managed", queued=0.5)
+
+
 async def test_what_begins_just_as_it_is_given_up_is_kept() -> None:
     class Late(Scripted):
         def _step(self, path: str) -> Step | str | None:
