@@ -1,5 +1,5 @@
-"""`make prove-jobs`: exit 0 where every job had one end, nothing was paid for twice, no film is lost and all books agree;
-1 where not, 2 where it cannot run."""
+"""`make prove-jobs`: exit 0 where every job had one end, nothing was paid for twice, no film is lost and all books
+agree; 1 where not, 2 where it cannot run."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _told(run: Evidence) -> None:
     for line in judge(run):
         print(f"{'holds' if line.holds else 'FAILS'}  {line.what}: {line.figure}")
+        if line.which:
+            print(f"       {', '.join(line.which[:MOST_WRONG])}")
     for what in run.wrong[:MOST_WRONG]:
         print(f"wrong: {what}")
 

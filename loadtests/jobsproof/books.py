@@ -18,6 +18,7 @@ from loadtests.jobsproof.site import BARE, LISTED, OURS, TENANT
 REST_SECONDS = 90.0
 """Money of what died is looked for every half a minute (`gateway/jobs/runner.py`)."""
 POLL_SECONDS = 0.1
+UNFINISHED = "unfinished"
 JOB_KEY = "gw:{jobs}:job:"
 COUNTERS = f"gw:{{money}}:quota:tenant {TENANT}: usd per total"
 """These names are of docs/store.md."""
@@ -49,8 +50,11 @@ class Books:
         }
 
     def rows(self) -> Mapping[str, Booked]:
+        """Of attempts; parts of the budget that a killed process had drawn and not used are rows of their own."""
         with contextlib.closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True)) as db:
-            rows = db.execute("SELECT attempt, cost, reserved, state, basis, kind, estimated FROM attempts")
+            rows = db.execute(
+                "SELECT attempt, cost, reserved, state, basis, kind, estimated FROM attempts WHERE role <> 'slice'"
+            )
             return {
                 attempt: Booked(
                     reserved if cost is None else cost,
@@ -60,12 +64,15 @@ class Books:
                 for attempt, cost, reserved, state, basis, kind, estimated in rows
             }
 
-    def strays(self) -> list[Path]:
+    def strays(self) -> tuple[list[Path], list[Path]]:
+        """Files that no job names; and those among the unfinished."""
         named = set()
         for key in self._client.scan_iter(JOB_KEY + "*", count=1000):
             job = json.loads(self._client.hget(key, "job") or b"{}")  # type: ignore[arg-type]
             named.update(one["id"] for one in job.get("artefacts", ()))
-        return [file for file in self._artefacts.rglob("*") if file.is_file() and file.name not in named]
+        files = [file for file in self._artefacts.rglob("*") if file.is_file() and file.name not in named]
+        drafts = [file for file in files if file.parent.name == UNFINISHED]
+        return [file for file in files if file not in drafts], drafts
 
     def _sum(self, key: str) -> int:
         counts: Any = self._client.hgetall(key)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from loadtests.jobsproof.judge import Seen
-from loadtests.jobsproof.provider import film
+from loadtests.jobsproof.provider import Bare, Listed, film
 from loadtests.jobsproof.site import BARE, KEY, LISTED, OURS
 from loadtests.simfleet.files import mp4
 
@@ -21,6 +21,7 @@ POLL_SECONDS, ASK_SECONDS, WAIT_SECONDS = 0.1, 8.0, 5
 END_SECONDS = 240.0
 """In which every job has ended after it was accepted, whatever happens."""
 MODELS = (OURS, LISTED, BARE)
+API_OF = {LISTED: Listed.name, BARE: Bare.name}
 BOUGHT_SECONDS, SIZES, OUR_SECONDS = 5, 32, 8
 """Films of ours have so many sizes and lengths: one that is given out for another is seen."""
 AGAIN = 20
@@ -126,12 +127,12 @@ def asked(number: int) -> dict[str, Any]:
     return {**body, "size": f"{width}x64", "seconds": str(seconds)}
 
 
-def expected(number: int, api: str) -> str:
-    """SHA-256 of the film that this job is to have; `api` is the name of the provider, where one was asked."""
+def expected(number: int) -> str:
+    """SHA-256 of the film that this job is to have."""
     body = asked(number)
     if body["model"] == OURS:
         width, _, height = str(body["size"]).partition("x")
         made = mp4(float(body["seconds"]), int(width), int(height))
     else:
-        made = film(api, body["prompt"])
+        made = film(API_OF[body["model"]], body["prompt"])
     return hashlib.sha256(made).hexdigest()

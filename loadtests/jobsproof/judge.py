@@ -1,5 +1,5 @@
-"""What must hold at the end, as plain functions on the evidence: no gateway is asked what it believes of itself. Amounts
-are micro-dollars."""
+"""What must hold at the end, as plain functions on the evidence: no gateway is asked what it believes of itself.
+Amounts are micro-dollars."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class Evidence:
     left: Mapping[str, int]
     """What is left of leases, jobs and money in the store, by its name."""
     strays: int
-    """Files of the artefact folder that no job names."""
+    """Files of the artefact folder that no job names ..."""
+    drafts: int = 0
+    """... and those that nobody finished."""
     lost: int = 0
     """Answers that the bought APIs kept to themselves."""
     kills: int = 0
@@ -80,6 +82,8 @@ class Line(NamedTuple):
     what: str
     figure: str
     holds: bool
+    which: Sequence[str] = ()
+    """Jobs, by their marks, of which it does not hold."""
 
 
 def judge(run: Evidence) -> list[Line]:
@@ -93,54 +97,53 @@ def holds(run: Evidence) -> bool:
 
 def _ends(run: Evidence) -> list[Line]:
     ids = {id for one in run.seen for id in (one.id, *one.ids)}
-    open_ = [one for one in run.seen if one.first[0] not in (COMPLETED, FAILED)]
-    turned = [one for one in run.seen if len(one.ends) != 1 or len(one.last) != 1]
+    open_ = [one.mark for one in run.seen if one.first[0] not in (COMPLETED, FAILED)]
+    turned = [one.mark for one in run.seen if len(one.ends) != 1 or len(one.last) != 1]
     films = [one for one in run.seen if one.first[0] == COMPLETED]
-    spoiled = [one for one in films if one.digests != {one.expected}]
+    spoiled = [one.mark for one in films if one.digests != {one.expected}]
     return [
         Line("jobs accepted, one for each Idempotency-Key", _of(len(ids), run.count), len(ids) == run.count),
-        Line("jobs without an end", f"{len(open_)}", not open_ and len(run.seen) == run.count),
-        Line("jobs of whose end two answers differ", f"{len(turned)}", not turned),
-        Line(
-            "films that a process does not give out as made", _of(len(spoiled), len(films)), bool(films) and not spoiled
-        ),
+        _none("jobs without an end", open_, run.count),
+        _none("jobs of whose end two answers differ", turned, run.count),
+        _none("films that a process does not give out as they were made", spoiled, len(films)),
     ]
 
 
 def _orders(run: Evidence) -> list[Line]:
     twice = [mark for mark, times in run.submits.items() if times > 1]
-    marks = {one.mark for one in run.seen}
-    unknown = {one.id for one in run.seen if one.end == UNKNOWN}
+    strange = sorted(run.submits.keys() - {one.mark for one in run.seen})
+    unknown = [one for one in run.seen if one.end == UNKNOWN]
+    untold = [one.mark for one in unknown if one.id not in run.listed]
     billed = [one for one in run.seen if run.bills.get(one.mark) and one.first[0] != COMPLETED]
-    hidden = [one for one in billed if one.id not in run.listed]
+    hidden = [one.mark for one in billed if one.id not in run.listed]
     return [
-        Line("orders paid for twice", _of(len(twice), len(run.submits)), not twice),
-        Line("orders that no job asked for", f"{len(run.submits.keys() - marks)}", not run.submits.keys() - marks),
-        Line("unknown outcomes, and those that the operator is not told of",
-             f"{len(unknown)}, {len(unknown ^ run.listed)}", unknown == run.listed),
-        Line("billed without a film, and not told either", _of(len(hidden), len(billed)), not hidden),
-    ]  # fmt: skip
+        _none("orders paid for twice", twice, len(run.submits)),
+        _none("orders that no job asked for", strange, len(run.submits)),
+        _none("unknown outcomes that the operator is not told of", untold, len(unknown)),
+        _none("jobs billed without a film that the operator is not told of", hidden, len(billed)),
+    ]
 
 
 def _money(run: Evidence) -> list[Line]:
-    tries = {attempt for one in run.seen for attempt in one.tries}
-    missing = tries - run.ledger.keys()
+    tries = {attempt: one.mark for one in run.seen for attempt in one.tries}
+    missing = [mark for attempt, mark in tries.items() if attempt not in run.ledger]
     short, differ, compared = [], [], 0
     for one in run.seen:
         rows = [row for attempt in one.tries if (row := run.ledger.get(attempt)) is not None and row.managed]
         booked, billed = sum(row.micro for row in rows), run.bills.get(one.mark, 0)
         if booked < billed:
-            short.append(one)
+            short.append(one.mark)
         if one.first[0] == COMPLETED and len(rows) == 1 and rows[0].known:
             compared += 1
-            differ += [one] * (booked != billed)
+            differ += [one.mark] * (booked != billed)
     booked, billed = sum(row.micro for row in run.ledger.values() if row.managed), sum(run.bills.values())
+    enough = compared >= LEAST_COMPARED * len(run.bills)
     return [
-        Line("attempts without a row in the ledger", _of(len(missing), len(tries)), not missing),
-        Line("jobs billed above what is booked", f"{len(short)}: {_usd(billed)} billed, {_usd(booked)} booked", not short),
-        Line("jobs whose known cost differs from the bill", _of(len(differ), compared),
-             not differ and compared >= LEAST_COMPARED * len(run.bills)),
-    ]  # fmt: skip
+        _none("attempts without a row in the ledger", missing, len(tries)),
+        _none("jobs billed above what is booked", short, len(run.bills)),
+        _none("jobs whose known cost is not what was billed", differ, compared),
+        Line("billed, and booked for it", f"{_usd(billed)}, {_usd(booked)}", billed <= booked and enough),
+    ]
 
 
 def _rests(run: Evidence) -> list[Line]:
@@ -148,6 +151,7 @@ def _rests(run: Evidence) -> list[Line]:
     return [
         Line("left in the store: leases, open jobs, money set aside", f"{left or 0}", not left),
         Line("files that no job names", f"{run.strays}", not run.strays),
+        Line("drafts of the dead, which go after six hours", f"{run.drafts}", True),
     ]
 
 
@@ -160,6 +164,10 @@ def _trouble(run: Evidence) -> list[Line]:
         Line("how jobs ended", ", ".join(f"{end} {times:,}" for end, times in ends), True),
         Line("took", f"{run.seconds:.0f} s", True),
     ]
+
+
+def _none(what: str, which: Sequence[str], of: int) -> Line:
+    return Line(what, _of(len(which), of), not which, which)
 
 
 def _of(some: int, all_: int) -> str:

@@ -1,7 +1,7 @@
 """The bought APIs of the proof: two simulated providers that keep their own books by mark.
 
-The mark of an order is its prompt, which every API gets in its own words and no two jobs share. What becomes of an order is
-drawn from it: answers that are lost after the order was taken, refusals, orders that fail, are slow, or never begin.
+The mark of an order is its prompt, which every API gets in its own words and no two jobs share. What becomes of an order
+is drawn from it: answers that are lost after the order was taken, refusals, orders that fail, are slow, or never begin.
 `Listed` can be asked for an order by a name of ours; `Bare` cannot, so what is lost there stays unknown.
 """
 
@@ -56,8 +56,7 @@ def film(api: str, mark: str) -> bytes:
 
 
 class Marked(Provider):
-    """`submits_of`: submits that came in and were not refused, by mark: more than one is a film that was bought twice.
-    `lost`: answers that it kept to itself."""
+    """`submits_of`: submits that came in and were not refused, by mark. `lost`: answers that it kept to itself."""
 
     def __init__(self, seed: int, **more: Any) -> None:
         self.seed, self.submits_of, self.lost = seed, Counter[str](), 0
@@ -71,6 +70,12 @@ class Marked(Provider):
 
     def fate(self, mark: str) -> Fate:
         return Fate.of(self.name, mark, self.seed)
+
+    def standing(self) -> dict[str, int]:
+        """Mark -> its submits that were not taken back: more than one is a film that was bought twice."""
+        found = self.submits_of.copy()
+        found.subtract(self.mark_of(job.asked) for job in self.jobs.values() if job.cancelled)
+        return found
 
     def bills(self) -> dict[str, int]:
         """Mark -> micro-dollars, of what is charged."""

@@ -120,12 +120,11 @@ def _evidence(site: Site, plan: Plan, clients: Clients, trouble: Trouble) -> Evi
         books.rest()
         submits, bills = Counter[str](), Counter[str]()
         for api in site.apis:
-            submits.update(api.submits_of)
+            submits.update(api.standing())
             bills.update(api.bills())
-        apis = {"kling": "kling", "replicate": "replicate"}
-        for one in clients.seen:
-            upstreams = list(one.tries.values())
-            one.expected = expected(int(one.mark.split()[1]), apis.get(upstreams[-1], "") if upstreams else "")
+        strays, drafts = books.strays()
+        for number, one in ((int(one.mark.split()[1]), one) for one in clients.seen):
+            one.expected = expected(number)
         return Evidence(
             plan.count,
             clients.seen,
@@ -134,7 +133,8 @@ def _evidence(site: Site, plan: Plan, clients: Clients, trouble: Trouble) -> Evi
             ledger=books.rows(),
             listed=_listed(site),
             left=books.left(),
-            strays=len(books.strays()),
+            strays=len(strays),
+            drafts=len(drafts),
             lost=sum(api.lost for api in site.apis),
             kills=trouble.kills,
             freezes=trouble.freezes,
