@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.edge.account import Account
-from gateway.errors import ArtefactFault, GatewayError, OrderLost, UpstreamFault
+from gateway.errors import ArtefactFault, DeadlineExceeded, GatewayError, OrderLost, UpstreamFault
 from gateway.jobs.artefacts import Artefacts, Stored
 from gateway.jobs.record import Job, Try
 from gateway.jobs.work import Log, Outcome
@@ -161,6 +161,11 @@ class JobWire:
     def busy(self) -> bool:
         """Whether it was told to come again: nothing had room for it."""
         return self._answer is not None and _said(self._answer)[0] in BUSY
+
+    @property
+    def late(self) -> bool:
+        """Whether its own time was over before it was done: no other deadline is its request's."""
+        return self._answer is not None and not self.kept and _said(self._answer)[0] == DeadlineExceeded.code
 
     @property
     def unknown(self) -> bool:

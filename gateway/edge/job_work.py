@@ -59,7 +59,7 @@ class JobWork:
             if wire.failed:
                 await wire.tried()
             await asyncio.sleep(PAUSES[min(next(tries), len(PAUSES) - 1)])
-        stopped = log.stopped
+        stopped = log.stopped or ("expired" if wire.late else None)
         if stopped is None and wire.unknown:
             outcome = Outcome.unknown()
         else:

@@ -66,9 +66,9 @@ class Books:
 
     def strays(self) -> tuple[list[Path], list[Path]]:
         """Files that no job names; and those among the unfinished."""
-        named = set()
+        named = set[str]()
         for key in self._client.scan_iter(JOB_KEY + "*", count=1000):
-            job = json.loads(self._client.hget(key, "job") or b"{}")  # type: ignore[arg-type]
+            job = json.loads(self._client.hget(key, "job") or b"{}")
             named.update(one["id"] for one in job.get("artefacts", ()))
         files = [file for file in self._artefacts.rglob("*") if file.is_file() and file.name not in named]
         drafts = [file for file in files if file.parent.name == UNFINISHED]
@@ -79,4 +79,4 @@ class Books:
         return sum(int(count) for count in counts.values())
 
     def _stream(self) -> int:
-        return int(self._client.xlen("gw:{money}:ledger"))  # type: ignore[arg-type]
+        return int(self._client.xlen("gw:{money}:ledger"))

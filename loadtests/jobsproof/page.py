@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from loadtests.jobsproof.judge import Evidence, holds, judge
 from loadtests.jobsproof.run import Plan
 
-NOTE = """Written by `make prove-jobs`. Gateway processes with one store, one ledger and one folder of artefacts stand before
-two workers of ours and two simulated APIs: one that finds an order by a name of ours, one that cannot. Callers
+NOTE = """Written by `make prove-jobs`. Gateway processes with one store, one ledger and one folder of artefacts stand
+before two workers of ours and two simulated APIs: one that finds an order by a name of ours, one that cannot. Callers
 bring films with an `Idempotency-Key` each, and ask another process where one does not answer. A process is killed
 (SIGKILL) every two seconds, some are frozen until they are believed dead and come back, the store is killed once
 and begins again from its disk. The APIs lose answers, refuse, fail, are slow, and never begin. They count submits

@@ -1,7 +1,8 @@
 """The bought APIs of the proof: two simulated providers that keep their own books by mark.
 
-The mark of an order is its prompt, which every API gets in its own words and no two jobs share. What becomes of an order
-is drawn from it: answers that are lost after the order was taken, refusals, orders that fail, are slow, or never begin.
+The mark of an order is its prompt, which every API gets in its own words and no two jobs share. What becomes of an
+order is drawn from it: answers that are lost after the order was taken, refusals, orders that fail, are slow, or never
+begin.
 `Listed` can be asked for an order by a name of ours; `Bare` cannot, so what is lost there stays unknown.
 """
 

@@ -33,6 +33,7 @@ class Plan:
     clients: int = 240
     processes: int = 3
     kill_seconds: float = 2.0
+    most_kills: int | None = None
     freezes: int = 5
     """Of a process, spread over the run."""
     longest: float = 60.0
@@ -62,7 +63,7 @@ class Trouble:
         if self._frozen is None and self.freezes < over * (self.plan.freezes + 1) // self.plan.count:
             self._frozen, self._thaws = self.site.freeze(self.draw), time.monotonic() + FROZEN_SECONDS
             self.freezes += 1
-        else:
+        elif self.plan.most_kills is None or self.kills < self.plan.most_kills:
             self.site.kill(self.draw)
             self.kills += 1
 

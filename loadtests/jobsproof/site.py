@@ -28,6 +28,8 @@ TENANT, BUDGET_USD = "proof", 1_000_000.0
 OURS, LISTED, BARE = "ours", "listed", "bare"
 """Models, and the backends of the same names: workers of ours, and the two bought APIs."""
 WORKERS, SEATS, UNIT_SECONDS, FAILING = 2, 32, 0.02, 0.03
+ROOM = 2000.0
+"""GPU-seconds that a worker may hold, by the guess at what films take: as many as it has seats."""
 READY_SECONDS, POLL_SECONDS = 30.0, 0.05
 CALM = {"breaker": {"consecutive": 1000, "least": 1000}}
 """What is proved is not whom a gateway avoids."""
@@ -128,7 +130,7 @@ class Site:
 
     def _write_policy(self, listed: str, bare: str) -> None:
         workers = [
-            {"name": one.name, "url": one.url, "max_num_seqs": SEATS, "engine": "vllm-omni"}
+            {"name": one.name, "url": one.url, "max_num_seqs": SEATS, "engine": "vllm-omni", "limit_work_s": ROOM}
             for one in self.fleet.workers
         ]
         gpu = {"kind": "H100", "usd_per_hour": 2.0}
