@@ -18,7 +18,7 @@ from loadtests.chaos.servers import Loop
 from loadtests.jobsproof.books import Books
 from loadtests.jobsproof.clients import Clients, expected
 from loadtests.jobsproof.judge import Evidence
-from loadtests.jobsproof.site import ADMIN_KEY, Site
+from loadtests.jobsproof.site import ADMIN_KEY, REFUSED, Site
 
 LOOK_SECONDS, TOLD_SECONDS = 0.05, 15.0
 FROZEN_SECONDS = 6.0
@@ -60,7 +60,8 @@ class Trouble:
             self.site.store.kill()
             self.site.store.start()
             self.restarts += 1
-        if self._frozen is None and self.freezes < over * (self.plan.freezes + 1) // self.plan.count:
+        due = min(self.plan.freezes, over * (self.plan.freezes + 1) // self.plan.count)
+        if self._frozen is None and self.freezes < due:
             self._frozen, self._thaws = self.site.freeze(self.draw), time.monotonic() + FROZEN_SECONDS
             self.freezes += 1
         elif self.plan.most_kills is None or self.kills < self.plan.most_kills:
@@ -68,6 +69,7 @@ class Trouble:
             self.kills += 1
 
     def look(self) -> None:
+        self.site.keep()
         if self._frozen is not None and time.monotonic() >= self._thaws:
             self.calm()
 
@@ -140,7 +142,10 @@ def _evidence(site: Site, plan: Plan, clients: Clients, trouble: Trouble) -> Evi
             kills=trouble.kills,
             freezes=trouble.freezes,
             restarts=trouble.restarts,
-            wrong=[f"{times:,} x {what}" for what, times in Counter(clients.wrong).items()],
+            wrong=[
+                *(f"{times:,} x {what}" for what, times in Counter(clients.wrong).items()),
+                *(f"{times} processes ended with {code}" for code, times in site.exits.items() if code != REFUSED),
+            ],
         )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ OURS, LISTED, BARE = "ours", "listed", "bare"
 WORKERS, SEATS, UNIT_SECONDS, FAILING = 2, 32, 0.02, 0.03
 ROOM = 2000.0
 """GPU-seconds that a worker may hold, by the guess at what films take: as many as it has seats."""
+REFUSED = 2
+"""Exit code of a gateway that cannot start."""
 READY_SECONDS, POLL_SECONDS = 30.0, 0.05
 CALM = {"breaker": {"consecutive": 1000, "least": 1000}}
 """What is proved is not whom a gateway avoids."""
@@ -44,6 +47,8 @@ class Site:
         self.place, self._longest, self._seed = place, longest, seed
         self._ports = [free_port() for _ in range(processes)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self.exits = Counter[int]()
+        """Codes of processes that ended by themselves."""
 
     @property
     def urls(self) -> list[str]:
@@ -79,6 +84,15 @@ class Site:
         self._running[port].wait()
         self._spawn(port)
 
+    def keep(self) -> None:
+        """What a supervisor does: one that ended by itself is started again. A gateway that finds no store as it begins
+        does not begin (code 2)."""
+        for port, process in list(self._running.items()):
+            code = process.poll()
+            if code is not None:
+                self.exits[code] += 1
+                self._spawn(port)
+
     def freeze(self, draw: random.Random) -> subprocess.Popen[bytes]:
         """It is believed dead, loses its jobs to others, and comes back (SIGCONT) with all that it believes."""
         process = self._running[draw.choice(self._ports)]
@@ -91,6 +105,7 @@ class Site:
         with httpx.Client(timeout=2.0, trust_env=False) as http:
             for port in self._ports:
                 while not _is_ready(http, port):
+                    self.keep()
                     if time.monotonic() > deadline:
                         raise StackFault(f"the process on port {port} is not ready; see {self._log(port)}")
                     time.sleep(POLL_SECONDS)
