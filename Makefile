@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,9 @@ downloads-bench: $(VENV)/.run ## 500 downloads of one film at once: memory and f
 
 ledger-bench: $(VENV)/.test ## 2,000 ledger rows a second into SQLite and PostgreSQL beside a serving gateway (needs PostgreSQL)
 	@exec $(BIN)/python -m loadtests.ledgerbench
+
+upload-bench: $(VENV)/.run ## uploads of MIB (2048) of sound made on the fly: the gateway's memory must not grow by 8 MB
+	@exec $(BIN)/python -m loadtests.uploads --mib $(or $(MIB),2048)
 
 balance: $(VENV)/.run ## bursts of 64 at once on four equal workers, two replicas, beside a router that scrapes
 	@exec $(BIN)/python -m loadtests.balance

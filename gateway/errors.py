@@ -216,6 +216,12 @@ class DeadlineExceeded(GatewayError):
     status, code, type = 504, "deadline_exceeded", "timeout_error"
 
 
+class SessionExpired(GatewayError):
+    """A conversation that lasted, or was silent, for too long: it is told in an event of its own."""
+
+    status, code, type = 504, "session_expired", "timeout_error"
+
+
 class UpstreamFault(Exception):
     """What an upstream did. `processed` is False only where the upstream cannot have seen a whole request.
 

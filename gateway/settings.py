@@ -54,6 +54,16 @@ class Settings(BaseSettings):
         20 << 20, ge=1024, description="Largest request body; a larger one is refused with 413."
     )
     body_seconds: float = Field(30.0, gt=0, description="Longest time for a request body to arrive.")
+    upload_bytes: int = Field(
+        4 << 30, ge=1024, description="Largest upload of sound, streamed through or kept on disk meanwhile."
+    )
+    upload_seconds: float = Field(3600.0, gt=0, description="Longest time for an upload of sound to arrive.")
+    uploads_floor: int = Field(
+        1 << 30, ge=0, description="Bytes of the data folder's disk that uploads which are kept meanwhile leave free."
+    )
+    session_seconds: float = Field(3600.0, gt=0, description="Longest realtime session.")
+    session_idle_seconds: float = Field(300.0, gt=0, description="How long nobody may say anything in one.")
+    session_message_bytes: int = Field(16 << 20, ge=1024, description="Largest message of one.")
     head_seconds: float = Field(10.0, gt=0, description="Longest time for a request head, from its first byte.")
     idle_seconds: float = Field(75.0, gt=0, description="How long a connection may stay without a request.")
     send_seconds: float = Field(60.0, gt=0, description="How long a caller may take nothing of its answer.")

@@ -24,6 +24,8 @@ LOST = "lost"
 """Result of an attempt that another one was faster than."""
 RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
+BAD_UPLOAD = "bad_upload"
+"""Result of an attempt whose caller's form turned out to be none in the middle of it, or too large, or too slow."""
 MOST_UNREACHED = 16
 """Upstreams of one request that did not even take the connection."""
 MOST_QUOTAS = 4
@@ -140,6 +142,8 @@ class Account:
     """Of all that worked on that answer."""
     forecast: Forecast | None = None
     """Of the upstream that was chosen, as its lease was taken."""
+    sound: Callable[[], float] | None = None
+    """Seconds of the sound that is sent along, as far as it has passed."""
     error: str | None = None
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)
@@ -307,6 +311,10 @@ def _forecast(said: Forecast | None) -> dict[str, Any] | None:
     return {"first_ms": _ms(said.first), "total_ms": _ms(said.total), "output_tokens": said.output, "usd": said.price}
 
 
+_MADE = ("images", "seconds", "characters", "audio_seconds", "quality", "size", "resolution")
+"""What is told of pictures, films and sounds: how much, and of which kind where that has its own price."""
+
+
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
     if usage is None:
         return None
@@ -316,9 +324,8 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
         "cached_tokens": usage.cached_tokens,
         "estimated": usage.estimated,
     }
-    if usage.images or usage.seconds or usage.characters:
-        made = {"images": usage.images, "seconds": usage.seconds, "characters": usage.characters}
-        told |= {name: amount for name, amount in made.items() if amount}
+    if usage.images or usage.seconds or usage.characters or usage.audio_seconds:
+        told |= {name: amount for name in _MADE if (amount := getattr(usage, name))}
     return told
 
 

@@ -5,27 +5,38 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from secrets import token_hex
-from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
 from gateway.edge import relay
-from gateway.edge.account import CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
+from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import engine_of
-from gateway.edge.filling import Filling, JobEnd
+from gateway.edge.filling import Filling
 from gateway.edge.limits import Entry
 from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
 from gateway.edge.replies import identity
 from gateway.edge.services import Services
-from gateway.errors import ConnectFailed, DeadlineExceeded, NotContinued, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts, Upstream
+from gateway.edge.talk import Talk
+from gateway.edge.upload import Sending, Upload
+from gateway.edge.wire import JobEnd
+from gateway.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidRequest,
+    NotContinued,
+    Refused,
+    UpstreamFault,
+)
+from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.capability import asked_at
 from gateway.routing.estimate import work_left
@@ -38,21 +49,8 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
-from gateway.upstreams.http1 import Exchange
-
-
-@runtime_checkable
-class Lasting(Protocol):
-    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
-
-    @property
-    def mark(self) -> str:
-        """Under which that is kept: the job."""
-        ...
-
-    def attempt(self, upstream: Upstream) -> str | None:
-        """That which has placed an order there before, by its id in the ledger."""
-        ...
+from gateway.upstreams.dialects.workers import fields as worker_fields
+from gateway.upstreams.http1 import Exchange, Source
 
 
 class Asking:
@@ -67,11 +65,18 @@ class Asking:
         books: Books,
         entry: Entry,
         pictures: Sequence[Picture] = (),
+        upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
         self._s, self._call, self._fields, self._entry = services, call, fields, entry
         self._account, self._books, self._request = account, books, account.request
         self._endpoint = ENDPOINTS[self._request.endpoint]
         self._pictures = pictures
+        self._upload, self._talk = upload, talk
+        self._sending: Sending | None = None
+        """What is sent of it now."""
+        if upload is not None:
+            account.sound = upload.seconds
 
     async def ask(
         self,
@@ -88,8 +93,8 @@ class Asking:
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
         account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
-        if isinstance(wire, Lasting):
-            id, lease = await self._kept(id, lease, wire, role)
+        if wire.job is not None:
+            id, lease = await self._kept(id, lease, wire.job, role)
         attempt = Attempt(
             name,
             id,
@@ -97,7 +102,7 @@ class Asking:
             streamed=self._request.stream,
             role=role,
             lease=lease,
-            forecast=forecast,
+            forecast=None if self._talk is not None else forecast,
         )
         account.attempts.append(attempt)
         if account.asked is None:
@@ -124,21 +129,25 @@ class Asking:
             ending = ending_of(fault, self._request.deadline)
             self._books.fault(lease, attempt, fault)
             raise
+        except GatewayError:
+            if self._partial(attempt):
+                attempt.result, ending = BAD_UPLOAD, "left"
+            raise
         except (asyncio.CancelledError, Lost):
             attempt.result, ending = self._why_cancelled(lane)
             raise
         finally:
             self._settle(lease, attempt, ballot, ending)
 
-    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+    async def _kept(self, id: str, lease: Lease, job: JobEnd, role: Role) -> tuple[str, Lease]:
         """An attempt whose money outlives this process: a new one, or one that another process began. Raises
         StoreFault: then nothing may be sent."""
-        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        begun, spending = job.attempt(lease.candidate.upstream), self._s.admission.spending
         if spending is None:
             return begun or id, lease
         if begun is not None:
             return begun, await spending.adopt(begun, lease)
-        return id, await spending.keep(wire.mark, id, self._request, lease, role)
+        return id, await spending.keep(job.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -147,11 +156,20 @@ class Asking:
             return LOST, "left"
         return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
 
+    def _partial(self, attempt: Attempt) -> bool:
+        """Whether its upload broke off: nobody works on half a form."""
+        return self._sending is not None and not self._sending.whole and attempt.status is None
+
     def _settle(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         attempt.ended = time.monotonic()
+        attempt.free = attempt.free or self._partial(attempt)
         attempt.on_first = attempt.on_end = attempt.claim = None  # they refer to us, and we to them
         self._s.telemetry.count_attempt(attempt.upstream, attempt.result)
         self._books.settle(lease, attempt)
+        if self._talk is None:  # a conversation is as long as it is, and teaches nothing
+            self._learn(lease, attempt, ballot, ending)
+
+    def _learn(self, lease: Lease, attempt: Attempt, ballot: Ballot | None, ending: Ending) -> None:
         self._books.slo(lease.decision, lease, attempt, ending)
         if ballot is not None:
             ballot.close(ending, attempt.usage)
@@ -173,6 +191,8 @@ class Asking:
         attempt.on_first = lambda: self._first(lease, attempt, left)
         # Before its client has the answer: one that asks again at once finds its place free.
         attempt.on_end = lambda: self._s.admission.release(lease)
+        if self._talk is not None:
+            return None
         return self._books.ballot(board, lease.decision, lease, attempt)
 
     def _first(self, lease: Lease, attempt: Attempt, left: int) -> None:
@@ -190,14 +210,17 @@ class Asking:
             filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
             await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
-        if self._request.media is not None and isinstance(wire, JobEnd):
-            await wire.log(attempt.id, lease.candidate.upstream).intent()
+        self._check(lease, attempt)
+        if wire.job is not None:
+            await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
         if translation is not None:
             attempt.asked_at = translation.spoken.name
             if delivered is not None and delivered.going_on:
                 raise NotContinued("speaks another API's words: it cannot go on with a stream")
             delivered = None  # nobody else could go on with it
+        if self._talk is not None:
+            return await self._converse(self._talk, lease, attempt, wire)
         body = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
@@ -225,8 +248,27 @@ class Asking:
         attempt.free = attempt.result == "passed_on"
         return broke
 
+    async def _converse(self, talk: Talk, lease: Lease, attempt: Attempt, wire: Cycle) -> UpstreamFault | None:
+        timeouts = self._timeouts(lease, attempt)
+        attempt.free = False
+        self._books.sent(lease, attempt)
+        opened = partial(self._books.began_well, lease, attempt)
+        return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
+
+    def _check(self, lease: Lease, attempt: Attempt) -> None:
+        """Raises InvalidRequest for what is not to be said to a worker of ours."""
+        if self._request.media is None or lease.candidate.upstream.kind != "local":
+            return
+        try:
+            worker_fields.check(self._endpoint.name, self._engine(lease), self._fields, self._removed(lease))
+        except InvalidRequest:
+            attempt.result = "passed_on"  # by us, before it was asked
+            raise
+
     def _dialect(self, lease: Lease) -> Dialect | None:
-        """None: it takes the caller's body as it is."""
+        """None: it takes the caller's body as it is. Only media are ordered."""
+        if self._request.media is None:
+            return None
         return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
 
     def _engine(self, lease: Lease) -> str | None:
@@ -246,7 +288,7 @@ class Asking:
         lease: Lease,
         attempt: Attempt,
         timeouts: Timeouts,
-        body: tuple[bytes, bytes],
+        body: tuple[bytes, bytes | Source],
         translation: Translation | None,
     ) -> Exchange:
         request, upstream = self._request, lease.candidate.upstream
@@ -270,9 +312,14 @@ class Asking:
             timeouts,
         )
 
-    def _body(self, lease: Lease, delivered: Delivered | None, translation: Translation | None) -> tuple[bytes, bytes]:
+    def _body(
+        self, lease: Lease, delivered: Delivered | None, translation: Translation | None
+    ) -> tuple[bytes, bytes | Source]:
         """What goes up, and its content type. Raises InvalidRequest where it cannot be translated."""
         request, endpoint, name = self._request, self._endpoint, lease.candidate.served.name
+        if self._upload is not None:
+            self._sending = source = self._upload.source(name, self._removed(lease))
+            return source.content_type, source
         if endpoint.forms:
             fields = {**self._defaults(lease), **self._fields}
             texts, files = media_endpoints.parts(fields, self._pictures, name, self._removed(lease))

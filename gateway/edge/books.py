@@ -16,7 +16,6 @@ from gateway.errors import (
     ConnectFailed,
     GatewayError,
     NotContinued,
-    OrderLost,
     PermitMismatch,
     PermitRefused,
     Refused,
@@ -146,7 +145,7 @@ class Books:
             return
         view = self._s.view
         circuits, now = view.circuits, view.now()
-        if isinstance(fault, Refused | OrderLost) and fault.code in (MODEL_MISSING, STUCK_IN_QUEUE):
+        if isinstance(fault, Refused) and fault.code in (MODEL_MISSING, STUCK_IN_QUEUE):
             view.unloaded.said(upstream.name, lease.candidate.served.name, now)
             view.rebuild()
             return  # it may serve its other models

@@ -12,9 +12,11 @@ from typing import Any
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway.edge.wire import JobEnd
 from gateway.upstreams.http1.wire import gather
 
 WIRE = "gateway.wire"
+SWITCHING = 101
 UPLOAD_WATER = 256 * 1024
 """Bytes of an unfinished request body that wake the application, and past which no more of it is read until then: as
 much as one read of uvloop brings. It asks for the whole body, and each of its turns is a copy of what there is."""
@@ -30,6 +32,8 @@ class Cycle(RequestResponseCycle):
     These never wait and never raise for a client that has left. Whoever goes on writing while `paused` fills memory.
     """
 
+    job: JobEnd | None = None
+
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.on_left: Callable[[], None] | None = None
@@ -38,6 +42,11 @@ class Cycle(RequestResponseCycle):
         """The client left because it took nothing for too long."""
         self.on_room: Callable[[], None] | None = None
         """Called when `paused` ends."""
+        self._eager = False
+        self.on_shutdown: Callable[[], None] | None = None
+        """Called when the process is about to end."""
+        self.on_switch: Callable[[Callable[[bytes], None]], None] | None = None
+        """The protocol's: hands over all bytes that follow."""
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._chunked = False
@@ -47,7 +56,7 @@ class Cycle(RequestResponseCycle):
         try:
             await super().run_asgi(app)
         finally:
-            self.on_left = self.on_room = None
+            self.on_left = self.on_room = self.on_shutdown = self.on_switch = None
             self.scope["extensions"] = {}  # scope and cycle refer to each other
 
     # What the protocol reports.
@@ -58,7 +67,9 @@ class Cycle(RequestResponseCycle):
         self._size += len(piece)
         if self._size >= UPLOAD_WATER:
             self.flow.pause_reading()
-            self.message_event.set()
+        elif not self._eager:
+            return
+        self.message_event.set()
 
     def whole(self) -> None:
         """The body has ended. Reading goes on: a client that leaves must be heard."""
@@ -75,6 +86,12 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
 
     # What the application uses.
+
+    def stream(self) -> None:
+        """From now on the body is given as it comes: any piece of it wakes the application, not only enough of them."""
+        self._eager = True
+        if self._size:
+            self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
         if self.waiting_for_100_continue and not self.transport.is_closing():
@@ -116,12 +133,23 @@ class Cycle(RequestResponseCycle):
         if piece:
             self.write(piece)
 
+    def switch(self, headers: Headers, sink: Callable[[bytes], None]) -> None:
+        """The connection is a WebSocket from now on: `sink` gets what comes, `write` sends as it is, `finish` ends it.
+        Every byte of it counts towards the send deadline as that of an answer does."""
+        if self.disconnected or self.on_switch is None:
+            return
+        self.keep_alive = True  # there is no `Connection: close` beside an upgrade
+        head = self._head(SWITCHING, [*headers, (b"connection", b"Upgrade")], b"upgrade: websocket\r\n")
+        self.keep_alive = False
+        self.transport.write(head)
+        self.on_switch(sink)
+
     def write(self, piece: bytes) -> None:
         if not self.disconnected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if piece and self._chunked else piece)
 
     def finish(self) -> None:
-        if self.disconnected:
+        if self.disconnected or self.response_complete:
             return
         if self._chunked:
             self.transport.write(_LAST_CHUNK)

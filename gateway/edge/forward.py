@@ -20,6 +20,8 @@ from gateway.edge.race import Failed, Lane, Race
 from gateway.edge.relay import end_broken
 from gateway.edge.replies import Receive, Send, reply_error
 from gateway.edge.services import Services
+from gateway.edge.talk import Talk
+from gateway.edge.upload import Upload
 from gateway.edge.verdict import passed, verdict
 from gateway.edge.witness import refused_in_audit
 from gateway.errors import (
@@ -57,9 +59,12 @@ class Forward:
         *,
         entered: bool = False,
         bound: str | None = None,
+        upload: Upload | None = None,
+        talk: Talk | None = None,
     ) -> None:
         """`pictures`: those that came with it, checked. `entered`: the limits of its caller have counted it already.
-        `bound`: the upstream that has its order from before: nobody else can serve it."""
+        `bound`: the upstream that has its order from before: nobody else can serve it.
+        `upload`: the form that is sent along instead of a body; it is closed here. `talk`: it is a session."""
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
@@ -67,7 +72,8 @@ class Forward:
         self._books = Books(services, self._account)
         self._entry = Entry(services, request, counted=entered)
         self._bound = bound
-        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, pictures)
+        self._asking = Asking(services, call, fields, self._account, self._books, self._entry, pictures, upload, talk)
+        self._upload, self._once = upload, upload is not None or talk is not None
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
@@ -108,6 +114,8 @@ class Forward:
             raise
         finally:
             wire.on_left = None
+            if self._upload is not None:
+                self._upload.close()
             self._entry.leave(sent=self._account.was_sent, usage=self._account.usage or self._account.counted)
             self._books.close()
 
@@ -211,7 +219,8 @@ class Forward:
 
     def _may_retry(self, failed: Failed) -> bool:
         return (
-            all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
+            (self._upload is None or self._upload.repeatable)
+            and all(answers.retryable(lease.candidate.upstream.kind, fault) for lease, fault in failed)
             and left_of(self._account.attempts, failed[-1][0].decision.rule.attempts) > 0
             and not passed(self._request.deadline)
             and self._afforded()
@@ -267,11 +276,11 @@ class Forward:
         if self._going_on:
             return await self._one(lease, wire, "rescue")
         rule = lease.decision.rule
-        self._delivered = Delivered.of(self._request, self._fields) if rule.rescue else None
+        self._delivered = Delivered.of(self._request, self._fields) if rule.rescue and not self._once else None
         if rule.hedge is None:
             return await self._one(lease, wire)
         spare = left_of(self._account.attempts, rule.attempts) > 1
-        allowed = not self._hedged and spare and repeatable(self._request, rule)
+        allowed = not self._hedged and spare and not self._once and repeatable(self._request, rule)
         patience = self._s.hedges.patience(rule, lease.group.backend, self._request.stream) if allowed else None
         return await (self._one(lease, wire) if patience is None else self._race(lease, faults, wire, patience))
 

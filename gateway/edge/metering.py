@@ -73,6 +73,13 @@ def counted(request: GenRequest, learned: Learned, output: int, *, bought: bool)
     return Usage(prompt, 0 if _silent(request) else min(output, _most(request)), estimated=True)
 
 
+def heard(told: Usage | None, seconds: float) -> Usage:
+    """Of an answer to a sound: what it tells, with the length of the sound as it passed where it tells none of it."""
+    if told is None:
+        return Usage(0, 0, audio_seconds=seconds, estimated=True)
+    return told
+
+
 def unheard(usage: Usage, request: GenRequest, seconds: float) -> Usage:
     """With what an API wrote, and bills, until it saw that nobody listens; it had written for `seconds`."""
     more = math.ceil(usage.output_tokens / max(_SHORTEST, seconds) * NOTICE_SECONDS) + NOTICE_TOKENS

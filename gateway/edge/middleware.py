@@ -11,12 +11,16 @@ from typing import Any
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.hearing import hearing
 from gateway.edge.job_desk import JobDesk
 from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
+from gateway.edge.talking import talking
 from gateway.errors import GatewayError, NotFound
 from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.hearing import HEARING
+from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.surface import PATHS
 
 OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
@@ -71,8 +75,14 @@ class Front:
         telemetry = self._services.telemetry
         telemetry.inflight.add(1)
         try:
-            accept = None if self._desk is None else partial(self._desk.take, scope["query_string"])
-            answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
+            answer: App
+            if endpoint.name in HEARING:
+                answer = await hearing(self._services, call, endpoint, scope["method"], receive, wire)
+            elif endpoint is REALTIME:
+                answer = talking(self._services, call, endpoint, scope)
+            else:
+                accept = None if self._desk is None else partial(self._desk.take, scope["query_string"])
+                answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
         except GatewayError as error:
             telemetry.count_error(error.code)
             reply_error(wire, call, error)

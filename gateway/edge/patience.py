@@ -16,12 +16,9 @@ LEAST_SECONDS = 5.0
 """An attempt that was left less than that for its first byte says nothing about its upstream."""
 
 
-_TEXT = Timeouts()
-
-
 def meant(rule: Rule, endpoint: Endpoint) -> Timeouts:
     """Those of the rule, and where it does not say its own, of the endpoint: pictures take longer than text."""
-    if endpoint.timeouts == _TEXT:
+    if endpoint.timeouts is None:
         return rule.timeouts
     return replace(endpoint.timeouts, **{name: getattr(rule.timeouts, name) for name in rule.timeouts_said})
 

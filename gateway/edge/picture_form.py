@@ -31,7 +31,7 @@ _LITERAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?|true|false")
 """What is the same in JSON."""
 _NAME = re.compile(r"[^\x00-\x1f\x7f]+")
 _DISPOSITION = b"content-disposition"
-_RESIDENCY = "metadata[data_residency]"
+_METADATA, _RESIDENCY = "metadata", "metadata[data_residency]"
 """How SDKs write a field of an object into a form."""
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # its warnings quote what came
@@ -157,14 +157,18 @@ def _fields(texts: Mapping[str, list[str]]) -> dict[str, Raw]:
         else:
             made[name] = Raw(_json(name, values[0]))
     if _RESIDENCY in made:
-        made["metadata"] = Raw(b'{"data_residency":%b}' % bytes(made[_RESIDENCY]))
+        if _METADATA in made:
+            raise InvalidRequest(f"`{_METADATA}` is given in two ways", param=_METADATA)
+        made[_METADATA] = Raw(b'{"data_residency":%b}' % bytes(made.pop(_RESIDENCY)))
     return made
 
 
 def _json(name: str, value: str) -> bytes:
     if name not in TEXTS and _LITERAL.fullmatch(value):
         return value.encode()
-    if name == "metadata" and _is_object(value):
+    if name == _METADATA and value.lstrip()[:1] == "{":
+        if not _is_object(value):  # it may have demanded something of its data
+            raise InvalidRequest(f"`{name}` is not valid JSON", param=name)
         return value.encode()
     return msgspec.json.encode(value)
 

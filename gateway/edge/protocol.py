@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.edge.cycle import Cycle
 from gateway.edge.deadline import Deadline, unsent
+from gateway.edge.flow import Flow
 from gateway.edge.head import MAX_HEADERS, OF_FRAMING, Refusal, check_size, framing, is_http11
 
 MAX_BARREN_BYTES = 16 * 1024
@@ -31,7 +32,7 @@ LINGER_SECONDS, LINGER_BYTES = 1.0, 16 << 20
 """How long, and for how much, a caller that is still sending is listened to after its last answer: closing on unread
 bytes makes the kernel send a reset, which can overtake the answer."""
 
-_HEAD, _SIZED, _CHUNKED, _ANSWERING, _DONE = range(5)
+_HEAD, _SIZED, _CHUNKED, _ANSWERING, _SWITCHED, _DONE = range(6)
 _END = b"\r\n\r\n"
 """Ends every head, and every chunked body: nothing else can (RFC 9112 sections 2.1 and 7.1)."""
 _UPGRADE_LINE = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
@@ -55,6 +56,7 @@ class Protocol(HttpToolsProtocol):
 
     patience = Patience()
     cycle: Cycle
+    flow: Flow
 
     @staticmethod
     def on_refused(status: int) -> None:
@@ -62,12 +64,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport)
         self._phase = _HEAD
         self._head = self._tail = b""
         self._left = self._barren = self._dropped = 0
         self._headed = self._whole = self._keep = False
         self._ahead = bytearray()
         self._uploading = _Uploading(self)
+        self._sink: Callable[[bytes], None] = _nowhere
         self._unsent = 0
         self._deadline = Deadline(self.loop, self._expired)
         self._deadline.watch(self.patience.head)
@@ -80,6 +84,8 @@ class Protocol(HttpToolsProtocol):
             self.cycle.transport = self.transport  # `_uploading` refers to us, and we to what came of the body
             self.cycle.leave()
         self.flow.resume_writing()
+        self.flow.close()
+        self._sink = _nowhere
         self.parser = None  # type: ignore[assignment]  # it refers back to us, as does the other
         del self._uploading
 
@@ -90,6 +96,9 @@ class Protocol(HttpToolsProtocol):
             self._dropped += len(data)
             if self._dropped > LINGER_BYTES:
                 self.transport.close()
+            return
+        if self._phase == _SWITCHED:
+            self._sink(data)
             return
         self._read(data)
 
@@ -193,7 +202,17 @@ class Protocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        self.cycle.on_switch = self._switch
         self._start_asgi_task(self.cycle, self.app)
+
+    def _switch(self, sink: Callable[[bytes], None]) -> None:
+        """What comes is no HTTP any more. It may have begun before its answer was read; and when we end it, its caller
+        may still be sending."""
+        self._phase, self._sink = _SWITCHED, sink
+        self.cycle.transport = cast(asyncio.Transport, self._uploading)
+        ahead, self._ahead = bytes(self._ahead), bytearray()
+        if ahead:
+            sink(ahead)
 
     def _read_sized(self, data: bytes) -> bytes:
         """Counts: there is nothing to parse, and llhttp would copy each piece. It goes on with the next request."""
@@ -312,6 +331,8 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         self._keep = False
+        if self._phase == _SWITCHED and self.cycle.on_shutdown is not None:
+            self.cycle.on_shutdown()
         super().shutdown()
 
     # Deadlines.
@@ -347,6 +368,10 @@ class Protocol(HttpToolsProtocol):
             if self.cycle is not None:
                 self.cycle.stalled = True
             self.transport.abort()
+
+
+def _nowhere(_: bytes) -> None:
+    """Who is gone is told nothing."""
 
 
 class _Uploading:

@@ -11,7 +11,7 @@ from gateway.edge import media_relay
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.delivered import Delivered
-from gateway.edge.metering import LAST_WORDS, believed, counted, passed, surely, surely_in, unheard
+from gateway.edge.metering import LAST_WORDS, believed, counted, heard, passed, surely, surely_in, unheard
 from gateway.edge.replies import Headers
 from gateway.edge.wire import Wire
 from gateway.errors import (
@@ -77,7 +77,7 @@ async def relay(
 
     if exchange.status == OK and endpoint.sound and media_relay.is_sound(kind):
         return await media_relay.sound(exchange, account, attempt, head, wire)
-    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE):
+    if exchange.status < 300 and kind not in (EVENTS, JSON_TYPE, *endpoint.kinds):
         raise BadAnswer(f"answered {exchange.status} with something that is neither JSON nor a stream of events")
     if exchange.status == OK and kind == EVENTS:
         return await Stream(exchange, account, attempt, head, wire, delivered, translation).run()
@@ -118,9 +118,10 @@ async def _whole(
         name = attempt.lease.candidate.served.name
         if missing.names_missing_model(exchange.status, body, name):
             raise Refused(exchange.status, f"has no model `{name}`", code=missing.MODEL_MISSING)
-    usage = ENDPOINTS[asked.endpoint].usage_of(body) if exchange.status < 400 else None
+    endpoint = ENDPOINTS[asked.endpoint]
+    usage = endpoint.usage_of(body) if exchange.status < 400 else None
     # One that tells what it used is an answer: only the others are looked at once more.
-    fault = answers.disguised(exchange.status, exchange.headers, body) if usage is None else None
+    fault = answers.disguised(exchange.status, exchange.headers, body, endpoint.holds_answer) if usage is None else None
     if fault is not None:
         raise fault
     told = body if translation is None or exchange.status >= REFUSED else translation.answer(body)
@@ -128,7 +129,10 @@ async def _whole(
         attempt.claim()
     account.first_byte = account.last_byte = attempt.last = time.monotonic()
     if exchange.status < 400:
-        usage = _used(asked, account.learned, attempt, usage, body)
+        if account.sound is not None:
+            usage = heard(usage, account.sound())
+        else:
+            usage = _used(asked, account.learned, attempt, usage, body)
         attempt.usage = account.usage = usage
         if attempt.lease is not None:
             account.book(attempt, cost_of(attempt.lease, usage))
@@ -286,6 +290,9 @@ class Stream:
             # Of one that broke off nobody knows how much of it is billed: all that was ordered.
             told = tap.usage if tap.done else None
             attempt.usage = account.usage = media_relay.used(account, attempt, told)
+            return
+        if account.sound is not None:
+            attempt.usage = account.usage = heard(tap.usage, account.sound())
             return
         rest = delivered.request() if delivered is not None and self._goes_on else self._asked
         usage = _told(rest, account.learned, tap, bought=_bought(attempt))

@@ -27,8 +27,9 @@ from gateway.routing.units import most_of_media, price_of_media, work_of_media
 
 MANAGED_UNIT = 1
 """A managed upstream's capacity is counted in requests: each takes one unit of its limit."""
-UNSEEN_TOKENS = {"messages": 512}
-"""Prompt tokens that an API adds of its own to a prompt with tools: 313 to 346 (Anthropic, tool use, "pricing")."""
+UNSEEN_TOKENS = {"messages": 512, "realtime": 65_536}
+"""Prompt tokens that a request does not show: what an API adds of its own to a prompt with tools, 313 to 346
+(Anthropic, tool use, "pricing"); what a session is given for all that will be said in it, under a hard budget."""
 
 
 def prompt_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from time import time
@@ -95,7 +96,12 @@ def _status_of(code: str) -> int:
     return FAILED
 
 
-def disguised(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> UpstreamFault | None:
+def disguised(
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    holds: Callable[[bytes], bool] = holds_answer,
+) -> UpstreamFault | None:
     """The fault in what looks like an answer. A 4xx that an API also gives when our money is spent; a success with the
     code of an error in it, as MiniMax has it, or with nothing that one could read: who says so is the fastest of all,
     and the least busy."""
@@ -104,7 +110,7 @@ def disguised(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> U
         return refusal(status, headers, body) if status in HIDDEN_STATUSES and code in SPEND_CODES else None
     if code:
         return refusal(status, headers, body)
-    return None if holds_answer(body) else BadAnswer(f"answered {status} without an answer")
+    return None if holds(body) else BadAnswer(f"answered {status} without an answer")
 
 
 def busy(kind: Kind, fault: Refused) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,7 +12,8 @@ from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
 from gateway.upstreams.credentials import key_header
 from gateway.upstreams.google_tokens import GoogleTokens, is_service_account
-from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
+from gateway.upstreams.http1 import Address, Exchange, Pool, Source, request_head
+from gateway.upstreams.websocket import UpstreamSocket
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
 PROBE_PAGE_BYTES = 4 << 20
@@ -46,21 +47,36 @@ class Client:
         upstream: Upstream,
         path: str,
         headers: Iterable[tuple[bytes, bytes]],
-        body: bytes,
+        body: bytes | Source,
         timeouts: Timeouts,
         method: str = "POST",
     ) -> Exchange:
-        """Sends `body` (client data) and returns when the answer's head is here.
+        """Sends `body` (client data, perhaps still coming) and returns when the answer's head is here.
 
         Raises PermitMismatch before anything is opened where request, policy version or upstream are not those of the
         permit; the pool raises PermitRefused where the connected peer is outside the upstream's declared networks.
         """
-        if permit.request != request or permit.policy != policy.version or upstream.name not in permit.upstreams:
-            raise PermitMismatch(f"the permit of this request does not cover upstream {upstream.name}")
-        if policy.upstreams.get(upstream.name) is not upstream:
-            raise PermitMismatch(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
+        _check(permit, policy, request, upstream)
         pool, host = self._pool_of(upstream)
-        return await pool.send(request_head(method, path, host, headers, len(body)), body, timeouts)
+        length = len(body) if isinstance(body, bytes) else body.length
+        return await pool.send(request_head(method, path, host, headers, length), body, timeouts)
+
+    async def converse(
+        self,
+        permit: Permit,
+        policy: Policy,
+        request: str,
+        upstream: Upstream,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        subprotocols: Sequence[str],
+        timeouts: Timeouts,
+        most: int,
+    ) -> UpstreamSocket:
+        """A WebSocket instead, on a connection of its own; checked alike. `most`: bytes of one message."""
+        _check(permit, policy, request, upstream)
+        pool, host = self._pool_of(upstream)
+        return await UpstreamSocket.open(pool.address, host, path, headers, subprotocols, timeouts, most)
 
     async def page(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> bytes:
         """A monitoring page (no client data). Raises UpstreamFault, also for a status other than 200."""
@@ -143,6 +159,14 @@ class Client:
             await pool.aclose()
         self._pools.clear()
         self._known.clear()
+
+
+def _check(permit: Permit, policy: Policy, request: str, upstream: Upstream) -> None:
+    """Raises PermitMismatch."""
+    if permit.request != request or permit.policy != policy.version or upstream.name not in permit.upstreams:
+        raise PermitMismatch(f"the permit of this request does not cover upstream {upstream.name}")
+    if policy.upstreams.get(upstream.name) is not upstream:
+        raise PermitMismatch(f"upstream {upstream.name} is not the one that policy {policy.version} describes")
 
 
 def _path_of(url: str) -> str:

@@ -33,7 +33,6 @@ GROWTH, GROWN, JITTER = 1.25, 4.0, 0.2
 LEAST_WAIT = 0.05
 """Seconds between two looks, whatever an upstream says."""
 NOT_READY = 503
-T = TypeVar("T")
 _AGAIN = frozenset({401, 402, 403, 407, 408, 425, 429})
 """4xx of a look that say nothing of the order: it is looked at again."""
 
@@ -41,8 +40,9 @@ _AGAIN = frozenset({401, 402, 403, 407, 408, 425, 429})
 class Desk(Protocol):
     """Makes the calls of one attempt. Raises UpstreamFault where no whole answer came, whatever its status."""
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
-        """`silence`: seconds without a first byte; None: as any request."""
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
+        """`silence`: seconds without a first byte; None: as any request. `grace`: seconds past the end of the order in
+        which it may still be made."""
         ...
 
 
@@ -104,6 +104,7 @@ class NotTaken(Exception):
         self.answer = answer
 
 
+T = TypeVar("T")
 UNLOGGED, CLOCK = Unlogged(), Clock()
 
 
@@ -227,7 +228,7 @@ class _Filling:
             if told.state in ENDED:
                 return told
             if told.state == "queued" and patience.queued is not None and clock.now() - sign >= patience.queued:
-                told = await self._give_up(clock.now() - sign)
+                told, sign = await self._give_up(clock.now() - sign), clock.now()
                 continue
             await self._pause(told.after)
             if clock.now() >= patience.until:
@@ -263,6 +264,8 @@ class _Filling:
                 return await self._ask()
             except UpstreamFault as fault:
                 ends = min(began + self._patience.trouble, self._patience.until)
+                if answers.about_content(fault):  # MiniMax says so of a film that failed in place of its state
+                    raise
                 if not _passing(fault) or clock.now() >= ends:
                     code = fault.code if isinstance(fault, Refused | OrderLost) else ""
                     raise OrderLost(f"placed, and then: {fault.message}", code=code) from fault
@@ -281,34 +284,39 @@ class _Filling:
 
     async def _give_up(self, seconds: float) -> Told:
         """Raises the fault of an order that nobody begins, once it is taken back; where it began or ended just now
-        after all, that is what is told. One that a bought API would not take back may still be made, and paid for."""
-        gone = bool(await _briefly(self._stop()))
+        after all, that is what is told.
+
+        A bought one that is not surely taken back is waited for: were it begun later, it would be paid for twice.
+        """
+        stopped, told = await _briefly(self._stop()) or False, _WAITING
         with contextlib.suppress(UpstreamFault):
             told = await self._ask()
-            if told.state in ("running", "succeeded"):
-                return told
-            gone = gone or told.state in ENDED
+        if told.state in ("running", "succeeded"):
+            return told
+        if not (stopped or told.state in ENDED or self._upstream.kind == "local"):
+            return told
         said = f"{STUCK_IN_QUEUE}: queued for {seconds:.0f} s without a sign of progress"
-        if self._upstream.kind == "managed" and not gone:
-            raise OrderLost(f"{said}, and not taken back", code=STUCK_IN_QUEUE)
         raise Refused(NOT_READY, said, code=STUCK_IN_QUEUE)
 
     async def _stop(self) -> bool:
-        """Asks the upstream to stop it, if anything stops it; whether it said that it does."""
+        """Asks the upstream to stop it, if anything stops it; whether it says that it does. That this fails changes
+        nothing."""
         if self._ticket is None:
             return False
         dialect, given = self._dialect, (self._upstream, self._order, self._ticket)
         one = dialect.cancel(*given)
         calls = dialect.stops(*given) if isinstance(dialect, Staged) else () if one is None else (one,)
-        taken = 0
-        for call in calls:
-            with contextlib.suppress(UpstreamFault):
-                answer = await self._desk.call(call, silence=LEAVE_SECONDS)
-                taken += answer.status < answers.REFUSED
-        return 0 < taken == len(calls)
+        taken = [await self._say(call) for call in calls]
+        return bool(taken) and all(taken)
+
+    async def _say(self, call: Call) -> bool:
+        with contextlib.suppress(UpstreamFault):
+            answer = await self._desk.call(call, silence=LEAVE_SECONDS, grace=LEAVE_SECONDS)
+            return 200 <= answer.status < 300
+        return False
 
 
-_NOTHING = Told(state="failed")
+_NOTHING, _WAITING = Told(state="failed"), Told(state="queued")
 
 
 def _ended(told: Told) -> Told:

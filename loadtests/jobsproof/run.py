@@ -34,6 +34,8 @@ class Plan:
     processes: int = 3
     kill_seconds: float = 2.0
     most_kills: int | None = None
+    restart_share: float = 0.5
+    """Of the jobs, after which the store is killed once."""
     freezes: int = 5
     """Of a process, spread over the run."""
     longest: float = 60.0
@@ -44,7 +46,7 @@ class Plan:
 @dataclass(slots=True)
 class Trouble:
     """Who dies when: a process at random every `kill_seconds`, now and then one that is frozen instead, and the store
-    once, when about half of the jobs are over."""
+    once."""
 
     site: Site
     plan: Plan
@@ -56,7 +58,7 @@ class Trouble:
     _thaws: float = 0.0
 
     def make(self, over: int) -> None:
-        if not self.restarts and 2 * over >= self.plan.count:
+        if not self.restarts and over >= self.plan.restart_share * self.plan.count:
             self.site.store.kill()
             self.site.store.start()
             self.restarts += 1

@@ -73,6 +73,7 @@ def test_retries_are_a_share_of_traffic_and_one_burst(story: list[bool]) -> None
 def test_what_a_rule_does_not_say_is_as_its_endpoint_has_it() -> None:
     pictures, text = ENDPOINTS["images/generations"], ENDPOINTS["chat/completions"]
     plain = rule()
+    assert pictures.timeouts is not None
     assert meant(plain, pictures) == pictures.timeouts
     assert pictures.timeouts.first_byte >= 300
     assert meant(plain, text) is plain.timeouts

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from gateway.edge.body import residency
 from gateway.edge.picture_form import TEXTS, parse
 from gateway.errors import InvalidRequest
 from gateway.upstreams.dialects.forms import File, form
@@ -81,3 +82,25 @@ def test_a_form_that_is_cut_off_is_refused(data: st.DataObject) -> None:
     kind, body = form({"prompt": "x"}, [File("image", "a", "image/png", b"\r\n--" * 20)])
     with pytest.raises(InvalidRequest):
         parse(kind, body[: data.draw(st.integers(0, len(body) - 5))])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [("metadata", '{"data_residency":"local"}'), ("metadata[data_residency]", "eu")],
+        [("metadata", '{"data_residency":"local"')],
+        [("metadata", " {local}")],
+        [("metadata", "{}"), ("metadata", "{}")],
+        [("metadata[data_residency]", "eu"), ("metadata[data_residency]", "us")],
+    ],
+)
+def test_a_demand_that_could_be_read_two_ways_is_refused(given: list[tuple[str, str]]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(*form(given))
+    assert refused.value.param is not None
+    assert refused.value.param.startswith("metadata")
+
+
+def test_a_demand_is_found() -> None:
+    assert residency(parse(*form([("metadata[data_residency]", "eu")])).fields) == "eu"
+    assert residency(parse(*form([("metadata", '{"data_residency":"eu","a":"b"}')])).fields) == "eu"

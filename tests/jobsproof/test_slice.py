@@ -7,7 +7,7 @@ from pathlib import Path
 from loadtests.jobsproof.judge import holds, judge
 from loadtests.jobsproof.run import Plan, prove
 
-SLICE = Plan(count=100, clients=100, kill_seconds=1.5, freezes=0, most_kills=3, seed=5)
+SLICE = Plan(count=100, clients=100, kill_seconds=1.5, freezes=0, most_kills=3, restart_share=0.2, seed=5)
 
 
 def test_jobs_end_once_whatever_dies(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import EndpointName, MediaAsk, Timeouts, Usage
+from gateway.upstreams.codes import holds_answer
 from gateway.upstreams.sse import Events
 
 
@@ -44,6 +45,10 @@ class Endpoint:
     """Usage of a complete answer; None where it has none or is not JSON."""
     events: Events
     """How its stream is read."""
+    kinds: frozenset[bytes] = frozenset()
+    """Media types of its answers beside JSON and streams of events."""
+    holds_answer: Callable[[bytes], bool] = holds_answer
+    """Whether a success that tells no usage is an answer all the same."""
     error_body: Callable[[GatewayError, str], bytes]
     """An error of ours as a whole answer; the second argument is the request's id."""
     error_event: Callable[[GatewayError, str, bytes], bytes]
@@ -66,8 +71,8 @@ class Endpoint:
     """What a whole answer is asked for as."""
     sound: bool = False
     """Its answer may be bytes that are passed on as they come."""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    """What holds where a rule does not say otherwise."""
+    timeouts: Timeouts | None = None
+    """What holds where a rule does not say otherwise; None: as for text."""
 
     @property
     def path(self) -> str:

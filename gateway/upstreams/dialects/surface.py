@@ -9,12 +9,17 @@ import msgspec
 from gateway.errors import GatewayError
 from gateway.upstreams.dialects.anthropic import COUNT_TOKENS, ERROR_TYPES, MESSAGES
 from gateway.upstreams.dialects.endpoint import Endpoint
+from gateway.upstreams.dialects.hearing import TRANSCRIPTIONS, TRANSLATIONS
 from gateway.upstreams.dialects.media_endpoints import EDITS, IMAGES, SPEECH, VIDEOS
 from gateway.upstreams.dialects.openai import CHAT, COMPLETIONS, EMBEDDINGS
+from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.refusals import INVALID, openai_body, refusal_of
 from gateway.upstreams.dialects.responses import RESPONSES
 
-_ROWS = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS, IMAGES, EDITS, SPEECH, VIDEOS)
+_ROWS = (
+    *(CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS),
+    *(IMAGES, EDITS, SPEECH, VIDEOS, TRANSCRIPTIONS, TRANSLATIONS, REALTIME),
+)
 ENDPOINTS: Mapping[str, Endpoint] = {row.name: row for row in _ROWS}
 PATHS: Mapping[str, Endpoint] = {row.path: row for row in _ROWS}
 

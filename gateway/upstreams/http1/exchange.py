@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
-from gateway.errors import BadAnswer, Reset, UpstreamTimeout
+from gateway.errors import BadAnswer, Reset, UpstreamFault, UpstreamTimeout
 from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Connection
 from gateway.upstreams.http1.wire import Response
@@ -25,6 +26,19 @@ Sink = Callable[[bytes], None]
 Release = Callable[[Connection, bool], None]
 """Called once, with whether the connection may carry another exchange."""
 _Phase = Literal["first_byte", "idle"]
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Source(Protocol):
+    """A request body that is made while it is sent. It has its own deadline: `Timeouts.total` begins behind it."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes in all; None: not known, so it goes in chunks."""
+
+    async def read(self) -> bytes:
+        """The next piece; b"" at the end. Asked for when the upstream has taken enough of those before. What it raises
+        ends the exchange; it is cancelled where the upstream answers before it wants the rest."""
 
 
 class Exchange:
@@ -66,14 +80,16 @@ class Exchange:
         """The request is written in full, and nothing on our side speaks against using the connection again."""
         connection.owner = self
 
-    async def start(self, head: bytes, body: bytes) -> None:
+    async def start(self, head: bytes, body: bytes | Source) -> None:
         """Write the request and wait for the head of the answer. Closes the exchange if it fails."""
         connection = self._connection
         connection.watch(self._total_at)
         try:
             if connection.transport.is_closing():  # ended between its opening and now: `lost` will not come again
                 raise Reset("the connection ended before anything was sent", processed=False)
-            if len(body) <= JOINED:
+            if not isinstance(body, bytes):
+                await self._stream(head, body)
+            elif len(body) <= JOINED:
                 connection.transport.write(head + body if body else head)
                 self._keep = True
             else:
@@ -97,6 +113,43 @@ class Exchange:
                 return
             connection.transport.write(body[start : start + SLICE])
         self._keep = True
+
+    async def _stream(self, head: bytes, source: Source) -> None:
+        """As `_write`, of a body that is not here yet. A fault before its end is of a request that was never whole."""
+        connection, total, chunked = self._connection, self._timeouts.total, source.length is None
+        self._total_at = inf
+        connection.transport.write(head)
+        try:
+            while piece := await self._piece(source):
+                connection.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                while connection.blocked and not self._answered:
+                    await self._wait("idle", self._loop.time() + self._timeouts.idle)
+            if self._error is not None:
+                raise self._error
+        except UpstreamFault as fault:
+            fault.processed = False
+            raise
+        self._total_at = self._loop.time() + total
+        if not self._response.headed:
+            if chunked:
+                connection.transport.write(_LAST_CHUNK)
+            self._keep = True
+
+    async def _piece(self, source: Source) -> bytes:
+        """The next of a body; b"" also where the upstream has answered, or is gone, and takes no more."""
+        reading = asyncio.ensure_future(source.read())
+        reading.add_done_callback(lambda _: self._wake())
+        try:
+            while not reading.done() and not self._answered:
+                await self._wait("idle", inf)
+            return b"" if self._answered else reading.result()
+        finally:
+            if not reading.cancel() and not reading.cancelled():
+                reading.exception()  # it was the upstream's word that counted: nobody else looks at this one
+
+    @property
+    def _answered(self) -> bool:
+        return self._response.headed or self._error is not None
 
     async def _wait_for_head(self) -> None:
         deadline = self._loop.time() + self._timeouts.first_byte

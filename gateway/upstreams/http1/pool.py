@@ -8,7 +8,7 @@ from time import perf_counter
 from gateway.errors import ConnectFailed
 from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Address, Connection
-from gateway.upstreams.http1.exchange import Exchange
+from gateway.upstreams.http1.exchange import Exchange, Source
 
 
 class Pool:
@@ -26,6 +26,10 @@ class Pool:
         self._opened = self._reused = self._in_use = 0
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
+
+    @property
+    def address(self) -> Address:
+        return self._address
 
     @property
     def opened(self) -> int:
@@ -47,11 +51,11 @@ class Pool:
         """Exchanges now, from the call of `send` until they are closed."""
         return self._in_use
 
-    async def send(self, head: bytes, body: bytes, timeouts: Timeouts) -> Exchange:
+    async def send(self, head: bytes, body: bytes | Source, timeouts: Timeouts) -> Exchange:
         """Send a request and return when the final (not 1xx) head of its answer is here. The caller closes the result.
 
         Raises ConnectFailed, PermitRefused, UpstreamTimeout, Reset or BadAnswer (`processed` is False only where no
-        byte was sent). Cancelling it closes the connection.
+        byte was sent, or a body that is made meanwhile was not whole). Cancelling it closes the connection.
         """
         if self._closed:
             raise ConnectFailed("the pool of this upstream is closed")

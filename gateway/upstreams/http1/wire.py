@@ -49,9 +49,9 @@ def _header_name(name: bytes) -> bytes:
 
 
 def request_head(
-    method: str, path: str, host: str, headers: Iterable[tuple[bytes, bytes]], content_length: int
+    method: str, path: str, host: str, headers: Iterable[tuple[bytes, bytes]], content_length: int | None
 ) -> bytes:
-    """The request up to and including the blank line.
+    """The request up to and including the blank line. A body of no known length goes in chunks.
 
     Raises ValueError for CR, LF or NUL in any part, blanks in method or path, header names that are no tokens or that
     would contradict the framing. The message never repeats a value.
@@ -59,7 +59,9 @@ def request_head(
     start = f"{method} {path} HTTP/1.1".encode("ascii")
     lines = [start, b"host: " + host.encode("ascii")]
     lines += [_header_name(name) + b": " + value for name, value in headers]
-    if content_length or method not in ("GET", "HEAD"):
+    if content_length is None:
+        lines.append(b"transfer-encoding: chunked")
+    elif content_length or method not in ("GET", "HEAD"):
         lines.append(b"content-length: %d" % content_length)
     joined = b"\r\n".join(lines)
     breaks = len(lines) - 1

@@ -1,0 +1,161 @@
+"""Steps 1 to 3 of a request that comes with a sound: routed as soon as its fields are here, with the file behind them.
+
+Who calls, and whether the demand in its header is understood, is settled before any of its body is read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import msgspec
+from msgspec import Raw
+
+from gateway.edge import body as bodies
+from gateway.edge.account import refused
+from gateway.edge.body import Body
+from gateway.edge.calls import Call
+from gateway.edge.cycle import Cycle
+from gateway.edge.form import FILE
+from gateway.edge.forward import Forward
+from gateway.edge.limits import of_refused
+from gateway.edge.replies import Receive
+from gateway.edge.routes import build, caller, demanded, kept_by_both
+from gateway.edge.services import Services
+from gateway.edge.upload import METADATA, MODEL, ONCE, RESIDENCY, Bounds, Upload
+from gateway.edge.witness import unread_in_audit
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RequestTooLarge,
+    ResidencyUnknown,
+    UnsupportedMedia,
+)
+from gateway.model import MediaAsk, Tenant
+from gateway.routing.board import Board
+from gateway.routing.fields import NEUTRAL
+from gateway.routing.residency import parse_demand
+from gateway.upstreams.dialects.endpoint import Endpoint
+
+UPLOADS = "uploads"
+"""Folder of what is kept on disk meanwhile, in the data folder."""
+_FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+async def hearing(
+    services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive, wire: Cycle
+) -> Forward:
+    """A transcription or a translation. Raises GatewayError or ClientLeft."""
+    if method != "POST":
+        raise MethodNotAllowed(f"{call.path} takes POST")
+    policy = services.policy
+    tenant, upload = caller(services, call), None
+    try:
+        parse_demand(call.residency, policy.zones)
+        upload = _upload(services, call, receive)
+        wire.stream()
+        await upload.begin()
+        if not upload.routable:
+            await upload.spool(services.settings.data_dir / UPLOADS, services.settings.uploads_floor)
+        board = services.board_for(call, tenant)
+        if board.policy is not policy:  # replaced meanwhile, or a candidate
+            policy = board.policy
+            tenant = caller(services, call, policy)
+        return _forward(services, call, endpoint, tenant, board, upload)
+    except BaseException as error:
+        if upload is not None:
+            upload.close()
+        if isinstance(error, GatewayError):
+            services.receipts.add(refused(call, tenant, policy.version, error))
+            unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
+            error.headers = of_refused(services, tenant, call.path)
+        raise
+
+
+def _upload(services: Services, call: Call, receive: Receive) -> Upload:
+    settings = services.settings
+    if call.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia("compressed request bodies are not supported", param="Content-Encoding")
+    length = _length(call)
+    if length is not None and length > settings.upload_bytes:
+        raise RequestTooLarge(f"an upload may have at most {settings.upload_bytes} bytes", param=FILE)
+    deadline = call.milliseconds(b"x-gateway-deadline-ms")
+    bounds = Bounds(
+        settings.upload_bytes,
+        settings.body_seconds,
+        time.monotonic() + settings.upload_seconds,
+        None if deadline is None else call.started + deadline,
+    )
+    return Upload(receive, call.headers.get(b"content-type", b""), bounds)
+
+
+def _forward(
+    services: Services, call: Call, endpoint: Endpoint, tenant: Tenant, board: Board, upload: Upload
+) -> Forward:
+    body, policy = decode(upload), board.policy
+    demand = demanded(call, body, policy)
+    request, _ = build(call, tenant, endpoint, body, demand, policy, services.prompts)
+    if policy is not services.policy:
+        in_force = services.policy
+        same, _ = build(call, caller(services, call), endpoint, body, demand, in_force, services.prompts)
+        request = kept_by_both(services, request, same)
+    ask = MediaAsk(audio_seconds=upload.expected(_length(call)))
+    return Forward(services, call, replace(request, media=ask), {}, board, upload=upload)
+
+
+def _length(call: Call) -> int | None:
+    said = call.headers.get(b"content-length")
+    return None if said is None else int(said)
+
+
+def decode(upload: Upload) -> Body:
+    """The routing fields of a form. Raises InvalidRequest or ResidencyUnknown."""
+    for name in ONCE:
+        if sum(one.name == name for one in upload.form.fields) > 1:
+            raise InvalidRequest(f"`{name}` must come once", param=name)
+    model, stream = _one(upload, MODEL), _FLAGS.get(_one(upload, "stream") or "")
+    if not model:
+        raise InvalidRequest("`model` is missing", param=MODEL)
+    if stream is None:
+        raise InvalidRequest("`stream` must be true or false", param="stream")
+    fields = {one.name: Raw(msgspec.json.encode(one.value)) for one in upload.form.fields}
+    return Body(
+        b"",
+        fields,
+        model,
+        stream=stream,
+        include_usage=True,
+        max_tokens=None,
+        choices=1,
+        prompts=1,
+        text_only=False,
+        prompt_bytes=len((_one(upload, "prompt") or "").encode()),
+        known=tuple(name for name in NEUTRAL if name in fields),
+        residency=_residency(upload),
+    )
+
+
+def _residency(upload: Upload) -> str | None:
+    """Of `metadata[data_residency]`, or of `metadata` as JSON."""
+    plain, whole = _one(upload, RESIDENCY), _one(upload, METADATA)
+    said = None if whole is None else bodies.residency({METADATA: Raw(whole.encode() or b"null")})
+    if plain is not None and said is not None and plain != said:
+        raise ResidencyUnknown(f"{bodies.RESIDENCY}: said twice", param=bodies.RESIDENCY)
+    return plain if said is None else said
+
+
+def _one(upload: Upload, name: str) -> str | None:
+    return next((one.value for one in upload.form.fields if one.name == name), None)
+
+
+def _told(upload: Upload) -> bytes:
+    """What was read of a form that is refused, as the audit reads bodies."""
+    told: dict[str, object] = {}
+    if (model := _one(upload, MODEL)) is not None:
+        told[MODEL] = model
+    if (said := _one(upload, RESIDENCY)) is not None:
+        told[METADATA] = {"data_residency": said}
+    elif (whole := _one(upload, METADATA)) is not None:
+        told[METADATA] = Raw(whole.encode() or b"null")
+    return msgspec.json.encode(told)
