@@ -12,5 +12,5 @@ SLICE = Plan(count=100, clients=100, kill_seconds=1.5, freezes=0, most_kills=3, 
 
 def test_jobs_end_once_whatever_dies(tmp_path: Path) -> None:
     run = prove(tmp_path, SLICE, lambda _: None)
-    assert holds(run), [line for line in judge(run) if not line.holds]
+    assert holds(run), ([line for line in judge(run) if not line.holds], run.wrong)
     assert run.lost > 0
