@@ -42,7 +42,7 @@ def make_request(rng: Random, nonce: str) -> Sent:
         body["stream"] = True
     if rng.random() < 0.25:
         said = _text(rng) if rng.random() < 0.7 else None
-        body["metadata"] = {"user_id": "u", "data_residency": said}
+        body["metadata"] = {"user_id": nonce, "data_residency": said}  # becomes `user` where it is translated
         texts += [] if said is None else [said]
     if rng.random() < 0.05:
         body[rng.choice(("service_tier", "store"))] = rng.choice(("priority", True))
