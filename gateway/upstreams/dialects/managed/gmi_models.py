@@ -50,7 +50,7 @@ _SEEDREAM = Offer(
     streams=False,
     default_size="2K",
 )
-"""`n` is 1: its `max_images` lets the model decide how many there are."""
+"""`n` is 1: its `max_images` lets the model decide how many there are, and are charged, so nobody says it."""
 _VEO = Offer(
     sizes=tuple(FILMS),
     resolutions=("720p", "1080p"),
@@ -119,7 +119,7 @@ FAMILIES: tuple[Family, ...] = (
         offers={"images/generations": _SEEDREAM, "images/edits": _SEEDREAM},
         keys={"prompt": Key("prompt"), "size": Key("size"), "format": Key("output_format")},
         pictures={"image": Key("image[]", data_url), "reference": Key("image[]", data_url)},
-        passes=passing("max_images", "sequential_image_generation", "watermark"),
+        passes=passing("watermark"),
     ),
     Family(
         models=("veo-3.1-*", "Veo3", "Veo3-Fast"),
