@@ -231,6 +231,7 @@ FAILS = [
     ("kling", "Failure to pass the risk control system", "", True),
     ("kling", "server error", "", False),
     ("gemini", "internal", "", False),
+    ("gemini", "The prompt violates our usage guidelines", "", True),
 ]
 
 
