@@ -76,9 +76,9 @@ def test_pictures_come_with_their_usage_and_price(shown: Gallery, client: openai
     assert told["cost"]["usd"] == 0.08
 
 
-def test_fields_that_nobody_knows_pass(shown: Gallery, client: openai.OpenAI) -> None:
+def test_fields_that_nobody_knows_pass_to_who_guards_itself(shown: Gallery, client: openai.OpenAI) -> None:
     client.images.generate(
-        model="pic",
+        model="pic-api",
         prompt="a fox",
         size="auto",
         background="transparent",
