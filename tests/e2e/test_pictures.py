@@ -72,6 +72,8 @@ def test_pictures_come_with_their_usage_and_price(shown: Gallery, client: openai
         "cached_tokens": 0,
         "estimated": False,
         "images": 2,
+        "quality": "high",
+        "size": "1024x1024",
     }
     assert told["cost"]["usd"] == 0.08
 
