@@ -168,10 +168,10 @@ class Books:
         view.rebuild()
 
     def _own(self, lease: Lease, fault: UpstreamFault) -> bool:
-        """The caller's own doing: its content, its slowness as a reader, or too little time, all of it or what one
-        attempt may take of it."""
+        """The caller's own doing: its content or what it asks for, its slowness as a reader, or too little time, all of
+        it or what one attempt may take of it."""
         if isinstance(fault, Refused):
-            return answers.about_content(fault)
+            return answers.about_content(fault) or answers.about_request(fault)
         if not isinstance(fault, UpstreamTimeout):
             return False
         if fault.held or passed(self._request.deadline):

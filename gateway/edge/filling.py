@@ -55,11 +55,14 @@ class Filling:
         DeadlineExceeded."""
         upstream, job = lease.candidate.upstream, wire.job
         attempt.streamed = False
+        ticket = None if job is None else job.ticket(upstream)
+        if ticket is not None:  # it was placed before: it may cost something whatever becomes of it here
+            attempt.free = False
+            self._books.sent(lease, attempt)
         order = self._order(lease, job, removed)
         patience = self._patience(lease)
         desk = self._desk(lease, attempt, patience.until)
         log = UNLOGGED if job is None else job.log(attempt.id, upstream)
-        ticket = None if job is None else job.ticket(upstream)
         try:
             told = await fill(desk, dialect, upstream, order, patience=patience, ticket=ticket, log=log)
         except NotTaken as refusal:

@@ -15,6 +15,10 @@ from gateway.upstreams.dialects.ordering import Order, Picture, Told
 
 PROMPTS = ("prompt", "input")
 """Where the endpoints have what is drawn, filmed or spoken: the latter is /audio/speech."""
+MOST_SECONDS = 1_800.0
+"""That anything takes which is charged by the second: Replicate stops a prediction then, and no film is as long."""
+MOST_TIMES = 4
+"""As much as was ordered is not believed. MiniMax counts a Chinese character as two."""
 
 
 def order_of(
@@ -45,8 +49,35 @@ def prompt_of(fields: Mapping[str, Raw]) -> str:
 
 
 def used(order: Order, told: Told, offer: Offer | None = None) -> Usage:
-    """What the upstream told, else what the order was for; of pictures those that came."""
-    if told.usage is not None:
-        return told.usage
-    usage = usage_of_ask(order.endpoint, order.ask, offer)
-    return replace(usage, images=len(told.pieces)) if usage.images else usage
+    """What the upstream told, with what it leaves to be known from the order; else what the order was for. Said to be
+    `absurd` where it cannot be true: then that is booked which came."""
+    made = _made(order, told, offer)
+    return made if told.usage is None else _believed(told.usage, order, made)
+
+
+def _made(order: Order, told: Told, offer: Offer | None) -> Usage:
+    """What the order was for; of several pictures or films those that came: some may have been filtered."""
+    usage, came = usage_of_ask(order.endpoint, order.ask, offer), len(told.pieces)
+    if usage.images:
+        return replace(usage, images=came)
+    missing = order.endpoint == "videos" and 0 < came < order.ask.n
+    return replace(usage, seconds=usage.seconds * came / order.ask.n) if missing else usage
+
+
+def _believed(told: Usage, order: Order, made: Usage) -> Usage:
+    images = told.images <= max(order.ask.n, made.images)
+    seconds = told.seconds <= max(MOST_SECONDS, MOST_TIMES * made.seconds)
+    characters = told.characters <= MOST_TIMES * max(made.characters, len(order.prompt))
+    lie = not (images and seconds and characters)
+    return replace(
+        told,
+        images=told.images if images else made.images,
+        seconds=told.seconds if seconds else made.seconds,
+        characters=told.characters if characters else made.characters,
+        input_images=told.input_images or made.input_images,
+        size=told.size or made.size,
+        quality=told.quality or made.quality,
+        resolution=told.resolution or made.resolution,
+        absurd=told.absurd or lie,
+        estimated=told.estimated or lie,
+    )

@@ -171,7 +171,8 @@ class Stream:
         self._delivered = delivered
         self._goes_on = delivered is not None and delivered.going_on
         """With what another upstream began: the client has the head."""
-        self._begun = False
+        self._begun = self._whole = False
+        """Whether the client has something of it; whether it came to its end."""
 
     async def run(self) -> UpstreamFault | None:
         tap, wire = self._tap, self._wire
@@ -182,6 +183,7 @@ class Stream:
                 raise Reset("the connection closed before the stream said its end")
             if not tap.done and not tap.frames:
                 raise BadAnswer("the stream ended without an answer")
+            self._whole = True
             rest = tap.rest() if self._machine is None else self._machine.end()
             if rest or not self._begun:
                 self._pass(rest)
@@ -287,8 +289,9 @@ class Stream:
         """Of this attempt, and of the answer: one that goes on with another's has what was before in its prompt."""
         account, attempt, tap, delivered = self._account, self._attempt, self._tap, self._delivered
         if isinstance(tap, MediaTap):
-            # Of one that broke off nobody knows how much of it is billed: all that was ordered.
-            told = tap.usage if tap.done else None
+            # Of one that broke off nobody knows how much of it is billed: all that was ordered. One that ended with
+            # fewer pictures had some of them filtered.
+            told = tap.usage if tap.done or self._whole else None
             attempt.usage = account.usage = media_relay.used(account, attempt, told)
             return
         if account.sound is not None:

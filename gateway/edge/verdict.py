@@ -19,7 +19,7 @@ from gateway.errors import (
 )
 from gateway.model import Kind
 from gateway.upstreams import missing
-from gateway.upstreams.answers import about_content, retryable
+from gateway.upstreams.answers import about_content, about_request, retryable
 
 RETRY_AFTER_SECONDS = 5
 TICK_SECONDS = 0.01
@@ -40,6 +40,8 @@ def verdict(faults: Sequence[tuple[str, UpstreamFault]], kind: Kind, deadline: f
     retry = None if retryable(kind, last) else False
     if about_content(last):
         return InvalidRequest(f"the content was refused: tried {tried}")
+    if about_request(last):
+        return InvalidRequest(f"what was asked for was refused: tried {tried}")
     if isinstance(last, UpstreamTimeout) and passed(deadline):
         return DeadlineExceeded(f"the deadline passed; tried {tried}", retry=retry)
     if isinstance(last, Refused) and not last.account and last.status == 429:

@@ -30,6 +30,8 @@ class MediaAsk:
     seconds: float | None = None
     """Of the film."""
     fps: float | None = None
+    frames: int | None = None
+    """Of the film, where it is ordered by them: our own workers take that."""
     steps: int | None = None
     """Denoising steps."""
     characters: int = 0

@@ -62,8 +62,10 @@ def work_of_media(endpoint: EndpointName, ask: MediaAsk, offer: Offer | None, sl
 
 
 def frames_of(ask: MediaAsk, offer: Offer | None = None) -> float:
+    """Where both frames and seconds are said, the more of them: which one a server heeds is its own affair."""
     fps = ask.fps or (offer.default_fps if offer else None) or FPS
-    return max(1.0, _seconds(ask, offer) * fps)
+    timed = 0.0 if ask.frames and not ask.seconds else _seconds(ask, offer) * fps
+    return max(1.0, timed, float(ask.frames or 0))
 
 
 def usage_of_ask(endpoint: EndpointName, ask: MediaAsk, offer: Offer | None = None) -> Usage:

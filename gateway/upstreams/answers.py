@@ -41,6 +41,7 @@ _MEANING: dict[int, Meaning] = {
 424 is TGI's "generation failed"; 501 is about what was asked for, such as embeddings of a server started without
 them; 529 is Anthropic's "overloaded"; a vLLM whose queue is capped says 503."""
 
+_WRONG = frozenset({400, 413, 415, 422})
 UNPAID_STATUSES = frozenset({429, 529})
 REFUSED, FAILED = 400, 500
 _LONGEST_RETRY_AFTER = 120.0
@@ -124,6 +125,11 @@ def about_content(fault: UpstreamFault) -> bool:
     return isinstance(fault, Refused) and fault.code in CONTENT_CODES
 
 
+def about_request(fault: UpstreamFault) -> bool:
+    """Whether an order was taken and then failed for what was asked, as a 4xx to its submit would have said."""
+    return isinstance(fault, Refused) and fault.status in _WRONG and not (fault.account or about_content(fault))
+
+
 def retryable(kind: Kind, fault: UpstreamFault) -> bool:
     """Whether the same request may be sent to another upstream, given that the client has seen nothing yet.
 
@@ -141,9 +147,9 @@ def retryable(kind: Kind, fault: UpstreamFault) -> bool:
 
 
 def unpaid(fault: UpstreamFault) -> bool:
-    """Whether nothing can have been charged: no paid work was done, or a 4xx says that the content is not taken."""
+    """Whether nothing can have been charged: no paid work was done, or a 4xx says that this is not taken."""
     refused = isinstance(fault, Refused) and REFUSED <= fault.status < FAILED
-    return retryable("managed", fault) or (refused and about_content(fault))
+    return retryable("managed", fault) or (refused and about_content(fault)) or about_request(fault)
 
 
 def retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:

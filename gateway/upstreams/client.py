@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
-from gateway.upstreams.credentials import key_header
-from gateway.upstreams.google_tokens import GoogleTokens, is_service_account
+from gateway.upstreams.credentials import is_service_account, key_header
+from gateway.upstreams.google_tokens import GoogleTokens
 from gateway.upstreams.http1 import Address, Exchange, Pool, Source, request_head
 from gateway.upstreams.websocket import UpstreamSocket
 

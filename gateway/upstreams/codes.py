@@ -144,7 +144,8 @@ _REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"generation rejected|content.{0,12}(policy|filter|safety|moderat|violat)|safety (filter|system)|moderation"
-            r"|sensitive (content|information|word)|usage guidelines|responsible ai|nsfw|inappropriate content",
+            r"|sensitive (content|information|word)|usage guidelines|responsible ai|nsfw|inappropriate content"
+            r"|risk control",
             "content_policy_violation",
         ),
         (

@@ -50,11 +50,6 @@ class _Token(NamedTuple):
         return "_Token()"
 
 
-def is_service_account(key: str) -> bool:
-    """Whether it is the JSON of an account; anything else is a token already."""
-    return key.startswith("{")
-
-
 class GoogleTokens:
     """Those of all accounts, by a digest of the account. One exchange at a time for each."""
 

@@ -103,6 +103,7 @@ def _both(before: Usage, more: Usage) -> Usage:
         before.output_tokens + more.output_tokens,
         max(before.cached_tokens, more.cached_tokens),
         input_image_tokens=max(before.input_image_tokens, more.input_image_tokens),
+        cached_image_tokens=max(before.cached_image_tokens, more.cached_image_tokens),
         output_image_tokens=before.output_image_tokens + more.output_image_tokens,
         images=before.images + more.images,
         quality=more.quality or before.quality,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
-from gateway.errors import BadAnswer, OrderLost, PermitMismatch, UpstreamFault
+from gateway.errors import BadAnswer, OrderLost, PermitMismatch, Refused, UpstreamFault
 from gateway.upstreams import answers, fetch
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.desk import ClientDesk
@@ -15,8 +16,8 @@ from gateway.upstreams.dialects.ordering import Piece
 from gateway.upstreams.http1 import Exchange
 from gateway.upstreams.orders import LOOK_SECONDS
 
-TRIES = 3
-"""A result that cannot be had at once is asked for so often: it is made, and may be paid."""
+PAUSES = (0.5, 2.0)
+"""Seconds after which a result that cannot be had is asked for again: it is made, and may be paid."""
 T = TypeVar("T")
 
 
@@ -33,10 +34,16 @@ class Results:
     """Of one order. `hosts`: globs of where an address may lead; no address of ours is among them, but in tests."""
 
     def __init__(
-        self, desk: ClientDesk, pieces: Sequence[Piece], hosts: tuple[str, ...], *, allow_private: bool = False
+        self,
+        desk: ClientDesk,
+        pieces: Sequence[Piece],
+        hosts: tuple[str, ...],
+        *,
+        allow_private: bool = False,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.pieces = tuple(pieces)
-        self._desk, self._hosts, self._private = desk, hosts, allow_private
+        self._desk, self._hosts, self._private, self._sleep = desk, hosts, allow_private, sleep
 
     async def each(self, keep: Callable[[Opened], Awaitable[T]]) -> list[T]:
         """`keep` of every result, one after the other; where one breaks off, `keep` is called for it anew.
@@ -46,15 +53,17 @@ class Results:
         return [await self._kept(piece, keep) for piece in self.pieces]
 
     async def _kept(self, piece: Piece, keep: Callable[[Opened], Awaitable[T]]) -> T:
-        left = TRIES
+        pauses = iter(PAUSES)
         while True:
-            left -= 1
             try:
                 async with self._open(piece) as opened:
                     return await keep(opened)
             except UpstreamFault as fault:
-                if not left or isinstance(fault, TooLong | fetch.FetchRefused | PermitMismatch):
+                pause = next(pauses, None)
+                if pause is None or isinstance(fault, TooLong | fetch.FetchRefused | PermitMismatch):
                     raise OrderLost(f"made, and then: {fault.message}") from fault
+                said = fault.retry_after if isinstance(fault, Refused) else None
+            await self._sleep(max(pause, said or 0.0))
 
     @asynccontextmanager
     async def _open(self, piece: Piece) -> AsyncIterator[Opened]:

@@ -76,6 +76,8 @@ def test_a_stream_of_speech() -> None:
     [
         ("images/generations", {"n": 4, "size": "1x1"}, 3, {"images": 3, "size": "1x1"}),
         ("videos", {"seconds": 8.0}, 1, {"seconds": 8.0}),
+        ("videos", {"seconds": 8.0, "n": 4}, 4, {"seconds": 32.0}),
+        ("videos", {"seconds": 8.0, "n": 4}, 3, {"seconds": 24.0}),
         ("audio/speech", {"characters": 12}, 1, {"characters": 12}),
     ],
 )
@@ -89,7 +91,38 @@ def test_what_was_made_is_what_was_asked_for(
 
 def test_what_the_upstream_tells_goes_first() -> None:
     usage = Usage(1, 2)
-    assert used(order("videos"), Told(state="succeeded", usage=usage)) is usage
+    assert used(order("videos"), Told(state="succeeded", usage=usage)) == usage
+
+
+def test_what_the_upstream_leaves_out_is_known_from_the_order() -> None:
+    """Prices are by size and quality, whoever tells them."""
+    asked = order("images/generations", n=2, size="2K", quality="high", inputs=1)
+    told = Told(state="succeeded", pieces=(Piece("image/png", data=b""),), usage=Usage(0, 0, images=1))
+    assert used(asked, told) == Usage(0, 0, images=1, size="2K", quality="high", input_images=1)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ask", "told", "booked"),
+    [
+        ("videos", {"seconds": 8.0}, Usage(0, 0, seconds=1e9), {"seconds": 8.0}),
+        ("images/generations", {"n": 2}, Usage(0, 0, images=10**9), {"images": 1}),
+        ("audio/speech", {"characters": 10}, Usage(0, 0, characters=10**6), {"characters": 10}),
+    ],
+)
+def test_what_cannot_be_true_is_not_booked(
+    endpoint: str, ask: dict[str, object], told: Usage, booked: dict[str, object]
+) -> None:
+    usage = used(order(endpoint, **ask), Told(state="succeeded", pieces=(Piece("a/b", data=b""),), usage=told))
+    assert {name: getattr(usage, name) for name in booked} == booked
+    assert (usage.absurd, usage.estimated) == (True, True)
+
+
+def test_what_may_be_true_is_believed() -> None:
+    """A Chinese character counts as two, a prediction is charged by its run."""
+    speech = Told(state="succeeded", usage=Usage(0, 0, characters=20))
+    assert used(order("audio/speech", characters=10), speech) == Usage(0, 0, characters=20)
+    run = Told(state="succeeded", pieces=(Piece("image/png", data=b""),), usage=Usage(0, 0, seconds=900.0))
+    assert used(order("images/generations"), run).seconds == 900.0
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,13 @@ async def test_a_deadline_that_has_passed_asks_nobody(studio: SimFleet) -> None:
     assert desk.attempt.free
 
 
+async def test_what_was_placed_before_may_cost_something_though_its_time_is_up(studio: SimFleet) -> None:
+    desk = Desk(studio, deadline=time.monotonic() - 1)
+    with pytest.raises(DeadlineExceeded):
+        await desk.fill(Job(open="ended 00000000-0000-4000-8000-000000000000"))
+    assert not desk.attempt.free
+
+
 async def test_a_failed_job_leaves_its_caller_to_another_worker(desk: Desk, studio: SimFleet) -> None:
     studio.config("w1", fail_jobs=1.0)
     end = End()

@@ -14,7 +14,7 @@ import pytest
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.relay import read_some, relay
 from gateway.errors import BadAnswer, Reset, UpstreamFailed, UpstreamFault, UpstreamTimeout
-from gateway.model import Timeouts, Usage
+from gateway.model import MediaAsk, Timeouts, Usage
 from gateway.upstreams.http1 import Address, Exchange, Pool, request_head
 from gateway.upstreams.sse import MAX_FRAME_BYTES
 from tests.worlds import request
@@ -163,6 +163,17 @@ async def test_a_stream_and_its_usage(asked: bool) -> None:
     assert account.usage is not None
     assert (account.usage.output_tokens, account.usage.estimated) == (1, False)
     assert account.first_byte is not None
+
+
+@pytest.mark.parametrize(("end", "images", "estimated"), [(END, 1, False), (b"", 3, True)], ids=["ended", "cut off"])
+async def test_of_a_stream_of_pictures_those_that_came_are_booked(end: bytes, images: int, estimated: bool) -> None:
+    """Of three; the others were filtered, or nobody knows."""
+    told = b'{"type":"image_generation.completed","b64_json":"AA==","usage":{"input_tokens":5,"output_tokens":9}}'
+    ask = {"endpoint": "images/generations", "n": 3, "media": MediaAsk(n=3), "stream": True}
+    async with answered(*chunked(b"event: image_generation.completed\ndata: " + told + b"\n\n"), end) as exchange:
+        _, account, _ = await relayed(exchange, **ask)
+    assert account.usage is not None
+    assert (account.usage.images, account.usage.estimated) == (images, estimated)
 
 
 async def test_a_stream_without_usage_is_estimated() -> None:

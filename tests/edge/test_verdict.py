@@ -55,6 +55,13 @@ def test_table(kind: Kind, fault: UpstreamFault, status: int, code: str, after: 
     assert error.message == f"tried h100-1: ended; last: {fault.message}"
 
 
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_an_order_that_fails_for_what_was_asked_is_its_callers(status: int) -> None:
+    error = verdict([("api", Refused(status, "refused", code="invalid_request"))], "managed", None)
+    assert (error.status, error.code) == (400, "invalid_request")
+    assert error.message == "what was asked for was refused: tried api: refused"
+
+
 @pytest.mark.parametrize(("kind", "again"), [("local", None), ("managed", False)])
 def test_a_timeout_at_the_callers_deadline_is_the_deadlines(kind: Kind, again: bool | None) -> None:
     fault = UpstreamTimeout("total", 0.1)

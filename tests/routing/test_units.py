@@ -52,6 +52,9 @@ def test_units(endpoint: EndpointName, ask: dict[str, Any], offer: Offer | None,
 
 def test_a_film_without_a_length_is_as_long_as_its_model_makes_them() -> None:
     assert frames_of(MediaAsk(), Offer(default_seconds=5.0, default_fps=24.0)) == 120
+    assert frames_of(MediaAsk(frames=81), Offer(default_seconds=5.0, default_fps=24.0)) == 81
+    assert frames_of(MediaAsk(frames=9, seconds=2.0, fps=24.0)) == 48
+    assert frames_of(MediaAsk(frames=9_000, seconds=2.0, fps=24.0)) == 9_000, "said in either word, it is work"
     assert usage_of_ask("videos", MediaAsk(n=2)).seconds == 2 * SECONDS
 
 

@@ -162,12 +162,11 @@ async def test_refusals(ark: Running[Ark], refuse: Refuse, elsewhere: bool) -> N
     assert ark.provider.submits == 0
 
 
-async def test_of_a_group_those_that_were_made_are_told(ark: Running[Ark]) -> None:
+async def test_nobody_lets_the_model_decide_how_many_are_charged(ark: Running[Ark]) -> None:
     fields = {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 3}}
-    told = await place(at(ark), order("images/generations", SEEDREAM, size="2K", fields=fields))
-    assert [piece.name for piece in told.pieces] == ["image-0", "image-1", "image-2"]
-    assert told.usage is not None
-    assert told.usage.images == 3
+    with pytest.raises(InvalidRequest, match="sequential_image_generation"):
+        await place(at(ark), order("images/generations", SEEDREAM, size="2K", fields=fields))
+    assert ark.provider.submits == 0
 
 
 async def test_a_film_without_an_address_was_filtered(ark: Running[Ark]) -> None:

@@ -230,7 +230,9 @@ FAILS = [
     ("replicate", "CUDA out of memory", "", False),
     ("kling", "Failure to pass the risk control system", "", True),
     ("kling", "server error", "", False),
+    ("kling", "the content of the image could not be read", "", False),
     ("gemini", "internal", "", False),
+    ("gemini", "The prompt violates our usage guidelines", "", True),
 ]
 
 

@@ -28,6 +28,7 @@ def fields(**given: Any) -> dict[str, Raw]:
         ({"size": "1280x720", "n": 2}, {"size": "1280x720", "n": 2}),
         ({"resolution": "720p", "aspect_ratio": "16:9"}, {"resolution": "720p", "ratio": "16:9"}),
         ({"fps": 24, "num_inference_steps": 50}, {"fps": 24.0, "steps": 50}),
+        ({"num_frames": 81, "num_outputs_per_prompt": 3, "n": 2}, {"frames": 81, "n": 3}),
         ({"negative_prompt": "dogs", "anything": {"else": 1}}, {}),
     ],
 )
@@ -43,6 +44,7 @@ def test_a_film(given: dict[str, Any], asked: dict[str, Any]) -> None:
             for wrong in (0, "0", "0.0", -1, "-1", "", "4s", "1e3", "nan", 99999, [], True)
         ),
         *(({"size": wrong}, "size") for wrong in ("big", "720", "0x720", "720x", "-1x5", 720)),
+        *(({"num_frames": wrong}, "num_frames") for wrong in (0, 10**9, "many")),
         *(({"fps": wrong}, "fps") for wrong in (0, 1000)),
         *(({"n": wrong}, "n") for wrong in (0, -1, 1.5, "two")),
         *(({"prompt": wrong}, "prompt") for wrong in ("", "  ", None, 5, "x" * 40_000)),

@@ -20,6 +20,7 @@ MAX_PROMPT = 32_000
 """Characters: of a prompt at OpenAI's image models, the longest of those we know; so too for what is to be spoken."""
 MAX_N = 128
 MAX_STEPS = 1_000
+MAX_FRAMES = 100_000
 MAX_PARTIAL = 3
 MAX_SECONDS, MAX_FPS = 3_600.0, 240.0
 _DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
@@ -43,7 +44,7 @@ def images(fields: Mapping[str, Raw]) -> MediaAsk:
     """Of /images/generations and /images/edits, but for the pictures that are sent along. Raises InvalidRequest."""
     prompt = spoken(fields, "prompt")
     return MediaAsk(
-        n=_count(fields, "n", 1, MAX_N) or 1,
+        n=_number_of(fields),
         size=_size(fields),
         ratio=_ratio(fields),
         quality=_word(fields, "quality"),
@@ -73,13 +74,14 @@ def videos(fields: Mapping[str, Raw]) -> MediaAsk:
     """Of /videos, but for the pictures that are sent along. Raises InvalidRequest."""
     prompt = spoken(fields, "prompt")
     return MediaAsk(
-        n=_count(fields, "n", 1, MAX_N) or 1,
+        n=_number_of(fields),
         size=_size(fields),
         resolution=_word(fields, "resolution"),
         ratio=_ratio(fields),
         quality=_word(fields, "quality"),
         seconds=_amount(fields, "seconds", MAX_SECONDS),
         fps=_amount(fields, "fps", MAX_FPS),
+        frames=_count(fields, "num_frames", 1, MAX_FRAMES),
         steps=_count(fields, "num_inference_steps", 1, MAX_STEPS),
         prompt_characters=len(prompt),
     )
@@ -100,6 +102,11 @@ def spoken(fields: Mapping[str, Raw], name: str) -> str:
     if len(said) > MAX_PROMPT:
         raise InvalidRequest(f"`{name}` has {len(said)} characters; at most {MAX_PROMPT} are taken", param=name)
     return said
+
+
+def _number_of(fields: Mapping[str, Raw]) -> int:
+    """In OpenAI's word, or in that of the diffusion servers: whichever they heed, so much is made."""
+    return max(_count(fields, name, 1, MAX_N) or 1 for name in ("n", "num_outputs_per_prompt"))
 
 
 def _size(fields: Mapping[str, Raw]) -> str | None:

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
-from gateway.upstreams.dialects.credentials import credential
+from gateway.upstreams.credentials import passing_header
 from gateway.upstreams.dialects.endpoint import Endpoint, words
 from gateway.upstreams.dialects.figures import MOST, ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
@@ -68,7 +68,8 @@ def headers(
         (b"x-request-id", attempt_id.encode()),
         *more,
     ]
-    made += credential(upstream)
+    if (shown := passing_header(upstream)) is not None:
+        made.append(shown)
     if traceparent is not None:
         made.append((b"traceparent", traceparent.encode()))
     return made

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import InvalidRequest, Refused
 from gateway.model import EndpointName, MediaAsk
-from gateway.upstreams.credentials import KLING_SECONDS, key_header, kling_token
+from gateway.upstreams.credentials import KLING_SECONDS, key_header, kling_token, passing_header
 from gateway.upstreams.dialects.ordering import Picture
 from loadtests.simproviders.samples import png
 from tests.simproviders.buying import body_of, dialect_at, order, upstream
@@ -282,3 +282,23 @@ def test_a_key_that_is_no_klings_is_not_shown(key: str) -> None:
 def test_how_a_key_is_shown(name: str, header: tuple[bytes, bytes]) -> None:
     assert key_header(upstream(name, "https://h", "k"), NOW) == header
     assert key_header(upstream(name, "https://h", None), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("openai", (b"authorization", b"Bearer k")),
+        ("azure", (b"api-key", b"k")),
+        ("anthropic", (b"x-api-key", b"k")),
+        ("gemini", (b"authorization", b"Bearer k")),
+        ("ark", (b"authorization", b"Bearer k")),
+    ],
+)
+def test_how_a_key_is_shown_beside_a_callers_own_body(name: str, header: tuple[bytes, bytes]) -> None:
+    assert passing_header(upstream(name, "https://h", "k")) == header
+    assert passing_header(upstream(name, "https://h", None)) is None
+
+
+def test_a_service_account_is_never_sent() -> None:
+    account = upstream("vertex", "https://h", '{"client_email": "a"}')
+    assert (key_header(account, NOW), passing_header(account)) == (None, None)

@@ -20,7 +20,7 @@ from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Call, Dialect, Order, Picture, Piece, Told
 from gateway.upstreams.orders import NotTaken, Patience, Unlogged, fill
-from gateway.upstreams.results import Opened, Results, whole
+from gateway.upstreams.results import PAUSES, Opened, Results, whole
 from loadtests.simfleet.files import png
 from loadtests.simfleet.harness import SimFleet, start
 from tests import worlds
@@ -266,8 +266,14 @@ async def test_a_result_that_breaks_off_is_asked_for_anew(site: Site) -> None:
             raise UpstreamFault("broke off")
         return data
 
-    (film,) = await Results(site.desk(), told.pieces, ()).each(keep)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    (film,) = await Results(site.desk(), told.pieces, (), sleep=sleep).each(keep)
     assert tries == [film, film]
+    assert waits == [PAUSES[0]], "an upstream that stumbles is given a moment: what it made is paid"
 
 
 ODD_IDS: list[Callable[[str], str]] = [lambda id: f"../{id}", lambda id: f"{id}?x", lambda id: f"{id}\r\nx: y"]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from gateway.errors import BadAnswer
 from gateway.model import JobState, Upstream, Usage
 from gateway.upstreams import answers
+from gateway.upstreams.dialects.figures import Figures, nested
 from gateway.upstreams.dialects.managed.ark_models import FAMILIES
 from gateway.upstreams.dialects.managed.families import body_of, family_of
 from gateway.upstreams.dialects.managed.parts import NO_MARK, look, post, read, segment
@@ -76,17 +77,18 @@ class Ark:
 
 
 def _filmed(order: Order, page: Mapping[str, Any]) -> Told:
-    content, usage = page.get("content"), page.get("usage")
+    content = page.get("content")
     url = content.get("video_url") if isinstance(content, dict) else None
     if not isinstance(url, str) or not url:
         return Told(state="failed", fault=answers.judged("", "OutputVideoSensitiveContentDetected"))
-    tokens = _number(usage, "completion_tokens")
-    seconds, resolution = page.get("duration"), page.get("resolution")
+    figures, resolution = Figures(), page.get("resolution")
+    tokens = figures.count(nested(page, "usage").get("completion_tokens"))
     told = Usage(
         0,
         tokens,
-        seconds=float(seconds) if isinstance(seconds, int | float) else order.ask.seconds or 0.0,
+        seconds=figures.seconds(page.get("duration")) or order.ask.seconds or 0.0,
         resolution=resolution if isinstance(resolution, str) else order.ask.resolution,
+        absurd=figures.odd,
     )
     piece = Piece("video/mp4", url=url, name=piece_name(order, 0))
     return Told(state="succeeded", pieces=(piece,), usage=told if tokens else None)
@@ -98,7 +100,7 @@ def _painted(order: Order, page: Mapping[str, Any]) -> Told:
     rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     pieces = tuple(_pieces(order, rows))
     if pieces:
-        return Told(state="succeeded", pieces=pieces, usage=_usage(page.get("usage"), len(pieces)))
+        return Told(state="succeeded", pieces=pieces, usage=_usage(nested(page, "usage"), len(pieces)))
     reason = page.get("error") or next((row["error"] for row in rows if row.get("error")), None)
     if reason is None:
         return Told(state="failed", fault=answers.judged("", "OutputImageSensitiveContentDetected"))
@@ -118,17 +120,14 @@ def _pieces(order: Order, rows: list[dict[str, Any]]) -> Iterator[Piece]:
             yield Piece(media_type(order.ask.format, url, kind), url=url, name=piece_name(order, i))
 
 
-def _usage(said: Any, made: int) -> Usage:
-    tokens = _number(said, "output_tokens")
+def _usage(said: Mapping[str, Any], made: int) -> Usage:
+    figures = Figures()
+    tokens = figures.count(said.get("output_tokens"))
     return Usage(
         0,
         tokens,
         output_image_tokens=tokens,
-        images=_number(said, "generated_images") or made,
-        input_images=_number(said, "input_images"),
+        images=figures.count(said.get("generated_images")) or made,
+        input_images=figures.count(said.get("input_images")),
+        absurd=figures.odd,
     )
-
-
-def _number(said: Any, name: str) -> int:
-    value = said.get(name) if isinstance(said, dict) else None
-    return value if type(value) is int and value > 0 else 0

@@ -39,19 +39,13 @@ _FRAME = Key("content[]", _frame)
 
 
 def _seedream(glob: str, family: str) -> Family:
+    """`sequential_image_generation` does not pass: the model then decides how many pictures are made, and charged."""
     return Family(
         models=(glob,),
         offers={"images/generations": _CAN[family], "images/edits": _CAN[family]},
         keys={"prompt": Key("prompt"), "size": Key("size"), "format": Key("output_format")},
         pictures={"image": Key("image[]", data_url), "reference": Key("image[]", data_url)},
-        passes=passing(
-            "seed",
-            "guidance_scale",
-            "watermark",
-            "sequential_image_generation",
-            "sequential_image_generation_options",
-            "optimize_prompt_options",
-        ),
+        passes=passing("seed", "guidance_scale", "watermark", "optimize_prompt_options"),
         fixed={"response_format": "b64_json"},
     )
 

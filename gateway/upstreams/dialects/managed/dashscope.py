@@ -14,6 +14,7 @@ import msgspec
 from gateway.errors import BadAnswer
 from gateway.model import JobState, Upstream, Usage
 from gateway.upstreams import answers
+from gateway.upstreams.dialects.figures import Figures, nested
 from gateway.upstreams.dialects.managed.dashscope_models import FAMILIES
 from gateway.upstreams.dialects.managed.families import body_of, family_of
 from gateway.upstreams.dialects.managed.parts import JSON, NO_MARK, look, post, read, segment
@@ -76,7 +77,7 @@ def _told(order: Order, page: Mapping[str, Any]) -> Told:
         if isinstance(code, str) and code:
             raise failure(page.get("message"), code)
         raise BadAnswer("answered without an output")
-    usage = _usage(page.get("usage"))
+    usage = _usage(nested(page, "usage"))
     if "choices" in output:
         return _ended(None, tuple(_pictures(order, output["choices"])), usage)
     ticket, status = output.get("task_id"), output.get("task_status")
@@ -111,12 +112,11 @@ def _pictures(order: Order, choices: Any) -> Iterator[Piece]:
                 i += 1
 
 
-def _usage(said: Any) -> Usage | None:
+def _usage(said: Mapping[str, Any]) -> Usage | None:
     """Seconds as they are charged: of films that are edited, those that were sent too."""
-    if not isinstance(said, dict):
+    figures, resolution = Figures(), said.get("SR")
+    seconds, images = figures.seconds(said.get("duration")), figures.count(said.get("image_count"))
+    if not (seconds or images):
         return None
-    seconds, images, resolution = said.get("duration"), said.get("image_count"), said.get("SR")
-    if isinstance(seconds, int | float) and seconds > 0:
-        shown = f"{resolution}p" if isinstance(resolution, int) else None
-        return Usage(0, 0, seconds=float(seconds), resolution=shown)
-    return Usage(0, 0, images=images) if type(images) is int and images > 0 else None
+    shown = f"{resolution}p" if isinstance(resolution, int) and seconds else None
+    return Usage(0, 0, images=0 if seconds else images, seconds=seconds, resolution=shown, absurd=figures.odd)

@@ -28,6 +28,7 @@ from gateway.upstreams.dialects.managed.parts import (
     text_of,
     whole,
 )
+from gateway.upstreams.dialects.managed.reading import operation_failure
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
 OFFERS: Offers = (*rows_of("google", {"veo-3.1*": "veo"}), Row("*", Offer(endpoints=FILMS)))
@@ -37,8 +38,6 @@ _OURS = {"aspectRatio": "aspect_ratio", "durationSeconds": "seconds", "sampleCou
          "parameters": "the field of that name"}  # fmt: skip
 _FIELDS = frozenset({"negativePrompt", "personGeneration", "seed", "enhancePrompt"})
 _OPERATION = re.compile(r"(?:models/[\w.-]+/)?operations/[\w.-]+\Z", re.ASCII)
-_CODES = {3: 400, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
-"""google.rpc.Code of a failed operation -> HTTP status."""
 
 
 class Gemini:
@@ -76,9 +75,7 @@ class Gemini:
             return Told(state="running")
         error = inner(found, "error")
         if error:
-            code = error.get("code")
-            status = _CODES.get(code if type(code) is int else 0, 500)
-            return Told(state="failed", fault=refused(status, _word(error) or "operation_failed"))
+            return Told(state="failed", fault=operation_failure(error))
         return _made(inner(inner(found, "response"), "generateVideoResponse"))
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
@@ -120,8 +117,3 @@ def _piece(uri: str) -> Piece:
     parts = urlsplit(uri)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     return Piece("video/mp4", call=Call("GET", path))
-
-
-def _word(error: dict[str, Any]) -> str:
-    said = error.get("status")
-    return said if isinstance(said, str) and said.isidentifier() else ""

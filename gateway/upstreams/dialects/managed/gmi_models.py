@@ -49,7 +49,7 @@ FAMILIES: tuple[Family, ...] = (
         offers={"images/generations": _CAN["seedream"], "images/edits": _CAN["seedream"]},
         keys={"prompt": Key("prompt"), "size": Key("size"), "format": Key("output_format")},
         pictures={"image": Key("image[]", data_url), "reference": Key("image[]", data_url)},
-        passes=passing("max_images", "sequential_image_generation", "watermark"),
+        passes=passing("watermark"),  # not `max_images`: the model decides how many there are, and are charged
     ),
     Family(
         models=("veo-3.1-*", "Veo3", "Veo3-Fast"),

@@ -28,6 +28,7 @@ from gateway.upstreams.dialects.managed.parts import (
     segment,
     text_of,
 )
+from gateway.upstreams.dialects.managed.reading import failure
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
 OFFERS: Offers = rows_of(
@@ -185,17 +186,10 @@ def _told(order: Order, data: dict[str, Any]) -> Told:
         case "succeed":
             return _made(order, ticket, inner(data, "task_result"))
         case "failed":
-            return Told(state="failed", fault=_failed(data.get("task_status_msg")))
+            # It has no code, only text: that its risk control refused the content is told by its words.
+            return Told(state="failed", fault=failure(data.get("task_status_msg")))
         case _:
             raise BadAnswer("answered with a status that Kling does not have")
-
-
-def _failed(message: Any) -> Refused:
-    """A task's own failure has no code, only text: that its risk control refused the content is told by its words."""
-    said = message.lower() if isinstance(message, str) else ""
-    if any(word in said for word in ("risk control", "sensitive", "content", "policy")):
-        return refused(400, "kling_1301")
-    return refused(500, "task_failed")
 
 
 def _made(order: Order, ticket: str, result: dict[str, Any]) -> Told:

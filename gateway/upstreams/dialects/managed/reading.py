@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,12 +17,26 @@ from gateway.upstreams.dialects.ordering import Answer, Order
 _SAID = ("error", "message", "detail", "error_message", "reason")
 """Where an error body may have its words."""
 _NAMES = {"videos": "video", "audio/speech": "audio"}
+_RPC: Mapping[int, tuple[int, str]] = {
+    3: (400, "INVALID_ARGUMENT"),
+    5: (404, "NOT_FOUND"),
+    7: (403, "PERMISSION_DENIED"),
+    8: (429, "RESOURCE_EXHAUSTED"),
+    9: (400, "FAILED_PRECONDITION"),
+    13: (500, "INTERNAL"),
+    14: (503, "UNAVAILABLE"),
+    16: (401, "UNAUTHENTICATED"),
+}
+"""google.rpc.Code, which is all that an operation's error has for a code -> HTTP status and its name."""
 _TYPES = {
     "png": "image/png",
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
+    "gif": "image/gif",
     "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
     "mp3": "audio/mpeg",
     "mpeg": "audio/mpeg",
     "wav": "audio/wav",
@@ -55,6 +70,14 @@ def failure(reason: Any, code: str = "") -> Refused:
         said = reason.get("code")
         code = code or (said if isinstance(said, str) else "")
     return answers.judged(_text(reason), code)
+
+
+def operation_failure(error: Mapping[str, Any]) -> Refused:
+    """Of one of Google's long-running operations. Its words first: what is refused for its content comes as an invalid
+    argument."""
+    told, number = failure(error.get("message")), error.get("code")
+    known = _RPC.get(number) if isinstance(number, int) else None
+    return told if told.code or known is None else answers.of_code(*known)
 
 
 def media_type(asked: str | None, url: str, otherwise: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer
 from gateway.model import Upstream, Usage
@@ -29,14 +28,10 @@ from gateway.upstreams.dialects.managed.parts import (
     segment,
     text_of,
 )
+from gateway.upstreams.dialects.managed.reading import media_type
 from gateway.upstreams.dialects.managed.replicate_models import INPUTS, OFFERS, PLAIN
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_TYPES = {
-    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif",
-    "mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime",
-    "mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg",
-}  # fmt: skip
 _USUAL = {"videos": "video/mp4", "audio/speech": "audio/wav"}
 _CODE = re.compile(r"\((E\d{3,4})\)")
 _FLAGGED = re.compile(r"nsfw|flagged as sensitive|safety", re.IGNORECASE)
@@ -111,8 +106,7 @@ def _failed(error: Any) -> Told:
 def _pieces(order: Order, output: Any) -> Iterator[Piece]:
     """A model's output has the shape that the model likes: one address, a list or an object of them."""
     if isinstance(output, str) and output.startswith(("http://", "https://")):
-        ending = urlsplit(output).path.rpartition(".")[2].lower()
-        yield Piece(_TYPES.get(ending, _USUAL.get(order.endpoint, "image/png")), url=output)
+        yield Piece(media_type(None, output, _USUAL.get(order.endpoint, "image/png")), url=output)
     elif isinstance(output, list):
         for one in output:
             yield from _pieces(order, one)

@@ -11,23 +11,14 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from gateway.errors import BadAnswer, UpstreamFault
+from gateway.errors import BadAnswer
 from gateway.model import Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.managed.families import body_of, family_of
 from gateway.upstreams.dialects.managed.parts import NO_MARK, post, segment
-from gateway.upstreams.dialects.managed.reading import failure, page_of, piece_name
+from gateway.upstreams.dialects.managed.reading import operation_failure, page_of, piece_name
 from gateway.upstreams.dialects.managed.vertex_models import FAMILIES
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
-
-_WORDS: Mapping[int, tuple[int, str]] = {
-    5: (404, "NOT_FOUND"),
-    7: (403, "PERMISSION_DENIED"),
-    8: (429, "RESOURCE_EXHAUSTED"),
-    14: (503, "UNAVAILABLE"),
-    16: (401, "UNAUTHENTICATED"),
-}
-"""gRPC's numbers, which are all that an operation's error has for a code."""
 
 
 class Vertex:
@@ -72,7 +63,7 @@ def _told(order: Order, page: Mapping[str, Any]) -> Told:
     if page.get("done") is not True:
         return Told(state="running", ticket=name)
     if isinstance(error := page.get("error"), dict):
-        return Told(state="failed", ticket=name, fault=_fault(error))
+        return Told(state="failed", ticket=name, fault=operation_failure(error))
     response = page.get("response")
     response = response if isinstance(response, dict) else {}
     pieces = tuple(_pieces(order, response))
@@ -81,14 +72,6 @@ def _told(order: Order, page: Mapping[str, Any]) -> Told:
     if response.get("raiMediaFilteredCount"):
         return Told(state="failed", ticket=name, fault=answers.judged("", "content_policy_violation"))
     return Told(state="failed", ticket=name, fault=BadAnswer("ended its operation with no film"))
-
-
-def _fault(error: Mapping[str, Any]) -> UpstreamFault:
-    """Its words first: what is refused for its content comes as an invalid argument."""
-    told = failure(error.get("message"))
-    number = error.get("code")
-    known = _WORDS.get(number) if isinstance(number, int) else None
-    return told if told.code or known is None else answers.of_code(*known)
 
 
 def _pieces(order: Order, response: Mapping[str, Any]) -> Iterator[Piece]:
