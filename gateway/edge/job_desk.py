@@ -96,7 +96,8 @@ class JobDesk:
             size=None if ask is None else ask.size,
         )
         content = job_ask.sealed(call, tenant, body, demand, board.policy)
-        return await self._shelf.accept(made, content, once=once)
+        said = None if once is None else endpoint.encode() + content.said()
+        return await self._shelf.accept(made, content.encoded(), once=once, said=said)
 
     async def _demand(self, request: GenRequest, board: Board) -> Demand:
         """What is demanded of its data, by everybody. Raises what a decision raises, unless that may be over by the

@@ -41,7 +41,7 @@ class JobWork:
 
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
-        one = await asked(self._s, job, self._shelf.body(job))
+        one = await asked(self._s, job, await self._shelf.body(job))
         began, tries = time.monotonic(), count()
         while True:
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
@@ -97,7 +97,7 @@ class JobWork:
 
     async def find(self, job: Job, one: Try) -> str | Anew:
         """By the list of the API's own. Raises UpstreamFault where that does not answer."""
-        request = await asked(self._s, job, self._shelf.body(job))
+        request = await asked(self._s, job, await self._shelf.body(job))
         board = self._s.board()
         try:
             decision = decide(request.request, board, self._s.rng)

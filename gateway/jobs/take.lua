@@ -3,7 +3,7 @@
 -- Returns {ms of the store's clock, jobs of the dead that were freed}, then for each job: id, token, version, and what
 -- `fields` names.
 local owner, most = ARGV[2], tonumber(ARGV[3])
-local fields = { 'version', 'job', 'sealed', 'state', 'cancel', 'created', 'expires', 'deadline', 'started', 'ended' }
+local fields = { 'version', 'job', 'state', 'cancel', 'created', 'expires', 'deadline', 'started', 'ended' }
 local answer = { now, beat(owner) }
 
 local function mine(id)
