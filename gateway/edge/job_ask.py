@@ -50,8 +50,8 @@ class Sealed(msgspec.Struct, frozen=True):
         return msgspec.msgpack.encode(self)
 
     def said(self) -> bytes:
-        """What the caller said, by which two calls with one Idempotency-Key are the same: no id, no time, no boundary of
-        a form, and nothing of the policy's, which may be another one by then. Sets have no order to compare."""
+        """What the caller said, by which two calls with one Idempotency-Key are the same: no id, no time, no boundary
+        of a form, and nothing of the policy's, which may be another one by then. Sets have no order to compare."""
         own = tuple(one for one in self.headers if one[0] in _KEPT)
         return msgspec.msgpack.encode((self.fields, self.files, own, self.residency))
 

@@ -18,7 +18,9 @@ from gateway.telemetry import Telemetry
 
 MOST_RUNNING = 256
 BEAT_SECONDS = 1.0
-HAND_OVER_SECONDS = 2.0
+HAND_OVER_SECONDS = 6.0
+"""A little more than an order that is being placed has left to say its ticket (`upstreams.orders.LEAVE_SECONDS`)."""
+HAND_OVER_BEAT = 0.25
 MONEY_BEATS = 30
 """Money of jobs that are gone is looked for with every so manieth beat."""
 Gone = Callable[[Sequence[str]], Awaitable[None]]
@@ -121,7 +123,7 @@ class Runner:
             await self._forget(due)
         self._beats += 1
         if self._money is not None and self._beats % MONEY_BEATS == 0:
-            await self._money.sweep(self._shelf.alive)
+            await self._money.sweep(self._shelf.fate)
 
     async def _forget(self, due: Sequence[str]) -> None:
         try:
@@ -133,12 +135,16 @@ class Runner:
             await self._shelf.forget(due)
 
     async def _hand_over(self) -> None:
-        """Others go on at once with what this replica had; what a work still writes by then is its to write."""
-        pairs = list(self._running.values())
+        """Others go on with what this replica had as soon as its work has stopped: one that is just placing an order
+        says its ticket before."""
+        loop, pairs = asyncio.get_running_loop(), list(self._running.values())
         for one, _ in pairs:
             one.stop("handover")
-        if pairs:
-            await asyncio.wait([task for _, task in pairs], timeout=HAND_OVER_SECONDS)
+        until = loop.time() + HAND_OVER_SECONDS
+        while (busy := [task for _, task in pairs if not task.done()]) and loop.time() < until:
+            await asyncio.wait(busy, timeout=HAND_OVER_BEAT)
+            with suppress(StoreFault):  # a beat frees what it does not name
+                await self._fences.beat(one.log.fence for one, task in pairs if not task.done())
         with suppress(StoreFault):
             await self._fences.release([one.log.fence for one, _ in pairs if one.ended is None], leaving=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited, StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.ids import JobPrefix
-from gateway.jobs.record import Job
+from gateway.jobs.record import NOT_SENT, Job
 from gateway.jobs.scripts import (
     DEADLINES_KEY,
     FIELDS,
@@ -23,6 +23,7 @@ from gateway.jobs.scripts import (
     script,
 )
 from gateway.jobs.sealing import Vault
+from gateway.model import Fate
 from gateway.store.connection import Store
 
 _ACCEPT, _CANCEL, _FORGET = (script(name) for name in ("accept", "cancel", "forget"))
@@ -141,9 +142,15 @@ class Shelf:
         """Takes out the records of those that are over; how many that were. Its artefacts must be gone by then."""
         return int(await self._scripts.insist(_FORGET, *ids)) if ids else 0
 
-    async def alive(self, id: str) -> bool:
-        """Whether it is there and not over."""
-        return await self._scripts.store.call("ZSCORE", DEADLINES_KEY, id) is not None
+    async def fate(self, id: str, attempt: str) -> Fate:
+        """Of an attempt that was made for a job. What is over wrote down each that left before it did."""
+        found = await self._found([id.encode()])
+        if not found:
+            return "unknown"
+        if not found[0].over:
+            return "open"
+        left = any(one.attempt == attempt and one.result != NOT_SENT for one in found[0].tries)
+        return "unknown" if left else "unsent"
 
     async def unknown(self, limit: int = PAGE) -> list[Job]:
         """Of all tenants, the newest first: something may have been bought for them of which nobody knows."""

@@ -147,15 +147,16 @@ class Till:
             self._settle(hold, used, None)
 
     def book(self, row: Row, hold: Hold | None = None) -> None:
-        """One attempt is over: its row, and what it held settled at `charged`."""
+        """One attempt is over: its row, and what it held settled at `charged`. A hold without shares is of a kept
+        attempt; where that is not known any more, it has been booked."""
         encoded = msgspec.json.encode(row) if self._kept else None
         if hold is not None and self.kept.knows(hold.id):
             self.kept.close(hold.id, lambda quota: charged(row, quota), encoded)
             self._more.set()
-        elif hold is None or not hold.shares:
+        elif hold is None:
             if encoded is not None:
                 self._push(Settlement(encoded))
-        else:
+        elif hold.shares:
             self._settle(hold, lambda quota: charged(row, quota), encoded)
 
     def level(self, quota: Quota) -> float:

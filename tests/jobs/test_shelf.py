@@ -88,7 +88,7 @@ async def test_what_nobody_began_is_cancelled_at_once(store: Store) -> None:
     assert (await site.fences("r").take(5)).claims == []
     with pytest.raises(BadSeal):
         await site.shelf.body(ended)
-    assert not await site.shelf.alive(job.id)
+    assert await site.shelf.fate(job.id, "a1") == "unsent"
 
 
 async def test_what_somebody_began_is_asked_to_end(store: Store) -> None:
@@ -119,6 +119,18 @@ async def test_time_ends_what_nobody_began_and_takes_old_records(store: Store) -
     with pytest.raises(NotFound):
         await site.shelf.read(waiting.id, "acme")
     assert (await fences.sweep()).due == []
+
+
+async def test_what_became_of_an_attempt_is_told_by_its_job(store: Store) -> None:
+    site, fences = Site(store), Site(store).fences("r")
+    job = await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    assert await site.shelf.fate(job.id, "a1") == "open"
+    await fences.write(claim.fence, site.job(state="failed", tries=(attempt("a1"),)))
+    fates = [await site.shelf.fate(job.id, "a1"), await site.shelf.fate(job.id, "kept, and died")]
+    assert fates == ["unknown", "unsent"]
+    await site.shelf.forget([job.id])
+    assert await site.shelf.fate(job.id, "a1") == "unknown"
 
 
 async def test_operators_see_what_may_have_been_bought(store: Store) -> None:
