@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -21,6 +22,9 @@ BEAT_SECONDS = 1.0
 HAND_OVER_SECONDS = 6.0
 """A little more than an order that is being placed has left to say its ticket (`upstreams.orders.LEAVE_SECONDS`)."""
 HAND_OVER_BEAT = 0.25
+SPARED = 4
+"""One part in so many of what a process works on is not for a tenant that has all the rest: its jobs may all wait for
+one model."""
 MONEY_BEATS = 30
 """Money of jobs that are gone is looked for with every so manieth beat."""
 Gone = Callable[[Sequence[str]], Awaitable[None]]
@@ -85,7 +89,8 @@ class Runner:
         free = self._most - len(self._running)
         if free <= 0:
             return
-        claims, freed = await self._fences.take(free)
+        tenants = Counter(one.log.job.tenant for one in self._all())
+        claims, freed = await self._fences.take(free, self._most - self._most // SPARED, tenants)
         self._freed(freed)
         for claim in claims:
             self._begin(claim)
