@@ -429,4 +429,3 @@ async def test_metrics(cast: Cast) -> None:
     cast.start("one", Scripted(quick))
     await cast.over(await cast.site.accept())
     await until(lambda: 'gateway_jobs_total{end="succeeded"} 1.0' in cast.telemetry.page([]).decode())
-    page = cast.telemetry.page([]).decode()
