@@ -19,8 +19,8 @@ from gateway.telemetry import Telemetry
 
 MOST_RUNNING = 256
 BEAT_SECONDS = 1.0
-HAND_OVER_SECONDS = 6.0
-"""A little more than an order that is being placed has left to say its ticket (`upstreams.orders.LEAVE_SECONDS`)."""
+HAND_OVER_SECONDS = 4.0
+"""For orders that are just being placed to say their tickets; within what a process has to end (`cli.workers`)."""
 HAND_OVER_BEAT = 0.25
 SPARED = 4
 """One part in so many of what a process works on is not for a tenant that has all the rest: its jobs may all wait for
