@@ -65,10 +65,11 @@ class JobLog:
         await self._newest(result=result)
 
     async def finish(self, outcome: Outcome) -> None:
-        """Its one end. Raises FenceLost where another process has it, or has ended it."""
+        """Its one end, and that of a try that was broken off with it. Raises FenceLost where another process has it, or
+        has ended it."""
         await self._write(
             lambda job: msgspec.structs.replace(
-                job,
+                _changed(job, result=outcome.state) if job.open is not None and outcome.state != "succeeded" else job,
                 state=outcome.state,
                 percent=100 if outcome.state == "succeeded" else job.percent,
                 artefacts=outcome.artefacts,

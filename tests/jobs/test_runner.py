@@ -209,9 +209,10 @@ async def test_a_cancelled_job_ends_wherever_it_runs(cast: Cast) -> None:
     work = Scripted(endless)
     cast.start("one", work)
     job = await cast.site.accept()
-    await until(lambda: bool(work.seen))
+    await cast.ordered(job)
     await cast.site.shelf.cancel(job.id, "acme")
-    assert (await cast.over(job)).state == "cancelled"
+    ended = await cast.over(job)
+    assert (ended.state, [one.result for one in ended.tries]) == ("cancelled", ["cancelled"])
     assert work.stopped == ["cancel"]
 
 
