@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         4 << 30, ge=1024, description="Largest upload of sound, streamed through or kept on disk meanwhile."
     )
     upload_seconds: float = Field(3600.0, gt=0, description="Longest time for an upload of sound to arrive.")
+    uploads_floor: int = Field(
+        1 << 30, ge=0, description="Bytes of the data folder's disk that uploads which are kept meanwhile leave free."
+    )
     session_seconds: float = Field(3600.0, gt=0, description="Longest realtime session.")
     session_idle_seconds: float = Field(300.0, gt=0, description="How long nobody may say anything in one.")
     session_message_bytes: int = Field(16 << 20, ge=1024, description="Largest message of one.")

@@ -1,10 +1,11 @@
-"""One timer for all the deadlines of a connection, and what tells whether its caller takes anything."""
+"""One timer for all the deadlines of a connection, and what tells whether its caller takes anything, or is gone."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import math
+import select
 import struct
 import termios
 from collections.abc import Callable
@@ -68,3 +69,14 @@ def unsent(transport: asyncio.Transport) -> int:
             handle = transport.get_extra_info("socket").fileno()
             waiting += _INT.unpack(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(_INT.size)))[0]
     return waiting
+
+
+def left(transport: asyncio.Transport) -> bool:
+    """Whether the caller has closed or reset the connection, also where bytes of it are still unread (poll(2),
+    POLLRDHUP): a transport whose reading is paused never tells."""
+    poll = select.poll()
+    try:
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    except (OSError, ValueError):
+        return True
+    return bool(poll.poll(0))

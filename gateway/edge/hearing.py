@@ -11,8 +11,9 @@ from dataclasses import replace
 import msgspec
 from msgspec import Raw
 
+from gateway.edge import body as bodies
 from gateway.edge.account import refused
-from gateway.edge.body import RESIDENCY, Body, residency
+from gateway.edge.body import Body
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.form import FILE
@@ -21,7 +22,7 @@ from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
 from gateway.edge.routes import build, caller, demanded, kept_by_both
 from gateway.edge.services import Services
-from gateway.edge.upload import METADATA, MODEL, Bounds, Upload
+from gateway.edge.upload import METADATA, MODEL, ONCE, RESIDENCY, Bounds, Upload
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import (
     GatewayError,
@@ -39,10 +40,7 @@ from gateway.upstreams.dialects.endpoint import Endpoint
 
 UPLOADS = "uploads"
 """Folder of what is kept on disk meanwhile, in the data folder."""
-_BRACKETED = "metadata[data_residency]"
-"""How SDKs write an object in a form."""
 _FLAGS = {"true": True, "1": True, "false": False, "0": False, "": False}
-_ONCE = (MODEL, METADATA, _BRACKETED, "stream", "response_format", "prompt")
 
 
 async def hearing(
@@ -59,7 +57,7 @@ async def hearing(
         wire.stream()
         await upload.begin()
         if not upload.routable:
-            await upload.spool(services.settings.data_dir / UPLOADS)
+            await upload.spool(services.settings.data_dir / UPLOADS, services.settings.uploads_floor)
         board = services.board_for(call, tenant)
         if board.policy is not policy:  # replaced meanwhile, or a candidate
             policy = board.policy
@@ -113,7 +111,7 @@ def _length(call: Call) -> int | None:
 
 def decode(upload: Upload) -> Body:
     """The routing fields of a form. Raises InvalidRequest or ResidencyUnknown."""
-    for name in _ONCE:
+    for name in ONCE:
         if sum(one.name == name for one in upload.form.fields) > 1:
             raise InvalidRequest(f"`{name}` must come once", param=name)
     model, stream = _one(upload, MODEL), _FLAGS.get(_one(upload, "stream") or "")
@@ -140,10 +138,10 @@ def decode(upload: Upload) -> Body:
 
 def _residency(upload: Upload) -> str | None:
     """Of `metadata[data_residency]`, or of `metadata` as JSON."""
-    plain, whole = _one(upload, _BRACKETED), _one(upload, METADATA)
-    said = None if whole is None else residency({METADATA: Raw(whole.encode() or b"null")})
+    plain, whole = _one(upload, RESIDENCY), _one(upload, METADATA)
+    said = None if whole is None else bodies.residency({METADATA: Raw(whole.encode() or b"null")})
     if plain is not None and said is not None and plain != said:
-        raise ResidencyUnknown(f"{RESIDENCY}: said twice", param=RESIDENCY)
+        raise ResidencyUnknown(f"{bodies.RESIDENCY}: said twice", param=bodies.RESIDENCY)
     return plain if said is None else said
 
 
@@ -156,7 +154,7 @@ def _told(upload: Upload) -> bytes:
     told: dict[str, object] = {}
     if (model := _one(upload, MODEL)) is not None:
         told[MODEL] = model
-    if (said := _one(upload, _BRACKETED)) is not None:
+    if (said := _one(upload, RESIDENCY)) is not None:
         told[METADATA] = {"data_residency": said}
     elif (whole := _one(upload, METADATA)) is not None:
         told[METADATA] = Raw(whole.encode() or b"null")

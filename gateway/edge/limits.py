@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, inf
 
 from gateway.edge.replies import Headers
 from gateway.edge.services import Services
@@ -29,6 +29,8 @@ _NAMES = {
 }
 """By whether the caller's SDK is Anthropic's."""
 _MINUTE = 60
+_SECONDS = {"minute": _MINUTE, "day": 24 * 60 * _MINUTE}
+"""Of the periods that one request may outlast."""
 
 
 class Entry:
@@ -74,6 +76,14 @@ class Entry:
         for one in self._quotas:
             if one.unit == "concurrent":
                 self._s.seats.left(one, time.monotonic() - self._began)
+
+    def beyond(self, usage: Usage) -> RateLimited | None:
+        """Why one that goes on has used more tokens than a limit allows in all the periods that it has lasted for."""
+        used, lasted = usage.input_tokens + usage.output_tokens, time.monotonic() - self._began
+        for one in self._quotas if self._hold is not None else ():
+            if one.unit == "tokens" and used > one.cap * (1 + lasted // _SECONDS.get(one.per, inf)):
+                return RateLimited(f"limit `{one.name}`: {one.cap} tokens, and more were used")
+        return None
 
     def headers(self) -> Headers:
         """What is left, this request being on board."""

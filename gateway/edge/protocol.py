@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.edge.cycle import Cycle
 from gateway.edge.deadline import Deadline, unsent
+from gateway.edge.flow import Flow
 from gateway.edge.head import MAX_HEADERS, OF_FRAMING, Refusal, check_size, framing, is_http11
 
 MAX_BARREN_BYTES = 16 * 1024
@@ -55,6 +56,7 @@ class Protocol(HttpToolsProtocol):
 
     patience = Patience()
     cycle: Cycle
+    flow: Flow
 
     @staticmethod
     def on_refused(status: int) -> None:
@@ -62,6 +64,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport)
         self._phase = _HEAD
         self._head = self._tail = b""
         self._left = self._barren = self._dropped = 0
@@ -81,6 +84,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.transport = self.transport  # `_uploading` refers to us, and we to what came of the body
             self.cycle.leave()
         self.flow.resume_writing()
+        self.flow.close()
         self._sink = _nowhere
         self.parser = None  # type: ignore[assignment]  # it refers back to us, as does the other
         del self._uploading

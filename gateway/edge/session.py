@@ -15,7 +15,6 @@ from websockets.frames import Frame, Opcode
 
 from gateway.edge.cycle import Cycle
 from gateway.errors import (
-    BudgetExceeded,
     GatewayError,
     NoCapacity,
     Reset,
@@ -24,7 +23,7 @@ from gateway.errors import (
     UpstreamFault,
 )
 from gateway.model import Usage
-from gateway.upstreams.dialects.realtime import added, error_event, usage_of_event
+from gateway.upstreams.dialects.realtime import Tally, error_event
 from gateway.upstreams.websocket import GOING_AWAY, INTERNAL, NO_STATUS, RESTART, Peer, UpstreamSocket, serving
 
 POLICY = 1008
@@ -56,8 +55,8 @@ class End:
 
 
 class Session:
-    """`run` returns when it is over. `spent` is told the usage so far after each answer, and says whether the money for
-    it is used up."""
+    """`run` returns when it is over. `spent` is told the usage so far after each answer, and says why that is too much;
+    and once more when it is over in the middle of an answer."""
 
     def __init__(
         self,
@@ -65,11 +64,11 @@ class Session:
         upstream: UpstreamSocket,
         bounds: Bounds,
         request_id: str,
-        spent: Callable[[Usage], bool],
+        spent: Callable[[Usage], GatewayError | None],
     ) -> None:
         self._wire, self._upstream, self._bounds, self._id, self._spent = wire, upstream, bounds, request_id, spent
         self._client = Peer(serving(bounds.message), wire.write, wire.finish)
-        self._usage = Usage(0, 0)
+        self._tally = Tally()
         self._pieces: list[bytes] = []
         """Of a message of the upstream that comes in several frames."""
         self._loop = asyncio.get_running_loop()
@@ -93,6 +92,7 @@ class Session:
             return await self._ended
         finally:
             self._timer.cancel()
+            self._spent(self._tally.whole())
             upstream.close()
             wire.on_room = wire.on_shutdown = None
             wire.finish()
@@ -102,6 +102,7 @@ class Session:
     def _from_client(self, data: bytes) -> None:
         for frame in self._client.feed(data):
             self._spoke = self._client.heard
+            self._tally.asked(len(frame.data))
             self._upstream.peer.send(frame)
         if self._upstream.blocked:
             self._wire.flow.pause_reading()
@@ -132,11 +133,8 @@ class Session:
             message = bytes(frame.data)
         else:
             return
-        used = usage_of_event(message)
-        if used is not None:
-            self._usage = added(self._usage, used)
-            if self._spent(self._usage):
-                self._fail(POLICY, BudgetExceeded("the session has used up what its budgets had set aside for it"))
+        if self._tally.answered(message) and (why := self._spent(self._tally.told)) is not None:
+            self._fail(POLICY, why)
 
     # Ends.
 

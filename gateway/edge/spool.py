@@ -4,6 +4,7 @@ left by a process that is killed."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -35,9 +36,11 @@ class Spool:
     """A file that only this process can reach. Disks are slow: they are waited for in a thread, which may still be at
     work when whoever waited is gone. The file is closed behind it: its number may be another upload's next."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is made with mode 0700 where it is not there. Raises NoCapacity."""
+    def __init__(self, folder: Path, floor: int = 0) -> None:
+        """`folder` is made with mode 0700 where it is not there; `floor`: bytes of its disk that stay free, whatever
+        all spools together hold. Raises NoCapacity."""
         self.size = 0
+        self._floor = floor
         self._working = 0
         self._closed = False
         try:
@@ -49,7 +52,7 @@ class Spool:
     async def write(self, data: bytes) -> None:
         """Raises NoCapacity."""
         try:
-            await self._in_thread(lambda: _write(self._file, data, self.size))
+            await self._in_thread(lambda: self._write(data))
         except OSError as fault:
             raise _full(fault) from None
         self.size += len(data)
@@ -63,6 +66,12 @@ class Spool:
         if not self._closed:
             self._closed = True
             self._close_when_idle()
+
+    def _write(self, data: bytes) -> None:
+        disk = os.fstatvfs(self._file)
+        if disk.f_bavail * disk.f_frsize - len(data) < self._floor:
+            raise OSError(errno.ENOSPC, "")
+        _write(self._file, data, self.size)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:

@@ -16,7 +16,7 @@ from gateway.edge.cycle import Cycle
 from gateway.edge.replies import Headers
 from gateway.edge.services import Services
 from gateway.edge.session import Bounds, Session
-from gateway.errors import UpstreamFault
+from gateway.errors import BudgetExceeded, GatewayError, UpstreamFault
 from gateway.model import Lease, Timeouts, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
@@ -42,8 +42,10 @@ class Talk:
         timeouts: Timeouts,
         front: Callable[[], Headers],
         on_open: Callable[[], None],
+        limited: Callable[[Usage], GatewayError | None],
     ) -> UpstreamFault | None:
-        """Raises UpstreamFault as long as the client has no answer; that of a session is told."""
+        """`limited`: why so much is more than its limits allow. Raises UpstreamFault as long as the client has no
+        answer; that of a session is told."""
         upstream = await self._open(lease, attempt, account, timeouts)
         try:
             attempt.status = upstream.status
@@ -53,9 +55,11 @@ class Talk:
             on_open()
             attempt.usage = account.usage = Usage(0, 0)
             account.first_byte = time.monotonic()
-            session = Session(
-                wire, upstream, self._bounds(), account.request.id, lambda used: _book(lease, attempt, account, used)
-            )
+
+            def spent(used: Usage) -> GatewayError | None:
+                return _book(lease, attempt, account, used) or limited(used)
+
+            session = Session(wire, upstream, self._bounds(), account.request.id, spent)
             end = await session.run([*self._accepted(upstream), *front()])
         finally:
             upstream.close()
@@ -102,7 +106,9 @@ class Talk:
         return made
 
 
-def _book(lease: Lease, attempt: Attempt, account: Account, used: Usage) -> bool:
-    """Keeps what was used so far; whether that is more than was set aside for it under a hard budget."""
+def _book(lease: Lease, attempt: Attempt, account: Account, used: Usage) -> GatewayError | None:
+    """Keeps what was used so far; why, where that is more than was set aside for it under a hard budget."""
     attempt.usage = account.usage = used
-    return cost_of(lease, used).basis == "reserved"
+    if cost_of(lease, used).basis != "reserved":
+        return None
+    return BudgetExceeded("the session has used up what its budgets had set aside for it")

@@ -20,12 +20,16 @@ from gateway.edge.replies import Receive
 from gateway.edge.spool import Held, Spool
 from gateway.edge.verdict import passed
 from gateway.errors import DeadlineExceeded, InvalidRequest, RequestTooLarge
+from gateway.routing.fields import NEUTRAL
 from gateway.upstreams.dialects.sound import HEAD_BYTES, length_of
 from gateway.upstreams.http1 import Source
 
 MODEL, METADATA = "model", "metadata"
-_EARLY = (MODEL, METADATA)
-"""Fields that say where the file may go: too late once it has left."""
+RESIDENCY = "metadata[data_residency]"
+"""How SDKs write an object in a form."""
+ONCE = (MODEL, METADATA, RESIDENCY, "stream", "response_format", "prompt")
+_EARLY = frozenset({MODEL, METADATA, *NEUTRAL})
+"""Fields that say where the file may go, or about which a rule has a say: too late once it has left."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,8 @@ class Upload:
         self.bounds = bounds
         self.size = 0
         """Of the file, as far as it has passed."""
+        self._early = 0
+        """Fields that it was routed by."""
         self._receive = receive
         self._came = 0
         self._ended = False
@@ -68,7 +74,7 @@ class Upload:
             pass
         if self.form.file is None:
             raise InvalidRequest("`file` is missing: send it as a part with a file name", param=FILE)
-        self._head = self.form.peek()[:HEAD_BYTES]
+        self._head, self._early = self.form.peek()[:HEAD_BYTES], len(self.form.fields)
         if self._ended:
             file = self.form.take()
             self.passed(file)
@@ -79,9 +85,9 @@ class Upload:
         """What routing needs is here already."""
         return any(one.name == MODEL for one in self.form.fields)
 
-    async def spool(self, folder: Path) -> None:
-        """Reads it to its end, onto the disk. Raises as `more` does, and NoCapacity."""
-        self._kept = spool = Spool(folder)
+    async def spool(self, folder: Path, floor: int) -> None:
+        """Reads it to its end, onto the disk (`floor`: bytes of it to stay free). Raises as `more`, and NoCapacity."""
+        self._kept = spool = Spool(folder, floor)
         more = True
         while more:
             if data := self.form.take():
@@ -145,12 +151,30 @@ class Upload:
             return _Streamed(self, model, removed)
         return _Kept(self, self._kept, model, removed)
 
-    def sent_fields(self, model: str, removed: Collection[str], since: int = 0) -> list[Field]:
-        return [
-            Field(MODEL, model) if one.name == MODEL else one
-            for one in self.form.fields[since:]
-            if one.name not in removed
-        ]
+    def sent_fields(self, model: str, removed: Collection[str]) -> list[Field]:
+        """All that are here."""
+        return [self._sent(one, model) for one in self.form.fields if one.name not in removed]
+
+    def early_fields(self, model: str, removed: Collection[str]) -> list[Field]:
+        """Those that it was routed by."""
+        return [self._sent(one, model) for one in self.form.fields[: self._early] if one.name not in removed]
+
+    def late_fields(self) -> list[Field]:
+        """Those behind the file. Raises InvalidRequest for one that comes too late, or again."""
+        early, late = self.form.fields[: self._early], self.form.fields[self._early :]
+        said = {one.name for one in early}
+        for one in late:
+            name = one.name.partition("[")[0]
+            if name in _EARLY:
+                raise InvalidRequest(f"`{name}` must come once, and before the file", param=name)
+            if one.name in ONCE and one.name in said:
+                raise InvalidRequest(f"`{name}` must come once", param=name)
+            said.add(one.name)
+        return late
+
+    @staticmethod
+    def _sent(one: Field, model: str) -> Field:
+        return Field(MODEL, model) if one.name == MODEL else one
 
     def close(self) -> None:
         self.form.drop()
@@ -165,12 +189,11 @@ class _Streamed:
 
     def __init__(self, upload: Upload, model: str, removed: Collection[str]) -> None:
         self.whole = False
-        self._upload, self._removed, self._writer = upload, removed, FormWriter()
+        self._upload, self._writer = upload, FormWriter()
         self.content_type = self._writer.content_type
         file = upload.form.file
         assert file is not None  # noqa: S101 - the form has begun
-        self._known = len(upload.form.fields)
-        self._front = self._writer.fields(upload.sent_fields(model, removed)) + self._writer.file(file)
+        self._front = self._writer.fields(upload.early_fields(model, removed)) + self._writer.file(file)
 
     async def read(self) -> bytes:
         upload = self._upload
@@ -186,14 +209,9 @@ class _Streamed:
         return data
 
     def _end(self) -> bytes:
-        """Fields that came behind the file. Raises InvalidRequest where they come too late."""
-        for one in self._upload.form.fields[self._known :]:
-            name = one.name.partition("[")[0]
-            if name in _EARLY:
-                raise InvalidRequest(f"`{name}` must come once, and before the file", param=name)
+        late = self._writer.fields(self._upload.late_fields())
         self.whole = True
-        late = self._upload.sent_fields("", self._removed, self._known)
-        return b"\r\n" + self._writer.fields(late) + self._writer.end()
+        return b"\r\n" + late + self._writer.end()
 
 
 class _Kept:

@@ -45,6 +45,15 @@ async def test_a_disk_that_takes_nothing_is_no_room(tmp_path: Path) -> None:
         Spool(tmp_path / "uploads")
 
 
+async def test_some_of_the_disk_stays_free_for_others(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path)
+    spool = Spool(tmp_path, floor=free.f_bavail * free.f_frsize * 2)
+    with pytest.raises(NoCapacity, match="No space left"):
+        await spool.write(b"x")
+    assert os.fstat(spool._file).st_size == 0
+    spool.close()
+
+
 async def test_its_file_is_not_closed_under_a_thread_that_still_works(tmp_path: Path) -> None:
     """Else the number would be another upload's by then, and the rest of this one would be written there."""
     spool, may, here = Spool(tmp_path), threading.Event(), threading.Event()

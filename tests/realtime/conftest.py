@@ -18,6 +18,7 @@ from tests.gateways import eventually
 from tests.realtime.speaker import Stage, speakers
 
 KEY, ONE_AT_ONCE, POOR, PEPPER = "key-of-sessions", "key-one-at-once", "key-poor", "pepper-of-sessions"
+FEW_TOKENS = "key-few-tokens"
 ENV = {
     "GATEWAY_KEY_PEPPER": PEPPER,
     "GATEWAY_SESSION_IDLE_SECONDS": "3",
@@ -101,6 +102,11 @@ def folder(ports: list[int]) -> dict[str, Any]:
             "tenants": [
                 {"name": "acme", "keys": [hash_key(PEPPER, KEY)]},
                 {"name": "one", "keys": [hash_key(PEPPER, ONE_AT_ONCE)], "limits": {"concurrent": 1}},
+                {
+                    "name": "few",
+                    "keys": [hash_key(PEPPER, FEW_TOKENS)],
+                    "limits": {"tokens_per_day": 1000},
+                },
                 {
                     "name": "poor",
                     "keys": [hash_key(PEPPER, POOR)],

@@ -75,6 +75,10 @@ async def _react(message: str | bytes, socket: ServerConnection) -> None:
         case "response.create":
             await socket.send(json.dumps({"type": "response.created", "event_id": "e1", "response": {"id": "r"}}))
             await socket.send(json.dumps(DONE))
+        case "begin":
+            await socket.send(json.dumps({"type": "response.created", "event_id": "e1", "response": {"id": "r"}}))
+            for _ in range(event["deltas"]):
+                await socket.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 6_400}))
         case "spend":
             used = {"input_tokens": event["tokens"], "output_tokens": 0}
             await socket.send(json.dumps({**DONE, "response": {"id": "r", "usage": used}}))

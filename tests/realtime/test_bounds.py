@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from loadtests.uploads.memory import watched
 from tests.gateways import eventually
-from tests.realtime.conftest import KEY, ONE_AT_ONCE, POOR, Site, serve
+from tests.realtime.conftest import FEW_TOKENS, KEY, ONE_AT_ONCE, POOR, PRICE, Site, serve
 from tests.realtime.test_sessions import ended, id_of, say, session
 
 MIB = 1 << 20
@@ -56,6 +56,39 @@ def test_a_session_past_its_hard_budget_is_ended(site: Site) -> None:
     told = site.receipt(id_of(socket), POOR)
     assert told["cost"]["basis"] == "reserved"
     assert told["cost"]["usd"] == pytest.approx(told["quota"]["held_usd"])
+    site.quiet()
+
+
+@pytest.mark.parametrize("how", ["leaves", "closes", "dies"])
+@pytest.mark.parametrize(("key", "basis"), [(KEY, "list"), (POOR, "reserved")])
+def test_an_answer_that_is_not_waited_for_is_paid_for(site: Site, how: str, key: str, basis: str) -> None:
+    with session(site, "bought", key) as socket:
+        say(socket, type="begin", deltas=50)
+        for _ in range(51):
+            socket.recv(5)
+        if how == "leaves":
+            socket.socket.shutdown(2)
+        elif how == "dies":
+            say(socket, type="die")
+            ended(socket)
+    told = site.receipt(id_of(socket), key)
+    assert (told["usage"]["output_tokens"], told["usage"]["estimated"]) == (100, True)
+    assert told["cost"]["basis"] == basis
+    if key == KEY:
+        assert told["cost"]["usd"] >= 100 * PRICE["output_audio_per_1m"] / 1e6
+    else:
+        assert told["cost"]["usd"] == pytest.approx(told["quota"]["held_usd"])
+    site.quiet()
+
+
+def test_a_session_past_a_limit_of_tokens_is_ended(site: Site) -> None:
+    with session(site, key=FEW_TOKENS) as socket:
+        say(socket, type="spend", tokens=900)
+        assert json.loads(socket.recv(5))["type"] == "response.done"
+        say(socket, type="spend", tokens=101)
+        said, code = ended(socket)
+    assert (code, [one["type"] for one in said]) == (1008, ["response.done", "error"])
+    assert said[1]["error"]["code"] == "rate_limited"
     site.quiet()
 
 

@@ -106,6 +106,21 @@ def test_a_client_that_leaves_takes_its_upload_with_it(site: Site, reset: bool) 
     quiet(site)
 
 
+def test_a_client_that_resets_while_its_worker_takes_nothing(site: Site) -> None:
+    site.play.acts.append(Act(stall_after=1))
+    front = field("model", "slow") + FILE
+    with connect(site.gateway.url) as sock:
+        sock.sendall(head(KEY, len(front) + MOST_BYTES // 2) + front)
+        sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sock.send(BLOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    quiet(site)  # its worker still stands still
+    site.play.resume.set()
+    eventually(lambda: site.play.heard[0].how == "left", "the worker is left")
+
+
 def test_half_a_form_is_not_paid_for(site: Site) -> None:
     raw, before = form("bought"), spent(site)
     with connect(site.gateway.url) as sock:
@@ -146,6 +161,9 @@ def test_a_deadline_ends_an_upload(site: Site) -> None:
         (form("ears", behind=field("model", "ears")), "model", 1),
         (form("ears", behind=field("metadata[data_residency]", "local")), "metadata", 1),
         (form("ears", behind=field("prompt", "x" * 70_000)), "prompt", 1),
+        (form("ears", behind=field("service_tier", "priority")), "service_tier", 1),
+        (form("ears", more=field("prompt", "a"), behind=field("prompt", "b")), "prompt", 1),
+        (form("ears", behind=field("prompt", "a") + field("prompt", "b")), "prompt", 1),
         (form("ears", behind=FILE + b"x\r\n"), "file", 1),
         (form(None), "model", 0),
         (form(""), "model", 0),

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import NoCapacity
 from gateway.model import Usage
-from gateway.upstreams.dialects.realtime import added, error_event, offer_of, path_of, usage_of_event
+from gateway.upstreams.dialects.realtime import Tally, added, error_event, offer_of, path_of
 from tests.worlds import upstream
 
 TOLD: dict[str, Any] = {
@@ -38,7 +38,7 @@ def done(usage: Any, type: str = "response.done") -> bytes:
         (done({"input_tokens": 5}), Usage(5, 0)),
         (done(None), None),
         (done({}), None),
-        (done(TOLD, "response.created"), None),
+        (done(TOLD, "response.cancelled"), None),
         (done(TOLD, "not response.done"), None),
         (b'{"type":"response.done"}', None),
         (b"response.done", None),
@@ -47,13 +47,33 @@ def done(usage: Any, type: str = "response.done") -> bytes:
     ],
 )
 def test_usage_of_an_answer(message: bytes, usage: Usage | None) -> None:
-    assert usage_of_event(message) == usage
+    tally = Tally()
+    assert tally.answered(message) == (usage is not None)
+    assert tally.whole() == tally.told == (usage or Usage(0, 0))
 
 
 def test_more_parts_than_the_whole_are_absurd() -> None:
-    told = usage_of_event(done({**TOLD, "input_token_details": {"audio_tokens": 1000}}))
-    assert told is not None
-    assert told.absurd
+    tally = Tally()
+    assert tally.answered(done({**TOLD, "input_token_details": {"audio_tokens": 1000}}))
+    assert tally.told.absurd
+
+
+CREATED = b'{"type":"response.created","response":{"id":"r"}}'
+
+
+def test_an_answer_that_is_not_done_is_guessed() -> None:
+    tally = Tally()
+    tally.answered(CREATED)
+    tally.answered(done(TOLD))
+    tally.asked(64_000)
+    tally.answered(CREATED)
+    tally.answered(b'{"type":"response.output_audio.delta","delta":"%b"}' % (b"A" * 32_000))
+    tally.answered(b'{"type":"response.output_audio_transcript.delta","delta":"Hi"}')
+    assert tally.told == USED
+    guess = Usage(132 + 121 + 10, 11 + 0, input_audio_tokens=13 + 91 + 10, output_audio_tokens=10, estimated=True)
+    assert tally.whole() == added(USED, guess)
+    tally.answered(done(TOLD))
+    assert tally.whole() == added(USED, USED)
 
 
 def test_usage_is_summed_in_every_part() -> None:

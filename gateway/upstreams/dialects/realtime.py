@@ -18,7 +18,10 @@ from gateway.upstreams.dialects.endpoint import words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.dialects.openai import CHAT, target
 
-DONE = b"response.done"
+BEGUN, DONE = "response.created", "response.done"
+AUDIO_CHARACTERS, PROMPT_CHARACTERS = 3_200, 6_400
+"""Of base64 for a token of sound: 50 ms of an answer, 100 ms of a prompt (OpenAI's guide to realtime costs) of PCM at
+24 kHz. Denser codecs have more tokens in as much."""
 MODEL = "model"
 KEY_PROTOCOL = "openai-insecure-api-key."
 _SECRET_PROTOCOLS = (KEY_PROTOCOL, "openai-organization.", "openai-project.")
@@ -38,16 +41,70 @@ REALTIME = replace(
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-def usage_of_event(message: bytes) -> Usage | None:
-    """Of a `response.done`; None of all else, and where it tells none."""
-    if DONE not in message:
-        return None
+class Tally:
+    """What a session has used: what each answer told when it was done, and a guess at those that were not.
+
+    Whoever ends a session in the middle of an answer pays for that one too: the API bills it.
+    """
+
+    def __init__(self) -> None:
+        self.told = Usage(0, 0)
+        """By the answers that were done."""
+        self._last = Usage(0, 0)
+        self._running = 0
+        self._asked = self._sound = self._words = 0
+
+    def asked(self, size: int) -> None:
+        """The client said something of so many bytes."""
+        self._asked += size
+
+    def answered(self, message: bytes) -> bool:
+        """Whether that told what an answer used."""
+        if self._running:
+            sound = len(message) // AUDIO_CHARACTERS if b"audio.delta" in message else 0
+            self._sound, self._words = self._sound + sound, self._words + (not sound)
+        if DONE.encode() not in message and BEGUN.encode() not in message:
+            return False
+        event = _event_of(message)
+        kind = event.get("type")
+        if kind == BEGUN:
+            self._running += 1
+        if kind != DONE:
+            return False
+        self._running = max(0, self._running - 1)
+        if not self._running:
+            self._asked = self._sound = self._words = 0
+        used = usage_of_event(event)
+        if used is not None:
+            self.told, self._last = added(self.told, used), used
+        return used is not None
+
+    def whole(self) -> Usage:
+        """With what was not told: an answer that is not done has read at least what the last one had read and said."""
+        if not self._running:
+            return self.told
+        last, said = self._last, self._asked // PROMPT_CHARACTERS
+        guess = Usage(
+            last.input_tokens + last.output_tokens + said,
+            self._sound + self._words,
+            input_audio_tokens=last.input_audio_tokens + last.output_audio_tokens + said,
+            output_audio_tokens=self._sound,
+            estimated=True,
+        )
+        return added(self.told, guess)
+
+
+def _event_of(message: bytes) -> dict[str, Any]:
     try:
-        event = _object.decode(message)
+        return _object.decode(message)
     except ODD_JSON:
-        return None
+        return {}
+
+
+def usage_of_event(event: dict[str, Any]) -> Usage | None:
+    """Of a `response.done`; None where it tells none."""
     usage = nested(nested(event, "response"), "usage")
-    if event.get("type") != DONE.decode() or not usage:
+    if not usage:
         return None
     figures = Figures()
     prompt, output = figures.count(usage.get("input_tokens")), figures.count(usage.get("output_tokens"))

@@ -469,6 +469,15 @@ def test_conversations_of_messages(asked: dict[str, Any], made: list[Any]) -> No
             "messages",
         ),
         ({"stop_sequences": "END"}, "stop_sequences"),
+        ({"max_completion_tokens": 100_000}, "max_completion_tokens"),
+        ({"n": 5}, "n"),
+        ({"best_of": 5}, "best_of"),
+        ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"functions": [{"name": "f"}]}, "functions"),
     ],
     ids=str,
 )
@@ -476,6 +485,10 @@ def test_what_messages_may_ask_and_a_chat_cannot(asked: dict[str, Any], param: s
     with pytest.raises(InvalidRequest) as refused:
         chat_of(**asked)
     assert refused.value.param == param
+
+
+def test_a_chats_own_fields_that_mean_nothing_are_left_out() -> None:
+    assert chat_of(n=1, logprobs=False, modalities=["text"], audio=None, functions=[]) == chat_of()
 
 
 SECRET = "a prompt that nobody may read in a log"

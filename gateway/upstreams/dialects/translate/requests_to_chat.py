@@ -24,6 +24,21 @@ _REFUSED = frozenset(
     {"container", "mcp_servers", "context_management", "inference_geo", "user_profile_id", "workspace_id"}
 )
 """What only Anthropic has, by its names in the SDK's MessageCreateParams."""
+_CHATS_OWN: Mapping[str, tuple[Any, ...]] = {
+    "max_completion_tokens": (),
+    "n": (1,),
+    "best_of": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+}
+"""What Messages does not have and a chat would obey: a bound beside the one that money is set aside for, more answers
+than are given back, dearer output, or output that has no place. With the values that mean nothing."""
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _LOW, _MEDIUM = 2_048, 8_192
 """Tokens of a thinking budget up to which it is a low, and a medium, effort."""
@@ -62,6 +77,9 @@ def to_chat(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     for name, value in fields.items():
         if name in _REFUSED and bytes(value) != NULL:
             raise cannot(name, "has no counterpart in chat/completions")
+        if name in _CHATS_OWN:
+            _must_mean_nothing(fields, name)
+            continue
         if name not in _TRANSLATED and name not in _HINTS and name not in _REFUSED:
             made[name] = value
     made["messages"] = [*_system(fields), *_messages(given(fields, "messages", list[Message]) or [])]
@@ -77,6 +95,12 @@ def to_chat(fields: Mapping[str, Raw]) -> dict[str, Raw]:
     if tier is not None:
         made["service_tier"] = tier
     return {name: value if isinstance(value, Raw) else raw(value) for name, value in made.items()}
+
+
+def _must_mean_nothing(fields: Mapping[str, Raw], name: str) -> None:
+    value = given(fields, name, object)
+    if value is not None and value not in _CHATS_OWN[name]:
+        raise cannot(name, "is of chat/completions, not of Messages: ask there")
 
 
 def _output(fields: Mapping[str, Raw]) -> dict[str, Any]:
