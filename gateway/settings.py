@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     )
     jobs_running: int = Field(256, ge=1, le=10_000, description="Jobs that one process works on at once.")
     jobs_per_tenant: int = Field(20_000, ge=1, description="Jobs of one tenant that are not over; more get 429.")
+    jobs_bytes: int = Field(
+        1 << 30,
+        ge=1 << 20,
+        description="Room in the store for what jobs that are not over ask for; a tenant has half, more get 503.",
+    )
     jobs_longest_seconds: float = Field(3600.0, gt=0, description="From its acceptance on; then a job has expired.")
     jobs_kept_hours: float = Field(24.0, gt=0, le=24 * 31, description="How long a job and what it made are kept.")
     trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")

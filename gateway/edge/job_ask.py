@@ -1,7 +1,6 @@
 """What a job was asked for, as it lies sealed in the store: enough to build the same request again, in any process.
 
-It holds nothing that differs between two calls of one caller with one Idempotency-Key: no id, no time, no boundary of a
-form. What the policy in force says by then holds too, but nothing that was demanded at first is ever given up.
+What the policy in force says by then holds too, but nothing that was demanded at first is ever given up.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ _KEPT = (
     b"x-gateway-pipeline",
     b"x-data-residency",
 )
-"""Headers that decide, beside those that the rules look at. How long one is ready to wait is no affair of a job's,
-and what differs between two tries of one call (its id, its trace) would make them two."""
+"""Headers that decide, beside those that the rules look at. How long one is ready to wait is no affair of a job's."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -48,6 +46,15 @@ class Sealed(msgspec.Struct, frozen=True):
     """Of the caller, the tenant, the model and the rule together, as it was accepted."""
     tenant: Tenant
 
+    def encoded(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    def said(self) -> bytes:
+        """What the caller said, by which two calls with one Idempotency-Key are the same: no id, no time, no boundary
+        of a form, and nothing of the policy's, which may be another one by then. Sets have no order to compare."""
+        own = tuple(one for one in self.headers if one[0] in _KEPT)
+        return msgspec.msgpack.encode((self.fields, self.files, own, self.residency))
+
 
 _decode = msgspec.msgpack.Decoder(Sealed).decode
 
@@ -61,17 +68,15 @@ class Asked:
     body: Body
 
 
-def sealed(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Policy) -> bytes:
+def sealed(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Policy) -> Sealed:
     names = (*_KEPT, *(name.encode() for name in sorted(policy.headers)))
-    return msgspec.msgpack.encode(
-        Sealed(
-            fields=msgspec.json.encode({name: body.fields[name] for name in body.fields if not _waits(name, body)}),
-            files=tuple((one.name, one.data) for one in body.files),
-            headers=tuple((name, call.headers[name]) for name in dict.fromkeys(names) if name in call.headers),
-            residency=call.residency,
-            demand=demand,
-            tenant=replace(tenant, hook=NO_HOOK),
-        )
+    return Sealed(
+        fields=msgspec.json.encode({name: body.fields[name] for name in body.fields if not _waits(name, body)}),
+        files=tuple((one.name, one.data) for one in body.files),
+        headers=tuple((name, call.headers[name]) for name in dict.fromkeys(names) if name in call.headers),
+        residency=call.residency,
+        demand=demand,
+        tenant=replace(tenant, hook=NO_HOOK),
     )
 
 

@@ -76,7 +76,8 @@ class JobDesk:
         await entry.enter(board)
         taken = False
         try:
-            job = await self._shelf.accept(self._made(call, request, board, hook), content, once=once)
+            made, said = self._made(call, request, board, hook), request.endpoint.encode() + content.said()
+            job = await self._shelf.accept(made, content.encoded(), once=once, said=said)
             taken = True
         finally:
             entry.leave(sent=taken, usage=None)

@@ -75,7 +75,7 @@ class JobWork:
     async def _asked(self, job: Job) -> Asked:
         """Under the policy in force. Raises ResidencyRefused where that demands more of its data than the one that
         accepted it did, and results must not lie where they are kept."""
-        one = await asked(self._s, job, self._shelf.body(job))
+        one = await asked(self._s, job, await self._shelf.body(job))
         board = self._s.board()
         may_be_kept(self._lies, strictest(one.request.residency, plan_of(one.request, board).demand), board.policy)
         return one
@@ -113,7 +113,7 @@ class JobWork:
 
     async def find(self, job: Job, one: Try) -> str | Anew:
         """By the list of the API's own. Raises UpstreamFault where that does not answer."""
-        request = await asked(self._s, job, self._shelf.body(job))
+        request = await asked(self._s, job, await self._shelf.body(job))
         board = self._s.board()
         try:
             decision = decide(request.request, board, self._s.rng)

@@ -7,9 +7,12 @@ any more. Who is silent for four seconds has no jobs any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from gateway.jobs.record import Job
 from gateway.jobs.scripts import FIELDS, Scripts, decoded, encoded, script
@@ -20,9 +23,13 @@ from gateway.store.target import Value
 _TAKE, _BEAT, _WRITE, _RELEASE, _SWEEP = (script(name) for name in ("take", "beat", "write", "release", "sweep"))
 FENCE_SECONDS = 4.0
 """SILENT_MS of jobs.lua: whoever has not been heard for so long may have lost what it had."""
-_HEAD, _WIDTH = 2, 3 + len(FIELDS)
+_WIDTH = 3 + len(FIELDS)
+MOST = 1_000_000
+"""No bound."""
+NOTHING: Mapping[str, int] = {}
 SWEPT = 100
 """Most jobs of one sweep."""
+_log = logging.getLogger("gateway")
 
 
 @dataclass(slots=True)
@@ -60,14 +67,20 @@ class Fences:
     def __init__(self, store: Store, owner: str, *, store_ms: Callable[[], int] = lambda: 0) -> None:
         self._scripts, self.owner = Scripts(store, store_ms), owner
 
-    async def take(self, most: int) -> Taken:
-        """Jobs to work on; their newest state, whoever worked on them before. Never beside a `beat`, which gives back
-        what was taken by a call whose answer was lost."""
-        now, freed, *rest = await self._scripts.run(_TAKE, self.owner, most)
+    async def take(self, most: int, share: int = MOST, running: Mapping[str, int] = NOTHING) -> Taken:
+        """Jobs to work on; their newest state, whoever worked on them before. Nothing new of a tenant that has `share`
+        of them here: `running` has as many of each. Never beside a `beat`, which gives back what was taken by a call
+        whose answer was lost, and what this version cannot read: another one may."""
+        shares: list[Value] = [value for pair in running.items() for value in pair]
+        now, freed, *rest = await self._scripts.run(_TAKE, self.owner, most, share, *shares)
         claims = []
         for at in range(0, len(rest), _WIDTH):
             id, token, version, *values = rest[at : at + _WIDTH]
-            job = decoded(values)
+            try:
+                job = decoded(values)
+            except msgspec.DecodeError:
+                _log.exception("the record of a job cannot be read", extra={"fields": {"job": id.decode()}})
+                continue
             left = (job.deadline or 0.0) - now / 1000
             claims.append(Claim(Fence(id.decode(), int(token), int(version)), job, left))
         return Taken(claims, freed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ THREADS = 8
 UNFINISHED, DRAFT_BYTES = "unfinished", 4
 UNFINISHED_SECONDS = 6 * 3600
 """What has not been written for so long belongs to a process that is no more."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 T = TypeVar("T")
 
 
@@ -84,7 +86,8 @@ class Folder:
             raise
         except OSError as fault:  # its text holds a path
             said = f"the folder of artefacts: {os.strerror(fault.errno or 0)}"
-            raise ArtefactFault(ArtefactFault.UNAVAILABLE, said) from None
+            code = ArtefactFault.FULL if fault.errno in _FULL else ArtefactFault.UNAVAILABLE
+            raise ArtefactFault(code, said) from None
 
     def _soon(self, work: Callable[[], None]) -> None:
         """Not awaited: it happens although we are cancelled."""
@@ -135,7 +138,9 @@ class _Draft:
         with self._lock:
             if self._file.closed:
                 return
-            self._file.write(piece)
+            left = memoryview(piece)
+            while left:  # a disk that is nearly full takes a part, and says so with the next call
+                left = left[self._file.write(left) :]
             self._digest.update(piece)
             self.size += len(piece)
 
@@ -145,11 +150,8 @@ class _Draft:
             os.fsync(file.fileno())
             path.parent.mkdir(mode=0o700, exist_ok=True)
             os.rename(self._path, path)
-            place = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(place)
-            finally:
-                os.close(place)
+            for place in (path.parent, path.parent.parent):  # its name, and that of a shard that is new
+                _sync(place)
         return self._digest.hexdigest()
 
     def drop(self) -> None:
@@ -193,3 +195,11 @@ class FileReading:
             opened, self._opened = self._opened, -1
             if opened >= 0:
                 os.close(opened)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

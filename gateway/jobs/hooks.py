@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,7 +29,10 @@ PAUSES = (5, 30, 120, 600, 1800, 3600, 10800)
 SECONDS = 1.0
 TRY_SECONDS = 60
 """Longer than a message takes."""
-AT_ONCE = 16
+AT_ONCE, AT_ONCE_OF_FAILING = 64, 16
+"""Messages that one process has under way; and to one receiver of a tenant that took none within FAILING_SECONDS: it
+may let each wait until its time is over, and others have theirs meanwhile."""
+FAILING_SECONDS, POSTPONED_SECONDS = 60.0, 60
 _TAKE, _LATER = load("gateway.jobs", "hooks"), load("gateway.jobs", "hooks_later")
 _VIDEO = {"succeeded": "video.completed", "failed": "video.failed"}
 _log = logging.getLogger("gateway")
@@ -40,21 +47,35 @@ class Hooks:
 
     def __init__(self, store: Store, find: Find, post: Post, told: Callable[[bool], None]) -> None:
         self._store, self._find, self._post, self._told = store, find, post, told
+        self._receivers = Receivers()
 
     async def run(self) -> None:
-        while True:
-            if not await self.look():
-                await asyncio.sleep(SECONDS)
+        sending: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                due = await self._due(AT_ONCE - len(sending))
+                for id, number in due:
+                    task = group.create_task(self._send(id, number))
+                    sending.add(task)
+                    task.add_done_callback(sending.discard)
+                if not due:
+                    await asyncio.sleep(SECONDS)
+                elif len(sending) >= AT_ONCE:
+                    await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
 
     async def look(self) -> int:
         """Sends what is due; how many messages that were."""
-        try:
-            taken = await self._store.eval(_TAKE, KEYS, [TRY_SECONDS, AT_ONCE])
-        except StoreFault:
-            return 0
-        due = [(taken[at].decode(), int(taken[at + 1])) for at in range(0, len(taken), 2)]
+        due = await self._due(AT_ONCE)
         await asyncio.gather(*(self._send(id, number) for id, number in due))
         return len(due)
+
+    async def _due(self, most: int) -> list[tuple[str, int]]:
+        """Ids, and the number of this try."""
+        try:
+            taken = await self._store.eval(_TAKE, KEYS, [TRY_SECONDS, most])
+        except StoreFault:
+            return []
+        return [(taken[at].decode(), int(taken[at + 1])) for at in range(0, len(taken), 2)]
 
     async def _send(self, id: str, number: int) -> None:
         try:
@@ -62,7 +83,13 @@ class Hooks:
             if job is None or job.webhook is None or not job.over:
                 await self._forget(id)
                 return
-            taken = await self._post(job, message_id(job), message(job))
+            receiver = job.tenant, urlsplit(job.webhook).hostname
+            if self._receivers.busy(receiver):
+                await self._postpone(id)
+                return
+            with self._receivers.sending(receiver) as told:
+                taken = await self._post(job, message_id(job), message(job))
+                told(taken)
             self._told(taken)
             if taken:
                 await self._forget(id)
@@ -74,8 +101,48 @@ class Hooks:
         except StoreFault:
             return  # it is due again when its time is over
 
+    async def _postpone(self, id: str) -> None:
+        """It was not tried."""
+        later = self._store.eval(_LATER, KEYS[:1], [id, POSTPONED_SECONDS])
+        await asyncio.gather(later, self._store.call("HINCRBY", KEYS[1], id, -1))
+
     async def _forget(self, id: str) -> None:
         await asyncio.gather(self._store.call("ZREM", KEYS[0], id), self._store.call("HDEL", KEYS[1], id))
+
+
+Receiver = tuple[str, str | None]
+"""A tenant and a host."""
+
+
+class Receivers:
+    """Of one process: how many messages each has under way, and which have just taken none."""
+
+    def __init__(self) -> None:
+        self._under_way: Counter[Receiver] = Counter()
+        self._failing: dict[Receiver, float] = {}
+
+    def busy(self, one: Receiver) -> bool:
+        now = time.monotonic()
+        self._failing = {each: until for each, until in self._failing.items() if until > now}
+        return one in self._failing and self._under_way[one] >= AT_ONCE_OF_FAILING
+
+    @contextmanager
+    def sending(self, one: Receiver) -> Iterator[Callable[[bool], None]]:
+        """What is yielded hears whether it was taken."""
+
+        def told(taken: bool) -> None:
+            if taken:
+                self._failing.pop(one, None)
+            else:
+                self._failing[one] = time.monotonic() + FAILING_SECONDS
+
+        self._under_way[one] += 1
+        try:
+            yield told
+        finally:
+            self._under_way[one] -= 1
+            if not self._under_way[one]:
+                del self._under_way[one]
 
 
 def event_of(job: Job) -> str:

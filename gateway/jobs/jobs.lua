@@ -5,7 +5,8 @@
 -- KEYS[4] gw:{jobs}:deadlines  zset: every job that is not over -> ms of its deadline
 -- KEYS[5] gw:{jobs}:ended      zset: every job that is over -> ms at which its record goes
 -- KEYS[6] gw:{jobs}:unknown    zset: jobs that an operator has to look at -> ms of their end
--- KEYS[7] gw:{jobs}:open       hash: tenant -> number of its jobs that are not over; `#turn` the last turn given
+-- KEYS[7] gw:{jobs}:open       hash: tenant -> number of its jobs that are not over; `#bytes TENANT` of what they
+--                              ask for, `#bytes` of all that is asked; `#turn` the last turn given
 -- ARGV[1] ms since the epoch, 0 for the store's clock (tests give theirs)
 -- All keys carry one hash tag, so scripts also touch those that only the store can name:
 -- gw:{jobs}:job:ID        hash: job (JSON), sealed, tenant, state, cancel, created, expires, deadline, started, ended (ms),
@@ -44,6 +45,13 @@ local function line_up(tenant)
   end
 end
 
+-- So many more (less) bytes of what its jobs ask for are kept.
+local function weigh(tenant, bytes)
+  for _, field in ipairs({ '#bytes', '#bytes ' .. tenant }) do
+    if redis.call('HINCRBY', OPEN, field, bytes) <= 0 then redis.call('HDEL', OPEN, field) end
+  end
+end
+
 -- A job has reached its one end. Its caller has looked that it was not over.
 local function finish(id, state)
   local key = JOB .. id
@@ -57,6 +65,7 @@ local function finish(id, state)
   if redis.call('HINCRBY', OPEN, tenant, -1) <= 0 then redis.call('HDEL', OPEN, tenant) end
   redis.call('ZADD', ENDED, found[4], id)
   redis.call('HSET', key, 'state', state, 'ended', int(now))
+  weigh(tenant, -redis.call('HSTRLEN', key, 'sealed'))
   if cjson.decode(redis.call('HGET', key, 'job')).webhook then
     redis.call('ZADD', HOOKS, 'NX', math.floor(now / 1000), id)
   end

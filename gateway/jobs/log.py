@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
 from gateway.errors import StoreFault
 from gateway.jobs.durable import Durable
-from gateway.jobs.fences import FENCE_SECONDS, Claim, Fences
-from gateway.jobs.record import Job, Try
+from gateway.jobs.fences import Claim, Fences
+from gateway.jobs.record import NOT_SENT, Job, Try
 from gateway.jobs.work import FenceLost, Outcome, Stop
 
 PAUSE_SECONDS = 0.2
@@ -37,13 +38,18 @@ class JobLog:
         return self._job
 
     async def intent(self, one: Try) -> None:
-        began = time.monotonic()
-        await self._write(lambda job: msgspec.structs.replace(job, state="running", tries=(*job.tries, one)))
-        if one.managed:
-            await self._insist(self._durable.sync)
-            # The store was away, or this process was paused: another one may have the job by now, and read this intent.
-            if time.monotonic() - began > FENCE_SECONDS:
+        try:
+            await self._write(lambda job: msgspec.structs.replace(job, state="running", tries=(*job.tries, one)))
+            if one.managed:
+                await self._insist(self._durable.sync)
+                # A store that went down before the sync came back without the intent, and the sync told of another
+                # file; or this process was paused, and another one has the job. A write under the next version finds
+                # either.
                 await self._write(lambda job: job)
+        except asyncio.CancelledError:
+            with suppress(FenceLost):
+                await self._write(lambda job: _unsent(job, one.attempt))
+            raise
 
     async def ticket(self, ticket: str) -> None:
         await self._newest(ticket=ticket)
@@ -59,10 +65,11 @@ class JobLog:
         await self._newest(result=result)
 
     async def finish(self, outcome: Outcome) -> None:
-        """Its one end. Raises FenceLost where another process has it, or has ended it."""
+        """Its one end, and that of a try that was broken off with it. Raises FenceLost where another process has it, or
+        has ended it."""
         await self._write(
             lambda job: msgspec.structs.replace(
-                job,
+                _changed(job, result=outcome.state) if job.open is not None and outcome.state != "succeeded" else job,
                 state=outcome.state,
                 percent=100 if outcome.state == "succeeded" else job.percent,
                 artefacts=outcome.artefacts,
@@ -73,11 +80,7 @@ class JobLog:
         )
 
     async def _newest(self, **changes: object) -> None:
-        def changed(job: Job) -> Job:
-            *before, newest = job.tries
-            return msgspec.structs.replace(job, tries=(*before, msgspec.structs.replace(newest, **changes)))
-
-        await self._write(changed)
+        await self._write(lambda job: _changed(job, **changes))
 
     async def _progress(self, percent: int) -> None:
         try:
@@ -108,3 +111,13 @@ class JobLog:
                 if self.stopped == "lost":
                     raise FenceLost(self.fence.id) from None
                 await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _changed(job: Job, **changes: object) -> Job:
+    *before, newest = job.tries
+    return msgspec.structs.replace(job, tries=(*before, msgspec.structs.replace(newest, **changes)))
+
+
+def _unsent(job: Job, attempt: str) -> Job:
+    """Who was stopped before it sent says so: else the next one could not tell."""
+    return _changed(job, result=NOT_SENT) if job.open is not None and job.open.attempt == attempt else job

@@ -9,6 +9,9 @@ from gateway.model import ENDED, Artefact, EndpointName, JobState
 UNKNOWN_OUTCOME = "unknown_outcome"
 """The code of a job whose paid submit had no answer, and that cannot be found by listing."""
 
+NOT_SENT = "not_sent"
+"""How a try ended of which nothing left."""
+
 
 class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt at an upstream. It is written before anything is sent (`intent`), and again once the answer is here:
@@ -29,7 +32,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was asked (`sealed`), what became of it, and what it made."""
+    """What became of what was asked, and what it made. What was asked lies beside it, sealed (`Shelf.body`)."""
 
     id: str
     """Signed and unguessable; the caller's handle."""
@@ -49,8 +52,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When it ends as `expired`, at the latest; every accepted job has one."""
     state: JobState = "queued"
     percent: int = 0
-    sealed: bytes = b""
-    """The caller's body and the headers that decide, encrypted (`jobs/sealing.py`); gone once it is over."""
     webhook: str | None = None
     tries: tuple[Try, ...] = ()
     artefacts: tuple[Artefact, ...] = ()

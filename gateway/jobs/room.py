@@ -45,7 +45,12 @@ class Room:
         store, syncs = Store(url, timeout=CALL_SECONDS), Store(url, timeout=SYNC_SECONDS + CALL_SECONDS)
         durable = Durable(syncs, required=settings.jobs_durability == "required")
         shelf = Shelf(
-            store, Vault(secret), durable, longest=settings.jobs_longest_seconds, most=settings.jobs_per_tenant
+            store,
+            Vault(secret),
+            durable,
+            longest=settings.jobs_longest_seconds,
+            most=settings.jobs_per_tenant,
+            room=settings.jobs_bytes,
         )
         return cls(shelf, settings, store, syncs, durable, Fences(store, owner))
 

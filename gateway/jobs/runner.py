@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -18,7 +19,12 @@ from gateway.telemetry import Telemetry
 
 MOST_RUNNING = 256
 BEAT_SECONDS = 1.0
-HAND_OVER_SECONDS = 2.0
+HAND_OVER_SECONDS = 4.0
+"""For orders that are just being placed to say their tickets; within what a process has to end (`cli.workers`)."""
+HAND_OVER_BEAT = 0.25
+SPARED = 4
+"""One part in so many of what a process works on is not for a tenant that has all the rest: its jobs may all wait for
+one model."""
 MONEY_BEATS = 30
 """Money of jobs that are gone is looked for with every so manieth beat."""
 Gone = Callable[[Sequence[str]], Awaitable[None]]
@@ -83,7 +89,8 @@ class Runner:
         free = self._most - len(self._running)
         if free <= 0:
             return
-        claims, freed = await self._fences.take(free)
+        tenants = Counter(one.log.job.tenant for one in self._all())
+        claims, freed = await self._fences.take(free, self._most - self._most // SPARED, tenants)
         self._freed(freed)
         for claim in claims:
             self._begin(claim)
@@ -121,7 +128,7 @@ class Runner:
             await self._forget(due)
         self._beats += 1
         if self._money is not None and self._beats % MONEY_BEATS == 0:
-            await self._money.sweep(self._shelf.alive)
+            await self._money.sweep(self._shelf.fate)
 
     async def _forget(self, due: Sequence[str]) -> None:
         try:
@@ -133,12 +140,16 @@ class Runner:
             await self._shelf.forget(due)
 
     async def _hand_over(self) -> None:
-        """Others go on at once with what this replica had; what a work still writes by then is its to write."""
-        pairs = list(self._running.values())
+        """Others go on with what this replica had as soon as its work has stopped: one that is just placing an order
+        says its ticket before."""
+        loop, pairs = asyncio.get_running_loop(), list(self._running.values())
         for one, _ in pairs:
             one.stop("handover")
-        if pairs:
-            await asyncio.wait([task for _, task in pairs], timeout=HAND_OVER_SECONDS)
+        until = loop.time() + HAND_OVER_SECONDS
+        while (busy := [task for _, task in pairs if not task.done()]) and loop.time() < until:
+            await asyncio.wait(busy, timeout=HAND_OVER_BEAT)
+            with suppress(StoreFault):  # a beat frees what it does not name
+                await self._fences.beat(one.log.fence for one, task in pairs if not task.done())
         with suppress(StoreFault):
             await self._fences.release([one.log.fence for one, _ in pairs if one.ended is None], leaving=True)
 

@@ -9,17 +9,20 @@ from typing import Any
 
 from gateway.errors import GatewayError, StoreFault, UpstreamFault
 from gateway.jobs.log import JobLog
-from gateway.jobs.record import Try
+from gateway.jobs.record import NOT_SENT, Try
 from gateway.jobs.work import Anew, FenceLost, Money, Outcome, Stop, Work
 
 TIDY_SECONDS = 10.0
 """For a work that was stopped to cancel its order upstream."""
 FIND_SECONDS, FIND_PAUSE = 60.0, 2.0
 """How long an order whose answer was lost is looked for while its API does not answer."""
+SETTLE_SECONDS = 5.0
+"""So long an order may be on its way after whoever sent it was found dead, or be placed and not yet listed: no list is
+believed before that says that it is not there."""
 LEAVE_IT = frozenset({"handover", "lost"})
 """Reasons to stop for which the job goes on elsewhere."""
-NOT_SENT, DIED = "not_sent", "gateway_died"
-"""How tries ended of which their own process could not tell."""
+DIED = "gateway_died"
+"""How a try ended of which its own process could not tell."""
 _log = logging.getLogger("gateway")
 
 
@@ -122,34 +125,36 @@ class Running:
         """What became of an order that may have been sent by a process that is gone; False: nobody can say. Only what
         is not paid for is given up without a look: a worker of ours may do it twice."""
         if not one.managed:
-            await self._given_up(one, DIED)
+            await self._given_up(one, DIED, sent=True)
             return True
         found = await self._find(one)
         if found is Anew.UNKNOWN:
-            await self._given_up(one, Anew.UNKNOWN.value)
+            await self._given_up(one, Anew.UNKNOWN.value, sent=True)
             return False
         if isinstance(found, str):
             await self.log.ticket(found)
         else:
-            await self._given_up(one, NOT_SENT)
+            await self._given_up(one, NOT_SENT, sent=False)
         return True
 
-    async def _given_up(self, one: Try, result: str) -> None:
+    async def _given_up(self, one: Try, result: str, *, sent: bool) -> None:
         if self._money is not None:
             with suppress(StoreFault):  # it is swept later
-                await self._money.lost(one.attempt)
+                await (self._money.lost(one.attempt) if sent else self._money.unsent(one.attempt))
         await self.log.tried(result)
 
     async def _find(self, one: Try) -> str | Anew:
         loop = asyncio.get_running_loop()
-        until = loop.time() + FIND_SECONDS
+        until, settled = loop.time() + FIND_SECONDS, loop.time() + SETTLE_SECONDS
         while True:
             try:
-                return await self._work.find(self.log.job, one)
+                found = await self._work.find(self.log.job, one)
+                if found is not Anew.NOT_THERE or loop.time() >= settled:
+                    return found
             except UpstreamFault:
                 if loop.time() > until:
                     return Anew.UNKNOWN
-                await asyncio.sleep(FIND_PAUSE)
+            await asyncio.sleep(FIND_PAUSE)
 
     def _goes_on_elsewhere(self) -> None:
         if self._money is not None and (one := self.log.job.open) is not None:

@@ -28,8 +28,8 @@ KEYS = (
     UNKNOWN_KEY,
     "gw:{jobs}:open",
 )
-FIELDS = ("job", "sealed", "state", "cancel", "created", "expires", "deadline", "started", "ended")
-"""Of a job's hash, in the order of `decoded`."""
+FIELDS = ("job", "state", "cancel", "created", "expires", "deadline", "started", "ended")
+"""Of a job's hash, in the order of `decoded`: all but what was asked, which may be large (`Shelf.body`)."""
 CALL_SECONDS = 2.0
 """A job can wait longer for the store than a request; its connections are its own."""
 PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 0.1
@@ -71,7 +71,6 @@ def encoded(job: Job) -> bytes:
     return msgspec.json.encode(
         msgspec.structs.replace(
             job,
-            sealed=b"",
             state="queued",
             cancel=False,
             created=0.0,
@@ -85,11 +84,10 @@ def encoded(job: Job) -> bytes:
 
 def decoded(values: Sequence[bytes | None]) -> Job:
     """The values of FIELDS."""
-    text, sealed, state, cancel, *moments = values
+    text, state, cancel, *moments = values
     created, expires, deadline, started, ended = (float(value) / 1000 if value else None for value in moments)
     return msgspec.structs.replace(
         _decode(text or b""),
-        sealed=sealed or b"",
         state=(state or b"").decode(),
         cancel=bool(cancel),
         created=created,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited, StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.ids import JobPrefix
-from gateway.jobs.record import Job
+from gateway.jobs.record import NOT_SENT, Job
 from gateway.jobs.scripts import (
     DEADLINES_KEY,
     FIELDS,
@@ -23,11 +23,13 @@ from gateway.jobs.scripts import (
     script,
 )
 from gateway.jobs.sealing import Vault
+from gateway.model import Fate
 from gateway.store.connection import Store
 
 _ACCEPT, _CANCEL, _FORGET = (script(name) for name in ("accept", "cancel", "forget"))
 LONGEST_SECONDS = 3600.0
 MOST_OPEN = 20_000
+MOST_BYTES = 1 << 30
 RETRY_SECONDS = 5
 FULL_RETRY_SECONDS = 30
 PAGE = 100
@@ -36,7 +38,8 @@ PAGE = 100
 
 class Shelf:
     """`longest` is seconds from acceptance after which a job ends as `expired`; `most` bounds a tenant's jobs that are
-    not over. Reads raise StoreFault where the store is away."""
+    not over, `room` the bytes that all of them ask for: a store that is full is none for anybody. A tenant has half of
+    it. Reads raise StoreFault where the store is away."""
 
     def __init__(
         self,
@@ -46,24 +49,25 @@ class Shelf:
         *,
         longest: float = LONGEST_SECONDS,
         most: int = MOST_OPEN,
+        room: int = MOST_BYTES,
         patience: float = PATIENCE_SECONDS,
         store_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._scripts, self._vault, self._durable = Scripts(store, store_ms), vault, durable
-        self._longest, self._most, self._patience = longest, most, patience
+        self._longest, self._most, self._room, self._patience = longest, most, room, patience
 
     def new_id(self, prefix: JobPrefix, tenant: str) -> str:
         """An id that nobody can guess, and that only this tenant's callers can use."""
         return self._vault.ids.new(prefix, tenant)
 
-    async def accept(self, job: Job, body: bytes, *, once: str | None = None) -> Job:
+    async def accept(self, job: Job, body: bytes, *, once: str | None = None, said: bytes | None = None) -> Job:
         """Takes a job in; it is on the store's disk when this returns, and will end.
 
         `job.id` is of `new_id`; `created`, `expires` and `deadline` are moved to the store's clock. `body` is all that
         is needed to do the work anywhere, any time later; it is sealed. `once` is the caller's Idempotency-Key: the
-        same key with the same `body` gives the job that it brought before, so `body` must not hold what differs
-        between two such calls. Raises JobConflict for another body, RateLimited, and NoCapacity where the store is
-        away: the job may be there all the same, under that key.
+        same key with the same `said` (None: `body`) gives the job that it brought before, so that must not hold what
+        differs between two such calls. Raises JobConflict for another one, RateLimited, and NoCapacity where there is
+        no room or the store is away: then the job may be there all the same, under that key.
         """
         tenant = job.tenant
         seconds = self._longest if job.deadline is None else min(self._longest, job.deadline - job.created)
@@ -77,8 +81,9 @@ class Shelf:
                 self._vault.close(job.id, tenant, body),
                 round(max(0.0, seconds) * 1000),
                 round(max(seconds, job.expires - job.created) * 1000),
-                self._vault.digest(body),
+                self._vault.digest(body if said is None else said),
                 self._most,
+                self._room,
                 more=more,
                 seconds=self._patience,
             )
@@ -89,6 +94,8 @@ class Shelf:
                     f"{self._most} jobs of this tenant are not over yet; wait for some to end",
                     retry_after=FULL_RETRY_SECONDS,
                 )
+            if word == b"heavy":
+                raise NoCapacity("what waiting jobs ask for fills its room", retry_after=FULL_RETRY_SECONDS)
             await self._durable.sync()
             return await self._read(id.decode())
         except StoreFault as fault:
@@ -101,9 +108,10 @@ class Shelf:
     def _once(self, tenant: str, once: str) -> str:
         return ONCE_KEY + self._vault.digest(tenant.encode(), once.encode())
 
-    def body(self, job: Job) -> bytes:
-        """What `accept` was given. Raises BadSeal: it was sealed under another key, or is gone."""
-        return self._vault.open(job.id, job.tenant, job.sealed)
+    async def body(self, job: Job) -> bytes:
+        """What `accept` was given. Raises StoreFault, and BadSeal: it was sealed under another key, or is gone."""
+        sealed = await self._scripts.store.call("HGET", JOB_KEY + job.id, "sealed")
+        return self._vault.open(job.id, job.tenant, sealed or b"")
 
     async def read(self, id: str, tenant: str) -> Job:
         """Raises NotFound: unknown, forged, forgotten or another tenant's, all the same."""
@@ -141,9 +149,15 @@ class Shelf:
         """Takes out the records of those that are over; how many that were. Its artefacts must be gone by then."""
         return int(await self._scripts.insist(_FORGET, *ids)) if ids else 0
 
-    async def alive(self, id: str) -> bool:
-        """Whether it is there and not over."""
-        return await self._scripts.store.call("ZSCORE", DEADLINES_KEY, id) is not None
+    async def fate(self, id: str, attempt: str) -> Fate:
+        """Of an attempt that was made for a job. What is over wrote down each that left before it did."""
+        found = await self._found([id.encode()])
+        if not found:
+            return "unknown"
+        if not found[0].over:
+            return "open"
+        left = any(one.attempt == attempt and one.result != NOT_SENT for one in found[0].tries)
+        return "unknown" if left else "unsent"
 
     async def unknown(self, limit: int = PAGE) -> list[Job]:
         """Of all tenants, the newest first: something may have been bought for them of which nobody knows."""

@@ -1,9 +1,10 @@
 -- A replica takes jobs to work on: first those that were begun by one that is gone, then one of each tenant in turn.
--- KEYS and ARGV[1] as in jobs.lua. ARGV[2] owner  [3] most jobs
+-- KEYS and ARGV[1] as in jobs.lua. ARGV[2] owner  [3] most jobs  [4] most of one tenant, its newest ones  then of each
+-- tenant that has some here: its name, how many
 -- Returns {ms of the store's clock, jobs of the dead that were freed}, then for each job: id, token, version, and what
 -- `fields` names.
 local owner, most = ARGV[2], tonumber(ARGV[3])
-local fields = { 'version', 'job', 'sealed', 'state', 'cancel', 'created', 'expires', 'deadline', 'started', 'ended' }
+local fields = { 'version', 'job', 'state', 'cancel', 'created', 'expires', 'deadline', 'started', 'ended' }
 local answer = { now, beat(owner) }
 
 local function mine(id)
@@ -28,19 +29,30 @@ local function next_of(tenant)
   return read and not read.err and read[1] and read[1][2][1][2][2]
 end
 
-local taken = 0
+local share, has = tonumber(ARGV[4]), {}
+for at = 5, #ARGV, 2 do has[ARGV[at]] = tonumber(ARGV[at + 1]) end
+
+local taken, aside = 0, {}
 while taken < most do
   local id = redis.call('LPOP', ORPHANS)
   if not id then break end
   taken = taken + mine(id)
 end
 while taken < most do
-  local tenant = redis.call('ZPOPMIN', RING)[1]
+  local tenant, turn = unpack(redis.call('ZPOPMIN', RING))
   if not tenant then break end
-  local id = next_of(tenant)
+  local id
+  if (has[tenant] or 0) >= share then
+    aside[#aside + 1] = turn
+    aside[#aside + 1] = tenant
+  else
+    id = next_of(tenant)
+  end
   if id then
     line_up(tenant)
+    has[tenant] = (has[tenant] or 0) + 1
     taken = taken + mine(id)
   end
 end
+for at = 1, #aside, 2 do redis.call('ZADD', RING, aside[at], aside[at + 1]) end
 return answer

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Literal, Protocol
 
 from gateway.jobs.record import UNKNOWN_OUTCOME, Job, Try
-from gateway.model import Artefact, JobState
+from gateway.model import Artefact, Fate, JobState
 
 Stop = Literal["cancel", "expired", "handover", "lost"]
 """Why the runner ended a work: its caller cancelled it; its time is over; this process shuts down, and another one goes
@@ -67,8 +67,8 @@ class Log(Protocol):
         ...
 
     async def intent(self, one: Try) -> None:
-        """Before anything is sent. Of a managed upstream it returns once that is on the store's disk; FenceLost also
-        where so much time has passed that another process may have the job. The job is `running` from then on."""
+        """Before anything is sent. Of a managed upstream it returns once that is on the store's disk, and the job was
+        still this process's after that. The job is `running` from then on."""
         ...
 
     async def ticket(self, ticket: str) -> None:
@@ -98,8 +98,8 @@ class Work(Protocol):
         ...
 
 
-Alive = Callable[[str], Awaitable[bool]]
-"""Whether a job, by its id, is there and not over."""
+FateOf = Callable[[str, str], Awaitable[Fate]]
+"""By the ids of a job and of an attempt that was made for it."""
 
 
 class Money(Protocol):
@@ -117,6 +117,10 @@ class Money(Protocol):
         """Nobody will ever tell what became of it: booked at what was set aside. Raises StoreFault."""
         ...
 
-    async def sweep(self, alive: Alive) -> None:
-        """The same for every attempt whose job is over or gone. Raises StoreFault."""
+    async def unsent(self, attempt: str) -> None:
+        """It surely never left: nothing was used. Raises StoreFault."""
+        ...
+
+    async def sweep(self, fate_of: FateOf) -> None:
+        """`lost` or `unsent` for every attempt that is not `open`. Raises StoreFault."""
         ...

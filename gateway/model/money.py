@@ -230,6 +230,10 @@ class Share(NamedTuple):
     slice: str | None = None
 
 
+Fate = Literal["open", "unsent", "unknown"]
+"""Of an attempt of a job: the job goes on and will tell; it surely never left; nobody can tell any more."""
+
+
 class Hold(NamedTuple):
     """All that one request, or one attempt, holds until it is settled; `id` is the attempt's or the request's."""
 

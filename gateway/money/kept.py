@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Hold, Quota, Row, Share
+from gateway.model import Fate, Hold, Quota, Row, Share
 from gateway.money.counters import KEPT_KEY, Counters, Standing
 from gateway.money.purse import Settlement, charged, loose
 from gateway.store.connection import Store
@@ -142,29 +142,41 @@ class Keeping:
 
     async def lost(self, attempt: str) -> None:
         """Nobody will tell what became of it: booked at what was set aside. Raises StoreFault."""
+        await self._close(attempt, lambda row: row)
+
+    async def unsent(self, attempt: str) -> None:
+        """It surely never left: what was set aside goes back, and there is no row. Raises StoreFault."""
+        await self._close(attempt, lambda _: None)
+
+    async def sweep(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> None:
+        """Either of these for each that is not `open`, by the ids of its job and its own. Raises StoreFault."""
+        for attempt, fate in await self._orphans(fate_of):
+            await (self.unsent(attempt) if fate == "unsent" else self.lost(attempt))
+
+    async def _close(self, attempt: str, booked: Callable[[Row], Row | None]) -> None:
         await self._host.joined()
         entry = await self._entry(attempt)
-        if entry is not None:
-            row = entry.row
-            encoded = msgspec.json.encode(row)
-            await self._counters.close(
-                self._counters.epoch, attempt, entry.shares, lambda quota: charged(row, quota), encoded, lost=True
-            )
+        if entry is None:
+            return
+        row = booked(entry.row)
+        await self._counters.close(
+            self._counters.epoch,
+            attempt,
+            entry.shares,
+            lambda quota: 0 if row is None else charged(row, quota),
+            None if row is None else msgspec.json.encode(row),
+            lost=row is not None,
+        )
 
-    async def sweep(self, alive: Callable[[str], Awaitable[bool]]) -> None:
-        """The same for each whose job is not `alive`. Raises StoreFault."""
-        for attempt in await self._orphans(alive):
-            await self.lost(attempt)
-
-    async def _orphans(self, alive: Callable[[str], Awaitable[bool]]) -> list[str]:
-        found, cursor = [], b"0"
+    async def _orphans(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> list[tuple[str, Fate]]:
+        found, cursor = list[tuple[str, Fate]](), b"0"
         ours = {name for name, known in self._known.items() if not known.void}
         ours.update(one.attempt for one in self._closing if not one.known.void)
         while True:
             cursor, pairs = await self._store.call("HSCAN", KEPT_KEY, cursor, "COUNT", SCAN_COUNT)
-            for attempt, entry in zip(pairs[::2], pairs[1::2], strict=True):
-                if attempt.decode() not in ours and not await alive(_decode(entry).job):
-                    found.append(attempt.decode())
+            for attempt, entry in zip(map(bytes.decode, pairs[::2]), pairs[1::2], strict=True):
+                if attempt not in ours and (fate := await fate_of(_decode(entry).job, attempt)) != "open":
+                    found.append((attempt, fate))
             if cursor == b"0":
                 return found
 

@@ -12,9 +12,7 @@ come back, it begins anew under another name, and what it still has to tell of b
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -37,16 +35,12 @@ from gateway.money.purse import (
     account_of,
     charged,
     loose,
-    name_of,
 )
+from gateway.money.unsettled import Unsettled
 from gateway.store.connection import Store
 
-BATCH = 64
 LINGER_SECONDS = 0.1
 TICK_SECONDS = 1.0
-MAX_QUEUED = 100_000
-"""Settlements that are kept while the store is away: about 60 MB. Past it the oldest go, and are counted; what they
-held stays held until this process ends."""
 PAUSES = (0.002, 0.005, 0.013, 0.030)
 """Between two looks for what others hold and do not use: 50 ms together, two exchanges of everybody asked."""
 ASK_SECONDS = 1.0
@@ -59,9 +53,6 @@ MANY = 32
 """Quotas whose slices are filled by one script."""
 ASKED = "money "
 """What a message begins with by which another replica asks for idle slices (draw.lua)."""
-
-
-_log = logging.getLogger("gateway")
 
 
 class Till:
@@ -83,10 +74,9 @@ class Till:
     ) -> None:
         self._counters = Counters(store, owner, store_ms)
         self._purse = Purse(self._counters.owner)
-        self._on_drop, self._clock, self._kept = on_drop, clock, rows
-        self._queue: deque[Settlement] = deque()
-        self._pending: list[Settlement] = []
-        self._batches = self._draws = self._drawing = 0
+        self._clock, self._kept = clock, rows
+        self._unsettled = Unsettled(on_drop)
+        self._draws = self._drawing = 0
         self._unsure = False
         self._holds: dict[int, Hold] = {}
         self.kept = Keeping(
@@ -124,7 +114,7 @@ class Till:
             return taken
         for pause in PAUSES:
             got, others = await self._drawn(id, wanted, row)
-            if isinstance(got, Hold) or not (self._owes(got.quota) or (others and self._asks(got.quota))):
+            if isinstance(got, Hold) or not (self._unsettled.frees(got.quota) or (others and self._asks(got.quota))):
                 return got
             await self.flush()
             await asyncio.sleep(pause)
@@ -147,15 +137,16 @@ class Till:
             self._settle(hold, used, None)
 
     def book(self, row: Row, hold: Hold | None = None) -> None:
-        """One attempt is over: its row, and what it held settled at `charged`."""
+        """One attempt is over: its row, and what it held settled at `charged`. A hold without shares is of a kept
+        attempt; where that is not known any more, it has been booked."""
         encoded = msgspec.json.encode(row) if self._kept else None
         if hold is not None and self.kept.knows(hold.id):
             self.kept.close(hold.id, lambda quota: charged(row, quota), encoded)
             self._more.set()
-        elif hold is None or not hold.shares:
+        elif hold is None:
             if encoded is not None:
                 self._push(Settlement(encoded))
-        else:
+        elif hold.shares:
             self._settle(hold, lambda quota: charged(row, quota), encoded)
 
     def level(self, quota: Quota) -> float:
@@ -202,11 +193,11 @@ class Till:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await self.flush()
-                while self._pending or self._queue or self.kept.owes:
+                while self._unsettled or self.kept.owes:
                     await asyncio.sleep(LAST_PAUSE)
                     await self.flush()
-        if self._pending or self._queue:
-            self._lose()
+        if self._unsettled:
+            self._unsettled.lose()
         elif self._counters.joined:
             with suppress(StoreFault):
                 await self._counters.leave()
@@ -239,7 +230,7 @@ class Till:
     async def _told(self) -> bool:
         """Whether the store has heard of all that is over, after one more try."""
         await self.flush()
-        return not (self._queue or self._pending or self.kept.owes)
+        return not (self._unsettled or self.kept.owes)
 
     async def _settle_forever(self) -> None:
         while True:
@@ -297,7 +288,7 @@ class Till:
             self._draws += 1
             self._drawing += 1
             try:
-                answer = await self._counters.draw(self._draws, self._batches, wanted, parts, opens, asks)
+                answer = await self._counters.draw(self._draws, self._unsettled.number, wanted, parts, opens, asks)
             except BaseException:
                 self._undrawn(purse, parts, None if row is None else id)
                 raise
@@ -347,17 +338,12 @@ class Till:
             for share in shares:
                 self._purse.less(account_of(share.quota, share.period), share.amount)
 
-    def _owes(self, quota: Quota) -> bool:
-        """Whether something of it is free that the store has not heard of."""
-        name = quota.name
-        return any(delta.less and name_of(delta.account) == name for one in self._queue for delta in one.deltas)
-
     def _asks(self, quota: Quota) -> bool:
         """Whether others have just been asked for it, and may still answer."""
         return self._clock() - self._asked.get(quota.name, NEVER) < sum(PAUSES)
 
     def _tell_opened(self, entries: Mapping[str, bytes], failed: Callable[[], None]) -> None:
-        self._counters.opened(entries, self._batches, failed)
+        self._counters.opened(entries, self._unsettled.number, failed)
 
     def _settle(self, hold: Hold, used: Callable[[Quota], int], row: bytes | None) -> None:
         if self._holds.pop(_key(hold), None) is None:
@@ -379,48 +365,30 @@ class Till:
             self._push(Settlement(deltas=tuple(deltas)))
 
     def _push(self, one: Settlement) -> None:
-        self._queue.append(one)
-        if len(self._queue) > MAX_QUEUED:
-            self._queue.popleft()
-            self._on_drop()
+        self._unsettled.push(one)
         self._more.set()
 
-    def _lose(self) -> None:
-        unsettled = [*self._pending, *self._queue]
-        self._pending, self._queue = [], deque()
-        _log.error("the store did not take what was over", extra={"fields": {"settlements": len(unsettled)}})
-        for _ in unsettled:
-            self._on_drop()
-
     async def _settle_all(self) -> None:
-        while self._pending or self._queue:
-            await self._settle_batch()
-
-    async def _settle_batch(self) -> None:
-        if not self._pending:
-            self._pending = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            self._batches += 1
-        batch, owner = self._pending, self._counters.owner
-        standing = await self._counters.settle(self._batches, batch)
-        if standing > 0 and self._pending is batch:
-            self._pending = []
-        self._heard(owner, standing)
-        await self._joined()
+        while self._unsettled:
+            batch, owner = self._unsettled.batch(), self._counters.owner
+            standing = await self._counters.settle(self._unsettled.number, batch)
+            if standing > 0:
+                self._unsettled.told(batch)
+            self._heard(owner, standing)
+            await self._joined()
 
     def _heard(self, owner: str, standing: Standing) -> None:
         """This replica was found silent, or the store has lost its data: what was drawn is void, and it begins anew."""
         if standing >= 0 or owner != self._counters.owner:
             return
-        unsettled = [*self._pending, *self._queue]
         if standing is Standing.FLUSHED:
             self._flushed.add(owner)
             self._openings.flushed()
-            self._queue = deque(one.loose() for one in unsettled)
+            self._unsettled.flushed()
         else:
             self._openings.reaped()
-            self._queue = deque(one for one in unsettled if one.free)
-            self.fenced += len(unsettled) - len(self._queue)
-        self._pending, self._unsure = [], False
+            self.fenced += self._unsettled.reaped()
+        self._unsure = False
         self._counters.begin()
         self._purse = Purse(self._counters.owner)
         self._more.set()

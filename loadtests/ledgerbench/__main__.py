@@ -23,7 +23,8 @@ from gateway.ledger.place import ledger_url
 from gateway.ledger.tables import attempts
 from gateway.ledger.watch import look
 from gateway.model import Row
-from gateway.money.till import BATCH, STREAM
+from gateway.money.till import STREAM
+from gateway.money.unsettled import BATCH
 from gateway.settings import Settings
 from gateway.store.connection import Store
 from loadtests.bench.machine import cpu_name

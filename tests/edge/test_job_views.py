@@ -23,7 +23,6 @@ JOB = Job(
     policy="p1",
     created=100.5,
     expires=1000.0,
-    sealed=b"secret",
     webhook="https://hooks.example.com/secret",
     seconds=4.0,
     size="720x1280",

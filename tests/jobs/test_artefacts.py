@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import resource
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,26 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         yield made
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As of a disk that is full by then: what goes beyond is written in part, and what comes after not at all."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_what_the_disk_took_in_part_is_not_kept(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, MOST)
+    with files_of_at_most(CHUNK + 10), pytest.raises(ArtefactFault) as caught:
+        await folder.put(pieces(DATA[: CHUNK + 20]), SOON, "job 1")
+    await folder.aclose()
+    assert caught.value.code == ArtefactFault.FULL
+    assert files(tmp_path) == []
 
 
 @pytest.fixture(params=["folder", "bucket"])

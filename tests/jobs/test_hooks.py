@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 
@@ -102,6 +103,43 @@ async def test_a_try_whose_process_died_counts_and_is_made_up_for(valkey: Store)
     site.taken = [False]
     await site.hooks().look()
     assert await site.left() is None
+
+
+async def test_a_receiver_that_takes_nothing_leaves_room_for_others(
+    valkey: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lets every message wait; they are more than a process has under way."""
+    monkeypatch.setattr("gateway.jobs.hooks.AT_ONCE", 6)
+    monkeypatch.setattr("gateway.jobs.hooks.AT_ONCE_OF_FAILING", 2)
+    heard, stalled = asyncio.Event(), 0
+
+    async def find(id: str) -> Job:
+        tenant, _ = id.split(":")
+        return msgspec.structs.replace(JOB, id=id, tenant=tenant, webhook=f"https://{tenant}.example.com/{id}")
+
+    async def post(job: Job, id: str, body: bytes) -> bool:
+        nonlocal stalled
+        if job.tenant == "good":
+            heard.set()
+            return True
+        stalled += 1
+        if stalled > 6:
+            await asyncio.Event().wait()
+        return False
+
+    for number in range(20):
+        await valkey.call("ZADD", KEYS[0], 0, f"bad:{number:02}")
+    await valkey.call("ZADD", KEYS[0], 1, "good:1")
+    running = asyncio.create_task(Hooks(valkey, find, post, lambda taken: None).run())
+    try:
+        async with asyncio.timeout(5):
+            await heard.wait()
+        assert 6 < stalled <= 8
+        tries = {int(one) for one in (await valkey.call("HVALS", KEYS[1]))}
+        assert tries <= {0, 1}, "what was postponed was not tried"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ import pytest
 
 from gateway.errors import ModelNotFound, Reset, StoreFault
 from gateway.jobs import running
+from gateway.jobs.durable import Durable
+from gateway.jobs.log import JobLog
 from gateway.jobs.record import Job, Try
 from gateway.jobs.runner import Runner
 from gateway.jobs.scripts import CHANNEL
-from gateway.jobs.work import Alive, Anew, Log, Outcome
+from gateway.jobs.work import Anew, FateOf, FenceLost, Log, Outcome
 from gateway.model import Artefact
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
@@ -67,7 +69,10 @@ class Books:
     async def lost(self, attempt: str) -> None:
         self.events.append(f"lost {attempt}")
 
-    async def sweep(self, alive: Alive) -> None:
+    async def unsent(self, attempt: str) -> None:
+        self.events.append(f"unsent {attempt}")
+
+    async def sweep(self, fate_of: FateOf) -> None:
         self.events.append("sweep")
 
 
@@ -204,9 +209,10 @@ async def test_a_cancelled_job_ends_wherever_it_runs(cast: Cast) -> None:
     work = Scripted(endless)
     cast.start("one", work)
     job = await cast.site.accept()
-    await until(lambda: bool(work.seen))
+    await cast.ordered(job)
     await cast.site.shelf.cancel(job.id, "acme")
-    assert (await cast.over(job)).state == "cancelled"
+    ended = await cast.over(job)
+    assert (ended.state, [one.result for one in ended.tries]) == ("cancelled", ["cancelled"])
     assert work.stopped == ["cancel"]
 
 
@@ -254,6 +260,85 @@ async def test_a_paid_order_of_unknown_outcome_is_never_sent_again(cast: Cast) -
     assert [one.id for one in await cast.site.shelf.unknown()] == [job.id]
 
 
+async def test_no_list_is_believed_at_once_that_says_that_a_paid_order_is_not_there(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "FIND_PAUSE", 0.01)
+
+    class Listed(Scripted):
+        async def find(self, job: Job, one: Try) -> str | Anew:
+            self.looks += 1
+            return Anew.NOT_THERE if self.looks < 3 else "listed"
+
+    async def resumed(job: Job, log: Log) -> Outcome:
+        return Outcome("succeeded", size=job.open.ticket if job.open else "anew")
+
+    job = await cast.orphan(attempt("sent a moment ago"))
+    cast.start("two", Listed(resumed))
+    assert (await cast.over(job)).size == "listed"
+
+
+async def test_who_shuts_down_while_it_orders_says_its_ticket(cast: Cast) -> None:
+    async def ordering(job: Job, log: Log) -> Outcome:
+        await log.intent(attempt())
+        ordered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(2.2)  # the answer to the submit
+            await log.ticket("late")
+        raise AssertionError
+
+    async def resumed(job: Job, log: Log) -> Outcome:
+        return Outcome("succeeded", size=job.open.ticket if job.open else None)
+
+    ordered = asyncio.Event()
+    cast.start("one", Scripted(ordering))
+    job = await cast.site.accept()
+    async with asyncio.timeout(5):
+        await ordered.wait()
+    cast.start("two", Scripted(resumed))
+    await cast.stop("one")
+    ended = await cast.over(job)
+    assert (ended.size, len(ended.tries)) == ("late", 1)
+
+
+async def test_who_shuts_down_before_it_orders_says_that_nothing_left(cast: Cast) -> None:
+    class Slow(Durable):
+        async def sync(self) -> None:
+            await asyncio.Event().wait()
+
+    async def anew(job: Job, log: Log) -> Outcome:
+        return DONE
+
+    job = await cast.site.accept()
+    cast.site.durable, durable = Slow(cast.site.store), cast.site.durable
+    cast.start("one", Scripted(endless))
+    async with asyncio.timeout(5):
+        while not (await cast.site.shelf.read(job.id, "acme")).tries:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    cast.site.durable = durable
+    cast.start("two", Scripted(anew))
+    await cast.stop("one")
+    ended = await cast.over(job)
+    assert (ended.state, [one.result for one in ended.tries]) == ("succeeded", ["not_sent"])
+    assert await cast.site.shelf.fate(job.id, "a1") == "unsent"
+
+
+async def test_an_intent_that_went_with_the_store_sends_nothing(valkey: Store) -> None:
+    """Its file was synced again, without what was written between its last sync and its fall."""
+    site = Site(valkey)
+
+    class Fallen(Durable):
+        async def sync(self) -> None:
+            await valkey.call("HSET", f"gw:{{jobs}}:job:{job.id}", "version", 0, "state", "queued")
+
+    job, fences = await site.accept(), site.fences("one")
+    (claim,) = (await fences.take(1)).claims
+    with pytest.raises(FenceLost):
+        await JobLog(fences, Fallen(valkey), claim).intent(attempt())
+
+
 async def test_a_paid_order_that_is_found_goes_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "FIND_PAUSE", 0.01)
 
@@ -270,7 +355,10 @@ async def test_a_paid_order_that_is_found_goes_on(cast: Cast, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("managed", "result"), [(True, "not_sent"), (False, "gateway_died")], ids=["surely not sent", "a worker of ours"]
 )
-async def test_what_may_be_sent_again_is(cast: Cast, managed: bool, result: str) -> None:
+async def test_what_may_be_sent_again_is(
+    cast: Cast, managed: bool, result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SETTLE_SECONDS", 0.0)
     job = await cast.orphan(attempt("first", managed=managed))
 
     async def anew(job: Job, log: Log) -> Outcome:
@@ -280,6 +368,7 @@ async def test_what_may_be_sent_again_is(cast: Cast, managed: bool, result: str)
     cast.start("two", Scripted(anew, Anew.NOT_THERE))
     ended = await cast.over(job)
     assert [(one.attempt, one.result) for one in ended.tries] == [("first", result), ("second", None)]
+    assert cast.books.events[0] == ("unsent first" if managed else "lost first")
 
 
 async def test_a_cancelled_job_whose_process_died_is_cancelled_upstream_by_the_next(cast: Cast) -> None:
@@ -340,5 +429,4 @@ async def test_progress_is_told_and_never_goes_back(cast: Cast, monkeypatch: pyt
 async def test_metrics(cast: Cast) -> None:
     cast.start("one", Scripted(quick))
     await cast.over(await cast.site.accept())
-    page = cast.telemetry.page([]).decode()
-    assert 'gateway_jobs_total{end="succeeded"} 1.0' in page
+    await until(lambda: 'gateway_jobs_total{end="succeeded"} 1.0' in cast.telemetry.page([]).decode())

@@ -18,7 +18,7 @@ async def test_a_job_is_read_as_it_was_accepted(store: Store) -> None:
     job = await site.accept(body=b"a fox", webhook="https://example.com/h", size="1280x720")
     assert (job.state, job.created, job.expires) == ("queued", NOON / 1000 + 5, NOON / 1000 + 5 + 2 * HOUR)
     assert job.deadline == job.created + HOUR
-    assert site.shelf.body(job) == b"a fox"
+    assert await site.shelf.body(job) == b"a fox"
     assert await site.shelf.read(job.id, "acme") == job
     assert b"a fox" not in repr(await store.call("HGETALL", f"gw:{{jobs}}:job:{job.id}")).encode()
 
@@ -83,12 +83,12 @@ async def test_what_nobody_began_is_cancelled_at_once(store: Store) -> None:
     site = Site(store)
     job = await site.accept()
     ended = await site.shelf.cancel(job.id, "acme")
-    assert (ended.state, ended.sealed) == ("cancelled", b"")
+    assert ended.state == "cancelled"
     assert await site.shelf.cancel(job.id, "acme") == ended
     assert (await site.fences("r").take(5)).claims == []
     with pytest.raises(BadSeal):
-        site.shelf.body(ended)
-    assert not await site.shelf.alive(job.id)
+        await site.shelf.body(ended)
+    assert await site.shelf.fate(job.id, "a1") == "unsent"
 
 
 async def test_what_somebody_began_is_asked_to_end(store: Store) -> None:
@@ -121,6 +121,18 @@ async def test_time_ends_what_nobody_began_and_takes_old_records(store: Store) -
     assert (await fences.sweep()).due == []
 
 
+async def test_what_became_of_an_attempt_is_told_by_its_job(store: Store) -> None:
+    site, fences = Site(store), Site(store).fences("r")
+    job = await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    assert await site.shelf.fate(job.id, "a1") == "open"
+    await fences.write(claim.fence, site.job(state="failed", tries=(attempt("a1"),)))
+    fates = [await site.shelf.fate(job.id, "a1"), await site.shelf.fate(job.id, "kept, and died")]
+    assert fates == ["unknown", "unsent"]
+    await site.shelf.forget([job.id])
+    assert await site.shelf.fate(job.id, "a1") == "unknown"
+
+
 async def test_operators_see_what_may_have_been_bought(store: Store) -> None:
     site, fences = Site(store), Site(store).fences("r")
     job = await site.accept()
@@ -147,3 +159,43 @@ async def test_nothing_is_left_of_jobs_that_are_gone(store: Store) -> None:
     await fences.release([], leaving=True)
     left = {key.decode() for key in await store.call("KEYS", "gw:{jobs}:*") if b":once:" not in key}
     assert left <= {"gw:{jobs}:open", "gw:{jobs}:ring", "gw:{jobs}:sync"}
+
+
+async def test_what_is_asked_has_so_much_room_and_a_tenant_half_of_it(store: Store) -> None:
+    site = Site(store, room=4000)
+    first = await site.accept(body=b"x" * 1500)
+    with pytest.raises(NoCapacity):
+        await site.accept(body=b"x" * 1500)
+    await site.accept("other", body=b"x" * 1500)
+    with pytest.raises(NoCapacity):
+        await site.accept("third", body=b"x" * 1500)
+    await site.shelf.cancel(first.id, "acme")
+    (claim,) = (await site.fences("r").take(1)).claims
+    await site.accept(body=b"x" * 1500)
+    await site.shelf.cancel(claim.job.id, "other")
+    assert claim.job.tenant == "other"
+
+
+async def test_what_is_asked_travels_to_whoever_works_on_it_alone(valkey: Store) -> None:
+    async def sent() -> int:
+        lines = (await valkey.call("INFO", "stats")).decode().splitlines()
+        return int(next(line for line in lines if line.startswith("total_net_output_bytes")).partition(":")[2])
+
+    site = Site(valkey)
+    jobs = [await site.accept(body=b"x" * 400_000) for _ in range(5)]
+    before = await sent()
+    assert len((await site.shelf.page("acme"))[0]) == len(await site.shelf.unfinished()) == 5
+    await site.shelf.read(jobs[0].id, "acme")
+    assert len((await site.fences("r").take(5)).claims) == 5
+    assert await sent() - before < 100_000
+    assert len(await site.shelf.body(jobs[0])) == 400_000
+
+
+async def test_two_calls_are_the_same_by_what_their_caller_said(store: Store) -> None:
+    site = Site(store)
+    first = await site.shelf.accept(site.job(), b"under an older policy", once="k", said=b"a fox")
+    again = await site.shelf.accept(site.job(), b"under a newer policy", once="k", said=b"a fox")
+    assert again.id == first.id
+    assert await site.shelf.body(again) == b"under an older policy"
+    with pytest.raises(JobConflict):
+        await site.shelf.accept(site.job(), b"under a newer policy", once="k", said=b"a cat")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from gateway.errors import StoreFault
-from gateway.model import Hold, Quota
+from gateway.model import Fate, Hold, Quota
 from gateway.money import kept as keeping
 from gateway.money import till as tills
 from gateway.money.till import STREAM, Till
@@ -31,12 +31,16 @@ REPLICAS = st.integers(0, 2)
 SILENCE = 12.0
 
 
-async def gone(job: str) -> bool:
-    return False
+async def gone(job: str, attempt: str) -> Fate:
+    return "unknown"
 
 
-async def there(job: str) -> bool:
-    return True
+async def never_sent(job: str, attempt: str) -> Fate:
+    return "unsent"
+
+
+async def there(job: str, attempt: str) -> Fate:
+    return "open"
 
 
 async def kept(till: Till, id: str, amount: int) -> Hold:
@@ -80,6 +84,18 @@ async def test_the_first_to_tell_books_it_and_nobody_after(valkey: Store) -> Non
     assert await valkey.call("XLEN", STREAM) == 1
 
 
+async def test_a_process_that_gets_an_attempt_back_books_it_once(valkey: Store) -> None:
+    """Without a budget too: then nothing but its name is held."""
+    till = Till(valkey, "a")
+    before = await till.kept.keep("job", row("x", 0))
+    till.kept.leave("x")
+    again = await till.kept.adopt("x")
+    till.book(row("x", 0, 120), again)
+    till.book(row("x", 0, 0), before)
+    await till.kept.told()
+    assert [(one["attempt"], one["cost"]) for one in await rows(valkey)] == [("x", 120)]
+
+
 async def test_who_hands_an_attempt_over_books_nothing_of_it(valkey: Store) -> None:
     first, second = Till(valkey, "a"), Till(valkey, "b")
     mine = await kept(first, "x", 300)
@@ -92,15 +108,15 @@ async def test_who_hands_an_attempt_over_books_nothing_of_it(valkey: Store) -> N
     assert await count(second, TOTAL) == (120, 0)
 
 
-@pytest.mark.parametrize(("alive", "used"), [(there, 0), (gone, 300)])
-async def test_what_is_kept_for_a_job_that_is_gone_is_booked_at_what_was_set_aside(
-    valkey: Store, alive: Any, used: int
+@pytest.mark.parametrize(("fate_of", "used", "holding"), [(there, 0, 300), (gone, 300, 0), (never_sent, 0, 0)])
+async def test_what_is_kept_for_a_job_that_is_gone_is_booked_at_what_was_set_aside_unless_it_never_left(
+    valkey: Store, fate_of: Any, used: int, holding: int
 ) -> None:
     clock = Clock()
     first, second = (Till(valkey, name, clock=clock.monotonic, store_ms=clock.store) for name in ("a", "b"))
     await kept(first, "x", 300)
-    await second.kept.sweep(alive)
-    assert await count(second, TOTAL) == (used, 300 - used)
+    await second.kept.sweep(fate_of)
+    assert await count(second, TOTAL) == (used, holding)
     assert [one["state"] for one in await rows(valkey)] == (["unreconciled"] if used else [])
 
 

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import StoreFault
 from gateway.model import Quota
 from gateway.money import till as tills
+from gateway.money import unsettled
 from gateway.money.till import STREAM, Till
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
@@ -437,7 +438,7 @@ async def test_what_the_store_did_not_take_in_the_end_is_counted(
 async def test_what_cannot_be_told_goes_when_there_is_too_much(
     valkey: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tills, "MAX_QUEUED", 2)
+    monkeypatch.setattr(unsettled, "MAX_QUEUED", 2)
     dropped: list[None] = []
     till = Till(valkey, "a", lambda: dropped.append(None), clock=clock.monotonic, store_ms=clock.store)
     for id in "abc":
