@@ -18,7 +18,7 @@ from gateway.upstreams.dialects.endpoint import words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.dialects.openai import CHAT, target
 
-BEGUN, DONE = "response.created", "response.done"
+BEGUN, DONE = b"response.created", b"response.done"
 AUDIO_CHARACTERS, PROMPT_CHARACTERS = 3_200, 6_400
 """Of base64 for a token of sound: 50 ms of an answer, 100 ms of a prompt (OpenAI's guide to realtime costs) of PCM at
 24 kHz. Denser codecs have more tokens in as much."""
@@ -63,10 +63,10 @@ class Tally:
         if self._running:
             sound = len(message) // AUDIO_CHARACTERS if b"audio.delta" in message else 0
             self._sound, self._words = self._sound + sound, self._words + (not sound)
-        if DONE.encode() not in message and BEGUN.encode() not in message:
+        if DONE not in message and BEGUN not in message:
             return False
         event = _event_of(message)
-        kind = event.get("type")
+        kind = str(event.get("type")).encode()
         if kind == BEGUN:
             self._running += 1
         if kind != DONE:
