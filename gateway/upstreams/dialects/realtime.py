@@ -155,11 +155,11 @@ class Offer(NamedTuple):
 def offer_of(query: bytes, subprotocols: Iterable[bytes]) -> Offer:
     said = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     named = [word.strip() for line in subprotocols for word in line.decode("latin-1").split(",") if word.strip()]
-    keys = [word.removeprefix(KEY_PROTOCOL) for word in named if word.startswith(KEY_PROTOCOL)]
+    keys = [word[len(KEY_PROTOCOL) :] for word in named if word.lower().startswith(KEY_PROTOCOL)]
     return Offer(
         next((value for name, value in said if name == MODEL), None),
         tuple((name, value) for name, value in said if name != MODEL),
-        tuple(word for word in named if not word.startswith(_SECRET_PROTOCOLS)),
+        tuple(word for word in named if not word.lower().startswith(_SECRET_PROTOCOLS)),
         keys[0] if keys else None,
     )
 
