@@ -20,6 +20,7 @@ COMMANDS = (
     "explain",
     "jobs",
     "keys",
+    "models",
     "plan",
     "prices",
     "ledger",

@@ -33,7 +33,7 @@ from gateway.model import (
     Spill,
     Visit,
 )
-from gateway.money.keeping import held_back, open_to
+from gateway.money.keeping import held_back, open_to, refusal
 from gateway.money.spending import AWAY, Spending
 from gateway.queueing import asked, work_of_group
 from gateway.routing.below import fullness
@@ -123,6 +123,22 @@ class Admission:
             if lease is not None:
                 return _told(lease, visit)
         raise self._shed(request, course.decision, visit)
+
+    async def affords(self, request: GenRequest, decision: Decision) -> None:
+        """Whether anybody who may serve it could be paid now: what that may cost is set aside and given back. Raises
+        BudgetExceeded, and InvalidRequest, as `admit`."""
+        if self.spending is None:
+            return
+        unpaid: dict[str, Kept] = {}
+        for group in (*decision.primary, *decision.overflow):
+            held = await self.spending.hold(request, Lease("", group.candidates[0], group, "", decision))
+            if not isinstance(held, Kept):
+                if held is not None:
+                    self.spending.give(held)
+                return
+            unpaid[group.backend] = held
+        if unpaid:
+            raise refusal(unpaid.values(), self._clock())
 
     async def take(self, request: GenRequest, decision: Decision, visit: Visit) -> Lease | None:
         """A lease that is free now, or None: nobody waits for it, and it goes before nobody who waits; nor does it

@@ -69,7 +69,7 @@ from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
-from gateway.upstreams.documents import Documents
+from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.webhooks import Webhooks
 from gateway.upstreams.workers import Workers
@@ -121,8 +121,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
     probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
-    documents = Documents()
-    signers = IssuerKeys(documents.fetch, lambda: issuers(live))
+    signers = IssuerKeys(document, lambda: issuers(live))
     keyring, keys = who_calls(settings, store, signers)
     quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
     alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook, others=keys.known)
@@ -184,7 +183,6 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 stack.push_async_callback(site.aclose)
                 await site.check()
             stack.push_async_callback(client.aclose)
-            stack.push_async_callback(documents.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
                 await versions.sync()

@@ -1,4 +1,4 @@
-"""`make run`: a simulated fleet, a simulated API, the store and the gateway, and what they do, live."""
+"""`make run`: a simulated fleet, simulated APIs, the store and the gateway, and what they do, live."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from rich.text import Text
 from gateway.cli.port import bind
 from gateway.errors import StartupFault
 from gateway.settings import load_settings
+from loadtests import demo_fleet
 from loadtests.fleet_page import FleetPage, read
 from loadtests.policy_news import PolicyNews
 from loadtests.simfleet.harness import SimFault, SimFleet, start
-from loadtests.stack import DEMO_BASE_PORT, DEMO_POLICIES, DEMO_WORKERS, ROOT, StackFault, start_gateway
+from loadtests.stack import DEMO_POLICIES, ROOT, StackFault, start_gateway
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -35,6 +36,9 @@ STARTING_SECONDS = 3.0
 SNIPPET = """\
 curl {url}/v1/chat/completions -H 'Authorization: Bearer demo' -H 'Content-Type: application/json' \\
   -d '{{"model": "llama-3.3-70b", "max_tokens": 40, "messages": [{{"role": "user", "content": "hello"}}]}}'
+
+curl {url}/v1/images/generations -H 'Authorization: Bearer demo' -H 'Content-Type: application/json' \\
+  -d '{{"model": "picture", "prompt": "a lighthouse", "size": "1024x1024"}}' -o picture.json
 
 from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key="demo")
@@ -79,9 +83,9 @@ def main() -> int:
 
 
 def start_fleet() -> SimFleet:
-    """The four workers and the API at the ports of policies/demo; patient with a run that was just killed."""
+    """All that policies/demo names, at its ports; patient with a run that was just killed."""
     deadline = time.monotonic() + STARTING_SECONDS
-    for port in range(DEMO_BASE_PORT, DEMO_BASE_PORT + DEMO_WORKERS + 2):
+    for port in range(demo_fleet.BASE_PORT, demo_fleet.BASE_PORT + demo_fleet.COUNT):
         while True:
             try:
                 bind("127.0.0.1", port).close()
@@ -90,7 +94,7 @@ def start_fleet() -> SimFleet:
                 if time.monotonic() > deadline:
                     raise StartupFault(f"port {port}, which the simulated fleet needs, is taken") from None
                 time.sleep(0.1)
-    return start(workers=DEMO_WORKERS, managed=1, base_port=DEMO_BASE_PORT, seed=1)
+    return start(**demo_fleet.config())
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

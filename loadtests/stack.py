@@ -18,9 +18,6 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_POLICIES = ROOT / "policies" / "demo"
-DEMO_BASE_PORT = 9001
-"""Where policies/demo expects the workers; the simulated API and the GPU page follow them."""
-DEMO_WORKERS = 4
 READY_SECONDS = 15.0
 STOP_SECONDS = 30.0
 """Grace (20 s), what a gateway needs after it (docs/settings.md: 5 s), and as much again."""

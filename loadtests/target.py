@@ -16,11 +16,12 @@ from gateway.errors import StartupFault
 from gateway.model import Policy, Price, Upstream
 from gateway.policy.live import LivePolicy
 from gateway.routing.priors import work_us
+from loadtests import demo_fleet
 from loadtests.demo import start_fleet
 from loadtests.lengths import Lengths
-from loadtests.stack import DEMO_BASE_PORT, DEMO_POLICIES, DEMO_WORKERS, start_gateway
+from loadtests.stack import DEMO_POLICIES, start_gateway
 
-SIM_URL = f"http://127.0.0.1:{DEMO_BASE_PORT + DEMO_WORKERS + 1}"
+SIM_URL = f"http://127.0.0.1:{demo_fleet.BASE_PORT + demo_fleet.GPUS}"
 """The demo's GPU page, which also answers /sim/..."""
 SIM_API = "managed-1"
 ASK_SECONDS = 10.0

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import settings
 
 from gateway.store.connection import Store
@@ -33,10 +34,17 @@ def ledger_kept() -> Iterator[None]:
         yield
 
 
+def keep_nothing(server: Embedded) -> None:
+    """Nobody reads its file, which after a whole run takes seconds to be brought to disk."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("appendonly", "no")
+
+
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """One embedded store for the whole run; flush it before use."""
     server = Embedded.start(tmp_path_factory.mktemp("valkey"))
+    keep_nothing(server)
     yield server
     server.stop()
 
@@ -46,6 +54,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]
     if REDIS is None:
         pytest.skip("redis-server is not installed")
     server = Embedded.start(tmp_path_factory.mktemp("redis"), binary=Path(REDIS))
+    keep_nothing(server)
     yield server
     server.stop()
 

@@ -230,7 +230,8 @@ def studio() -> Iterator[Studio]:
 @dataclass(slots=True)
 class Gallery:
     """`ours` are two workers of backend `gpu`, `theirs` the bought API `api`. Models: `pic` and `voice` at home,
-    `pic-api` and `voice-api` bought, `pic-both` at home and then bought."""
+    `pic-api` and `voice-api` bought, `pic-both` at home and then bought;
+    `pic-few` and `voice-few` at home, which can do little."""
 
     site: Site
     ours: tuple[Studio, Studio]
@@ -256,8 +257,18 @@ def files(ours: tuple[Studio, Studio], theirs: Studio) -> dict[str, Any]:
     def bought(price: Mapping[str, Any]) -> dict[str, Any]:
         return {"backend": "api", "as": "gpt-image-2", "price": price}
 
+    can = {
+        "sizes": ["512x512"],
+        "qualities": ["low"],
+        "formats": ["png"],
+        "n": 2,
+        "prompt_characters": 9,
+        "mask": False,
+    }
     served = {
         "pic": ("image", [home]),
+        "pic-few": ("image", [{**home, "can": {**can, "images": [0, 1], "streams": False}}]),
+        "voice-few": ("audio", [{**home, "can": {"voices": ["alloy"], "formats": ["wav"], "prompt_characters": 9}}]),
         "voice": ("audio", [home]),
         "pic-api": ("image", [bought(IMAGE_PRICE)]),
         "voice-api": ("audio", [bought(VOICE_PRICE)]),

@@ -43,3 +43,42 @@ def _each(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+
+
+def can_of(offer: Offer) -> dict[str, Any]:
+    """The inverse: as it would be written in models.yaml, without what bounds nothing."""
+    rule, none = offer.any_size, SizeRule()
+    written: dict[str, Any] = {
+        "endpoints": None if offer.endpoints is None else sorted(offer.endpoints),
+        "sizes": offer.sizes,
+        "any_size": rule
+        and {key: own for key in SizeRule.__slots__ if (own := getattr(rule, key)) != getattr(none, key)},
+        "resolutions": offer.resolutions,
+        "aspect_ratios": offer.ratios,
+        "qualities": offer.qualities,
+        "seconds": offer.seconds or (offer.seconds_range and dict(zip(_RANGE, offer.seconds_range, strict=True))),
+        "formats": offer.formats,
+        "voices": offer.voices,
+        "n": offer.most_n,
+        "prompt_characters": offer.most_prompt,
+        "images": offer.inputs,
+        "mask": None if offer.mask else False,
+        "streams": None if offer.streams else False,
+        "defaults": {key: value for key, value in _defaults(offer).items() if value is not None},
+    }
+    as_lists = {key: list(value) if isinstance(value, tuple) else value for key, value in written.items()}
+    return {key: value for key, value in as_lists.items() if value is not None and value not in ([], {})}
+
+
+_RANGE = ("least", "most")
+
+
+def _defaults(offer: Offer) -> dict[str, Any]:
+    return {
+        "size": offer.default_size,
+        "seconds": offer.default_seconds,
+        "fps": offer.default_fps,
+        "quality": offer.default_quality,
+        "resolution": offer.default_resolution,
+        "steps": offer.steps,
+    }

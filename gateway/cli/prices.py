@@ -50,7 +50,7 @@ def list_prices(provider: str | None, glob: str | None, modality: str | None, as
         click.echo(json.dumps([told.as_data(known) for known in found]))
         return
     rows = [(known.provider, known.model, known.modality, told.briefly(known.price), _source(known)) for known in found]
-    _table(("provider", "model", "modality", "price", "source, date, confidence"), rows)
+    table(("provider", "model", "modality", "price", "source, date, confidence"), rows)
     if provider is None:
         click.echo("Token prices of well-known LLMs: --provider, such as anthropic, openai or google.", err=True)
 
@@ -106,7 +106,7 @@ def check(context: click.Context, folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(("model", "at", "doubt", "source"), row, strict=True)) for row in rows]))
     elif rows:
-        _table(("model", "at", "doubt", "source, date, confidence"), rows)
+        table(("model", "at", "doubt", "source, date, confidence"), rows)
     else:
         click.echo("ok: every price is known, of late, and sure")
     if rows:
@@ -272,7 +272,8 @@ def _source(known: Known) -> str:
     return told.where(known.price.origin)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints both, one column under the other."""
     widths = [max(len(one[i]) for one in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

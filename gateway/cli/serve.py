@@ -46,9 +46,6 @@ def serve(policies: Path | None, host: str | None, port: int | None, workers: in
 
 def serve_here(settings: Settings, given: str | None) -> None:
     """This process serves, on a socket of its own or on the one that the parent opened."""
-    from gateway.app import create_app
-    from gateway.cli.listen import run
-    from gateway.cli.port import announce, bind
     from gateway.siblings import Place
 
     try:
@@ -56,6 +53,11 @@ def serve_here(settings: Settings, given: str | None) -> None:
         inherited = [] if place is None else [socket.socket(fileno=number) for number in place.sockets]
     except (ValueError, OSError) as fault:
         raise click.UsageError("--place is for the parent of several processes; give --workers") from fault
+
+    from gateway.app import create_app
+    from gateway.cli.listen import run
+    from gateway.cli.port import announce, bind
+
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
     app = create_app(settings, place)
     sockets = inherited or [

@@ -311,6 +311,10 @@ def _forecast(said: Forecast | None) -> dict[str, Any] | None:
     return {"first_ms": _ms(said.first), "total_ms": _ms(said.total), "output_tokens": said.output, "usd": said.price}
 
 
+_MADE = ("images", "seconds", "characters", "audio_seconds", "quality", "size", "resolution")
+"""What is told of pictures, films and sounds: how much, and of which kind where that has its own price."""
+
+
 def _usage(usage: Usage | None) -> dict[str, Any] | None:
     if usage is None:
         return None
@@ -320,9 +324,8 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
         "cached_tokens": usage.cached_tokens,
         "estimated": usage.estimated,
     }
-    if usage.images or usage.seconds or usage.characters:
-        made = {"images": usage.images, "seconds": usage.seconds, "characters": usage.characters}
-        told |= {name: amount for name, amount in made.items() if amount}
+    if usage.images or usage.seconds or usage.characters or usage.audio_seconds:
+        told |= {name: amount for name in _MADE if (amount := getattr(usage, name))}
     return told
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from secrets import token_hex
-from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -19,7 +18,7 @@ from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
 from gateway.edge.elsewhere import engine_of
-from gateway.edge.filling import Filling, JobEnd
+from gateway.edge.filling import Filling
 from gateway.edge.limits import Entry
 from gateway.edge.patience import meant, within
 from gateway.edge.race import Lane, Lost
@@ -27,8 +26,17 @@ from gateway.edge.replies import identity
 from gateway.edge.services import Services
 from gateway.edge.talk import Talk
 from gateway.edge.upload import Sending, Upload
-from gateway.errors import ConnectFailed, DeadlineExceeded, GatewayError, NotContinued, Refused, UpstreamFault
-from gateway.model import Lease, Role, Timeouts, Upstream
+from gateway.edge.wire import JobEnd
+from gateway.errors import (
+    ConnectFailed,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidRequest,
+    NotContinued,
+    Refused,
+    UpstreamFault,
+)
+from gateway.model import Lease, Role, Timeouts
 from gateway.money.spending import ATTEMPT_ID_BYTES
 from gateway.routing.capability import asked_at
 from gateway.routing.estimate import work_left
@@ -41,21 +49,8 @@ from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
+from gateway.upstreams.dialects.workers import fields as worker_fields
 from gateway.upstreams.http1 import Exchange, Source
-
-
-@runtime_checkable
-class Lasting(Protocol):
-    """A client's end that outlives this process, and so does what its attempts hold of budgets."""
-
-    @property
-    def mark(self) -> str:
-        """Under which that is kept: the job."""
-        ...
-
-    def attempt(self, upstream: Upstream) -> str | None:
-        """That which has placed an order there before, by its id in the ledger."""
-        ...
 
 
 class Asking:
@@ -98,8 +93,8 @@ class Asking:
         Raises Lost where the other one was faster, and DeadlineExceeded.
         """
         account, name, id = self._account, lease.candidate.upstream.name, attempt_id(lease)
-        if isinstance(wire, Lasting):
-            id, lease = await self._kept(id, lease, wire, role)
+        if wire.job is not None:
+            id, lease = await self._kept(id, lease, wire.job, role)
         attempt = Attempt(
             name,
             id,
@@ -144,15 +139,15 @@ class Asking:
         finally:
             self._settle(lease, attempt, ballot, ending)
 
-    async def _kept(self, id: str, lease: Lease, wire: Lasting, role: Role) -> tuple[str, Lease]:
+    async def _kept(self, id: str, lease: Lease, job: JobEnd, role: Role) -> tuple[str, Lease]:
         """An attempt whose money outlives this process: a new one, or one that another process began. Raises
         StoreFault: then nothing may be sent."""
-        begun, spending = wire.attempt(lease.candidate.upstream), self._s.admission.spending
+        begun, spending = job.attempt(lease.candidate.upstream), self._s.admission.spending
         if spending is None:
             return begun or id, lease
         if begun is not None:
             return begun, await spending.adopt(begun, lease)
-        return id, await spending.keep(wire.mark, id, self._request, lease, role)
+        return id, await spending.keep(job.mark, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -215,8 +210,9 @@ class Asking:
             filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
             await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
-        if self._request.media is not None and isinstance(wire, JobEnd):
-            await wire.log(attempt.id, lease.candidate.upstream).intent()
+        self._check(lease, attempt)
+        if wire.job is not None:
+            await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
         if translation is not None:
             attempt.asked_at = translation.spoken.name
@@ -259,8 +255,20 @@ class Asking:
         opened = partial(self._books.began_well, lease, attempt)
         return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
 
+    def _check(self, lease: Lease, attempt: Attempt) -> None:
+        """Raises InvalidRequest for what is not to be said to a worker of ours."""
+        if self._request.media is None or lease.candidate.upstream.kind != "local":
+            return
+        try:
+            worker_fields.check(self._endpoint.name, self._engine(lease), self._fields, self._removed(lease))
+        except InvalidRequest:
+            attempt.result = "passed_on"  # by us, before it was asked
+            raise
+
     def _dialect(self, lease: Lease) -> Dialect | None:
-        """None: it takes the caller's body as it is."""
+        """None: it takes the caller's body as it is. Only media are ordered."""
+        if self._request.media is None:
+            return None
         return dialect_of(lease.candidate.upstream, self._endpoint.name, self._engine(lease))
 
     def _engine(self, lease: Lease) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from uvicorn._types import ASGI3Application, ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from gateway.edge.wire import JobEnd
 from gateway.upstreams.http1.wire import gather
 
 WIRE = "gateway.wire"
@@ -30,6 +31,8 @@ class Cycle(RequestResponseCycle):
 
     These never wait and never raise for a client that has left. Whoever goes on writing while `paused` fills memory.
     """
+
+    job: JobEnd | None = None
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 from msgspec import Raw
 
@@ -16,14 +15,14 @@ from gateway.edge.ordering import order_of, used
 from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
-from gateway.edge.wire import Wire
+from gateway.edge.wire import JobEnd, Wire
 from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
 from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordering import Answer, Dialect, Order, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS, restated
-from gateway.upstreams.orders import UNLOGGED, Log, NotTaken, Patience, fill
+from gateway.upstreams.orders import UNLOGGED, NotTaken, Patience, fill
 from gateway.upstreams.results import Results, whole
 
 QUEUED_SECONDS = 120.0
@@ -32,29 +31,6 @@ whose leases we know, as long as they take."""
 TROUBLE_SECONDS: Mapping[str, float] = {"local": 15.0, "managed": 120.0}
 """How long every look may fail. A worker that is gone so long was restarted: its jobs went with its process."""
 _LOOPBACK = ("127.0.0.1", "localhost")
-
-
-@runtime_checkable
-class JobEnd(Wire, Protocol):
-    """The client's end of a request that outlives its socket: its record. Beside these, whatever is answered to a
-    client that waits may be answered to it (`answer`): refusals, and results of an upstream that takes no orders."""
-
-    def log(self, attempt: str, upstream: Upstream) -> Log:
-        """Where this attempt, by its id in the ledger, is written down. Its `intent` is kept before anything leaves."""
-        ...
-
-    def ticket(self, upstream: Upstream) -> str | None:
-        """Of an order that was placed there before; None: it is to be placed."""
-        ...
-
-    @property
-    def mark(self) -> str:
-        """As in `Order`."""
-        ...
-
-    async def take(self, usage: Usage, results: Results) -> None:
-        """Keeps what was made: `results.each` gives it piece by piece. Raises UpstreamFault where it cannot be had."""
-        ...
 
 
 class Filling:
@@ -77,7 +53,7 @@ class Filling:
     ) -> None:
         """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do, and
         DeadlineExceeded."""
-        upstream, job = lease.candidate.upstream, wire if isinstance(wire, JobEnd) else None
+        upstream, job = lease.candidate.upstream, wire.job
         attempt.streamed = False
         order = self._order(lease, job, removed)
         patience = self._patience(lease)

@@ -16,6 +16,7 @@ from gateway.edge import job_ask, job_views
 from gateway.edge.body import Body
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.job_checks import checked
 from gateway.edge.job_watch import Watch
 from gateway.edge.limits import Entry
 from gateway.edge.replies import JSON, Receive, Send, identity
@@ -23,11 +24,9 @@ from gateway.edge.services import Services
 from gateway.errors import (
     ArtefactFault,
     ArtefactsFull,
-    FleetSaturated,
     InvalidRequest,
     NoCapacity,
     NotFound,
-    ResidencyRefused,
     StateElsewhere,
     StoreFault,
 )
@@ -36,7 +35,6 @@ from gateway.jobs.record import Job
 from gateway.jobs.shelf import Shelf
 from gateway.model import Artefact, Demand, GenRequest, Tenant
 from gateway.routing.board import Board
-from gateway.routing.decide import decide
 from gateway.routing.plan import plan_of
 from gateway.routing.residency import strictest
 
@@ -67,20 +65,26 @@ class JobDesk:
 
     async def accept(self, call: Call, request: GenRequest, body: Body, board: Board) -> Job:
         """Refuses at once what would be refused later; else it is on the store's disk when this returns."""
-        tenant, settings, endpoint = request.tenant, self._s.settings, request.endpoint
+        tenant = request.tenant
         if request.stream:
             raise InvalidRequest("a job has no stream: its events are at /v1/gateway/jobs/ID/events", param="stream")
         hook, once = self._hook(call, tenant), _once(call)
-        demand = await self._demand(request, board)
-        try:
-            await self._artefacts.room()
-        except ArtefactFault as fault:
-            raise ArtefactsFull(fault.message, retry_after=FULL_RETRY_SECONDS) from None
-        entry = Entry(self._s, request)
+        again = once is not None and await self._came_before(tenant, once)
+        demand = await self._checked(request, body, board, again=again)
+        content = job_ask.sealed(call, tenant, body, demand, board.policy)
+        entry = Entry(self._s, request, counted=again)
         await entry.enter(board)
-        entry.leave(sent=True, usage=None)
-        now, ask = time.time(), request.media
-        made = Job(
+        taken = False
+        try:
+            job = await self._shelf.accept(self._made(call, request, board, hook), content, once=once)
+            taken = True
+        finally:
+            entry.leave(sent=taken, usage=None)
+        return job
+
+    def _made(self, call: Call, request: GenRequest, board: Board, hook: str | None) -> Job:
+        tenant, endpoint, ask, now = request.tenant, request.endpoint, request.media, time.time()
+        return Job(
             id=self._shelf.new_id("video_" if endpoint == job_views.VIDEOS else "job_", tenant.name),
             request=call.id,
             tenant=tenant.name,
@@ -89,29 +93,30 @@ class JobDesk:
             endpoint=endpoint,
             policy=board.policy.version,
             created=now,
-            expires=now + settings.jobs_kept_hours * HOUR,
+            expires=now + self._s.settings.jobs_kept_hours * HOUR,
             deadline=None if request.deadline is None else now + request.deadline - time.monotonic(),
             webhook=hook,
             seconds=None if ask is None else ask.seconds,
             size=None if ask is None else ask.size,
         )
-        content = job_ask.sealed(call, tenant, body, demand, board.policy)
-        return await self._shelf.accept(made, content, once=once)
 
-    async def _demand(self, request: GenRequest, board: Board) -> Demand:
-        """What is demanded of its data, by everybody. Raises what a decision raises, unless that may be over by the
-        time the job is worked on, and ResidencyRefused where its results could not be kept."""
+    async def _came_before(self, tenant: Tenant, once: str) -> bool:
+        """Then it is the same job: nothing is counted, and nothing bought, for it once more."""
         try:
-            demand = decide(request, board, self._s.rng).demand
-        except (NoCapacity, FleetSaturated):
-            demand = plan_of(request, board).demand
-        demand = strictest(request.residency, demand)
-        if not self._lies.admits(demand, board.policy):
-            what = ", ".join(demand.words())
-            raise ResidencyRefused(
-                f"results are not kept within: {what}; see GATEWAY_ARTEFACTS_ZONE", param="residency"
-            )
-        return demand
+            return await self._shelf.came_before(tenant.name, once)
+        except StoreFault:
+            return False
+
+    async def _checked(self, request: GenRequest, body: Body, board: Board, *, again: bool) -> Demand:
+        """What is demanded of its data. `again`: what is refused by now was accepted."""
+        if not again:
+            demand = await checked(self._s, self._lies, request, body, board)
+            try:
+                await self._artefacts.room()
+            except ArtefactFault as fault:
+                raise ArtefactsFull(fault.message, retry_after=FULL_RETRY_SECONDS) from None
+            return demand
+        return strictest(request.residency, plan_of(request, board).demand)
 
     def _hook(self, call: Call, tenant: Tenant) -> str | None:
         """Where it is told how the job ended. Raises InvalidRequest for what is no address that we would go to."""

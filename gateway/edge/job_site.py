@@ -34,8 +34,9 @@ class JobSite:
     def __init__(self, services: Services, room: Room, store: Store) -> None:
         self._s, self._room, self.shelf = services, room, room.shelf
         self._artefacts: Artefacts = open_artefacts(services.settings)
-        self.desk = JobDesk(services, room.shelf, self._artefacts, lies(services.settings))
-        work = JobWork(services, room.shelf, self._artefacts)
+        place = lies(services.settings)
+        self.desk = JobDesk(services, room.shelf, self._artefacts, place)
+        work = JobWork(services, room.shelf, self._artefacts, place)
         runner = room.runner(work, services.telemetry, money=services.till.kept, gone=self.desk.gone)
         news = room.news(runner, self.desk.watch)
         hooks = Hooks(store, self._find, self._post, services.telemetry.count_job_webhook)

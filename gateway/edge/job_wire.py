@@ -51,7 +51,7 @@ class _Pictures(msgspec.Struct):
 
 
 class JobWire:
-    """`edge.filling.JobEnd`. `account` is set once there is one: how each attempt ended is read from it."""
+    """`edge.wire.JobEnd`. `account` is set once there is one: how each attempt ended is read from it."""
 
     def __init__(self, log: Log, artefacts: Artefacts, most: int) -> None:
         self._log, self._artefacts, self._most = log, artefacts, most
@@ -90,6 +90,10 @@ class JobWire:
         self._fault = ArtefactFault(ArtefactFault.UNAVAILABLE, "the answer broke off")
 
     # What whoever fills an order asks of a job.
+
+    @property
+    def job(self) -> JobWire:
+        return self
 
     @property
     def mark(self) -> str:

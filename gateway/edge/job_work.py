@@ -12,16 +12,19 @@ from gateway.edge.cycle import WIRE
 from gateway.edge.elsewhere import engine_of
 from gateway.edge.forward import Forward
 from gateway.edge.job_ask import Asked, asked
+from gateway.edge.job_checks import may_be_kept
 from gateway.edge.job_wire import JobWire
 from gateway.edge.ordering import order_of
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, OrderLost, UpstreamFault
-from gateway.jobs.artefacts import Artefacts
+from gateway.jobs.artefacts import Artefacts, Lies
 from gateway.jobs.record import Job, Try
 from gateway.jobs.shelf import Shelf
 from gateway.jobs.work import Anew, Log, Outcome, Stop
 from gateway.model import Candidate, Decision
 from gateway.routing.decide import decide
+from gateway.routing.plan import plan_of
+from gateway.routing.residency import strictest
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordered import dialect_of
 from gateway.upstreams.orders import LOOK_SECONDS, look_for
@@ -36,14 +39,16 @@ GONE_SECONDS = 15.0
 class JobWork:
     """`jobs.work.Work`; one per process."""
 
-    def __init__(self, services: Services, shelf: Shelf, artefacts: Artefacts) -> None:
-        self._s, self._shelf, self._artefacts = services, shelf, artefacts
+    def __init__(self, services: Services, shelf: Shelf, artefacts: Artefacts, lies: Lies) -> None:
+        self._s, self._shelf, self._artefacts, self._lies = services, shelf, artefacts, lies
 
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
-        one = await asked(self._s, job, self._shelf.body(job))
+        one, policy = await self._asked(job), self._s.policy
         began, tries = time.monotonic(), count()
         while True:
+            if policy is not self._s.policy:
+                one, policy = await self._asked(job), self._s.policy
             wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
             if not await self._reachable(log, time.monotonic() - began):
                 return Outcome.unknown()
@@ -63,6 +68,14 @@ class JobWork:
         outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
         await wire.tried()
         return outcome
+
+    async def _asked(self, job: Job) -> Asked:
+        """Under the policy in force. Raises ResidencyRefused where that demands more of its data than the one that
+        accepted it did, and results must not lie where they are kept."""
+        one = await asked(self._s, job, self._shelf.body(job))
+        board = self._s.board()
+        may_be_kept(self._lies, strictest(one.request.residency, plan_of(one.request, board).demand), board.policy)
+        return one
 
     async def _reachable(self, log: Log, waited: float) -> bool:
         """False where a bought order is with somebody whom the policy no longer has: nobody can say what becomes of it.

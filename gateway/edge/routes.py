@@ -21,7 +21,7 @@ from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.witness import unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
-from gateway.model import RANK, Demand, GenRequest, Policy, Tenant
+from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
 from gateway.routing.board import Board
@@ -179,14 +179,17 @@ def router(services: Services) -> APIRouter:
     async def models(request: Request) -> Mapping[str, Any]:
         """The models this key may use, in OpenAI's shape."""
         tenant = caller(services, request.state.call)
-        return {"object": "list", "data": [model_row(name) for name in visible(services, tenant)]}
+        return {
+            "object": "list",
+            "data": [model_row(services.policy.models[name]) for name in visible(services, tenant)],
+        }
 
     @api.get("/v1/models/{name:path}", tags=["openai"])
     async def model(name: str, request: Request) -> Mapping[str, Any]:
         tenant = caller(services, request.state.call)
         if name not in visible(services, tenant):
             raise ModelNotFound("this gateway has no such model; GET /v1/models lists those it has", param="model")
-        return model_row(name)
+        return model_row(services.policy.models[name])
 
     @api.get("/v1/gateway/usage", tags=["gateway"])
     async def used(request: Request) -> Response:
@@ -216,5 +219,9 @@ def visible(services: Services, tenant: Tenant) -> list[str]:
     return [name for name in services.policy.models if may_use(tenant, name)]
 
 
-def model_row(name: str) -> Mapping[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "gateway"}
+def model_row(model: Model) -> Mapping[str, Any]:
+    """In OpenAI's shape; `shutdown_date` where every way to serve it ends some day: the last of these days."""
+    row = {"id": model.name, "object": "model", "created": 0, "owned_by": "gateway"}
+    days = [served.retires for served in model.served_by]
+    ends = [day for day in days if day is not None]
+    return row | {"shutdown_date": max(ends).isoformat()} if ends and len(ends) == len(days) else row

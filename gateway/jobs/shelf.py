@@ -67,7 +67,7 @@ class Shelf:
         """
         tenant = job.tenant
         seconds = self._longest if job.deadline is None else min(self._longest, job.deadline - job.created)
-        more = [] if once is None else [ONCE_KEY + self._vault.digest(tenant.encode(), once.encode())]
+        more = [] if once is None else [self._once(tenant, once)]
         try:
             word, id = await self._scripts.insist(
                 _ACCEPT,
@@ -93,6 +93,13 @@ class Shelf:
             return await self._read(id.decode())
         except StoreFault as fault:
             raise NoCapacity("jobs cannot be taken in now: the store is away", retry_after=RETRY_SECONDS) from fault
+
+    async def came_before(self, tenant: str, once: str) -> bool:
+        """Whether a job came with this Idempotency-Key, and is still there. Raises StoreFault."""
+        return bool(await self._scripts.store.call("EXISTS", self._once(tenant, once)))
+
+    def _once(self, tenant: str, once: str) -> str:
+        return ONCE_KEY + self._vault.digest(tenant.encode(), once.encode())
 
     def body(self, job: Job) -> bytes:
         """What `accept` was given. Raises BadSeal: it was sealed under another key, or is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from datetime import date
 
 from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
 from gateway.model.media import Modality, Offer
@@ -112,6 +113,8 @@ class Served:
     """What it can do, as the folder or the catalogue says; None: nobody knows, so nothing is refused for it."""
     workflow: Workflow | None = field(default=None, repr=False)
     """The graph that its workers are given, where they take no requests."""
+    retires: date | None = None
+    """From that day on its API does not answer for it, as far as the catalogue knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,21 @@
-"""The policy folder to start from: file name -> text. It passes `gateway check` and `gateway test` as it is written.
-
-Only text models can be served by a policy yet: pictures, videos and speech are written as comments, with the reason.
-Where nothing of the plan is text, a small text model stands in, so that folder and fleet can be tried today.
-"""
+"""The policy folder to start from: file name -> text. It passes `gateway check` and `gateway test` as it is written."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Final
 
 from gateway.plan import costs
+from gateway.plan.answers import Medium
 from gateway.plan.cases import cases
+from gateway.plan.costs import Line
 from gateway.plan.decide import NAMES
 from gateway.plan.making import Fleet, Plan
 from gateway.plan.prices import PROVIDER, TEXT_MODEL, text_rates
 from gateway.plan.readme import readme
-from gateway.plan.site import SHOWN, Site
+from gateway.plan.site import MEDIA_PROVIDER, PUBLIC, SHOWN, Site, api
 
 MONTH_OVER_MEAN: Final = Fraction("1.5")
 """A month may cost half as much again as the plan expects; beyond that somebody should look."""
@@ -28,9 +27,18 @@ OUTPUT_CAP: Final = 4096
 """Tokens of an answer whose caller names no cap: without one nothing could be set aside of a budget."""
 _FIRST_NET: Final = 20
 _FIRST_HOST: Final = 11
-_API_URL: Final = "https://api.gmi-serving.com/v1"
-_STAND_IN: Final = "meta-llama/Llama-3.1-8B-Instruct"
-"""16 GB in 16 bits: fits every GPU of a plan."""
+_QUEUE: Final = "/api/v1/ie/requestqueue/apikey"
+_URLS: Final = {
+    PROVIDER: ("https://api.gmi-serving.com/v1", "https://llm.privatelink.example/v1"),
+    MEDIA_PROVIDER: (f"https://console.gmicloud.ai{_QUEUE}", f"https://media.privatelink.example{_QUEUE}"),
+}
+"""Public, and by a private endpoint."""
+_ENGINES: Final[Mapping[Medium, str]] = {
+    "text": "vllm",
+    "image": "vllm-omni",
+    "video": "vllm-omni",
+    "audio": "vllm-omni",
+}
 
 
 def _noted(line: str, said: str) -> str:
@@ -59,8 +67,8 @@ def _backends(plan: Plan, site: Site) -> str:
     lines += ["", "backends:"]
     for index, fleet in enumerate(site.fleets):
         lines += _local(site, fleet, index)
-    if site.buys:
-        lines += _managed(site)
+    for name in site.apis:
+        lines += _managed(site, name)
     return "\n".join(lines) + "\n"
 
 
@@ -79,50 +87,63 @@ def _local(site: Site, fleet: Fleet, index: int) -> list[str]:
     ]
     for i, worker in enumerate(site.workers(fleet)):
         url = f"http://{net}.{_FIRST_HOST + i}:8000"
-        lines.append(f'      - {{name: {worker}, url: "{url}", engine: vllm, gpus: {made.gpus}}}')
+        lines.append(
+            f'      - {{name: {worker}, url: "{url}", engine: {_ENGINES[fleet.line.medium]}, gpus: {made.gpus}}}'
+        )
     return [*lines, ""]
 
 
-def _managed(site: Site) -> list[str]:
+def _managed(site: Site, name: str) -> list[str]:
     private = [
         _noted(f"    private_endpoint_in: [{site.api_zone}]", "your word for it, by contract"),
         _noted("    networks: [10.60.0.0/16]", "the private link: no other address is ever sent to"),
+        _noted(f"    provider: {PROVIDER}", "whose prices hold where models.yaml says none"),
     ]
-    url = "https://llm.privatelink.example/v1" if site.private else _API_URL
+    url = _URLS[name][site.private]
     return [
-        f"  - name: {PROVIDER}",
+        f"  - name: {name}",
         "    kind: managed",
         f"    zone: {site.api_zone}",
         *(private if site.private else []),
-        "    endpoints: [chat/completions]",
+        "    endpoints: [chat/completions]" if name == PROVIDER else "    dialect: gmi",
         "    upstreams:",
-        f'      - {{name: {PROVIDER}, url: "{url}", key: "${{env:GMI_API_KEY}}"}}',
+        f'      - {{name: {name}, url: "{url}", key: "${{env:GMI_API_KEY}}"}}',
     ]
 
 
 def _models(plan: Plan, site: Site) -> str:
     lines = ["models:"]
-    if not site.text:
-        lines.append("  # Nothing of the plan is text: this one stands in, so that the folder can be tried today.")
-    lines.append(_noted(f"  - name: {site.model}", "what clients send as `model`"))
-    if site.buys:
+    for each in plan.lines:
+        lines += _model(plan, site, each)
+    return "\n".join(lines) + "\n"
+
+
+def _model(plan: Plan, site: Site, line: Line) -> list[str]:
+    medium, own = line.medium, site.own(line.medium)
+    lines = [_noted(f"  - name: {PUBLIC[medium]}", "what clients send as `model`")]
+    if medium != "text":
+        lines.append(f"    modality: {medium}")
+    elif site.buys:
         lines.append(_noted(f"    default_output_cap: {OUTPUT_CAP}", "tokens, where a caller names no cap"))
     lines.append("    served_by:")
-    if site.fleets:
-        lines.append(f"      - {{backend: {site.backend(site.serving)}, as: {_served_as(site)}}}")
+    if own is not None:
+        lines.append(f"      - {{backend: {site.backend(own)}, as: {_weights(own)}}}")
     if site.buys:
-        into, out = text_rates(plan.answers.today)
-        if site.fleets:
+        if own is not None:
             lines.append("      # The overflow is another model: name the same weights, if your API sells them.")
-        price = f"{{input_per_1m: {into:.2f}, output_per_1m: {out:.2f}}}"
-        lines.append(f"      - {{backend: {PROVIDER}, as: {TEXT_MODEL}, price: {price}}}")
-    elif plan.answers.fine_tuned == "text":
+        lines.append(_sold(plan, line))
+    elif plan.answers.fine_tuned == medium:
         lines.append(_noted("    custom: true", "it exists here only: no API may be named for it"))
-    return "\n".join([*lines, *_later(plan, site)]) + "\n"
+    return lines
 
 
-def _served_as(site: Site) -> str:
-    return _weights(site.serving) if site.text else _STAND_IN
+def _sold(plan: Plan, line: Line) -> str:
+    """Of text with its price, to be replaced by that of the contract; of media with the book's."""
+    if line.medium != "text":
+        return f"      - {{backend: {api(line.medium)}, as: {line.bought.model}}}   # {line.bought.sold}"
+    into, out = text_rates(plan.answers.today)
+    price = f"{{input_per_1m: {into:.2f}, output_per_1m: {out:.2f}}}"
+    return f"      - {{backend: {api(line.medium)}, as: {TEXT_MODEL}, price: {price}}}"
 
 
 def _weights(fleet: Fleet) -> str:
@@ -130,59 +151,59 @@ def _weights(fleet: Fleet) -> str:
     return model if "/" in model else "your-org/your-fine-tuned-model"
 
 
-def _later(plan: Plan, site: Site) -> list[str]:
-    """What a policy cannot hold yet, ready to be uncommented."""
-    media = [each for each in plan.lines if each.medium != "text"]
-    if not media:
-        return []
-    lines = ["", "# Not served yet: models of a policy make text. Ready for when `modality` knows the others."]
-    own = {fleet.line.medium: fleet for fleet in site.fleets}
-    for each in media:
-        name = each.bought.model if site.buys else f"own-{each.medium}"
-        lines += [f"#  - name: {name}", f"#    modality: {each.medium}", "#    served_by:"]
-        if each.medium in own:
-            lines.append(f"#      - {{backend: {site.backend(own[each.medium])}, as: {_weights(own[each.medium])}}}")
-        if site.buys:
-            lines.append(f"#      - {{backend: {PROVIDER}, as: {each.bought.model}}}   # {each.bought.sold}")
-    return lines
-
-
 def _routing(plan: Plan, site: Site) -> str:
     if not site.fleets:
         said = "flagged data too, in the zone of the private endpoint" if site.private else "flagged data is refused"
-        return "\n".join(["rules:", _noted("  - name: bought", said), f"    route: {{backends: [{PROVIDER}]}}", ""])
-    lines = ["defaults:", f"  backends: [{site.backend(site.serving)}]"]
+        return "\n".join(
+            ["rules:", _noted("  - name: bought", said), f"    route: {{backends: [{_all(site.apis)}]}}", ""]
+        )
+    lines = []
     if plan.decision.architecture == "isolated":
-        lines.append(_noted(f"  residency: {site.around}", "whoever asks: an API added here gets nothing"))
-    lines += ["  slo: {ttft_ms: 1000, tpot_ms: 40}", "", "rules:"]
-    return "\n".join([*lines, *(_overflow(plan) if site.spills else _OWN), ""])
+        lines += [
+            "defaults:",
+            _noted(f"  residency: {site.around}", "whoever asks: an API added here gets nothing"),
+            "",
+        ]
+    lines.append("rules:")
+    if site.buys:
+        lines += [
+            _noted("  - name: flagged", "X-Data-Residency: stays, and waits for room"),
+            "    match: {residency: any}",
+            f"    route: {{backends: [{_all(map(site.backend, site.fleets))}], max_wait: 20s}}",
+            "",
+        ]
+    for each in plan.lines:
+        lines += [*_rule(plan, site, each), ""]
+    return "\n".join(lines)
 
 
-_OWN: Final = [
-    _noted("  - name: own", "nothing leaves: who finds no room waits"),
-    "    route: {max_wait: 20s}",
-]
+def _rule(plan: Plan, site: Site, line: Line) -> list[str]:
+    own, match = site.own(line.medium), f"    match: {{model: {PUBLIC[line.medium]}}}"
+    name = f"  - name: {PUBLIC[line.medium]}"
+    if own is None:
+        return [_noted(name, "buying it costs less than making it"), match, _bought_route(line)]
+    said = "own GPUs first; what does not fit is bought" if site.buys else "nothing leaves: who finds no room waits"
+    lines = [_noted(name, said), match, "    route:", f"      backends: [{site.backend(own)}]"]
+    if line.medium == "text":
+        lines.append("      slo: {ttft_ms: 1000, tpot_ms: 40}")
+    if not site.buys:
+        return [*lines, "      max_wait: 20s"]
+    hour = _within(_LEAST_HOUR, _usd_bought(plan, line) / costs.HOURS * plan.answers.overflow_peak, _MOST_BUDGET)
+    return [*lines, f"      spill: {{backends: [{api(line.medium)}], budget_usd_per_hour: {hour}}}"]
 
 
-def _overflow(plan: Plan) -> list[str]:
-    return [
-        _noted("  - name: flagged", "X-Data-Residency: stays, and waits for room"),
-        "    match: {residency: any}",
-        "    route: {max_wait: 20s}",
-        "",
-        _noted("  - name: overflow", "own GPUs first; what does not fit is bought"),
-        f"    route: {{spill: {{backends: [{PROVIDER}], budget_usd_per_hour: {_hour(plan)}}}}}",
-    ]
+def _bought_route(line: Line) -> str:
+    return f"    route: {{backends: [{api(line.medium)}]}}"
 
 
-def _hour(plan: Plan) -> int:
-    """USD: the mean of the overflow that the plan expects, and room for its peaks."""
-    return _within(_LEAST_HOUR, _texts_bought(plan) / costs.HOURS * plan.answers.overflow_peak, _MOST_BUDGET)
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _budgets(plan: Plan) -> str:
-    month = _within(_LEAST_MONTH, _texts_bought(plan) * MONTH_OVER_MEAN, _MOST_BUDGET * costs.HOURS)
-    over = f"{float(MONTH_OVER_MEAN):g} times what the plan expects of texts; past it nothing is bought"
+    usd = sum((_usd_bought(plan, each) for each in plan.lines), Fraction(0))
+    month = _within(_LEAST_MONTH, usd * MONTH_OVER_MEAN, _MOST_BUDGET * costs.HOURS)
+    over = f"{float(MONTH_OVER_MEAN):g} times what the plan expects; past it nothing is bought"
     return "\n".join(["budgets:", _noted("  - name: bought", over), f"    usd: {month}", "    per: month", ""])
 
 
@@ -190,10 +211,9 @@ def _within(least: int, usd: Fraction, most: int) -> int:
     return min(most, max(least, math.ceil(usd)))
 
 
-def _texts_bought(plan: Plan) -> Fraction:
-    """USD a month: models of a policy make text, and may not spend what other media are to cost."""
-    texts = [each for each in plan.lines if each.medium == "text"]
+def _usd_bought(plan: Plan, line: Line) -> Fraction:
+    """USD a month: the mean of what the plan expects to buy of it."""
     made = {fleet.line.medium for fleet in plan.fleets} if plan.decision.own_gpus else set()
-    share = 1 - plan.answers.baseline_share if "text" in made else Fraction(1)
+    share = 1 - plan.answers.baseline_share if line.medium in made else Fraction(1)
     premium = plan.answers.private_max if plan.decision.private else Fraction(1)
-    return sum((each.volume * each.bought.usd for each in texts), Fraction(0)) * share * premium
+    return line.volume * line.bought.usd * share * premium

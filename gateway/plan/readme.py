@@ -27,8 +27,9 @@ def _to_do(plan: Plan, site: Site) -> Iterator[str]:
         yield "`backends.yaml`: the address of the private endpoint, the network of its link, the zone it is in."
     if site.buys:
         yield "`GMI_API_KEY` in the environment: the API's key. Prices in `models.yaml`: those of your contract."
-    later = "; what is not served yet stands there as comments." if site.later else "."
-    yield f"`models.yaml`: the names that clients send{later}"
+        if any(each != "text" for each in site.media):
+            yield "Media have the price book's until then: `gateway prices check .` says how sure those are."
+    yield "`models.yaml`: the names that clients send."
     if site.fleets:
         yield "`routing.yaml`: the SLO" + (", and what may be spent in an hour." if site.spills else ".")
     if site.buys:

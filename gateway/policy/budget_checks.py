@@ -33,7 +33,8 @@ def budget_warnings(sources: Sources) -> Iterator[Fault]:
                 yield sources.budgets.document.fault(path, said)
     for index, model in sources.models.sound.items():
         hard = _hard_for(sources, model)
-        if hard is not None and model.default_output_cap is None and _is_bought(sources, model):
+        unbound = model.modality == "text" and model.default_output_cap is None
+        if hard is not None and unbound and _is_bought(sources, model):
             said = f"has no `default_output_cap`: under {hard}, requests without a cap of their own are not bought"
             yield sources.models.document.fault(("models", index, "name"), said)
 

@@ -302,12 +302,14 @@ def _served(
 ) -> Iterator[Served]:
     backend = sources.backend(given.backend)
     for name, version, weight in names_of(given):
-        price, offer = None, None if given.can is None else given.can.made()
+        price, retires, offer = None, None, None if given.can is None else given.can.made()
         if isinstance(backend, ManagedBackend):
             price = pricing.quote(backend, name, given.price, model.modality).price
-            card = find(pricing.provider(backend), name) if offer is None else None
-            offer = offer if card is None else card.offer
-        yield Served(given.backend, name, price, version, weight, offer, workflow=templates.get(given.workflow or ""))
+            card = find(pricing.provider(backend), name)
+            offer = card.offer if card is not None and offer is None else offer
+            retires = None if card is None else card.retires
+        template = templates.get(given.workflow or "")
+        yield Served(given.backend, name, price, version, weight, offer, template, retires)
 
 
 def _tenant(tenant: TenantIn, zones: frozenset[str], keys: Mapping[str, str | None]) -> Tenant:

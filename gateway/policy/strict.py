@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
+        defer_build=True,
         frozen=True,
         strict=True,
         allow_inf_nan=False,

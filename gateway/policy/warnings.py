@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from gateway.policy.address_warnings import address_warnings
 from gateway.policy.attempt_warnings import idle_attempts
 from gateway.policy.budget_checks import budget_warnings
+from gateway.policy.card_checks import card_warnings
 from gateway.policy.cel_slips import never_equal
 from gateway.policy.cel_text import tokens
 from gateway.policy.duration_warnings import duration_warnings
@@ -31,6 +32,7 @@ from gateway.policy.zone_warnings import zone_warnings
 def folder_warnings(folder: pathlib.Path, today: date | None = None) -> list[Fault]:
     """Of a folder that compiles. Prices are as old as on `today`, by default this day (UTC)."""
     sources, _ = read_sources(read_folder(folder))
+    pricing = Pricing(sources, today or datetime.now(UTC).date())
     found = [
         *_unused_routes(sources),
         *_unused_names(sources),
@@ -41,7 +43,8 @@ def folder_warnings(folder: pathlib.Path, today: date | None = None) -> list[Fau
         *duration_warnings(sources),
         *placement_warnings(sources),
         *budget_warnings(sources),
-        *price_warnings(sources, Pricing(sources, today or datetime.now(UTC).date())),
+        *price_warnings(sources, pricing),
+        *card_warnings(sources, pricing),
     ]
     for index, rule in sources.rules.sound.items():
         if rule.match.when is not None:

@@ -23,6 +23,7 @@ from gateway.routing.board import Board, Plan
 from gateway.routing.estimate import output_tokens, prompt_tokens
 from gateway.routing.pickers import MAX_SAMPLED
 from gateway.routing.plan import plan_of
+from gateway.routing.units import units_of
 from gateway.routing.worth import LEFT_TO_CHEAP
 
 
@@ -139,6 +140,7 @@ def shown(world: World, asked: GenRequest) -> dict[str, Any]:
         "stream": asked.stream,
         "prompt_tokens": prompt_tokens(asked, learned),
         "output_tokens": output_tokens(asked, learned),
+        **({} if asked.media is None else {"units": units_of(asked.endpoint, asked.media)}),
     }
 
 

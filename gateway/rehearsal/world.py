@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from gateway.edge import body as bodies
+from gateway.edge import media
 from gateway.edge.calls import Call
 from gateway.edge.routes import build, demanded
 from gateway.errors import GatewayError, InvalidKey, NotFound
@@ -175,7 +176,8 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
     call = Call(
         REHEARSAL_ID, 0.0, request.path, headers, None if residency is None else residency.decode(), "127.0.0.1"
     )
-    body = bodies.decode(json.dumps(request.body).encode(), endpoint)
+    raw = json.dumps(request.body).encode()
+    body = bodies.decode(raw, endpoint) if endpoint.asks is None else media.rehearsed(raw, endpoint)
     made, _ = build(call, tenant_of(policy, request), endpoint, body, demanded(call, body, policy), policy)
     return made
 

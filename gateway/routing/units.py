@@ -40,6 +40,8 @@ INPUT_IMAGE_TOKENS = 8_192
 """Prompt tokens that no picture sent along goes beyond at the APIs that count it in tokens."""
 PROMPT_TOKENS_PER_CHARACTER = 4
 """A byte-level tokenizer makes at most one token of a byte, and a character has at most four."""
+LINES = frozenset({360, 480, 540, 576, 720, 768, 1080, 1440, 2160})
+"""Shorter sides of films that price lists have a word for."""
 _MEGA = 1e6
 
 
@@ -73,8 +75,15 @@ def usage_of_ask(endpoint: EndpointName, ask: MediaAsk, offer: Offer | None = No
     kind = _Defaults(offer)
     named = Usage(0, 0, input_images=ask.inputs, quality=ask.quality or kind.quality, size=ask.size or kind.size)
     if endpoint == "videos":
-        return replace(named, seconds=_seconds(ask, offer) * ask.n, resolution=ask.resolution or kind.resolution)
+        resolution = ask.resolution or resolution_of(ask) or kind.resolution
+        return replace(named, seconds=_seconds(ask, offer) * ask.n, resolution=resolution)
     return replace(named, images=ask.n)
+
+
+def resolution_of(ask: MediaAsk) -> str | None:
+    """What a film of such a size is sold as: 1280x720 and 720x1280 are 720p. None: no size that has such a name."""
+    pixels = ask.pixels
+    return f"{min(pixels)}p" if pixels is not None and min(pixels) in LINES else None
 
 
 def price_of_media(price: Price, endpoint: EndpointName, ask: MediaAsk, offer: Offer | None = None) -> int | None:

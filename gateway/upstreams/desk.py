@@ -36,14 +36,14 @@ class ClientDesk:
     leaves: Callable[[], None] = lambda: None
     heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda _: None
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
-        async with self.open(call, silence=silence) as exchange:
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
+        async with self.open(call, silence=silence, grace=grace) as exchange:
             return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, self.most))
 
     @asynccontextmanager
-    async def open(self, call: Call, *, silence: float | None = None) -> AsyncIterator[Exchange]:
+    async def open(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> AsyncIterator[Exchange]:
         """The answer of a call, whatever its status, to be read piece by piece. Raises UpstreamFault."""
-        left = max(0.0, self.until - time.monotonic())
+        left = max(0.0, self.until + grace - time.monotonic())
         if not left:
             raise UpstreamTimeout("total", 0.0, processed=False)
         silent = self.timeouts.first_byte if silence is None else silence

@@ -108,6 +108,8 @@ async def open(
     """
     place = _place(url, hosts, allow_private)
     deadline = asyncio.get_running_loop().time() + seconds
+    if place.scheme == "https":
+        await asyncio.to_thread(_trust)  # the first time all authorities are read, which takes some 20 ms
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:

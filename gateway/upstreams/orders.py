@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from gateway.errors import OrderLost, PermitMismatch, PermitRefused, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import ENDED, Upstream
@@ -40,8 +40,9 @@ _AGAIN = frozenset({401, 402, 403, 407, 408, 425, 429})
 class Desk(Protocol):
     """Makes the calls of one attempt. Raises UpstreamFault where no whole answer came, whatever its status."""
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
-        """`silence`: seconds without a first byte; None: as any request."""
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
+        """`silence`: seconds without a first byte; None: as any request. `grace`: seconds past the end of the order in
+        which it may still be made."""
         ...
 
 
@@ -103,6 +104,7 @@ class NotTaken(Exception):
         self.answer = answer
 
 
+T = TypeVar("T")
 UNLOGGED, CLOCK = Unlogged(), Clock()
 
 
@@ -226,7 +228,7 @@ class _Filling:
             if told.state in ENDED:
                 return told
             if told.state == "queued" and patience.queued is not None and clock.now() - sign >= patience.queued:
-                told = await self._give_up(clock.now() - sign)
+                told, sign = await self._give_up(clock.now() - sign), clock.now()
                 continue
             await self._pause(told.after)
             if clock.now() >= patience.until:
@@ -262,6 +264,8 @@ class _Filling:
                 return await self._ask()
             except UpstreamFault as fault:
                 ends = min(began + self._patience.trouble, self._patience.until)
+                if answers.about_content(fault):  # MiniMax says so of a film that failed in place of its state
+                    raise
                 if not _passing(fault) or clock.now() >= ends:
                     code = fault.code if isinstance(fault, Refused | OrderLost) else ""
                     raise OrderLost(f"placed, and then: {fault.message}", code=code) from fault
@@ -280,28 +284,39 @@ class _Filling:
 
     async def _give_up(self, seconds: float) -> Told:
         """Raises the fault of an order that nobody begins, once it is taken back; where it began or ended just now
-        after all, that is what is told."""
-        await _briefly(self._stop())
+        after all, that is what is told.
+
+        A bought one that is not surely taken back is waited for: were it begun later, it would be paid for twice.
+        """
+        stopped, told = await _briefly(self._stop()) or False, _WAITING
         with contextlib.suppress(UpstreamFault):
             told = await self._ask()
-            if told.state in ("running", "succeeded"):
-                return told
+        if told.state in ("running", "succeeded"):
+            return told
+        if not (stopped or told.state in ENDED or self._upstream.kind == "local"):
+            return told
         said = f"{STUCK_IN_QUEUE}: queued for {seconds:.0f} s without a sign of progress"
         raise Refused(NOT_READY, said, code=STUCK_IN_QUEUE)
 
-    async def _stop(self) -> None:
-        """Asks the upstream to stop it, if anything stops it; that this fails changes nothing."""
+    async def _stop(self) -> bool:
+        """Asks the upstream to stop it, if anything stops it; whether it says that it does. That this fails changes
+        nothing."""
         if self._ticket is None:
-            return
+            return False
         dialect, given = self._dialect, (self._upstream, self._order, self._ticket)
         one = dialect.cancel(*given)
         calls = dialect.stops(*given) if isinstance(dialect, Staged) else () if one is None else (one,)
-        for call in calls:
-            with contextlib.suppress(UpstreamFault):
-                await self._desk.call(call, silence=LEAVE_SECONDS)
+        taken = [await self._say(call) for call in calls]
+        return bool(taken) and all(taken)
+
+    async def _say(self, call: Call) -> bool:
+        with contextlib.suppress(UpstreamFault):
+            answer = await self._desk.call(call, silence=LEAVE_SECONDS, grace=LEAVE_SECONDS)
+            return 200 <= answer.status < 300
+        return False
 
 
-_NOTHING = Told(state="failed")
+_NOTHING, _WAITING = Told(state="failed"), Told(state="queued")
 
 
 def _ended(told: Told) -> Told:
@@ -325,7 +340,7 @@ def _about_the_request(fault: Refused) -> bool:
     return said and not (fault.account or answers.about_content(fault) or answers.retryable("managed", fault))
 
 
-async def _briefly(what: Awaitable[Told | None]) -> Told | None:
+async def _briefly(what: Awaitable[T]) -> T | None:
     """Ends within LEAVE_SECONDS, also where its caller is cancelled once more; None where it did not."""
     task = asyncio.ensure_future(what)
     try:

@@ -46,7 +46,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
-from gateway.upstreams.documents import Documents
+from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from loadtests.residency.traffic import Sent
@@ -184,7 +184,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Till(store, owner),
         Keys(PEPPER),
         Keyring(None, granted),
-        IssuerKeys(Documents().fetch, list),
+        IssuerKeys(document, list),
         ReportDesk(Settings()),
         rng=Random(rng.random()),
     )

@@ -31,6 +31,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     node: str = "node-1"
     gpu: int = 0
     """Index of the GPU on its node: the DCGM label `gpu`."""
+    gpu_kind: Literal["H100", "H200"] = "H100"
     model: str = DEFAULT_MODEL
     max_num_seqs: int = 16
     step_ms: float = 42.0
@@ -132,6 +133,8 @@ class DcgmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """With the pod on each GPU, for workers that have one."""
     without: tuple[str, ...] = ()
     """Series that are not published, such as DCGM_FI_PROF_SM_ACTIVE."""
+    first_port: int = 0
+    """Of the first node's page, those of the others follow; 0: after the APIs."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -197,10 +200,10 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigFault("name: every worker, managed API and provider needs its own")
         if unknown := {each.kind for each in providers} - PROVIDERS.keys():
             raise ConfigFault(f"kind: {', '.join(sorted(unknown))} unknown; one of {', '.join(PROVIDERS)}")
-        first = self._port(len(workers) + len(managed))
+        dcgm = _convert(self.dcgm, DcgmConfig)
+        first = dcgm.first_port or self._port(len(workers) + len(managed))
         nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
         ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
-        dcgm = _convert(self.dcgm, DcgmConfig)
         return Plan(
             self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm, self.bills, tuple(providers)
         )

@@ -9,8 +9,8 @@ from .config import DcgmConfig
 from .faults import GpuFault
 from .metrics import Load
 
-FB_TOTAL_MIB = 81_559
-"""Frame buffer of an H100 80GB HBM3."""
+KINDS = {"H100": ("NVIDIA H100 80GB HBM3", 81_559), "H200": ("NVIDIA H200", 143_771)}
+"""GPU -> how the driver calls it, and its frame buffer in MiB."""
 FB_SERVING_SHARE = 0.92
 """vLLM takes its memory at start, whatever the load."""
 DUTY_CYCLE_BUSY = 97
@@ -49,6 +49,7 @@ class GpuReading:
     pod: str = ""
     namespace: str = "default"
     fault: GpuFault | None = None
+    kind: str = "H100"
 
 
 def render(hostname: str, gpus: Sequence[GpuReading], spelled: DcgmConfig = DcgmConfig()) -> bytes:  # noqa: B008
@@ -68,7 +69,7 @@ def _labels(hostname: str, gpu: GpuReading, spelled: DcgmConfig) -> str:
         "UUID": gpu.uuid,
         "pci_bus_id": f"00000000:{0x18 + gpu.index:02X}:00.0",
         "device": f"nvidia{gpu.index}",
-        "modelName": "NVIDIA H100 80GB HBM3",
+        "modelName": KINDS[gpu.kind][0],
         "hostname" if spelled.labels == "now" else "Hostname": hostname,
         "DCGM_FI_DRIVER_VERSION": DRIVER,
     }
@@ -95,12 +96,13 @@ def _values(gpu: GpuReading) -> dict[str, str]:
 def _load_values(gpu: GpuReading) -> dict[str, str]:
     running = gpu.load.running if gpu.load else 0
     fullness = min(1.0, running / gpu.max_num_seqs)
-    used = int(FB_TOTAL_MIB * FB_SERVING_SHARE) if gpu.load else 0
+    total = KINDS[gpu.kind][1]
+    used = int(total * FB_SERVING_SHARE) if gpu.load else 0
     return {
         "DCGM_FI_DEV_GPU_UTIL": str(DUTY_CYCLE_BUSY if running else 0),
         "DCGM_FI_PROF_SM_ACTIVE": f"{0.12 + 0.76 * fullness if running else 0.0:.6f}",
         "DCGM_FI_PROF_DRAM_ACTIVE": f"{0.25 + 0.45 * fullness if running else 0.0:.6f}",
-        "DCGM_FI_DEV_FB_FREE": str(FB_TOTAL_MIB - used),
+        "DCGM_FI_DEV_FB_FREE": str(total - used),
         "DCGM_FI_DEV_FB_USED": str(used),
         "DCGM_FI_DEV_POWER_USAGE": f"{IDLE_W + (FULL_W - IDLE_W) * (0.4 + 0.6 * fullness if running else 0.0):.3f}",
         "DCGM_FI_DEV_GPU_TEMP": str(round(IDLE_C + (FULL_C - IDLE_C) * fullness)),

@@ -98,7 +98,7 @@ class MediaWorker(Station):
         """What DCGM sees of this worker's GPUs."""
         config, faults = self.config, self.faults
         load = Load(len(self.queue.running), len(self.queue.waiting)) if self.alive else None
-        placed = (config.pod, config.namespace, faults.gpu)
+        placed = (config.pod, config.namespace, faults.gpu, config.gpu_kind)
         return [
             GpuReading(config.gpu + rank, load, config.job_batch, faults.xid, uuid, *placed)
             for rank, uuid in enumerate(config.gpu_uuids)

@@ -134,7 +134,7 @@ class Worker(Service):
         """What DCGM sees of this worker's GPUs."""
         load = self.driver.gauges.read(time.monotonic()) if self.alive else None
         config, faults = self.config, self.faults
-        placed = {"pod": config.pod, "namespace": config.namespace, "fault": faults.gpu}
+        placed = {"pod": config.pod, "namespace": config.namespace, "fault": faults.gpu, "kind": config.gpu_kind}
         return [
             GpuReading(config.gpu + rank, load, config.max_num_seqs, faults.xid, uuid, **placed)  # type: ignore[arg-type]
             for rank, uuid in enumerate(config.gpu_uuids)

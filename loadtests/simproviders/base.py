@@ -99,6 +99,8 @@ class Job:
     quantity: float
     """Of `unit`: what is charged when it succeeded."""
     which: str = ""
+    beside: Decimal = Decimal(0)
+    """USD for what it read."""
     takes_s: float = 0.0
     created: float = field(default_factory=time.time)
     cancelled: bool = False
@@ -205,7 +207,7 @@ class Provider(ABC):
     def take(
         self, model: str, asked: dict[str, Any], made: list[Made], unit: Unit, quantity: float, **more: Any
     ) -> Job:
-        """A new job under the faults of now. `more`: `which`, `takes_s`, `id`."""
+        """A new job under the faults of now. `more`: `which`, `beside`, `takes_s`, `id`."""
         faults = self.faults
         self.submits += 1
         job = Job(
@@ -216,6 +218,7 @@ class Provider(ABC):
             unit=unit,
             quantity=0 if faults.filtered else quantity,
             which=more.get("which", ""),
+            beside=more.get("beside", Decimal(0)),
             takes_s=0.0 if faults.at_once else more.get("takes_s", self.job_s),
             stuck=faults.stuck,
             fail=faults.fail,
@@ -243,7 +246,8 @@ class Provider(ABC):
 
     def charge(self, job: Job) -> Decimal:
         """USD; only what succeeded is charged."""
-        return self.rate(job) * Decimal(str(job.quantity)) if job.state == "succeeded" else Decimal(0)
+        made = self.rate(job) * Decimal(str(job.quantity)) + job.beside
+        return made if job.state == "succeeded" else Decimal(0)
 
     def bill(self) -> Decimal:
         """USD, by the provider's own list."""

@@ -54,6 +54,7 @@ class Gmi(Provider):
         Rate("gpt-image-2-*", "image", Decimal("0.006"), "low"),
         Rate("gpt-image-2-*", "image", Decimal("0.053"), "medium"),
         Rate("gpt-image-2-*", "image", Decimal("0.211"), "high"),
+        Rate("gpt-image-2-*", "image", Decimal("0.053")),
         Rate("seedream-5.0-lite", "image", Decimal("0.035")),
         Rate("veo-3.1-lite-*", "second", Decimal("0.08"), "1080p"),
         Rate("veo-3.1-lite-*", "second", Decimal("0.05")),

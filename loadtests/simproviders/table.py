@@ -14,9 +14,11 @@ from .gemini import Gemini
 from .gmi import Gmi
 from .kling import Kling
 from .minimax import MiniMax
+from .openai import OpenAi
 from .replicate import Replicate
 from .vertex import Vertex
 
 PROVIDERS: Mapping[str, type[Provider]] = {
-    each.name: each for each in (Ark, Azure, DashScope, ElevenLabs, Fal, Gemini, Gmi, Kling, MiniMax, Replicate, Vertex)
+    each.name: each
+    for each in (Ark, Azure, DashScope, ElevenLabs, Fal, Gemini, Gmi, Kling, MiniMax, OpenAi, Replicate, Vertex)
 }

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from gateway.cli.prices import prices
 
-DEMO = Path(__file__).parents[2] / "policies" / "demo"
+FOLDER = Path(__file__).parents[2] / "policies" / "local-first"
 
 
 def run(*arguments: str) -> Result:
@@ -84,17 +84,17 @@ def test_a_length_that_is_not_sold() -> None:
 
 def test_under_a_policy() -> None:
     name = "meta-llama/Llama-3.3-70B-Instruct"
-    shown = run("show", name, "--policy", str(DEMO), "--tokens", "1000,200", "--json")
+    shown = run("show", name, "--policy", str(FOLDER), "--tokens", "1000,200", "--json")
     (told,) = json.loads(shown.stdout)
     assert (told["micro_usd"], told["source"], told["confidence"]) == (400, "models.yaml", "stated")
 
 
 def test_what_should_not_be_trusted(tmp_path: Path) -> None:
-    assert run("check", str(DEMO)).stdout == "ok: every price is known, of late, and sure\n"
+    assert run("check", str(FOLDER)).stdout == "ok: every price is known, of late, and sure\n"
     whole = run("check")
     assert (whole.exit_code, "wan2.7-i2v" in whole.stdout) == (1, True)
     for name in ("backends.yaml", "models.yaml", "routing.yaml"):
-        text = (DEMO / name).read_text()
+        text = (FOLDER / name).read_text()
         before = text.partition(", price: {")
         text = text if not before[1] else before[0] + before[2].partition("}")[2]
         (tmp_path / name).write_text(text.replace(", usd_per_hour: 2.00", ""))

@@ -92,6 +92,102 @@ def test_generations(asked: Gallery, change: dict[str, Any], name: str) -> None:
     assert refused(asked.site.http.post("/v1/images/generations", json=body)) == name
 
 
+@pytest.mark.parametrize("background", [False, True], ids=["waits", "background"])
+@pytest.mark.parametrize(
+    ("change", "name", "supported"),
+    [
+        ({"size": "640x640"}, "size", "512x512"),
+        ({"quality": "ultra"}, "quality", "low"),
+        ({"output_format": "bmp"}, "output_format", "png"),
+        ({"n": 3}, "n", "2"),
+        ({"prompt": "a" * 10}, "prompt", "9"),
+        ({"image": [base64.b64encode(picture()).decode()] * 2}, "image", "0 to 1"),
+        ({"mask": base64.b64encode(picture()).decode()}, "mask", "no mask"),
+        ({"partial_images": 1}, "partial_images", "piece by piece"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_a_model_cannot_do(
+    asked: Gallery, change: dict[str, Any], name: str, supported: str, background: bool
+) -> None:
+    body = {"model": "pic-few", "prompt": "a fox", **change, **({"background": True} if background else {})}
+    answer = asked.site.http.post("/v1/images/generations", json=body)
+    assert refused(answer) == name
+    assert supported in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "supported"),
+    [
+        ({"voice": "nobody"}, "voice", "alloy"),
+        ({"response_format": "mp3"}, "response_format", "wav"),
+        ({"input": "a" * 10}, "input", "9"),
+    ],
+    ids=str,
+)
+def test_what_a_voice_cannot_do(asked: Gallery, change: dict[str, Any], name: str, supported: str) -> None:
+    body = {"model": "voice-few", "input": "hello", "voice": "alloy", "response_format": "wav", **change}
+    answer = asked.site.http.post("/v1/audio/speech", json=body)
+    assert refused(answer) == name
+    assert supported in answer.json()["error"]["message"]
+
+
+INSIDE = (
+    *("http://169.254.169.254/latest", "http://127.0.0.1:1/", "http://[::ffff:10.0.0.1]/", "HTTP://LOCALHOST/"),
+    *("https://[fd00::1]/", "http://0x7f000001/", "https://example.com/a.png"),
+)
+PLACES: list[Any] = [
+    lambda url: {"image": url},
+    lambda url: {"image": [url]},
+    lambda url: {"images": [{"image_url": url}]},
+    lambda url: {"image": {"url": url}},
+    lambda url: {"image_url": {"url": {"url": url}}},
+    lambda url: {"mask": url, "image": base64.b64encode(picture()).decode()},
+    lambda url: {"url": url},
+    lambda url: {"input_reference": {"image_url": url}},
+    lambda url: {"first_frame_image": url},
+]
+
+
+@pytest.mark.parametrize("path", ["images/generations", "images/edits", "videos"])
+@pytest.mark.parametrize("place_of", PLACES, ids=range(len(PLACES)))
+def test_no_address_is_gone_to_wherever_it_stands(asked: Gallery, path: str, place_of: Any) -> None:
+    for url in INSIDE:
+        given = place_of(url)
+        answer = asked.site.http.post(f"/v1/{path}", json={"model": "pic", "prompt": "a fox", **given})
+        assert refused(answer) in given
+        assert url not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/webhooks", "/v1/webhooks/openai", "/webhook", "/webhooks/fal", "/v1/gateway/webhooks", "/callback"),
+        *("/v1/gateway/jobs/job_0/webhook", "/v1/videos/video_0/webhook", "/api/v1/callback/kling"),
+    ],
+)
+def test_nobody_tells_us_of_a_job(asked: Gallery, path: str) -> None:
+    """Providers are looked at; a message that says that it is one of theirs has nowhere to go."""
+    told = {"request_id": "r", "status": "COMPLETED", "payload": {"video": {"url": "http://10.0.0.1/"}}}
+    signed = {"webhook-id": "msg_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
+    assert asked.site.http.post(path, json=told, headers=signed).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "param"),
+    [
+        ("Idempotency-Key", "k" * 257, "Idempotency-Key"),
+        ("Idempotency-Key", "", "Idempotency-Key"),
+        ("X-Gateway-Webhook", "https://hooks.example.com/", "X-Gateway-Webhook"),  # no secret to sign it with
+        ("X-Gateway-Deadline-Ms", "soon", "X-Gateway-Deadline-Ms"),
+    ],
+)
+def test_headers_of_jobs(asked: Gallery, name: str, value: str, param: str) -> None:
+    body = {"model": "pic", "prompt": "a fox", "background": True}
+    assert refused(asked.site.http.post("/v1/images/generations", json=body, headers={name: value})) == param
+    assert asked.site.http.get("/v1/gateway/jobs").json()["data"] == []
+
+
 SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"input": ""}, "input"),
     ({"input": None}, "input"),
@@ -105,6 +201,8 @@ SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"voice": ""}, "voice"),
     ({"voice": {"id": 5}}, "voice"),
     ({"response_format": "a/b"}, "response_format"),
+    ({"ref_audio": "file:///etc/passwd"}, "ref_audio"),
+    ({"references": [{"audio_path": "/etc/passwd"}]}, "references"),
 ]
 
 
@@ -131,6 +229,8 @@ FORMS: list[tuple[dict[str, Any], list[tuple[str, bytes]], str]] = [
     ({"prompt": "a" * 32_001}, [("image", picture())], "prompt"),
     ({"url": "http://169.254.169.254/"}, [], "url"),
     ({"image": "http://127.0.0.1/"}, [], "image"),
+    ({"lora": '{"path":"/models"}'}, [("image", picture())], "lora"),
+    ({"diffusers_kwargs[a]": "1"}, [("image", picture())], "diffusers_kwargs[a]"),
 ]
 
 

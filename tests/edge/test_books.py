@@ -43,7 +43,7 @@ from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.telemetry import Telemetry
 from gateway.upstreams.client import Client
-from gateway.upstreams.documents import Documents
+from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from tests.worlds import board, policy, request, rule, upstream
@@ -75,7 +75,7 @@ def services_of(made: Policy) -> Services:
         Till(store, leases.owner),
         Keys(""),
         Keyring(None, granted),
-        IssuerKeys(Documents().fetch, list),
+        IssuerKeys(document, list),
         ReportDesk(Settings()),
     )
 

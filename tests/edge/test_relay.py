@@ -96,6 +96,7 @@ class Down:
         self.pieces: list[bytes] = []
         self.finished = self.paused = False
         self.on_room: Callable[[], None] | None = None
+        self.job = None
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         self.begin(status, headers, body)

@@ -34,8 +34,8 @@ def test_every_folder_compiles_with_its_cases(folder: Path) -> None:
     load_cases(folder, compile_folder(folder, env=None))
 
 
-@pytest.mark.parametrize("folder", READY_MADE, ids=[folder.name for folder in READY_MADE])
-def test_a_ready_made_folder_checks_and_passes_its_cases(folder: Path) -> None:
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_every_folder_checks_and_passes_its_cases(folder: Path) -> None:
     for command in (check, golden):
         done = CliRunner().invoke(command, [str(folder)])
         assert done.exit_code == 0, done.output

@@ -17,6 +17,7 @@ from gateway.model import (
     Match,
     Model,
     Need,
+    Offer,
     Policy,
     Served,
     Spill,
@@ -26,11 +27,13 @@ from gateway.model import (
 )
 from gateway.money.budgets import Booked
 from gateway.policy.case_schema import RequestIn, WorkerState
+from gateway.policy.compile import compile_folder
 from gateway.rehearsal.changes import MOST_WORKERS
 from gateway.rehearsal.ending import head, same
 from gateway.rehearsal.story import Story, tell
 from gateway.rehearsal.world import NOON, world_of
 from gateway.upstreams.dialects.surface import PATHS
+from loadtests.stack import DEMO_POLICIES as DEMO
 from tests.policy.good import changed, compiled
 from tests.worlds import policy, rule, upstream
 
@@ -62,9 +65,71 @@ def change(story: Story, text: str) -> str:
     return next(line for line in lines if line.startswith(text))
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_every_generation_path_is_decided(path: str) -> None:
+MEDIA = [path for path, endpoint in PATHS.items() if endpoint.asks is not None]
+STUDIO = policy((upstream("w1", "gpu", engine="vllm-omni"), upstream("a1", "api")))
+PICTURE = "data:image/png;base64,AAAA"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in MEDIA])
+def test_every_path_of_text_is_decided(path: str) -> None:
     assert told(path=path).result["outcome"] == "local"
+
+
+def about(path: str, **body: Any) -> Story:
+    """Of media, under the demo's policy."""
+    asked = RequestIn(path=path, tenant="demo", body=body)
+    return tell(world_of(compile_folder(DEMO, {}), asked, {}), asked)
+
+
+FRAME = "data:image/png;base64,"
+PRICED: tuple[tuple[str, dict[str, Any], float, float], ...] = (
+    ("/v1/images/generations", {"model": "gpt-image-2-generate", "n": 2, "quality": "low"}, 104.86, 0.012),
+    ("/v1/images/edits", {"model": "gpt-image-2-edit", "image": FRAME, "quality": "high"}, 52.43, 0.211),
+    ("/v1/videos", {"model": "veo-3.1-lite-generate-001", "seconds": "4", "size": "1280x720"}, 2949.12, 0.2),
+    ("/v1/audio/speech", {"model": "tts-1", "voice": "alloy", "input": "x" * 1000}, 1000.0, 0.015),
+)
+
+"""Units: 50 steps x 1.05 megapixels x pictures; 50 x 0.92 x 64 frames; characters."""
+
+
+@pytest.mark.parametrize(("path", "body", "units", "usd"), PRICED, ids=[row[0] for row in PRICED])
+def test_media_are_decided_by_their_work_and_their_price(
+    path: str, body: dict[str, Any], units: float, usd: float
+) -> None:
+    story = about(path, prompt="a lighthouse", **body)
+    assert story.result["outcome"] == "managed"
+    assert story.request["units"] == pytest.approx(units, rel=0.01)
+    assert next(row["usd"] for row in story.upstreams if "usd" in row) == pytest.approx(usd)
+
+
+def test_what_a_model_cannot_make_is_said_with_what_it_can() -> None:
+    story = about("/v1/videos", model="wan2.7-i2v", prompt="waves", seconds="5", size="1280x720")
+    assert (story.result["status"], story.drops["gmi"]) == (400, "capability")
+    assert "send 1 to 2 pictures along" in story.upstreams[0]["why"]
+
+
+@pytest.mark.parametrize("path", MEDIA)
+def test_every_path_of_media_is_decided(path: str) -> None:
+    given: dict[str, Any] = {"prompt": "a fox"} | ({"image": PICTURE} if path.endswith("edits") else {})
+    assert told(path=path, under=STUDIO, **given).result["outcome"] == "local"
+    away = {} if path != "/v1/videos" else {"a1": "capability"}
+    assert told(path=path, **given).drops == {"w1": "capability", "w2": "capability", **away}
+
+
+def test_what_a_model_cannot_do_is_told_with_what_it_can() -> None:
+    offer = Offer(sizes=("512x512",), inputs=(0, 1), mask=False)
+    served = tuple(replace(one, offer=offer) for one in STUDIO.models["m"].served_by)
+    under = replace(STUDIO, models={"m": Model("m", "image", served)})
+    pictures: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("size", {"size": "640x640"}, "512x512"),
+        ("image", {"image": [PICTURE, {"url": PICTURE}]}, "0 to 1 pictures"),
+    )
+    for name, given, message in pictures:
+        result = told(path="/v1/images/generations", under=under, prompt="a fox", **given).result
+        assert (result["status"], result["code"]) == (400, "invalid_request")
+        assert message in result["message"], name
+    whole = told(path="/v1/images/edits", under=under, prompt="a fox", image=PICTURE, size="512x512", mask=PICTURE)
+    assert "mask" in whole.result["message"]
 
 
 def test_what_the_api_does_not_speak_does_not_spill_there() -> None:

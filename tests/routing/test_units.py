@@ -55,6 +55,21 @@ def test_a_film_without_a_length_is_as_long_as_its_model_makes_them() -> None:
     assert usage_of_ask("videos", MediaAsk(n=2)).seconds == 2 * SECONDS
 
 
+@pytest.mark.parametrize(
+    ("size", "resolution", "billed"),
+    [
+        ("1280x720", None, "720p"),
+        ("720*1280", None, "720p"),
+        ("1280x720", "1080p", "1080p"),  # as it says
+        ("1024x1024", None, "480p"),  # no name: what its model gives
+        (None, None, "480p"),
+    ],
+)
+def test_a_film_is_billed_by_the_resolution_of_its_size(size: str | None, resolution: str | None, billed: str) -> None:
+    ask = MediaAsk(size=size, resolution=resolution, seconds=4.0)
+    assert usage_of_ask("videos", ask, Offer(default_resolution="480p")).resolution == billed
+
+
 def test_fifty_steps_of_2k_are_as_much_work_as_four_hundred_thumbnails() -> None:
     thumbnail = work_of_media(IMAGES, MediaAsk(steps=1, size="1024x1024"), None)
     large = work_of_media(IMAGES, MediaAsk(steps=50, size="2048x2048"), None)

@@ -77,7 +77,7 @@ class HttpDesk:
     account: Upstream
     calls: list[Call] = field(default_factory=list)
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
         self.calls.append(call)
         shown = key_header(self.account, time.time())
         headers = [*call.headers, *([] if shown is None else [shown])]

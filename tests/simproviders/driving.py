@@ -60,7 +60,7 @@ class HttpDesk:
     def __init__(self, to: Upstream, client: httpx.AsyncClient) -> None:
         self._to, self._client = to, client
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
         shown = key_header(self._to, time.time())
         headers = [*call.headers, *([shown] if shown else [])]
         url = httpx.URL(self._to.url).copy_with(raw_path=target(self._to, call.path).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.edge.ordering import used
-from gateway.errors import OrderLost, Refused, UpstreamFault
+from gateway.errors import OrderLost, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import EndpointName, MediaAsk, Upstream, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.ordering import Order, Picture
@@ -27,7 +28,7 @@ from loadtests.simproviders.minimax import MiniMax
 from loadtests.simproviders.replicate import VERSION, Replicate
 from loadtests.simproviders.samples import png
 from loadtests.simproviders.serving import Running, serve
-from tests.simproviders.buying import PATIENCE, buy, fetched, order, upstream
+from tests.simproviders.buying import PATIENCE, buy, dialect_at, fetched, order, upstream
 
 PICTURE = Picture(data=png(), media_type="image/png")
 MP4, PNG, MP3, WAV = b"ftyp", b"\x89PNG", b"", b"RIFF"
@@ -199,12 +200,26 @@ async def test_a_wrong_key_is_about_our_account(at: dict[str, Running[Provider]]
 
 
 @pytest.mark.parametrize("case", TELLING, ids=_id)
-async def test_what_nobody_begins_is_given_up_and_may_be_sent_elsewhere(
+async def test_what_nobody_begins_is_given_up_where_it_can_be_taken_back(
     at: dict[str, Running[Provider]], case: Case
 ) -> None:
+    """Elsewhere it is waited for: begun after all, it would be paid for beside the one that was sent elsewhere."""
     at[case.provider].provider.faults.stuck = True
-    with pytest.raises(Refused, match="stuck_in_queue"):
-        await buy(_upstream(at, case), _order(case), patience=replace(PATIENCE, queued=0.03))
+    account, asked = _upstream(at, case), _order(case)
+    patience = replace(PATIENCE, queued=0.03)
+    if dialect_at(account, case.endpoint).cancel(account, asked, _ticket(case)) is None:
+        with pytest.raises(UpstreamTimeout) as late:
+            await buy(account, asked, patience=replace(patience, until=time.monotonic() + 0.3))
+        assert not answers.retryable("managed", late.value)
+    else:
+        with pytest.raises(Refused, match="stuck_in_queue"):
+            await buy(account, asked, patience=patience)
+
+
+def _ticket(case: Case) -> str:
+    """One that the dialect can read."""
+    paths = {name: f"/a/b/{name}" for name in ("status", "result", "cancel")}
+    return json.dumps({**paths, "task": "t-1"}) if case.provider in ("fal", "minimax") else "t-1"
 
 
 FAILS = [

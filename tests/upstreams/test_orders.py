@@ -35,19 +35,21 @@ class Scripted:
     looks: Sequence[Step] = (DONE,)
     placed: Step | Answer = field(default_factory=lambda: replace(QUEUED, ticket="t-1"))
     listed: Step | str | None = "no list"
+    stopped: int | UpstreamFault | None = 200
+    """What a cancel is answered with; None: there is no such call."""
     calls: list[str] = field(default_factory=list)
     name: str = "scripted"
     hosts: tuple[str, ...] = ()
     poll_seconds: float = 1.0
 
-    async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+    async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
         self.calls.append(call.path)
         if call.path == "submit" and isinstance(self.placed, Answer):
             return self.placed
-        step = self._step(call.path)
+        step = self.stopped if call.path.startswith("cancel") else self._step(call.path)
         if isinstance(step, UpstreamFault):
             raise step
-        return Answer(200, (), b"")
+        return Answer(step if isinstance(step, int) else 200, (), b"")
 
     def _step(self, path: str) -> Step | str | None:
         if path == "submit":
@@ -78,7 +80,7 @@ class Scripted:
         return told
 
     def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
-        return Call("DELETE", f"cancel {ticket}")
+        return None if self.stopped is None else Call("DELETE", f"cancel {ticket}")
 
     def find(self, upstream: Upstream, order: Order) -> Call | None:
         return None if self.listed == "no list" else Call("GET", "list")
@@ -231,6 +233,36 @@ async def test_what_nobody_begins_is_taken_back_and_may_go_elsewhere() -> None:
     assert 60 <= ticking.at < 66
 
 
+@pytest.mark.parametrize("stopped", [None, 404, 500, Reset("gone")], ids=["no such call", "404", "500", "lost"])
+async def test_what_is_not_surely_taken_back_is_not_bought_again(stopped: int | UpstreamFault | None) -> None:
+    """It may be begun any time, and would be paid for beside what another one makes."""
+    ticking, script = Ticking(), Scripted([*[QUEUED] * 60, DONE], stopped=stopped)
+    assert await run(script, kind="managed", ticking=ticking) is DONE
+    assert ticking.at > 2 * 60, "longer than anybody waits for what can be taken back"
+    at_home = Scripted([QUEUED], stopped=stopped)
+    with pytest.raises(Refused):
+        await run(at_home)
+
+
+@pytest.mark.parametrize("seen", [Told(state="cancelled"), Told(state="expired")])
+async def test_what_its_upstream_says_is_over_may_go_elsewhere(seen: Told) -> None:
+    class Over(Scripted):
+        def _step(self, path: str) -> Step | str | None:
+            over = path.startswith("poll") and "cancel t-1" in self.calls
+            return seen if over else super()._step(path)
+
+    with pytest.raises(Refused) as stuck:
+        await run(Over([QUEUED], stopped=500), kind="managed")
+    assert stuck.value.code == STUCK_IN_QUEUE
+
+
+async def test_content_that_a_look_refuses_keeps_its_meaning() -> None:
+    refusal = Refused(400, "refused", code="base_resp_1026")
+    with pytest.raises(Refused) as refused:
+        await run(Scripted([RUNNING, refusal]), kind="managed")
+    assert refused.value is refusal
+
+
 async def test_what_begins_just_as_it_is_given_up_is_kept() -> None:
     class Late(Scripted):
         def _step(self, path: str) -> Step | str | None:
@@ -343,7 +375,7 @@ class TestACallerWhoLeaves:
         answered = asyncio.Event()
 
         class Slow(Scripted):
-            async def call(self, call: Call, *, silence: float | None = None) -> Answer:
+            async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
                 self.calls.append(call.path)
                 if call.path == "submit":
                     await answered.wait()

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 import msgspec
 import pytest
 
-from gateway.errors import OrderLost, PermitMismatch, Refused, UpstreamFault
+from gateway.errors import OrderLost, PermitMismatch, Refused, UpstreamFault, UpstreamTimeout
 from gateway.model import MediaAsk, Permit, Timeouts, Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.client import Client, TooLong
@@ -102,8 +102,10 @@ class Site:
             heard=self.heard.append,
         )
 
-    async def fill(self, order: Order, ticket: str | None = None, log: Unlogged | None = None) -> Told:
-        desk = self.desk()
+    async def fill(
+        self, order: Order, ticket: str | None = None, log: Unlogged | None = None, seconds: float = 20.0
+    ) -> Told:
+        desk = self.desk(seconds)
         patience = Patience(until=desk.until, queued=None, trouble=0.5)
         return await fill(
             desk, self.dialect, desk.upstream, order, patience=patience, ticket=ticket, log=log or Unlogged()
@@ -219,6 +221,13 @@ async def test_a_caller_who_leaves_ends_the_work_where_it_can_be_ended(site: Sit
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    state = site.studio.state(site.name)
+    assert state["running"] == (1 if site.engine == "sglang-diffusion" else 0)
+
+
+async def test_what_is_not_done_in_time_is_taken_back(site: Site) -> None:
+    with pytest.raises(UpstreamTimeout):
+        await site.fill(order(seconds=100), seconds=0.3)
     state = site.studio.state(site.name)
     assert state["running"] == (1 if site.engine == "sglang-diffusion" else 0)
 

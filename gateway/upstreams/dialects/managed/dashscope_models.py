@@ -6,7 +6,9 @@ uploads files to the provider's own storage instead); the highest `n` of the pic
 
 from __future__ import annotations
 
-from gateway.model import Offer, SizeRule
+from dataclasses import replace
+
+from gateway.catalog.cards import offers
 from gateway.upstreams.dialects.managed.families import Family, Key, passing, starred, upper
 from gateway.upstreams.dialects.managed.parts import data_url, whole
 from gateway.upstreams.dialects.ordering import Picture
@@ -23,78 +25,8 @@ _WIDE = {
     "1632x1248": ("1080p", "4:3"),
     "1248x1632": ("1080p", "3:4"),
 }
-_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
-_T2V = Offer(
-    sizes=tuple(_WIDE),
-    resolutions=("720p", "1080p"),
-    ratios=_RATIOS,
-    seconds=(5.0, 10.0, 15.0),
-    most_n=1,
-    most_prompt=1500,
-    inputs=(0, 0),
-    mask=False,
-    streams=False,
-    default_seconds=5.0,
-    default_resolution="1080p",
-)
-_T2V_27 = Offer(
-    sizes=tuple(_WIDE),
-    resolutions=("720p", "1080p"),
-    ratios=_RATIOS,
-    seconds_range=(2.0, 15.0),
-    most_n=1,
-    most_prompt=5000,
-    inputs=(0, 0),
-    mask=False,
-    streams=False,
-    default_seconds=5.0,
-    default_resolution="1080p",
-)
-_I2V = Offer(
-    sizes=tuple(_WIDE),
-    resolutions=("720p", "1080p"),
-    seconds=(5.0, 10.0, 15.0),
-    most_n=1,
-    most_prompt=1500,
-    inputs=(1, 1),
-    mask=False,
-    streams=False,
-    default_seconds=5.0,
-    default_resolution="1080p",
-)
-_I2V_27 = Offer(
-    sizes=tuple(_WIDE),
-    resolutions=("720p", "1080p"),
-    seconds_range=(2.0, 15.0),
-    most_n=1,
-    most_prompt=5000,
-    inputs=(1, 2),
-    mask=False,
-    streams=False,
-    default_seconds=5.0,
-    default_resolution="1080p",
-)
-_IMAGE_SIZES = SizeRule(least_pixels=768 * 768, most_pixels=1440 * 1440, most_ratio=4.0)
-_T2I = Offer(
-    sizes=("1024x1024", "1280x1280"),
-    any_size=_IMAGE_SIZES,
-    most_n=4,
-    most_prompt=2000,
-    inputs=(0, 0),
-    mask=False,
-    streams=False,
-    default_size="1280x1280",
-)
-_EDIT = Offer(
-    sizes=("1024x1024", "1280x1280"),
-    any_size=_IMAGE_SIZES,
-    most_n=4,
-    most_prompt=2000,
-    inputs=(1, 4),
-    mask=False,
-    streams=False,
-    default_size="1280x1280",
-)
+_CAN = offers("dashscope")
+_EDITED = _CAN["edited"]
 
 
 def _media(picture: Picture) -> dict[str, str]:
@@ -124,21 +56,21 @@ _CONTENT = "input.content[]"
 FAMILIES: tuple[Family, ...] = (
     Family(
         models=("wan2.7-t2v*", "wan3.0-video*"),
-        offers={"videos": _T2V_27},
+        offers={"videos": _CAN["t2v-2.7"]},
         keys={"prompt": _PROMPT, "seconds": _SECONDS, "resolution": _RESOLUTION, "ratio": Key("parameters.ratio")},
         passes=_PASSES,
         films=_WIDE,
     ),
     Family(
         models=("wan2.5-t2v*", "wan2.6-t2v*"),
-        offers={"videos": _T2V},
+        offers={"videos": _CAN["t2v"]},
         keys={"prompt": _PROMPT, "seconds": _SECONDS, "size": Key("parameters.size", starred)},
         passes=_PASSES,
         films=_WIDE,
     ),
     Family(
         models=("wan2.7-i2v*",),
-        offers={"videos": _I2V_27},
+        offers={"videos": _CAN["i2v-2.7"]},
         keys={"prompt": _PROMPT, "seconds": _SECONDS, "resolution": _RESOLUTION},
         pictures={
             "image": Key("input.media[]", _media),
@@ -150,7 +82,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         models=("wan2.5-i2v*", "wan2.6-i2v*"),
-        offers={"videos": _I2V},
+        offers={"videos": _CAN["i2v"]},
         keys={"prompt": _PROMPT, "seconds": _SECONDS, "resolution": _RESOLUTION},
         pictures={"image": Key("input.img_url", data_url), "first_frame": Key("input.img_url", data_url)},
         passes=_PASSES,
@@ -158,7 +90,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         models=("wan*-t2i*", "qwen-image-plus*", "qwen-image-max*", "qwen-image", "z-image*"),
-        offers={"images/generations": _T2I},
+        offers={"images/generations": _CAN["picture"]},
         keys={
             "prompt": Key(_CONTENT, _text),
             "n": Key("parameters.n"),
@@ -168,7 +100,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         models=("wan*-image*", "qwen-image-edit*", "qwen-image-2*", "qwen-image-3*"),
-        offers={"images/generations": _T2I, "images/edits": _EDIT},
+        offers={"images/generations": replace(_EDITED, inputs=(0, 0)), "images/edits": replace(_EDITED, inputs=(1, 4))},
         keys={
             "prompt": Key(_CONTENT, _text),
             "n": Key("parameters.n"),

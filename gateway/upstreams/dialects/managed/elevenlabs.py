@@ -10,21 +10,23 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from gateway.errors import BadAnswer, InvalidRequest
-from gateway.model import Offer, Upstream, Usage
+from gateway.model import Upstream, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.figures import Figures
-from gateway.upstreams.dialects.managed.offers import SPEECH, Offers, Row, hold
+from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import cannot, inner, number, own_fields, rooted, value
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_FORMATS = ("mp3", "opus", "wav", "pcm")
-OFFERS: Offers = (
-    Row("eleven_v3*", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=5_000)),
-    Row("eleven_flash_v2_5", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=40_000)),
-    Row("eleven_turbo_v2_5", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=40_000)),
-    Row("eleven_multilingual_v2", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=10_000)),
-    Row("eleven_*_v2", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=30_000)),
-    Row("*", Offer(endpoints=SPEECH, formats=_FORMATS)),
+OFFERS: Offers = rows_of(
+    "elevenlabs",
+    {
+        "eleven_v3*": "v3",
+        "eleven_flash_v2_5": "v2.5",
+        "eleven_turbo_v2_5": "v2.5",
+        "eleven_multilingual_v2": "multilingual",
+        "eleven_*_v2": "v2",
+        "*": "other",
+    },
 )
 """Characters in one request: ElevenLabs' page on its models, UNVERIFIED."""
 _OUTPUT = {"mp3": "mp3_44100_128", "opus": "opus_48000_64", "wav": "wav_24000", "pcm": "pcm_24000"}

@@ -3,11 +3,8 @@ not marked; what no row names gets the words that most of its models share."""
 
 from __future__ import annotations
 
-from gateway.model import Offer, SizeRule
 from gateway.upstreams.dialects.managed.inputs import Inputs
-from gateway.upstreams.dialects.managed.offers import FILMS, PICTURES, SPEECH, Offers, Row
-
-_WIDE = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16", "9:21")
+from gateway.upstreams.dialects.managed.offers import Offers, Row, rows_of
 
 SIZED = Inputs(n="num_images", size="image_size", format="output_format", image="image_url")
 """Pictures in pixels: most image models, and what is taken where nothing is known."""
@@ -43,21 +40,17 @@ INPUTS: tuple[Row[Inputs], ...] = (
     Row("*-to-video*", FILMED),
 )  # fmt: skip
 
-OFFERS: Offers = (
-    Row("fal-ai/flux-pro/v1.1-ultra", Offer(endpoints=PICTURES, ratios=_WIDE, formats=("jpeg", "png"), most_n=4)),
-    Row("fal-ai/flux/*", Offer(endpoints=PICTURES, formats=("jpeg", "png"), most_n=4, inputs=(0, 1), mask=False,
-        default_size="1024x768", any_size=SizeRule(multiple=1, longest_side=14142), steps=28)),
-    Row("fal-ai/nano-banana*", Offer(endpoints=PICTURES, ratios=_WIDE, formats=("jpeg", "png", "webp"), most_n=4,
-        mask=False)),
-    Row("fal-ai/imagen*", Offer(endpoints=PICTURES, ratios=("1:1", "16:9", "9:16", "3:4", "4:3"), most_n=4,
-        inputs=(0, 0), mask=False)),
-    Row("*/kling-video/*image-to-video", Offer(endpoints=FILMS, seconds=(5.0, 10.0),
-        default_seconds=5.0, inputs=(1, 2), mask=False, most_prompt=2500)),
-    Row("*/kling-video/*", Offer(endpoints=FILMS, seconds=(5.0, 10.0), default_seconds=5.0,
-        ratios=("16:9", "9:16", "1:1"), inputs=(0, 2), mask=False, most_prompt=2500)),
-    Row("fal-ai/veo3*", Offer(endpoints=FILMS, seconds=(4.0, 6.0, 8.0), default_seconds=8.0,
-        ratios=("16:9", "9:16", "1:1"), resolutions=("720p", "1080p", "4k"), inputs=(0, 2), mask=False)),
-    Row("bytedance/seedance-*", Offer(endpoints=FILMS, seconds_range=(4.0, 15.0), default_seconds=5.0,
-        resolutions=("480p", "720p", "1080p"), mask=False)),
-    Row("*/tts*", Offer(endpoints=SPEECH)),
-)  # fmt: skip
+OFFERS: Offers = rows_of(
+    "fal",
+    {
+        "fal-ai/flux-pro/v1.1-ultra": "ultra",
+        "fal-ai/flux/*": "flux",
+        "fal-ai/nano-banana*": "nano-banana",
+        "fal-ai/imagen*": "imagen",
+        "*/kling-video/*image-to-video": "kling-i2v",
+        "*/kling-video/*": "kling",
+        "fal-ai/veo3*": "veo",
+        "bytedance/seedance-*": "seedance",
+        "*/tts*": "speech",
+    },
+)

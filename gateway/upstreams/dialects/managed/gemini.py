@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from gateway.errors import BadAnswer, InvalidRequest
 from gateway.model import Offer, Upstream
 from gateway.upstreams import answers
-from gateway.upstreams.dialects.managed.offers import FILMS, Offers, Row, hold
+from gateway.upstreams.dialects.managed.offers import FILMS, Offers, Row, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
     NO_MARK,
     inner,
@@ -30,12 +30,7 @@ from gateway.upstreams.dialects.managed.parts import (
 )
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-OFFERS: Offers = (
-    Row("veo-3.1*", Offer(endpoints=FILMS, seconds=(4.0, 6.0, 8.0), default_seconds=8.0,
-        ratios=("16:9", "9:16"), resolutions=("720p", "1080p", "4k"), default_resolution="720p", most_n=4,
-        inputs=(0, 3), mask=False)),
-    Row("*", Offer(endpoints=FILMS)),
-)  # fmt: skip
+OFFERS: Offers = (*rows_of("google", {"veo-3.1*": "veo"}), Row("*", Offer(endpoints=FILMS)))
 _SIZES = {"1280x720": ("16:9", "720p"), "720x1280": ("9:16", "720p"), "1920x1080": ("16:9", "1080p"),
           "1080x1920": ("9:16", "1080p")}  # fmt: skip
 _OURS = {"aspectRatio": "aspect_ratio", "durationSeconds": "seconds", "sampleCount": "n", "instances": "prompt",

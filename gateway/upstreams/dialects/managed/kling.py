@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from gateway.errors import BadAnswer, InvalidRequest, Refused
-from gateway.model import Offer, Upstream
+from gateway.model import Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.figures import ODD_JSON
-from gateway.upstreams.dialects.managed.offers import FILMS, PICTURES, Offers, Row, hold
+from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
     inner,
     look,
@@ -30,18 +30,14 @@ from gateway.upstreams.dialects.managed.parts import (
 )
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_RATIOS = ("16:9", "9:16", "1:1")
-_MODES = ("std", "pro", "standard", "high")
-_PROMPT = 2500
-OFFERS: Offers = (
-    Row("kling-v3*", Offer(endpoints=FILMS | PICTURES, ratios=_RATIOS, qualities=_MODES, resolutions=("720p", "1080p"),
-        seconds_range=(3.0, 15.0), default_seconds=5.0, most_n=9, most_prompt=_PROMPT, inputs=(0, 2), mask=False)),
-    Row("kling-v2-master*", Offer(endpoints=FILMS, ratios=_RATIOS, seconds=(5.0, 10.0), default_seconds=5.0, most_n=1,
-        most_prompt=_PROMPT, inputs=(0, 2), mask=False)),
-    Row("kling-v*", Offer(endpoints=FILMS | PICTURES, ratios=(*_RATIOS, "4:3", "3:4", "3:2", "2:3", "21:9"),
-        qualities=_MODES, resolutions=("720p", "1080p", "1k", "2k"), seconds=(5.0, 10.0), default_seconds=5.0,
-        most_n=9, most_prompt=_PROMPT, inputs=(0, 2), mask=False)),
-)  # fmt: skip
+OFFERS: Offers = rows_of(
+    "kling",
+    {
+        "kling-v3*": "v3",
+        "kling-v2-master*": "v2-master",
+        "kling-v*": "older",
+    },
+)
 _SIZES = {"1280x720": ("16:9", "720p"), "720x1280": ("9:16", "720p"), "1920x1080": ("16:9", "1080p"),
           "1080x1920": ("9:16", "1080p"), "720x720": ("1:1", "720p"), "1080x1080": ("1:1", "1080p")}  # fmt: skip
 """Of films, as ratio and resolution; its resolution is its mode."""

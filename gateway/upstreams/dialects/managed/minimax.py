@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.errors import BadAnswer, InvalidRequest
-from gateway.model import Offer, Upstream, Usage
+from gateway.model import Upstream, Usage
 from gateway.upstreams.dialects.figures import Figures
-from gateway.upstreams.dialects.managed.offers import SPEECH, Offers, Row, hold
+from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
     NO_MARK,
     cannot,
@@ -25,9 +25,13 @@ from gateway.upstreams.dialects.managed.parts import (
 )
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_FORMATS = ("mp3", "wav", "pcm", "flac")
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm", "flac": "audio/flac"}
-OFFERS: Offers = (Row("speech-*", Offer(endpoints=SPEECH, formats=_FORMATS, most_prompt=10_000)),)
+OFFERS: Offers = rows_of(
+    "minimax",
+    {
+        "speech-*": "speech",
+    },
+)
 SLOWEST, FASTEST = 0.5, 2.0
 _HERTZ, _BITS = 24_000, 128_000
 """OpenAI's `pcm` has 24 kHz; the bits per second are MiniMax's own usual ones, of mp3 alone."""

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from gateway.errors import BadAnswer, InvalidRequest, UpstreamFault
-from gateway.model import Offer, Upstream
+from gateway.model import Upstream
 from gateway.upstreams.dialects.managed.minimax import told
-from gateway.upstreams.dialects.managed.offers import FILMS, Offers, Row, hold
+from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
     LOOK,
     NO_MARK,
@@ -33,18 +33,15 @@ from gateway.upstreams.dialects.managed.parts import (
 )
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
-_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
-OFFERS: Offers = (
-    Row("MiniMax-H3*", Offer(endpoints=FILMS, resolutions=("480p", "768p", "1080p", "2k"), ratios=_RATIOS,
-        seconds_range=(4.0, 15.0), default_seconds=5.0, default_resolution="768p", most_n=1, most_prompt=2_000,
-        inputs=(0, 9), mask=False)),
-    Row("MiniMax-Hailuo-*", Offer(endpoints=FILMS, resolutions=("512p", "768p", "1080p"), seconds=(6.0, 10.0),
-        default_seconds=6.0, default_resolution="768p", most_n=1, most_prompt=2_000, inputs=(0, 2), mask=False)),
-    Row("I2V-01*", Offer(endpoints=FILMS, resolutions=("720p",), seconds=(6.0,), default_seconds=6.0, most_n=1,
-        most_prompt=2_000, inputs=(1, 1), mask=False)),
-    Row("T2V-01*", Offer(endpoints=FILMS, resolutions=("720p",), seconds=(6.0,), default_seconds=6.0, most_n=1,
-        most_prompt=2_000, inputs=(0, 0), mask=False)),
-)  # fmt: skip
+OFFERS: Offers = rows_of(
+    "minimax",
+    {
+        "MiniMax-H3*": "h3",
+        "MiniMax-Hailuo-*": "hailuo",
+        "I2V-01*": "i2v-01",
+        "T2V-01*": "t2v-01",
+    },
+)
 _NEWER = "MiniMax-H3*"
 _FIELDS = frozenset({"prompt_optimizer", "fast_pretreatment", "aigc_watermark"})
 _OURS = {"duration": "seconds", "first_frame_image": "input_reference", "last_frame_image": "last_frame",

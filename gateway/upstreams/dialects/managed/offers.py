@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Generic, NamedTuple, TypeVar
 
+from gateway.catalog.cards import offers
 from gateway.errors import InvalidRequest
 from gateway.model import EndpointName, MediaAsk, Offer
 from gateway.upstreams.dialects.ordering import Order
@@ -24,6 +25,14 @@ class Row(NamedTuple, Generic[T]):
 
 
 Offers = tuple[Row[Offer], ...]
+
+
+def rows_of(file: str, families: Mapping[str, str]) -> Offers:
+    """Glob of models -> family on the catalogue's cards of that file, which say what it can do."""
+    known = offers(file)
+    return tuple(Row(models, known[family]) for models, family in families.items())
+
+
 _ANYTHING = Offer()
 
 

@@ -3,12 +3,8 @@ November 2026, UNVERIFIED where a version may have others; what no row names get
 
 from __future__ import annotations
 
-from gateway.model import Offer, SizeRule
 from gateway.upstreams.dialects.managed.inputs import Inputs
-from gateway.upstreams.dialects.managed.offers import FILMS, PICTURES, SPEECH, Offers, Row
-
-_FORMATS = ("webp", "jpg", "jpeg", "png")
-_RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
+from gateway.upstreams.dialects.managed.offers import Offers, Row, rows_of
 
 PLAIN = Inputs(
     n="num_outputs", ratio="aspect_ratio", resolution="resolution", seconds="duration", format="output_format",
@@ -40,15 +36,14 @@ INPUTS: tuple[Row[Inputs], ...] = (
     Row("*kokoro*", Inputs(prompt="text", voice="voice", speed="speed")),
 )  # fmt: skip
 
-OFFERS: Offers = (
-    Row("black-forest-labs/flux-schnell", Offer(endpoints=PICTURES, ratios=_RATIOS, formats=_FORMATS,
-        most_n=4, inputs=(0, 0), mask=False, steps=4)),
-    Row("black-forest-labs/flux-1.1-pro", Offer(endpoints=PICTURES, formats=_FORMATS, most_n=1,
-        any_size=SizeRule(multiple=32, longest_side=1440, least_pixels=256 * 256), inputs=(0, 1), mask=False)),
-    Row("black-forest-labs/flux-*", Offer(endpoints=PICTURES, formats=_FORMATS, most_n=4)),
-    Row("google/veo-*", Offer(endpoints=FILMS, seconds=(4.0, 6.0, 8.0), default_seconds=8.0,
-        ratios=("16:9", "9:16"), resolutions=("720p", "1080p"), inputs=(0, 2), mask=False)),
-    Row("kwaivgi/kling-*", Offer(endpoints=FILMS, seconds=(5.0, 10.0), default_seconds=5.0,
-        ratios=("16:9", "9:16", "1:1"), inputs=(0, 2), mask=False)),
-    Row("minimax/speech-*", Offer(endpoints=SPEECH, formats=("mp3", "wav", "flac", "pcm"))),
-)  # fmt: skip
+OFFERS: Offers = rows_of(
+    "replicate",
+    {
+        "black-forest-labs/flux-schnell": "schnell",
+        "black-forest-labs/flux-1.1-pro": "flux-pro",
+        "black-forest-labs/flux-*": "flux",
+        "google/veo-*": "veo",
+        "kwaivgi/kling-*": "kling",
+        "minimax/speech-*": "speech",
+    },
+)

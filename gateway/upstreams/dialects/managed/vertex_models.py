@@ -5,11 +5,13 @@ UNVERIFIED: whether the models of 3.1 (but lite) are retired (2026-11-17 by one 
 
 from __future__ import annotations
 
+from gateway.catalog.cards import offers
 from gateway.model import Offer
 from gateway.upstreams.dialects.managed.families import Family, Key, passing
 from gateway.upstreams.dialects.managed.parts import plain_base64, whole
 from gateway.upstreams.dialects.ordering import Picture
 
+_CAN = offers("google-vertex")
 _SMALL = {
     "1280x720": ("720p", "16:9"),
     "720x1280": ("720p", "9:16"),
@@ -17,22 +19,6 @@ _SMALL = {
     "1080x1920": ("1080p", "9:16"),
 }
 _LARGE = _SMALL | {"3840x2160": ("4k", "16:9"), "2160x3840": ("4k", "9:16")}
-
-
-def _offer(films: dict[str, tuple[str, str]], inputs: tuple[int, int]) -> Offer:
-    return Offer(
-        sizes=tuple(films),
-        resolutions=tuple(dict.fromkeys(resolution for resolution, _ in films.values())),
-        ratios=("16:9", "9:16"),
-        seconds=(4.0, 6.0, 8.0),
-        most_n=4,
-        most_prompt=2000,
-        inputs=inputs,
-        mask=False,
-        streams=False,
-        default_seconds=8.0,
-        default_resolution="720p",
-    )
 
 
 def _image(picture: Picture) -> dict[str, str]:
@@ -75,6 +61,6 @@ def _family(glob: str, offer: Offer) -> Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    _family("veo-3.1-lite-*", _offer(_SMALL, (0, 2))),
-    _family("veo-3.1-*", _offer(_LARGE, (0, 3))),
+    _family("veo-3.1-lite-*", _CAN["veo-lite"]),
+    _family("veo-3.1-*", _CAN["veo"]),
 )
