@@ -72,8 +72,8 @@ prove-residency: $(VENV)/.run ## COUNT (1000000) requests in memory, HTTP (10000
 prove-budget: $(VENV)/.run ## COUNT (200000) requests of CLIENTS (64) against a budget, replicas killed: never overspent, all books agree; OUT=page.md
 	@exec $(BIN)/python -m loadtests.spendproof --count $(or $(COUNT),200000) --clients $(or $(CLIENTS),64) $(if $(OUT),--out $(OUT))
 
-prove-jobs: $(VENV)/.run ## COUNT (10000) jobs over 3 processes, one killed every 2 s, the store once: each ends once, nothing is bought twice
-	@exec $(BIN)/python -m loadtests.jobsproof --count $(or $(COUNT),10000)
+prove-jobs: $(VENV)/.run ## COUNT (10000) films through 3 gateways, one killed every 2 s, the store once: each ends once, nothing is bought twice or lost; SEED, OUT=page.md
+	@exec $(BIN)/python -m loadtests.jobsproof --count $(or $(COUNT),10000) --seed $(or $(SEED),1) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(OUT),--out $(OUT))
 
 reload-test: $(VENV)/.run ## rewrite the policy folder under 500 requests/s: none fails, none is decided by a mixture
 	@exec $(BIN)/python -m loadtests.reload --workers $(or $(WORKERS),1)

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from gateway.edge.account import Account
-from gateway.errors import ArtefactFault, GatewayError, OrderLost, UpstreamFault
+from gateway.errors import ArtefactFault, DeadlineExceeded, GatewayError, OrderLost, UpstreamFault
 from gateway.jobs.artefacts import Artefacts, Stored
-from gateway.jobs.record import Try
+from gateway.jobs.record import Job, Try
 from gateway.jobs.work import Log, Outcome
 from gateway.model import Artefact, Upstream, Usage
 from gateway.upstreams import fetch
@@ -167,6 +167,20 @@ class JobWire:
         return self._answer is not None and _said(self._answer)[0] in BUSY
 
     @property
+    def late(self) -> bool:
+        """Whether its own time was over before it was done: no other deadline is its request's."""
+        return self._answer is not None and not self.kept and _said(self._answer)[0] == DeadlineExceeded.code
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a bought order left and nothing came back for it, not even a refusal: it may have been taken."""
+        one, attempts = self._log.job.open, [] if self.account is None else self.account.attempts
+        if one is None or not one.managed or one.ticket is not None or not attempts or self.kept:
+            return False
+        last = attempts[-1]
+        return last.id == one.attempt and not last.free and last.status is None
+
+    @property
     def failed(self) -> bool:
         """Whether anybody was asked, and did not do it."""
         return self.account is not None and bool(self.account.attempts) and not self.kept
@@ -178,7 +192,8 @@ class JobWire:
         return self._artefact(stored, opened.media_type, opened.name)
 
     async def _put(self, chunks: AsyncIterable[bytes]) -> Stored:
-        return await self._artefacts.put(chunks, self._log.job.expires)
+        job = self._log.job
+        return await self._artefacts.put(chunks, job.expires, piece_of(job, len(self.kept)))
 
     def _artefact(self, stored: Stored, media_type: str, name: str) -> Artefact:
         """`name` as its dialect has it, unless it is none or taken."""
@@ -222,6 +237,12 @@ class JobWire:
 
 
 BUSY = frozenset({"no_capacity", "fleet_saturated"})
+
+
+def piece_of(job: Job, number: int) -> str:
+    """What its newest attempt made as so manieth: another process that goes on with it makes the same, no other
+    attempt does."""
+    return f"{job.id} {job.tries[-1].attempt if job.tries else ''} {number}"
 
 
 class OrderLog:

@@ -64,8 +64,11 @@ class JobWork:
             if wire.failed:
                 await wire.tried()
             await asyncio.sleep(PAUSES[min(next(tries), len(PAUSES) - 1)])
-        stopped = log.stopped
-        outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
+        stopped = log.stopped or ("expired" if wire.late else None)
+        if stopped is None and wire.unknown:
+            outcome = Outcome.unknown()
+        else:
+            outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
         await wire.tried()
         return outcome
 

@@ -1,15 +1,16 @@
 """Where the files that jobs made are kept: one small interface, a folder of ours or a bucket behind it.
 
-A name is made here, of when the file goes and of chance; nothing that a caller or a provider wrote is ever part of it.
-So whoever looks after the store knows what to delete without asking anybody.
+A name is made here, of when the file goes and of whose it is, as a digest; nothing that a caller or a provider wrote is
+ever part of it. So whoever looks after the store knows what to delete without asking anybody, and who does once more
+what a dead process had done leaves no second file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Protocol
 
 from gateway.errors import ArtefactFault
@@ -17,11 +18,11 @@ from gateway.model import Demand, Policy
 
 CHUNK = 64 << 10
 """Bytes that are read, or written, in one go: a download holds one such piece and no more."""
-EXPIRY_DIGITS, RANDOM_BYTES = 10, 16
+EXPIRY_DIGITS, DIGEST_DIGITS = 10, 32
 SHARD_DIGITS = 7
 """Hex digits, of the second at which an artefact goes, that its shard is called by: 4096 s share one."""
 SHARD_SECONDS = 16 ** (EXPIRY_DIGITS - SHARD_DIGITS)
-_ID = re.compile(f"[0-9a-f]{{{EXPIRY_DIGITS + 2 * RANDOM_BYTES}}}")
+_ID = re.compile(f"[0-9a-f]{{{EXPIRY_DIGITS + DIGEST_DIGITS}}}")
 _SHARD = re.compile(f"[0-9a-f]{{{SHARD_DIGITS}}}")
 
 
@@ -49,8 +50,9 @@ class Reading(Protocol):
 class Artefacts(Protocol):
     """All methods raise ArtefactFault where the store does not do what it should."""
 
-    async def put(self, chunks: AsyncIterable[bytes], expires: float) -> Stored:
-        """Whole and durable when it returns, else nothing is left of it. `expires`: seconds since the epoch."""
+    async def put(self, chunks: AsyncIterable[bytes], expires: float, of: str) -> Stored:
+        """Whole and durable when it returns, else nothing is left of it. `expires` (seconds since the epoch) and `of`
+        are as for `new_id`; what has that name already is replaced."""
         ...
 
     async def open(self, id: str, offset: int = 0) -> Reading | None:
@@ -87,9 +89,10 @@ class Lies:
         return not demand.zones or (self.zone is not None and demand.zones <= policy.zones.get(self.zone, frozenset()))
 
 
-def new_id(expires: float) -> str:
-    """`expires`: seconds since the epoch."""
-    return f"{int(expires):0{EXPIRY_DIGITS}x}{token_hex(RANDOM_BYTES)}"
+def new_id(expires: float, of: str) -> str:
+    """`expires`: seconds since the epoch. `of`: what it is, with something in it that nobody can guess, such as the id
+    of its job: the same name for the same thing, from whichever process."""
+    return f"{int(expires):0{EXPIRY_DIGITS}x}{hashlib.sha256(of.encode()).hexdigest()[:DIGEST_DIGITS]}"
 
 
 def checked(id: str) -> str:

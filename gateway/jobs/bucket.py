@@ -39,9 +39,9 @@ class Bucket:
         self._store = S3Store.from_url(url, client_options=_OPTIONS, retry_config=_RETRIES)
         self._most = most
 
-    async def put(self, chunks: AsyncIterable[bytes], expires: float) -> Stored:
+    async def put(self, chunks: AsyncIterable[bytes], expires: float, of: str) -> Stored:
         """A bucket shows an object whole or not at all."""
-        id, counted = new_id(expires), _Counted(chunks, self._most)
+        id, counted = new_id(expires, of), _Counted(chunks, self._most)
         try:
             await obstore.put_async(
                 self._store, _key(id), counted.pieces(), chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE

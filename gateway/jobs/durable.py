@@ -85,8 +85,7 @@ class Durable:
     async def _once(self) -> None:
         wrote = self._store.call("SET", SYNC_KEY, "", "EX", 60)
         synced = self._store.call("WAITAOF", 1, 0, round(SYNC_SECONDS * 1000))
-        await wrote
-        local, _ = await synced
+        _, (local, _) = await asyncio.gather(wrote, synced)
         if local < 1:
             raise StoreFault("the store's append-only file was not synced in time")
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from gateway.jobs.artefacts import CHUNK, Stored, new_id, over, shard
 
 THREADS = 8
 """More do not make a disk faster, and what is asked for first is read first."""
-UNFINISHED = "unfinished"
+UNFINISHED, DRAFT_BYTES = "unfinished", 4
 UNFINISHED_SECONDS = 6 * 3600
 """What has not been written for so long belongs to a process that is no more."""
 T = TypeVar("T")
@@ -32,9 +33,9 @@ class Folder:
         self._root, self._most, self._floor = root, most, floor
         self._threads = ThreadPoolExecutor(THREADS, "artefacts")
 
-    async def put(self, chunks: AsyncIterable[bytes], expires: float) -> Stored:
+    async def put(self, chunks: AsyncIterable[bytes], expires: float, of: str) -> Stored:
         await self.room()
-        id = new_id(expires)
+        id = new_id(expires, of)
         draft = await self._do(lambda: self._begin(id))
         try:
             held = bytearray()
@@ -99,7 +100,7 @@ class Folder:
         place = self._root / UNFINISHED
         for each in (self._root, place):  # of what it makes on the way, mkdir lets everybody read
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _Draft(place / id)
+        return _Draft(place / f"{id}.{token_hex(DRAFT_BYTES)}")  # two processes may believe that it is theirs to make
 
     def _path(self, id: str) -> Path:
         return self._root / shard(id) / id

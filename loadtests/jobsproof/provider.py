@@ -1,147 +1,121 @@
-"""A bought API of jobs, as small as it can be, with the faults that matter: answers that are lost after the order was
-taken, refusals, orders that fail, are slow, or never end. It counts what it was ordered, and by which mark.
+"""The bought APIs of the proof: two simulated providers that keep their own books by mark.
 
-    POST /orders          {"mark"} -> {"id"}; 503 nothing was taken
-    GET  /orders?mark=    {"id"}, or 404: surely never taken
-    GET  /orders/{id}     {"state": queued, succeeded, failed}
-    GET  /files/{id}      the film
+The mark of an order is its prompt, which every API gets in its own words and no two jobs share. What becomes of an
+order is drawn from it: answers that are lost after the order was taken, refusals, orders that fail, are slow, or never
+begin.
+`Listed` can be asked for an order by a name of ours; `Bare` cannot, so what is lost there stays unknown.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import random
-import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-FILM_BYTES = 2048
+from loadtests.simproviders.base import Ask, Job, Made, Provider, Reply, Wrong
+from loadtests.simproviders.kling import Kling
+from loadtests.simproviders.replicate import Replicate
+
+FILM_BYTES = 4096
+LOST, REFUSED, FAILS, STUCK, SLOW = 0.04, 0.01, 0.03, 0.001, 0.1
+"""Shares of orders."""
+FAST_SECONDS, SLOW_SECONDS = (0.02, 0.3), (2.0, 5.0)
+FULL = 429
+MICRO = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of an order, drawn from its mark."""
+    """What becomes of an order at one API."""
 
     lost: bool
     """Its answer, not itself."""
-    refusals: int
+    refused: bool
+    """Once, before it is taken."""
     fails: bool
     stuck: bool
     seconds: float
 
     @classmethod
-    def of(cls, mark: str, seed: int) -> Fate:
-        draw = random.Random(f"{seed} {mark}")
-        slow = draw.random() < 0.1
+    def of(cls, api: str, mark: str, seed: int) -> Fate:
+        draw = random.Random(f"{seed} {api} {mark}")
         return cls(
-            lost=draw.random() < 0.04,
-            refusals=1 if draw.random() < 0.04 else 0,
-            fails=draw.random() < 0.03,
-            stuck=draw.random() < 0.01,
-            seconds=draw.uniform(2.0, 5.0) if slow else draw.uniform(0.1, 1.5),
+            lost=draw.random() < LOST,
+            refused=draw.random() < REFUSED,
+            fails=draw.random() < FAILS,
+            stuck=draw.random() < STUCK,
+            seconds=draw.uniform(*(SLOW_SECONDS if draw.random() < SLOW else FAST_SECONDS)),
         )
 
 
-def film(mark: str) -> bytes:
-    """What the order of this mark makes."""
-    return hashlib.sha256(mark.encode()).digest() * (FILM_BYTES // 32)
+def film(api: str, mark: str) -> bytes:
+    """What the order of this mark makes there: no two are the same."""
+    return hashlib.sha512(f"{api} {mark}".encode()).digest() * (FILM_BYTES // 64)
 
 
-@dataclass
-class Provider:
-    """`taken` are orders by mark: more than one is a film that was paid for twice."""
+class Marked(Provider):
+    """`submits_of`: submits that came in and were not refused, by mark. `lost`: answers that it kept to itself."""
 
-    seed: int
-    taken: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    url: str = ""
-    _orders: dict[str, tuple[str, float]] = field(default_factory=dict)
-    _open: set[asyncio.Task[None]] = field(default_factory=set)
-    _refused: Counter[str] = field(default_factory=Counter)
+    def __init__(self, seed: int, **more: Any) -> None:
+        self.seed, self.submits_of, self.lost = seed, Counter[str](), 0
+        self._refused: set[str] = set()
+        super().__init__(**more)
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._served, "127.0.0.1", 0)
-        self.url = "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
-        try:
-            yield
-        finally:
-            server.close()
-            for task in self._open:
-                task.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+    @staticmethod
+    def mark_of(asked: Mapping[str, Any]) -> str:
+        """In the body of a submit."""
+        return str(asked.get("input", asked)["prompt"])
 
-    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-        with suppress(asyncio.CancelledError):
-            await task
+    def fate(self, mark: str) -> Fate:
+        return Fate.of(self.name, mark, self.seed)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._talk(reader, writer)
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+    def standing(self) -> dict[str, int]:
+        """Mark -> its submits that were not taken back: more than one is a film that was bought twice."""
+        found = self.submits_of.copy()
+        found.subtract(self.mark_of(job.asked) for job in self.jobs.values() if job.cancelled)
+        return found
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                answer = self._answer(*await _request(head, reader))
-                if answer is None:
-                    break
-                status, body = answer
-                writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
-                await writer.drain()
+    def bills(self) -> dict[str, int]:
+        """Mark -> micro-dollars, of what is charged."""
+        found: Counter[str] = Counter()
+        for job in self.jobs.values():
+            found[self.mark_of(job.asked)] += round(self.charge(job) * MICRO)
+        return {mark: micro for mark, micro in found.items() if micro}
 
-    def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes] | None:
-        """None: the connection breaks."""
-        _, kind, *rest = path.partition("?")[0].split("/")
-        if method == "POST":
-            return self._order(json.loads(body)["mark"])
-        if kind == "orders" and not rest:
-            mark = path.partition("mark=")[2]
-            return (200, _json(id=_id(mark))) if mark in self.taken else (404, b"{}")
-        mark, began = self._orders.get(rest[0], ("", 0.0))
-        if not mark:
-            return 404, b"{}"
-        return (200, film(mark)) if kind == "files" else (200, _json(state=self._state(mark, began)))
+    def take(self, model: str, asked: dict[str, Any], made: list[Made], unit: Any, quantity: float, **more: Any) -> Job:
+        mark = self.mark_of(asked)
+        fate = self.fate(mark)
+        job = super().take(
+            model, asked, [Made("video/mp4", film(self.name, mark))], unit, quantity, takes_s=fate.seconds, **more
+        )
+        job.stuck, job.fail = fate.stuck, "it went wrong" if fate.fails else None
+        return job
 
-    def _order(self, mark: str) -> tuple[int, bytes] | None:
-        fate = Fate.of(mark, self.seed)
-        if self._refused[mark] < fate.refusals:
-            self._refused[mark] += 1
-            return 503, b"{}"
-        self.taken[mark] += 1
-        self._orders.setdefault(_id(mark), (mark, time.monotonic()))
-        if fate.lost:
+    def _routed(self, ask: Ask) -> Reply | None:
+        self.asks.clear()  # nobody reads them, and there are many
+        if not any(
+            route.submits and route.method == ask.method and path.fullmatch(ask.path) for route, path in self._routes
+        ):
+            return super()._routed(ask)
+        mark = self.mark_of(ask.json)
+        fate = self.fate(mark)
+        if fate.refused and mark not in self._refused:
+            self._refused.add(mark)
+            raise Wrong(FULL, "", "come again", ((b"retry-after", b"1"),))
+        self.submits_of[mark] += 1
+        reply = super()._routed(ask)
+        if fate.lost and self.submits_of[mark] == 1:
             self.lost += 1
             return None
-        return 200, _json(id=_id(mark))
-
-    def _state(self, mark: str, began: float) -> str:
-        fate = Fate.of(mark, self.seed)
-        if fate.stuck or time.monotonic() - began < fate.seconds:
-            return "queued"
-        return "failed" if fate.fails else "succeeded"
+        return reply
 
 
-async def _request(head: bytes, reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, path, _ = first.split(" ")
-    length = next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), 0)
-    return method, path, await reader.readexactly(length)
+class Listed(Marked, Kling):
+    """Kling: an order is found by its `external_task_id`."""
 
 
-def _id(mark: str) -> str:
-    return hashlib.sha256(b"order " + mark.encode()).hexdigest()[:24]
-
-
-def _json(**fields: str) -> bytes:
-    return json.dumps(fields).encode()
+class Bare(Marked, Replicate):
+    """Replicate: what was lost cannot be looked for."""

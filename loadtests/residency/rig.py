@@ -77,6 +77,7 @@ class Wire:
     def __init__(self) -> None:
         self.on_left: Any = None
         self.on_room: Any = None
+        self.job: Any = None
         self.disconnected = self.stalled = self.paused = self.response_started = False
         self.status = 0
 
@@ -90,6 +91,9 @@ class Wire:
         pass
 
     def finish(self) -> None:
+        pass
+
+    def cut(self) -> None:
         pass
 
     def leave(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -137,18 +138,65 @@ def test_a_job_is_nobody_elses(site: Site) -> None:
         for method, path in (
             ("GET", f"/v1/videos/{forged}"),
             ("GET", f"/v1/videos/{forged}/content"),
+            ("HEAD", f"/v1/videos/{forged}/content"),
             ("DELETE", f"/v1/videos/{forged}"),
+            ("DELETE", f"/v1/gateway/jobs/{forged}"),
             ("GET", f"/v1/gateway/jobs/{forged}"),
             ("POST", f"/v1/gateway/jobs/{forged}/cancel"),
             ("GET", f"/v1/gateway/jobs/{forged}/events"),
             ("GET", f"/v1/gateway/jobs/{forged}/artefacts/video"),
         ):
             answer = site.http.request(method, path, headers=headers)
-            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), (method, path)
+            code = "not_found" if method == "HEAD" else answer.json()["error"]["code"]
+            assert (answer.status_code, code) == (404, "not_found"), (method, path)
     assert site.http.get("/v1/videos", headers=other).json()["data"] == []
     assert site.http.get("/v1/videos", params={"after": id}, headers=other).status_code == 404
     assert httpx.get(f"{site.gateway.url}/v1/videos/{id}", trust_env=False).status_code == 401
     assert job(site, id)["state"] == "succeeded"
+    receipt = f"/v1/gateway/receipts/{job(site, id)['receipt']}"
+    eventually(lambda: site.http.get(receipt).status_code == 200, "its receipt")
+    assert site.http.get(receipt, headers=other).status_code == 404
+
+
+def test_an_idempotency_key_is_its_tenants(site: Site) -> None:
+    body, once = {"model": "film", "prompt": "mine"}, {"Idempotency-Key": "shared"}
+    mine = site.http.post("/v1/videos", json=body, headers=once).json()["id"]
+    theirs = site.http.post(
+        "/v1/videos", json={**body, "prompt": "theirs"}, headers={**once, "Authorization": f"Bearer {OTHER_KEY}"}
+    )
+    assert (theirs.status_code, theirs.json()["id"] != mine) == (200, True)
+    assert site.http.post("/v1/videos", json={**body, "prompt": "x"}, headers=once).status_code == 409
+    drawn = {"model": "draw", "prompt": "mine", "background": True}
+    assert site.http.post("/v1/images/generations", json=drawn, headers=once).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("reference_url", "output_path", "extra_body", "lora", "source_video", "video_reference", "image_reference"),
+        *("input_references", "control_reference", "diffusers_kwargs", "perf_dump_path"),
+    ],
+)
+def test_what_workers_would_fetch_or_open_is_refused_at_once(site: Site, field: str) -> None:
+    for value in ("http://169.254.169.254/latest", "/etc/passwd"):
+        answer = film(site, wait=None, **{field: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, field), answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0.0.0.0"])
+def test_no_webhook_goes_inside(site: Site, host: str) -> None:
+    """Nobody can tell by the name where it leads: that is looked at as it connects, and nobody is called."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.0)
+        hook = f"https://{host}:{listening.getsockname()[1]}/"
+        before = site.metric("gateway_job_webhooks_total", result="failed") or 0
+        made = site.http.post(
+            "/v1/videos?wait=20", json={"model": "film", "prompt": "x"}, headers={"X-Gateway-Webhook": hook}
+        )
+        assert made.json()["status"] == "completed", made.text
+        eventually(lambda: (site.metric("gateway_job_webhooks_total", result="failed") or 0) > before, "it was tried")
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 def test_pages(site: Site) -> None:

@@ -291,7 +291,7 @@ def test_a_call_that_repeats_one_counts_for_nothing(market: Market) -> None:
 def test_what_a_cancelled_job_had_set_aside_is_free_again(market: Market) -> None:
     market.us.faults.stuck, market.us.faults.at_once = True, False
     made = market.draw("us-pic", SPENT)
-    eventually(lambda: market.us.submits, "it is ordered")
+    eventually(lambda: market.us.submits, "it is ordered", within=15)
     assert market.draw("us-pic", SPENT).status_code == 402, "the first one holds what there is"
     market.site.http.post(f"/v1/gateway/jobs/{made.json()['id']}/cancel", headers=bearer(SPENT))
     assert market.ended(made, SPENT)["state"] == "cancelled"

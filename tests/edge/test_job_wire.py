@@ -6,10 +6,13 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import pytest
 
+from gateway.edge.account import Account, Attempt
 from gateway.edge.job_wire import JobWire
 from gateway.errors import ArtefactFault
 from gateway.jobs.folder import Folder
@@ -145,3 +148,37 @@ async def test_what_is_too_large_is_not_made_again(tmp_path: Path) -> None:
     lost.__cause__ = TooLong("a file of more than 5 bytes")
     await one.take(Usage(0, 0), Made(fault=lost))  # type: ignore[arg-type]
     assert ((await one.outcome()).error or ("", ""))[0] == ArtefactFault.TOO_LARGE
+
+
+BOUGHT = Try(attempt="a1", upstream="api", backend="b", managed=True, at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "attempt", "unknown"),
+    [
+        (BOUGHT, {}, True),
+        (BOUGHT, {"free": True}, False),
+        (BOUGHT, {"status": 500}, False),
+        (BOUGHT, {"id": "a2"}, False),
+        (msgspec.structs.replace(BOUGHT, ticket="t"), {}, False),
+        (msgspec.structs.replace(BOUGHT, managed=False), {}, False),
+        (msgspec.structs.replace(BOUGHT, result="Reset"), {}, False),
+    ],
+    ids=["no answer", "never left", "refused", "another", "has a ticket", "our own", "over"],
+)
+def test_a_bought_order_without_an_answer_is_unknown(
+    tmp_path: Path, one: Try, attempt: dict[str, Any], unknown: bool
+) -> None:
+    wire = JobWire(cast("Log", Record(of(tries=(one,)))), Folder(tmp_path, MOST), MOST)
+    assert not wire.unknown, "nobody was asked"
+    asked: dict[str, Any] = {"upstream": "api", "id": "a1", "began": 1.0, "free": False}
+    wire.account = cast("Account", SimpleNamespace(attempts=[Attempt(**asked | attempt)]))
+    assert wire.unknown is unknown
+
+
+def test_its_own_deadline_is_told_from_other_ends(tmp_path: Path) -> None:
+    one = wire(tmp_path)
+    assert not one.late
+    for code, late in (("deadline_exceeded", True), ("upstream_error", False)):
+        one.answer(504, [], json.dumps({"error": {"code": code, "message": "x"}}).encode())
+        assert one.late is late

@@ -71,7 +71,7 @@ async def whole(artefacts: Artefacts, id: str, offset: int = 0) -> bytes:
 
 
 async def test_what_is_put_is_read(artefacts: Artefacts) -> None:
-    stored = await artefacts.put(pieces(DATA), SOON)
+    stored = await artefacts.put(pieces(DATA), SOON, "a film")
     assert (stored.size, stored.digest) == (len(DATA), hashlib.sha256(DATA).hexdigest())
     assert await whole(artefacts, stored.id) == DATA
     assert await whole(artefacts, stored.id, 250_000) == DATA[250_000:]
@@ -83,7 +83,7 @@ async def test_what_is_put_is_read(artefacts: Artefacts) -> None:
 
 
 async def test_what_is_deleted_is_gone(artefacts: Artefacts) -> None:
-    stored = await artefacts.put(pieces(DATA), SOON)
+    stored = await artefacts.put(pieces(DATA), SOON, "a film")
     await artefacts.delete(stored.id)
     await artefacts.delete(stored.id)
     assert await artefacts.open(stored.id) is None
@@ -99,7 +99,7 @@ async def test_a_name_that_is_not_ours_is_no_path(artefacts: Artefacts, id: str)
 
 async def test_too_much_leaves_nothing(artefacts: Artefacts, tmp_path: Path, server: Server) -> None:
     with pytest.raises(ArtefactFault) as raised:
-        await artefacts.put(pieces(bytes(MOST + 1), 100_000), SOON)
+        await artefacts.put(pieces(bytes(MOST + 1), 100_000), SOON, "a film")
     assert raised.value.code == ArtefactFault.TOO_LARGE
     await artefacts.aclose()
     assert files(tmp_path) == []
@@ -108,15 +108,15 @@ async def test_too_much_leaves_nothing(artefacts: Artefacts, tmp_path: Path, ser
 
 async def test_a_source_that_breaks_leaves_nothing(artefacts: Artefacts, tmp_path: Path, server: Server) -> None:
     with pytest.raises(ArtefactFault, match="broke off"):
-        await artefacts.put(breaking(), SOON)
+        await artefacts.put(breaking(), SOON, "a film")
     await artefacts.aclose()
     assert files(tmp_path) == []
     assert server.objects == {}
 
 
 async def test_what_has_expired_is_swept(artefacts: Artefacts) -> None:
-    old = await artefacts.put(pieces(DATA), SOON)
-    young = await artefacts.put(pieces(DATA), SOON + 2 * SHARD_SECONDS)
+    old = await artefacts.put(pieces(DATA), SOON, "a film")
+    young = await artefacts.put(pieces(DATA), SOON + 2 * SHARD_SECONDS, "a film")
     assert await artefacts.sweep(SOON - 1) == 0
     assert await artefacts.sweep(SOON + SHARD_SECONDS) == 1
     assert not await artefacts.exists(old.id)
@@ -126,7 +126,7 @@ async def test_what_has_expired_is_swept(artefacts: Artefacts) -> None:
 async def test_a_folder_is_nobody_elses(tmp_path: Path) -> None:
     root = tmp_path / "kept"
     folder = Folder(root, MOST)
-    stored = await folder.put(pieces(DATA), SOON)
+    stored = await folder.put(pieces(DATA), SOON, "a film")
     (file,) = files(root)
     assert (file.name, file.stat().st_mode & 0o777) == (stored.id, 0o600)
     assert {path.stat().st_mode & 0o777 for path in (root, *root.iterdir())} == {0o700}
@@ -134,7 +134,7 @@ async def test_a_folder_is_nobody_elses(tmp_path: Path) -> None:
 
 async def test_a_file_is_read_to_its_end_although_it_is_deleted(tmp_path: Path) -> None:
     folder = Folder(tmp_path, MOST)
-    stored = await folder.put(pieces(DATA), SOON)
+    stored = await folder.put(pieces(DATA), SOON, "a film")
     reading = await folder.open(stored.id)
     assert reading is not None
     read = bytes(await reading.read())
@@ -155,7 +155,7 @@ async def test_one_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    putting = asyncio.create_task(folder.put(slow(), SOON))
+    putting = asyncio.create_task(folder.put(slow(), SOON, "a film"))
     await begun.wait()
     putting.cancel()
     await asyncio.wait([putting])
@@ -167,7 +167,7 @@ async def test_one_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
 async def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "kept", MOST, floor=1 << 60)
     with pytest.raises(ArtefactFault, match="less than 1152921504606846976 bytes are free") as raised:
-        await folder.put(pieces(DATA), SOON)
+        await folder.put(pieces(DATA), SOON, "a film")
     assert raised.value.code == ArtefactFault.FULL
     await Folder(tmp_path / "kept", MOST, floor=1).room()
 
@@ -186,7 +186,7 @@ async def test_what_nobody_finishes_is_swept(tmp_path: Path) -> None:
 async def test_a_folder_that_fails_does_not_tell_its_path(tmp_path: Path) -> None:
     (tmp_path / UNFINISHED).touch()
     with pytest.raises(ArtefactFault) as raised:
-        await Folder(tmp_path, MOST).put(pieces(DATA), SOON)
+        await Folder(tmp_path, MOST).put(pieces(DATA), SOON, "a film")
     assert str(tmp_path) not in raised.value.message
     assert raised.value.code == ArtefactFault.UNAVAILABLE
 
@@ -194,7 +194,7 @@ async def test_a_folder_that_fails_does_not_tell_its_path(tmp_path: Path) -> Non
 async def test_a_bucket_is_asked_with_signatures_and_its_faults_are_ours(server: Server) -> None:
     bucket = Bucket("s3://results/jobs", 100 << 20)
     large = os.urandom(11 << 20)
-    stored = await bucket.put(pieces(large, 1 << 20), SOON)
+    stored = await bucket.put(pieces(large, 1 << 20), SOON, "a film")
     assert await whole(bucket, stored.id) == large
     assert server.unsigned == 0
     (name,) = server.objects
@@ -239,5 +239,24 @@ def test_which_store_the_settings_name(tmp_path: Path, monkeypatch: pytest.Monke
         open_artefacts(bucket)
 
 
-def test_names_cannot_be_guessed() -> None:
-    assert len({new_id(SOON)[10:] for _ in range(100)}) == 100
+def test_a_name_is_of_the_thing_and_of_its_end() -> None:
+    assert new_id(SOON, "a film") == new_id(SOON, "a film")
+    assert len({new_id(SOON, "a film"), new_id(SOON, "another"), new_id(SOON + 1, "a film")}) == 3
+
+
+async def test_what_is_made_once_more_is_one_file(tmp_path: Path) -> None:
+    """Also while a process that was believed dead still writes it."""
+    folder, begun, go_on = Folder(tmp_path, MOST), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield DATA
+        begun.set()
+        await go_on.wait()
+
+    putting = asyncio.create_task(folder.put(slow(), SOON, "a film"))
+    await begun.wait()
+    first = await folder.put(pieces(DATA), SOON, "a film")
+    go_on.set()
+    assert await putting == first
+    assert [file.name for file in files(tmp_path)] == [first.id]
+    assert await whole(folder, first.id) == DATA
