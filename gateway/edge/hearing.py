@@ -56,13 +56,16 @@ async def hearing(
         upload = _upload(services, call, receive)
         wire.stream()
         await upload.begin()
+        folder, floor = services.settings.data_dir / UPLOADS, services.settings.uploads_floor
         if not upload.routable:
-            await upload.spool(services.settings.data_dir / UPLOADS, services.settings.uploads_floor)
+            await upload.spool(folder, floor)
         board = services.board_for(call, tenant)
         if board.policy is not policy:  # replaced meanwhile, or a candidate
             policy = board.policy
             tenant = caller(services, call, policy)
-        return _forward(services, call, endpoint, tenant, board, upload)
+        forward = _forward(services, call, endpoint, tenant, board, upload)
+        upload.watch(folder, floor)
+        return forward
     except BaseException as error:
         if upload is not None:
             upload.close()

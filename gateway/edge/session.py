@@ -80,7 +80,7 @@ class Session:
     async def run(self, headers: list[tuple[bytes, bytes]]) -> End:
         """`headers`: of the 101 that the client gets now. Cancelled where the client is gone without a word."""
         wire, upstream = self._wire, self._upstream
-        upstream.on_gone, upstream.on_room = self._upstream_gone, wire.flow.resume_reading
+        upstream.on_gone, upstream.on_room = self._upstream_gone, self._read_client
         wire.on_room, wire.on_shutdown = upstream.go_on, self._shut_down
         timer = self._loop.call_later(self._pause(), self._tick)
         self._timer = timer
@@ -108,6 +108,11 @@ class Session:
             self._wire.flow.pause_reading()
         if not self._client.open:
             self._close(self._client.code, self._client.reason)
+
+    def _read_client(self) -> None:
+        """Again: nobody could hear it meanwhile."""
+        self._client.heard = time.monotonic()
+        self._wire.flow.resume_reading()
 
     def _from_upstream(self, frames: list[Frame]) -> None:
         peer = self._upstream.peer

@@ -32,7 +32,7 @@ def talking(services: Services, call: Call, endpoint: Endpoint, scope: Scope) ->
     policy = services.policy
     tenant = caller(services, call)
     try:
-        key = _handshake(call)
+        key = _handshake(call, scope["http_version"])
         if not offer.model:
             raise InvalidRequest("`model` is missing: it is said in the query, `?model=NAME`", param=MODEL)
         board = services.board_for(call, tenant)
@@ -61,9 +61,10 @@ def _without_secrets(call: Call, offer: Offer) -> Call:
     return call._replace(headers=headers)
 
 
-def _handshake(call: Call) -> str:
+def _handshake(call: Call, version: str) -> str:
     """The client's key. The `Upgrade` line itself is gone by now (edge/protocol.py): what is left of it is in
-    `Connection`. Raises InvalidRequest."""
+    `Connection`. A body would be taken for frames, and HTTP/1.0 knows no upgrades (RFC 9110 section 7.8). Raises
+    InvalidRequest."""
     headers = call.headers
     said = [word.strip().lower() for word in headers.get(b"connection", b"").split(b",")]
     key = headers.get(b"sec-websocket-key", b"").strip()
@@ -71,7 +72,8 @@ def _handshake(call: Call) -> str:
         whole = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except binascii.Error:
         whole = False
-    if b"upgrade" not in said or not whole or headers.get(b"sec-websocket-version") != _VERSION:
+    plain = version == "1.1" and headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+    if b"upgrade" not in said or not plain or not whole or headers.get(b"sec-websocket-version") != _VERSION:
         raise InvalidRequest("send a WebSocket handshake (RFC 6455, version 13)", param="Upgrade")
     return key.decode()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from gateway.edge.ahead import Ahead
 from gateway.edge.body import ClientLeft
 from gateway.edge.form import FILE, Field, FormReader, FormWriter
 from gateway.edge.replies import Receive
@@ -61,7 +62,7 @@ class Upload:
         """Of the file, as far as it has passed."""
         self._early = 0
         """Fields that it was routed by."""
-        self._receive = receive
+        self._receive = Ahead(receive)
         self._came = 0
         self._ended = False
         self._head = b""
@@ -94,6 +95,12 @@ class Upload:
                 self.passed(data)
                 await spool.write(data)
             more = await self.more()
+
+    def watch(self, folder: Path, floor: int) -> None:
+        """From now on it is read in any case, so that a client that leaves is heard. What nobody takes yet lies in
+        `folder`."""
+        if self._kept is None:
+            self._receive.watch(lambda: Spool(folder, floor))
 
     async def more(self) -> bool:
         """The next of what the client sends; False where it has sent all. Raises InvalidRequest, RequestTooLarge,
@@ -177,6 +184,7 @@ class Upload:
         return Field(MODEL, model) if one.name == MODEL else one
 
     def close(self) -> None:
+        self._receive.close()
         self.form.drop()
         if self._kept is not None:
             self._kept.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -154,6 +155,8 @@ def test_what_is_no_frame_ends_it(site: Site, raw: bytes) -> None:
         {"Sec-WebSocket-Version": "8"},
         {"Sec-WebSocket-Key": "short"},
         {"Connection": "keep-alive"},
+        {"Content-Length": "3"},
+        {"Transfer-Encoding": "chunked"},
     ],
 )
 def test_what_is_no_handshake_is_refused(site: Site, changes: dict[str, str]) -> None:
@@ -171,7 +174,17 @@ def test_what_is_no_handshake_is_refused(site: Site, changes: dict[str, str]) ->
         connection.request("GET", "/v1/realtime?model=voice", headers=headers)
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())["error"]["param"]) == (400, "Upgrade")
+        connection.close()
         connection.request("POST", "/v1/realtime?model=voice", headers={"Authorization": f"Bearer {KEY}"})
         assert connection.getresponse().status == 405
     finally:
         connection.close()
+
+
+def test_http_1_0_knows_no_upgrade(site: Site) -> None:
+    address = urlsplit(site.gateway.url)
+    lines = f"GET /v1/realtime?model=voice HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\nConnection: Upgrade\r\n"
+    lines += "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
+        raw.sendall(lines.encode())
+        assert b" 400 " in raw.recv(4096).partition(b"\r\n")[0]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import socket
 import struct
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -106,7 +110,8 @@ def test_a_client_that_leaves_takes_its_upload_with_it(site: Site, reset: bool) 
     quiet(site)
 
 
-def test_a_client_that_resets_while_its_worker_takes_nothing(site: Site) -> None:
+@pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
+def test_a_client_that_leaves_while_its_worker_takes_nothing(site: Site, reset: bool) -> None:
     site.play.acts.append(Act(stall_after=1))
     front = field("model", "slow") + FILE
     with connect(site.gateway.url) as sock:
@@ -115,10 +120,41 @@ def test_a_client_that_resets_while_its_worker_takes_nothing(site: Site) -> None
         with contextlib.suppress(TimeoutError):
             while True:
                 sock.send(BLOCK)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     quiet(site)  # its worker still stands still
     site.play.resume.set()
     eventually(lambda: site.play.heard[0].how == "left", "the worker is left")
+
+
+def test_a_worker_that_stands_still_for_long_gets_every_byte(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read meanwhile lay on the disk."""
+    site.play.acts.append(Act(stall_after=1))
+    monkeypatch.setattr(site.play, "keep", 32 * MIB)
+    file = random.Random(7).randbytes(MIB) * 24
+    raw = form("slow", file=file)
+    with connect(site.gateway.url) as sock, watched(site.gateway.pid) as growth:
+        sock.sendall(head(KEY, len(raw)))
+        sender = threading.Thread(target=sock.sendall, args=(raw,))
+        sender.start()
+        eventually(lambda: kept(site) > MIB, "some of it is on the disk")
+        site.play.resume.set()
+        sender.join()
+        assert answer(sock).status == 200
+    assert growth.bytes < 8 * MIB
+    eventually(lambda: site.play.heard[0].how == "whole", "all is there")
+    assert file in site.play.heard[0].body
+    assert kept(site) == 0
+
+
+def kept(site: Site) -> int:
+    """Bytes of the files without a name that the gateway has open in its folder of uploads."""
+    total = 0
+    for one in Path(f"/proc/{site.gateway.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if "/uploads/" in os.readlink(one):
+                total += one.stat().st_size
+    return total
 
 
 def test_half_a_form_is_not_paid_for(site: Site) -> None:

@@ -94,6 +94,7 @@ def test_usage_is_summed_in_every_part() -> None:
             "k-1",
         ),
         ([b"realtime", b"openai-organization.o,openai-project.p", b"openai-insecure-api-key.k"], ("realtime",), "k"),
+        ([b"OpenAI-Insecure-API-Key.k-1, realtime"], ("realtime",), "k-1"),
     ],
 )
 def test_secrets_among_subprotocols(lines: list[bytes], subprotocols: tuple[str, ...], key: str | None) -> None:

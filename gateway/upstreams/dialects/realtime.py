@@ -18,7 +18,7 @@ from gateway.upstreams.dialects.endpoint import words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.dialects.openai import CHAT, target
 
-BEGUN, DONE = "response.created", "response.done"
+BEGUN, DONE = b"response.created", b"response.done"
 AUDIO_CHARACTERS, PROMPT_CHARACTERS = 3_200, 6_400
 """Of base64 for a token of sound: 50 ms of an answer, 100 ms of a prompt (OpenAI's guide to realtime costs) of PCM at
 24 kHz. Denser codecs have more tokens in as much."""
@@ -63,10 +63,10 @@ class Tally:
         if self._running:
             sound = len(message) // AUDIO_CHARACTERS if b"audio.delta" in message else 0
             self._sound, self._words = self._sound + sound, self._words + (not sound)
-        if DONE.encode() not in message and BEGUN.encode() not in message:
+        if DONE not in message and BEGUN not in message:
             return False
         event = _event_of(message)
-        kind = event.get("type")
+        kind = str(event.get("type")).encode()
         if kind == BEGUN:
             self._running += 1
         if kind != DONE:
@@ -155,11 +155,11 @@ class Offer(NamedTuple):
 def offer_of(query: bytes, subprotocols: Iterable[bytes]) -> Offer:
     said = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     named = [word.strip() for line in subprotocols for word in line.decode("latin-1").split(",") if word.strip()]
-    keys = [word.removeprefix(KEY_PROTOCOL) for word in named if word.startswith(KEY_PROTOCOL)]
+    keys = [word[len(KEY_PROTOCOL) :] for word in named if word.lower().startswith(KEY_PROTOCOL)]
     return Offer(
         next((value for name, value in said if name == MODEL), None),
         tuple((name, value) for name, value in said if name != MODEL),
-        tuple(word for word in named if not word.startswith(_SECRET_PROTOCOLS)),
+        tuple(word for word in named if not word.lower().startswith(_SECRET_PROTOCOLS)),
         keys[0] if keys else None,
     )
 

@@ -222,6 +222,7 @@ def test_a_tools_arguments_keep_their_bytes() -> None:
     ("chat", "param"),
     [
         ({"n": 2}, "n"),
+        ({"messages": [{"role": "user", "content": "Hi", "name": "anna"}]}, "messages"),
         ({"seed": 1}, "seed"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),

@@ -60,6 +60,8 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "include_reasoning": (True,),
 }
 """Fields that may be there with a value that means the same as leaving them out."""
+_UNNAMED = frozenset({"tool", "function"})
+"""Roles whose `name` says again which tool it was."""
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 
@@ -141,6 +143,10 @@ def _conversation(messages: list[ChatMessage]) -> dict[str, Any]:
     first = next((at for at, one in enumerate(messages) if one.role not in ("system", "developer")), len(messages))
     if messages and messages[-1].role == "assistant":
         raise cannot("messages", "Anthropic would go on with a last message of the assistant's, not answer it")
+    if any(one.name for one in messages if one.role not in _UNNAMED):
+        raise cannot(
+            "messages", "a message's `name`, who of several speaks, has no counterpart in Anthropic's Messages"
+        )
     made: dict[str, Any] = {"messages": list(_turns(messages[first:]))}
     system = [text for one in messages[:first] for text in _texts(one.content)]
     if not system:

@@ -51,6 +51,7 @@ class ToolCall(msgspec.Struct):
 class ChatMessage(msgspec.Struct):
     role: str
     content: str | list[Part] | None = None
+    name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
