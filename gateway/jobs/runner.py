@@ -21,6 +21,8 @@ MOST_RUNNING = 256
 BEAT_SECONDS = 1.0
 HAND_OVER_SECONDS = 4.0
 """For orders that are just being placed to say their tickets; within what a process has to end (`cli.workers`)."""
+RELEASE_SECONDS = 1.0
+"""A store that is away does not hold up the end of the process."""
 HAND_OVER_BEAT = 0.25
 SPARED = 4
 """One part in so many of what a process works on is not for a tenant that has all the rest: its jobs may all wait for
@@ -148,10 +150,12 @@ class Runner:
         until = loop.time() + HAND_OVER_SECONDS
         while (busy := [task for _, task in pairs if not task.done()]) and loop.time() < until:
             await asyncio.wait(busy, timeout=HAND_OVER_BEAT)
-            with suppress(StoreFault):  # a beat frees what it does not name
-                await self._fences.beat(one.log.fence for one, task in pairs if not task.done())
-        with suppress(StoreFault):
-            await self._fences.release([one.log.fence for one, _ in pairs if one.ended is None], leaving=True)
+            with suppress(StoreFault, TimeoutError):  # a beat frees what it does not name
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._fences.beat(one.log.fence for one, task in pairs if not task.done())
+        with suppress(StoreFault, TimeoutError):  # its fences end without it soon after
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._fences.release([one.log.fence for one, _ in pairs if one.ended is None], leaving=True)
 
     def _all(self) -> Iterable[Running]:
         return [one for one, _ in self._running.values()]
