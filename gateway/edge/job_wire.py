@@ -142,13 +142,19 @@ class JobWire:
     # What the job asks of it.
 
     async def tried(self) -> None:
-        """The newest try is over, if there is one; how, its attempt says."""
+        """The newest try is over, if there is one, and the job is not."""
+        if (result := self.result) is not None:
+            await self._log.tried(result)
+
+    @property
+    def result(self) -> str | None:
+        """How the newest try ended, as its attempt says; None: there is none."""
         one = self._log.job.open
         if one is None:
-            return
+            return None
         attempts = [] if self.account is None else self.account.attempts
         results = [each.result for each in attempts if each.upstream == one.upstream and each.ended]
-        await self._log.tried(results[-1] if results else "answered" if self.kept else "cancelled")
+        return results[-1] if results else "answered" if self.kept else "cancelled"
 
     async def outcome(self) -> Outcome:
         """Of all that was answered, with the pictures kept that a whole answer holds."""

@@ -69,8 +69,9 @@ class JobWork:
             outcome = Outcome.unknown()
         else:
             outcome = await wire.outcome() if stopped is None or wire.kept else _taken_back(stopped)
-        await wire.tried()
-        return outcome
+        # Its try ends in the same write as the job: a process that dies between the two would leave a try that is over
+        # and a job that is not, and whoever goes on would order once more.
+        return replace(outcome, tried=wire.result)
 
     async def _asked(self, job: Job) -> Asked:
         """Under the policy in force. Raises ResidencyRefused where that demands more of its data than the one that

@@ -67,9 +67,10 @@ class JobLog:
     async def finish(self, outcome: Outcome) -> None:
         """Its one end, and that of a try that was broken off with it. Raises FenceLost where another process has it, or
         has ended it."""
+        result = outcome.tried or (None if outcome.state == "succeeded" else outcome.state)
         await self._write(
             lambda job: msgspec.structs.replace(
-                _changed(job, result=outcome.state) if job.open is not None and outcome.state != "succeeded" else job,
+                job if job.open is None or result is None else _changed(job, result=result),
                 state=outcome.state,
                 percent=100 if outcome.state == "succeeded" else job.percent,
                 artefacts=outcome.artefacts,

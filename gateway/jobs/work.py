@@ -39,6 +39,8 @@ class Outcome:
     error: tuple[str, str] | None = None
     seconds: float | None = None
     size: str | None = None
+    tried: str | None = None
+    """How its newest try ended, written with its end."""
 
     @classmethod
     def failed(cls, code: str, message: str) -> Outcome:
