@@ -14,7 +14,7 @@ from gateway.model import Upstream, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects.figures import Figures
 from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
-from gateway.upstreams.dialects.managed.parts import cannot, inner, number, own_fields, rooted, value
+from gateway.upstreams.dialects.managed.parts import AtOnce, cannot, inner, number, own_fields, rooted, value
 from gateway.upstreams.dialects.ordering import Answer, Call, Order, Piece, Told
 
 OFFERS: Offers = rows_of(
@@ -47,7 +47,7 @@ _OURS = {"text": "input", "model_id": "model", "voice_id": "voice", "output_form
 _COST = b"character-cost"
 
 
-class ElevenLabs:
+class ElevenLabs(AtOnce):
     name = "elevenlabs"
     hosts: tuple[str, ...] = ()
     poll_seconds = 1.0
@@ -77,22 +77,6 @@ class ElevenLabs:
             raise BadAnswer(f"answered {answer.status} without sound")
         piece = Piece(_TYPES[order.ask.format or "mp3"], data=answer.body)
         return Told(state="succeeded", pieces=(piece,), usage=_usage(order, headers.get(_COST)))
-
-    def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        raise NotImplementedError("ElevenLabs answers at once")
-
-    def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        raise NotImplementedError("ElevenLabs answers at once")
-
-    def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
-        return None
-
-    def find(self, upstream: Upstream, order: Order) -> Call | None:
-        """Its history has no mark of ours."""
-        return None
-
-    def found(self, order: Order, answer: Answer) -> Told | None:
-        raise NotImplementedError("ElevenLabs has no list of orders by a mark of ours")
 
 
 def _voice(order: Order) -> str:

@@ -11,7 +11,7 @@ from gateway.model import Upstream, Usage
 from gateway.upstreams.dialects.figures import Figures
 from gateway.upstreams.dialects.managed.offers import Offers, hold, rows_of
 from gateway.upstreams.dialects.managed.parts import (
-    NO_MARK,
+    AtOnce,
     cannot,
     inner,
     number,
@@ -49,7 +49,7 @@ _UNKNOWN_CODE = 500
 _MADE, _FINISHED = 1, 2
 
 
-class MiniMaxSpeech:
+class MiniMaxSpeech(AtOnce):
     name = "minimax"
     hosts: tuple[str, ...] = ()
     poll_seconds = 1.0
@@ -85,21 +85,6 @@ class MiniMaxSpeech:
             raise BadAnswer("answered with sound that is not hexadecimal") from None
         piece = Piece(_TYPES[order.ask.format or "mp3"], data=sound)
         return Told(state="succeeded", pieces=(piece,), usage=_usage(order, inner(found, "extra_info")))
-
-    def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        raise NotImplementedError("MiniMax's speech is answered at once")
-
-    def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
-        raise NotImplementedError("MiniMax's speech is answered at once")
-
-    def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
-        return None
-
-    def find(self, upstream: Upstream, order: Order) -> Call | None:
-        return None
-
-    def found(self, order: Order, answer: Answer) -> Told | None:
-        raise NotImplementedError(f"MiniMax {NO_MARK}")
 
 
 def told(answer: Answer) -> dict[str, Any]:

@@ -36,6 +36,25 @@ _HASH = re.compile(r"[\w.:@-]{1,256}\Z", re.ASCII)
 _WORD = re.compile(r"\w{1,40}\Z", re.ASCII)
 
 
+class AtOnce:
+    """The rest of a dialect whose orders are answered as they are submitted: nothing is looked at, stopped or found."""
+
+    def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
+        raise NotImplementedError("orders are answered at once")
+
+    def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
+        raise NotImplementedError("orders are answered at once")
+
+    def cancel(self, upstream: Upstream, order: Order, ticket: str) -> Call | None:
+        return None
+
+    def find(self, upstream: Upstream, order: Order) -> Call | None:
+        return None
+
+    def found(self, order: Order, answer: Answer) -> Told | None:
+        raise NotImplementedError(f"this API {NO_MARK}")
+
+
 def rooted(upstream: Upstream, path: str) -> str:
     """`path`, which begins with a version such as `/v1`, at the upstream's address: the address may end in one too."""
     return _VERSION.sub("", urlsplit(upstream.url).path.rstrip("/")) + path
