@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from loadtests.jobsproof.judge import Evidence, holds, judge
 from loadtests.jobsproof.run import Plan
+from loadtests.proof_page import proof_page
 
 NOTE = """Written by `make prove-jobs`. Gateway processes with one store, one ledger and one folder of artefacts stand
 before two workers of ours and two simulated APIs: one that finds an order by a name of ours, one that cannot. Callers
@@ -18,27 +19,5 @@ gateway."""
 
 
 def page(plan: Plan, run: Evidence, about: Mapping[str, str]) -> str:
-    lines = [f"| {line.what} | {line.figure} | {'yes' if line.holds else '**no**'} |" for line in judge(run)]
-    where = [f"| {name} | {value} |" for name, value in about.items()]
-    verdict = "every line holds" if holds(run) else "not every line holds"
     asked = f"{plan.count:,} jobs of {plan.clients} callers, {plan.processes} processes, seed {plan.seed}"
-    return "\n".join(
-        [
-            "# The proof of the jobs",
-            "",
-            NOTE,
-            "",
-            f"{asked}.",
-            "",
-            "| what | figure | holds |",
-            "|---|---|---|",
-            *lines,
-            "",
-            f"**prove-jobs: {verdict}**",
-            "",
-            "| run | |",
-            "|---|---|",
-            *where,
-            "",
-        ]
-    )
+    return proof_page("prove-jobs", "The proof of the jobs", NOTE, asked, judge(run), holds(run), about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loadtests.proof_page import proof_page
 from loadtests.spendproof.judge import Evidence, holds, judge
 from loadtests.spendproof.run import Plan
 
@@ -18,27 +19,5 @@ at what was set aside for it: more than is billed, never less."""
 
 
 def page(plan: Plan, seen: Evidence, about: Mapping[str, str]) -> str:
-    lines = [f"| {line.what} | {line.figure} | {'yes' if line.holds else '**no**'} |" for line in judge(seen)]
-    where = [f"| {name} | {value} |" for name, value in about.items()]
-    verdict = "every line holds" if holds(seen) else "not every line holds"
     asked = f"{plan.count:,} requests of {plan.clients} clients, {plan.replicas} replicas, a budget of ${plan.usd}"
-    return "\n".join(
-        [
-            "# The proof of the budget",
-            "",
-            NOTE,
-            "",
-            f"{asked}.",
-            "",
-            "| what | figure | holds |",
-            "|---|---|---|",
-            *lines,
-            "",
-            f"**prove-budget: {verdict}**",
-            "",
-            "| run | |",
-            "|---|---|",
-            *where,
-            "",
-        ]
-    )
+    return proof_page("prove-budget", "The proof of the budget", NOTE, asked, judge(seen), holds(seen), about)
