@@ -60,7 +60,7 @@ from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
 from loadtests.residency.oracle import Place
 from loadtests.residency.traffic import Sent
-from loadtests.residency.worlds import PEPPER, ZONES
+from loadtests.residency.worlds import PEPPER
 
 AUDIT_KEY = b"the audit's key of a proof, no secret"
 ON_ID = "gateway.proof.on_id"
@@ -201,7 +201,8 @@ class Rig:
 @contextmanager
 def looking_soon() -> Iterator[None]:
     """Orders are looked at as often as the gateway ever does, for as long as the block lasts."""
-    kinds, engines, before = (DashScope, Fal, Gmi), cast(dict[Any, Any], ordered.BY_ENGINE), dict(ordered.BY_ENGINE)
+    kinds: tuple[Any, ...] = (DashScope, Fal, Gmi)
+    engines, before = cast(dict[Any, Any], ordered.BY_ENGINE), dict(ordered.BY_ENGINE)
     usual = [kind.poll_seconds for kind in kinds]
     for kind in kinds:
         kind.poll_seconds = LOOK_SECONDS
@@ -219,15 +220,17 @@ async def _nobody(*_: Any) -> None:
 
 
 @asynccontextmanager
-async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> AsyncIterator[Rig]:
-    """Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
+async def rig(
+    place: Path, embedded: Embedded, first: Policy, rng: Random, zone: str | None = None
+) -> AsyncIterator[Rig]:
+    """`zone`: where results of jobs are kept. Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
     live, telemetry, store, owner = Live(first), Telemetry(), Store(embedded.url), new_owner()
     leases = Leases(store, owner, fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     view = View(store, leases, lessons, lambda: live.current, Circuits())
     client, budgets = Client(), Budgets(store)
     chain = Chain(AUDIT_KEY, place, f"chain-{owner}")
-    kept, zone = place / "artefacts", rng.choice((None, *ZONES[:3]))
+    kept = place / "artefacts"
     settings = Settings(
         key_pepper=SecretStr(PEPPER),
         data_dir=place / "data",

@@ -179,8 +179,8 @@ def _order(path: str, look: bool, name: str, at: str) -> Reply:
         done = {"task_status": "SUCCEEDED", "video_url": file} if look else {"task_status": "PENDING"}
         return _json({"output": {"task_id": ticket, **done}})
     if "/requests" in path and (path.endswith("/requests") or "fal" not in path):
-        done = {"status": "success", "outcome": {"media_urls": [{"url": file}]}} if look else {"status": "queued"}
-        return _json({"request_id": ticket, **done})
+        filled: dict[str, Any] = {"status": "success", "outcome": {"media_urls": [{"url": file}]}}
+        return _json({"request_id": ticket, **(filled if look else {"status": "queued"})})
     if not look:
         root = f"{at}{path}/requests/{ticket}"
         urls = {"status_url": f"{root}/status", "response_url": root, "cancel_url": f"{root}/cancel"}

@@ -229,10 +229,14 @@ def _served(model: str, backend: oracle.Backend) -> Served:
     return Served(backend.name, name, _PRICE if text else _MEDIA_PRICE)
 
 
+def _engine(backend: oracle.Backend) -> str:
+    return backend.dialect if backend.dialect in OWN else "vllm"
+
+
 def _speaks(backend: oracle.Backend, rng: Random) -> frozenset[EndpointName] | None:
     """None: what its engine or dialect is known for."""
     if backend.local:
-        return frozenset(OWN[backend.dialect])
+        return frozenset(OWN[_engine(backend)])
     return None if backend.dialect != "openai" or rng.random() < 0.5 else frozenset(OWN["vllm"])
 
 
@@ -250,7 +254,7 @@ def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random, crow
         limit=seats * 3_000_000 if backend.local else seats * MANAGED_UNIT,
         seats=seats,
         key=None if backend.local else "key-of-the-api",
-        engine=backend.dialect if backend.local else None,
+        engine=_engine(backend) if backend.local else None,
         private_in=frozenset(backend.private),
         endpoints=_speaks(backend, rng),
         simulated=True,
