@@ -223,7 +223,9 @@ async def _nobody(*_: Any) -> None:
 async def rig(
     place: Path, embedded: Embedded, first: Policy, rng: Random, zone: str | None = None
 ) -> AsyncIterator[Rig]:
-    """`zone`: where results of jobs are kept. Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
+    """`zone`: where results of jobs are kept.
+
+    Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
     live, telemetry, store, owner = Live(first), Telemetry(), Store(embedded.url), new_owner()
     leases = Leases(store, owner, fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
