@@ -230,7 +230,7 @@ def studio() -> Iterator[Studio]:
 @dataclass(slots=True)
 class Gallery:
     """`ours` are two workers of backend `gpu`, `theirs` the bought API `api`. Models: `pic` and `voice` at home,
-    `pic-api` and `voice-api` bought, `pic-both` at home and then bought;
+    `pic-api` and `voice-api` bought, `pic-both` and `voice-both` at home and then bought;
     `pic-few` and `voice-few` at home, which can do little."""
 
     site: Site
@@ -273,6 +273,7 @@ def files(ours: tuple[Studio, Studio], theirs: Studio) -> dict[str, Any]:
         "pic-api": ("image", [bought(IMAGE_PRICE)]),
         "voice-api": ("audio", [bought(VOICE_PRICE)]),
         "pic-both": ("image", [home, bought(IMAGE_PRICE)]),
+        "voice-both": ("audio", [home, bought(VOICE_PRICE)]),
     }
     rules = [
         {

@@ -31,21 +31,25 @@ CROWDED_EVERY, LATE_SHARE, SELDOM_LATE = 5, 0.5, 0.1
 elsewhere."""
 ORDERS = frozenset({"fal", "gmi", "dashscope"})
 """Dialects that take orders, whatever is asked of them."""
+MOST_TOLD = 5
 _FAULTS: tuple[Mood, ...] = ("reset", "hang", "cut", 401, 429, 500, 503)
 _WEIGHTS = (4, 1, 8, 1, 4, 4, 4)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was seen. `forbidden` holds the first of them in words; `counts` has them all."""
+    """What was seen. `forbidden` holds the first of each endpoint in words; `counts` has them all."""
 
     counts: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     forbidden: list[str] = field(default_factory=list)
 
-    def found(self, what: str) -> None:
+    told: Counter[str] = field(default_factory=Counter)
+
+    def found(self, what: str, endpoint: str = "") -> None:
         self.counts["forbidden"] += 1
-        if len(self.forbidden) < 5:
+        self.told[endpoint] += 1
+        if self.told[endpoint] <= MOST_TOLD:
             self.forbidden.append(what)
 
     def add(self, other: Tally) -> None:
@@ -103,7 +107,9 @@ class Judge:
             self._tally.found(f"the judge failed: {fault!r}")
             raise
         if why is not None:
-            self._tally.found(f"{world.version}: {sent.ask} reached {world.by_host.get(host)}: {why}")
+            self._tally.found(
+                f"{world.version}: {sent.ask} reached {world.by_host.get(host)}: {why}", sent.ask.endpoint
+            )
         self._count(sent, world, host, data, audited=bool(lines))
         if self._rng.random() < self._troubled[host]:
             return self._rng.choices(_FAULTS, _WEIGHTS)[0]
@@ -143,7 +149,7 @@ class Judge:
             why = oracle.misplaced(place, taken, oracle.demanded(taken, sent.ask) or set())
             why = why or oracle.misplaced(place, world, words)
             if why is not None:
-                self._tally.found(f"{world.version}: what was made for {sent.ask} is {why}")
+                self._tally.found(f"{world.version}: what was made for {sent.ask} is {why}", "results")
 
     def _tempted(self, sent: Sent, world: oracle.World) -> None:
         """Counts what makes the run worth something: requests whose rule names a backend where they must not go."""
