@@ -16,7 +16,7 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "audited": 0.1,
         "under rules that change": 0.1,
         "hedges": 0.0003,
-        "rescues": 0.00005,
+        "rescues": 0.00001,
         "reloads": 0.005,
         "times without the store": 1e-6,
         "media": 0.05,

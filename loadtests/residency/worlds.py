@@ -140,7 +140,7 @@ def _backends(rng: Random) -> list[oracle.Backend]:
         private = () if local or rng.random() < 0.5 else tuple(rng.sample(ZONES, rng.choice((1, 1, 2))))
         networks = (NETWORK,) if local or private or rng.random() < 0.5 else ()
         zone = rng.choices(ZONES, (6, 3, 1, 1, 1, 1, 1))[0]
-        dialect = rng.choices(*zip(*DIALECTS.items(), strict=True))[0] if not local else rng.choice((*OWN, "vllm-omni"))
+        dialect = rng.choices(*zip(*DIALECTS.items(), strict=True))[0] if not local else rng.choice(tuple(OWN))
         made.append(oracle.Backend(f"b{index}", local, zone, private, networks, hosts, dialect))
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from tests.gateways import KEY, LOCAL, OTHER_KEY, ZONES, Lane, Site, eventually, gateway_on, start_lanes
+from tests.hook_receiver import hearing
 from tests.studio import Gallery, Studio, dies, gallery, refuses, studio
 
 ENV = {"GATEWAY_ARTEFACTS_FLOOR": "0", "GATEWAY_ZONE": "onprem"}
@@ -120,6 +122,26 @@ def test_a_film_whose_worker_dies_is_not_bought(tmp_path: Path) -> None:
         assert bought.seen == []
         site.http.post("/v1/videos", json=FILM)
         eventually(lambda: bought.seen, "without a demand it would have been bought")
+
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of these tests alone...").decode()
+
+
+def test_who_takes_it_over_after_a_kill_keeps_its_demand_and_tells_nothing_of_it(tmp_path: Path) -> None:
+    env = {**ENV, "GATEWAY_WEBHOOK_SECRET": SECRET, "GATEWAY_WEBHOOK_HOSTS": "127.0.0.1"}
+    with start_lanes([FILMS]) as fleet, studio() as bought, hearing(200) as hook:
+        with gateway_on([fleet], [FILMS], tmp_path, env, lambda files: _bought(files, bought.url)) as site:
+            headers = {**LOCAL, "X-Gateway-Deadline-Ms": "15000", "X-Gateway-Webhook": hook.url}
+            id = site.http.post("/v1/videos", json=FILM, headers=headers).json()["id"]
+            eventually(lambda: any(one["placed"] for one in job(site, id)["tries"]), "a worker has it")
+            site.gateway.kill()
+        with gateway_on([fleet], [FILMS], tmp_path, env, lambda files: _bought(files, bought.url)) as site:
+            ended = site.http.get(f"/v1/videos/{id}", params={"wait": 18}).json()
+            assert ended["status"] == "completed", job(site, id)
+            assert {one["upstream"] for one in job(site, id)["tries"]} == {"film-1"}
+            eventually(lambda: hook.seen, "it is told how it ended")
+    assert bought.seen == []
+    assert not [body for _, body in hook.seen if b"must stay" in body]
 
 
 @pytest.mark.parametrize(
