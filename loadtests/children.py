@@ -28,12 +28,14 @@ class Cradle:
 
     @contextmanager
     def warm(self, modules: Sequence[str]) -> Iterator[None]:
-        """`modules` are those that what is started would load. Linux only; elsewhere nothing changes."""
-        self._modules = modules if sys.platform == "linux" else ()
+        """`modules` are those that what is started would load; of none, all is started anew. Linux only; elsewhere
+        nothing changes."""
+        outer, self._modules = (self._modules, self._nursery), modules if sys.platform == "linux" else ()
+        self._nursery = None
         try:
             yield
         finally:
-            nursery, self._modules, self._nursery = self._nursery, (), None
+            nursery, (self._modules, self._nursery) = self._nursery, outer
             if nursery is not None:
                 nursery.close()
 

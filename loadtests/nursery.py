@@ -170,6 +170,7 @@ def _become(asked: Mapping[str, Any]) -> None:
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
     sys.argv = [asked["module"], *asked["arguments"]]
+    sys.orig_argv = [sys.executable, "-m", *sys.argv]  # by which it starts more of its kind
     runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
 
 
