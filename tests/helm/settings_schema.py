@@ -51,15 +51,23 @@ def settings() -> dict[str, Any]:
 
 def secrets() -> dict[str, Any]:
     """The schema of `secrets`: GATEWAY_* variables that are secrets, and any other name."""
+    reference = {"$ref": "#/$defs/secret"}
     return {
         "type": "object",
         "description": "Variable -> where a Secret holds it.",
-        "propertyNames": {
-            "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-            "anyOf": [{"enum": secret_variables()}, {"not": {"pattern": "^GATEWAY_"}}],
-        },
-        "additionalProperties": {"$ref": "#/$defs/secret"},
+        "additionalProperties": False,
+        "properties": dict.fromkeys(secret_variables(), reference),
+        "patternProperties": {_beginning_otherwise("GATEWAY_"): reference},
     }
+
+
+def _beginning_otherwise(prefix: str) -> str:
+    """A pattern of names that do not begin with `prefix`: the engine's regular expressions cannot look ahead.
+
+    Such a name leaves the prefix at some letter of it: it ends there, or has another one.
+    """
+    ways = [f"{prefix[:at]}([^{letter}].*)?" for at, letter in enumerate(prefix)]
+    return f"^({'|'.join(ways)})$"
 
 
 def _shape(shape: dict[str, Any]) -> dict[str, Any]:

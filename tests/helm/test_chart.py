@@ -67,7 +67,7 @@ def shape_of(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 def check_defaults(schema: dict[str, Any], values: dict[str, Any], path: tuple[str, ...] = ()) -> None:
     shape = shape_of(schema, path)
-    if "properties" not in shape or (path and path[-1] in ("settings", "affinity", "token")):
+    if "properties" not in shape or (path and path[-1] in ("settings", "secrets", "affinity", "token")):
         return
     assert set(values) == set(shape["properties"]) - OPEN, path
     for key, value in values.items():
