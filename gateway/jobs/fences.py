@@ -8,6 +8,7 @@ any more. Who is silent for four seconds has no jobs any more.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -62,17 +63,38 @@ class Swept(NamedTuple):
 
 
 class Fences:
-    """Of one replica, whose name is `owner`. Calls raise StoreFault; each may be repeated after that."""
+    """Of one replica, whose name is `owner`. Calls raise StoreFault; each may be repeated after that. `clock` is
+    monotonic seconds."""
 
-    def __init__(self, store: Store, owner: str, *, store_ms: Callable[[], int] = lambda: 0) -> None:
-        self._scripts, self.owner = Scripts(store, store_ms), owner
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        *,
+        store_ms: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scripts, self.owner, self._clock = Scripts(store, store_ms), owner, clock
+        self._until = clock()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what it holds is surely nobody else's yet: the store has heard of this replica lately, and nobody
+        frees what it has before it was silent for FENCE_SECONDS."""
+        return self._clock() < self._until
+
+    def _heard(self, began: float) -> None:
+        """The store took a word that was sent at `began`, at the earliest."""
+        self._until = max(self._until, began + FENCE_SECONDS)
 
     async def take(self, most: int, share: int = MOST, running: Mapping[str, int] = NOTHING) -> Taken:
         """Jobs to work on; their newest state, whoever worked on them before. Nothing new of a tenant that has `share`
         of them here: `running` has as many of each. Never beside a `beat`, which gives back what was taken by a call
         whose answer was lost, and what this version cannot read: another one may."""
         shares: list[Value] = [value for pair in running.items() for value in pair]
+        began = self._clock()
         now, freed, *rest = await self._scripts.run(_TAKE, self.owner, most, share, *shares)
+        self._heard(began)
         claims = []
         for at in range(0, len(rest), _WIDTH):
             id, token, version, *values = rest[at : at + _WIDTH]
@@ -88,7 +110,9 @@ class Fences:
     async def beat(self, fences: Iterable[Fence]) -> tuple[int, dict[str, Literal["lost", "cancel"]]]:
         """This replica lives, and these are all that it has: how many others that freed for whoever takes them, and
         which of its own are to stop."""
+        began = self._clock()
         freed, *words = await self._scripts.run(_BEAT, self.owner, *_pairs(fences))
+        self._heard(began)
         return freed, {id.decode(): word.decode() for id, word in zip(words[::2], words[1::2], strict=True)}
 
     async def write(self, fence: Fence, job: Job) -> None:

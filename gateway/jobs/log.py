@@ -12,8 +12,9 @@ import msgspec
 from gateway.errors import StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.fences import Claim, Fences
-from gateway.jobs.record import NOT_SENT, Job, Try
-from gateway.jobs.work import FenceLost, Outcome, Stop
+from gateway.jobs.record import Job, Try
+from gateway.jobs.work import FenceLost, FenceOld, Outcome, Stop
+from gateway.model import NOT_SENT
 
 PAUSE_SECONDS = 0.2
 """Between two tries to reach a store that is away."""
@@ -50,6 +51,14 @@ class JobLog:
             with suppress(FenceLost):
                 await self._write(lambda job: _unsent(job, one.attempt))
             raise
+
+    def may_send(self) -> None:
+        """Of an order without a ticket, just before its first byte: raises FenceOld where this process was paused, or
+        cut off from the store, for so long that another one may have its job."""
+        one = self._job.open
+        if one is not None and one.ticket is None and not self._fences.fresh:
+            self.on_lost()
+            raise FenceOld(self.fence.id)
 
     async def ticket(self, ticket: str) -> None:
         await self._newest(ticket=ticket)

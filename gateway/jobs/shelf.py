@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited, StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.ids import JobPrefix
-from gateway.jobs.record import NOT_SENT, Job
+from gateway.jobs.record import Job
 from gateway.jobs.scripts import (
     DEADLINES_KEY,
     FIELDS,
@@ -23,7 +24,7 @@ from gateway.jobs.scripts import (
     script,
 )
 from gateway.jobs.sealing import Vault
-from gateway.model import Fate
+from gateway.model import NOT_SENT, Fate
 from gateway.store.connection import Store
 
 _ACCEPT, _CANCEL, _FORGET = (script(name) for name in ("accept", "cancel", "forget"))
@@ -96,10 +97,20 @@ class Shelf:
                 )
             if word == b"heavy":
                 raise NoCapacity("what waiting jobs ask for fills its room", retry_after=FULL_RETRY_SECONDS)
-            await self._durable.sync()
+            await self._synced(id.decode(), again=once is not None)
             return await self._read(id.decode())
         except StoreFault as fault:
             raise NoCapacity("jobs cannot be taken in now: the store is away", retry_after=RETRY_SECONDS) from fault
+
+    async def _synced(self, id: str, *, again: bool) -> None:
+        """Raises StoreFault. A job whose caller is told no, and has no key to ask for it `again`, is to end."""
+        try:
+            await self._durable.sync()
+        except StoreFault:
+            if not again:
+                with suppress(StoreFault):
+                    await self._scripts.run(_CANCEL, id)
+            raise
 
     async def came_before(self, tenant: str, once: str) -> bool:
         """Whether a job came with this Idempotency-Key, and is still there. Raises StoreFault."""

@@ -20,6 +20,10 @@ class FenceLost(Exception):
     """Another process has this job, or its record is gone. Whoever hears it stops at once and leaves all as it is."""
 
 
+class FenceOld(FenceLost):
+    """Another process may have it by now, and nothing of its newest try has left."""
+
+
 class Anew(Enum):
     """What `Work.find` may say instead of a ticket."""
 
@@ -71,6 +75,11 @@ class Log(Protocol):
     async def intent(self, one: Try) -> None:
         """Before anything is sent. Of a managed upstream it returns once that is on the store's disk, and the job was
         still this process's after that. The job is `running` from then on."""
+        ...
+
+    def may_send(self) -> None:
+        """Called in the turn in which an order is about to leave, after all that was waited for. Raises FenceOld where
+        the job may be another process's by then."""
         ...
 
     async def ticket(self, ticket: str) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Fate, Hold, Quota, Row, Share
+from gateway.model import NOT_SENT, Fate, Hold, Quota, Row, Share
 from gateway.money.counters import KEPT_KEY, Counters, Standing
 from gateway.money.purse import Settlement, charged, loose
 from gateway.store.connection import Store
@@ -145,15 +145,16 @@ class Keeping:
         await self._close(attempt, lambda row: row)
 
     async def unsent(self, attempt: str) -> None:
-        """It surely never left: what was set aside goes back, and there is no row. Raises StoreFault."""
-        await self._close(attempt, lambda _: None)
+        """It surely never left: what was set aside goes back, and its row says that it cost nothing. Raises
+        StoreFault."""
+        await self._close(attempt, _unsent)
 
     async def sweep(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> None:
         """Either of these for each that is not `open`, by the ids of its job and its own. Raises StoreFault."""
         for attempt, fate in await self._orphans(fate_of):
             await (self.unsent(attempt) if fate == "unsent" else self.lost(attempt))
 
-    async def _close(self, attempt: str, booked: Callable[[Row], Row | None]) -> None:
+    async def _close(self, attempt: str, booked: Callable[[Row], Row]) -> None:
         await self._host.joined()
         entry = await self._entry(attempt)
         if entry is None:
@@ -163,9 +164,9 @@ class Keeping:
             self._counters.epoch,
             attempt,
             entry.shares,
-            lambda quota: 0 if row is None else charged(row, quota),
-            None if row is None else msgspec.json.encode(row),
-            lost=row is not None,
+            lambda quota: charged(row, quota),
+            msgspec.json.encode(row),
+            lost=row.state == "unreconciled",
         )
 
     async def _orphans(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> list[tuple[str, Fate]]:
@@ -201,3 +202,7 @@ class Keeping:
     async def _entry(self, attempt: str) -> Entry | None:
         entry = await self._store.call("HGET", KEPT_KEY, attempt)
         return None if entry is None else _decode(entry)
+
+
+def _unsent(row: Row) -> Row:
+    return replace(row, cost=0, basis="none", state="settled", result=NOT_SENT)

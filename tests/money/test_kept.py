@@ -117,7 +117,8 @@ async def test_what_is_kept_for_a_job_that_is_gone_is_booked_at_what_was_set_asi
     await kept(first, "x", 300)
     await second.kept.sweep(fate_of)
     assert await count(second, TOTAL) == (used, holding)
-    assert [one["state"] for one in await rows(valkey)] == (["unreconciled"] if used else [])
+    rest = {there: [], gone: [("unreconciled", "ok", None)], never_sent: [("settled", "not_sent", 0)]}
+    assert [(one["state"], one["result"], one["cost"]) for one in await rows(valkey)] == rest[fate_of]
 
 
 async def test_an_attempt_without_a_budget_has_its_row_too(valkey: Store) -> None:
