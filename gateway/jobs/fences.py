@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -90,7 +91,7 @@ class Fences:
     async def take(self, most: int, share: int = MOST, running: Mapping[str, int] = NOTHING) -> Taken:
         """Jobs to work on; their newest state, whoever worked on them before. Nothing new of a tenant that has `share`
         of them here: `running` has as many of each. Never beside a `beat`, which gives back what was taken by a call
-        whose answer was lost, and what this version cannot read: another one may."""
+        whose answer was lost, and what this version cannot read: another one may, until it is over."""
         shares: list[Value] = [value for pair in running.items() for value in pair]
         began = self._clock()
         now, freed, *rest = await self._scripts.run(_TAKE, self.owner, most, share, *shares)
@@ -102,10 +103,18 @@ class Fences:
                 job = decoded(values)
             except msgspec.DecodeError:
                 _log.exception("the record of a job cannot be read", extra={"fields": {"job": id.decode()}})
+                await self._unreadable(Fence(id.decode(), int(token), int(version)), values, now)
                 continue
             left = (job.deadline or 0.0) - now / 1000
             claims.append(Claim(Fence(id.decode(), int(token), int(version)), job, left))
         return Taken(claims, freed)
+
+    async def _unreadable(self, fence: Fence, values: Sequence[bytes | None], now: int) -> None:
+        """Another version may read it, until its time is over: then it has failed, and an operator is told of it."""
+        job = await self._scripts.stand_in(fence.id, values)
+        if (job.deadline or 0.0) <= now / 1000:
+            with suppress(FenceLost):
+                await self.write(fence, msgspec.structs.replace(job, state="failed"))
 
     async def beat(self, fences: Iterable[Fence]) -> tuple[int, dict[str, Literal["lost", "cancel"]]]:
         """This replica lives, and these are all that it has: how many others that freed for whoever takes them, and

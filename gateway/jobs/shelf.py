@@ -19,7 +19,6 @@ from gateway.jobs.scripts import (
     PATIENCE_SECONDS,
     UNKNOWN_KEY,
     Scripts,
-    decoded,
     encoded,
     script,
 )
@@ -167,6 +166,8 @@ class Shelf:
             return "unknown"
         if not found[0].over:
             return "open"
+        if found[0].unknown and not found[0].tries:  # its record could not be read
+            return "unknown"
         left = any(one.attempt == attempt and one.result != NOT_SENT for one in found[0].tries)
         return "unknown" if left else "unsent"
 
@@ -182,12 +183,13 @@ class Shelf:
         values = await self._scripts.store.call("HMGET", JOB_KEY + id, *FIELDS)
         if values[0] is None:
             raise _unknown()
-        return decoded(values)
+        return await self._scripts.readable(id, values)
 
     async def _found(self, ids: Sequence[bytes]) -> list[Job]:
         """In one pipeline; those that went meanwhile are left out."""
         rows = await asyncio.gather(*(self._scripts.store.call("HMGET", JOB_KEY + id.decode(), *FIELDS) for id in ids))
-        return [decoded(values) for values in rows if values[0] is not None]
+        pairs = [(id.decode(), values) for id, values in zip(ids, rows, strict=True) if values[0] is not None]
+        return [await self._scripts.readable(id, values) for id, values in pairs]
 
 
 def _unknown() -> NotFound:

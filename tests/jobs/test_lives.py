@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -23,7 +23,8 @@ from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from tests.conftest import PATIENT
 from tests.jobs.shelves import Site
-from tests.money.tills import Clock, count as counted, held, quota, row, rows
+from tests.money.tills import Clock, held, quota, row, rows
+from tests.money.tills import count as counted
 
 TOTAL = quota("tenant acme: usd per total", 10_000, per="total")
 MOST, BILL = 300, 120
@@ -180,9 +181,9 @@ APIS = {"listed": Api(lists=True), "bare": Api(lists=False), "ours": Api(lists=F
 
 
 @pytest.fixture
-async def url(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+def url(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(running, "SETTLE_SECONDS", 0.0)
-    yield embedded.url
+    return embedded.url
 
 
 @pytest.mark.parametrize("kind", APIS)
@@ -194,4 +195,4 @@ async def test_whoever_dies_after_any_write_leaves_one_row_one_order_and_one_end
         for second in range(1, DEATHS_OF_THE_NEXT):
             if not await lived(url, Api(api.lists, api.managed), first, second):
                 break
-    assert first >= 8  # noqa: PLR2004 - take, draw, keep, intent, ticket, books, end
+    assert first >= 8
