@@ -30,6 +30,8 @@ class JobLog:
         self.stopped: Stop | None = None
         self.on_lost: Callable[[], None] = lambda: None
         """Called before FenceLost is raised to whoever works."""
+        self.stands: Callable[[str], Awaitable[bool]] = _nothing_kept
+        """`Money.stands`, for a bought attempt."""
         self._writing = asyncio.Lock()
         self._progressed = time.monotonic()
         self._telling: asyncio.Task[None] | None = None
@@ -42,12 +44,15 @@ class JobLog:
         try:
             await self._write(lambda job: msgspec.structs.replace(job, state="running", tries=(*job.tries, one)))
             if one.managed:
-                await self._insist(self._durable.sync)
-                # A store that went down before the sync came back without the intent, and the sync told of another
-                # file; or this process was paused, and another one has the job. A write under the next version finds
-                # either.
-                await self._write(lambda job: job)
-        except asyncio.CancelledError:
+                kept = False
+                while not kept:
+                    await self._insist(self._durable.sync)
+                    # A store that went down before the sync came back without the intent, and the sync told of another
+                    # file; or this process was paused, and another one has the job. A write under the next version
+                    # finds either. It may also have come back without the money, which was written before.
+                    await self._write(lambda job: job)
+                    kept = await self.stands(one.attempt)
+        except (asyncio.CancelledError, StoreFault):
             with suppress(FenceLost):
                 await self._write(lambda job: _unsent(job, one.attempt))
             raise
@@ -121,6 +126,10 @@ class JobLog:
                 if self.stopped == "lost":
                     raise FenceLost(self.fence.id) from None
                 await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _nothing_kept(_: str) -> bool:
+    return True
 
 
 def _changed(job: Job, **changes: object) -> Job:

@@ -42,6 +42,8 @@ class Running:
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Set where the work did not end although it was stopped."""
         log.on_lost = self._goes_on_elsewhere
+        if money is not None:
+            log.stands = money.stands
 
     def stop(self, why: Stop) -> None:
         """The first reason counts, but who has lost a job need not tidy up. A look for a lost order is not broken off

@@ -120,6 +120,11 @@ class Money(Protocol):
         """Returns once the store has all that was booked; raises StoreFault."""
         ...
 
+    async def stands(self, attempt: str) -> bool:
+        """Whether what was set aside for it still is; what a store that fell has forgotten is set aside anew, and may
+        be forgotten again until it is synced. Raises StoreFault: nothing may be sent."""
+        ...
+
     def leave(self, attempt: str) -> None:
         """Another process goes on with it: what this one still books of it changes nothing."""
         ...

@@ -48,6 +48,8 @@ class Known:
     shares: tuple[Share, ...]
     epoch: str = ""
     void: bool = False
+    entry: Entry | None = None
+    """What this process had kept; None: another one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,25 @@ class Keeping:
         known = self._known[row.attempt] = Known(shares)
         if hold is not None:
             known.void = not self._host.take_over(hold) and bool(shares)
-        await asyncio.shield(asyncio.create_task(self._keep(known, Entry(job, shares, row))))
+        known.entry = Entry(job, shares, row)
+        await asyncio.shield(asyncio.create_task(self._keep(known, known.entry)))
         return Hold(row.attempt, shares)
+
+    async def stands(self, attempt: str) -> bool:
+        """Whether the store still has what `keep` was told that it keeps: one that fell comes back without what it had
+        not written. That is kept anew then; raises StoreFault where it cannot be, as `keep`."""
+        known = self._known.get(attempt)
+        if known is None or known.entry is None:
+            return True
+        while True:
+            try:
+                there = await self._store.call("HEXISTS", KEPT_KEY, attempt)
+                break
+            except StoreFault:
+                await asyncio.sleep(PAUSE_SECONDS)
+        if not there:
+            await asyncio.shield(asyncio.create_task(self._keep(known, known.entry)))
+        return bool(there)
 
     def close(self, attempt: str, used: Callable[[Quota], int], row: bytes | None) -> None:
         """It is over; told with the next `tell`."""
@@ -192,7 +211,8 @@ class Keeping:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 if standing is Standing.OK:
-                    self._host.moved(owner, shares)
+                    if not known.epoch:  # else the store has only moved it once more
+                        self._host.moved(owner, shares)
                     known.epoch = self._counters.epoch
                     return
                 self._host.heard(owner, standing)

@@ -64,6 +64,9 @@ class Books:
     async def told(self) -> None:
         self.events.append("told")
 
+    async def stands(self, attempt: str) -> bool:
+        return True
+
     def leave(self, attempt: str) -> None:
         self.events.append(f"leave {attempt}")
 
@@ -369,6 +372,40 @@ async def test_a_job_and_its_last_try_end_in_one_write(valkey: Store) -> None:
     await log.finish(replace(DONE, tried="answered"))
     ended = await site.shelf.read(job.id, "acme")
     assert (claim.fence.version, ended.state, ended.tries[0].result) == (before + 1, "succeeded", "answered")
+
+
+async def test_nothing_is_sent_before_its_money_is_on_the_disk_too(valkey: Store) -> None:
+    site, fences, synced, answers = Site(valkey), Site(valkey).fences("one"), 0, [False, True]
+
+    class Counted(Durable):
+        async def sync(self) -> None:
+            nonlocal synced
+            synced += 1
+
+    class Forgetful(Books):
+        async def stands(self, attempt: str) -> bool:
+            return answers.pop(0)
+
+    await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    one = running.Running(JobLog(fences, Counted(valkey), claim), Scripted(quick), Forgetful())
+    await one.run(claim.left)
+    assert (one.ended, synced, answers) == (DONE, 2, [])
+
+
+async def test_an_attempt_whose_money_is_void_says_that_nothing_left(valkey: Store) -> None:
+    site, fences = Site(valkey), Site(valkey).fences("one")
+
+    class Void(Books):
+        async def stands(self, attempt: str) -> bool:
+            raise StoreFault("what was set aside is void")
+
+    job = await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    one = running.Running(JobLog(fences, site.durable, claim), Scripted(quick), Void())
+    await one.run(claim.left)
+    assert (one.released, one.ended) == (True, None)
+    assert [each.result for each in (await site.shelf.read(job.id, "acme")).tries] == ["not_sent"]
 
 
 async def test_a_paid_order_that_is_found_goes_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
