@@ -32,6 +32,8 @@ class JobLog:
         """Called before FenceLost is raised to whoever works."""
         self.stands: Callable[[str], Awaitable[bool]] = _nothing_kept
         """`Money.stands`, for a bought attempt."""
+        self._leaving = ""
+        """The newest attempt of which something may have left."""
         self._writing = asyncio.Lock()
         self._progressed = time.monotonic()
         self._telling: asyncio.Task[None] | None = None
@@ -58,12 +60,16 @@ class JobLog:
             raise
 
     def may_send(self) -> None:
-        """Of an order without a ticket, just before its first byte: raises FenceOld where this process was paused, or
-        cut off from the store, for so long that another one may have its job."""
+        """Of an order without a ticket, just before the first byte of each of its calls: raises FenceLost where this
+        process was paused, or cut off from the store, for so long that another one may have its job; FenceOld where no
+        call has left before."""
         one = self._job.open
-        if one is not None and one.ticket is None and not self._fences.fresh:
+        if one is None or one.ticket is not None:
+            return
+        if self.stopped == "lost" or not self._fences.fresh(self.fence):
             self.on_lost()
-            raise FenceOld(self.fence.id)
+            raise (FenceLost if self._leaving == one.attempt else FenceOld)(self.fence.id)
+        self._leaving = one.attempt
 
     async def ticket(self, ticket: str) -> None:
         await self._newest(ticket=ticket)

@@ -78,8 +78,8 @@ class Log(Protocol):
         ...
 
     def may_send(self) -> None:
-        """Called in the turn in which an order is about to leave, after all that was waited for. Raises FenceOld where
-        the job may be another process's by then."""
+        """Called in the turn in which a call of an order is about to leave, after all that was waited for. Raises
+        FenceLost, or FenceOld, where the job may be another process's by then."""
         ...
 
     async def ticket(self, ticket: str) -> None:

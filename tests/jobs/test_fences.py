@@ -106,7 +106,6 @@ async def test_who_may_be_believed_dead_by_now_sends_nothing(store: Store) -> No
     site, now = Site(store), 100.0
     await site.accept()
     fences = Fences(store, "r", clock=lambda: now)
-    assert not fences.fresh
     claim = await the(fences)
     log = JobLog(fences, site.durable, claim)
     await log.intent(attempt())
@@ -116,10 +115,30 @@ async def test_who_may_be_believed_dead_by_now_sends_nothing(store: Store) -> No
     now += FENCE_SECONDS - 0.1
     log.may_send()
     now += 0.1
-    with pytest.raises(FenceOld):
+    with pytest.raises(FenceLost) as lost:
         log.may_send()
+    assert not isinstance(lost.value, FenceOld), "the call before may have left"
     await log.ticket("t1")
     log.may_send()  # it is only looked at
+
+
+async def test_who_hears_that_a_job_is_lost_sends_nothing_of_it_though_it_lives(store: Store) -> None:
+    clock, now = Clock(), 100.0
+    site = Site(store, clock)
+    await site.accept()
+    thawed, other = Fences(store, "thawed", store_ms=clock.store, clock=lambda: now), site.fences("other")
+    claim = await the(thawed)
+    log = JobLog(thawed, site.durable, claim)
+    await log.intent(attempt())
+    now += 6.0
+    for _ in range(3):
+        clock.pass_(2.0)
+        await other.beat([])
+    await the(other)
+    await thawed.take(5)
+    assert (await thawed.beat([claim.fence]))[1] == {claim.job.id: "lost"}
+    with pytest.raises(FenceOld):
+        log.may_send()
 
 
 async def test_an_end_is_final(store: Store) -> None:
