@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
-from gateway.edge import media
+from gateway.edge import chat_urls, media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
@@ -67,6 +67,10 @@ async def generation(
             in_force = services.policy
             same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
             request = kept_by_both(services, request, same)
+        if text and not body.text_only and chat_urls.may_be_read_here(policy, policy.models.get(request.model)):
+            demand = strictest(request.residency, plan_of(request, board).demand)
+            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=bool(demand))
+            request = replace(request, reworded=reworded(endpoint, fields))
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
                 raise NotFound("this gateway keeps no jobs: it needs GATEWAY_JOBS_KEY or GATEWAY_KEY_PEPPER")
@@ -147,10 +151,14 @@ def build(
         pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
-        reworded=Rewording(endpoint.name, body.fields) if endpoint.name in TWINS else None,
+        reworded=reworded(endpoint, body.fields),
         media=body.media,
     )
     return request, body.fields
+
+
+def reworded(endpoint: Endpoint, fields: Mapping[str, Raw]) -> Rewording | None:
+    return Rewording(endpoint.name, fields) if endpoint.name in TWINS else None
 
 
 def spoken_in(call: Call, body: bodies.Body) -> tuple[str, ...]:
