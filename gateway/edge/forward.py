@@ -110,7 +110,7 @@ class Forward:
                 self._end_broken(wire, error)
             else:
                 self._account.fail(error)
-                refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
+                refused_in_audit(self._s, self._request, self._policy, self._account.rule, error, self._kept)
                 reply_error(wire, self._call, error, [*self._account.headers(), *self._entry.headers()])
         except Exception:
             self._account.fail(GatewayError("unhandled"))

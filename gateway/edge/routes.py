@@ -19,7 +19,7 @@ from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
-from gateway.edge.witness import unread_in_audit
+from gateway.edge.witness import undecided_in_audit, unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
@@ -49,6 +49,7 @@ async def generation(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
+    request: GenRequest | None = None
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
         settings = services.settings
@@ -77,7 +78,10 @@ async def generation(
             return await accept(call, request, body, board)
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
-        unread_in_audit(services, call, tenant, policy, raw, error)
+        if request is None:
+            unread_in_audit(services, call, tenant, policy, raw, error)
+        else:
+            undecided_in_audit(services, request, board, error)
         error.headers = of_refused(services, tenant, call.path)
         raise
     return Forward(services, call, request, fields, board, body.pictures)

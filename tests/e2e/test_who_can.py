@@ -15,6 +15,7 @@ from loadtests.simproviders.base import Provider
 from loadtests.simproviders.gmi import ROOT as GMI_ROOT
 from loadtests.simproviders.gmi import Gmi
 from loadtests.simproviders.serving import serve as serve_provider
+from tests.e2e.test_audit import entries
 from tests.gateways import Lane, Site, eventually, serve
 
 ACCOUNTS = {"gmi": ("us", GMI_ROOT), "gmi-eu": ("de", GMI_ROOT), "azure": ("us", "/openai/v1")}
@@ -24,6 +25,7 @@ MODELS: list[tuple[str, str, list[tuple[str, str, dict[str, Any]]]]] = [
     ("either", "image", [("gmi", "gpt-image-2-generate", PICTURE), ("azure", "gpt-image-2", PICTURE)]),
     ("at-home", "image", [("gmi-eu", "gpt-image-2-generate", PICTURE), ("azure", "gpt-image-2", PICTURE)]),
     ("neither", "image", [("gmi", "gpt-image-2-generate", PICTURE), ("gmi-eu", "gpt-image-2", PICTURE)]),
+    ("bound", "video", [("gmi-eu", "veo-3.1-lite-generate-001", ROUNDED)]),
     ("rounded", "video", [("gmi", "veo-3.1-lite-generate-001", ROUNDED)]),
 ]
 UNKNOWN_TO_GMI = {"background": "transparent"}
@@ -66,6 +68,8 @@ def open_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
                 files["models.yaml"]["models"].append({"name": name, "modality": modality, "served_by": served})
                 rule = {"name": name, "match": {"model": name}, "route": {"backends": [backend for backend, *_ in by]}}
                 files["routing.yaml"]["rules"].append(rule)
+                if name == "bound":
+                    rule["route"] |= {"residency": "de"}
             return files
 
         env = {"GATEWAY_ARTEFACTS_FLOOR": "0"}
@@ -112,6 +116,14 @@ def test_it_fails_none_of_its_circuits(market: Market) -> None:
         assert market.drawn("either", **UNKNOWN_TO_GMI).status_code == 200
     assert market.drawn("either").status_code == 200
     assert market.asked == {"azure": 12, "gmi": 1}
+
+
+def test_a_job_that_may_not_be_kept_is_refused_and_written_down_whoever_demands_it(market: Market) -> None:
+    answer = market.site.http.post("/v1/videos", json={"model": "bound", "prompt": "a lighthouse", "seconds": "4"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "residency_refused")
+    told = entries(market.site.data)[-1]
+    assert told["request"] == answer.headers["x-request-id"]
+    assert (told["what"], told["demand"], told["by"], told["rule"]) == ("refused", ["de"], ["rule"], "bound")
 
 
 def test_a_length_that_is_sold_as_the_next_longer_one_is_ordered_as_that(market: Market) -> None:
