@@ -166,6 +166,8 @@ class Forward:
                 continue
             upstream, name = lease.candidate.upstream, lease.candidate.served.name
             alike = self._policy.backends.get(upstream.backend, ()) if upstream.kind == "managed" else ()
+            if self._account.first_byte is None:
+                self._account.lease = None  # it was told nothing, so nothing was served there
             self._unable.update({(one.name, name): fault.why for one in (upstream, *alike)})
         return left
 
