@@ -131,7 +131,7 @@ class Top(App[None]):
                 self._table.add_row(*map(_shown, range(len(row)), row), key=name)
             self._cells = rows
             self._sorted()
-            if here in rows:
+            if here is not None and here in rows:
                 self._table.move_cursor(row=self._table.get_row_index(here))
             return
         for name, row in rows.items():
