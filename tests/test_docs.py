@@ -51,8 +51,9 @@ def test_errors() -> None:
 
 
 def test_metrics() -> None:
-    listed = named("metrics.md", r"\| `(gateway_\w+)`")
-    made = {family.name + ("_total" if family.type == "counter" else "") for family in Telemetry().collect()}
+    listed = named("metrics.md", r"\| `((?:gateway|gen_ai)_\w+)`")
+    told = Telemetry(conventions="both").collect()
+    made = {family.name + ("_total" if family.type == "counter" else "") for family in told}
     assert listed == made | set(FLEET_GAUGES)
 
 
