@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Post(NamedTuple):
-    """`path` says the signal: /v1/traces or /v1/metrics. `body` is protobuf."""
+    """`path` says the signal: /v1/traces or /v1/metrics. Header names in lower case; `body` is protobuf."""
 
     path: str
     headers: dict[str, str]
@@ -40,7 +40,7 @@ def collecting(port: int = 0, most: int = 10_000) -> Iterator[Sink]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            sink.take(Post(self.path, dict(self.headers), body))
+            sink.take(Post(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(sink.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

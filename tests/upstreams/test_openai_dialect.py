@@ -49,7 +49,9 @@ def test_headers_are_made_anew() -> None:
         b"accept-encoding": b"identity",
         b"x-request-id": b"attempt-1",
     }
-    made = dict(openai.headers(upstream("u", "api", key="secret"), "attempt-2", True, [(b"traceparent", TRACEPARENT.encode())]))
+    made = dict(
+        openai.headers(upstream("u", "api", key="secret"), "attempt-2", True, [(b"traceparent", TRACEPARENT.encode())])
+    )
     assert made[b"accept"] == b"text/event-stream"
     assert made[b"authorization"] == b"Bearer secret"
     assert made[b"traceparent"] == TRACEPARENT.encode()
