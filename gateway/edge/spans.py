@@ -4,15 +4,14 @@ ours: nothing here looks at a prompt, a body, a key or a header's value."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from secrets import token_hex
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from gateway.edge.account import LOST, MAX_MODEL_NAME, RESCUED, Account, Attempt, OrderCall
 from gateway.edge.calls import Call
 from gateway.model import Trace, Upstream, Usage
 from gateway.telemetry import Note, Value, Who, operation
-from gateway.telemetry.context import SPAN_BYTES
+from gateway.telemetry.context import SPAN_DIGITS, span_id
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 MOST_CALLS = 32
@@ -32,14 +31,14 @@ Attributes = dict[str, Value]
 
 
 def new_span(trace: Trace | None) -> str:
-    return "" if trace is None or trace.span is None else token_hex(SPAN_BYTES)
+    return "" if trace is None or trace.span is None else span_id()
 
 
 def headers(trace: Trace | None, attempt: Attempt, upstream: Upstream) -> tuple[tuple[bytes, bytes], ...]:
     """What goes up with an attempt. `tracestate` is the caller's own text: it goes to our own workers alone."""
     if trace is None:
         return ()
-    parent = (b"traceparent", trace.header(attempt.span or attempt.id[: 2 * SPAN_BYTES]).encode())
+    parent = (b"traceparent", trace.header(attempt.span or attempt.id[:SPAN_DIGITS]).encode())
     if trace.state is None or upstream.kind != "local":
         return (parent,)
     return (parent, (b"tracestate", trace.state.encode()))
@@ -56,8 +55,8 @@ def called(attempt: Attempt, method: str, began: float, status: int | None) -> N
     attempt.calls.append(OrderCall(step, began, time.monotonic(), status))  # type: ignore[arg-type]
 
 
-def notes(account: Account, model: str, who: Who, whose: Mapping[str, Who], *, system: bool) -> Iterator[Note]:
-    """`model`: as the policy calls it, or `unknown`; `who` answered, `whose` says it of every attempt by its id.
+def notes(account: Account, model: str, who: Who, whose: Sequence[Who], *, system: bool) -> Iterator[Note]:
+    """`model`: as the policy calls it, or `unknown`; `who` answered, `whose` says it of each attempt.
     `system`: with the older name of the provider beside the newer one."""
     trace, request, now = account.request.trace, account.request, time.monotonic()
     if trace is None or trace.span is None:
@@ -73,9 +72,9 @@ def notes(account: Account, model: str, who: Who, whose: Mapping[str, Who], *, s
         events=_events(account),
         error=error,
     )
-    for attempt in account.attempts:
+    for attempt, its in zip(account.attempts, whose, strict=True):
         if attempt.span:
-            yield _attempt(attempt, account, trace.span, whose[attempt.id], system=system)
+            yield _attempt(attempt, trace.span, its, system=system)
             yield from [_order_call(attempt, call) for call in attempt.calls]
 
 
@@ -158,7 +157,7 @@ def _events(account: Account) -> list[tuple[str, float, Attributes]]:
     return made
 
 
-def _attempt(attempt: Attempt, account: Account, parent: str, who: Who, *, system: bool) -> Note:
+def _attempt(attempt: Attempt, parent: str, who: Who, *, system: bool) -> Note:
     lease, error = attempt.lease, None if attempt.result in WELL else attempt.result
     url = urlsplit(lease.candidate.upstream.url) if lease is not None else None
     told: Attributes = {
@@ -197,7 +196,7 @@ def _order_call(attempt: Attempt, call: OrderCall) -> Note:
     return Note(
         f"order {call.step}",
         "client",
-        token_hex(SPAN_BYTES),
+        span_id(),
         call.began,
         call.ended,
         attempt.span,

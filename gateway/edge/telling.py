@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from gateway.edge import spans
 from gateway.edge.account import Account, Attempt
 from gateway.edge.calls import Call
 from gateway.edge.services import Services
 from gateway.model import Upstream
-from gateway.telemetry import ACCESS, OWN_WORKERS, PROVIDERS, Spent, Who, operation
+from gateway.telemetry import ACCESS, OWN_WORKERS, PROVIDERS, Series
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 UNKNOWN = "unknown"
@@ -23,26 +24,42 @@ def tell(services: Services, account: Account) -> None:
     """Once, when everything is over."""
     request, telemetry, now = account.request, services.telemetry, time.monotonic()
     model = request.model if request.model in services.policy.models else UNKNOWN
-    doing = operation(request.endpoint)
-    who: Who = (doing, "", model, "")
-    whose: dict[str, Who] = {}
-    last: Attempt | None = None
-    for attempt in account.attempts:
-        if attempt.lease is None:
-            continue
-        one = attempt.lease.candidate
-        whose[attempt.id] = asked = (doing, provider(services, one.upstream), model, one.served.name)
-        telemetry.genai.attempt(asked, spent(attempt))
-        if attempt.lease is account.lease or account.lease is None or last is None:
-            who, last = asked, attempt
+    told = [tell_attempt(services, request.endpoint, model, one) for one in account.attempts]
+    series, last = answered_by(account, told)
+    if series is None:
+        series = telemetry.genai.series(request.endpoint, "", model, "")
     first, each = pace(account, last)
-    telemetry.genai.request(who, now - request.arrived, account.left or account.error or "", first, each)
+    series.request(now - request.arrived, account.left or account.error or "", first, each)
     if request.trace is not None and request.trace.span is not None:
-        telemetry.tracing.write(
-            request.trace, spans.notes(account, model, who, whose, system=telemetry.genai.with_older)
-        )
+        older = telemetry.genai.with_older
+        whose = [one.who for one in told]
+        telemetry.tracing.write(request.trace, spans.notes(account, model, series.who, whose, system=older))
     if services.settings.access_log:
         _access.info("request", extra={"fields": line(account, model, now)})
+
+
+def tell_attempt(services: Services, endpoint: str, model: str, attempt: Attempt) -> Series:
+    lease, usage = attempt.lease, attempt.usage
+    if lease is None:
+        return services.telemetry.genai.series(endpoint, "", model, "")
+    one = lease.candidate
+    series = services.telemetry.genai.series(endpoint, provider(services, one.upstream), model, one.served.name)
+    error = "" if attempt.result in spans.WELL else attempt.result
+    first = None if attempt.first is None else attempt.first - attempt.began
+    series.attempt(attempt.ended - attempt.began, error, first)
+    if usage is not None:
+        series.used(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+    return series
+
+
+def answered_by(account: Account, told: Sequence[Series]) -> tuple[Series | None, Attempt | None]:
+    """The attempt that answered, else the last one."""
+    if len(told) < 2:
+        return (told[0], account.attempts[0]) if told else (None, None)
+    for series, attempt in zip(told, account.attempts, strict=True):
+        if attempt.lease is account.lease:
+            return series, attempt
+    return told[-1], account.attempts[-1]
 
 
 def tell_refused(services: Services, call: Call, endpoint: Endpoint, error: str | None) -> None:
@@ -64,17 +81,6 @@ def provider(services: Services, upstream: Upstream) -> str:
     state = services.view.current.states.get(upstream.name)
     found = state.reading.engine if state is not None and state.reading is not None else None
     return found or upstream.engine or OWN_WORKERS
-
-
-def spent(attempt: Attempt) -> Spent:
-    usage = attempt.usage
-    first = None if attempt.first is None else attempt.first - attempt.began
-    error = "" if attempt.result in spans.WELL else attempt.result
-    if usage is None:
-        return Spent(attempt.ended - attempt.began, error, first)
-    return Spent(
-        attempt.ended - attempt.began, error, first, usage.input_tokens, usage.output_tokens, usage.cached_tokens
-    )
 
 
 def pace(account: Account, attempt: Attempt | None) -> tuple[float | None, float | None]:

@@ -13,7 +13,7 @@ from gateway.telemetry.declared import (
     Row,
 )
 from gateway.telemetry.export import Collector, Export, on_stderr, open_collector
-from gateway.telemetry.genai import OWN_WORKERS, PROVIDERS, Spent, Who, operation
+from gateway.telemetry.genai import OWN_WORKERS, PROVIDERS, Series, Who, operation
 from gateway.telemetry.logs import ACCESS, REQUEST, set_up_logs
 from gateway.telemetry.meters import Telemetry
 from gateway.telemetry.tracing import Note, Tracing, Value
@@ -34,7 +34,7 @@ __all__ = [
     "Export",
     "Note",
     "Row",
-    "Spent",
+    "Series",
     "Telemetry",
     "Tracing",
     "Value",

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from secrets import token_hex
+from random import Random
 
 from gateway.model import Trace
 
-SPAN_BYTES = 8
+SPAN_BITS, SPAN_DIGITS = 64, 16
+_random = Random()
 MAX_STATE = 512
 """The least that everybody must pass on of a `tracestate` (section 3.3.1.5); a longer one is dropped."""
 _PARENT_LENGTH = 55
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 _STATE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 _SAMPLED = 0x01
-_HALF_OF_IDS = 1 << 64
+_HALF_OF_IDS = 1 << SPAN_BITS
+
+
+def span_id() -> str:
+    """Random, and no secret: the ids of OpenTelemetry's own SDK are of the same kind."""
+    return f"{_random.getrandbits(SPAN_BITS) or 1:016x}"
 
 
 class Sampling:
@@ -35,15 +41,14 @@ class Sampling:
         if came is None:
             if not self._on:
                 return None
-            drawn = self._drawn(request_id)
-            return Trace(request_id, "01" if drawn else "00", None, token_hex(SPAN_BYTES) if drawn else None)
+            return Trace(request_id, "01", None, span_id()) if self._drawn(request_id) else Trace(request_id, "00")
         state = state_of(headers.get(b"tracestate"))
         if not self._on:
             return came._replace(state=state)
         wanted = bool(int(came.flags, 16) & _SAMPLED) if self._follow else self._drawn(came.id)
         if not wanted:
             return came._replace(state=state)
-        return came._replace(flags="01", span=token_hex(SPAN_BYTES), state=state)
+        return came._replace(flags="01", span=span_id(), state=state)
 
     def _drawn(self, id: str) -> bool:
         return self._bound > 0 and int(id[16:], 16) < self._bound

@@ -6,9 +6,9 @@ is a setting, what is measured is not. Prometheus sees the names as its exporter
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from gateway.instruments import Counter, Histogram, Instrument
+from gateway.instruments import Counter, Histogram, Instrument, Observe
 from gateway.telemetry.declared import DURATION_BUCKETS
 
 Conventions = Literal["old", "new", "both"]
@@ -40,85 +40,52 @@ PROVIDERS = {
 OWN_WORKERS = "self_hosted"
 """Workers of ours whose engine nobody knows."""
 
+SECONDS, TOKEN = "s", "{token}"
+TOTALS = {"input": "input_tokens", "output": "output_tokens", "cached": "cache_read.input_tokens"}
 Who = tuple[str, str, str, str]
 """Operation, provider, model asked for, model that answered: names of the policy's."""
 
 
-class Spent(NamedTuple):
-    """Of one attempt. `first`: seconds to the first token of a stream; `error`: empty where there was none."""
-
-    seconds: float
-    error: str = ""
-    first: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-
 class GenAi:
-    """`attempt` is the client's side, towards an upstream; `request` the server's, towards our caller."""
+    """The instruments. `series` gives those of one `Who`, found once."""
 
     def __init__(self, conventions: Conventions) -> None:
         self.instruments: list[Instrument] = []
         self._names: dict[str, tuple[str, str]] = {}
-        old, new = conventions != "new", conventions != "old"
-        self.with_older = old
+        self._series: dict[tuple[str, str, str, str], Series] = {}
+        self.with_older = conventions != "new"
         """Whether spans show the provider under its older name too."""
         ended = (*WHO, ERROR)
-        seconds = [name for name, on in (("operation", old), ("inference", new)) if on]
-        self._durations = [
-            self._histogram(f"gen_ai.client.{name}.duration", "s", DURATION_BUCKETS, ended) for name in seconds
-        ]
-        self._firsts = [
-            self._histogram(f"gen_ai.client.{name}.time_to_first_chunk", "s", DURATION_BUCKETS, WHO) for name in seconds
-        ]
-        self._usage = (
-            self._histogram("gen_ai.client.token.usage", "{token}", TOKEN_BUCKETS, (TOKEN_TYPE, *WHO)) if old else None
-        )
-        self._totals = (
-            [
-                self._counter(f"gen_ai.client.inference.usage.{name}", "{token}", WHO)
-                for name in ("input_tokens", "output_tokens", "cache_read.input_tokens")
-            ]
-            if new
-            else []
-        )
-        self._each = (
-            [
-                self._histogram(f"gen_ai.client.inference.operation.{name}", "{token}", TOKEN_BUCKETS, WHO)
-                for name in ("input_tokens", "output_tokens")
-            ]
-            if new
-            else []
-        )
-        self._served = self._histogram("gen_ai.server.request.duration", "s", DURATION_BUCKETS, ended)
-        self._first = self._histogram("gen_ai.server.time_to_first_token", "s", FIRST_TOKEN_BUCKETS, WHO)
-        self._pace = self._histogram("gen_ai.server.time_per_output_token", "s", EACH_TOKEN_BUCKETS, WHO)
+        self.asked: list[Histogram] = []
+        self.first_chunk: list[Histogram] = []
+        self.usage: Histogram | None = None
+        self.tokens: dict[str, list[Histogram | Counter]] = {"input": [], "output": [], "cached": []}
+        if conventions != "new":
+            self._inference("operation")
+            self.usage = self._histogram("gen_ai.client.token.usage", TOKEN, TOKEN_BUCKETS, (TOKEN_TYPE, *WHO))
+        if conventions != "old":
+            self._inference("inference")
+            for kind, name in (("input", "input_tokens"), ("output", "output_tokens")):
+                operation = f"gen_ai.client.inference.operation.{name}"
+                self.tokens[kind].append(self._histogram(operation, TOKEN, TOKEN_BUCKETS, WHO))
+            for kind, name in TOTALS.items():
+                self.tokens[kind].append(self._counter(f"gen_ai.client.inference.usage.{name}", TOKEN, WHO))
+        self.served = self._histogram("gen_ai.server.request.duration", SECONDS, DURATION_BUCKETS, ended)
+        self.first_token = self._histogram("gen_ai.server.time_to_first_token", SECONDS, FIRST_TOKEN_BUCKETS, WHO)
+        self.each_token = self._histogram("gen_ai.server.time_per_output_token", SECONDS, EACH_TOKEN_BUCKETS, WHO)
 
-    def attempt(self, who: Who, spent: Spent) -> None:
-        for duration in self._durations:
-            duration.observe(spent.seconds, *who, spent.error)
-        if spent.first is not None:
-            for first in self._firsts:
-                first.observe(spent.first, *who)
-        read, written = spent.input_tokens, spent.output_tokens
-        if not read + written:
-            return
-        if self._usage is not None:
-            self._usage.observe(read, "input", *who)
-            self._usage.observe(written, "output", *who)
-        for total, tokens in zip(self._totals, (read, written, spent.cached_tokens), strict=False):
-            total.inc(*who, by=tokens)
-        for histogram, tokens in zip(self._each, (read, written), strict=False):
-            histogram.observe(tokens, *who)
+    def _inference(self, name: str) -> None:
+        duration, first = f"gen_ai.client.{name}.duration", f"gen_ai.client.{name}.time_to_first_chunk"
+        self.asked.append(self._histogram(duration, SECONDS, DURATION_BUCKETS, (*WHO, ERROR)))
+        self.first_chunk.append(self._histogram(first, SECONDS, DURATION_BUCKETS, WHO))
 
-    def request(self, who: Who, seconds: float, error: str, first: float | None, each: float | None) -> None:
-        """`first`: seconds to the first token of a stream, `each` of every later one, where they are known."""
-        self._served.observe(seconds, *who, error)
-        if first is not None:
-            self._first.observe(first, *who)
-        if each is not None:
-            self._pace.observe(each, *who)
+    def series(self, endpoint: str, provider: str, model: str, served: str) -> Series:
+        """`provider` and `served` are empty where nobody was asked. All four come from the policy, and so are few."""
+        key = (endpoint, provider, model, served)
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = Series(self, (operation(endpoint), provider, model, served))
+        return found
 
     def of(self, family: str) -> tuple[str, str] | None:
         """The conventions' own name and unit of what Prometheus calls `family`; None: it is none of theirs."""
@@ -135,9 +102,70 @@ class GenAi:
         return made
 
     def _named(self, name: str, unit: str) -> str:
-        family = name.replace(".", "_") + ("_seconds" if unit == "s" else "")
+        family = name.replace(".", "_") + ("_seconds" if unit == SECONDS else "")
         self._names[family] = (name, unit)
         return family
+
+
+class Series:
+    """One `Who`: `attempt` is the client's side, towards an upstream; `request` the server's, towards our caller.
+    Rows are there once they are used."""
+
+    __slots__ = ("_genai", "_rows", "who")
+
+    def __init__(self, genai: GenAi, who: Who) -> None:
+        self._genai, self.who = genai, who
+        self._rows: dict[tuple[str, str], tuple[Observe, ...]] = {}
+
+    def attempt(self, seconds: float, error: str, first: float | None) -> None:
+        """`first`: seconds to the first token of a stream; `error`: empty where there was none."""
+        for observe in self._rows.get(("asked", error)) or self._find("asked", error):
+            observe(seconds)
+        if first is not None:
+            for observe in self._rows.get(_FIRST_CHUNK) or self._find(*_FIRST_CHUNK):
+                observe(first)
+
+    def used(self, read: int, written: int, cached: int) -> None:
+        """Tokens of an attempt; `cached` are among those that were `read`."""
+        if not read + written:
+            return
+        for observe in self._rows.get(_INPUT) or self._find(*_INPUT):
+            observe(read)
+        for observe in self._rows.get(_OUTPUT) or self._find(*_OUTPUT):
+            observe(written)
+        if cached:
+            for observe in self._rows.get(_CACHED) or self._find(*_CACHED):
+                observe(cached)
+
+    def request(self, seconds: float, error: str, first: float | None, each: float | None) -> None:
+        """`first`: seconds to the first token of a stream, `each` of every later one, where they are known."""
+        for observe in self._rows.get(("served", error)) or self._find("served", error):
+            observe(seconds)
+        if first is not None:
+            for observe in self._rows.get(_FIRST_TOKEN) or self._find(*_FIRST_TOKEN):
+                observe(first)
+        if each is not None:
+            for observe in self._rows.get(_EACH_TOKEN) or self._find(*_EACH_TOKEN):
+                observe(each)
+
+    def _find(self, kind: str, error: str) -> tuple[Observe, ...]:
+        genai, who = self._genai, self.who
+        if kind in ("asked", "served"):
+            ended = genai.asked if kind == "asked" else [genai.served]
+            found = [one.bound(*who, error) for one in ended]
+        elif kind in genai.tokens:
+            found = [one.bound(*who) for one in genai.tokens[kind]]
+            if genai.usage is not None and kind != "cached":
+                found.append(genai.usage.bound(kind, *who))
+        else:
+            of = {"first_chunk": genai.first_chunk, "first_token": [genai.first_token], "each": [genai.each_token]}
+            found = [one.bound(*who) for one in of[kind]]
+        self._rows[kind, error] = made = tuple(found)
+        return made
+
+
+_FIRST_CHUNK, _FIRST_TOKEN, _EACH_TOKEN = ("first_chunk", ""), ("first_token", ""), ("each", "")
+_INPUT, _OUTPUT, _CACHED = ("input", ""), ("output", ""), ("cached", "")
 
 
 def plain(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.instruments import Counter, Histogram, Instrument, Level, Rows
+from gateway.instruments import Counter, Histogram, Instrument, Level, Observe, Rows
 from gateway.telemetry.declared import (
     DURATION_BUCKETS,
     ERROR_BUCKETS,
@@ -138,6 +138,7 @@ class Telemetry:
         self.genai = GenAi(conventions)
         own = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._instruments = [*own, *self.genai.instruments]
+        self._estimates: dict[str, tuple[Observe, Observe, Observe]] = {}
         self._fleet: Callable[[], Iterable[Row]] = tuple
         self._gauges: list[tuple[Gauge, Callable[[], Labelled]]] = []
 
@@ -207,10 +208,16 @@ class Telemetry:
     def count_absurd(self, upstream: str) -> None:
         self._absurd.inc(upstream)
 
-    def estimated(self, what: str, said: float, came: float) -> None:
-        """Their sums tell whether estimates drift to one side: errors alone do not."""
-        self._said.inc(what, by=said)
-        self._came.inc(what, by=came)
+    def estimated(self, what: str, wrong: float, said: float, came: float) -> None:
+        """`wrong`: the error as a share. The sums of the others tell whether estimates drift to one side: errors alone
+        do not."""
+        rows = self._estimates.get(what)
+        if rows is None:
+            rows = self.estimate_error.bound(what), self._said.bound(what), self._came.bound(what)
+            self._estimates[what] = rows
+        rows[0](wrong)
+        rows[1](said)
+        rows[2](came)
 
     def watch_fleet(self, rows: Callable[[], Iterable[Row]]) -> None:
         """Where the fleet's gauges come from whenever a page is made: the snapshot, which all processes share."""
