@@ -48,6 +48,8 @@ SECRETS = {
     "key of the collector": "SecretKeyOfTheCollector0123456789",
     "address of keys": "SecretPathOfAnIssuer0123456789",
 }
+MADE_UP = "SecretNameOfAModel0123456789"
+"""Where a caller says it instead of a model, its own receipt and its own answer tell it, and nothing else does."""
 PROMPT = {"messages": [{"role": "user", "content": SECRETS["prompt"]}]}
 AS_ADMIN = {"Authorization": f"Bearer {SECRETS['admin key']}"}
 UPSTREAM, EXPECTS = ("${env:LEAK_UPSTREAM}",), {"api_key": SECRETS["upstream key"]}
@@ -233,7 +235,7 @@ def refusals(stand: Stand) -> None:
         stand.ask("POST", "/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
     stand.chat(messages=SECRETS["prompt"])
     stand.chat(model="nobody")
-    stand.chat(model=SECRETS["prompt"])
+    stand.chat(model=MADE_UP)
     stand.chat(headers={"X-Gateway-Session": SECRETS["session"], "baggage": f"user={SECRETS['session']}"})
     stand.chat(max_tokens=SECRETS["prompt"])
     stand.chat(stream=SECRETS["prompt"])
@@ -361,4 +363,7 @@ def test_no_secret_is_said_written_or_kept(stand: Stand, sink: Sink, capfd: pyte
     assert '"event": "request"' in stand.site.log.read_text()
     exported = {f"{number} {post.path}": post.body for number, post in enumerate(sink.posts)}
     assert found({**stand.told, **stand.hashes}, exported) == []
+    pages = {place: body for place, body in outputs.items() if "/metrics" in place or place == "stderr"}
+    assert len(pages) > 1
+    assert found({"made-up model": MADE_UP}, {**exported, **pages, "log": stand.site.log.read_bytes()}) == []
     assert found({**stand.told, **stand.hashes}, {"stderr": stand.site.log.read_bytes()}) == []

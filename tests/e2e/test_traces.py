@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def traced(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         "GATEWAY_OTLP_HEADERS": "authorization=Bearer%20collector",
         "GATEWAY_OTLP_SECONDS": "0.2",
         "GATEWAY_SEMCONV": "both",
+        "GATEWAY_ACCESS_LOG": "true",
     }
     with serve(tmp_path_factory.mktemp("traced"), LANES, env) as site:
         yield site
@@ -191,6 +193,40 @@ def test_the_collector_has_the_figures_of_the_page(traced: Site, sink: Sink) -> 
     names = {p.name for p in told}
     assert {"gen_ai.client.token.usage", "gen_ai.client.inference.duration", "gen_ai.server.request.duration"} <= names
     assert {"gateway_upstream_breaker", "gateway_policy_info", "gateway_waiting", "gateway_degraded"} <= names
+
+
+def test_each_request_has_its_line_in_the_access_log(traced: Site) -> None:
+    good, bad = traced.chat("chat"), traced.chat("chat", {"Authorization": "Bearer nobody"})
+
+    def lines() -> list[dict[str, Any]]:
+        every = [json.loads(line) for line in traced.logged().splitlines() if '"event": "request"' in line]
+        return [line for line in every if line["request_id"] in {one.headers["x-request-id"] for one in (good, bad)}]
+
+    first, second = eventually(lambda: found if len(found := lines()) == 2 else None, "two lines")
+    assert (first["outcome"], first["upstream"], first["error"], first["output_tokens"]) == ("local", "chat-1", None, 4)
+    assert (second["outcome"], second["error"]) == ("refused", "invalid_key")
+    assert first["trace_id"] == good.headers["x-request-id"]
+
+
+def test_strangers_words_are_no_labels(traced: Site) -> None:
+    """However many models and keys are made up, the page does not grow by them."""
+
+    def ask(number: int) -> None:
+        traced.chat(f"made-up-{number}", {"X-Gateway-Session": f"made-up-{number}", "User-Agent": f"made-up-{number}"})
+        traced.chat("chat", {"Authorization": f"Bearer made-up-{number}"})
+
+    def series() -> set[str]:
+        lines = traced.http.get("/metrics").text.splitlines()
+        return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+    ask(0)
+    traced.quiet()
+    before = series()
+    for number in range(1, 20):
+        ask(number)
+    traced.quiet()
+    assert series() == before
+    assert "made-up" not in "".join(before)
 
 
 def test_a_collector_that_is_away_is_said_once_and_holds_nothing_up(tmp_path: Path) -> None:
