@@ -35,13 +35,9 @@ class Sampling:
         """None where there is nothing to record and nothing to pass on. A trace that begins here has the id of its
         request: who has a receipt finds its trace."""
         given = headers.get(b"traceparent")
-        if given is None and not self._on:
-            return None
         came = None if given is None else parent_of(given)
         if came is None:
-            if not self._on:
-                return None
-            return Trace(request_id, "01", None, span_id()) if self._drawn(request_id) else Trace(request_id, "00")
+            return self._root(request_id) if self._on else None
         state = state_of(headers.get(b"tracestate"))
         if not self._on:
             return came._replace(state=state)
@@ -49,6 +45,9 @@ class Sampling:
         if not wanted:
             return came._replace(state=state)
         return came._replace(flags="01", span=span_id(), state=state)
+
+    def _root(self, id: str) -> Trace:
+        return Trace(id, "01", None, span_id()) if self._drawn(id) else Trace(id, "00")
 
     def _drawn(self, id: str) -> bool:
         return self._bound > 0 and int(id[16:], 16) < self._bound

@@ -138,6 +138,7 @@ class Telemetry:
         self.genai = GenAi(conventions)
         own = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._instruments = [*own, *self.genai.instruments]
+        self._usage: dict[tuple[str, str], tuple[Observe, Observe, Observe]] = {}
         self._estimates: dict[str, tuple[Observe, Observe, Observe]] = {}
         self._fleet: Callable[[], Iterable[Row]] = tuple
         self._gauges: list[tuple[Gauge, Callable[[], Labelled]]] = []
@@ -201,9 +202,15 @@ class Telemetry:
         self._rollout.inc(result)
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
-        self._cost.inc(backend, basis, by=usd)
-        self._tokens.inc(backend, "input", by=input_tokens)
-        self._tokens.inc(backend, "output", by=output_tokens)
+        add_usd, add_input, add_output = self._usage.get((backend, basis)) or self._use(backend, basis)
+        add_usd(usd)
+        add_input(input_tokens)
+        add_output(output_tokens)
+
+    def _use(self, backend: str, basis: str) -> tuple[Observe, Observe, Observe]:
+        tokens = self._tokens.bound(backend, "input"), self._tokens.bound(backend, "output")
+        self._usage[backend, basis] = rows = (self._cost.bound(backend, basis), *tokens)
+        return rows
 
     def count_absurd(self, upstream: str) -> None:
         self._absurd.inc(upstream)
@@ -211,13 +218,15 @@ class Telemetry:
     def estimated(self, what: str, wrong: float, said: float, came: float) -> None:
         """`wrong`: the error as a share. The sums of the others tell whether estimates drift to one side: errors alone
         do not."""
-        rows = self._estimates.get(what)
-        if rows is None:
-            rows = self.estimate_error.bound(what), self._said.bound(what), self._came.bound(what)
-            self._estimates[what] = rows
-        rows[0](wrong)
-        rows[1](said)
-        rows[2](came)
+        errors, add_said, add_came = self._estimates.get(what) or self._estimate(what)
+        errors(wrong)
+        add_said(said)
+        add_came(came)
+
+    def _estimate(self, what: str) -> tuple[Observe, Observe, Observe]:
+        rows = self.estimate_error.bound(what), self._said.bound(what), self._came.bound(what)
+        self._estimates[what] = rows
+        return rows
 
     def watch_fleet(self, rows: Callable[[], Iterable[Row]]) -> None:
         """Where the fleet's gauges come from whenever a page is made: the snapshot, which all processes share."""
