@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -70,7 +70,19 @@ from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import TTFT_BUCKETS, Telemetry
+from gateway.telemetry import (
+    BUDGET_LEFT,
+    LIMIT_SCALE,
+    POLICY_INFO,
+    SPILL_SHARE,
+    TTFT_BUCKETS,
+    WAITING,
+    Export,
+    Telemetry,
+    Tracing,
+    on_stderr,
+    open_collector,
+)
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.documents import document
@@ -96,8 +108,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
     asyncio.run(check_store(url))
     store = Store(url)
-    telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
+    telemetry, export = watched(settings, owner)
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
     leases = Leases(store, owner, fresh=fresh)
     client = Client()
@@ -171,7 +183,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     site = jobs(services, url, owner, store)
     money = Money(services, lambda: alarms.usages)
     feed = Feed(sources(services, money))
-    watch(services, store, alarms)
+    watch(services, store, alarms, lines)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
@@ -215,7 +227,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 signers.run,
                 siblings.run,
                 sealer.run,
+                export.run,
             )
+            stack.push_async_callback(export.aclose)
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if kept:
                 tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
@@ -335,7 +349,16 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def watch(services: Services, store: Store, alarms: Alarms) -> None:
+def watched(settings: Settings, instance: str) -> tuple[Telemetry, Export]:
+    """What is counted and traced, and where it goes. Raises StartupFault."""
+    collector = open_collector(settings.otlp_endpoint, settings.otlp_headers.get_secret_value())
+    exporter = collector or (on_stderr() if settings.trace_ratio > 0 else None)
+    tracing = Tracing(settings.trace_ratio, follow=settings.trace_callers, exporter=exporter, instance=instance)
+    telemetry = Telemetry(tracing, settings.semconv)
+    return telemetry, Export(telemetry, collector, instance, settings.otlp_seconds)
+
+
+def watch(services: Services, store: Store, alarms: Alarms, lines: Lines) -> None:
     """What must be told when the store or the policy folder changes its state."""
     telemetry, live = services.telemetry, services.live
 
@@ -362,9 +385,20 @@ def watch(services: Services, store: Store, alarms: Alarms) -> None:
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
     services.versions.on_fault.append(policy_fault)
-    telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
-    telemetry.watch_spill(lambda: services.budgets.shares)
-    telemetry.watch_budgets(alarms.ratios)
+    view = services.view
+    telemetry.watch_fleet(lambda: fleet_rows(services.board(), view.circuits, view.now()))
+    telemetry.watch(LIMIT_SCALE, lambda: view.current.scales.items())
+    telemetry.watch(SPILL_SHARE, lambda: [((rule,), share) for rule, share in services.budgets.shares.items()])
+    telemetry.watch(BUDGET_LEFT, lambda: [((budget,), ratio) for budget, ratio in alarms.ratios().items()])
+    telemetry.watch(WAITING, lambda: [((backend,), lines.size(backend)) for backend in live.current.backends])
+    telemetry.watch(POLICY_INFO, lambda: list(policies(live)))
+
+
+def policies(live: LivePolicy) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The versions of the policy in force, and of a candidate beside it."""
+    yield (live.current.version, "in_force"), 1.0
+    if live.candidate is not None:
+        yield (live.candidate.policy.version, "candidate"), 1.0
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

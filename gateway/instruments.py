@@ -22,6 +22,9 @@ Rows = Mapping[tuple[str, ...], list[float]]
 and the sum of what was observed."""
 
 
+Observe = Callable[[float], None]
+
+
 class Instrument(ABC):
     """`rows` is its state. One without labels is on the page from the start, one with labels as soon as it is used."""
 
@@ -67,6 +70,15 @@ class Counter(Instrument):
             row = self.rows[labels] = [0.0]
         row[0] += by
 
+    def bound(self, *labels: str) -> Observe:
+        """`inc` of one row by so much, for who has the same labels again and again: it is looked for once."""
+        row = self.rows.setdefault(labels, [0.0])
+
+        def add(by: float) -> None:
+            row[0] += by
+
+        return add
+
     def family(self, rows: Rows) -> Metric:
         family = CounterMetricFamily(self.name, self.text, labels=self.labels)
         for labels, (value,) in rows.items():
@@ -111,6 +123,16 @@ class Histogram(Instrument):
             row = self.rows[labels] = [0.0] * (len(self.buckets) + 2)
         row[bisect_left(self.buckets, value)] += 1
         row[-1] += value
+
+    def bound(self, *labels: str) -> Observe:
+        """`observe` of one row, for who has the same labels again and again: it is looked for once."""
+        row, buckets = self.rows.setdefault(labels, [0.0] * (len(self.buckets) + 2)), self.buckets
+
+        def observe(value: float) -> None:
+            row[bisect_left(buckets, value)] += 1
+            row[-1] += value
+
+        return observe
 
     def quantile(self, row: Sequence[float], share: float) -> float | None:
         """Of one of its rows, as `quantile` has it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
@@ -33,6 +33,15 @@ MOST_QUOTAS = 4
 _MS = 1000.0
 _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
+
+
+class OrderCall(NamedTuple):
+    """`status` None: no answer came."""
+
+    step: Literal["submit", "poll", "fetch", "cancel"]
+    began: float
+    ended: float
+    status: int | None
 
 
 @dataclass(slots=True)
@@ -80,6 +89,11 @@ class Attempt:
     """What it cost, or may be charged, although another one answered."""
     claim: Callable[[], None] | None = None
     """Called before anything is written to the client; raises where another attempt answers it."""
+    span: str = ""
+    """Of the trace; empty: nothing is recorded."""
+    calls: list[OrderCall] = field(default_factory=list)
+    """Of an order, where a trace is recorded: the first MOST_CALLS of them."""
+    more_calls: int = 0
 
     def row(self, origin: float) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -149,6 +163,8 @@ class Account:
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    job: bool = False
+    """Nobody waits for it: it is the work of a job."""
     left: str | None = None
     """How the client left, if it did: CLIENT_LEFT, or CLIENT_STALLED."""
 

@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from msgspec import Raw
 
-from gateway.edge import relay
+from gateway.edge import relay, spans
 from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
@@ -102,6 +102,7 @@ class Asking:
             id,
             time.monotonic(),
             streamed=self._request.stream,
+            span=spans.new_span(self._request.trace),
             role=role,
             lease=lease,
             forecast=None if self._talk is not None else forecast,
@@ -306,8 +307,7 @@ class Asking:
                 upstream,
                 attempt.id,
                 request.stream,
-                request.traceparent,
-                headers_up(endpoint, upstream, self._call.headers),
+                [*headers_up(endpoint, upstream, self._call.headers), *spans.headers(request.trace, attempt, upstream)],
                 body[0],
                 endpoint.accepts,
             ),

@@ -11,6 +11,7 @@ from gateway.edge.ballot import Ballot, later, timings
 from gateway.edge.booking import booking, row_of
 from gateway.edge.patience import hasty
 from gateway.edge.services import Services
+from gateway.edge.telling import tell
 from gateway.edge.verdict import passed
 from gateway.errors import (
     ConnectFailed,
@@ -283,4 +284,5 @@ class Books:
             self._s.calibration.waited(account.visit.expected, account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        tell(self._s, account)
         self._s.receipts.add(account.receipt())

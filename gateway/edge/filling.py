@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Raw
 
+from gateway.edge import spans
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
@@ -118,7 +120,8 @@ class Filling:
             timeouts=self._timeouts(lease),
             until=until,
             most=self._s.settings.result_bytes,
-            traceparent=request.traceparent,
+            trace=spans.headers(request.trace, attempt, lease.candidate.upstream),
+            seen=None if request.trace is None or request.trace.span is None else partial(spans.called, attempt),
             leaves=leaves,
             may_send=freely if job is None else job.may_send,
             heard=lambda headers: self._books.told(lease, attempt, headers),

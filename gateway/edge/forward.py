@@ -71,7 +71,7 @@ class Forward:
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
-        self._account = Account(request, self._policy.version, board.known(request.model))
+        self._account = Account(request, self._policy.version, board.known(request.model), job=entered)
         self._books = Books(services, self._account)
         self._entry = Entry(services, request, counted=entered)
         self._bound = bound
@@ -97,9 +97,7 @@ class Forward:
         try:
             if wire.disconnected:
                 self._leave(task, wire)
-            model = self._request.model if self._request.model in self._policy.models else "unknown"
-            with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
-                await self._serve(wire)
+            await self._serve(wire)
         except asyncio.CancelledError:
             if not self._account.left:
                 if self._account.error is None and self._going_on:  # else it was said by whoever wrote to the client

@@ -19,6 +19,7 @@ from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
+from gateway.edge.telling import tell_refused
 from gateway.edge.witness import undecided_in_audit, unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
@@ -27,7 +28,6 @@ from gateway.routing.affinity import scope_of
 from gateway.routing.board import Board
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
-from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.translate.table import TWINS, Rewording
 
@@ -75,7 +75,9 @@ async def generation(
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
                 raise NotFound("this gateway keeps no jobs: it needs GATEWAY_JOBS_KEY or GATEWAY_KEY_PEPPER")
-            return await accept(call, request, body, board)
+            taken = await accept(call, request, body, board)
+            tell_refused(services, call, endpoint, None)
+            return taken
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         if request is None:
@@ -148,7 +150,7 @@ def build(
         max_cost=call.number(b"x-gateway-max-cost-usd"),
         fields=body.known,
         client_id=call.client_id,
-        traceparent=traceparent(call.headers.get(b"traceparent")),
+        trace=call.trace,
         demanded_by=spoken_in(call, body) if residency else (),
         headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),

@@ -91,6 +91,7 @@ from gateway.model.rule import (
     Timeouts,
     Window,
 )
+from gateway.model.trace import Trace
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
 from gateway.model.visit import Look, Visit
 from gateway.model.words import (
@@ -232,6 +233,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Trace",
     "Unfilled",
     "Unit",
     "Upstream",

@@ -54,7 +54,6 @@ def headers(
     upstream: Upstream,
     attempt_id: str,
     stream: bool,
-    traceparent: str | None,
     more: Iterable[tuple[bytes, bytes]] = (),
     kind: bytes = JSON,
     accepts: bytes = JSON,
@@ -70,8 +69,6 @@ def headers(
     ]
     if (shown := passing_header(upstream)) is not None:
         made.append(shown)
-    if traceparent is not None:
-        made.append((b"traceparent", traceparent.encode()))
     return made
 
 

@@ -1,71 +1,35 @@
-"""Every instrument and span, declared once. Label sets are bounded: names from the policy folder,
-codes from errors.py."""
+"""Every instrument, declared once. Label sets are bounded: names from the policy folder, codes from errors.py."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import random
-import re
-import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
 
 import msgspec
-from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.instruments import Counter, Histogram, Instrument, Level, Rows
+from gateway.instruments import Counter, Histogram, Instrument, Level, Observe, Rows
+from gateway.telemetry.declared import (
+    DURATION_BUCKETS,
+    ERROR_BUCKETS,
+    ERROR_QUANTILES,
+    FLEET_GAUGES,
+    FLEET_LABELS,
+    MOST_GONE,
+    OVERHEAD_BUCKETS,
+    TTFT_BUCKETS,
+    Gauge,
+    Row,
+)
+from gateway.telemetry.genai import Conventions, GenAi
+from gateway.telemetry.tracing import Tracing
 
-TTFT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0)
-DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-"""Both as in the OpenTelemetry GenAI conventions."""
-ERROR_BUCKETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-ERROR_QUANTILES = (0.5, 0.9)
-OVERHEAD_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
-LIMIT_SCALE_TEXT = "What experience multiplies the expected limit by; 1 is as expected."
-SPILL_SHARE_TEXT = "Share of a rule's requests of the last five minutes that left; of rules with a `max_share`."
-BUDGET_LEFT_TEXT = "What is neither used nor set aside of a budget in its period, 0..1; not of single keys."
-MOST_GONE = 1_000
-"""Counts of attempts on upstreams that are no more: kept, for they are of interest just after that, until so many."""
-FLEET_LABELS = ("backend", "upstream")
-
-Row = tuple[tuple[str, str], dict[str, float | None]]
-"""(backend, upstream) and its readings; None readings are left out: missing is unknown, never zero."""
-
-FLEET_GAUGES: dict[str, str] = {
-    "gateway_upstream_queue_depth": "Requests waiting in the worker's own queue, as it last said.",
-    "gateway_upstream_running": "Requests the worker last said it is running.",
-    "gateway_upstream_kv_utilisation": "Share of the worker's KV cache in use, 0..1.",
-    "gateway_upstream_gpu_utilisation": "Utilisation of the worker's GPUs, 0..1 (SM activity where published).",
-    "gateway_upstream_gpu_dram_active": "Memory activity of the worker's GPUs, 0..1, their mean.",
-    "gateway_upstream_gpu_memory_used_bytes": "Memory in use on the worker's GPUs, together.",
-    "gateway_upstream_gpu_memory_bytes": "Memory of the worker's GPUs, together.",
-    "gateway_upstream_gpu_power_watts": "Power that the worker's GPUs draw, together.",
-    "gateway_upstream_gpu_temperature_celsius": "Temperature of the hottest of the worker's GPUs.",
-    "gateway_upstream_gpus_throttled": "GPUs of the worker whose clocks are held down.",
-    "gateway_upstream_gpu_fault": "1 while a fault of its GPUs keeps the worker out.",
-    "gateway_upstream_reading_age_seconds": "Age of the worker's reading.",
-    "gateway_upstream_gpu_age_seconds": "Age of the GPU reading.",
-    "gateway_upstream_limit_seconds": "Leased work that the worker may hold now, in GPU-seconds.",
-    "gateway_upstream_leased_share": "All replicas' leases as a share of the worker's limit or seats, the fuller one.",
-    "gateway_upstream_leases": "Leases of all replicas on the upstream.",
-    "gateway_upstream_outside_share": "Load that holds no lease of ours, as a share of the limit.",
-    "gateway_upstream_up": "1 if the upstream takes traffic.",
-    "gateway_upstream_drained": "1 if it takes nothing new because it was drained, or is about to leave.",
-    "gateway_upstream_headroom": "What an API account has left of its rate limit, 0..1, as its last answers said.",
-}
-
+_WHAT = ("what",)
 _dumps = msgspec.json.Decoder(dict[str, list[tuple[tuple[str, ...], list[float]]]])
-_NO_SPAN = nullcontext(None)
 
 
 class _Page(Collector):
@@ -78,10 +42,24 @@ class _Page(Collector):
         return self._families
 
 
-class Telemetry:
-    """The instruments of one process, and the page of one or of several."""
+Labelled = Iterable[tuple[tuple[str, ...], float]]
+"""Label values, in the order of the declaration, and the value."""
 
-    def __init__(self, trace_ratio: float = 0.0) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """All figures of one moment, apart from what goes on being counted: another thread may make a page of them."""
+
+    rows: list[tuple[Instrument, Rows]]
+    fleet: list[Row]
+    gauges: list[tuple[Gauge, list[tuple[tuple[str, ...], float]]]]
+
+
+class Telemetry:
+    """The instruments of one process, and the page of one or of several; and its `tracing`."""
+
+    def __init__(self, tracing: Tracing | None = None, conventions: Conventions = "old") -> None:
+        self.tracing = tracing or Tracing()
         self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"))
         self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",))
         self._refused = Counter("gateway_refused", "Answered in plain text: no request was read.", ("status",))
@@ -111,6 +89,8 @@ class Telemetry:
             ERROR_BUCKETS,
             ("what",),
         )
+        self._said = Counter("gateway_estimate_said", "Sums of what was estimated, where it is known what came.", _WHAT)
+        self._came = Counter("gateway_estimate_came", "Sums of what came, in the same units.", _WHAT)
         self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
         self._rate_limited = Counter(
             "gateway_rate_limited", "Requests that a limit had no room for: a key's or a tenant's.", ("of", "limit")
@@ -152,13 +132,16 @@ class Telemetry:
         )
         self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
         self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
-        self._instruments = [each for each in vars(self).values() if isinstance(each, Instrument)]
-        self._fleet: Callable[[], Iterator[Row]] | None = None
-        self._scales: Callable[[], Mapping[tuple[str, str], float]] | None = None
-        self._shares: Callable[[], Mapping[str, float]] | None = None
-        self._budgets: Callable[[], Mapping[str, float]] | None = None
-        self._ratio = trace_ratio
-        self._tracer = _tracer() if trace_ratio > 0 else None
+        self.exports_failed = Counter(
+            "gateway_exports_failed", "Batches that the OpenTelemetry collector did not take.", ("signal",)
+        )
+        self.genai = GenAi(conventions)
+        own = [each for each in vars(self).values() if isinstance(each, Instrument)]
+        self._instruments = [*own, *self.genai.instruments]
+        self._usage: dict[tuple[str, str], tuple[Observe, Observe, Observe]] = {}
+        self._estimates: dict[str, tuple[Observe, Observe, Observe]] = {}
+        self._fleet: Callable[[], Iterable[Row]] = tuple
+        self._gauges: list[tuple[Gauge, Callable[[], Labelled]]] = []
 
     def count_request(self, backend: str, outcome: str, reason: str) -> None:
         self._requests.inc(backend, outcome, reason)
@@ -219,27 +202,39 @@ class Telemetry:
         self._rollout.inc(result)
 
     def count_usage(self, backend: str, basis: str, usd: float, input_tokens: int, output_tokens: int) -> None:
-        self._cost.inc(backend, basis, by=usd)
-        self._tokens.inc(backend, "input", by=input_tokens)
-        self._tokens.inc(backend, "output", by=output_tokens)
+        add_usd, add_input, add_output = self._usage.get((backend, basis)) or self._use(backend, basis)
+        add_usd(usd)
+        add_input(input_tokens)
+        add_output(output_tokens)
+
+    def _use(self, backend: str, basis: str) -> tuple[Observe, Observe, Observe]:
+        tokens = self._tokens.bound(backend, "input"), self._tokens.bound(backend, "output")
+        self._usage[backend, basis] = rows = (self._cost.bound(backend, basis), *tokens)
+        return rows
 
     def count_absurd(self, upstream: str) -> None:
         self._absurd.inc(upstream)
 
-    def watch_fleet(
-        self, rows: Callable[[], Iterator[Row]], scales: Callable[[], Mapping[tuple[str, str], float]]
-    ) -> None:
-        """Where the fleet's gauges and the scales of learned limits, by backend and model, come from whenever a page is
-        made: the snapshot, which all processes share."""
-        self._fleet, self._scales = rows, scales
+    def estimated(self, what: str, wrong: float, said: float, came: float) -> None:
+        """`wrong`: the error as a share. The sums of the others tell whether estimates drift to one side: errors alone
+        do not."""
+        errors, add_said, add_came = self._estimates.get(what) or self._estimate(what)
+        errors(wrong)
+        add_said(said)
+        add_came(came)
 
-    def watch_spill(self, shares: Callable[[], Mapping[str, float]]) -> None:
-        """Where the share of each rule's requests that left lately comes from, whenever a page is made."""
-        self._shares = shares
+    def _estimate(self, what: str) -> tuple[Observe, Observe, Observe]:
+        rows = self.estimate_error.bound(what), self._said.bound(what), self._came.bound(what)
+        self._estimates[what] = rows
+        return rows
 
-    def watch_budgets(self, ratios: Callable[[], Mapping[str, float]]) -> None:
-        """Where the share that is left of each budget comes from, whenever a page is made."""
-        self._budgets = ratios
+    def watch_fleet(self, rows: Callable[[], Iterable[Row]]) -> None:
+        """Where the fleet's gauges come from whenever a page is made: the snapshot, which all processes share."""
+        self._fleet = rows
+
+    def watch(self, gauge: Gauge, rows: Callable[[], Labelled]) -> None:
+        """Where the values of a gauge come from whenever a page is made."""
+        self._gauges.append((gauge, rows))
 
     def dump(self) -> bytes:
         """All instruments of this process for `page` of another one; the fleet is not among them."""
@@ -263,29 +258,34 @@ class Telemetry:
 
     def collect(self, others: Iterable[bytes] = ()) -> Iterator[Metric]:
         """The families of the page, in its order."""
+        return self.families(self.take(others))
+
+    def take(self, others: Iterable[bytes] = ()) -> Taken:
+        """To be called where things are counted, in the event loop."""
         self._tasks.set(count_tasks())
         states = [_state(dump) for dump in others]
-        for each in self._instruments:
-            rows = each.joined([each.rows, *(state.get(each.name, {}) for state in states)])
+        return Taken(
+            [
+                (one, one.joined([one.rows, *(state.get(one.name, {}) for state in states)]))
+                for one in self._instruments
+            ],
+            list(self._fleet()),
+            [(gauge, list(rows())) for gauge, rows in self._gauges],
+        )
+
+    def families(self, taken: Taken) -> Iterator[Metric]:
+        """Of any thread."""
+        for each, rows in taken.rows:
             yield each.family(rows)
             if each is self.estimate_error:
                 yield self._error_quantiles(rows)
-        if self._fleet is not None:
-            yield from _fleet_families(list(self._fleet()))
-        if self._scales is not None:
-            family = GaugeMetricFamily("gateway_limit_scale", LIMIT_SCALE_TEXT, labels=("backend", "model"))
-            for labels, scale in self._scales().items():
-                family.add_metric(labels, scale)
-            yield family
-        if self._shares is not None:
-            family = GaugeMetricFamily("gateway_spill_share", SPILL_SHARE_TEXT, labels=("rule",))
-            for rule, share in self._shares().items():
-                family.add_metric((rule,), share)
-            yield family
-        if self._budgets is not None:
-            family = GaugeMetricFamily("gateway_budget_left_ratio", BUDGET_LEFT_TEXT, labels=("budget",))
-            for budget, ratio in self._budgets().items():
-                family.add_metric((budget,), ratio)
+            if each is self._came:
+                yield self._drift(dict(taken.rows)[self._said], rows)
+        yield from _fleet_families(taken.fleet)
+        for gauge, values in taken.gauges:
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
+            for labels, value in values:
+                family.add_metric(labels, value)
             yield family
 
     def _error_quantiles(self, rows: Rows) -> Metric:
@@ -300,17 +300,16 @@ class Telemetry:
                     family.add_metric((what, f"{share:g}"), value)
         return family
 
-    def step(self, name: str, **attributes: str) -> AbstractContextManager[Any]:
-        """A span for the share of requests that is traced; the draw comes first, so the rest pays next to nothing."""
-        if self._tracer is None or random.random() >= self._ratio:
-            return _NO_SPAN
-        return self._span(name, attributes)
-
-    @contextmanager
-    def _span(self, name: str, attributes: dict[str, str]) -> Iterator[Any]:
-        assert self._tracer is not None  # noqa: S101 - step() has looked
-        with self._tracer.start_as_current_span(name, attributes=attributes) as span:
-            yield span
+    def _drift(self, said: Rows, came: Rows) -> Metric:
+        family = GaugeMetricFamily(
+            "gateway_estimate_drift_ratio",
+            "By how much estimates are too high (or, negative, too low) in the mean since the start, as a share.",
+            labels=_WHAT,
+        )
+        for labels, (sum_came,) in came.items():
+            if sum_came:
+                family.add_metric(labels, said[labels][0] / sum_came - 1)
+        return family
 
 
 def count_tasks() -> float:
@@ -332,45 +331,3 @@ def _fleet_families(rows: list[Row]) -> Iterator[Metric]:
             if (value := values.get(name)) is not None:
                 family.add_metric(labels, value)
         yield family
-
-
-def _tracer() -> trace.Tracer:
-    provider = TracerProvider(resource=Resource.create({"service.name": "gateway"}))
-    provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(out=sys.stderr)))
-    return provider.get_tracer("gateway")
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line. Only what the message and `extra={"fields": ...}` hold: never a body,
-    a key or an address."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"time": round(record.created, 3), "level": record.levelname.lower(), "event": record.getMessage()}
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info and record.exc_info[0] is not None:
-            line["exception"] = record.exc_info[0].__name__
-            trail = record.exc_info[2]
-            while trail is not None and trail.tb_next is not None:
-                trail = trail.tb_next
-            if trail is not None:
-                line["at"] = f"{trail.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trail.tb_lineno}"
-        return json.dumps(line, default=str)
-
-
-def set_up_logs(level: str) -> None:
-    """JSON lines on stderr for the whole process."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn.access").disabled = True
-
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
-
-
-def traceparent(header: bytes | None) -> str | None:
-    """The caller's W3C trace context if it is well-formed, to be continued upstream."""
-    if header is None or len(header) != 55:
-        return None
-    text = header.decode("latin-1")
-    return text if _TRACEPARENT.fullmatch(text) else None
