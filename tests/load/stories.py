@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from gateway.model import Price
-from loadtests import tally
-from loadtests.phases import timeline
-from loadtests.plan import Plan, Result
-from loadtests.sampler import Sample
+from loadtests.load import tally
+from loadtests.load.phases import timeline
+from loadtests.load.plan import Plan, Result
+from loadtests.load.sampler import Sample
 from loadtests.stack import DEMO_POLICIES
-from loadtests.story import Story, assemble
-from loadtests.target import facts
+from loadtests.load.story import Story, assemble
+from loadtests.load.target import facts
 
 MODEL = "llama-3.3-70b"
 PRICE = Price.of(input_per_1m=1.0, output_per_1m=2.0)

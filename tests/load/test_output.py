@@ -13,9 +13,9 @@ import pytest
 from gateways import KEY, Lane, serve
 
 from loadtests.lengths import builtin
-from loadtests.plan import build
-from loadtests.progress import Progress
-from loadtests.story import Story, notes
+from loadtests.load.plan import build
+from loadtests.load.progress import Progress
+from loadtests.load.story import Story, notes
 
 from .stories import result, results, samples, story
 

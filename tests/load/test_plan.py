@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from gateway.edge.body import decode
 from gateway.model import Price
 from loadtests import lengths
-from loadtests.feed import BYTES_PER_TOKEN, body
+from loadtests.load.feed import BYTES_PER_TOKEN, body
 from loadtests.lengths import Lengths, TraceFault, builtin, from_trace, read_trace, scaled
-from loadtests.phases import CALM, TWICE, arrivals, phase_at, timeline
-from loadtests.plan import FLAGGED_SHARE, PLAIN_SHARE, Job, Mix, build, load, save
+from loadtests.load.phases import CALM, TWICE, arrivals, phase_at, timeline
+from loadtests.load.plan import FLAGGED_SHARE, PLAIN_SHARE, Job, Mix, build, load, save
 from loadtests.stack import DEMO_POLICIES
-from loadtests.target import TargetFault, facts
+from loadtests.load.target import TargetFault, facts
 
 from .stories import MODEL
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests import series, tally
-from loadtests.feed import Feed, Tail, judge
+from loadtests.load.feed import Feed, Tail, judge
 from loadtests.fleet_page import parse
-from loadtests.phases import Phase
-from loadtests.plan import Job, Plan, Result
-from loadtests.sampler import Sample, cpu_seconds, family, summary
+from loadtests.load.phases import Phase
+from loadtests.load.plan import Job, Plan, Result
+from loadtests.load.sampler import Sample, cpu_seconds, family, summary
 
 from .stories import HONEST, PRICE, result, results, story
 
