@@ -24,6 +24,8 @@ INK, MUTED, FAINT, SHADE = "#1f2933", "#66727f", "#c9d1d9", "#fdf1e4"
 WIDTH, HEIGHT, DPI = 10.0, 10.6, 150
 """Inches; 1000 px wide in a README: 10 points of text are 14 pixels there."""
 TITLE_LETTERS = 78
+CENTS = 0.1
+"""USD from which on an axis needs no more than cents."""
 FEWEST_WAITING = 6.0
 """Top of the waiting panel where hardly anything waits."""
 HEIGHTS = (3.5, 1.1, 1.5, 1.7, 1.3)
@@ -59,7 +61,7 @@ def draw(stories: Sequence[Story], path: Path) -> None:
             sharey="row",
             gridspec_kw={"height_ratios": HEIGHTS, "hspace": 0.33, "wspace": 0.07},
         )
-        figure.subplots_adjust(left=0.075 / count, right=1 - 0.025 / count, top=0.883, bottom=0.058)
+        figure.subplots_adjust(left=0.075 / count, right=1 - 0.025 / count, top=0.862, bottom=0.058)
         for column, story in enumerate(stories):
             axes: list[Axes] = list(grid[:, column])
             head(figure, axes[0], story, "AB"[column] if count > 1 else "")
@@ -73,9 +75,16 @@ def head(figure: Figure, axis: Axes, story: Story, side: str) -> None:
     left = axis.get_position().x0 - (0.055 if not side else 0.02)
     size, letters = (14.5, TITLE_LETTERS) if not side else (11.5, TITLE_LETTERS)
     who = f"{side}: {story.settings['target']}. " if side else ""
-    lines = textwrap.fill(f"{who}{story.title}", letters)
+    lines = balanced(f"{who}{story.title}", letters)
     figure.text(left, 0.985, lines, size=size, weight="bold", va="top", linespacing=1.25)
-    figure.text(left, 0.917, story.subtitle, size=9.8 if not side else 8.8, color=MUTED, va="center")
+    figure.text(left, 0.923, story.subtitle, size=9.8 if not side else 8.8, color=MUTED, va="center")
+
+
+def balanced(text: str, letters: int) -> str:
+    """In as few lines as `letters` to a line allow, and these about as long as each other."""
+    count = len(textwrap.wrap(text, letters))
+    width = next(w for w in range(max(1, len(text) // count), letters + 1) if len(textwrap.wrap(text, w)) <= count)
+    return textwrap.fill(text, width)
 
 
 def panels(axes: Sequence[Axes], story: Story, *, first: bool) -> None:
@@ -284,14 +293,15 @@ def money(axis: Axes, story: Story) -> Named:
         axis.plot(xs, whole, color=MUTED, linewidth=1.6)
     top = max(whole[-1] if chats else spent[-1], 1e-6)
     axis.set_ylim(0, max(axis.get_ylim()[1], top * 1.15))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: dollars(value)))
-    heading(axis, "Spent on the API so far" + (", at list price" if chats else ""))
+    digits = 2 if axis.get_ylim()[1] >= CENTS else 4
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"${value:.{digits}f}"))
+    heading(axis, f"Spent on the API{', at list price' if chats else ''}, by when requests were due")
 
     def named() -> None:
         labels = Labels(axis, [(xs, spent), (xs, whole)] if chats else [(xs, spent)], story.seconds)
-        labels.name(f"spent: {dollars(spent[-1])}", (xs, spent), SPILLED, only_above=True, weight="bold")
+        labels.name(f"spent: {dollars(story.whole.spent)}", (xs, spent), SPILLED, only_above=True, weight="bold")
         if chats:
-            labels.name(f"had everything been bought: {dollars(whole[-1])}", (xs, whole), MUTED)
+            labels.name(f"had everything been bought: {dollars(story.whole.all_bought)}", (xs, whole), MUTED)
 
     return named
 

@@ -55,12 +55,12 @@ def waiting(results: Sequence[Result], at: Sequence[float]) -> list[float]:
 
 
 def cumulative(results: Sequence[Result], worth: Callable[[Result], float], at: Sequence[float]) -> list[float]:
-    """What all answers that had ended by each time are worth together."""
-    ended = sorted((r.ended, worth(r)) for r in results if r.answered)
+    """What the answers to all requests that were due by each time are worth together."""
+    due = sorted((r.due, worth(r)) for r in results if r.answered)
     found, total, i = [], 0.0, 0
     for t in at:
-        while i < len(ended) and ended[i][0] <= t:
-            total += ended[i][1]
+        while i < len(due) and due[i][0] <= t:
+            total += due[i][1]
             i += 1
         found.append(total)
     return found
