@@ -98,6 +98,7 @@ def panels(axes: Sequence[Axes], story: Story, *, first: bool) -> None:
     assert figure is not None
     figure.canvas.draw()  # limits and layout are settled: labels look for their places in pixels
     name_phases(axes[0], story)
+    name_full(axes[0], story)
     for write in named:
         write()
 
@@ -120,6 +121,7 @@ def times(axis: Axes, story: Story) -> None:
     step = next((s for s in TICK_SECONDS if story.seconds / s <= MOST_TICKS), TICK_SECONDS[-1])
     axis.set_xticks([step * i for i in range(int(story.seconds // step) + 1)])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value)))
+    axis.tick_params(axis="x", pad=7)
 
 
 def name_phases(axis: Axes, story: Story) -> None:
@@ -139,6 +141,15 @@ def name_phases(axis: Axes, story: Story) -> None:
         )
         if shown.get_window_extent().width > room:
             shown.remove()
+
+
+def name_full(axis: Axes, story: Story) -> None:
+    """What the shade means, in the longest of them, if it fits."""
+    start, end = max(story.full, key=lambda span: span[1] - span[0], default=(0.0, 0.0))
+    shown = axis.text((start + end) / 2, 0.975, "fleet full", transform=axis.get_xaxis_transform())
+    shown.set(ha="center", va="top", size=9.2, weight="bold", color=SPILLED)
+    if shown.get_window_extent().width > (end - start) / story.seconds * axis.get_window_extent().width:
+        shown.remove()
 
 
 def heading(axis: Axes, text: str, pad: float = 5) -> None:
@@ -168,7 +179,7 @@ def requests(axis: Axes, story: Story) -> Named:
         areas.append((text, colour, base, top))
         base = top
     axis.plot(xs, offered, color=INK, linewidth=1.8)
-    axis.set_ylim(0, max(axis.get_ylim()[1], 1.22 * max(offered), 1.25 * (story.capacity or 0)))
+    axis.set_ylim(0, max(axis.get_ylim()[1], 1.28 * max(offered), 1.25 * (story.capacity or 0)))
     heading(axis, "Requests per second, by when they were due", pad=18)
     if story.capacity is not None:
         low, high = (story.capacity * (1 + sign * story.spread) for sign in (-1, 1))
