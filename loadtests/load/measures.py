@@ -36,7 +36,7 @@ def _answer(results: Sequence[Result], lost: int) -> float | None:
 
 
 def _spilled(results: Sequence[Result], lost: int) -> float | None:
-    answered = [r for r in results if r.answered]
+    answered = [r for r in results if r.answered and r.outcome]  # a gateway of another make does not say
     return sum(r.left for r in answered) / len(answered) if answered else None
 
 

@@ -64,6 +64,8 @@ neither takes CPU time from the other.</p>
 <div class="scroll">{table}</div>
 """
 WIDTH, WIDE = 1040, 1560
+TOLD, UNTOLD = {"local", "spilled", "spilled share", "p95 local", "p95 spilled", "spent"}, "not told"
+"""Columns that only a gateway can fill that says where its answers were made."""
 
 
 def sides(stories: Sequence[Story]) -> list[str]:
@@ -130,6 +132,8 @@ def _promise(promise: Promise) -> str:
 def _compared(stories: Sequence[Story]) -> str:
     """The whole runs beside each other: one line for each measure."""
     head, cells = table("measure", [story.whole for story in stories])
+    for story, line in zip(stories, cells, strict=True):
+        line[:] = [UNTOLD if name in TOLD and not story.tells else cell for name, cell in zip(head, line, strict=True)]
     lines = [_row("td", (what, *values)) for what, *values in zip(head[2:], *(row[2:] for row in cells), strict=True)]
     lines.append(_row("td", ("verdict", *(story.verdict.word for story in stories))))
     return _table([_row("th", ("", *sides(stories))), *lines])
