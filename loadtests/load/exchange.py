@@ -23,6 +23,7 @@ SLOW_READS = 4.0
 POLL_SECONDS = 0.5
 """Between two looks at a film, of a gateway that does not hold the answer."""
 HELD_SECONDS = 20
+RECEIPT_LOOKS = 6
 OVER = {"completed", "failed"}
 SEEN = ("outcome", "reason", "upstream")
 """The `X-Gateway-*` headers that are kept."""
@@ -92,9 +93,20 @@ class Wire:
             start = answer.read(1)
             seen.first = self._now()
             whole = start + (self._slowly(answer, job.pace) if job.pace else answer.read())
+            request = str(answer.get("x-request-id", ""))
         seen.fault = fault(kind, job, seen.status, whole)
         if kind.kind == "video" and seen.status == 200:
             self._film(msgspec.json.decode(whole)["id"], seen)
+        elif kind.kind != "chat" and seen.cost is None and seen.said["outcome"] not in ("", "local"):
+            seen.cost = self._told(request)
+
+    def _told(self, request: str) -> float | None:
+        """The cost on a receipt, which is written a moment after the answer. Chats go by list price: they are many."""
+        for _ in range(RECEIPT_LOOKS):
+            if (found := _usd(self._get(f"/v1/gateway/receipts/{request}").get("cost"))) is not None:
+                return found
+            gevent.sleep(POLL_SECONDS)
+        return None
 
     def _slowly(self, answer: Any, pace: float) -> bytes:
         """No faster than `pace` bytes/s; what is not read yet stays in the socket, and the sender feels it."""

@@ -204,7 +204,7 @@ def metered(samples: Sequence[Sample]) -> float | None:
 
 def reasons(results: Sequence[Result]) -> dict[str, int]:
     """Why answers were spilled, by the gateway's own word."""
-    return dict(Counter(r.reason for r in results if r.answered and r.left).most_common())
+    return dict(Counter(r.reason or "not told" for r in results if r.answered and r.left).most_common())
 
 
 Cell = Callable[[Row], str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -11,14 +10,15 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
-from gateways import KEY, Lane, Site, serve
+from gateways import KEY, Lane, Site, eventually, serve
 
 from loadtests.load import tally
 from loadtests.load.__main__ import main
 from loadtests.load.tell import PICTURE, RECORD, REPORT, Run
-from loadtests.stack import ROOT
+from loadtests.stack import ROOT, free_port
 
 pytestmark = pytest.mark.skipif(find_spec("locust") is None, reason="the load extra is not installed")
 
@@ -96,23 +96,28 @@ def test_clients_that_leave_or_read_slowly_on_two_gateways(site: Site, tmp_path:
     assert record.verdict in ("PASS", "VOID")
 
 
-def test_the_locustfile_is_an_ordinary_one(site: Site) -> None:
-    """Closed loop, without a plan; a name is that of an outcome."""
-    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / "locustfile.py"), "--headless"]
-    command += [
-        "--host",
-        site.gateway.url,
-        "-u",
-        "4",
-        "-r",
-        "4",
-        "-t",
-        "2s",
-        "--scenario",
-        "free",
-        "--exit-code-on-error",
-        "0",
-    ]
-    ended = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=40)
-    assert ended.returncode == 0, ended.stderr
-    assert "status 404" in ended.stderr + ended.stdout  # the demo's models are not here, and each kind is asked for
+def test_the_web_page_starts_a_test_and_ends_with_its_process(site: Site) -> None:
+    """The locustfile by itself, as `locust -f` has it."""
+    port = free_port()
+    command = [sys.executable, "-m", "loadtests.load.ui", "--url", site.gateway.url, "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as page:
+                eventually(lambda: answers(page), "Locust's page", within=20.0)
+                assert "disconnect-storm" in page.get("/").text  # scenarios can be chosen
+                form = {"user_count": "5", "spawn_rate": "5", "host": site.gateway.url, "scenario": "free"}
+                assert page.post("/swarm", data=form).json()["success"]
+                eventually(
+                    lambda: page.get("/stats/requests").json()["stats"][-1]["num_requests"], "requests", within=20.0
+                )
+        finally:
+            process.terminate()
+            said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert f"http://127.0.0.1:{port}" in said
+
+
+def answers(page: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return page.get("/").status_code == httpx.codes.OK
+    return False
