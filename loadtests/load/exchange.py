@@ -40,6 +40,7 @@ class Seen:
     cost: float | None = None
     said: dict[str, str] = field(default_factory=dict)
     finished: bool = False
+    ended: float | None = None
 
 
 class Wire:
@@ -64,11 +65,13 @@ class Wire:
             except (OSError, HTTPParseError, msgspec.DecodeError, KeyError) as broken:
                 seen.fault = type(broken).__name__
             seen.finished = True
+        if not seen.finished:
+            seen.ended = None
         return Result(
             due=job.due,
             began=began,
             first=seen.first if seen.status == 200 else None,
-            ended=self._now(),
+            ended=self._now() if seen.ended is None else seen.ended,
             status=seen.status,
             stream=job.stream,
             flagged=job.flagged,
@@ -94,6 +97,7 @@ class Wire:
             seen.first = self._now()
             whole = start + (self._slowly(answer, job.pace) if job.pace else answer.read())
             request = str(answer.get("x-request-id", ""))
+        seen.ended = self._now()
         seen.fault = fault(kind, job, seen.status, whole)
         if kind.kind == "video" and seen.status == 200:
             self._film(msgspec.json.decode(whole)["id"], seen)
@@ -120,6 +124,7 @@ class Wire:
         """Waits until it is over; where it was made and what it cost the gateway says of the job."""
         while (film := self._get(f"/v1/videos/{name}?wait={HELD_SECONDS}"))["status"] not in OVER:
             gevent.sleep(POLL_SECONDS)
+        seen.ended = self._now()
         if film["status"] == "failed":
             seen.fault = f"film {(film.get('error') or {}).get('code', 'failed')}"
         job = self._get(f"/v1/gateway/jobs/{name}")

@@ -44,7 +44,8 @@ class Area:
         """How high words may be that reach `half` to each side of a time, that time, and their middle."""
         if not self.xs[0] + half <= at <= self.xs[-1] - half:
             return 0.0, at, 0.0
-        span = [(a, b) for x, a, b in zip(self.xs, self.low, self.top, strict=True) if abs(x - at) <= half + series.STEP]
+        reach = half + series.STEP
+        span = [(a, b) for x, a, b in zip(self.xs, self.low, self.top, strict=True) if abs(x - at) <= reach]
         floor, roof = max(a for a, _ in span), min(b for _, b in span)
         return roof - floor, at, (floor + roof) / 2
 

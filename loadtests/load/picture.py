@@ -19,6 +19,8 @@ FAINT, SHADE = "#c9d1d9", "#fdf1e4"
 WIDTH, HEIGHT, DPI = 10.0, 10.6, 150
 """Inches; 1000 px wide in a README: 10 points of text are 14 pixels there."""
 TITLE_LETTERS = 78
+LINE = 1.3 / 72 / HEIGHT
+"""Of the figure's height, for each point of a line of text."""
 TICK_SECONDS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 MOST_TICKS = 9
 STYLE: dict[Any, Any] = {
@@ -64,7 +66,8 @@ def head(figure: Figure, axis: Axes, story: Story, side: str) -> None:
     who = f"{side}: {story.settings['target']}. " if side else ""
     lines = balanced(f"{who}{story.title}", letters)
     figure.text(left, 0.985, lines, size=size, weight="bold", va="top", linespacing=1.25)
-    figure.text(left, 0.923, story.subtitle, size=9.8 if not side else 8.8, color=MUTED, va="center")
+    under = 0.985 - LINE * size * (1 + lines.count("\n")) - 0.006
+    figure.text(left, under, story.subtitle, size=9.8 if not side else 8.8, color=MUTED, va="top")
 
 
 def balanced(text: str, letters: int) -> str:

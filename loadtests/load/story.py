@@ -107,7 +107,7 @@ class Story(msgspec.Struct, frozen=True):
             f" Of {found.flagged:,} flagged X-Data-Residency: local {found.flagged_left or 'none'} left the fleet."
         )
         return (
-            f"{row.local + row.spilled:,} answers, {row.shed:,} shed, {row.failed:,} failed{gone}."
+            f"{self.verdict.word}: {row.local + row.spilled:,} answers, {row.shed:,} shed, {row.failed:,} failed{gone}."
             f"{flagged if found.flagged and self.tells else ''}"
         )
 
