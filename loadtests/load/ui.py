@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 from gateway.errors import StartupFault
+from loadtests.children import die_with_parent
 from loadtests.load.offer import LOCUSTFILE, STOP_SECONDS
 from loadtests.load.target import TargetFault, running
 from loadtests.simfleet.harness import SimFault
-from loadtests.stack import ROOT, StackFault, die_with_parent, end
+from loadtests.stack import ROOT, StackFault, end
 
 HOST, PORT = "127.0.0.1", 8089
 """Loopback only: whoever reaches that page can load any address. 8089 is Locust's usual port."""
