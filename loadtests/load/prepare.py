@@ -45,6 +45,8 @@ def prepare(
     model: str | None = None,
 ) -> Prepared:
     """`seconds` and `model` (of chats) replace what the scenario says. Raises FAULTS."""
+    if seconds is not None and seconds <= 0:
+        raise ScenarioFault(f"a run of {seconds:g} seconds sends nothing; give more than 0")
     name, scenario = find(named)
     scenario = _changed(scenario, seconds, model)
     policy = LivePolicy(policies).current

@@ -149,6 +149,7 @@ def test_what_is_missing_is_said_with_exit_code_2(tmp_path: Path, capsys: pytest
     assert main(["--trace", str(tmp_path / "none.csv")]) == 2
     assert main(["replay"]) == 2
     assert main(["spke"]) == 2
+    assert main(["--seconds", "0"]) == 2
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert main(["--url", f"http://127.0.0.1:{free.getsockname()[1]}"]) == 2
@@ -156,4 +157,5 @@ def test_what_is_missing_is_said_with_exit_code_2(tmp_path: Path, capsys: pytest
     assert "none.csv: No such file" in said
     assert "set TRACE=path" in said
     assert "no scenario `spke`" in said
+    assert "a run of 0 seconds" in said
     assert "no gateway answers at http://127.0.0.1:" in said
