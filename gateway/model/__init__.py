@@ -26,12 +26,13 @@ from gateway.model.gpu import (
 )
 from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
-from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality, Offer, SizeRule
+from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
     LIMIT_QUOTAS,
     MICRO_PER_USD,
     NO_LIMITS,
+    NOT_SENT,
     PICO_PER_MICRO,
     PICO_PER_USD,
     STATED,
@@ -62,6 +63,7 @@ from gateway.model.money import (
     pico,
     usd,
 )
+from gateway.model.offering import Complaint, Offer, SizeRule
 from gateway.model.placing import gpus_of
 from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import (
@@ -129,6 +131,7 @@ __all__ = [
     "MICRO_PER_USD",
     "NEEDS_RESET",
     "NOTHING_ASKED",
+    "NOT_SENT",
     "NO_HOOK",
     "NO_LIMITS",
     "PICO_PER_MICRO",
@@ -147,6 +150,7 @@ __all__ = [
     "Bound",
     "Breaker",
     "Candidate",
+    "Complaint",
     "Condition",
     "Confidence",
     "Damp",
