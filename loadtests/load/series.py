@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from loadtests.plan import Result
-from loadtests.tally import percentile
+from loadtests.load.measures import percentile
+from loadtests.load.plan import Result
 
 STEP = 1.0
 """Seconds between two points of a curve."""
@@ -14,6 +14,11 @@ WINDOW = 6.0
 """Seconds that a point looks at, half before and half after it."""
 FEWEST = 5
 """Times to first token below which a percentile would be a guess."""
+
+FULL_SHARE = 0.05
+"""Of what was due around a time: where so much was bought or shed, the fleet was full."""
+FULL_GAP = 8.0
+"""Seconds. Two stretches with less than this between them are told as one; a stretch of less than WINDOW is noise."""
 
 Keep = Callable[[Result], bool]
 
@@ -50,12 +55,28 @@ def waiting(results: Sequence[Result], at: Sequence[float]) -> list[float]:
 
 
 def cumulative(results: Sequence[Result], worth: Callable[[Result], float], at: Sequence[float]) -> list[float]:
-    """What all answers that had ended by each time are worth together."""
-    ended = sorted((r.ended, worth(r)) for r in results if r.answered)
+    """What the answers to all requests that were due by each time are worth together."""
+    due = sorted((r.due, worth(r)) for r in results if r.answered)
     found, total, i = [], 0.0, 0
     for t in at:
-        while i < len(ended) and ended[i][0] <= t:
-            total += ended[i][1]
+        while i < len(due) and due[i][0] <= t:
+            total += due[i][1]
             i += 1
         found.append(total)
     return found
+
+
+def full(results: Sequence[Result], end: float) -> list[tuple[float, float]]:
+    """Stretches (start, end) in which the fleet had no room for everything."""
+    times = grid(0, end)
+    due = rate(results, lambda r: True, times, end)
+    out = rate(results, lambda r: r.shed or (r.answered and r.left), times, end)
+    found: list[tuple[float, float]] = []
+    for t, all_of_it, gone in zip(times, due, out, strict=True):
+        if gone <= FULL_SHARE * all_of_it or not gone:
+            continue
+        if found and t - found[-1][1] <= FULL_GAP:
+            found[-1] = (found[-1][0], t)
+        else:
+            found.append((t, t))
+    return [(start, last) for start, last in found if last - start >= WINDOW]

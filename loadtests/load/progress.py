@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtests.phases import Phase, phase_at
-from loadtests.plan import Plan, Result
-from loadtests.sampler import Sample
-from loadtests.tally import percentile
+from loadtests.load.measures import percentile
+from loadtests.load.phases import phase_at
+from loadtests.load.plan import Plan, Result
+from loadtests.load.sampler import Sample
 
 LINE_SECONDS = 5.0
-HEADING = f"{'time':>6}  {'phase':<9}  {'offered':>9}  {'local':>7}  {'spilled':>7}  {'queue':>5}  {'GPU':>4}  TTFT p95"
+HEADING = (
+    f"{'time':>6}  {'phase':<11}  {'offered':>9}  {'local':>7}  {'spilled':>7}  {'queue':>5}  {'GPU':>4}  TTFT p95"
+)
 
 
 class Progress:
     """Prints HEADING once and then a line for every LINE_SECONDS."""
 
-    def __init__(self, phases: Sequence[Phase], plan: Plan) -> None:
-        self._phases, self._plan = phases, plan
+    def __init__(self, plan: Plan) -> None:
+        self._phases, self._plan = plan.phases, plan
         self._told = -LINE_SECONDS
         self._seen = 0
 
@@ -37,13 +39,18 @@ class Progress:
         local = sum(r.answered and not r.left for r in new)
         spilled = sum(r.answered and r.left for r in new)
         p95 = percentile([r.ttft for r in new if r.ttft is not None], 0.95)
-        bad = sum(r.failed for r in new)
+        lost = {
+            "shed": sum(r.shed for r in new),
+            "failed": sum(r.failed for r in new),
+            "left": sum(r.gone for r in new),
+        }
+        told = ", ".join(f"{count} {what}" for what, count in lost.items() if count)
         over = sample.at >= self._phases[-1].end
         return (
-            f"{sample.at:4.0f} s  {'drain' if over else phase_at(self._phases, sample.at).name:<9}  "
+            f"{sample.at:4.0f} s  {'drain' if over else phase_at(self._phases, sample.at).name:<11}  "
             f"{due / span:7.1f}/s  {local / span:5.1f}/s  {spilled / span:5.1f}/s  {_number(sample.queue):>5}  "
             f"{'' if sample.gpu is None else f'{sample.gpu:.0%}':>4}  {'' if p95 is None else f'{p95:.2f} s'}"
-            f"{f'  {bad} failed' if bad else ''}"
+            f"{f'  {told}' if told else ''}"
         )
 
 

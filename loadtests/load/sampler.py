@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import httpx
 import msgspec
 
+from gateway.model import Upstream
 from loadtests.fleet_page import FleetPage, read
 
 PAGE_SECONDS = 2.0
@@ -24,6 +25,7 @@ class Sample(msgspec.Struct, frozen=True):
     queue: float | None = None
     """Requests waiting in the workers' own queues, all together."""
     running: float | None = None
+    leases: float | None = None
     seats: float | None = None
     """Leases as a share of the workers' seats."""
     work: float | None = None
@@ -37,12 +39,13 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Sampler:
-    """`pids`: processes by name; their children (the store is the gateway's) are counted under a name of their own."""
+    """`workers`: local ones that serve this load; `pids`: processes by name, whose children (the store is the
+    gateway's) are counted under a name of their own."""
 
-    def __init__(self, url: str, seats: int, pids: Mapping[str, int]) -> None:
+    def __init__(self, url: str, workers: Sequence[Upstream], pids: Mapping[str, int]) -> None:
         self.samples: list[Sample] = []
         self._client = httpx.Client(base_url=url, trust_env=False, timeout=PAGE_SECONDS)
-        self._seats, self._pids = seats, family(pids)
+        self._workers, self._pids = workers, family(pids)
 
     def close(self) -> None:
         self._client.close()
@@ -52,25 +55,26 @@ class Sampler:
         at = time.monotonic() - origin
         cpu = {name: used for name, pid in self._pids.items() if (used := cpu_seconds(pid)) is not None}
         try:
-            sample = summary(read(self._client), at, self._seats, cpu)
+            sample = summary(read(self._client), at, self._workers, cpu)
         except (httpx.HTTPError, ValueError):
             sample = Sample(at, cpu=cpu)
         self.samples.append(sample)
         return sample
 
 
-def summary(page: FleetPage, at: float, seats: int, cpu: Mapping[str, float]) -> Sample:
-    """One page as one row; `seats` of all local workers together."""
-    workers = [row for row in page.upstreams.values() if "reading_age_seconds" in row]
-    leases = _sum([row.get("leases") for row in workers])
+def summary(page: FleetPage, at: float, workers: Sequence[Upstream], cpu: Mapping[str, float]) -> Sample:
+    """One page as one row: of these workers, and of the money."""
+    rows = [page.upstreams[key] for w in workers if (key := (w.backend, w.name)) in page.upstreams]
+    leases, seats = _sum([row.get("leases") for row in rows]), sum(worker.seats for worker in workers)
     return Sample(
         at=at,
-        queue=_sum([row.get("queue_depth") for row in workers]),
-        running=_sum([row.get("running") for row in workers]),
+        queue=_sum([row.get("queue_depth") for row in rows]),
+        running=_sum([row.get("running") for row in rows]),
+        leases=leases,
         seats=None if leases is None or not seats else leases / seats,
-        work=_mean([row.get("leased_share") for row in workers]),
-        kv=_mean([row.get("kv_utilisation") for row in workers]),
-        gpu=_mean([row.get("gpu_utilisation") for row in workers]),
+        work=_mean([row.get("leased_share") for row in rows]),
+        kv=_mean([row.get("kv_utilisation") for row in rows]),
+        gpu=_mean([row.get("gpu_utilisation") for row in rows]),
         spent=sum((usd for (_, basis), usd in page.cost.items() if basis == "list"), 0.0),
         cpu=cpu,
     )

@@ -1,4 +1,4 @@
-"""The plan's jobs for whoever sends them, their bodies, and the results on their way back: one JSON line each."""
+"""The plan's jobs for whoever sends them, and the results on their way back: one JSON line each."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from typing import BinaryIO
 
 import msgspec
 
-from loadtests.plan import Job, Plan, Result
+from loadtests.load.plan import Job, Kind, Plan, Result
 
 LEAD_SECONDS = 1.5
 """From the test's start to the plan's: every user is there by then."""
-DRAIN_SECONDS = 30.0
-"""How long answers may still take after the plan's end."""
-BYTES_PER_TOKEN = 4.2
-"""English text in the Llama 3 tokenizer, about; the simulator and the gateway's prior count the same way."""
-FILLER = b"the quick brown fox jumps over the lazy dog while the router counts its tokens " * 1000
-STRIDE = 977
-"""Neighbouring prompts start at different letters."""
-MESSAGES = b'[{"role":"user","content":"%b"}]'
 
 
 class Feed:
     """Hands out the jobs in order; `over` tells when everything is answered or has had its time."""
 
-    def __init__(self, plan: Plan, results: BinaryIO) -> None:
+    def __init__(self, plan: Plan, results: BinaryIO | None = None) -> None:
         self.plan = plan
         self._jobs: Iterator[tuple[int, Job]] = enumerate(plan.jobs)
         self._file = results
@@ -36,7 +28,7 @@ class Feed:
     def start(self) -> None:
         """The first line tells the plan's origin on the system's monotonic clock, which all processes share."""
         self._origin = time.monotonic() + LEAD_SECONDS
-        self._file.write(b"%r\n" % self._origin)
+        self._write(b"%r\n" % self._origin)
 
     def now(self) -> float:
         return time.monotonic() - self._origin
@@ -44,12 +36,19 @@ class Feed:
     def claim(self) -> tuple[int, Job] | None:
         return next(self._jobs, None)
 
+    def kind(self, job: Job) -> Kind:
+        return self.plan.kinds[job.kind]
+
     def done(self, result: Result) -> None:
         self._open -= 1
-        self._file.write(msgspec.json.encode(result) + b"\n")
+        self._write(msgspec.json.encode(result) + b"\n")
 
     def over(self) -> bool:
-        return self._open == 0 or self.now() > self.plan.seconds + DRAIN_SECONDS
+        return self._open == 0 or self.now() > self.plan.seconds + self.plan.drain
+
+    def _write(self, line: bytes) -> None:
+        if self._file is not None:
+            self._file.write(line)
 
 
 class Tail:
@@ -76,25 +75,3 @@ class Tail:
                 self.origin = float(line)
             else:
                 self.results.append(self._decoder.decode(line))
-
-
-def body(model: str, job: Job, number: int) -> bytes:
-    """The request as JSON, built from bytes: `messages` weighs what `job.prompt` tokens of text would."""
-    length = max(1, int(job.prompt * BYTES_PER_TOKEN) - len(MESSAGES % b""))
-    start = number * STRIDE % (len(FILLER) - length)
-    return b'{"model":"%b","messages":%b,"max_tokens":%d,"ignore_eos":true,"stream":%b}' % (
-        model.encode(),
-        MESSAGES % FILLER[start : start + length],
-        job.output,
-        b"true" if job.stream else b"false",
-    )
-
-
-def judge(job: Job, status: int, content: bytes) -> str:
-    """Why an answer counts as failed, or nothing. A shed request (429) is no failure."""
-    if status == 429:
-        return ""
-    if status != 200:
-        return f"status {status}"
-    whole = content.rstrip().endswith(b"data: [DONE]" if job.stream else b"}")
-    return "" if whole else "cut off"

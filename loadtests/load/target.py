@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import httpx
 
 from gateway.errors import StartupFault
 from gateway.model import Policy, Price, Upstream
-from gateway.policy.live import LivePolicy
 from gateway.routing.priors import work_us
 from loadtests import demo_fleet
 from loadtests.demo import start_fleet
@@ -33,11 +32,10 @@ class TargetFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the policy folder says of one model: its local workers, the price of buying, the SLO (seconds)."""
+    """What the policy folder says of one chat model: its local workers, and the price of buying."""
 
     workers: tuple[Upstream, ...]
     price: Price
-    ttft: float | None
 
     def capacity(self, mean: Lengths) -> float:
         """Requests/s with every seat busy: a step of n sequences writes n tokens, and prefills what n / output new
@@ -89,25 +87,30 @@ class Target:
     note: str
     simulator: Simulator | None
     pids: dict[str, int]
+    key: str = field(repr=False)
 
 
-def facts(folder: Path, model: str) -> Facts:
-    """Raises PolicyFault or TargetFault."""
-    policy = LivePolicy(folder).current
+def served_here(policy: Policy, model: str) -> tuple[Upstream, ...]:
+    """The local workers of one model. Raises TargetFault."""
     if model not in policy.models:
-        raise TargetFault(f"{folder} has no model `{model}`; it has {', '.join(policy.models)}")
-    served = policy.models[model].served_by
-    workers = [w for one in served for w in policy.backends[one.backend] if w.kind == "local"]
+        raise TargetFault(f"the policy folder has no model `{model}`; it has {', '.join(policy.models)}")
+    found = [w for one in policy.models[model].served_by for w in policy.backends[one.backend] if w.kind == "local"]
+    return tuple(found)
+
+
+def facts(policy: Policy, model: str) -> Facts:
+    """Raises TargetFault."""
+    workers = served_here(policy, model)
     if not workers:
-        raise TargetFault(f"`{model}` has no local workers in {folder}: nothing can spill")
-    price = next((one.price for one in served if one.price is not None), Price())
-    return Facts(tuple(workers), price, _ttft(policy, workers))
+        raise TargetFault(f"`{model}` has no local workers in the policy folder: nothing can spill")
+    served = policy.models[model].served_by
+    return Facts(workers, next((one.price for one in served if one.price is not None), Price()))
 
 
-def _ttft(policy: Policy, workers: Sequence[Upstream]) -> float | None:
-    """The SLO of the rule that sends to these workers and may spill."""
-    backends = {worker.backend for worker in workers}
-    return next((rule.slo.ttft for rule in policy.rules if rule.spill and backends & set(rule.backends)), None)
+def other(url: str, key: str) -> Target:
+    """A gateway to compare with, of any make. Raises TargetFault."""
+    check(url, key, ours=False)
+    return Target(url.rstrip("/"), f"the gateway at {url}", None, {}, key)
 
 
 @contextlib.contextmanager
@@ -115,7 +118,7 @@ def running(url: str | None, key: str) -> Iterator[Target]:
     """A gateway that answers, for as long as the block lasts. Raises TargetFault, StackFault or SimFault."""
     if url is not None:
         check(url, key)
-        yield Target(url.rstrip("/"), f"the gateway at {url}", None, {})
+        yield Target(url.rstrip("/"), f"the gateway at {url}", None, {}, key)
         return
     with contextlib.ExitStack() as stack:
         try:
@@ -123,13 +126,13 @@ def running(url: str | None, key: str) -> Iterator[Target]:
         except StartupFault as taken:
             url = running_demo(key, taken)
             simulator = stack.enter_context(contextlib.closing(Simulator()))
-            yield Target(url, f"the demo that runs already at {url}", simulator, {})
+            yield Target(url, f"the demo that runs already at {url}", simulator, {}, key)
             return
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spillover-")))
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
         gateway = stack.enter_context(start_gateway(DEMO_POLICIES, data, log=data / "gateway.log"))
         pids = {"gateway": gateway.pid, "simulated fleet": fleet.pid}
         simulator = stack.enter_context(contextlib.closing(Simulator()))
-        yield Target(gateway.url, "a demo of its own", simulator, pids)
+        yield Target(gateway.url, "a demo of its own", simulator, pids, key)
 
 
 def running_demo(key: str, taken: StartupFault) -> str:
@@ -138,19 +141,19 @@ def running_demo(key: str, taken: StartupFault) -> str:
     try:
         check(url, key)
     except TargetFault as fault:
-        raise TargetFault(f"{taken}; {fault}: stop what holds the port, or give --url") from None
+        raise TargetFault(f"{taken}; {fault}: stop what holds the port, or give HOST=") from None
     return url
 
 
-def check(url: str, key: str) -> None:
-    """Ready, and the key is good. Raises TargetFault."""
+def check(url: str, key: str, *, ours: bool = True) -> None:
+    """The key is good, and a gateway of `ours` is ready. Raises TargetFault."""
     try:
         with httpx.Client(base_url=url, trust_env=False, timeout=ASK_SECONDS) as client:
-            ready = client.get("/readyz")
+            ready = client.get("/readyz") if ours else None
             models = client.get("/v1/models", headers={"Authorization": f"Bearer {key}"})
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         raise TargetFault(f"no gateway answers at {url}: {type(fault).__name__}") from None
-    if ready.status_code != httpx.codes.OK:
+    if ready is not None and ready.status_code != httpx.codes.OK:
         raise TargetFault(f"the gateway at {url} is not ready (/readyz: {ready.status_code})")
     if models.status_code != httpx.codes.OK:
-        raise TargetFault(f"the gateway at {url} does not take this key (GATEWAY_KEY): {models.status_code}")
+        raise TargetFault(f"the gateway at {url} does not take this key (KEY=, AGAINST_KEY=): {models.status_code}")
