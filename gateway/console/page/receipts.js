@@ -1,0 +1,98 @@
+// Search for a receipt, and read why a request went where it went.
+
+import { get, reason } from "./access.js";
+import { $, h, show } from "./dom.js";
+import { model } from "./model.js";
+import { moment, ms, NONE, OUTCOMES, plural, usd } from "./words.js";
+
+const LIMIT = 50;
+const FIELDS = ["outcome", "rule", "reason", "model", "upstream", "tenant"];
+let rows = [], older = null, chosen = null, asked = new URLSearchParams();
+
+export function mountReceipts() {
+  show($("r-outcome"), h("option", { value: "" }, "any"), Object.keys(OUTCOMES).map((one) => h("option", { value: one }, one)));
+  $("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    search();
+  });
+  $("older").addEventListener("click", () => more(older));
+  $("found").addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-id]");
+    if (button) tell(button.dataset.id);
+  });
+}
+
+export function renderRules() {
+  const before = $("r-rule").value;
+  show($("r-rule"), h("option", { value: "" }, "any"), (model.hello?.rules ?? []).map((one) => h("option", { value: one }, one)));
+  $("r-rule").value = before;
+}
+
+export function openReceipts() {
+  if (rows.length === 0) search();
+}
+
+async function search() {
+  const id = $("r-id").value.trim();
+  if (id) {
+    await tell(id);
+    return;
+  }
+  asked = new URLSearchParams({ limit: LIMIT });
+  for (const name of FIELDS) if ($(`r-${name}`).value.trim()) asked.set(name, $(`r-${name}`).value.trim());
+  const since = Number($("r-since").value);
+  if (since) asked.set("since", Math.floor(Date.now() / 1000 - since));
+  rows = [];
+  await more(null);
+}
+
+async function more(before) {
+  const query = new URLSearchParams(asked);
+  if (before !== null) query.set("before", before);
+  try {
+    const told = await get(`receipts?${query}`);
+    rows = [...rows, ...told.receipts];
+    older = told.older ?? null;
+    $("found-count").textContent = `${plural(rows.length, "receipt")}${older === null ? "" : ", and more"}, newest first`;
+  } catch (fault) {
+    older = null;
+    $("found-count").textContent = reason(fault);
+  }
+  $("older-place").hidden = older === null;
+  renderFound();
+}
+
+function renderFound() {
+  const heads = [["Time"], ["Outcome"], ["Rule"], ["Model"], ["Upstream"], ["Why"], ["First token", 1], ["Cost", 1], ["Tenant"]];
+  show($("found"),
+    h("thead", null, h("tr", null, heads.map(([title, end]) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
+    h("tbody", null, rows.length === 0 ? h("tr", null, h("td", { colspan: heads.length, class: "muted" }, "None fits.")) : rows.map((one) =>
+      h("tr", { class: one.id === chosen ? "chosen" : null },
+        h("th", { scope: "row" }, h("button", { type: "button", class: "link-like", "data-id": one.id, "aria-current": one.id === chosen ? "true" : null, "aria-label": `${moment(one.time)}: why ${one.id}` }, moment(one.time))),
+        h("td", null, h("span", { class: `outcome o-${one.outcome}` }, one.outcome)), h("td", null, one.rule ?? NONE), h("td", null, one.model ?? NONE), h("td", null, one.upstream ?? NONE),
+        h("td", null, one.reason ?? NONE), h("td", { class: "end" }, ms(one.ttft_ms)), h("td", { class: "end" }, usd(one.cost_usd)), h("td", null, one.tenant ?? NONE)))));
+}
+
+export async function tell(id) {
+  chosen = id;
+  if (rows.length) renderFound();
+  try {
+    const { receipt, story } = await get(`receipts/${encodeURIComponent(id)}`);
+    show($("story"), told(receipt, story));
+  } catch (fault) {
+    show($("story"), h("p", { class: "fault" }, reason(fault)));
+  }
+  $("h-story").focus();
+}
+
+function told(receipt, story) {
+  const times = receipt.times ?? {};
+  const facts = [["Request", receipt.id], ["When", moment(receipt.time)], ["Tenant", receipt.tenant], ["Model", receipt.model], ["Rule", receipt.rule],
+    ["Policy", receipt.policy], ["Waited", ms(times.queue_ms)], ["First token", ms(times.ttft_ms)], ["In all", ms(times.total_ms)], ["Cost", usd(receipt.cost?.usd ?? null)]];
+  return [
+    h("p", { class: "headline" }, h("span", { class: `outcome o-${receipt.outcome}` }, receipt.outcome), " ", receipt.chosen ?? "nobody", receipt.reason ? h("span", { class: "muted" }, `, because ${receipt.reason}`) : null),
+    h("ol", { class: "story" }, story.map((line) => h("li", null, line))),
+    h("dl", { class: "facts" }, facts.map(([term, value]) => [h("dt", null, term), h("dd", null, value ?? NONE)])),
+    h("details", null, h("summary", null, "The whole receipt"), h("pre", { tabindex: "0" }, JSON.stringify(receipt, null, 2))),
+  ];
+}
