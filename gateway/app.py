@@ -22,6 +22,9 @@ from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin, gpus, ready
 from gateway.console.dashboard import dashboard_routes
+from gateway.console.live.feed import Feed
+from gateway.console.live.money import Money
+from gateway.console.live.sources import sources
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -39,6 +42,7 @@ from gateway.fleet.prefix_news import PrefixNews
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
+from gateway.flow import Flow
 from gateway.jobs.room import Room
 from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
@@ -67,7 +71,7 @@ from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Telemetry
+from gateway.telemetry import TTFT_BUCKETS, Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.documents import document
@@ -130,13 +134,17 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
     hours = Hours(store, lambda: view.current)
-    receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
+    flow = Flow(store, owner, TTFT_BUCKETS, view.now)
+    receipts = Receipts(
+        store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc, flow.heard
+    )
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
     key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
-    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
+    busy = partial(at_work, lines, telemetry)
+    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row(), busy)
     services = Services(
         settings,
         live,
@@ -157,10 +165,13 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         keyring,
         signers,
         Desk(settings),
+        flow,
         prefixes=prefixes,
         quotas=quotas,
     )
     site = jobs(services, url, owner, store)
+    money = Money(services, lambda: alarms.usages)
+    feed = Feed(sources(services, money))
     watch(services, store, alarms)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
@@ -196,6 +207,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 view.run,
                 probes.run,
                 receipts.run,
+                flow.run,
                 till.run,
                 alarms.run,
                 versions.run,
@@ -217,6 +229,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(alarms.aclose)  # what it sends is begun by one of the tasks
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
+            stack.push_async_callback(money.aclose)
+            stack.push_async_callback(feed.aclose)
             yield
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
@@ -225,7 +239,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         api.include_router(site.routes())
     api.include_router(registration_routes(services))
     api.include_router(ready.routes(services, lambda: ledger.last.said()))
-    api.include_router(admin.router(services, None if site is None else site.shelf))
+    api.include_router(admin.router(services, feed, None if site is None else site.shelf))
     api.include_router(gpus.agent_routes(services))
     api.include_router(dashboard_routes())
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
@@ -306,6 +320,15 @@ def hear(lines: Lines, till: Till, message: str) -> None:
     """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
     if not till.heard(message):
         lines.wake(message)
+
+
+def at_work(lines: Lines, telemetry: Telemetry) -> dict[str, int]:
+    """What this process tells the others that it has to do."""
+    return {
+        "waiting": lines.waiting(),
+        "in_flight": int(telemetry.inflight.value),
+        "jobs_running": int(telemetry.jobs_running.value),
+    }
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

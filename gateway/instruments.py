@@ -81,6 +81,10 @@ class Level(Instrument):
         super().__init__(name, text, join=join)
         self._row = self.rows[()]
 
+    @property
+    def value(self) -> float:
+        return self._row[0]
+
     def set(self, value: float) -> None:
         self._row[0] = float(value)
 
@@ -109,19 +113,8 @@ class Histogram(Instrument):
         row[-1] += value
 
     def quantile(self, row: Sequence[float], share: float) -> float | None:
-        """Below what this share of the values lies, as far as the buckets tell it (inside one: in proportion; above
-        all: the highest bound); None where nothing was observed."""
-        *counts, _ = row
-        wanted = share * sum(counts)
-        if not wanted:
-            return None
-        lower = 0.0
-        for count, upper in zip(counts, self.buckets, strict=False):
-            if count and wanted <= count:
-                return lower + (upper - lower) * wanted / count
-            wanted -= count
-            lower = upper
-        return lower
+        """Of one of its rows, as `quantile` has it."""
+        return quantile(row[:-1], self.buckets, share)
 
     def family(self, rows: Rows) -> Metric:
         bounds = list(map(floatToGoString, (*self.buckets, inf)))
@@ -129,3 +122,18 @@ class Histogram(Instrument):
         for labels, (*counts, total) in rows.items():
             family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return family
+
+
+def quantile(counts: Sequence[float], buckets: Sequence[float], share: float) -> float | None:
+    """Below what this share of the values lies, as far as the buckets tell it (inside one: in proportion; above all:
+    the highest bound); None where nothing was observed. `counts`: in each bucket alone, and above all of them."""
+    wanted = share * sum(counts)
+    if not wanted:
+        return None
+    lower = 0.0
+    for count, upper in zip(counts, buckets, strict=False):
+        if count and wanted <= count:
+            return lower + (upper - lower) * wanted / count
+        wanted -= count
+        lower = upper
+    return lower

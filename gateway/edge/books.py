@@ -89,6 +89,7 @@ class Books:
         met = vote(decision.rule.slo, seen, NEVER_HOPELESS)
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
+            self._s.flow.slo(decision.rule.name, met)
 
     def _beside(self, hedge: Attempt) -> Attempt:
         """The attempt that was to be overtaken."""

@@ -28,6 +28,7 @@ from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
+from gateway.flow import Flow
 from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
@@ -44,7 +45,7 @@ from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Telemetry
+from gateway.telemetry import TTFT_BUCKETS, Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
@@ -190,6 +191,7 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Keyring(None, granted),
         IssuerKeys(document, list),
         ReportDesk(Settings()),
+        Flow(store, owner, TTFT_BUCKETS, view.now),
         rng=Random(rng.random()),
     )
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]

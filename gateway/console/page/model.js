@@ -10,7 +10,7 @@ const KEPT_READINGS = 180; // of each worker, for the line in its detail: some m
 const take = {
   hello(data) {
     model.hello = data;
-    model.workers.clear();
+    if (data.now !== undefined) ahead = data.now - Date.now() / 1000;
   },
   fleet(data) {
     if (data.all) model.workers.clear();
@@ -47,10 +47,7 @@ function joined(hour, news) {
     rules[rule] = {};
     for (const outcome of outcomes) {
       const at = new Map(hour.minutes.map((minute, index) => [minute, hour.rules[rule]?.[outcome]?.[index] ?? 0]));
-      news.minutes.forEach((minute, index) => {
-        const told = news.rules[rule]?.[outcome]?.[index];
-        if (told !== undefined) at.set(minute, told);
-      });
+      news.minutes.forEach((minute, index) => at.set(minute, news.rules[rule]?.[outcome]?.[index] ?? 0));
       rules[rule][outcome] = minutes.map((minute) => at.get(minute) ?? 0);
     }
   }
@@ -58,7 +55,6 @@ function joined(hour, news) {
 }
 
 export function apply(kind, data) {
-  if (data.now !== undefined) ahead = data.now - Date.now() / 1000;
   if (kind in take) take[kind](data);
   else if (kind in model) model[kind] = data;
 }

@@ -46,9 +46,9 @@ async function search() {
   await more(null);
 }
 
-async function more(before) {
+async function more(from) {
   const query = new URLSearchParams(asked);
-  if (before !== null) query.set("before", before);
+  if (from !== null) query.set("older", from);
   try {
     const told = await get(`receipts?${query}`);
     rows = [...rows, ...told.receipts];
