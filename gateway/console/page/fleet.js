@@ -2,7 +2,7 @@
 
 import { $, h, show } from "./dom.js";
 import { Grid } from "./grid.js";
-import { model } from "./model.js";
+import { model, rank } from "./model.js";
 import { count, NONE, percent, plural, STATES } from "./words.js";
 import { openWorker } from "./worker.js";
 
@@ -12,7 +12,6 @@ const HOT = 0.95, WARM = 0.8; // of a share: where a bar says so
 const text = (get) => (cell, row) => {
   const said = get(row) ?? NONE;
   if (cell.textContent !== said) cell.textContent = said;
-  if (cell.title !== said) cell.title = said;
 };
 
 const number = (get) => (cell, row) => {
@@ -50,7 +49,7 @@ const age = (row) => (row.kind === "managed" ? null : row.age_s === null ? "fres
 
 const COLUMNS = [
   { id: "name", title: "Worker", width: "1.6fr", least: 112, keep: 20, draw: text((row) => row.name), sort: (row) => row.rank },
-  { id: "state", title: "State", width: "0.8fr", least: 86, keep: 19, draw: state, sort: (row) => SEVERITY.indexOf(row.state) },
+  { id: "state", title: "State", width: "0.9fr", least: 104, keep: 19, draw: state, sort: (row) => SEVERITY.indexOf(row.state) },
   { id: "load", title: "Load", width: "1fr", least: 92, keep: 18, end: true, draw: share((row) => row.load), sort: (row) => row.load },
   { id: "queue", title: "Queue", width: "0.5fr", least: 62, keep: 14, end: true, draw: number((row) => row.queue), sort: (row) => row.queue },
   { id: "running", title: "Running", width: "0.6fr", least: 74, keep: 10, end: true, draw: number((row) => row.running), sort: (row) => row.running },
@@ -65,8 +64,7 @@ const COLUMNS = [
 ];
 
 const sorted = { by: "state", down: false };
-const natural = new Intl.Collator("en", { numeric: true });
-let grid, ranked = "";
+let grid, ranked = 0;
 
 export function mountFleet() {
   grid = new Grid($("grid"), {
@@ -78,15 +76,6 @@ export function mountFleet() {
     },
   });
   for (const id of ["fleet-filter", "fleet-state", "fleet-backend"]) $(id).addEventListener("input", renderFleet);
-}
-
-// A name's place among all, so that sorting compares numbers; made anew only where names came or went.
-function rank() {
-  const names = [...model.workers.keys()].sort(natural.compare);
-  const joined = names.join("\n");
-  if (joined !== ranked) options([...new Set([...model.workers.values()].map((row) => row.backend))].sort(natural.compare));
-  ranked = joined;
-  names.forEach((name, index) => (model.workers.get(name).rank = index));
 }
 
 function options(backends) {
@@ -119,7 +108,8 @@ function compare(get, down) {
 }
 
 export function renderFleet() {
-  rank();
+  if (ranked !== model.names) options(rank());
+  ranked = model.names;
   const rows = chosen(), { sort } = COLUMNS.find((one) => one.id === sorted.by);
   rows.sort(compare(sort, sorted.down));
   const total = model.workers.size;

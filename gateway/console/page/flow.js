@@ -7,7 +7,7 @@ import { compact, count, minute, NONE, OUTCOMES, percent } from "./words.js";
 
 const ALL = "All rules";
 const PATTERNED = new Set(["spilled", "fallback", "managed", "refused", "left"]);
-const LEFT = 40, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84;
+const LEFT = 40, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
 const TICK_MINUTES = 15;
 const MINUTES = 60;
 let hovered = null;
@@ -45,7 +45,7 @@ export function flowOfAll(minutesBack) {
 
 function niceTop(most) {
   const step = 10 ** Math.floor(Math.log10(Math.max(1, most)));
-  return [1, 2, 4, 5, 10].map((one) => one * step).find((one) => one >= most) ?? most;
+  return [1, 2, 3, 4, 6, 8, 10].map((one) => one * step).find((one) => one >= most) ?? most;
 }
 
 function picture(name, series, minutes, width, height) {
@@ -110,15 +110,15 @@ export function renderFlow() {
       return h("li", { title: OUTCOMES[one] }, s("svg", { class: "swatch", width: 12, height: 12, "aria-hidden": "true" }, s("rect", { width: 12, height: 12, rx: 2, ...paint(one) })),
         ` ${one} `, h("b", null, count(value)), part);
     }));
-  const gap = 20, across = Math.max(1, Math.floor((width + gap) / (280 + gap)));
+  const gap = 20, across = Math.max(1, Math.floor((width + gap) / (LEAST + gap)));
   const each = Math.floor((width - gap * (across - 1)) / across);
   const pictures = [...rules].map(([name, series]) => {
     if (name === ALL) return h("figure", { class: "whole" }, picture(ALL, series, minutes, width, TALL));
     const told = totals(series).filter(([, number]) => number);
     const number = told.reduce((sofar, [, one]) => sofar + one, 0);
-    const away = number ? 1 - (told.find(([one]) => one === "local")?.[1] ?? 0) / number : null;
-    return h("figure", null,
-      h("figcaption", null, h("b", null, name), h("span", { class: "muted" }, number ? `${count(number)} requests, ${percent(away)} not local` : "none")),
+    const home = number ? (told.find(([one]) => one === "local")?.[1] ?? 0) / number : null;
+    return h("figure", { vars: { width: `${each}px` } },
+      h("figcaption", null, h("b", null, name), h("span", { class: "muted" }, number ? `${count(number)} · ${percent(home)} local` : "no requests")),
       picture(`Rule ${name}`, series, minutes, each, SMALL));
   });
   show(box, pictures);

@@ -4,7 +4,7 @@
 import { h } from "./dom.js";
 
 const ROW = 36; // px, as --row in parts.css
-const SPARE = 10; // rows drawn beyond each edge
+const SPARE = 6; // rows drawn beyond each edge
 const PAGE = 12; // rows, of Page Up and Page Down
 
 export class Grid {
@@ -123,16 +123,17 @@ export class Grid {
 
   // Which cell the keyboard is at, for eyes and for screen readers.
   #point() {
-    this.host.querySelector(".at")?.classList.remove("at");
-    this.host.querySelector(".row-at")?.classList.remove("row-at");
+    this.pointed?.classList.remove("at");
+    this.pointed?.parentNode.classList.remove("row-at");
     const slot = this.at > 0 ? this.slots.find((one) => one.index === this.at - 1) : null;
     const cell = this.at === 0 ? this.head.children[this.column] : slot?.cells[this.column];
+    this.pointed = cell;
     if (!cell) {
       this.host.removeAttribute("aria-activedescendant");
       return;
     }
     cell.classList.add("at");
-    slot?.node.classList.add("row-at");
+    if (slot) slot.node.classList.add("row-at");
     this.host.setAttribute("aria-activedescendant", cell.id);
   }
 

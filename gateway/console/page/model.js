@@ -1,6 +1,7 @@
 // What the feed has told so far. Views ask it; `changed` names what they should look at again.
 
-export const model = { hello: null, workers: new Map(), flow: null, latency: null, money: null, policy: null, status: null };
+export const model = { hello: null, workers: new Map(), names: 0, flow: null, latency: null, money: null, policy: null, status: null };
+// `names` is another number where workers came or went.
 
 let ahead = 0; // seconds that the gateway's clock is ahead of this one
 export const now = () => Date.now() / 1000 + ahead;
@@ -14,9 +15,10 @@ const take = {
   },
   fleet(data) {
     if (data.all) model.workers.clear();
-    const { columns } = model.hello;
+    const before = model.workers.size;
+    const { columns } = model.hello, named = columns.indexOf("name");
     for (const row of data.rows) {
-      const worker = {};
+      const worker = { rank: ranks.get(row[named]) };
       columns.forEach((name, index) => (worker[name] = row[index]));
       worker.past = model.workers.get(worker.name)?.past ?? past.get(worker.name) ?? [];
       worker.past.push([data.now, worker.load]);
@@ -28,6 +30,7 @@ const take = {
       model.workers.delete(name);
       past.delete(name);
     }
+    if (data.all || data.gone?.length || model.workers.size !== before) model.names++;
   },
   flow(data) {
     if (data.all || model.flow === null) model.flow = { minutes: data.minutes, rules: data.rules };
@@ -35,6 +38,18 @@ const take = {
   },
 };
 const past = new Map(); // outlives a new connection
+const ranks = new Map();
+const natural = new Intl.Collator("en", { numeric: true });
+
+// Gives each worker its name's place among all, so that sorting compares numbers; the names of all backends.
+export function rank() {
+  ranks.clear();
+  [...model.workers.keys()].sort(natural.compare).forEach((name, place) => {
+    ranks.set(name, place);
+    model.workers.get(name).rank = place;
+  });
+  return [...new Set([...model.workers.values()].map((row) => row.backend))].sort(natural.compare);
+}
 
 const MINUTES = 60;
 

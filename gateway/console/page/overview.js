@@ -4,7 +4,7 @@ import { $, bar, h, s, show } from "./dom.js";
 import { tone } from "./fleet.js";
 import { flowOfAll } from "./flow.js";
 import { model } from "./model.js";
-import { compact, count, ms, NONE, percent, plural, STATES, usd } from "./words.js";
+import { compact, count, exactly, ms, NONE, percent, plural, STATES, usd } from "./words.js";
 
 const LATELY = 5; // minutes
 const SPARK = [120, 26];
@@ -28,7 +28,7 @@ export function renderKpis() {
     kpi("Refused or failed", number ? percent(refused / number) : NONE, `${count(lately.refused ?? 0)} refused · ${count(lately.failed ?? 0)} failed`, refused ? "warn" : ""),
     worst === null
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
-      : kpi("SLO met", percent(worst.met), `${worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${percent(worst.target)}`}`, worst.ok ? "" : "bad"),
+      : kpi("SLO met", exactly(worst.met), worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
     kpi("Spent today", usd(spent), money && money.saved_usd !== null ? `${usd(money.saved_usd)} saved by your own GPUs` : "on bought models"));
 }
 
@@ -45,21 +45,21 @@ export function renderLatency() {
     show($("latency"), h("tbody", null, h("tr", null, h("td", { class: "muted" }, "No request has been answered in this hour."))));
     return;
   }
-  const heads = [["Rule"], ["Requests", 1], ["p50", 1], ["p95", 1], ["p99", 1], ["SLO", 1], ["Met"], ["p95 by minute"]];
+  const heads = [["Rule"], ["Met"], ["SLO", 1], ["p50", 1], ["p95", 1], ["p99", 1], ["Requests", 1], ["p95 by minute"]];
   show($("latency"),
     h("thead", null, h("tr", null, heads.map(([title, end]) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
     h("tbody", null, rows.map(([rule, one]) => {
       const over = (value) => (one.slo_ms !== null && value > one.slo_ms ? "end over" : "end");
-      return h("tr", null, h("th", { scope: "row" }, rule), h("td", { class: "end" }, count(one.n)),
+      return h("tr", null, h("th", { scope: "row" }, rule), h("td", null, verdict(one)), h("td", { class: "end" }, ms(one.slo_ms)),
         ["p50", "p95", "p99"].map((name) => h("td", { class: over(one.ttft_ms?.[name]) }, ms(one.ttft_ms?.[name]))),
-        h("td", { class: "end" }, ms(one.slo_ms)), h("td", null, verdict(one)), h("td", null, spark(one)));
+        h("td", { class: "end" }, count(one.n)), h("td", null, spark(one)));
     })));
 }
 
 function verdict(one) {
   if (one.met === null || one.slo_ms === null) return h("span", { class: "muted" }, "no SLO");
   const ok = one.target === null || one.met >= one.target;
-  return h("span", { class: ok ? "good" : "over" }, `${ok ? "✓" : "✕"} ${percent(one.met)}`, one.target === null ? null : h("span", { class: "muted" }, ` of ${percent(one.target)}`));
+  return h("span", { class: ok ? "good" : "over" }, `${ok ? "✓" : "✕"} ${exactly(one.met)}`, one.target === null ? null : h("span", { class: "muted" }, ` of ${exactly(one.target)}`));
 }
 
 function spark(one) {

@@ -13,6 +13,8 @@ export const percent = known((share) => {
   const digits = value === 0 || value === 100 || (value >= 10 && value < 99) ? 0 : 1;
   return `${value.toFixed(digits)} %`;
 });
+// As exact as a promise: 99.71 %, 99 %.
+export const exactly = known((share) => `${Number((share * 100).toFixed(2))} %`);
 export const usd = known((value) => {
   const size = Math.abs(value);
   const digits = size === 0 || size >= 1 ? 2 : size >= 0.01 ? 3 : 6;

@@ -74,7 +74,7 @@ function line(past) {
 async function drain(name) {
   const row = model.workers.get(name);
   const peers = [...model.workers.values()].filter((one) => one.backend === row.backend && one.name !== name);
-  const left = peers.filter((one) => one.state === "up").length;
+  const left = peers.filter((one) => one.state === "up" || one.state === "warming").length;
   const given = await confirmed({
     title: `Drain ${name}?`,
     consequence: [
