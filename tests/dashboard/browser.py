@@ -57,8 +57,10 @@ class Seen:
         self.page.on("pageerror", lambda fault: self.said.append(f"pageerror: {fault}"))
 
     def check(self) -> None:
-        assert self.hosts <= {urlsplit(self.url).netloc}, "a request to another host"
-        assert [one for one in self.said if not any(part in one for part in self.expected)] == []
+        strangers = self.hosts - {urlsplit(self.url).netloc}
+        told = [one for one in self.said if not any(part in one for part in self.expected)]
+        assert not strangers, strangers
+        assert not told, told
 
     async def go(self, view: str = "overview") -> Page:
         """To that view, with what the feed told first."""

@@ -1,5 +1,5 @@
 """A thousand workers that nobody has: the real page, and a feed that speaks as `gateway/console/live` does. What it
-tells is made up, but always the same; each second a tenth of the rows changes."""
+tells is made up, but always the same; with each event a tenth of the rows changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def workers(rng: random.Random) -> dict[str, Row]:
     for number in range(WORKERS):
         kind = _KINDS[number % len(_KINDS)]
         name = f"{kind.lower()}-{number:04d}"
-        made[name] = worker(rng, name, kind)
+        made[name] = worker(rng, name, kind, rng.random())
     for number in range(3):
         name = f"gmi-{number + 1}"
         made[name] = Row(
@@ -39,8 +39,8 @@ def workers(rng: random.Random) -> dict[str, Row]:
     return made
 
 
-def worker(rng: random.Random, name: str, kind: str) -> Row:
-    dice = rng.random()
+def worker(rng: random.Random, name: str, kind: str, dice: float = 1.0) -> Row:
+    """`dice`, 0 to 1: the least are out, draining or warming."""
     state, why = ("out", "unhealthy: connection refused") if dice < 0.01 else ("up", None)
     if 0.01 <= dice < 0.016:
         state, why = "draining", "new driver, ticket 4711"
@@ -167,12 +167,10 @@ def events(rng: random.Random) -> Iterator[bytes]:
             "jobs_running": 12,
         },
     )
+    moving = [row for row in fleet.values() if row.kind == "local" and row.state == "up"]
     while True:
-        rows = [worker(rng, name, fleet[name].gpu_kind or "H100") for name in rng.sample(sorted(fleet)[3:], MOVING)]
-        yield event(
-            "fleet",
-            {"all": False, "now": time.time(), "rows": [row for row in rows if row.kind == "local"], "gone": []},
-        )
+        rows = [worker(rng, row.name, row.gpu_kind or "") for row in rng.sample(moving, MOVING)]
+        yield event("fleet", {"all": False, "now": time.time(), "rows": rows, "gone": []})
 
 
 def app(second: float = 1.0) -> FastAPI:

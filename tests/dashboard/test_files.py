@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi import FastAPI
@@ -13,7 +14,9 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from gateway.console.dashboard import FOLDER, TYPES, dashboard_routes, files
+from gateway.console.live.history import OUTCOMES
 from gateway.errors import NotFound
+from gateway.model.words import Reason
 from loadtests.stack import ROOT
 
 MOST_BYTES = 150_000
@@ -75,3 +78,16 @@ def test_the_wheel_has_it() -> None:
     }
     assert packed == {path.name for path in FOLDER.iterdir()}
     assert {Path(name).suffix for name in packed} <= TYPES.keys()
+
+
+def keys_of(name: str) -> list[str]:
+    """Of an object in words.js."""
+    found = re.search(rf"export const {name} = {{\n(.*?)\n}};", (FOLDER / "words.js").read_text(), re.S)
+    assert found is not None
+    return re.findall(r"^  (\w+):", found[1], re.M)
+
+
+def test_it_has_words_for_all_that_the_gateway_says() -> None:
+    assert keys_of("REASONS") == list(get_args(Reason))
+    assert keys_of("OUTCOMES") == list(OUTCOMES)
+    assert set(keys_of("STATES")) == {"up", "warming", "asleep", "draining", "drained", "out"}

@@ -3,7 +3,7 @@
 
 import { post, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
-import { count, ms, NONE, percent, usd } from "./words.js";
+import { because, count, ms, NONE, percent, usd } from "./words.js";
 
 const EXAMPLE = { model: "llama-3.3-70b", max_tokens: 200, messages: [{ role: "user", content: "hello" }] };
 
@@ -42,7 +42,7 @@ async function explain() {
 
 function told(story) {
   const { result } = story, { outcome } = result;
-  const line = outcome ? [h("span", { class: `outcome o-${outcome}` }, outcome), ` → ${result.upstream}`, h("span", { class: "muted" }, `, because ${result.reason}`)]
+  const line = outcome ? [h("span", { class: `outcome o-${outcome}` }, outcome), ` → ${result.upstream}`, h("span", { class: "muted" }, `: ${because(result.reason)}`)]
     : [h("span", { class: "outcome o-refused" }, `${result.status} ${result.code}`), ` ${result.message}`];
   return [
     h("p", { class: "headline" }, line),
@@ -66,4 +66,4 @@ function candidate(row, result) {
     h("td", { class: "end" }, row.usd === undefined ? NONE : usd(row.usd)), h("td", { class: row.dropped ? "over" : null }, verdict));
 }
 
-const section = (title, lines) => lines.length > 0 && [h("h3", null, title), h("ul", { class: "plain", "aria-label": `${title} (${count(lines.length)})` }, lines.map((line) => h("li", null, line)))];
+const section = (title, lines) => lines.length > 0 && [h("h3", null, title), h("ul", { class: "plain", "aria-label": `${title} (${count(lines.length)})` }, lines.map((line) => h("li", null, line.replaceAll("->", "→"))))];

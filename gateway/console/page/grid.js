@@ -124,7 +124,7 @@ export class Grid {
   // Which cell the keyboard is at, for eyes and for screen readers.
   #point() {
     this.pointed?.classList.remove("at");
-    this.pointed?.parentNode.classList.remove("row-at");
+    this.pointed?.parentNode?.classList.remove("row-at");
     const slot = this.at > 0 ? this.slots.find((one) => one.index === this.at - 1) : null;
     const cell = this.at === 0 ? this.head.children[this.column] : slot?.cells[this.column];
     this.pointed = cell;

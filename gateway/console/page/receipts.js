@@ -3,7 +3,7 @@
 import { get, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
 import { model } from "./model.js";
-import { moment, ms, NONE, OUTCOMES, plural, usd } from "./words.js";
+import { because, moment, ms, NONE, OUTCOMES, plural, usd } from "./words.js";
 
 const LIMIT = 50;
 const FIELDS = ["outcome", "rule", "reason", "model", "upstream", "tenant"];
@@ -90,8 +90,8 @@ function told(receipt, story) {
   const facts = [["Request", receipt.id], ["When", moment(receipt.time)], ["Tenant", receipt.tenant], ["Model", receipt.model], ["Rule", receipt.rule],
     ["Policy", receipt.policy], ["Waited", ms(times.queue_ms)], ["First token", ms(times.ttft_ms)], ["In all", ms(times.total_ms)], ["Cost", usd(receipt.cost?.usd ?? null)]];
   return [
-    h("p", { class: "headline" }, h("span", { class: `outcome o-${receipt.outcome}` }, receipt.outcome), " ", receipt.chosen ?? "nobody", receipt.reason ? h("span", { class: "muted" }, `, because ${receipt.reason}`) : null),
-    h("ol", { class: "story" }, story.map((line) => h("li", null, line))),
+    h("p", { class: "headline" }, h("span", { class: `outcome o-${receipt.outcome}` }, receipt.outcome), " ", receipt.chosen ?? "nobody", receipt.reason ? h("span", { class: "muted" }, `: ${because(receipt.reason)}`) : null),
+    h("ol", { class: "story" }, story.map((line) => h("li", null, line.replaceAll("->", "→")))),
     h("dl", { class: "facts" }, facts.map(([term, value]) => [h("dt", null, term), h("dd", null, value ?? NONE)])),
     h("details", null, h("summary", null, "The whole receipt"), h("pre", { tabindex: "0" }, JSON.stringify(receipt, null, 2))),
   ];

@@ -44,6 +44,26 @@ export const OUTCOMES = {
   left: "the client left",
 };
 
+// gateway/model/words.py has the reasons.
+export const REASONS = {
+  local_has_room: "a worker at home had room for it",
+  slo_limit: "one more request would have cost those at home their latency promise",
+  queue_wait: "it had waited for a place at home as long as its rule allows",
+  kv_pressure: "the KV caches at home were too full",
+  outside_load: "others who use the workers directly had filled them",
+  spill_when: "a condition of its rule says so",
+  no_healthy_worker: "no worker at home could take anything",
+  residency: "its data must stay",
+  cheaper: "it was cheap to buy, and room at home is kept for what is not",
+  budget: "the budget for buying is used up",
+  stale: "nothing was known that is fresh of the workers at home",
+  capability: "no worker at home can do what it asks for",
+  rule: "its rule names no worker of ours",
+  hedged: "it was asked beside one that was slow",
+  rescued: "it wrote the rest of an answer that had broken off",
+};
+export const because = (reason) => (reason ? REASONS[reason] ?? reason : null);
+
 export const STATES = {
   out: ["✕", "bad"],
   drained: ["■", "warn"],

@@ -3,7 +3,7 @@
 import { post, reason } from "./access.js";
 import { confirmed } from "./ask.js";
 import { $, bar, h, s, say, show } from "./dom.js";
-import { model } from "./model.js";
+import { model, now } from "./model.js";
 import { count, NONE, percent, plural, STATES } from "./words.js";
 
 const LONGEST_REASON = 200; // as gateway/console/workers.py takes it
@@ -63,8 +63,9 @@ function facts(row) {
 }
 
 function line(past) {
-  const known = past.filter(([, load]) => load !== null);
-  const [from, to] = [past[0]?.[0] ?? 0, past.at(-1)?.[0] ?? 1];
+  const told = past.filter(([, load]) => load !== null);
+  const from = told[0]?.[0] ?? 0, to = Math.max(now(), from + 1);
+  const known = told.length ? [...told, [to, told.at(-1)[1]]] : []; // what was told last holds until now
   const x = (at) => ((at - from) / Math.max(1, to - from)) * WIDTH, y = (load) => HEIGHT - 2 - Math.min(1, load) * (HEIGHT - 4);
   const points = known.map(([at, load]) => `${x(at).toFixed(1)},${y(load).toFixed(1)}`).join(" ");
   return s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "spark", "aria-hidden": "true", preserveAspectRatio: "none" },
