@@ -68,8 +68,8 @@ function picture(name, series, minutes, width, height) {
     s("line", { x1: LEFT, x2: width, y1: y(part * top), y2: y(part * top), class: "rule" }),
     s("text", { x: LEFT - 6, y: y(part * top) + 4, class: "tick end" }, compact(part * top)),
   ]);
-  const ticks = minutes.map((one, index) => [one, index]).filter(([one]) => (one / 60) % TICK_MINUTES === 0).map(([one, index]) =>
-    s("text", { x: Math.min(width - 16, Math.max(LEFT + 14, LEFT + index * step)), y: height - 3, class: "tick" }, minute(one)));
+  const ticks = minutes.map((one, index) => [one, index]).filter(([one, index]) => (one / 60) % TICK_MINUTES === 0 && index * step > 14).map(([one, index]) =>
+    s("text", { x: Math.min(width - 16, LEFT + index * step), y: height - 3, class: "tick" }, minute(one)));
   const at = hovered === null ? -1 : minutes.indexOf(hovered);
   const cross = at >= 0 && s("rect", { x: LEFT + at * step, y: TOP, width: step, height: floor - TOP, class: "cross" });
   const said = totals(series).filter(([, number]) => number).map(([one, number]) => `${count(number)} ${one}`).join(", ") || "no requests";
@@ -112,16 +112,18 @@ export function renderFlow() {
     }));
   const gap = 20, across = Math.max(1, Math.floor((width + gap) / (LEAST + gap)));
   const each = Math.floor((width - gap * (across - 1)) / across);
-  const pictures = [...rules].map(([name, series]) => {
-    if (name === ALL) return h("figure", { class: "whole" }, picture(ALL, series, minutes, width, TALL));
-    const told = totals(series).filter(([, number]) => number);
-    const number = told.reduce((sofar, [, one]) => sofar + one, 0);
-    const home = number ? (told.find(([one]) => one === "local")?.[1] ?? 0) / number : null;
+  const ordered = [...rules].filter(([name]) => name !== ALL)
+    .map(([name, series]) => ({ name, series, number: totals(series).reduce((sofar, [, one]) => sofar + one, 0) }))
+    .sort((a, b) => b.number - a.number);
+  const pictures = ordered.filter((one) => one.number).map(({ name, series, number }) => {
+    const home = sum(series.local) / number;
     return h("figure", { vars: { width: `${each}px` } },
-      h("figcaption", null, h("b", null, name), h("span", { class: "muted" }, number ? `${count(number)} · ${percent(home)} local` : "no requests")),
+      h("figcaption", null, h("b", null, name), h("span", { class: "muted" }, `${count(number)} · ${percent(home)} local`)),
       picture(`Rule ${name}`, series, minutes, each, SMALL));
   });
-  show(box, pictures);
+  const unused = ordered.filter((one) => !one.number).map((one) => one.name);
+  show(box, h("figure", { class: "whole" }, picture(ALL, rules.get(ALL), minutes, width, TALL)), pictures,
+    unused.length > 0 && h("p", { class: "note whole" }, `Not used in this hour: ${unused.join(", ")}.`));
   if ($("flow-details").open) renderTable();
 }
 
