@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from loadtests.children import die_with_parent
 from loadtests.feed import DRAIN_SECONDS, LEAD_SECONDS, Tail
 from loadtests.phases import timeline
 from loadtests.plan import Plan, save
 from loadtests.progress import Progress
 from loadtests.sampler import Sampler
-from loadtests.stack import ROOT, die_with_parent, end
+from loadtests.stack import ROOT, end
 from loadtests.target import Facts, Target
 
 USERS = ROOT / "loadtests" / "users.py"

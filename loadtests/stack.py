@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,20 +13,21 @@ from types import TracebackType
 
 import httpx
 
+from loadtests.children import CRADLE, Process
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_POLICIES = ROOT / "policies" / "demo"
 READY_SECONDS = 15.0
 STOP_SECONDS = 30.0
 """Grace (20 s), what a gateway needs after it (docs/settings.md: 5 s), and as much again."""
 POLL_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
 
 
 class StackFault(Exception):
     """A process did not start; the message says why and what to do."""
 
 
-def end(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> int:
+def end(process: Process, seconds: float = STOP_SECONDS) -> int:
     """SIGTERM, and SIGKILL if it has not ended in time; returns the exit code."""
     process.terminate()
     try:
@@ -42,7 +40,7 @@ def end(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> int:
 class Gateway:
     """A running `gateway serve`. Close it with `stop`, or leave its `with` block."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self.process, self.url = process, url
 
     @property
@@ -80,13 +78,9 @@ def start_gateway(
     values = {"GATEWAY_POLICIES": str(policies), "GATEWAY_DATA_DIR": str(data_dir), **(env or {})}
     with contextlib.ExitStack() as stack:
         stderr = stack.enter_context(log.open("ab")) if log is not None else None
-        process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "gateway", "serve", "--host", host, "--port", str(chosen)],
-            cwd=ROOT,
-            env={**os.environ, **values},
-            stderr=stderr,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
-            start_new_session=True,  # Ctrl-C is ours to hear: we end our children in order
+        arguments = ["serve", "--host", host, "--port", str(chosen)]
+        process = CRADLE.spawn(
+            "gateway", arguments, cwd=ROOT, env={**os.environ, **values}, stderr=stderr, prefix=prefix
         )
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     gateway = Gateway(process, f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{chosen}")
@@ -117,8 +111,3 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def die_with_parent() -> None:
-    """In the child, before exec: the kernel ends it when the thread that started it is gone, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

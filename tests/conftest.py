@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
+from loadtests.children import CRADLE
 
 REDIS = shutil.which("redis-server")
 settings.register_profile("suite", max_examples=50, deadline=None)
@@ -24,6 +25,21 @@ os.environ.setdefault(LEDGER, "none")
 """A writer is one more process for each gateway: only tests that ask for `ledger_kept` have one."""
 PATIENT = 5.0
 """Seconds. Tests that are not about lateness must not fail because the machine is busy."""
+WARM = ("click", "gateway.app", "gateway.cli.serve", "loadtests.simfleet.fleet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> Iterator[None]:
+    """Gateways and simulated fleets come out of one process that has loaded them: imports are most of a start."""
+    with CRADLE.warm(WARM):
+        yield
+
+
+@pytest.fixture
+def started_anew() -> Iterator[None]:
+    """For what looks at a process from outside: its command line, the environment that it began with."""
+    with CRADLE.warm(()):
+        yield
 
 
 @pytest.fixture(scope="module")

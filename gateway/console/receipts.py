@@ -13,8 +13,9 @@ from fastapi import APIRouter, Query, Request
 from gateway.console.store_words import in_our_words
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, NotFound
-from gateway.receipts import Filed, Place
-from gateway.rehearsal.receipt_shape import Receipt, as_receipt
+from gateway.model import Policy
+from gateway.receipts import Filed, Place, Receipts
+from gateway.rehearsal.receipt_shape import as_receipt
 from gateway.rehearsal.recorded import story_of
 from gateway.rehearsal.sentences import sentences
 
@@ -48,7 +49,7 @@ def receipt_routes(services: Services) -> APIRouter:
         """Newest first: `?outcome=&reason=&rule=&model=&upstream=&tenant=&since=&before=`; `older` goes on where the
         page before ended. A page may hold less than `limit` and have older ones: a search is bounded."""
         with in_our_words(SHARED):
-            found, older = await find(services, read(request.query_params, limit))
+            found, older = await find(services.receipts, services.policy, read(request.query_params, limit))
         return {"receipts": found, "older": None if older is None else ".".join(map(str, older))}
 
     @api.get("/{receipt_id}")
@@ -60,11 +61,18 @@ def receipt_routes(services: Services) -> APIRouter:
             raise NotFound(
                 "no such receipt; they are kept for GATEWAY_RECEIPTS_HOURS, and filed a moment after the end"
             )
-        receipt: Receipt = as_receipt(msgspec.json.decode(found))
-        told = story_of(services.policy, receipt)
-        return {"receipt": msgspec.json.decode(found), "story": sentences(told.as_data())}
+        receipt = msgspec.json.decode(found)
+        return {"receipt": receipt, "story": story(services.policy, receipt)}
 
     return api
+
+
+def story(policy: Policy, receipt: Any) -> list[str]:
+    """Nothing for a receipt that another release made otherwise."""
+    try:
+        return sentences(story_of(policy, as_receipt(receipt)).as_data())
+    except ValueError:
+        return []
 
 
 def read(given: Mapping[str, str], limit: int) -> Search:
@@ -79,31 +87,31 @@ def read(given: Mapping[str, str], limit: int) -> Search:
     return Search(wanted, limit, _second(given, "since"), older)
 
 
-async def find(services: Services, search: Search) -> tuple[list[dict[str, Any]], Place | None]:
+async def find(receipts: Receipts, policy: Policy, search: Search) -> tuple[list[dict[str, Any]], Place | None]:
     """What was found, and where to go on; None: there is nothing older. Raises StoreFault."""
     found: list[dict[str, Any]] = []
     place, looked = search.older, 0
     while True:
-        page = await services.receipts.page(BATCH, place)
+        page = await receipts.page(BATCH, place)
         for number, one in enumerate(page.filed, 1):
             if one.second < search.since:
                 return found, None
-            row = row_of(services, one) if one.json else {}
+            row = row_of(policy, one) if one.json else {}
             if row and all(row[name] == value for name, value in search.wanted.items()):
                 found.append(row)
             if len(found) == search.limit:
-                ends = page if number == len(page.filed) else await services.receipts.page(number, page.begins)
+                ends = page if number == len(page.filed) else await receipts.page(number, page.begins)
                 return found, ends.ends
         place, looked = page.ends, looked + len(page.filed)
         if place is None or looked >= MOST_LOOKED_AT:
             return found, place
 
 
-def row_of(services: Services, filed: Filed) -> dict[str, Any]:
+def row_of(policy: Policy, filed: Filed) -> dict[str, Any]:
     receipt = msgspec.json.decode(filed.json)
     times, cost, attempts = receipt.get("times") or {}, receipt.get("cost") or {}, receipt.get("attempts") or [{}]
     chosen = receipt.get("chosen")
-    upstream = services.policy.upstreams.get(chosen or "")
+    upstream = policy.upstreams.get(chosen or "")
     return {
         "id": receipt["id"],
         "time": receipt["time"],

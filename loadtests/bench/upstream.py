@@ -23,7 +23,7 @@ from loadtests.bench.wire import (
     plain,
     stream_head,
 )
-from loadtests.stack import die_with_parent
+from loadtests.children import die_with_parent
 
 ANSWER = answer()
 PAGE = plain(METRICS, "text/plain")

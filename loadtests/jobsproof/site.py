@@ -17,12 +17,13 @@ import httpx
 
 from gateway.money.keys import hash_key
 from loadtests.chaos.servers import Store
+from loadtests.children import die_with_parent
 from loadtests.jobsproof.provider import Bare, Listed
 from loadtests.policy_folder import write
 from loadtests.simfleet.harness import SimFleet
 from loadtests.simfleet.harness import start as start_fleet
 from loadtests.simproviders.serving import serve
-from loadtests.stack import ROOT, StackFault, die_with_parent, free_port
+from loadtests.stack import ROOT, StackFault, free_port
 
 KEY, ADMIN_KEY, PEPPER = "proof-key", "proof-admin-key-0001", "proof-pepper"
 TENANT, BUDGET_USD = "proof", 1_000_000.0

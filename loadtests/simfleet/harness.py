@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+
+from loadtests.children import CRADLE, Process
 
 START_S = 20.0
 STOP_S = 5.0
@@ -54,7 +54,7 @@ class Server:
 class SimFleet:
     """A running simulator. Close it with `stop`, or leave its `with` block."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: dict[str, Any]) -> None:
+    def __init__(self, process: Process, ready: dict[str, Any]) -> None:
         self.pid: int = ready["pid"]
         self.workers = [Server(**each) for each in ready["workers"]]
         self.managed = [Server(**each) for each in ready["managed"]]
@@ -142,8 +142,9 @@ class SimFleet:
 
 def start(**config: Any) -> SimFleet:
     """Start a simulator with the keys of `config.FleetConfig`; returns once every port listens. Raises SimFault."""
-    command = [sys.executable, "-m", "loadtests.simfleet", "--config", "-", "--die-with-parent", str(os.getpid())]
-    process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    arguments = ["--config", "-", "--die-with-parent"]
+    pipe = subprocess.PIPE
+    process = CRADLE.spawn("loadtests.simfleet", arguments, cwd=_ROOT, stdin=pipe, stdout=pipe)
     with _killed_on_failure(process):
         assert process.stdin is not None
         process.stdin.write(json.dumps(config).encode())
@@ -151,7 +152,7 @@ def start(**config: Any) -> SimFleet:
         return SimFleet(process, _ready_line(process))
 
 
-def _ready_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def _ready_line(process: Process) -> dict[str, Any]:
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], START_S)
     line = process.stdout.readline() if readable else b""
@@ -162,7 +163,7 @@ def _ready_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _killed_on_failure(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _killed_on_failure(process: Process) -> Iterator[None]:
     try:
         yield
     except BaseException:

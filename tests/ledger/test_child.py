@@ -77,6 +77,7 @@ def test_cancelled_as_it_begins_it_leaves_none(tmp_path: Path, loop: Callable[[]
         eventually(lambda: alive(os.getpid()) <= before or None, "the end of all that began", PATIENT)
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_neither_writer_nor_store_inherits_a_key(tmp_path: Path) -> None:
     keys = {"GATEWAY_ADMIN_KEY": "of-the-operators", "SOME_API_KEY": "of-a-bought-api"}
     with serve(tmp_path, [Lane("chat")], keys) as site:

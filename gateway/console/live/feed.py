@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, NoCapacity
+from gateway.errors import GatewayError, NoCapacity, StoreFault
 
 KINDS = ("hello", "fleet", "flow", "latency", "money", "policy", "status")
 """In the order in which a viewer hears of them first."""
@@ -37,8 +37,8 @@ def same_or_whole(before: Data, after: Data) -> Data | None:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one kind of event comes from. `make` gives the state of now and may raise what the gateway raises: then the
-    last one stays. It is asked every `ticks` ticks."""
+    """Where one kind of event comes from. `make` gives the state of now and may raise GatewayError or StoreFault: then
+    the last one stays. It is asked every `ticks` ticks."""
 
     kind: str
     make: Callable[[], Awaitable[Any]]
@@ -161,7 +161,7 @@ class Feed:
     async def _look(self, known: _Known) -> None:
         try:
             state = await known.source.make()
-        except GatewayError:
+        except (GatewayError, StoreFault):
             return  # the store is away, which `status` tells
         except Exception:
             _log.exception("the live feed has a gap", extra={"fields": {"kind": known.source.kind}})

@@ -33,7 +33,7 @@ def sources(services: Services, money: Money) -> Sequence[Source]:
     """In the order of `feed.KINDS`."""
     made = Sources(services)
     return (
-        Source("hello", made.hello, lambda state: {**state, "now": round(time.time(), 1)}),
+        Source("hello", made.hello, dated, lambda before, after: None if before == after else dated(after)),
         Source("fleet", made.fleet, fleet_whole, fleet_change),
         Source("flow", made.flow, lambda state: history.flow(state, whole=True), flow_change),
         Source("latency", made.latency, ticks=SLOW_TICKS),
@@ -41,6 +41,10 @@ def sources(services: Services, money: Money) -> Sequence[Source]:
         Source("policy", made.policy, ticks=SLOW_TICKS),
         Source("status", made.status, ticks=SLOW_TICKS),
     )
+
+
+def dated(hello: Mapping[str, Any]) -> dict[str, Any]:
+    return {**hello, "now": round(time.time(), 1)}
 
 
 def fleet_whole(fleet: Fleet) -> dict[str, Any]:
