@@ -88,12 +88,24 @@ class Handler(BaseHTTPRequestHandler):
     studio: Studio
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("content-length", "0")))
+        raw = self._chunks() if "transfer-encoding" in self.headers else self._whole()
         seen = Seen(self.path, {name.lower(): value for name, value in self.headers.items()}, raw)
         self.studio.seen.append(seen)
         act = self.studio.acts.pop(0) if self.studio.acts else usual
         with contextlib.suppress(ConnectionError):
             act(self, seen)
+
+    def _whole(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("content-length", "0")))
+
+    def _chunks(self) -> bytes:
+        """Of an upload that passes through the gateway."""
+        made = b""
+        while size := int(self.rfile.readline() or b"0", 16):
+            made += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return made
 
     def do_GET(self) -> None:
         self.whole(404, b'{"error":{"message":"no such path"}}')
@@ -230,7 +242,7 @@ def studio() -> Iterator[Studio]:
 @dataclass(slots=True)
 class Gallery:
     """`ours` are two workers of backend `gpu`, `theirs` the bought API `api`. Models: `pic` and `voice` at home,
-    `pic-api` and `voice-api` bought, `pic-both` at home and then bought;
+    `pic-api` and `voice-api` bought, `pic-both` and `voice-both` at home and then bought;
     `pic-few` and `voice-few` at home, which can do little."""
 
     site: Site
@@ -273,6 +285,7 @@ def files(ours: tuple[Studio, Studio], theirs: Studio) -> dict[str, Any]:
         "pic-api": ("image", [bought(IMAGE_PRICE)]),
         "voice-api": ("audio", [bought(VOICE_PRICE)]),
         "pic-both": ("image", [home, bought(IMAGE_PRICE)]),
+        "voice-both": ("audio", [home, bought(VOICE_PRICE)]),
     }
     rules = [
         {

@@ -29,6 +29,7 @@ from gateway.errors import (
     FleetSaturated,
     GatewayError,
     NoCapacity,
+    ResidencyRefused,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -134,7 +135,7 @@ class Forward:
             lease = await self._admit(self._decide(faults), faults)
             try:
                 if lease.decision.demand:
-                    self._audit(lease)
+                    self._audit(lease, wire)
                 failed = await self._ask(lease, faults, wire)
             finally:
                 self._s.admission.end(lease)
@@ -262,11 +263,14 @@ class Forward:
         if self._account.rule is not None:
             self._s.telemetry.count_rescue(self._account.rule, "failed")
 
-    def _audit(self, lease: Lease) -> None:
-        """Writes down what is about to leave. Raises AuditUnavailable: then it does not, and costs nothing."""
+    def _audit(self, lease: Lease, wire: Cycle) -> None:
+        """Writes down what is about to leave. Raises AuditUnavailable, and of a job whose results must not lie where
+        they would ResidencyRefused: then it does not leave, and costs nothing."""
         try:
+            if wire.job is not None:  # another rule may decide now than the one by which it was taken in
+                wire.job.check(lease.decision.demand, lease.decision.policy)
             self._s.journal.sent(self._request, lease.decision.policy, lease.decision, lease)
-        except AuditUnavailable:
+        except (AuditUnavailable, ResidencyRefused):
             if lease.reservation is not None:
                 self._s.budgets.settle_later(lease.reservation, 0)
             raise
@@ -347,7 +351,7 @@ class Forward:
                 return []
             lease = replace(lease, group=replace(lease.group, reason="hedged"))
             if lease.decision.demand:
-                self._audit(lease)
+                self._audit(lease, wire)
             return await self._one(lease, wire, "hedge", lane, self._forecast(lease))
         except GatewayError:
             return []  # the first attempt goes on without it

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from gateway.edge.account import Account
+from gateway.edge.job_checks import may_be_kept
 from gateway.errors import ArtefactFault, DeadlineExceeded, GatewayError, OrderLost, UpstreamFault
-from gateway.jobs.artefacts import Artefacts, Stored
+from gateway.jobs.artefacts import Artefacts, Lies, Stored
 from gateway.jobs.record import Job, Try
 from gateway.jobs.work import Log, Outcome
-from gateway.model import Artefact, Upstream, Usage
+from gateway.model import Artefact, Demand, Policy, Upstream, Usage
 from gateway.upstreams import fetch
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.results import Opened, Results
@@ -53,8 +54,8 @@ class _Pictures(msgspec.Struct):
 class JobWire:
     """`edge.wire.JobEnd`. `account` is set once there is one: how each attempt ended is read from it."""
 
-    def __init__(self, log: Log, artefacts: Artefacts, most: int) -> None:
-        self._log, self._artefacts, self._most = log, artefacts, most
+    def __init__(self, log: Log, artefacts: Artefacts, most: int, lies: Lies) -> None:
+        self._log, self._artefacts, self._most, self._lies = log, artefacts, most, lies
         self.account: Account | None = None
         self.on_left: Callable[[], None] | None = None
         self.on_room: Callable[[], None] | None = None
@@ -113,6 +114,9 @@ class JobWire:
         if self._log.stopped is not None and self._log.stopped not in ELSEWHERE:
             self.leave()  # it was cancelled, or is too late, and was resumed only to take its order back
         return one.ticket
+
+    def check(self, demand: Demand, policy: Policy) -> None:
+        may_be_kept(self._lies, demand, policy)
 
     def attempt(self, upstream: Upstream) -> str | None:
         one = self._log.job.open

@@ -44,14 +44,15 @@ class JobWork:
 
     async def run(self, job: Job, log: Log) -> Outcome:
         """A GatewayError fails the job with its code."""
-        one, policy = await self._asked(job), self._s.policy
+        policy, one = self._s.policy, await self._asked(job)
         began, tries = time.monotonic(), count()
         while True:
-            if policy is not self._s.policy:
-                one, policy = await self._asked(job), self._s.policy
-            wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes)
             if not await self._reachable(log, time.monotonic() - began):
                 return Outcome.unknown()
+            if policy is not self._s.policy:  # nothing is waited for from here until it decides
+                policy, one = self._s.policy, await self._asked(job)
+                continue
+            wire = JobWire(log, self._artefacts, self._s.settings.artefact_bytes, self._lies)
             placed = log.job.open
             await self._forward(one, wire)
             if log.stopped is not None:

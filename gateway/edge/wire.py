@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.model import Upstream, Usage
+from gateway.model import Demand, Policy, Upstream, Usage
 from gateway.upstreams.orders import Log
 from gateway.upstreams.results import Results
 
@@ -38,6 +38,10 @@ class JobEnd(Wire, Protocol):
     @property
     def mark(self) -> str:
         """As in `Order`: the job. What its attempts hold is kept under it."""
+        ...
+
+    def check(self, demand: Demand, policy: Policy) -> None:
+        """Raises ResidencyRefused where results under `demand` must not lie where they would be kept."""
         ...
 
     def attempt(self, upstream: Upstream) -> str | None:

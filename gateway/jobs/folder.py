@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -38,8 +39,10 @@ class Folder:
     async def put(self, chunks: AsyncIterable[bytes], expires: float, of: str) -> Stored:
         await self.room()
         id = new_id(expires, of)
-        draft = await self._do(lambda: self._begin(id))
+        # Two processes may believe that it is theirs to make.
+        draft = _Draft(self._root / UNFINISHED / f"{id}.{token_hex(DRAFT_BYTES)}")
         try:
+            await self._do(draft.begin)
             held = bytearray()
             async for chunk in chunks:
                 held += chunk
@@ -99,12 +102,6 @@ class Folder:
             raise ArtefactFault(ArtefactFault.TOO_LARGE, f"the result has more than {self._most} bytes")
         await self._do(lambda: draft.write(piece))
 
-    def _begin(self, id: str) -> _Draft:
-        place = self._root / UNFINISHED
-        for each in (self._root, place):  # of what it makes on the way, mkdir lets everybody read
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _Draft(place / f"{id}.{token_hex(DRAFT_BYTES)}")  # two processes may believe that it is theirs to make
-
     def _path(self, id: str) -> Path:
         return self._root / shard(id) / id
 
@@ -131,12 +128,22 @@ class _Draft:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock, self._digest = path, Lock(), hashlib.sha256()
-        self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb", 0)
+        self._file: FileIO | None = None
+        self._dropped = False
         self.size = 0
+
+    def begin(self) -> None:
+        place = self._path.parent
+        for each in (place.parent, place):  # of what it makes on the way, mkdir lets everybody read
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._lock:
+            if not self._dropped:  # its caller has been cancelled meanwhile
+                opened = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+                self._file = FileIO(opened, "wb")
 
     def write(self, piece: bytes) -> None:
         with self._lock:
-            if self._file.closed:
+            if self._file is None or self._file.closed:
                 return
             left = memoryview(piece)
             while left:  # a disk that is nearly full takes a part, and says so with the next call
@@ -146,6 +153,7 @@ class _Draft:
 
     def keep(self, path: Path) -> str:
         """Gives it its name once its bytes are on the disk; its digest."""
+        assert self._file is not None  # noqa: S101 - it was begun
         with self._lock, self._file as file:
             os.fsync(file.fileno())
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -156,7 +164,9 @@ class _Draft:
 
     def drop(self) -> None:
         with self._lock:
-            self._file.close()
+            self._dropped = True
+            if self._file is not None:
+                self._file.close()
             self._path.unlink(missing_ok=True)
 
 

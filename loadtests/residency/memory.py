@@ -7,27 +7,18 @@ their check of the peer, requests, answers.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any, Literal, Protocol, cast
 
 import uvloop
 
+from loadtests.residency import wires
+
 Mood = Literal["answer", "refuse", "reset", "hang", "cut", "late", 401, 429, 500, 503]
 LATE_SECONDS = 0.02
 """Long enough to stand in the way of others, short enough to be no fault."""
-_USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-_WHOLE = json.dumps({"id": "x", "object": "chat.completion", "choices": [], "usage": _USAGE}).encode()
-_FRAME = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n'
-_WORDS = count()
-"""No two frames say the same: who goes on with a stream does not begin it anew."""
 _ERROR = b'{"error":{"message":"no","type":"x","code":"x"}}'
-
-
-def _events() -> bytes:
-    return b"".join(_FRAME % next(_WORDS) for _ in range(2)) + b"data: [DONE]\n\n"
 
 
 class Far(Protocol):
@@ -77,30 +68,39 @@ class Transport(asyncio.Transport):
         self._loop, self._protocol, self._host, self._peer = loop, protocol, host, peer
         self._closing = False
         self._part = b""
+        self._mood: Mood | None = None
 
     def write(self, data: Any) -> None:
+        """Judged as soon as it says whose it is: an upload that breaks off was sent all the same."""
         if self._closing:
             return
         self._part += bytes(data)
-        head, found, body = self._part.partition(b"\r\n\r\n")
-        if not found or len(body) < _length(head):
+        whole = wires.whole(self._part)
+        if self._mood is None and (whole or wires.nonce_of(self._part) is not None):
+            self._mood = self._loop.far.received(self._host, self._peer, self._part)
+        if not whole or self._mood is None:
             return
-        request, self._part = self._part, b""
-        mood = self._loop.far.received(self._host, self._peer, request)
+        request, mood = self._part, self._mood
+        self._part, self._mood = b"", None
         if mood == "reset":
             self._loop.call_soon(self.abort)
         elif mood == "late":
-            self._loop.call_later(LATE_SECONDS, self._answer, "answer", b'"stream":true' in body)
+            self._loop.call_later(LATE_SECONDS, self._answer, "answer", request)
         elif mood != "hang":
-            self._loop.call_soon(self._answer, mood, b'"stream":true' in body)
+            self._loop.call_soon(self._answer, mood, request)
 
-    def _answer(self, mood: Mood, stream: bool) -> None:
+    def _answer(self, mood: Mood, request: bytes) -> None:
         if self._closing:
             return
         if isinstance(mood, int):
             self._protocol.data_received(b"HTTP/1.1 %d No\r\n" % mood + _framed(b"application/json", _ERROR))
             return
-        kind, body = (b"text/event-stream", _events()) if stream else (b"application/json", _WHOLE)
+        switched = wires.switching(request)
+        if switched is not None:
+            self._protocol.data_received(switched)
+            self.abort()
+            return
+        kind, body = wires.reply(request, self._host)
         whole = b"HTTP/1.1 200 OK\r\n" + _framed(kind, body)
         if mood == "cut":
             self._protocol.data_received(whole[: -len(body) // 2])
@@ -133,11 +133,6 @@ class Transport(asyncio.Transport):
 
 def _framed(kind: bytes, body: bytes) -> bytes:
     return b"content-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (kind, len(body), body)
-
-
-def _length(head: bytes) -> int:
-    at = head.lower().find(b"content-length:")
-    return int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
 
 
 def running_loop() -> Loop:

@@ -24,6 +24,8 @@ class Backend:
     """Zones in which it is declared a private endpoint."""
     networks: tuple[str, ...]
     hosts: tuple[str, ...]
+    dialect: str = "openai"
+    """How it is spoken to. Says nothing of where data may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,16 @@ class Audited:
     rule: str
     demand: frozenset[str]
     host: str
+    policy: str = ""
+    """Version of the policy that decided it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where results of jobs are kept. `own`: on machines of ours."""
+
+    own: bool
+    zone: str | None
 
 
 def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
@@ -88,7 +100,7 @@ def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
     backend = world.by_host.get(host)
     if backend is None:
         return "an address that this version of the policy does not have"
-    if backend.networks and not any(ip_address(peer) in ip_network(network) for network in backend.networks):
+    if not _peer_is_its_own(backend, peer):
         return "a peer outside the networks of its backend"
     words = demanded(world, ask)
     if words is None:
@@ -116,6 +128,55 @@ def unaudited(world: World, ask: Ask, host: str, lines: Sequence[Audited]) -> st
     if not told:
         return f"no decision of rule {newest.rule} could demand {sorted(newest.demand)}"
     return _kept_from(world, world.by_host[host], told[0], newest.demand)
+
+
+def of_job_forbidden(
+    then: World, since: Sequence[World], ask: Ask, host: str, peer: str, lines: Sequence[Audited]
+) -> str | None:
+    """The same as `forbidden` and `unaudited` of a request that outlives its answer: it was taken in under `then`, and
+    decided under one of the versions that were in force `since`, by all that both demand. Its newest line says under
+    which; without a line nobody may have demanded anything."""
+    words = demanded(then, ask)
+    if words is None:
+        return "its demand is not understood"
+    taken = {under for _, under in possible(then, ask, words)}
+    newest = lines[-1] if lines else Audited("", frozenset(), host)
+    if newest.host != host:
+        return f"the newest line says that it was sent to {newest.host}"
+    worlds = [one for one in since if not lines or one.version == newest.policy]
+    whys = [_job_under(one, ask, taken, host, peer, newest) for one in worlds]
+    return "no policy of its time decided it" if not whys else None if None in whys else whys[0]
+
+
+def _job_under(world: World, ask: Ask, taken: Set[frozenset[str]], host: str, peer: str, line: Audited) -> str | None:
+    backend = world.by_host.get(host)
+    if backend is None:
+        return "an address that this version of the policy does not have"
+    if not _peer_is_its_own(backend, peer):
+        return "a peer outside the networks of its backend"
+    own = demanded(world, ask)
+    if own is None:
+        return "its demand is not understood any more"
+    rules = [(rule, under) for before in taken for rule, under in possible(world, ask, before | own)]
+    told = [(rule, under) for rule, under in rules if under == line.demand and line.rule in ("", rule.name)]
+    if not told:
+        return f"it was demanded more of than {sorted(line.demand)}"
+    whys = [_kept_from(world, backend, rule, under) for rule, under in told]
+    return None if None in whys else whys[0]
+
+
+def misplaced(place: Place, world: World, words: Set[str]) -> str | None:
+    """Why a result under this demand must not be kept there."""
+    zone = place.zone
+    inside_of = [word for word in words if word != "local" and zone is not None and inside(world, zone, word)]
+    if "local" in words and not place.own:
+        return "kept on machines that are not ours"
+    outside = sorted(words - {"local", *inside_of})
+    return f"kept outside {outside}" if outside else None
+
+
+def _peer_is_its_own(backend: Backend, peer: str) -> bool:
+    return not backend.networks or any(ip_address(peer) in ip_network(network) for network in backend.networks)
 
 
 def _kept_from(world: World, backend: Backend, rule: Rule, words: frozenset[str]) -> str | None:

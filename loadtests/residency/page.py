@@ -16,9 +16,15 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "audited": 0.1,
         "under rules that change": 0.1,
         "hedges": 0.0003,
-        "rescues": 0.00005,
+        "rescues": 0.00001,
         "reloads": 0.005,
         "times without the store": 1e-6,
+        "media": 0.05,
+        "orders": 0.002,
+        "translated": 0.005,
+        "jobs": 0.005,
+        "flagged jobs": 0.001,
+        "results kept": 0.0005,
     },
     "over HTTP": {
         "deliveries": 0.1,
@@ -42,6 +48,13 @@ _ORDER = (
     "under rules that change",
     "hedges",
     "rescues",
+    "translated",
+    "media",
+    "orders",
+    "jobs",
+    "flagged jobs",
+    "results kept",
+    "without a word of a caller",
     "forbidden",
 )
 NOTE = """Written by `make prove-residency`. Each request goes through the gateway's own code, and every delivery is
@@ -59,12 +72,23 @@ every 25th world the store stands still until the gateway is degraded. For each 
 the disk must have its line at that moment, by a rule that could decide it, under all that was demanded before; no
 attempt may be one that only its permit held back; and at the end `gateway audit verify` must find the chains whole.
 
+Eight in a hundred requests are media: pictures (also as a stream, and with a picture in a form), speech, sound to be
+heard (a form that passes through in pieces, or is kept until it is whole), sessions, and films and pictures in the
+background, which are jobs. The APIs are OpenAI's, Anthropic's (chat completions and Messages are translated into each
+other) and three that take orders: fal, GMI Cloud's queue, DashScope. What a caller says holds a nonce: the prompt, a
+field of the form, the file and its name, the query of a session. Tickets and results carry it on, so that every call
+that follows (a look at an order, its result, its end) is judged as the first one is. A job is judged by the policy that
+took it in and by the one that its newest line in the audit names, which must have been in force since then: it keeps
+what both demand. And every file where results are kept is read: whose nonce it holds must be allowed to lie there.
+
 **Over HTTP** a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass and
 whose author never thought of residency; workers and APIs fail, and reloads swap the zones of two APIs. Judged are the
 journals of all servers. A delivery that either version of the policy allows counts as allowed there: a journal does
 not tell which one it began with.
 
-*Tempted*: flagged requests whose rule names at least one backend where they must not go."""
+*Orders*: calls to APIs that take them. *Flagged jobs*: calls of jobs under a demand of their caller, tenant or model.
+*Without a word of a caller*: lists of orders at an API, in which one is looked for whose answer was lost; they hold a
+model's name and our key. *Tempted*: flagged requests whose rule names at least one backend where they must not go."""
 
 
 def missing(tally: Tally, least: Mapping[str, float]) -> list[str]:

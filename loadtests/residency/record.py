@@ -31,7 +31,10 @@ class Record:
     def _take(self, line: dict[str, object]) -> None:
         if line["what"] == "sent":
             told = Audited(
-                str(line["rule"]), frozenset(_words(line["demand"])), str(line["upstream"]).rpartition("-")[2]
+                str(line["rule"]),
+                frozenset(_words(line["demand"])),
+                str(line["upstream"]).rpartition("-")[2],
+                str(line["policy"]),
             )
             if line["upstream"] in _words(line["allowed"]):
                 self._lines.setdefault(str(line["request"]), []).append(told)

@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -20,6 +21,7 @@ from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call, Scope
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.job_site import JobSite
 from gateway.edge.middleware import Front
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
@@ -29,6 +31,7 @@ from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
 from gateway.flow import Flow
+from gateway.jobs.room import Room
 from gateway.joining import Joining
 from gateway.model import Policy
 from gateway.money.budgets import Budgets
@@ -43,13 +46,20 @@ from gateway.reports.desk import Desk as ReportDesk
 from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
+from gateway.startup import jobs_secret
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import TTFT_BUCKETS, Telemetry
 from gateway.upstreams.client import Client
+from gateway.upstreams.dialects import ordered
+from gateway.upstreams.dialects.managed.dashscope import DashScope
+from gateway.upstreams.dialects.managed.fal import Fal
+from gateway.upstreams.dialects.managed.gmi import Gmi
+from gateway.upstreams.dialects.workers import videos
 from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.versions.keeper import Versions
+from loadtests.residency.oracle import Place
 from loadtests.residency.traffic import Sent
 from loadtests.residency.worlds import PEPPER
 
@@ -57,6 +67,10 @@ AUDIT_KEY = b"the audit's key of a proof, no secret"
 ON_ID = "gateway.proof.on_id"
 STORE_PAUSE_SECONDS = 0.4
 """Long enough for three calls to be late (50 ms each): then the gateway is degraded."""
+LOOK_SECONDS = 0.02
+"""Between two looks at an order; the gateway would take up to 15."""
+IDLE_SECONDS = 20.0
+"""Past the end of every job, by its own deadline."""
 
 
 class Live(LivePolicy):
@@ -74,6 +88,8 @@ class Live(LivePolicy):
 
 class Wire:
     """The caller's end: keeps the status of its answer."""
+
+    response_complete = False
 
     def __init__(self) -> None:
         self.on_left: Any = None
@@ -97,6 +113,13 @@ class Wire:
     def cut(self) -> None:
         pass
 
+    def stream(self) -> None:
+        pass
+
+    def switch(self, headers: Sequence[tuple[bytes, bytes]], sink: Callable[[bytes], None]) -> None:
+        """It says nothing in its session, and is gone when that is over."""
+        self.status, self.response_started, self.response_complete = 101, True, True
+
     def leave(self) -> None:
         """The caller goes away."""
         if not self.response_started and self.on_left is not None:
@@ -113,41 +136,59 @@ class Told(Front):
 
 
 class Rig:
-    """Made by `rig`. `call` is one request from the ASGI server's hands to its answer."""
+    """Made by `rig`. `call` is one request from the ASGI server's hands to its answer. `kept` is where results of jobs
+    lie, which is at `lies`."""
 
-    def __init__(self, services: Services, live: Live, embedded: Embedded, rng: Random) -> None:
-        self.services, self.live, self._embedded, self._rng = services, live, embedded, rng
-        self._front = Told(services, _nobody)
+    def __init__(
+        self, services: Services, live: Live, embedded: Embedded, site: JobSite, kept: Path, lies: Place, rng: Random
+    ) -> None:
+        self.services, self.live, self.kept, self.lies = services, live, kept, lies
+        self._embedded, self._site, self._rng = embedded, site, rng
+        self._front = Told(services, _nobody, site.desk)
         self.statuses: Counter[int] = Counter()
 
     def reload(self, policy: Policy) -> None:
         self.live.put(policy)
 
     async def call(self, sent: Sent, on_body: Any, on_id: Callable[[str], object] = str) -> None:
-        """`on_body` is called as the gateway gets the body: from then on the policy of the request stands. `on_id` is
-        told what the gateway calls the request, in its audit too."""
-        wire = Wire()
+        """`on_body` is called as the gateway gets the body, or what of it has a say: from then on the policy of the
+        request stands. `on_id` is told what the gateway calls the request, in its audit too."""
+        wire, pieces = Wire(), list(enumerate(sent.pieces))
         late = self._rng.random() < 0.1
 
         async def receive() -> MutableMapping[str, Any]:
             if late:
                 await asyncio.sleep(self._rng.random() * 0.01)
-            on_body()
-            return {"type": "http.request", "body": sent.body, "more_body": False}
+            if not pieces:
+                await asyncio.Event().wait()
+            number, piece = pieces.pop(0)
+            if number <= sent.settled:
+                on_body(number == sent.settled)
+            return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
         scope = {
             "type": "http",
-            "method": "POST",
+            "http_version": "1.1",
+            "method": sent.method,
             "path": sent.path,
+            "query_string": sent.query.encode(),
             "headers": sent.headers,
             "client": ("127.0.0.1", 1),
             "extensions": {WIRE: wire},
             ON_ID: on_id,
         }
+        if sent.method == "GET":
+            on_body(True)
         if self._rng.random() < 0.02:
             asyncio.get_running_loop().call_later(self._rng.random() * 0.02, wire.leave)
         await self._front(scope, receive, cast(Any, None))
         self.statuses[wire.status] += 1
+
+    async def idle(self) -> None:
+        """Until every job is over, as those are whose caller has left. Raises TimeoutError."""
+        async with asyncio.timeout(IDLE_SECONDS):
+            while await self._site.shelf.unfinished():  # noqa: ASYNC110 - nobody tells of the last one
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def without_store(self) -> None:
         """The store stands still until every replica is degraded, and comes back."""
@@ -158,21 +199,50 @@ class Rig:
             os.kill(self._embedded.pid, signal.SIGCONT)
 
 
+@contextmanager
+def looking_soon() -> Iterator[None]:
+    """Orders are looked at as often as the gateway ever does, for as long as the block lasts."""
+    kinds: tuple[Any, ...] = (DashScope, Fal, Gmi)
+    engines, before = cast(dict[Any, Any], ordered.BY_ENGINE), dict(ordered.BY_ENGINE)
+    usual = [kind.poll_seconds for kind in kinds]
+    for kind in kinds:
+        kind.poll_seconds = LOOK_SECONDS
+    engines["vllm-omni", "videos"] = replace(videos.VLLM_OMNI, poll_seconds=LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        engines.update(before)
+        for kind, seconds in zip(kinds, usual, strict=True):
+            kind.poll_seconds = seconds
+
+
 async def _nobody(*_: Any) -> None:
     raise AssertionError("only generation paths are asked for")
 
 
 @asynccontextmanager
-async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> AsyncIterator[Rig]:
-    """Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
+async def rig(
+    place: Path, embedded: Embedded, first: Policy, rng: Random, zone: str | None = None
+) -> AsyncIterator[Rig]:
+    """`zone`: where results of jobs are kept.
+
+    Built as `app.create_app` does it, but for probes (nobody could be scraped) and the other pages."""
     live, telemetry, store, owner = Live(first), Telemetry(), Store(embedded.url), new_owner()
     leases = Leases(store, owner, fresh=True)
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
     view = View(store, leases, lessons, lambda: live.current, Circuits())
     client, budgets = Client(), Budgets(store)
     chain = Chain(AUDIT_KEY, place, f"chain-{owner}")
+    kept = place / "artefacts"
+    settings = Settings(
+        key_pepper=SecretStr(PEPPER),
+        data_dir=place / "data",
+        artefacts=str(kept),
+        artefacts_zone=zone,
+        artefacts_floor=0,
+    )
     services = Services(
-        Settings(key_pepper=SecretStr(PEPPER)),
+        settings,
         live,
         view,
         Admission(leases, budgets, lambda: view.current),
@@ -190,21 +260,25 @@ async def rig(place: Path, embedded: Embedded, first: Policy, rng: Random) -> As
         Keys(PEPPER),
         Keyring(None, granted),
         IssuerKeys(document, list),
-        ReportDesk(Settings()),
+        ReportDesk(settings),
         Flow(store, owner, TTFT_BUCKETS, view.now),
         rng=Random(rng.random()),
     )
+    site = JobSite(services, Room.of(settings, embedded.url, owner, jobs_secret(settings) or b""), store)
     live.on_reload += [client.keep, lambda made: view.tries.keep(frozenset(made.upstreams)), lambda _: view.rebuild()]
     store.listen(lambda *_: view.rebuild())
     await store.check()
+    await site.check()
     await view.refresh()
-    tasks = [asyncio.create_task(run()) for run in (leases.beat_forever, view.run, services.receipts.run)]
+    runs = (leases.beat_forever, view.run, services.receipts.run, *site.runs)
+    tasks = [asyncio.create_task(cast(Any, run())) for run in runs]
     try:
-        yield Rig(services, live, embedded, rng)
+        yield Rig(services, live, embedded, site, kept, Place(True, zone), rng)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await site.aclose()
         await leases.drain()
         await budgets.aclose()
         await client.aclose()

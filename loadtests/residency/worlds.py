@@ -10,9 +10,13 @@ from typing import Any
 
 from gateway.model import (
     Demand,
+    EndpointName,
     Hedge,
     Match,
+    MediaRate,
+    Modality,
     Model,
+    Offer,
     Policy,
     Price,
     Rule,
@@ -24,6 +28,7 @@ from gateway.model import (
     Timeouts,
     Upstream,
     Window,
+    pico,
 )
 from gateway.money.keys import hash_key
 from gateway.policy.backend_checks import within
@@ -33,22 +38,60 @@ from gateway.routing.residency import parse_demand
 from loadtests.residency import oracle
 
 ZONES = ("fra", "ber", "de", "fr", "eu", "us", "us-east")
-MODELS, TENANTS = ("llama-big", "llama-small", "qwen"), ("acme", "globex", "initech")
+TEXTS: tuple[str, ...] = ("llama-big", "llama-small", "qwen")
+MAKES: Mapping[str, Modality] = {
+    **dict.fromkeys(TEXTS, "text"),
+    "painter": "image",
+    "studio": "video",
+    "voice": "audio",
+}
+MODELS, TENANTS = tuple(MAKES), ("acme", "globex", "initech")
 PEPPER = "pepper"
 KEYS = {name: f"key-of-{name}" for name in TENANTS}
 HASHES = {hash_key(PEPPER, key): name for name, key in KEYS.items()}
-ENDPOINTS = ("chat/completions", "completions", "messages", "embeddings")
+ENDPOINTS: tuple[EndpointName, ...] = ("chat/completions", "completions", "messages", "embeddings")
+MEDIA: tuple[EndpointName, ...] = (
+    "images/generations",
+    "images/edits",
+    "audio/speech",
+    "audio/transcriptions",
+    "realtime",
+)
+OWN: Mapping[str, tuple[EndpointName, ...]] = {
+    "vllm": (*ENDPOINTS, *MEDIA),
+    "vllm-omni": (*ENDPOINTS, *MEDIA, "videos"),
+}
+"""Engines of our own workers, and what these worlds let them speak; films alone are ordered there."""
+DIALECTS: Mapping[str, int] = {"openai": 5, "anthropic": 2, "fal": 2, "gmi": 1, "dashscope": 1}
+"""Of bought APIs: who speaks as our callers do, who is translated for, who takes orders; and how many there are."""
+NAMES: Mapping[tuple[str, str], str] = {
+    ("fal", "painter"): "fal-ai/flux/dev",
+    ("fal", "studio"): "fal-ai/kling-video/v2.1/text-to-video",
+    ("fal", "voice"): "fal-ai/tts/plain",
+    ("gmi", "painter"): "seedream-5.0-lite",
+    ("gmi", "studio"): "wan2.6-t2v",
+    ("gmi", "voice"): "minimax-tts-speech-2.6-turbo",
+    ("dashscope", "painter"): "wan2.5-t2i-preview",
+    ("dashscope", "studio"): "wan2.6-t2v",
+}
+"""What our models are called there: by its name a dialect knows what one can do."""
 HOSTS = 12
 NETWORK = "10.0.0.0/8"
 OUTSIDE = "192.0.2.7"
 """A peer in no network of ours (RFC 5737)."""
-TIMEOUTS = Timeouts(connect=0.5, first_byte=0.1, idle=0.1, total=0.5)
+TIMEOUTS = Timeouts(connect=0.5, first_byte=0.1, idle=0.1, total=0.5, order=1.0, queued=0.5)
+ALL_SAID = ("connect", "first_byte", "idle", "total", "order", "queued")
 HEDGE, HEDGED_SHARE = Hedge(after=0.005, budget=1.0), 0.3
 """Soon enough to begin before one that is only late has answered."""
 FLIPS = 0.1
 """How often a condition changes, of the times that it is asked."""
 SCORERS = ((("load", 1.0),), (("prefix", 1.0), ("session", 0.5)), (("price", 1.0), ("zone", 0.3)), (("ttft", 1.0),))
 _PRICE = Price.of(0.25, 0.75)
+_MEDIA_PRICE = Price(
+    media=tuple(MediaRate(unit, pico(0.001)) for unit in ("image", "second", "character", "audio_second"))
+)
+_QUICK = Offer(steps=1, default_fps=1.0)
+"""So that a worker has room for more than one film."""
 
 
 def host_name(number: int) -> str:
@@ -97,19 +140,20 @@ def _backends(rng: Random) -> list[oracle.Backend]:
         private = () if local or rng.random() < 0.5 else tuple(rng.sample(ZONES, rng.choice((1, 1, 2))))
         networks = (NETWORK,) if local or private or rng.random() < 0.5 else ()
         zone = rng.choices(ZONES, (6, 3, 1, 1, 1, 1, 1))[0]
-        made.append(oracle.Backend(f"b{index}", local, zone, private, networks, hosts))
+        dialect = rng.choices(*zip(*DIALECTS.items(), strict=True))[0] if not local else rng.choice(tuple(OWN))
+        made.append(oracle.Backend(f"b{index}", local, zone, private, networks, hosts, dialect))
     return made
 
 
 def _rule(rng: Random, name: str, names: list[str], backends: Sequence[oracle.Backend], *, last: bool) -> oracle.Rule:
     match: dict[str, str] = {}
     choices = {
-        "model": ("llama-*", "qwen", "*"),
+        "model": ("llama-*", "qwen", "*", "studio", "painter"),
         "tenant": TENANTS,
         "residency": ("any", "none", "local", *ZONES),
         "priority": ("batch", "standard"),
         "stream": ("yes", "no"),
-        "endpoint": ENDPOINTS,
+        "endpoint": (*ENDPOINTS, *MEDIA, "videos"),
     }
     for key, values in choices.items() if not last or rng.random() < 0.2 else ():
         if rng.random() < (0.4 if key == "residency" else 0.15):
@@ -156,7 +200,6 @@ def as_policy(world: oracle.World, rng: Random, prefix: str, *, crowded: bool = 
     upstreams = {
         one.name: tuple(_upstream(one, host, prefix, rng, crowded) for host in one.hosts) for one in world.backends
     }
-    served = tuple(Served(one.name, "m", None if one.local else _PRICE) for one in world.backends)
 
     def demand(words: tuple[str, ...]) -> Demand:
         return parse_demand(",".join(words), zones) if words else Demand()
@@ -167,13 +210,34 @@ def as_policy(world: oracle.World, rng: Random, prefix: str, *, crowded: bool = 
         zones=zones,
         backends=upstreams,
         upstreams={one.name: one for group in upstreams.values() for one in group},
-        models={name: Model(name, "text", served, demand(words)) for name, words in world.models.items()},
+        models={
+            name: Model(name, MAKES[name], tuple(_served(name, one) for one in world.backends), demand(words))
+            for name, words in world.models.items()
+        },
         rules=tuple(_as_rule(rule, demand(rule.words), rng, crowded) for rule in world.rules),
         tenants=tenants,
         keys={key: tenants[name] for key, name in HASHES.items()},
         simulated=False,
         affine=True,
     )
+
+
+def _served(model: str, backend: oracle.Backend) -> Served:
+    name, text = NAMES.get((backend.dialect, model), "m"), MAKES[model] == "text"
+    if backend.local:
+        return Served(backend.name, name, offer=None if text else _QUICK)
+    return Served(backend.name, name, _PRICE if text else _MEDIA_PRICE)
+
+
+def _engine(backend: oracle.Backend) -> str:
+    return backend.dialect if backend.dialect in OWN else "vllm"
+
+
+def _speaks(backend: oracle.Backend, rng: Random) -> frozenset[EndpointName] | None:
+    """None: what its engine or dialect is known for."""
+    if backend.local:
+        return frozenset(OWN[_engine(backend)])
+    return None if backend.dialect != "openai" or rng.random() < 0.5 else frozenset(OWN["vllm"])
 
 
 def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random, crowded: bool) -> Upstream:
@@ -183,17 +247,18 @@ def _upstream(backend: oracle.Backend, host: str, prefix: str, rng: Random, crow
         backend=backend.name,
         kind="local" if backend.local else "managed",
         url=f"http://{host}:80",
-        dialect="openai",
+        dialect="openai" if backend.local else backend.dialect,
         zone=backend.zone,
         networks=tuple(ip_network(network) for network in backend.networks),
         speed=Speed(8.0, 0.06, 0.04) if backend.local else Speed(0.0, 0.0, 0.0),
         limit=seats * 3_000_000 if backend.local else seats * MANAGED_UNIT,
         seats=seats,
-        engine="vllm" if backend.local else None,
+        key=None if backend.local else "key-of-the-api",
+        engine=_engine(backend) if backend.local else None,
         private_in=frozenset(backend.private),
-        endpoints=None
-        if rng.random() < 0.5
-        else frozenset(("chat/completions", "completions", "messages", "embeddings")),
+        endpoints=_speaks(backend, rng),
+        simulated=True,
+        artefact_hosts=("10.*",),
     )
 
 
@@ -214,6 +279,7 @@ def _as_rule(rule: oracle.Rule, demand: Demand, rng: Random, crowded: bool) -> R
         fallback=rule.fallback,
         attempts=rng.randint(1, 4),
         timeouts=TIMEOUTS,
+        timeouts_said=ALL_SAID,
         residency=demand,
         on_fields={},
         ranked=rng.random() < 0.3,

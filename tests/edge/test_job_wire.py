@@ -15,6 +15,7 @@ import pytest
 from gateway.edge.account import Account, Attempt
 from gateway.edge.job_wire import JobWire
 from gateway.errors import ArtefactFault
+from gateway.jobs.artefacts import Lies
 from gateway.jobs.folder import Folder
 from gateway.jobs.record import Job, Try
 from gateway.jobs.work import Log, Outcome
@@ -23,7 +24,7 @@ from gateway.upstreams.client import TooLong
 from gateway.upstreams.results import Opened, OrderLost
 from tests.edge.test_job_views import of
 
-MOST = 1 << 16
+MOST, HERE = 1 << 16, Lies(own=True, zone=None)
 
 
 class Record:
@@ -57,7 +58,7 @@ async def _one(data: bytes) -> AsyncIterator[bytes]:
 
 def wire(place: Path, endpoint: str = "videos") -> JobWire:
     log: Log = Record(of(endpoint=endpoint))  # type: ignore[assignment]
-    return JobWire(log, Folder(place, MOST), MOST)
+    return JobWire(log, Folder(place, MOST), MOST, HERE)
 
 
 def pictures(*data: Any, **more: Any) -> bytes:
@@ -169,7 +170,7 @@ BOUGHT = Try(attempt="a1", upstream="api", backend="b", managed=True, at=1.0)
 def test_a_bought_order_without_an_answer_is_unknown(
     tmp_path: Path, one: Try, attempt: dict[str, Any], unknown: bool
 ) -> None:
-    wire = JobWire(cast("Log", Record(of(tries=(one,)))), Folder(tmp_path, MOST), MOST)
+    wire = JobWire(cast("Log", Record(of(tries=(one,)))), Folder(tmp_path, MOST), MOST, HERE)
     assert not wire.unknown, "nobody was asked"
     asked: dict[str, Any] = {"upstream": "api", "id": "a1", "began": 1.0, "free": False}
     wire.account = cast("Account", SimpleNamespace(attempts=[Attempt(**asked | attempt)]))

@@ -75,7 +75,7 @@ async def reached(place: Path, embedded: Embedded) -> tuple[list[str], int]:
     eu = replace(eu, match=Match(when=once), attempts=3)
     far = running_loop().far = Far()
     async with rig(place, embedded, replace(policy, rules=(eu, replace(rest, attempts=3))), Random(1)) as made:
-        await made.call(SENT, lambda: None)
+        await made.call(SENT, lambda _: None)
     return far.reached, once.asked
 
 
@@ -186,9 +186,9 @@ async def played(story: Story, place: Path, embedded: Embedded) -> tuple[list[st
     switch = Switch()
     far = running_loop().far = Hanging(story, switch)
     async with rig(place, embedded, flipping(story, switch), Still()) as made, asyncio.timeout(10):
-        first = asyncio.create_task(made.call(FIRST, lambda: None))
+        first = asyncio.create_task(made.call(FIRST, lambda _: None))
         await far.held.wait()
-        second = asyncio.create_task(made.call(SECOND, lambda: None))
+        second = asyncio.create_task(made.call(SECOND, lambda _: None))
         while not made.services.admission.lines.size("gpu"):  # noqa: ASYNC110 - admission signals no arrivals
             await asyncio.sleep(0.001)
         switch.on = False

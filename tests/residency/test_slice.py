@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.audit.lines import GENESIS, make_line
-from gateway.model import Demand, Upstream
+from gateway.edge import job_ask
+from gateway.edge.body import Body
+from gateway.edge.calls import Call
+from gateway.model import Demand, Policy, Tenant, Upstream
 from loadtests.residency.http import prove_http
 from loadtests.residency.page import LEAST, missing, verdict
 from loadtests.residency.run import Tally, prove
 
 FEWER = 5
 """A few worlds differ more from each other than many do."""
-SELDOM = ("times without the store", "hedges", "rescues", "under rules that change")
+SELDOM = (
+    *("times without the store", "hedges", "rescues", "under rules that change"),
+    *("orders", "flagged jobs", "results kept"),
+)
 """What a slice may be without."""
 
 SEEDS = 6
@@ -51,7 +59,7 @@ def test_nor_over_http(tmp_path: Path) -> None:
             lambda _self, _networks: None,
             "a peer outside",
         ),
-        (("gateway.edge.forward.Forward._audit",), lambda _self, _lease: None, "no line says"),
+        (("gateway.edge.forward.Forward._audit",), lambda _self, _lease, _wire: None, "no line says"),
         (
             ("gateway.audit.chain.make_line",),
             lambda key, name, n, prev, fields: make_line(key, name, n, GENESIS, fields),
@@ -72,6 +80,42 @@ def test_a_gateway_that_broke_its_promise_would_be_found(
     assert any(found in told for told in tally.forbidden)
     assert tally.counts["forbidden"] > 0
     assert verdict({"in one process": tally}).endswith(": does not hold")
+
+
+def kept_nowhere_wrong(*_: object) -> bool:
+    return True
+
+
+def forgotten(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Policy) -> job_ask.Sealed:
+    return msgspec.structs.replace(
+        sealed(call, replace(tenant, residency=Demand()), body, Demand(), policy), residency=None
+    )
+
+
+sealed = job_ask.sealed
+
+
+@pytest.mark.parametrize(
+    ("broken", "instead", "found"),
+    [
+        (("gateway.jobs.artefacts.Lies.admits",), kept_nowhere_wrong, "kept outside"),
+        (("gateway.edge.job_desk.job_ask.sealed",), forgotten, "demanded more of"),
+        (("gateway.routing.filters.allows", "gateway.routing.board.allows"), everywhere, "endpoint='videos'"),
+        (("gateway.edge.hearing._residency",), lambda _upload: None, "endpoint='audio/transcriptions'"),
+    ],
+    ids=["place of results", "demand of a job", "filter of films", "metadata of a form"],
+)
+def test_one_that_broke_it_for_media_alone_would_be_found(
+    broken: tuple[str, ...], instead: Callable[..., object], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in broken:
+        monkeypatch.setattr(place, instead)
+    told: list[str] = []
+    for seed in range(1, SEEDS + 1):
+        told += prove(seed=seed, count=1_000, films=20.0).forbidden
+        if any(found in one for one in told):
+            break
+    assert any(found in one for one in told), told
 
 
 def test_a_run_that_tempts_nobody_proves_nothing() -> None:

@@ -48,7 +48,7 @@ async def tried(place: Path, embedded: Embedded, current: Policy, other: Policy)
     far = running_loop().far = Far("answer")
     async with rig(place, embedded, current, Still()) as made:
         made.live.candidate = Candidate(Trial(other.version, "share", 1.0), other)
-        await made.call(SENT, lambda: None)
+        await made.call(SENT, lambda _: None)
         return far.reached, list(made.statuses)
 
 
