@@ -95,7 +95,7 @@ def latency(rng: random.Random, minutes: list[int]) -> dict[str, Any]:
     return {"all": True, "rules": {**rules, "flagged": of(940, None, None)}}
 
 
-def events(rng: random.Random) -> Iterator[bytes]:
+def events(rng: random.Random, troubled: bool) -> Iterator[bytes]:
     now = time.time()
     fleet, told = workers(rng), flow(rng, now)
     quarter = {
@@ -132,7 +132,7 @@ def events(rng: random.Random) -> Iterator[bytes]:
     replicas = [
         {
             "replica": f"a{number}",
-            "version": "003fef397057",
+            "version": "9b1d77c0aa31" if troubled and number == 2 else "003fef397057",
             "folder": "003fef397057",
             "from": "folder",
             "faults": [],
@@ -149,7 +149,7 @@ def events(rng: random.Random) -> Iterator[bytes]:
             "all": True,
             "in_force": "003fef397057",
             "announced": None,
-            "differ": False,
+            "differ": troubled,
             "replicas": replicas,
             "candidate": None,
             "stored": ["003fef397057", "9b1d77c0aa31"],
@@ -160,7 +160,7 @@ def events(rng: random.Random) -> Iterator[bytes]:
         {
             "all": True,
             "ready": True,
-            "degraded": False,
+            "degraded": troubled,
             "faults": [],
             "queue": 17,
             "in_flight": 31240,
@@ -174,12 +174,18 @@ def events(rng: random.Random) -> Iterator[bytes]:
 
 
 def app(second: float = 1.0) -> FastAPI:
+    """`second`: between two events. At `/troubled/dashboard` replicas differ, and have no store."""
     api = FastAPI()
     api.include_router(dashboard_routes())
+    api.include_router(dashboard_routes(), prefix="/troubled")
 
     @api.get("/admin/v1/live")
     async def live() -> StreamingResponse:
-        return StreamingResponse(told(second), media_type="text/event-stream")
+        return StreamingResponse(told(second, False), media_type="text/event-stream")
+
+    @api.get("/troubled/admin/v1/live")
+    async def troubled() -> StreamingResponse:
+        return StreamingResponse(told(second, True), media_type="text/event-stream")
 
     @api.get("/admin/v1/receipts")
     async def receipts() -> dict[str, Any]:
@@ -188,8 +194,8 @@ def app(second: float = 1.0) -> FastAPI:
     return api
 
 
-async def told(second: float) -> AsyncIterator[bytes]:
-    for number, one in enumerate(events(random.Random(SEED))):
+async def told(second: float, troubled: bool) -> AsyncIterator[bytes]:
+    for number, one in enumerate(events(random.Random(SEED), troubled)):
         if number >= len(("hello", "fleet", "flow", "latency", "money", "policy", "status")):
             await asyncio.sleep(second)
         yield one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
@@ -130,6 +131,8 @@ async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> 
         assert SECRET not in " ".join((*seen.asked, *seen.said))
         await page.reload()
         assert await page.locator("#request").input_value() == ""
+        await page.locator("#example").click()
+        await expect(page.locator("#request")).to_have_value(re.compile("acme"))
     assert SECRET not in site.logged()
 
 

@@ -161,3 +161,16 @@ async def test_it_is_accessible_when_it_is_full(url: str, browser: Browser, sche
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         await expect(page.locator("#grid [role=columnheader]")).to_have_count(3)
         assert await seen.violations() == []
+
+
+async def test_trouble_is_loud_in_every_view(url: str, browser: Browser) -> None:
+    """And below a prefix, as behind a proxy: no address of the page is absolute."""
+    async with opened(browser, f"{url}/troubled") as seen:
+        page = seen.page
+        await page.goto(f"{seen.url}/dashboard")
+        await expect(page.locator("#link-text")).to_have_text("Degraded")
+        await expect(page.locator("#alerts")).to_contain_text("different policies: 003fef397057 and 9b1d77c0aa31")
+        await expect(page.locator("#alerts")).to_contain_text("the store does not answer")
+        assert await seen.violations() == []
+        await page.locator("#alerts a").click()
+        await expect(page.locator("#policy .over")).to_have_text("✕ 9b1d77c0aa31")

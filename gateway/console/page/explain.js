@@ -1,10 +1,11 @@
 // What would happen to a request. Its text goes into the body of one call and nowhere else: not into the address, not
 // into storage, not into the console.
 
-import { post, reason } from "./access.js";
+import { get, post, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
 import { because, count, ms, NONE, percent, usd } from "./words.js";
 
+const NOBODYS = "local"; // the tenant of loopback callers where the policy has none
 const EXAMPLE = { model: "llama-3.3-70b", max_tokens: 200, messages: [{ role: "user", content: "hello" }] };
 
 export function mountExplain() {
@@ -12,7 +13,7 @@ export function mountExplain() {
     event.preventDefault();
     explain();
   });
-  $("example").addEventListener("click", () => ($("request").value = JSON.stringify(EXAMPLE, null, 2)));
+  $("example").addEventListener("click", example);
   $("explain-clear").addEventListener("click", () => forgetRequest());
 }
 
@@ -20,6 +21,15 @@ export function forgetRequest() {
   $("request").value = "";
   $("explain-fault").textContent = "";
   show($("decision"), h("p", { class: "muted" }, "Nothing is asked."));
+}
+
+// A model and a tenant that there are: those of the newest request.
+async function example() {
+  const { receipts } = await get("receipts?limit=1").catch(() => ({ receipts: [] }));
+  const { model, tenant } = receipts[0] ?? {};
+  const body = { ...EXAMPLE, ...(model ? { model } : {}) };
+  const asked = tenant && tenant !== NOBODYS ? { tenant, body } : body;
+  $("request").value = JSON.stringify(asked, null, 2);
 }
 
 async function explain() {
@@ -47,7 +57,7 @@ function told(story) {
   return [
     h("p", { class: "headline" }, line),
     result.waits ? h("p", null, `It waits about ${result.waits} s first.`) : null,
-    h("p", { class: "muted" }, story.rule ? ["Rule ", h("code", null, story.rule), " of "] : "No rule of ", h("code", null, story.policy),
+    h("p", { class: "muted" }, story.rule ? ["Rule ", h("code", null, story.rule), " of policy "] : "Policy ", h("code", null, story.policy),
       story.residency.length ? `; residency: ${story.residency.join(", ")}` : ""),
     story.upstreams.length > 0 && h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who could take it" }, h("table", null,
       h("thead", null, h("tr", null, ["Upstream", "Load", "With it", "First token", "Cost", "Verdict"].map((one, place) => h("th", { scope: "col", class: place > 0 && place < 5 ? "end" : null }, one)))),

@@ -29,7 +29,13 @@ export function renderKpis() {
     worst === null
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
       : kpi("SLO met", exactly(worst.met), worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
-    kpi("Spent today", usd(spent), money && money.saved_usd !== null ? `${usd(money.saved_usd)} saved by your own GPUs` : "on bought models"));
+    kpi("Spent today", usd(spent), saved(money) ?? "on bought models"));
+}
+
+// Own GPUs cost rent also while they idle, so on a quiet day buying all would have been cheaper.
+function saved(money) {
+  if (!money || money.saved_usd === null) return null;
+  return money.saved_usd >= 0 ? `${usd(money.saved_usd)} saved by your own GPUs` : `${usd(-money.saved_usd)} more than buying all`;
 }
 
 function worstRule() {
