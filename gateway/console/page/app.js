@@ -15,10 +15,21 @@ import { clock } from "./words.js";
 import { mountWorker, renderWorker } from "./worker.js";
 
 const VIEWS = ["overview", "fleet", "policy", "receipts", "explain"];
-const LINKS = { connecting: ["Connecting", "info"], reconnecting: ["Reconnecting", "warn"], asleep: ["Asleep", "info"], refused: ["Signed out", "bad"] };
+const LINKS = {
+  connecting: ["Connecting", "info"],
+  reconnecting: ["Reconnecting", "warn"],
+  asleep: ["Asleep", "info"],
+  refused: ["Signed out", "bad"],
+};
 // What is drawn anew, by view, when an event of that kind came.
 const DRAWN = {
-  overview: { fleet: [renderBackends], flow: [renderFlow, renderKpis], latency: [renderLatency, renderKpis], money: [renderMoney, renderKpis], status: [renderKpis] },
+  overview: {
+    fleet: [renderBackends],
+    flow: [renderFlow, renderKpis],
+    latency: [renderLatency, renderKpis],
+    money: [renderMoney, renderKpis],
+    status: [renderKpis],
+  },
   fleet: { fleet: [renderFleet] },
   policy: { policy: [renderPolicy] },
   receipts: { hello: [renderRules] },
@@ -34,6 +45,7 @@ const feed = new Feed(
   },
   (link, fault) => {
     state.link = link;
+    state.fault = fault;
     if (link === "refused") signIn(fault);
     soon();
   },
@@ -67,7 +79,7 @@ function renderLink() {
 
 function renderAlerts() {
   const { policy, status } = model, said = [];
-  if (state.link === "reconnecting") said.push(["warn", "The gateway does not answer; what you see is old. Trying again."]);
+  if (state.link === "reconnecting") said.push(["warn", `What you see is old: ${reason(state.fault ?? new TypeError())}. Trying again.`]);
   if (status?.ready === false) said.push(["bad", "Not ready: no upstream takes traffic."]);
   if (status?.degraded) said.push(["warn", "Degraded: the store does not answer. Each replica admits its share of what was free when it last saw it."]);
   if (policy?.differ) {

@@ -3,7 +3,8 @@
 
 import { get, post, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
-import { because, count, ms, NONE, percent, usd } from "./words.js";
+import { arrows, cell, code, heads, list, muted, number, outcome, title, wide } from "./parts.js";
+import { because, ms, percent, usd } from "./words.js";
 
 const NOBODYS = "local"; // the tenant of loopback callers where the policy has none
 const EXAMPLE = { model: "llama-3.3-70b", max_tokens: 200, messages: [{ role: "user", content: "hello" }] };
@@ -51,29 +52,40 @@ async function explain() {
 }
 
 function told(story) {
-  const { result } = story, { outcome } = result;
-  const line = outcome ? [h("span", { class: `outcome o-${outcome}` }, outcome), ` → ${result.upstream}`, h("span", { class: "muted" }, `: ${because(result.reason)}`)]
-    : [h("span", { class: "outcome o-refused" }, `${result.status} ${result.code}`), ` ${result.message}`];
+  const { result } = story;
+  const missed = story.missed.map((one) => `${one.rule}: ${one.condition} is ${one.found}, not ${one.wants}`);
   return [
-    h("p", { class: "headline" }, line),
+    h("p", { class: "headline" }, headline(result)),
     result.waits ? h("p", null, `It waits about ${result.waits} s first.`) : null,
-    h("p", { class: "muted" }, story.rule ? ["Rule ", h("code", null, story.rule), " of policy "] : "Policy ", h("code", null, story.policy),
+    h("p", { class: "muted" },
+      story.rule ? ["Rule ", code(story.rule), " of policy "] : "Policy ", code(story.policy),
       story.residency.length ? `; residency: ${story.residency.join(", ")}` : ""),
-    story.upstreams.length > 0 && h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who could take it" }, h("table", null,
-      h("thead", null, h("tr", null, ["Upstream", "Load", "With it", "First token", "Cost", "Verdict"].map((one, place) => h("th", { scope: "col", class: place > 0 && place < 5 ? "end" : null }, one)))),
+    story.upstreams.length > 0 && wide("Who could take it", h("table", null,
+      heads("Upstream", "Load#", "With it#", "First token#", "Cost#", "Verdict"),
       h("tbody", null, story.upstreams.map((row) => candidate(row, result))))),
     section("Also", story.notes),
-    section("Rules before it that did not match", story.missed.map((one) => `${one.rule}: ${one.condition} is ${one.found}, not ${one.wants}`)),
+    section("Rules before it that did not match", missed),
     section("What would change it", story.changes.map((one) => one.text)),
   ];
 }
 
-function candidate(row, result) {
-  const mine = row.upstream === result.upstream;
-  const verdict = row.dropped ? `✕ ${row.dropped}${row.why ? `: ${row.why}` : ""}` : mine ? "✓ takes it" : row.room === false ? "○ has no room" : "● could take it";
-  return h("tr", { class: mine ? "chosen" : null }, h("th", { scope: "row" }, row.upstream, h("span", { class: "muted" }, ` ${row.role ?? ""}`)),
-    h("td", { class: "end" }, percent(row.load)), h("td", { class: "end" }, percent(row.after)), h("td", { class: "end" }, ms(row.first_ms)),
-    h("td", { class: "end" }, row.usd === undefined ? NONE : usd(row.usd)), h("td", { class: row.dropped ? "over" : null }, verdict));
+function headline(result) {
+  if (!result.outcome) return [outcome("refused", `${result.status} ${result.code}`), ` ${result.message}`];
+  return [outcome(result.outcome), ` → ${result.upstream}`, muted(`: ${because(result.reason)}`)];
 }
 
-const section = (title, lines) => lines.length > 0 && [h("h3", null, title), h("ul", { class: "plain", "aria-label": `${title} (${count(lines.length)})` }, lines.map((line) => h("li", null, line.replaceAll("->", "→"))))];
+function verdict(row, takesIt) {
+  if (row.dropped) return `✕ ${row.dropped}${row.why ? `: ${row.why}` : ""}`;
+  if (takesIt) return "✓ takes it";
+  return row.room === false ? "○ has no room" : "● could take it";
+}
+
+function candidate(row, result) {
+  const takesIt = row.upstream === result.upstream;
+  return h("tr", { class: takesIt ? "chosen" : null },
+    title(row.upstream, muted(` ${row.role ?? ""}`)),
+    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)),
+    cell(verdict(row, takesIt), row.dropped ? "over" : null));
+}
+
+const section = (name, lines) => lines.length > 0 && [h("h3", null, name), list(lines.map(arrows), { class: "plain", "aria-label": name })];

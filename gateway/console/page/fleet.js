@@ -79,9 +79,11 @@ export function mountFleet() {
 }
 
 function options(backends) {
+  const chosen = ["fleet-backend", "fleet-state"].map((id) => [$(id), $(id).value]);
   show($("fleet-backend"), h("option", { value: "" }, "All backends"), backends.map((one) => h("option", { value: one }, one)));
   show($("fleet-state"), h("option", { value: "" }, "All states"), h("option", { value: "!up" }, "not up"),
     SEVERITY.map((one) => h("option", { value: one }, one)));
+  for (const [select, value] of chosen) select.value = value; // an option that came before it moved it
 }
 
 function chosen() {

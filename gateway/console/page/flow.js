@@ -3,11 +3,11 @@
 
 import { $, h, s, show } from "./dom.js";
 import { model, now, sum } from "./model.js";
-import { compact, count, minute, NONE, OUTCOMES, percent } from "./words.js";
+import { compact, count, minute, OUTCOMES, percent } from "./words.js";
 
 const ALL = "All rules";
 const PATTERNED = new Set(["spilled", "fallback", "managed", "refused", "left"]);
-const LEFT = 40, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
+const LEFT = 40, HALF_TICK = 14, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
 const TICK_MINUTES = 15;
 const MINUTES = 60;
 let hovered = null;
@@ -60,7 +60,9 @@ function picture(name, series, minutes, width, height) {
     (series[outcome] ?? []).forEach((value, index) => {
       if (value === 0) return;
       const x = LEFT + index * step;
-      d += `M${x.toFixed(1)} ${y(under[index]).toFixed(1)}V${y((under[index] += value)).toFixed(1)}h${(step + 0.2).toFixed(1)}V${y(under[index] - value).toFixed(1)}z`;
+      const bottom = y(under[index]).toFixed(1), wide = (step + 0.2).toFixed(1); // no seam between two columns
+      under[index] += value;
+      d += `M${x.toFixed(1)} ${bottom}V${y(under[index]).toFixed(1)}h${wide}V${bottom}z`;
     });
     return d && s("path", { d, ...paint(outcome) });
   });
@@ -68,8 +70,8 @@ function picture(name, series, minutes, width, height) {
     s("line", { x1: LEFT, x2: width, y1: y(part * top), y2: y(part * top), class: "rule" }),
     s("text", { x: LEFT - 6, y: y(part * top) + 4, class: "tick end" }, compact(part * top)),
   ]);
-  const ticks = minutes.map((one, index) => [one, index]).filter(([one, index]) => (one / 60) % TICK_MINUTES === 0 && index * step > 14).map(([one, index]) =>
-    s("text", { x: Math.min(width - 16, LEFT + index * step), y: height - 3, class: "tick" }, minute(one)));
+  const ticks = minutes.map((one, index) => (one / 60) % TICK_MINUTES === 0 && index * step > HALF_TICK
+    && s("text", { x: Math.min(width - HALF_TICK, LEFT + index * step), y: height - 3, class: "tick" }, minute(one)));
   const at = hovered === null ? -1 : minutes.indexOf(hovered);
   const cross = at >= 0 && s("rect", { x: LEFT + at * step, y: TOP, width: step, height: floor - TOP, class: "cross" });
   const said = totals(series).filter(([, number]) => number).map(([one, number]) => `${count(number)} ${one}`).join(", ") || "no requests";
@@ -97,6 +99,9 @@ function point(at) {
   renderFlow();
 }
 
+const swatch = (outcome) => s("svg", { class: "swatch", width: 12, height: 12, "aria-hidden": "true" },
+  s("rect", { width: 12, height: 12, rx: 2, ...paint(outcome) }));
+
 export function renderFlow() {
   const box = $("flow"), width = box.clientWidth;
   if (width === 0) return;
@@ -107,8 +112,7 @@ export function renderFlow() {
     all.filter(([one, number]) => number || ["local", "spilled", "fallback"].includes(one)).map(([one, number]) => {
       const value = at >= 0 ? rules.get(ALL)[one][at] : number;
       const part = at < 0 && whole ? h("span", { class: "muted" }, ` ${percent(number / whole)}`) : null;
-      return h("li", { title: OUTCOMES[one] }, s("svg", { class: "swatch", width: 12, height: 12, "aria-hidden": "true" }, s("rect", { width: 12, height: 12, rx: 2, ...paint(one) })),
-        ` ${one} `, h("b", null, count(value)), part);
+      return h("li", { title: OUTCOMES[one] }, swatch(one), ` ${one} `, h("b", null, count(value)), part);
     }));
   const gap = 20, across = Math.max(1, Math.floor((width + gap) / (LEAST + gap)));
   const each = Math.floor((width - gap * (across - 1)) / across);
@@ -137,5 +141,6 @@ function renderTable() {
   show($("flow-table"), h("caption", { class: "visually-hidden" }, `${chosen}: requests per minute by outcome`),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "Minute"), outcomes().map((one) => h("th", { scope: "col", class: "end" }, one)))),
     h("tbody", null, minutes.map((one, index) => [one, index]).reverse().map(([one, index]) =>
-      h("tr", null, h("th", { scope: "row" }, minute(one)), outcomes().map((name) => h("td", { class: "end" }, series[name]?.[index] ? count(series[name][index]) : NONE))))));
+      h("tr", null, h("th", { scope: "row" }, minute(one)), outcomes().map((name) =>
+        h("td", { class: "end" }, count(series[name]?.[index] ?? 0)))))));
 }

@@ -4,8 +4,16 @@ import { $, h } from "./dom.js";
 
 const THEMES = ["auto", "light", "dark"];
 const THEME_SLOT = "gateway-theme", KEYS_SLOT = "gateway-keys";
-const KEYS = [["1 to 5", "Overview, Fleet, Policy, Receipts, Explain"], ["/", "to the filter or the search"], ["p", "pause or go on"], ["t", "theme: auto, light, dark"], ["?", "this help"],
-  ["↑ ↓ ← →, Home, End, Page Up, Page Down", "move in the fleet"], ["Enter", "open a worker; on a heading: sort by it"], ["Esc", "close what is open"]];
+const KEYS = [
+  ["1 to 5", "Overview, Fleet, Policy, Receipts, Explain"],
+  ["/", "to the filter or the search"],
+  ["p", "pause or go on"],
+  ["t", "theme: auto, light, dark"],
+  ["?", "this help"],
+  ["↑ ↓ ← →, Home, End, Page Up, Page Down", "move in the fleet"],
+  ["Enter", "open a worker; on a heading: sort by it"],
+  ["Esc", "close what is open"],
+];
 
 export function applyTheme(name = localStorage.getItem(THEME_SLOT) ?? "auto") {
   const theme = THEMES.includes(name) ? name : "auto";

@@ -4,6 +4,7 @@ import { $, bar, h, s, show } from "./dom.js";
 import { tone } from "./fleet.js";
 import { flowOfAll } from "./flow.js";
 import { model } from "./model.js";
+import { muted } from "./parts.js";
 import { compact, count, exactly, ms, NONE, percent, plural, STATES, usd } from "./words.js";
 
 const LATELY = 5; // minutes
@@ -18,17 +19,20 @@ function kpi(term, value, note, kind = "") {
 export function renderKpis() {
   const lately = flowOfAll(LATELY), number = sumOf(lately), bought = (lately.spilled ?? 0) + (lately.fallback ?? 0) + (lately.managed ?? 0);
   const refused = (lately.refused ?? 0) + (lately.failed ?? 0);
+  const share = (part) => percent(number ? part / number : null);
   const { status, money } = model;
   const worst = worstRule();
   const spent = money && money.spent_usd.managed;
   show($("kpis"),
     kpi("In flight", compact(status?.in_flight), status ? `${count(status.queue)} waiting · ${plural(status.jobs_running, "job")}` : NONE),
-    kpi("Served at home", number ? percent((lately.local ?? 0) / number) : NONE, number ? `${count(number)} requests in ${LATELY} min` : `no request in ${LATELY} min`),
-    kpi("Bought", number ? percent(bought / number) : NONE, `${count(lately.spilled ?? 0)} spilled · ${count(lately.fallback ?? 0)} fallback`),
-    kpi("Refused or failed", number ? percent(refused / number) : NONE, `${count(lately.refused ?? 0)} refused · ${count(lately.failed ?? 0)} failed`, refused ? "warn" : ""),
+    kpi("Served at home", share(lately.local ?? 0), `${plural(number, "request")} in ${LATELY} min`),
+    kpi("Bought", share(bought), `${count(lately.spilled ?? 0)} spilled · ${count(lately.fallback ?? 0)} fallback`),
+    kpi("Refused or failed", share(refused), `${count(lately.refused ?? 0)} refused · ${count(lately.failed ?? 0)} failed`,
+      refused ? "warn" : ""),
     worst === null
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
-      : kpi("SLO met", exactly(worst.met), worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
+      : kpi("SLO met", exactly(worst.met),
+        worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
     kpi("Spent today", usd(spent), saved(money) ?? "on bought models"));
 }
 
@@ -65,7 +69,8 @@ export function renderLatency() {
 function verdict(one) {
   if (one.met === null || one.slo_ms === null) return h("span", { class: "muted" }, "no SLO");
   const ok = one.target === null || one.met >= one.target;
-  return h("span", { class: ok ? "good" : "over" }, `${ok ? "✓" : "✕"} ${exactly(one.met)}`, one.target === null ? null : h("span", { class: "muted" }, ` of ${exactly(one.target)}`));
+  return h("span", { class: ok ? "good" : "over" }, `${ok ? "✓" : "✕"} ${exactly(one.met)}`,
+    one.target === null ? null : muted(` of ${exactly(one.target)}`));
 }
 
 function spark(one) {
@@ -90,14 +95,15 @@ export function renderBackends() {
   };
   const sorted = [...groups].sort(([a, x], [b, y]) => x[0].kind.localeCompare(y[0].kind) || a.localeCompare(b));
   show($("backends"), sorted.length === 0 ? h("li", { class: "muted" }, "No worker has been told of yet.") : sorted.map(([name, rows]) => {
-    const up = rows.filter((row) => row.state === "up").length, live = rows.filter((row) => row.state !== "out");
+    const live = rows.filter((row) => row.state !== "out");
     const load = mean(live, "load"), queue = rows.reduce((all, row) => all + (row.queue ?? 0), 0);
-    const others = Object.keys(STATES).filter((one) => one !== "up").map((one) => [one, rows.filter((row) => row.state === one).length]).filter(([, number]) => number);
+    const inState = (state) => rows.filter((row) => row.state === state).length;
+    const others = Object.keys(STATES).map((one) => [one, inState(one)]).filter(([one, number]) => one !== "up" && number);
     return h("li", null,
       h("div", { class: "line" }, h("b", null, name), h("span", { class: "muted" }, rows[0].kind === "managed" ? "bought" : "ours"),
         h("span", { class: "n" }, percent(load))),
       bar(load, tone(load)),
-      h("div", { class: "note" }, `${up} of ${rows.length} up`,
+      h("div", { class: "note" }, `${inState("up")} of ${rows.length} up`,
         others.map(([one, number]) => [" · ", h("span", { class: "state", "data-kind": STATES[one][1] }, `${STATES[one][0]} ${number} ${one}`)]),
         rows[0].kind === "managed" ? null : ` · ${count(queue)} queued`));
   }));
@@ -107,10 +113,12 @@ export function renderMoney() {
   const { money } = model;
   $("money-day").textContent = money ? `${money.day}, UTC` : "";
   if (!money) return;
+  const { managed, own } = money.spent_usd;
+  const sums = [["Bought models", managed], ["Own GPUs", own], ["Saved against buying all", money.saved_usd]];
   const budgets = [...money.budgets].sort((a, b) => a.left - b.left);
   show($("money"),
     h("dl", { class: "sums" },
-      [["Bought models", money.spent_usd.managed], ["Own GPUs", money.spent_usd.own], ["Saved against buying all", money.saved_usd]].map(([term, value]) =>
+      sums.map(([term, value]) =>
         h("div", null, h("dt", null, term), h("dd", null, usd(value))))),
     budgets.length === 0 ? h("p", { class: "muted pad" }, "The policy sets no budget.") : h("ul", { class: "budgets" }, budgets.map(budget)));
 }
@@ -120,7 +128,9 @@ function budget(one) {
   const kind = used + held >= USED ? "hot" : used + held >= NEARLY_USED ? "warm" : "";
   const sign = kind === "hot" ? "✕ used up" : kind === "warm" ? "▲ nearly used" : null;
   return h("li", null,
-    h("div", { class: "line" }, h("b", null, one.name), h("span", { class: "muted" }, `per ${one.period}`), h("span", { class: "n" }, `${usd(one.used_usd)} of ${usd(one.limit_usd)}`)),
+    h("div", { class: "line" }, h("b", null, one.name), muted(`per ${one.period}`),
+      h("span", { class: "n" }, `${usd(one.used_usd)} of ${usd(one.limit_usd)}`)),
     bar(used, kind, held),
-    h("div", { class: "note" }, sign && h("span", { class: kind === "hot" ? "over" : "nearly" }, `${sign} · `), `${percent(Math.max(0, one.left))} left`, one.held_usd > 0 && ` · ${usd(one.held_usd)} held by requests that run`));
+    h("div", { class: "note" }, sign && h("span", { class: kind === "hot" ? "over" : "nearly" }, `${sign} · `),
+      `${percent(Math.max(0, one.left))} left`, one.held_usd > 0 && ` · ${usd(one.held_usd)} held by requests that run`));
 }

@@ -4,6 +4,7 @@ import { post } from "./access.js";
 import { confirmed } from "./ask.js";
 import { $, h, say, show } from "./dom.js";
 import { model } from "./model.js";
+import { button, cell, code, heads, list, muted, title, wide } from "./parts.js";
 import { count, percent, plural } from "./words.js";
 import { act } from "./worker.js";
 
@@ -40,14 +41,17 @@ async function start() {
   const how = mode === "shadow"
     ? "Every request is decided by it too and nothing follows from that: you see what would differ."
     : `It decides ${percent(share)} of the sessions for real: they may be served elsewhere and cost something else.`;
+  const names = files.map(([one]) => one).join(", "), goes = files.length === 1 ? "goes" : "go";
+  const old = model.policy?.in_force ?? "the policy in force";
   const given = await confirmed({
     title: "Start a trial?",
-    consequence: [`${plural(files.length, "file")} (${files.map(([one]) => one).join(", ")}) ${files.length === 1 ? "goes" : "go"} to ${plural(replicas(), "replica")}, beside ${model.policy?.in_force ?? "the policy in force"}.`, how],
+    consequence: [`${plural(files.length, "file")} (${names}) ${goes} to ${plural(replicas(), "replica")}, beside ${old}.`, how],
     action: "Start the trial",
   });
   if (given === null) return;
   const texts = Object.fromEntries(await Promise.all(files.map(async ([one, file]) => [one, await file.text()])));
-  const done = await act(() => post("policies/rollout", { mode, files: texts, ...(mode === "share" ? { share } : {}) }), (told) => `${told.candidate} is tried beside ${told.beside}`);
+  const asked = { mode, files: texts, ...(mode === "share" ? { share } : {}) };
+  const done = await act(() => post("policies/rollout", asked), (told) => `${told.candidate} is tried beside ${told.beside}`);
   if (done !== null) $("rollout").reset();
 }
 
@@ -55,7 +59,10 @@ async function promote() {
   const { candidate, in_force: old } = model.policy;
   const given = await confirmed({
     title: `Promote ${candidate.version}?`,
-    consequence: [`${candidate.version} decides every request on ${plural(replicas(), "replica")} within two seconds, in place of ${old}.`, "Folders on disk are left as they are: change them too, or the next edit there brings the old rules back."],
+    consequence: [
+      `${candidate.version} decides every request on ${plural(replicas(), "replica")} within two seconds, in place of ${old}.`,
+      "Folders on disk are left as they are: change them too, or the next edit there brings the old rules back.",
+    ],
     action: `Promote ${candidate.version}`,
     danger: true,
   });
@@ -64,13 +71,26 @@ async function promote() {
 
 async function stop() {
   const { candidate, in_force: old } = model.policy;
-  const given = await confirmed({ title: `Stop the trial of ${candidate.version}?`, consequence: [`Nothing is decided by it any more, and what was counted is gone. ${old} stays in force.`], action: "Stop the trial" });
-  if (given !== null) await act(() => post("policies/rollout/stop"), (told) => `the trial is over; in force is ${told.in_force}`);
+  const given = await confirmed({
+    title: `Stop the trial of ${candidate.version}?`,
+    consequence: [`Nothing is decided by it any more, and what was counted is gone. ${old} stays in force.`],
+    action: "Stop the trial",
+  });
+  if (given === null) return;
+  await act(() => post("policies/rollout/stop"), (told) => `the trial is over; in force is ${told.in_force}`);
 }
 
 async function reload() {
-  const given = await confirmed({ title: "Read the policy folder now?", consequence: ["The replica that you see reads its folder. If it changed and compiles, it takes effect here and on every replica that shares its policy; if not, nothing changes."], action: "Read it" });
-  if (given !== null) await act(() => post("policies/reload"), (told) => (told.changed ? `${told.version} is in force` : "nothing has changed"));
+  const given = await confirmed({
+    title: "Read the policy folder now?",
+    consequence: [
+      "The replica that answers reads its folder. If that changed and compiles, it takes effect there and on every replica that shares its policy.",
+      "If not, nothing changes.",
+    ],
+    action: "Read it",
+  });
+  if (given === null) return;
+  await act(() => post("policies/reload"), (told) => (told.changed ? `${told.version} is in force` : "nothing has changed"));
 }
 
 export function renderPolicy() {
@@ -78,31 +98,42 @@ export function renderPolicy() {
   if (!told) return;
   const rows = [...told.replicas].sort((a, b) => String(a.replica).localeCompare(String(b.replica)));
   show($("policy"),
-    h("p", { class: told.differ ? "verdict bad" : "verdict" }, told.differ ? "✕ The replicas do not follow the same policy." : "✓ All replicas follow ", told.differ ? null : h("code", null, told.in_force)),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Replicas" }, h("table", null,
-      h("thead", null, h("tr", null, ["Replica", "Version", "Trial", "Faults"].map((one) => h("th", { scope: "col" }, one)))),
-      h("tbody", null, rows.map((row) => {
-        const other = row.version !== told.in_force;
-        const faults = [...(row.faults ?? []), ...(row.store_faults ?? [])];
-        const trial = row.trial?.version ?? (typeof row.trial === "string" ? row.trial : null);
-        return h("tr", null, h("th", { scope: "row" }, row.host ? `${row.host} · ${row.pid}` : row.replica, row.replica === model.hello?.replica ? h("span", { class: "muted" }, " (this one)") : null),
-          h("td", { class: other ? "over" : null }, other ? "✕ " : "", h("code", null, row.version)), h("td", null, trial ? h("code", null, trial) : "–"),
-          h("td", { class: faults.length ? "over" : "muted" }, faults.length ? faults.join(" · ") : "none"));
-      })))));
-  show($("stored"), told.stored.length === 0 ? h("li", { class: "muted" }, "none") : told.stored.map((one) => h("li", null, h("code", null, one), one === told.in_force ? h("span", { class: "tag" }, "in force") : null)));
+    told.differ
+      ? h("p", { class: "verdict bad" }, "✕ The replicas do not follow the same policy.")
+      : h("p", { class: "verdict" }, "✓ All replicas follow ", code(told.in_force)),
+    wide("Replicas", h("table", null, heads("Replica", "Version", "Trial", "Faults"),
+      h("tbody", null, rows.map((row) => replica(row, told.in_force))))));
+  const stored = told.stored.map((one) => [code(one), one === told.in_force ? h("span", { class: "tag" }, "in force") : null]);
+  show($("stored"), stored.length ? stored.map((one) => h("li", null, one)) : h("li", { class: "muted" }, "none"));
   $("rollout").hidden = told.candidate !== null;
   show($("trial"), told.candidate === null ? null : trialCard(told.candidate));
 }
 
+function replica(row, inForce) {
+  const other = row.version !== inForce;
+  const faults = [...(row.faults ?? []), ...(row.store_faults ?? [])];
+  return h("tr", null,
+    title(row.host ? `${row.host} · ${row.pid}` : row.replica, row.replica === model.hello?.replica ? muted(" (this one)") : null),
+    cell([other ? "✕ " : "", code(row.version)], other ? "over" : null),
+    cell(row.trial ? code(row.trial.version) : null),
+    cell(faults.length ? faults.join(" · ") : "none", faults.length ? "over" : "muted"));
+}
+
 function trialCard(candidate) {
-  const tally = candidate.tally ?? {}, compared = (tally.same ?? 0) + (tally.different ?? 0) + (tally.renamed ?? 0);
-  const tried = (tally.tried ?? 0) + (tally.kept ?? 0);
+  const tally = candidate.tally ?? {};
   const shadow = candidate.mode === "shadow";
   return h("div", { class: "pad" },
-    h("p", null, h("code", null, candidate.version), shadow ? " is tried in the shadow." : ` decides ${percent(candidate.share)} of the sessions.`),
-    shadow
-      ? [h("p", null, h("b", null, compared ? percent(tally.different / compared) : "–"), ` of ${count(compared)} requests would be decided differently`, tally.renamed ? `, ${count(tally.renamed)} by a rule of another name only` : "", "."),
-        h("ul", { class: "note" }, Object.entries(tally.fields ?? {}).sort((a, b) => b[1] - a[1]).map(([field, number]) => h("li", null, `${field}: ${count(number)}`)))]
-      : h("p", null, `It has decided ${count(tally.tried ?? 0)} of ${count(tried)} requests.`),
-    h("div", { class: "row" }, h("button", { type: "button", class: "danger", id: "promote" }, "Promote…"), h("button", { type: "button", id: "stop-trial" }, "Stop…")));
+    h("p", null, code(candidate.version), shadow ? " is tried in the shadow." : ` decides ${percent(candidate.share)} of the sessions.`),
+    shadow ? compared(tally) : h("p", null, `It has decided ${count(tally.tried ?? 0)} of ${count((tally.tried ?? 0) + (tally.kept ?? 0))} requests.`),
+    h("div", { class: "row" }, button("promote", "Promote…", "danger"), button("stop-trial", "Stop…")));
+}
+
+function compared(tally) {
+  const whole = (tally.same ?? 0) + (tally.different ?? 0) + (tally.renamed ?? 0);
+  const fields = Object.entries(tally.fields ?? {}).sort((a, b) => b[1] - a[1]);
+  return [
+    h("p", null, h("b", null, percent(whole ? tally.different / whole : null)), ` of ${count(whole)} requests would be decided differently`,
+      tally.renamed ? `, ${count(tally.renamed)} by a rule of another name only.` : "."),
+    list(fields.map(([field, times]) => `${field}: ${count(times)}`), { class: "note" }),
+  ];
 }

@@ -3,7 +3,8 @@
 import { get, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
 import { model } from "./model.js";
-import { because, moment, ms, NONE, OUTCOMES, plural, usd } from "./words.js";
+import { arrows, cell, facts, heads, muted, number, outcome, title } from "./parts.js";
+import { because, moment, ms, OUTCOMES, plural, usd } from "./words.js";
 
 const LIMIT = 50;
 const FIELDS = ["outcome", "rule", "reason", "model", "upstream", "tenant"];
@@ -63,14 +64,18 @@ async function more(from) {
 }
 
 function renderFound() {
-  const heads = [["Time"], ["Outcome"], ["Rule"], ["Model"], ["Upstream"], ["Why"], ["First token", 1], ["Cost", 1], ["Tenant"]];
   show($("found"),
-    h("thead", null, h("tr", null, heads.map(([title, end]) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
-    h("tbody", null, rows.length === 0 ? h("tr", null, h("td", { colspan: heads.length, class: "muted" }, "None fits.")) : rows.map((one) =>
-      h("tr", { class: one.id === chosen ? "chosen" : null },
-        h("th", { scope: "row" }, h("button", { type: "button", class: "link-like", "data-id": one.id, "aria-current": one.id === chosen ? "true" : null, "aria-label": `${moment(one.time)}: why ${one.id}` }, moment(one.time))),
-        h("td", null, h("span", { class: `outcome o-${one.outcome}` }, one.outcome)), h("td", null, one.rule ?? NONE), h("td", null, one.model ?? NONE), h("td", null, one.upstream ?? NONE),
-        h("td", null, one.reason ?? NONE), h("td", { class: "end" }, ms(one.ttft_ms)), h("td", { class: "end" }, usd(one.cost_usd)), h("td", null, one.tenant ?? NONE)))));
+    heads("Time", "Outcome", "Rule", "Model", "Upstream", "Why", "First token#", "Cost#", "Tenant"),
+    h("tbody", null, rows.length === 0 ? h("tr", null, h("td", { colspan: 9, class: "muted" }, "None fits.")) : rows.map(found)));
+}
+
+function found(one) {
+  const mine = one.id === chosen, at = moment(one.time);
+  const link = { type: "button", class: "link-like", "data-id": one.id, "aria-label": `${at}: why ${one.id}` };
+  return h("tr", { class: mine ? "chosen" : null },
+    title(h("button", { ...link, "aria-current": mine ? "true" : null }, at)),
+    cell(outcome(one.outcome)), cell(one.rule), cell(one.model), cell(one.upstream), cell(one.reason),
+    number(ms(one.ttft_ms)), number(usd(one.cost_usd)), cell(one.tenant));
 }
 
 export async function tell(id) {
@@ -87,12 +92,15 @@ export async function tell(id) {
 
 function told(receipt, story) {
   const times = receipt.times ?? {};
-  const facts = [["Request", receipt.id], ["When", moment(receipt.time)], ["Tenant", receipt.tenant], ["Model", receipt.model], ["Rule", receipt.rule],
-    ["Policy", receipt.policy], ["Waited", ms(times.queue_ms)], ["First token", ms(times.ttft_ms)], ["In all", ms(times.total_ms)], ["Cost", usd(receipt.cost?.usd ?? null)]];
   return [
-    h("p", { class: "headline" }, h("span", { class: `outcome o-${receipt.outcome}` }, receipt.outcome), " ", receipt.chosen ?? "nobody", receipt.reason ? h("span", { class: "muted" }, `: ${because(receipt.reason)}`) : null),
-    h("ol", { class: "story" }, story.map((line) => h("li", null, line.replaceAll("->", "→")))),
-    h("dl", { class: "facts" }, facts.map(([term, value]) => [h("dt", null, term), h("dd", null, value ?? NONE)])),
+    h("p", { class: "headline" }, outcome(receipt.outcome), " ", receipt.chosen ?? "nobody",
+      receipt.reason ? muted(`: ${because(receipt.reason)}`) : null),
+    h("ol", { class: "story" }, story.map((line) => h("li", null, arrows(line)))),
+    facts([
+      ["Request", receipt.id], ["When", moment(receipt.time)], ["Tenant", receipt.tenant], ["Model", receipt.model],
+      ["Rule", receipt.rule], ["Policy", receipt.policy], ["Waited", ms(times.queue_ms)],
+      ["First token", ms(times.ttft_ms)], ["In all", ms(times.total_ms)], ["Cost", usd(receipt.cost?.usd)],
+    ]),
     h("details", null, h("summary", null, "The whole receipt"), h("pre", { tabindex: "0" }, JSON.stringify(receipt, null, 2))),
   ];
 }

@@ -4,7 +4,8 @@ import { post, reason } from "./access.js";
 import { confirmed } from "./ask.js";
 import { $, bar, h, s, say, show } from "./dom.js";
 import { model, now } from "./model.js";
-import { count, NONE, percent, plural, STATES } from "./words.js";
+import { button, facts as factsOf } from "./parts.js";
+import { count, percent, plural, STATES } from "./words.js";
 
 const LONGEST_REASON = 200; // as gateway/console/workers.py takes it
 const WIDTH = 320, HEIGHT = 56;
@@ -30,7 +31,7 @@ export function renderWorker() {
   if (open === null) return;
   const row = model.workers.get(open);
   show($("detail"), h("div", { class: "inside" },
-    h("header", null, h("h2", { id: "detail-title", tabindex: "-1" }, open), h("button", { type: "button", class: "quiet", id: "detail-close" }, "Close")),
+    h("header", null, h("h2", { id: "detail-title", tabindex: "-1" }, open), button("detail-close", "Close", "quiet")),
     row === undefined ? h("p", null, "It is not there any more.") : facts(row)));
 }
 
@@ -55,10 +56,10 @@ function facts(row) {
     h("ul", { class: "shares" }, [["Load", row.load], ["KV cache", row.kv], ["GPU", row.gpu]].map(([title, value]) =>
       h("li", null, h("span", null, title), bar(value), h("span", { class: "n" }, percent(value))))),
     h("figure", null, line(row.past), h("figcaption", { class: "note" }, "Load since this page was opened")),
-    h("dl", { class: "facts" }, told.filter(([, value]) => value !== null).map(([term, value]) => [h("dt", null, term), h("dd", null, value ?? NONE)])),
+    factsOf(told.filter(([, value]) => value !== null)),
     local && h("div", { class: "row" }, drained
-      ? h("button", { type: "button", class: "primary", id: "undrain" }, "Undrain…")
-      : h("button", { type: "button", class: "danger", id: "drain" }, "Drain…")),
+      ? button("undrain", "Undrain…", "primary")
+      : button("drain", "Drain…", "danger")),
   ];
 }
 
@@ -79,14 +80,18 @@ async function drain(name) {
   const given = await confirmed({
     title: `Drain ${name}?`,
     consequence: [
-      `${name} takes nothing new, on every replica and after every restart, until somebody undrains it. What runs there (${plural(row.inflight ?? 0, "request")}) goes on to its end.`,
+      `${name} takes nothing new, on every replica and after every restart, until somebody undrains it.`,
+      row.inflight ? `What runs there (${plural(row.inflight, "request")}) goes on to its end.` : "Nothing runs there now.",
       left === 0
         ? `No other worker of ${row.backend} is up: its requests will wait, be bought or be refused, as their rules say.`
         : `${plural(left, "worker")} of ${row.backend} ${left === 1 ? "stays" : "stay"} up.`,
     ],
     action: `Drain ${name}`,
     danger: true,
-    fields: [h("label", { for: "drain-why" }, "Reason (colleagues will read it)"), h("input", { id: "drain-why", name: "reason", maxlength: LONGEST_REASON, autocomplete: "off" })],
+    fields: [
+      h("label", { for: "drain-why" }, "Reason (colleagues will read it)"),
+      h("input", { id: "drain-why", name: "reason", maxlength: LONGEST_REASON, autocomplete: "off" }),
+    ],
   });
   if (given === null) return;
   await act(() => post(`workers/${encodeURIComponent(name)}/drain`, { reason: given.reason }), `${name} is being drained`);
