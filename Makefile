@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -90,6 +90,22 @@ engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_C
 engine-test-llamacpp: $(VENV)/.test ## the same before a real llama.cpp server; LLAMA_PYTHON=an interpreter that has it
 	@ENGINE_CMD='exec $(or $(LLAMA_PYTHON),$(BIN)/python) -m loadtests.engine.llamacpp --port {port} --seqs {seqs}' $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
+# The Helm engine's wheels need Python 3.12 or newer; the rest of the project goes on with 3.11.
+HELM_VENV := .venv-helm
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 12))'
+HELM_PYTHON ?= $(shell for name in python3.12 python3.13 python3.14 python3; do $$name $(NEW_ENOUGH) 2>/dev/null && echo $$name && break; done)
+
+$(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
+	@"$(HELM_PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo "make helm-test needs Python 3.12 or newer, for the Helm engine; set HELM_PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(HELM_PYTHON)" -m venv $(HELM_VENV)
+	@echo "installing requirements/helm.txt into $(HELM_VENV)"
+	@$(HELM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/helm.txt
+	@$(HELM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
+	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -102,6 +118,7 @@ affinity: $(VENV)/.run ## prefix-cache hits and balance beside one endless worke
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ COMMANDS = (
     "check",
     "diff",
     "drain",
+    "egress",
     "explain",
     "jobs",
     "keys",

@@ -45,11 +45,11 @@ class Looking:
 
 
 @contextmanager
-def looking(url: str, only: str = "") -> Iterator[Looking]:
+def looking(url: str, only: str = "", key: str = "") -> Iterator[Looking]:
     """A viewer in a thread of its own, for as long as the block lasts."""
-    seen = Looking()
+    seen, headers = Looking(), {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(trust_env=False, timeout=httpx.Timeout(5.0, read=30.0)) as http:
-        request = http.build_request("GET", url + PATH, params={"only": only} if only else None)
+        request = http.build_request("GET", url + PATH, params={"only": only} if only else None, headers=headers)
         answer = http.send(request, stream=True)
         assert answer.status_code == httpx.codes.OK, answer.read()
         thread = threading.Thread(target=seen.read, args=(answer.iter_lines(),), daemon=True)

@@ -13,7 +13,8 @@ from gateway.settings import Settings
 
 
 def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. SIGHUP has the policy folder read anew."""
+    """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. SIGHUP has the policy folder read anew.
+    Raises StartupFault where what it needs went away while it began, such as the store."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     config = uvicorn.Config(
         app,
@@ -29,4 +30,9 @@ def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
     on_hangup(app.on_hangup)
-    uvicorn.Server(config).run(sockets=list(sockets))
+    try:
+        uvicorn.Server(config).run(sockets=list(sockets))
+    except SystemExit:  # with a code of uvicorn's own
+        if app.fault is not None:
+            raise app.fault from None
+        raise

@@ -50,7 +50,7 @@ from gateway.upstreams.dialects.ordering import Dialect, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS
 from gateway.upstreams.dialects.translate.table import Translation, headers_up
 from gateway.upstreams.dialects.workers import fields as worker_fields
-from gateway.upstreams.http1 import Exchange, Source
+from gateway.upstreams.http1 import Exchange, Source, freely
 
 
 class Asking:
@@ -147,7 +147,7 @@ class Asking:
             return begun or id, lease
         if begun is not None:
             return begun, await spending.adopt(begun, lease)
-        return id, await spending.keep(job.mark, id, self._request, lease, role)
+        return id, await spending.keep(job.name, id, self._request, lease, role)
 
     def _why_cancelled(self, lane: Lane | None) -> tuple[str, Ending]:
         """One that lost votes as one whose client left: a first token that was late already is a miss, nothing else
@@ -225,7 +225,7 @@ class Asking:
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
-        async with await self._send(lease, attempt, timeouts, body, translation) as exchange:
+        async with await self._send(lease, attempt, timeouts, body, translation, wire.job) as exchange:
             attempt.status = exchange.status
             self._books.told(lease, attempt, exchange.headers)
             if answers.meaning(exchange.status) != "answer":
@@ -290,6 +290,7 @@ class Asking:
         timeouts: Timeouts,
         body: tuple[bytes, bytes | Source],
         translation: Translation | None,
+        job: JobEnd | None,
     ) -> Exchange:
         request, upstream = self._request, lease.candidate.upstream
         endpoint = self._endpoint if translation is None else translation.spoken
@@ -310,6 +311,7 @@ class Asking:
             ),
             body[1],
             timeouts,
+            may_send=freely if job is None else job.may_send,
         )
 
     def _body(

@@ -22,6 +22,7 @@ from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordering import Answer, Dialect, Order, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS, restated
+from gateway.upstreams.http1 import freely
 from gateway.upstreams.orders import UNLOGGED, NotTaken, Patience, fill
 from gateway.upstreams.results import Results, whole
 
@@ -59,9 +60,9 @@ class Filling:
         if ticket is not None:  # it was placed before: it may cost something whatever becomes of it here
             attempt.free = False
             self._books.sent(lease, attempt)
-        order = self._order(lease, job, removed)
+        order = self._order(lease, attempt, removed)
         patience = self._patience(lease)
-        desk = self._desk(lease, attempt, patience.until)
+        desk = self._desk(lease, attempt, patience.until, job)
         log = UNLOGGED if job is None else job.log(attempt.id, upstream)
         try:
             told = await fill(desk, dialect, upstream, order, patience=patience, ticket=ticket, log=log)
@@ -83,10 +84,10 @@ class Filling:
             self._answered(lease, attempt)
         attempt.result, attempt.status = "answered", 200
 
-    def _order(self, lease: Lease, job: JobEnd | None, removed: Sequence[str]) -> Order:
+    def _order(self, lease: Lease, attempt: Attempt, removed: Sequence[str]) -> Order:
+        """Its mark is the attempt's: two attempts of one request at one API must not find each other's order."""
         fields = {name: value for name, value in self._fields.items() if name not in removed}
-        mark = self._request.id if job is None else job.mark
-        return order_of(self._request, fields, self._pictures, lease.candidate.served, mark)
+        return order_of(self._request, fields, self._pictures, lease.candidate.served, attempt.id)
 
     def _patience(self, lease: Lease) -> Patience:
         kind, timeouts = lease.candidate.upstream.kind, self._timeouts(lease)
@@ -102,7 +103,7 @@ class Filling:
     def _timeouts(self, lease: Lease) -> Timeouts:
         return meant(lease.decision.rule, ENDPOINTS[self._request.endpoint])
 
-    def _desk(self, lease: Lease, attempt: Attempt, until: float) -> ClientDesk:
+    def _desk(self, lease: Lease, attempt: Attempt, until: float, job: JobEnd | None) -> ClientDesk:
         decision, request = lease.decision, self._request
 
         def leaves() -> None:
@@ -122,6 +123,7 @@ class Filling:
             most=self._s.settings.result_bytes,
             traceparent=request.traceparent,
             leaves=leaves,
+            may_send=freely if job is None else job.may_send,
             heard=lambda headers: self._books.told(lease, attempt, headers),
         )
 

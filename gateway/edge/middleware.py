@@ -17,7 +17,7 @@ from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
 from gateway.edge.talking import talking
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import GatewayError, NotFound, StartupFault
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.realtime import REALTIME
@@ -41,10 +41,16 @@ class Front:
         """For the protocol: what it refuses never comes here."""
         self.on_hangup = services.live.ask_reload
         """For SIGHUP."""
+        self.fault: StartupFault | None = None
+        """Why the lifespan did not begin: the server itself knows only that it did not."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._rest(scope, receive, send)
+            try:
+                await self._rest(scope, receive, send)
+            except StartupFault as fault:
+                self.fault = fault
+                raise
             return
         call = new_call(scope)
         wire: Cycle = scope["extensions"][WIRE]

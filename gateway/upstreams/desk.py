@@ -12,7 +12,7 @@ from gateway.errors import BadAnswer, UpstreamTimeout
 from gateway.model import Permit, Policy, Timeouts, Upstream
 from gateway.upstreams.client import Client, read_all
 from gateway.upstreams.dialects.ordering import Answer, Call
-from gateway.upstreams.http1 import Exchange
+from gateway.upstreams.http1 import Exchange, freely
 
 KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"xi-api-key"})
 """A call that has one of them shows its own credential."""
@@ -21,7 +21,8 @@ KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-ap
 @dataclass(frozen=True, slots=True)
 class ClientDesk:
     """Of one attempt. `until`: the moment (monotonic) by which all of it ends; `most`: bytes of one answer; `leaves`
-    is called before anything does, `heard` gets the headers of each answer."""
+    is called before anything does, `may_send` in the turn of the first byte of each call (with what it raises nothing
+    leaves), `heard` gets the headers of each answer."""
 
     client: Client
     permit: Permit
@@ -34,6 +35,7 @@ class ClientDesk:
     most: int
     traceparent: str | None = None
     leaves: Callable[[], None] = lambda: None
+    may_send: Callable[[], None] = freely
     heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda _: None
 
     async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
@@ -61,6 +63,7 @@ class ClientDesk:
                 call.body,
                 limits,
                 call.method,
+                self.may_send,
             )
         except ValueError:  # an upstream's own word, such as the id of its job, that no request may hold
             raise BadAnswer("told something that cannot be asked for") from None

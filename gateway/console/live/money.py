@@ -75,13 +75,17 @@ async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
 
 
 def told(made: Material, saved: Saved) -> dict[str, Any]:
-    """`own`: the rent of our GPUs, idle hours too; where no rent is known, what their work was booked at."""
+    """`managed`: with what is booked for attempts of unknown outcome. `own`: the rent of our GPUs, idle hours
+    too; where no rent is known, what their work was booked at."""
     bought = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "managed")
     rents = [fleet.rent for fleet in made.fleets.values() if fleet.rent is not None]
     booked = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "local")
     beside = saved.beside_managed
     return {
-        "spent_usd": {"managed": bought / MICRO_PER_USD, "own": (sum(rents) if rents else booked) / MICRO_PER_USD},
+        "spent_usd": {
+            "managed": (bought + made.doubts.unreconciled_cost) / MICRO_PER_USD,
+            "own": (sum(rents) if rents else booked) / MICRO_PER_USD,
+        },
         "saved_usd": beside.contract / MICRO_PER_USD if beside.models else None,
     }
 

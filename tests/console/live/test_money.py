@@ -7,6 +7,7 @@ from dataclasses import replace
 from gateway.console.live.money import budgets, nothing, told
 from gateway.model import Quota
 from gateway.money.counters import Spent
+from gateway.reports.doubts import Doubts
 from gateway.reports.elsewhere import Traffic
 from gateway.reports.fleet_cost import Fleet
 from gateway.reports.gathering import Material
@@ -19,8 +20,8 @@ RENTED = Fleet("gpu", "H100", up=60, priced=60, rate_sum=60 * 2_000_000)
 
 
 def test_bought_is_all_that_was_charged_and_own_is_the_rent() -> None:
-    made = Material((BOUGHT, OURS), (LOST,), {"gpu": RENTED})
-    assert told(made, made.saved(policy()))["spent_usd"] == {"managed": 1.75, "own": 2.0}
+    made = Material((BOUGHT, OURS), (LOST,), {"gpu": RENTED}, Doubts(unreconciled=1, unreconciled_cost=50_000))
+    assert told(made, made.saved(policy()))["spent_usd"] == {"managed": 1.8, "own": 2.0}
 
 
 def test_without_a_rent_own_is_what_was_booked() -> None:
