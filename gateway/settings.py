@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     image_urls: Literal["refuse", "fetch"] = Field(
         "refuse", description="What is done with the address of a picture: 400, or a guarded fetch by the gateway."
     )
+    chat_urls: Literal["fetch", "check", "refuse"] = Field(
+        "fetch",
+        description="Addresses of pictures, sound and films in a conversation that a worker of ours may read: fetched "
+        "by the gateway under guard, looked at and passed on, or 400.",
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )

@@ -50,7 +50,7 @@ class Attempt:
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
     unreached: bool = False
-    """Its connection was refused: that cost nobody anything."""
+    """Its connection was refused, or it could not be told what is asked: that cost nobody anything."""
     sent: Sent | None = None
     """What it took of its account's rate limits, as long as no answer told."""
     first: float | None = None
@@ -99,8 +99,9 @@ class Attempt:
 
 
 def left_of(attempts: Sequence[Attempt], most: int) -> int:
-    """How many of a rule's `most` attempts are left after these, whatever became of them. A refused connection is none,
-    as long as there are not too many: those of a fleet that restarts refuse all at once."""
+    """How many of a rule's `most` attempts are left after these, whatever became of them. One that could not do it is
+    none, nor is a refused connection, as long as there are not too many: those of a fleet that restarts refuse all at
+    once."""
     asked = sum(not one.unreached for one in attempts)
     return most - asked if len(attempts) - asked < MOST_UNREACHED else 0
 

@@ -15,6 +15,7 @@ from gateway.edge.verdict import passed
 from gateway.errors import (
     ConnectFailed,
     GatewayError,
+    Incapable,
     NotContinued,
     PermitMismatch,
     PermitRefused,
@@ -140,7 +141,7 @@ class Books:
             fields = {"fields": {"upstream": upstream.name}}
             _log.error("a request was about to leave without a permit", extra=fields)
             return  # our own mistake
-        if isinstance(fault, NotContinued):
+        if isinstance(fault, NotContinued | Incapable):
             return  # it is up, and cannot do what others can
         if self._own(lease, fault):
             return

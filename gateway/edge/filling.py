@@ -16,7 +16,7 @@ from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import JobEnd, Wire
-from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
+from gateway.errors import DeadlineExceeded, OrderLost, Refused
 from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
@@ -52,8 +52,8 @@ class Filling:
     async def fill(
         self, lease: Lease, attempt: Attempt, wire: Wire, dialect: Dialect, *, removed: Sequence[str] = ()
     ) -> None:
-        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do, and
-        DeadlineExceeded."""
+        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do: then
+        nothing was sent. And DeadlineExceeded."""
         upstream, job = lease.candidate.upstream, wire.job
         attempt.streamed = False
         ticket = None if job is None else job.ticket(upstream)
@@ -69,9 +69,6 @@ class Filling:
         except NotTaken as refusal:
             self._pass_on(lease, attempt, wire, refusal.answer)
             return
-        except InvalidRequest:
-            attempt.result = "passed_on"  # by us, before it was asked
-            raise
         if attempt.on_end is not None:
             attempt.on_end()
         attempt.usage = usage = used(order, told, lease.candidate.served.offer)

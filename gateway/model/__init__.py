@@ -26,7 +26,7 @@ from gateway.model.gpu import (
 )
 from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
-from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality, Offer, SizeRule
+from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
     LIMIT_QUOTAS,
@@ -63,6 +63,7 @@ from gateway.model.money import (
     pico,
     usd,
 )
+from gateway.model.offering import Complaint, Offer, SizeRule
 from gateway.model.placing import gpus_of
 from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import (
@@ -149,6 +150,7 @@ __all__ = [
     "Bound",
     "Breaker",
     "Candidate",
+    "Complaint",
     "Condition",
     "Confidence",
     "Damp",

@@ -24,6 +24,11 @@ class Obstacle(NamedTuple):
 class Reworded(Protocol):
     """A request in the words of its endpoint's twin (`routing/capability.py`), worked out when first asked for."""
 
+    @property
+    def tools(self) -> bool:
+        """Whether it offers any."""
+        ...
+
     def obstacle(self) -> Obstacle | None:
         """None: all of it can be said."""
         ...

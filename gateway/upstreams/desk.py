@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway.errors import BadAnswer, UpstreamTimeout
 from gateway.model import Permit, Policy, Timeouts, Upstream
 from gateway.upstreams.client import Client, read_all
-from gateway.upstreams.dialects.ordering import Answer, Call
+from gateway.upstreams.dialects.ordering import LOOK_BYTES, Answer, Call
 from gateway.upstreams.http1 import Exchange, freely
 
 KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"xi-api-key"})
@@ -40,7 +40,8 @@ class ClientDesk:
 
     async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
         async with self.open(call, silence=silence, grace=grace) as exchange:
-            return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, self.most))
+            most = min(self.most, LOOK_BYTES) if call.looks else self.most
+            return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, most))
 
     @asynccontextmanager
     async def open(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> AsyncIterator[Exchange]:

@@ -195,7 +195,7 @@ EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:", without_usage
 CHAT = Endpoint(
     name="chat/completions",
     prompt=("messages", "prompt", "tools", "response_format"),
-    media=words("image_url", "input_audio", "file", "video_url", "input_image", "image"),
+    media=words("image_url", "input_audio", "file", "video_url", "audio_url", "input_image", "image"),
     caps=("max_completion_tokens", "max_tokens"),
     cap="max_completion_tokens",
     asks_usage=True,
