@@ -55,7 +55,7 @@ async def hearing(
         parse_demand(call.residency, policy.zones)
         upload = _upload(services, call, receive)
         wire.stream()
-        await upload.begin()
+        await upload.begin(_length(call))
         folder, floor = services.settings.data_dir / UPLOADS, services.settings.uploads_floor
         if not upload.routable:
             await upload.spool(folder, floor)
