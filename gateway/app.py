@@ -208,7 +208,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             if kept:
                 tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
             if site is not None:
-                tasks += [asyncio.create_task(keep_running(run)) for run in site.runs]
+                ours = [asyncio.create_task(keep_running(run)) for run in site.runs]
+                tasks += [*ours, asyncio.create_task(hand_over(services.leaving, ours[0]))]
             if writer is not None:
                 tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
@@ -304,6 +305,12 @@ def hear(lines: Lines, till: Till, message: str) -> None:
     """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
     if not till.heard(message):
         lines.wake(message)
+
+
+async def hand_over(leaving: asyncio.Event, runner: asyncio.Task[None]) -> None:
+    """Jobs go to other replicas as soon as this one is told to end: they need not wait for its last stream."""
+    await leaving.wait()
+    await stop([runner])
 
 
 async def stop(tasks: list[asyncio.Task[None]]) -> None:

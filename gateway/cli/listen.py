@@ -1,4 +1,4 @@
-"""Runs uvicorn: the one place that knows the server's options."""
+"""Runs the server: the one place that knows uvicorn's options."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import Any
 
 import uvicorn
 
+from gateway.cli.certificate import Certificate
+from gateway.cli.server import Server
 from gateway.cli.terminal import on_hangup
 from gateway.edge.protocol import Patience, protocol
 from gateway.settings import Settings
 
 
-def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; running requests get `grace_seconds`. SIGHUP has the policy folder read anew."""
+def run(app: Any, settings: Settings, certificate: Certificate | None, *sockets: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT (`server.py` has the order of the end). SIGHUP has the policy folder and the
+    certificate read anew."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
+    kind = protocol(patience, app.on_refused)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=protocol(patience, app.on_refused),
+        http=kind,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -26,7 +30,13 @@ def run(app: Any, settings: Settings, *sockets: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,  # the peer decides about loopback callers: no header may name another
         date_header=True,
-        timeout_graceful_shutdown=int(settings.grace_seconds),
     )
-    on_hangup(app.on_hangup)
-    uvicorn.Server(config).run(sockets=list(sockets))
+
+    def hangup() -> None:
+        app.on_hangup()
+        if certificate is not None:
+            certificate.load()
+
+    on_hangup(hangup)
+    leave, grace = settings.leave_seconds, settings.grace_seconds
+    Server(config, kind, app.on_leaving, leave=leave, grace=grace, certificate=certificate).run(sockets=list(sockets))

@@ -41,6 +41,8 @@ class Front:
         """For the protocol: what it refuses never comes here."""
         self.on_hangup = services.live.ask_reload
         """For SIGHUP."""
+        self.on_leaving = services.leaving.set
+        """For the server, once it was told to end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
