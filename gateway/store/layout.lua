@@ -1,5 +1,6 @@
--- The layout of what is in the store. KEYS[1] gw:layout: "N OLDEST": the newest layout that a gateway of it has, and the
--- oldest that can still be used beside it. ARGV[1], ARGV[2]: the same two of the gateway that asks.
+-- The layout of what is in the store.
+-- KEYS[1] gw:layout   "N OLDEST": the newest layout that a gateway of it has, the oldest that can be used beside it
+-- ARGV[1], ARGV[2]: the same two of the gateway that asks.
 -- Returns what holds, unparsed, after it was raised to the caller's where both can be used side by side.
 local own, oldest = tonumber(ARGV[1]), tonumber(ARGV[2])
 local held = redis.call('GET', KEYS[1])

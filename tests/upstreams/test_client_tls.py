@@ -52,7 +52,7 @@ def serving(pair: Pair, clients: Authority | None = None) -> RawServer:
     return RawServer(always(HI), tls=context)
 
 
-def policy_for(folder: Path, port: int, host: str = "localhost", **tls: Path) -> Policy:
+def policy_for(folder: Path, port: int, host: str = "localhost", **tls: Path | str) -> Policy:
     backend = {
         "name": "gpu",
         "kind": "local",
@@ -122,6 +122,14 @@ async def test_a_certificate_for_another_host(client: Client, authority: Authori
     async with serving(authority.issue("elsewhere", "elsewhere")) as server:
         with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await ask(client, policy_for(tmp_path, server.port, host, ca=authority.own.cert))
+
+
+async def test_the_name_in_the_certificate_may_be_said(client: Client, authority: Authority, tmp_path: Path) -> None:
+    async with serving(authority.issue("elsewhere", "elsewhere")) as server:
+        said: dict[str, Path | str] = {"ca": authority.own.cert, "server_name": "elsewhere"}
+        assert await ask(client, policy_for(tmp_path, server.port, "127.0.0.1", **said)) == b"hi"
+        with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(client, policy_for(tmp_path, server.port, "127.0.0.1", **{**said, "server_name": "localhost"}))
 
 
 async def test_a_new_certificate_is_shown_on_new_connections(
