@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed audit sbom lock clean
+.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test audit sbom lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,8 +36,16 @@ format: $(VENV)/.dev ## let ruff format and fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-load: $(VENV)/.load ## ramp the demo past its capacity and down again; draws loadtests/out/spillover.png
-	@exec $(BIN)/python -m loadtests.spillover
+# Command line only: some shells export HOST. Keys go by the environment, out of the process list.
+GIVEN_HOST := $(if $(filter command,$(firstword $(origin HOST))),$(HOST))
+load-ui load: export GATEWAY_KEY := $(or $(KEY),$(GATEWAY_KEY),demo)
+load: export AGAINST_KEY := $(AGAINST_KEY)
+
+load: $(VENV)/.load ## SCENARIO (ramp) on a demo or on HOST with KEY: picture, report, verdict; TRACE, AGAINST, SECONDS, SEED
+	@exec $(BIN)/python -m loadtests.load $(or $(SCENARIO),ramp) $(if $(GIVEN_HOST),--url $(GIVEN_HOST)) $(if $(AGAINST),--against $(AGAINST)) $(if $(TRACE),--trace $(TRACE)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+load-ui: $(VENV)/.load ## Locust's web page on http://127.0.0.1:8089, before a demo or HOST with KEY
+	@exec $(BIN)/python -m loadtests.load.ui $(if $(GIVEN_HOST),--url $(GIVEN_HOST))
 
 fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side, for SECONDS (60)
 	@exec $(BIN)/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60)
@@ -47,6 +55,9 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 
 fleet-bench: $(VENV)/.run ## what watching 1,000 workers costs: scraping, store and snapshots in CPU time; WORKERS (1000)
 	@exec $(BIN)/python -m loadtests.fleetbench --workers $(or $(WORKERS),1000)
+
+feed-bench: $(VENV)/.run ## what the live feed of 1,000 workers costs, for each viewer and each request; WORKERS (1000)
+	@exec $(BIN)/python -m loadtests.feedbench --workers $(or $(WORKERS),1000)
 
 downloads-bench: $(VENV)/.run ## 500 downloads of one film at once: memory and fairness; CLIENTS (500) MB (8)
 	@exec $(BIN)/python -m loadtests.downloads --clients $(or $(CLIENTS),500) --mb $(or $(MB),8)
@@ -87,6 +98,22 @@ engine-test: $(VENV)/.test ## the gateway before a real engine; without ENGINE_C
 engine-test-llamacpp: $(VENV)/.test ## the same before a real llama.cpp server; LLAMA_PYTHON=an interpreter that has it
 	@ENGINE_CMD='exec $(or $(LLAMA_PYTHON),$(BIN)/python) -m loadtests.engine.llamacpp --port {port} --seqs {seqs}' $(BIN)/python -m loadtests.engine $(if $(OUT),--out $(OUT))
 
+# The Helm engine's wheels need Python 3.12 or newer; the rest of the project goes on with 3.11.
+HELM_VENV := .venv-helm
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 12))'
+HELM_PYTHON ?= $(shell for name in python3.12 python3.13 python3.14 python3; do $$name $(NEW_ENOUGH) 2>/dev/null && echo $$name && break; done)
+
+$(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
+	@"$(HELM_PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo "make helm-test needs Python 3.12 or newer, for the Helm engine; set HELM_PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(HELM_PYTHON)" -m venv $(HELM_VENV)
+	@echo "installing requirements/helm.txt into $(HELM_VENV)"
+	@$(HELM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/helm.txt
+	@$(HELM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
+	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -119,6 +146,7 @@ lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
+	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(AUDIT) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

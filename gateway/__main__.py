@@ -17,6 +17,7 @@ COMMANDS = (
     "check",
     "diff",
     "drain",
+    "egress",
     "explain",
     "jobs",
     "keys",
@@ -28,6 +29,7 @@ COMMANDS = (
     "rollout",
     "serve",
     "test",
+    "top",
 )
 """One file each in `cli/`, imported when its command runs: `gateway check` must not pay for a web server."""
 

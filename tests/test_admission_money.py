@@ -17,9 +17,9 @@ from gateway.admission import Admission
 from gateway.edge.asking import attempt_id
 from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, InvalidRequest
 from gateway.fleet.leases import Leases, new_owner
-from gateway.model import Decision, Lease, Model, Policy, Price, Quota, Row, Served, Spill, Tenant, Visit
+from gateway.model import Decision, Kept, Lease, Model, Policy, Price, Quota, Row, Served, Spill, Tenant, Visit
 from gateway.money.budgets import Budgets
-from gateway.money.keeping import RUNNING_SECONDS, utc
+from gateway.money.keeping import AWAY_SECONDS, RUNNING_SECONDS, refusal, utc
 from gateway.money.spending import Spending, skeleton
 from gateway.money.till import Till
 from gateway.routing.decide import decide
@@ -259,6 +259,15 @@ async def test_without_the_store_nothing_is_bought(own_server: Embedded, tmp_pat
             lease = await made.admit(visit := Visit())
             assert (lease.group.backend, visit.kept, visit.unpaid["api"].why) == ("gpu", "store", "away")
         await store.aclose()
+
+
+async def test_a_store_that_is_away_is_not_the_callers_money() -> None:
+    """Not even where another budget is known to be spent: what helps is to come again."""
+    short = Kept("short", "budget day", 0, 10, None, None)
+    for unpaid in ([Kept("away")], [short, Kept("away")]):
+        answer = refusal(unpaid, 0.0)
+        assert (answer.status, answer.code, answer.retry_after) == (503, "no_capacity", AWAY_SECONDS)
+    assert refusal([short], 0.0).status == 402
 
 
 async def test_what_could_not_be_counted_is_not_bought(valkey: Store) -> None:

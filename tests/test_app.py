@@ -11,13 +11,17 @@ from pydantic import SecretStr
 from gateway import app, background
 from gateway.app import damp
 from gateway.background import keep_running
+from gateway.cli import listen
+from gateway.cli.port import bind
 from gateway.edge.middleware import Front
+from gateway.errors import StartupFault
 from gateway.model import Snapshot, Spill, Tenant, Threshold
 from gateway.money.alarms import Alarms
 from gateway.policy.candidate import Candidate, Trial
 from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.startup import keys_refused, zone_refused
+from gateway.store.embedded import Embedded
 from tests.worlds import policy, reading, rule, state
 
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
@@ -90,6 +94,24 @@ def test_messages_end_after_those_who_send_them(tmp_path: Path, monkeypatch: pyt
     made = app.create_app(Settings(policies=POLICIES / "demo", data_dir=tmp_path, ledger_url=SecretStr("none")))
     asyncio.run(lived(made))
     assert order == ["tasks", "messages"]
+
+
+def test_a_store_that_goes_away_as_it_begins_is_a_startup_fault(
+    own_server: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gateway` ends with code 2 then, not with one of the server's own."""
+    settings = Settings(
+        policies=POLICIES / "demo",
+        data_dir=tmp_path,
+        redis_url=SecretStr(own_server.url),
+        ledger_url=SecretStr("none"),
+        key_pepper=SecretStr("pepper"),
+    )
+    made = app.create_app(settings)
+    own_server.stop()
+    monkeypatch.setattr(listen, "on_hangup", lambda _: None)  # it looks for a terminal
+    with bind("127.0.0.1", 0) as sock, pytest.raises(StartupFault, match="the store at"):
+        listen.run(made, settings, sock)
 
 
 async def lived(made: Front) -> None:

@@ -16,7 +16,7 @@ from gateway.settings import Settings
 
 def run(app: Any, settings: Settings, certificate: Certificate | None, *sockets: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT (`server.py` has the order of the end). SIGHUP has the policy folder and the
-    certificate read anew."""
+    certificate read anew. Raises StartupFault where what it needs went away while it began, such as the store."""
     patience = Patience(settings.head_seconds, settings.idle_seconds, settings.send_seconds)
     kind = protocol(patience, app.on_refused)
     config = uvicorn.Config(
@@ -39,4 +39,10 @@ def run(app: Any, settings: Settings, certificate: Certificate | None, *sockets:
 
     on_hangup(hangup)
     leave, grace = settings.leave_seconds, settings.grace_seconds
-    Server(config, kind, app.on_leaving, leave=leave, grace=grace, certificate=certificate).run(sockets=list(sockets))
+    server = Server(config, kind, app.on_leaving, leave=leave, grace=grace, certificate=certificate)
+    try:
+        server.run(sockets=list(sockets))
+    except SystemExit:  # with a code of uvicorn's own
+        if app.fault is not None:
+            raise app.fault from None
+        raise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Raw
 
+from gateway.edge import spans
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
@@ -16,12 +18,13 @@ from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import JobEnd, Wire
-from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
+from gateway.errors import DeadlineExceeded, OrderLost, Refused
 from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
 from gateway.upstreams.dialects.ordering import Answer, Dialect, Order, Picture
 from gateway.upstreams.dialects.surface import ENDPOINTS, restated
+from gateway.upstreams.http1 import freely
 from gateway.upstreams.orders import UNLOGGED, NotTaken, Patience, fill
 from gateway.upstreams.results import Results, whole
 
@@ -51,26 +54,23 @@ class Filling:
     async def fill(
         self, lease: Lease, attempt: Attempt, wire: Wire, dialect: Dialect, *, removed: Sequence[str] = ()
     ) -> None:
-        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do, and
-        DeadlineExceeded."""
+        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do: then
+        nothing was sent. And DeadlineExceeded."""
         upstream, job = lease.candidate.upstream, wire.job
         attempt.streamed = False
         ticket = None if job is None else job.ticket(upstream)
         if ticket is not None:  # it was placed before: it may cost something whatever becomes of it here
             attempt.free = False
             self._books.sent(lease, attempt)
-        order = self._order(lease, job, removed)
+        order = self._order(lease, attempt, removed)
         patience = self._patience(lease)
-        desk = self._desk(lease, attempt, patience.until)
+        desk = self._desk(lease, attempt, patience.until, job)
         log = UNLOGGED if job is None else job.log(attempt.id, upstream)
         try:
             told = await fill(desk, dialect, upstream, order, patience=patience, ticket=ticket, log=log)
         except NotTaken as refusal:
             self._pass_on(lease, attempt, wire, refusal.answer)
             return
-        except InvalidRequest:
-            attempt.result = "passed_on"  # by us, before it was asked
-            raise
         if attempt.on_end is not None:
             attempt.on_end()
         attempt.usage = usage = used(order, told, lease.candidate.served.offer)
@@ -83,10 +83,10 @@ class Filling:
             self._answered(lease, attempt)
         attempt.result, attempt.status = "answered", 200
 
-    def _order(self, lease: Lease, job: JobEnd | None, removed: Sequence[str]) -> Order:
+    def _order(self, lease: Lease, attempt: Attempt, removed: Sequence[str]) -> Order:
+        """Its mark is the attempt's: two attempts of one request at one API must not find each other's order."""
         fields = {name: value for name, value in self._fields.items() if name not in removed}
-        mark = self._request.id if job is None else job.mark
-        return order_of(self._request, fields, self._pictures, lease.candidate.served, mark)
+        return order_of(self._request, fields, self._pictures, lease.candidate.served, attempt.id)
 
     def _patience(self, lease: Lease) -> Patience:
         kind, timeouts = lease.candidate.upstream.kind, self._timeouts(lease)
@@ -102,7 +102,7 @@ class Filling:
     def _timeouts(self, lease: Lease) -> Timeouts:
         return meant(lease.decision.rule, ENDPOINTS[self._request.endpoint])
 
-    def _desk(self, lease: Lease, attempt: Attempt, until: float) -> ClientDesk:
+    def _desk(self, lease: Lease, attempt: Attempt, until: float, job: JobEnd | None) -> ClientDesk:
         decision, request = lease.decision, self._request
 
         def leaves() -> None:
@@ -120,8 +120,10 @@ class Filling:
             timeouts=self._timeouts(lease),
             until=until,
             most=self._s.settings.result_bytes,
-            traceparent=request.traceparent,
+            trace=spans.headers(request.trace, attempt, lease.candidate.upstream),
+            seen=None if request.trace is None or request.trace.span is None else partial(spans.called, attempt),
             leaves=leaves,
+            may_send=freely if job is None else job.may_send,
             heard=lambda headers: self._books.told(lease, attempt, headers),
         )
 

@@ -97,7 +97,7 @@ class JobWire:
         return self
 
     @property
-    def mark(self) -> str:
+    def name(self) -> str:
         return self._log.job.id
 
     @property
@@ -121,6 +121,9 @@ class JobWire:
     def attempt(self, upstream: Upstream) -> str | None:
         one = self._log.job.open
         return one.attempt if one is not None and one.ticket is not None and one.upstream == upstream.name else None
+
+    def may_send(self) -> None:
+        self._log.may_send()
 
     def leave(self) -> None:
         """Whatever it waits for now ends as for a client that has left."""

@@ -126,7 +126,7 @@ class JobWork:
             return Anew.UNKNOWN
         upstream, endpoint = candidate.upstream, job.endpoint
         dialect = dialect_of(upstream, endpoint, engine_of(candidate, board))
-        order = order_of(request.request, request.body.fields, request.body.pictures, candidate.served, job.id)
+        order = order_of(request.request, request.body.fields, request.body.pictures, candidate.served, one.attempt)
         if dialect is None or dialect.find(upstream, order) is None:
             return Anew.UNKNOWN
         desk = ClientDesk(

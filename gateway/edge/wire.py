@@ -36,8 +36,8 @@ class JobEnd(Wire, Protocol):
     refusals, and results of an upstream that takes no orders."""
 
     @property
-    def mark(self) -> str:
-        """As in `Order`: the job. What its attempts hold is kept under it."""
+    def name(self) -> str:
+        """The job's id: what its attempts hold is kept under it."""
         ...
 
     def check(self, demand: Demand, policy: Policy) -> None:
@@ -50,6 +50,11 @@ class JobEnd(Wire, Protocol):
 
     def log(self, attempt: str, upstream: Upstream) -> Log:
         """Where this attempt, by its id in the ledger, is written down. Its `intent` is kept before anything leaves."""
+        ...
+
+    def may_send(self) -> None:
+        """Called in the turn in which the first byte of a call is about to leave. Raises what ends the attempt where
+        its job may be another process's by then."""
         ...
 
     def ticket(self, upstream: Upstream) -> str | None:

@@ -8,7 +8,9 @@ any more. Who is silent for four seconds has no jobs any more.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -34,11 +36,13 @@ _log = logging.getLogger("gateway")
 
 @dataclass(slots=True)
 class Fence:
-    """The right to one job. `version` is that of the last write."""
+    """The right to one job. `version` is that of the last write; `until`: nobody else can have it before that moment of
+    its process's clock."""
 
     id: str
     token: int
     version: int
+    until: float = 0.0
 
 
 class Claim(NamedTuple):
@@ -62,34 +66,62 @@ class Swept(NamedTuple):
 
 
 class Fences:
-    """Of one replica, whose name is `owner`. Calls raise StoreFault; each may be repeated after that."""
+    """Of one replica, whose name is `owner`. Calls raise StoreFault; each may be repeated after that. `clock` is
+    monotonic seconds."""
 
-    def __init__(self, store: Store, owner: str, *, store_ms: Callable[[], int] = lambda: 0) -> None:
-        self._scripts, self.owner = Scripts(store, store_ms), owner
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        *,
+        store_ms: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scripts, self.owner, self._clock = Scripts(store, store_ms), owner, clock
+
+    def fresh(self, fence: Fence) -> bool:
+        """Whether that job is surely nobody else's yet: nobody frees it before this replica was silent for
+        FENCE_SECONDS, and so long ago the store had not said that it is lost."""
+        return self._clock() < fence.until
 
     async def take(self, most: int, share: int = MOST, running: Mapping[str, int] = NOTHING) -> Taken:
         """Jobs to work on; their newest state, whoever worked on them before. Nothing new of a tenant that has `share`
         of them here: `running` has as many of each. Never beside a `beat`, which gives back what was taken by a call
-        whose answer was lost, and what this version cannot read: another one may."""
+        whose answer was lost, and what this version cannot read: another one may, until it is over."""
         shares: list[Value] = [value for pair in running.items() for value in pair]
+        until = self._clock() + FENCE_SECONDS
         now, freed, *rest = await self._scripts.run(_TAKE, self.owner, most, share, *shares)
         claims = []
         for at in range(0, len(rest), _WIDTH):
             id, token, version, *values = rest[at : at + _WIDTH]
+            fence = Fence(id.decode(), int(token), int(version), until)
             try:
                 job = decoded(values)
             except msgspec.DecodeError:
-                _log.exception("the record of a job cannot be read", extra={"fields": {"job": id.decode()}})
+                _log.exception("the record of a job cannot be read", extra={"fields": {"job": fence.id}})
+                await self._unreadable(fence, values, now)
                 continue
             left = (job.deadline or 0.0) - now / 1000
-            claims.append(Claim(Fence(id.decode(), int(token), int(version)), job, left))
+            claims.append(Claim(fence, job, left))
         return Taken(claims, freed)
+
+    async def _unreadable(self, fence: Fence, values: Sequence[bytes | None], now: int) -> None:
+        """Another version may read it, until its time is over: then it has failed, and an operator is told of it."""
+        job = await self._scripts.stand_in(fence.id, values)
+        if (job.deadline or 0.0) <= now / 1000:
+            with suppress(FenceLost):
+                await self.write(fence, msgspec.structs.replace(job, state="failed"))
 
     async def beat(self, fences: Iterable[Fence]) -> tuple[int, dict[str, Literal["lost", "cancel"]]]:
         """This replica lives, and these are all that it has: how many others that freed for whoever takes them, and
         which of its own are to stop."""
-        freed, *words = await self._scripts.run(_BEAT, self.owner, *_pairs(fences))
-        return freed, {id.decode(): word.decode() for id, word in zip(words[::2], words[1::2], strict=True)}
+        named, until = list(fences), self._clock() + FENCE_SECONDS
+        freed, *said = await self._scripts.run(_BEAT, self.owner, *_pairs(named))
+        words = {id.decode(): word.decode() for id, word in zip(said[::2], said[1::2], strict=True)}
+        for fence in named:
+            if words.get(fence.id) != "lost":
+                fence.until = until
+        return freed, words
 
     async def write(self, fence: Fence, job: Job) -> None:
         """The job from now on; with a state that is an end, its one end. Raises FenceLost."""

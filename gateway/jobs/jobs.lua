@@ -66,7 +66,8 @@ local function finish(id, state)
   redis.call('ZADD', ENDED, found[4], id)
   redis.call('HSET', key, 'state', state, 'ended', int(now))
   weigh(tenant, -redis.call('HSTRLEN', key, 'sealed'))
-  if cjson.decode(redis.call('HGET', key, 'job')).webhook then
+  local read, job = pcall(cjson.decode, redis.call('HGET', key, 'job')) -- one that cannot be read holds up no other
+  if read and type(job) == 'table' and job.webhook then
     redis.call('ZADD', HOOKS, 'NX', math.floor(now / 1000), id)
   end
   redis.call('HDEL', key, 'sealed')

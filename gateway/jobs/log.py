@@ -12,8 +12,9 @@ import msgspec
 from gateway.errors import StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.fences import Claim, Fences
-from gateway.jobs.record import NOT_SENT, Job, Try
-from gateway.jobs.work import FenceLost, Outcome, Stop
+from gateway.jobs.record import Job, Try
+from gateway.jobs.work import FenceLost, FenceOld, Outcome, Stop
+from gateway.model import NOT_SENT
 
 PAUSE_SECONDS = 0.2
 """Between two tries to reach a store that is away."""
@@ -29,6 +30,10 @@ class JobLog:
         self.stopped: Stop | None = None
         self.on_lost: Callable[[], None] = lambda: None
         """Called before FenceLost is raised to whoever works."""
+        self.stands: Callable[[str], Awaitable[bool]] = _nothing_kept
+        """`Money.stands`, for a bought attempt."""
+        self._leaving = ""
+        """The newest attempt of which something may have left."""
         self._writing = asyncio.Lock()
         self._progressed = time.monotonic()
         self._telling: asyncio.Task[None] | None = None
@@ -41,15 +46,30 @@ class JobLog:
         try:
             await self._write(lambda job: msgspec.structs.replace(job, state="running", tries=(*job.tries, one)))
             if one.managed:
-                await self._insist(self._durable.sync)
-                # A store that went down before the sync came back without the intent, and the sync told of another
-                # file; or this process was paused, and another one has the job. A write under the next version finds
-                # either.
-                await self._write(lambda job: job)
-        except asyncio.CancelledError:
+                kept = False
+                while not kept:
+                    await self._insist(self._durable.sync)
+                    # A store that went down before the sync came back without the intent, and the sync told of another
+                    # file; or this process was paused, and another one has the job. A write under the next version
+                    # finds either. It may also have come back without the money, which was written before.
+                    await self._write(lambda job: job)
+                    kept = await self.stands(one.attempt)
+        except (asyncio.CancelledError, StoreFault):
             with suppress(FenceLost):
                 await self._write(lambda job: _unsent(job, one.attempt))
             raise
+
+    def may_send(self) -> None:
+        """Of an order without a ticket, just before the first byte of each of its calls: raises FenceLost where this
+        process was paused, or cut off from the store, for so long that another one may have its job; FenceOld where no
+        call has left before."""
+        one = self._job.open
+        if one is None or one.ticket is not None:
+            return
+        if self.stopped == "lost" or not self._fences.fresh(self.fence):
+            self.on_lost()
+            raise (FenceLost if self._leaving == one.attempt else FenceOld)(self.fence.id)
+        self._leaving = one.attempt
 
     async def ticket(self, ticket: str) -> None:
         await self._newest(ticket=ticket)
@@ -112,6 +132,10 @@ class JobLog:
                 if self.stopped == "lost":
                     raise FenceLost(self.fence.id) from None
                 await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _nothing_kept(_: str) -> bool:
+    return True
 
 
 def _changed(job: Job, **changes: object) -> Job:

@@ -9,9 +9,6 @@ from gateway.model import ENDED, Artefact, EndpointName, JobState
 UNKNOWN_OUTCOME = "unknown_outcome"
 """The code of a job whose paid submit had no answer, and that cannot be found by listing."""
 
-NOT_SENT = "not_sent"
-"""How a try ended of which nothing left."""
-
 
 class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt at an upstream. It is written before anything is sent (`intent`), and again once the answer is here:

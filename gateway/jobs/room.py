@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.errors import StartupFault, StoreFault
 from gateway.jobs.durable import SYNC_SECONDS, Durable
 from gateway.jobs.fences import Fences
 from gateway.jobs.runner import Gone, Runner
@@ -75,7 +76,10 @@ class Room:
         """Connects. Raises StartupFault for a store that cannot be used, or does not keep what it must."""
         await self._store.check()
         await self._syncs.check()
-        await self._durable.look()
+        try:
+            await self._durable.look()
+        except StoreFault as fault:
+            raise StartupFault(f"the store at {self._store.where} went away: {fault}") from fault
 
     async def aclose(self) -> None:
         await self._store.aclose()

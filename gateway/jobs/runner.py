@@ -153,6 +153,8 @@ class Runner:
             with suppress(StoreFault, TimeoutError):  # a beat frees what it does not name
                 async with asyncio.timeout(RELEASE_SECONDS):
                     await self._fences.beat(one.log.fence for one, task in pairs if not task.done())
+        for one, _ in pairs:
+            one.log.stopped = "lost"  # what is still on its way to an upstream by now is not to leave any more
         with suppress(StoreFault, TimeoutError):  # its fences end without it soon after
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._fences.release([one.log.fence for one, _ in pairs if one.ended is None], leaving=True)

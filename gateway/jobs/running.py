@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import GatewayError, StoreFault, UpstreamFault
 from gateway.jobs.log import JobLog
-from gateway.jobs.record import NOT_SENT, Try
-from gateway.jobs.work import Anew, FenceLost, Money, Outcome, Stop, Work
+from gateway.jobs.record import Try
+from gateway.jobs.work import Anew, FenceLost, FenceOld, Money, Outcome, Stop, Work
+from gateway.model import NOT_SENT
 
 TIDY_SECONDS = 10.0
 """For a work that was stopped to cancel its order upstream."""
@@ -40,6 +42,8 @@ class Running:
         self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Set where the work did not end although it was stopped."""
         log.on_lost = self._goes_on_elsewhere
+        if money is not None:
+            log.stands = money.stands
 
     def stop(self, why: Stop) -> None:
         """The first reason counts, but who has lost a job need not tidy up. A look for a lost order is not broken off
@@ -66,6 +70,8 @@ class Running:
             outcome = await self._outcome()
             if outcome is not None:
                 await self._finish(outcome)
+        except FenceOld:
+            self.released = await self._nothing_left()
         except FenceLost:
             self.log.stopped = "lost"
         except StoreFault:
@@ -113,7 +119,9 @@ class Running:
         if one is not None and one.ticket is None:
             self._looking = True
             if not await self._looked(one):
-                return Outcome.unknown()
+                # No write of its own says that the try is over: who died after that would leave a job that another
+                # process orders anew.
+                return replace(Outcome.unknown(), tried=Anew.UNKNOWN.value)
             self._looking = False
         if log.stopped is not None and log.job.open is None:
             return _of_stop(log.stopped)
@@ -124,24 +132,38 @@ class Running:
     async def _looked(self, one: Try) -> bool:
         """What became of an order that may have been sent by a process that is gone; False: nobody can say. Only what
         is not paid for is given up without a look: a worker of ours may do it twice."""
-        if not one.managed:
-            await self._given_up(one, DIED, sent=True)
-            return True
-        found = await self._find(one)
-        if found is Anew.UNKNOWN:
-            await self._given_up(one, Anew.UNKNOWN.value, sent=True)
-            return False
+        found = await self._find(one) if one.managed else None
         if isinstance(found, str):
             await self.log.ticket(found)
+        elif found is Anew.NOT_THERE:
+            await self._unsent(one)
         else:
-            await self._given_up(one, NOT_SENT, sent=False)
+            if self._money is not None:
+                with suppress(StoreFault):  # it is swept later
+                    await self._money.lost(one.attempt)
+            if found is Anew.UNKNOWN:
+                return False
+            await self.log.tried(DIED)
         return True
 
-    async def _given_up(self, one: Try, result: str, *, sent: bool) -> None:
+    async def _unsent(self, one: Try) -> None:
+        """The record says so before its money does: who died in between would leave an attempt that costs nothing, and
+        that the next look may find."""
+        await self.log.tried(NOT_SENT)
         if self._money is not None:
             with suppress(StoreFault):  # it is swept later
-                await (self._money.lost(one.attempt) if sent else self._money.unsent(one.attempt))
-        await self.log.tried(result)
+                await self._money.unsent(one.attempt)
+
+    async def _nothing_left(self) -> bool:
+        """Of an order that this process came too late to send: whether it was still the one to say so."""
+        if (one := self.log.job.open) is None:
+            return True
+        try:
+            async with asyncio.timeout(TIDY_SECONDS):
+                await self._unsent(one)
+        except (FenceLost, TimeoutError):
+            return False
+        return True
 
     async def _find(self, one: Try) -> str | Anew:
         loop = asyncio.get_running_loop()

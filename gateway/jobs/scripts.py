@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.jobs.record import Job
+from gateway.jobs.record import UNKNOWN_OUTCOME, Job
 from gateway.store.connection import Store
 from gateway.store.scripts import Script, load
 from gateway.store.target import Value
@@ -30,6 +30,8 @@ KEYS = (
 )
 FIELDS = ("job", "state", "cancel", "created", "expires", "deadline", "started", "ended")
 """Of a job's hash, in the order of `decoded`: all but what was asked, which may be large (`Shelf.body`)."""
+BEGUN = (b"running", b"failed")
+"""States of a job for which something may have been bought."""
 CALL_SECONDS = 2.0
 """A job can wait longer for the store than a request; its connections are its own."""
 PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 0.1
@@ -64,6 +66,32 @@ class Scripts:
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def readable(self, id: str, values: Sequence[bytes | None]) -> Job:
+        """The values of FIELDS, or what stands in for a record that this version cannot read. Raises StoreFault."""
+        try:
+            return decoded(values)
+        except msgspec.DecodeError:
+            return await self.stand_in(id, values)
+
+    async def stand_in(self, id: str, values: Sequence[bytes | None]) -> Job:
+        """For a job whose record cannot be read, with what its hash says beside that (`values` of FIELDS). Raises
+        StoreFault."""
+        tenant = (await self.store.call("HGET", JOB_KEY + id, "tenant") or b"").decode()
+        _, state, *rest = values
+        bare = Job(
+            id=id,
+            request="",
+            tenant=tenant,
+            key="",
+            model="",
+            endpoint="videos" if id.startswith("video_") else "images/generations",
+            policy="",
+            created=0.0,
+            expires=0.0,
+            error=(UNKNOWN_OUTCOME, "the record of this job cannot be read") if state in BEGUN else None,
+        )
+        return decoded([encoded(bare), state, *rest])
 
 
 def encoded(job: Job) -> bytes:

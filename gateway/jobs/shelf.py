@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited, StoreFault
 from gateway.jobs.durable import Durable
 from gateway.jobs.ids import JobPrefix
-from gateway.jobs.record import NOT_SENT, Job
+from gateway.jobs.record import Job
 from gateway.jobs.scripts import (
     DEADLINES_KEY,
     FIELDS,
@@ -18,12 +19,11 @@ from gateway.jobs.scripts import (
     PATIENCE_SECONDS,
     UNKNOWN_KEY,
     Scripts,
-    decoded,
     encoded,
     script,
 )
 from gateway.jobs.sealing import Vault
-from gateway.model import Fate
+from gateway.model import NOT_SENT, Fate
 from gateway.store.connection import Store
 
 _ACCEPT, _CANCEL, _FORGET = (script(name) for name in ("accept", "cancel", "forget"))
@@ -96,10 +96,20 @@ class Shelf:
                 )
             if word == b"heavy":
                 raise NoCapacity("what waiting jobs ask for fills its room", retry_after=FULL_RETRY_SECONDS)
-            await self._durable.sync()
+            await self._synced(id.decode(), again=once is not None)
             return await self._read(id.decode())
         except StoreFault as fault:
             raise NoCapacity("jobs cannot be taken in now: the store is away", retry_after=RETRY_SECONDS) from fault
+
+    async def _synced(self, id: str, *, again: bool) -> None:
+        """Raises StoreFault. A job whose caller is told no, and has no key to ask for it `again`, is to end."""
+        try:
+            await self._durable.sync()
+        except StoreFault:
+            if not again:
+                with suppress(StoreFault):
+                    await self._scripts.run(_CANCEL, id)
+            raise
 
     async def came_before(self, tenant: str, once: str) -> bool:
         """Whether a job came with this Idempotency-Key, and is still there. Raises StoreFault."""
@@ -156,6 +166,8 @@ class Shelf:
             return "unknown"
         if not found[0].over:
             return "open"
+        if found[0].unknown and not found[0].tries:  # its record could not be read
+            return "unknown"
         left = any(one.attempt == attempt and one.result != NOT_SENT for one in found[0].tries)
         return "unknown" if left else "unsent"
 
@@ -171,12 +183,13 @@ class Shelf:
         values = await self._scripts.store.call("HMGET", JOB_KEY + id, *FIELDS)
         if values[0] is None:
             raise _unknown()
-        return decoded(values)
+        return await self._scripts.readable(id, values)
 
     async def _found(self, ids: Sequence[bytes]) -> list[Job]:
         """In one pipeline; those that went meanwhile are left out."""
         rows = await asyncio.gather(*(self._scripts.store.call("HMGET", JOB_KEY + id.decode(), *FIELDS) for id in ids))
-        return [decoded(values) for values in rows if values[0] is not None]
+        pairs = [(id.decode(), values) for id, values in zip(ids, rows, strict=True) if values[0] is not None]
+        return [await self._scripts.readable(id, values) for id, values in pairs]
 
 
 def _unknown() -> NotFound:

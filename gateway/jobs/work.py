@@ -20,6 +20,10 @@ class FenceLost(Exception):
     """Another process has this job, or its record is gone. Whoever hears it stops at once and leaves all as it is."""
 
 
+class FenceOld(FenceLost):
+    """Another process may have it by now, and nothing of its newest try has left."""
+
+
 class Anew(Enum):
     """What `Work.find` may say instead of a ticket."""
 
@@ -73,6 +77,11 @@ class Log(Protocol):
         still this process's after that. The job is `running` from then on."""
         ...
 
+    def may_send(self) -> None:
+        """Called in the turn in which a call of an order is about to leave, after all that was waited for. Raises
+        FenceLost, or FenceOld, where the job may be another process's by then."""
+        ...
+
     async def ticket(self, ticket: str) -> None:
         """The newest try was taken: what the dialect needs to ask for it again, from any process."""
         ...
@@ -109,6 +118,11 @@ class Money(Protocol):
 
     async def told(self) -> None:
         """Returns once the store has all that was booked; raises StoreFault."""
+        ...
+
+    async def stands(self, attempt: str) -> bool:
+        """Whether what was set aside for it still is; what a store that fell has forgotten is set aside anew, and may
+        be forgotten again until it is synced. Raises StoreFault: nothing may be sent."""
         ...
 
     def leave(self, attempt: str) -> None:

@@ -26,12 +26,13 @@ from gateway.model.gpu import (
 )
 from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
-from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality, Offer, SizeRule
+from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
     LIMIT_QUOTAS,
     MICRO_PER_USD,
     NO_LIMITS,
+    NOT_SENT,
     PICO_PER_MICRO,
     PICO_PER_USD,
     STATED,
@@ -62,6 +63,7 @@ from gateway.model.money import (
     pico,
     usd,
 )
+from gateway.model.offering import Complaint, Offer, SizeRule
 from gateway.model.placing import gpus_of
 from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import (
@@ -89,6 +91,7 @@ from gateway.model.rule import (
     Timeouts,
     Window,
 )
+from gateway.model.trace import Trace
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
 from gateway.model.visit import Look, Visit
 from gateway.model.words import (
@@ -129,6 +132,7 @@ __all__ = [
     "MICRO_PER_USD",
     "NEEDS_RESET",
     "NOTHING_ASKED",
+    "NOT_SENT",
     "NO_HOOK",
     "NO_LIMITS",
     "PICO_PER_MICRO",
@@ -147,6 +151,7 @@ __all__ = [
     "Bound",
     "Breaker",
     "Candidate",
+    "Complaint",
     "Condition",
     "Confidence",
     "Damp",
@@ -228,6 +233,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Trace",
     "Unfilled",
     "Unit",
     "Upstream",

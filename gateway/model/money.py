@@ -230,6 +230,8 @@ class Share(NamedTuple):
     slice: str | None = None
 
 
+NOT_SENT = "not_sent"
+"""Result of an attempt of which nothing left."""
 Fate = Literal["open", "unsent", "unknown"]
 """Of an attempt of a job: the job goes on and will tell; it surely never left; nobody can tell any more."""
 

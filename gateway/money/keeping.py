@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
 
-from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, InvalidRequest
+from gateway.errors import BudgetExceeded, FleetSaturated, GatewayError, InvalidRequest, NoCapacity
 from gateway.model import MICRO_PER_USD, Bound, Decision, Group, Kept, Short, Visit
 
 WHY_KEPT: Mapping[Bound, str] = {
@@ -17,6 +17,8 @@ WHY_KEPT: Mapping[Bound, str] = {
 }
 RUNNING_SECONDS = 5.0
 """After which to ask again where only requests that run are in the way: some of them are over by then."""
+AWAY_SECONDS = 2
+"""After which to ask again where the store is away."""
 UNBOUND = "set max_tokens (or have the operator set default_output_cap in models.yaml)"
 NOT_TEXT = "its prompt is not text alone: have the operator set context_tokens in models.yaml"
 
@@ -41,7 +43,10 @@ def open_to(groups: Sequence[Group], unpaid: Mapping[str, Kept]) -> list[Group]:
 
 
 def refusal(unpaid: Collection[Kept], now: float) -> GatewayError:
-    """Nobody may serve it whom it could be charged to: what would help soonest, with the seconds until then."""
+    """Nobody may serve it whom it could be charged to: what would help soonest, with the seconds until then. While the
+    store is away nobody can say that its money is spent: it may come again."""
+    if any(one.why == "away" for one in unpaid):
+        return NoCapacity(why(unpaid), retry_after=AWAY_SECONDS)
     short = [one for one in unpaid if one.why == "short"]
     if short:
         soonest = min(short, key=lambda one: until(one, now))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import StoreFault
-from gateway.model import Fate, Hold, Quota, Row, Share
+from gateway.model import NOT_SENT, Fate, Hold, Quota, Row, Share
 from gateway.money.counters import KEPT_KEY, Counters, Standing
 from gateway.money.purse import Settlement, charged, loose
 from gateway.store.connection import Store
@@ -48,6 +48,8 @@ class Known:
     shares: tuple[Share, ...]
     epoch: str = ""
     void: bool = False
+    entry: Entry | None = None
+    """What this process had kept; None: another one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,25 @@ class Keeping:
         known = self._known[row.attempt] = Known(shares)
         if hold is not None:
             known.void = not self._host.take_over(hold) and bool(shares)
-        await asyncio.shield(asyncio.create_task(self._keep(known, Entry(job, shares, row))))
+        known.entry = Entry(job, shares, row)
+        await asyncio.shield(asyncio.create_task(self._keep(known, known.entry)))
         return Hold(row.attempt, shares)
+
+    async def stands(self, attempt: str) -> bool:
+        """Whether the store still has what `keep` was told that it keeps: one that fell comes back without what it had
+        not written. That is kept anew then; raises StoreFault where it cannot be, as `keep`."""
+        known = self._known.get(attempt)
+        if known is None or known.entry is None:
+            return True
+        while True:
+            try:
+                there = await self._store.call("HEXISTS", KEPT_KEY, attempt)
+                break
+            except StoreFault:
+                await asyncio.sleep(PAUSE_SECONDS)
+        if not there:
+            await asyncio.shield(asyncio.create_task(self._keep(known, known.entry)))
+        return bool(there)
 
     def close(self, attempt: str, used: Callable[[Quota], int], row: bytes | None) -> None:
         """It is over; told with the next `tell`."""
@@ -145,15 +164,16 @@ class Keeping:
         await self._close(attempt, lambda row: row)
 
     async def unsent(self, attempt: str) -> None:
-        """It surely never left: what was set aside goes back, and there is no row. Raises StoreFault."""
-        await self._close(attempt, lambda _: None)
+        """It surely never left: what was set aside goes back, and its row says that it cost nothing. Raises
+        StoreFault."""
+        await self._close(attempt, _unsent)
 
     async def sweep(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> None:
         """Either of these for each that is not `open`, by the ids of its job and its own. Raises StoreFault."""
         for attempt, fate in await self._orphans(fate_of):
             await (self.unsent(attempt) if fate == "unsent" else self.lost(attempt))
 
-    async def _close(self, attempt: str, booked: Callable[[Row], Row | None]) -> None:
+    async def _close(self, attempt: str, booked: Callable[[Row], Row]) -> None:
         await self._host.joined()
         entry = await self._entry(attempt)
         if entry is None:
@@ -163,9 +183,9 @@ class Keeping:
             self._counters.epoch,
             attempt,
             entry.shares,
-            lambda quota: 0 if row is None else charged(row, quota),
-            None if row is None else msgspec.json.encode(row),
-            lost=row is not None,
+            lambda quota: charged(row, quota),
+            msgspec.json.encode(row),
+            lost=row.state == "unreconciled",
         )
 
     async def _orphans(self, fate_of: Callable[[str, str], Awaitable[Fate]]) -> list[tuple[str, Fate]]:
@@ -191,7 +211,8 @@ class Keeping:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 if standing is Standing.OK:
-                    self._host.moved(owner, shares)
+                    if not known.epoch:  # else the store has only moved it once more
+                        self._host.moved(owner, shares)
                     known.epoch = self._counters.epoch
                     return
                 self._host.heard(owner, standing)
@@ -201,3 +222,7 @@ class Keeping:
     async def _entry(self, attempt: str) -> Entry | None:
         entry = await self._store.call("HGET", KEPT_KEY, attempt)
         return None if entry is None else _decode(entry)
+
+
+def _unsent(row: Row) -> Row:
+    return replace(row, cost=0, basis="none", state="settled", result=NOT_SENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from gateway.errors import BadAnswer, PermitMismatch
 from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
 from gateway.upstreams.credentials import is_service_account, key_header
 from gateway.upstreams.google_tokens import GoogleTokens
-from gateway.upstreams.http1 import Address, Exchange, Pool, Source, request_head
+from gateway.upstreams.http1 import Address, Exchange, Pool, Source, freely, request_head
 from gateway.upstreams.websocket import UpstreamSocket
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
@@ -50,8 +50,10 @@ class Client:
         body: bytes | Source,
         timeouts: Timeouts,
         method: str = "POST",
+        may_send: Callable[[], None] = freely,
     ) -> Exchange:
-        """Sends `body` (client data, perhaps still coming) and returns when the answer's head is here.
+        """Sends `body` (client data, perhaps still coming) and returns when the answer's head is here. `may_send` as in
+        `Pool.send`.
 
         Raises PermitMismatch before anything is opened where request, policy version or upstream are not those of the
         permit; the pool raises PermitRefused where the connected peer is outside the upstream's declared networks.
@@ -59,7 +61,7 @@ class Client:
         _check(permit, policy, request, upstream)
         pool, host = self._pool_of(upstream)
         length = len(body) if isinstance(body, bytes) else body.length
-        return await pool.send(request_head(method, path, host, headers, length), body, timeouts)
+        return await pool.send(request_head(method, path, host, headers, length), body, timeouts, may_send)
 
     async def converse(
         self,

@@ -20,6 +20,8 @@ from gateway.errors import BadAnswer, Refused, UpstreamFault
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_HOST = "oauth2.googleapis.com"  # noqa: S105 - an address
+"""Where accounts are exchanged that name no other place."""
 ASSERTION_SECONDS = 3600
 EARLY_SECONDS = 300.0
 """A token is replaced so long before its end: a submit may take minutes."""
@@ -32,7 +34,7 @@ Form = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
 class _Account(msgspec.Struct):
     client_email: str
     private_key: str
-    token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    token_uri: str = f"https://{TOKEN_HOST}/token"
     private_key_id: str | None = None
 
 

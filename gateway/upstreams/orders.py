@@ -32,6 +32,9 @@ GROWTH, GROWN, JITTER = 1.25, 4.0, 0.2
 """Each wait is so much longer than the one before it, up to so many times the dialect's own, give or take a fifth."""
 LEAST_WAIT = 0.05
 """Seconds between two looks, whatever an upstream says."""
+SETTLE_SECONDS, SETTLE_PAUSE = 5.0, 1.0
+"""An order may be on its way, or be placed and not yet listed: lists are made of copies that lag. The pause is between
+two looks."""
 NOT_READY = 503
 _AGAIN = frozenset({401, 402, 403, 407, 408, 425, 429})
 """4xx of a look that say nothing of the order: it is looked at again."""
@@ -94,6 +97,8 @@ class Patience:
     """In the upstream's queue without a sign of progress; None: as long as it may take at all."""
     trouble: float = 120.0
     """In which every look at a placed order fails."""
+    settle: float = SETTLE_SECONDS
+    """After which a list is believed that does not have an order whose answer was lost."""
 
 
 class NotTaken(Exception):
@@ -206,15 +211,22 @@ class _Filling:
             return await self._reconcile(fault)
 
     async def _reconcile(self, fault: UpstreamFault) -> Told:
-        """Of a bought order that may or may not be there, its API's list tells, where it has one."""
+        """Of a bought order that may or may not be there, its API's list tells, where it has one; that it is not there
+        only after a while, by a look of its own."""
         unknown = self._upstream.kind == "managed" and not answers.retryable("managed", fault)
         if not unknown or answers.about_content(fault) or self._dialect.find(self._upstream, self._order) is None:
             raise fault
-        told = await look_for(self._desk, self._dialect, self._upstream, self._order)
-        if told is None:
-            fault.processed = False  # it may be placed elsewhere
-            raise fault
-        return told
+        clock = self._clock
+        settled = clock.now() + self._patience.settle
+        while True:
+            believed = clock.now() >= settled
+            told = await look_for(self._desk, self._dialect, self._upstream, self._order)
+            if told is not None:
+                return told
+            if believed:
+                fault.processed = False  # it may be placed elsewhere
+                raise fault
+            await clock.sleep(min(SETTLE_PAUSE, settled - clock.now()))
 
     # -- looking at it -----------------------------------------------------------------------------------------
 

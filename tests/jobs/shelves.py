@@ -19,8 +19,8 @@ HOUR = 3600.0
 class Site:
     """`clock` None: the store's own."""
 
-    def __init__(self, store: Store, clock: Clock | None = None, **more: Any) -> None:
-        self.store, self.durable = store, Durable(store)
+    def __init__(self, store: Store, clock: Clock | None = None, durable: Durable | None = None, **more: Any) -> None:
+        self.store, self.durable = store, durable or Durable(store)
         self._more = {} if clock is None else {"store_ms": clock.store}
         self.shelf = Shelf(store, VAULT, self.durable, patience=0.0, **more, **self._more)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from gateway.errors import StoreFault
-from gateway.jobs.fences import Claim, Fence, Fences
+from gateway.jobs.fences import FENCE_SECONDS, Claim, Fence, Fences
+from gateway.jobs.log import JobLog
 from gateway.jobs.record import Job
-from gateway.jobs.work import FenceLost
+from gateway.jobs.work import FenceLost, FenceOld
 from gateway.model import ENDED
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
@@ -71,10 +72,73 @@ async def test_a_record_that_cannot_be_read_keeps_nobody_from_the_others(store: 
     assert (await fences.beat([claim.fence]))[0] == 1
 
 
+@pytest.mark.parametrize("record", ['{"of": "a version to come"}', "no JSON"])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_record_that_cannot_be_read_ends_at_its_time(store: Store, record: str, begun: bool) -> None:
+    clock = Clock()
+    site = Site(store, clock, longest=60.0)
+    odd, other, fences = await site.accept(), await site.accept(), site.fences("r")
+    if begun:
+        for claim in (await fences.take(2)).claims:
+            await fences.write(claim.fence, running(claim.job, tries=(attempt(),)))
+        await fences.beat([])
+    await store.call("HSET", f"gw:{{jobs}}:job:{odd.id}", "job", record)
+    assert [one.job.id for one in (await fences.take(5)).claims] == [other.id]
+    assert (await site.shelf.read(odd.id, "acme")).state == ("running" if begun else "queued")
+    assert {one.id for one in (await site.shelf.page("acme"))[0]} == {odd.id, other.id}
+    await fences.beat([])
+    clock.pass_(61.0)
+    await fences.sweep()
+    await fences.take(5)
+    ended = await site.shelf.read(odd.id, "acme")
+    assert (ended.state, ended.unknown) == (("failed", True) if begun else ("expired", False))
+    assert await site.shelf.fate(odd.id, "a1") == ("unknown" if begun else "unsent")
+    assert [one.id for one in await site.shelf.unknown()] == ([odd.id] if begun else [])
+
+
 async def test_a_replica_hears_of_thousands_that_it_lost(store: Store) -> None:
     fences = Site(store).fences("r")
     _, words = await fences.beat([Fence(f"job_{n}", 1, 0) for n in range(5000)])
     assert len(words) == 5000
+
+
+async def test_who_may_be_believed_dead_by_now_sends_nothing(store: Store) -> None:
+    site, now = Site(store), 100.0
+    await site.accept()
+    fences = Fences(store, "r", clock=lambda: now)
+    claim = await the(fences)
+    log = JobLog(fences, site.durable, claim)
+    await log.intent(attempt())
+    now += FENCE_SECONDS - 0.1
+    log.may_send()
+    await fences.beat([claim.fence])
+    now += FENCE_SECONDS - 0.1
+    log.may_send()
+    now += 0.1
+    with pytest.raises(FenceLost) as lost:
+        log.may_send()
+    assert not isinstance(lost.value, FenceOld), "the call before may have left"
+    await log.ticket("t1")
+    log.may_send()  # it is only looked at
+
+
+async def test_who_hears_that_a_job_is_lost_sends_nothing_of_it_though_it_lives(store: Store) -> None:
+    clock, now = Clock(), 100.0
+    site = Site(store, clock)
+    await site.accept()
+    thawed, other = Fences(store, "thawed", store_ms=clock.store, clock=lambda: now), site.fences("other")
+    claim = await the(thawed)
+    log = JobLog(thawed, site.durable, claim)
+    await log.intent(attempt())
+    now += 6.0
+    for _ in range(3):
+        clock.pass_(2.0)
+        await other.beat([])
+    await the(other)
+    await thawed.take(5)
+    assert (await thawed.beat([claim.fence]))[1] == {claim.job.id: "lost"}
+    with pytest.raises(FenceOld):
+        log.may_send()
 
 
 async def test_an_end_is_final(store: Store) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from gateway.errors import ModelNotFound, Reset, StoreFault
 from gateway.jobs import running
 from gateway.jobs.durable import Durable
+from gateway.jobs.fences import Fences
 from gateway.jobs.log import JobLog
 from gateway.jobs.record import Job, Try
 from gateway.jobs.runner import Runner
@@ -62,6 +63,9 @@ class Books:
 
     async def told(self) -> None:
         self.events.append("told")
+
+    async def stands(self, attempt: str) -> bool:
+        return True
 
     def leave(self, attempt: str) -> None:
         self.events.append(f"leave {attempt}")
@@ -337,6 +341,71 @@ async def test_an_intent_that_went_with_the_store_sends_nothing(valkey: Store) -
     (claim,) = (await fences.take(1)).claims
     with pytest.raises(FenceLost):
         await JobLog(fences, Fallen(valkey), claim).intent(attempt())
+
+
+async def test_who_was_frozen_as_it_was_about_to_order_says_that_nothing_left(valkey: Store) -> None:
+    site, books, now = Site(valkey), Books(), 0.0
+
+    async def frozen(job: Job, log: Log) -> Outcome:
+        nonlocal now
+        await log.intent(attempt())
+        now += 6.0
+        log.may_send()
+        raise AssertionError("it was sent")
+
+    job, fences = await site.accept(), Fences(valkey, "one", clock=lambda: now)
+    (claim,) = (await fences.take(1)).claims
+    one = running.Running(JobLog(fences, site.durable, claim), Scripted(frozen), books)
+    await one.run(claim.left)
+    assert (one.released, one.ended) == (True, None)
+    assert [each.result for each in (await site.shelf.read(job.id, "acme")).tries] == ["not_sent"]
+    assert books.events == ["leave a1", "unsent a1"]
+
+
+async def test_a_job_and_its_last_try_end_in_one_write(valkey: Store) -> None:
+    site, fences = Site(valkey), Site(valkey).fences("one")
+    job = await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    log = JobLog(fences, site.durable, claim)
+    await log.intent(attempt())
+    before = claim.fence.version
+    await log.finish(replace(DONE, tried="answered"))
+    ended = await site.shelf.read(job.id, "acme")
+    assert (claim.fence.version, ended.state, ended.tries[0].result) == (before + 1, "succeeded", "answered")
+
+
+async def test_nothing_is_sent_before_its_money_is_on_the_disk_too(valkey: Store) -> None:
+    site, fences, synced, answers = Site(valkey), Site(valkey).fences("one"), 0, [False, True]
+
+    class Counted(Durable):
+        async def sync(self) -> None:
+            nonlocal synced
+            synced += 1
+
+    class Forgetful(Books):
+        async def stands(self, attempt: str) -> bool:
+            return answers.pop(0)
+
+    await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    one = running.Running(JobLog(fences, Counted(valkey), claim), Scripted(quick), Forgetful())
+    await one.run(claim.left)
+    assert (one.ended, synced, answers) == (DONE, 2, [])
+
+
+async def test_an_attempt_whose_money_is_void_says_that_nothing_left(valkey: Store) -> None:
+    site, fences = Site(valkey), Site(valkey).fences("one")
+
+    class Void(Books):
+        async def stands(self, attempt: str) -> bool:
+            raise StoreFault("what was set aside is void")
+
+    job = await site.accept()
+    (claim,) = (await fences.take(1)).claims
+    one = running.Running(JobLog(fences, site.durable, claim), Scripted(quick), Void())
+    await one.run(claim.left)
+    assert (one.released, one.ended) == (True, None)
+    assert [each.result for each in (await site.shelf.read(job.id, "acme")).tries] == ["not_sent"]
 
 
 async def test_a_paid_order_that_is_found_goes_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited
+from gateway.errors import JobConflict, NoCapacity, NotFound, RateLimited, StoreFault
+from gateway.jobs.durable import Durable
 from gateway.store.connection import Store
 from gateway.store.sealing import BadSeal
 from tests.jobs.shelves import HOUR, Site, attempt
@@ -50,6 +51,20 @@ async def test_the_same_key_and_body_bring_the_same_job(store: Store) -> None:
     other = await site.accept("other", body=b"y", once="k")
     assert other.id != first.id
     assert b"k" not in [key for key in await store.call("KEYS", "*") if b"once" in key]
+
+
+@pytest.mark.parametrize(("once", "state"), [(None, "cancelled"), ("k", "queued")])
+async def test_who_is_told_no_has_no_job_unless_a_key_asks_for_it_again(
+    store: Store, once: str | None, state: str
+) -> None:
+    class Slow(Durable):
+        async def sync(self) -> None:
+            raise StoreFault("not synced in time")
+
+    site = Site(store, durable=Slow(store))
+    with pytest.raises(NoCapacity):
+        await site.accept(once=once)
+    assert [job.state for job in (await site.shelf.page("acme"))[0]] == [state]
 
 
 async def test_a_tenant_has_so_many_that_are_not_over(store: Store) -> None:

@@ -117,7 +117,8 @@ async def test_what_is_kept_for_a_job_that_is_gone_is_booked_at_what_was_set_asi
     await kept(first, "x", 300)
     await second.kept.sweep(fate_of)
     assert await count(second, TOTAL) == (used, holding)
-    assert [one["state"] for one in await rows(valkey)] == (["unreconciled"] if used else [])
+    rest = {there: [], gone: [("unreconciled", "ok", None)], never_sent: [("settled", "not_sent", 0)]}
+    assert [(one["state"], one["result"], one["cost"]) for one in await rows(valkey)] == rest[fate_of]
 
 
 async def test_an_attempt_without_a_budget_has_its_row_too(valkey: Store) -> None:
@@ -125,6 +126,25 @@ async def test_an_attempt_without_a_budget_has_its_row_too(valkey: Store) -> Non
     await first.kept.keep("job", row("x", 0))
     await second.kept.sweep(gone)
     assert [one["attempt"] for one in await rows(valkey)] == ["x"]
+
+
+async def test_what_a_store_that_fell_has_forgotten_is_kept_anew(valkey: Store) -> None:
+    """It came back without what was written last: the attempt is its replica's again, and would have no row."""
+    till = Till(valkey, "a")
+    hold = await kept(till, "x", 300)
+    assert await till.kept.stands("x")
+    account = f"total usd {TOTAL.name}"
+    await valkey.call("DEL", "gw:{money}:kept", "gw:{money}:slices:kept")
+    (slices,) = await valkey.call("KEYS", "gw:{money}:slices:a.*")
+    await valkey.call("HINCRBY", slices, account, 300)
+    await valkey.call("HDEL", slices, "#keep")
+    assert not await till.kept.stands("x")
+    assert await till.kept.stands("x")
+    till.book(row("x", 300, 120), hold)
+    await till.kept.told()
+    await till.aclose()
+    assert await count(till, TOTAL) == (120, 0)
+    assert [(one["attempt"], one["cost"]) for one in await rows(valkey)] == [("x", 120)]
 
 
 async def test_an_attempt_that_was_kept_and_not_made_costs_nothing(valkey: Store) -> None:

@@ -121,6 +121,26 @@ async def test_a_swapped_link_is_seen(folder: Path, tmp_path_factory: pytest.Tem
     assert live.current.rules[2].attempts == 7
 
 
+async def test_a_mounted_config_map_is_seen_to_change(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As the kubelet writes it: each file is a link through `..data`, which one rename points at a new folder."""
+    mount = tmp_path_factory.mktemp("mount")
+    shutil.copytree(folder, mount / "..2026_11_22_01")
+    (mount / "..data").symlink_to("..2026_11_22_01")
+    for name in GOOD:
+        (mount / name).symlink_to(f"..data/{name}")
+    live = LivePolicy(mount, ENV)
+    assert not await live.poll()
+    new = mount / "..2026_11_22_02"
+    shutil.copytree(folder, new)
+    (new / R).write_text((new / R).read_text().replace("attempts: 2", "attempts: 7"))
+    (mount / "..data_tmp").symlink_to(new.name)
+    (mount / "..data_tmp").rename(mount / "..data")
+    shutil.rmtree(mount / "..2026_11_22_01")
+    assert await live.poll()
+    assert live.fault is None
+    assert live.current.rules[2].attempts == 7
+
+
 async def test_a_quiet_folder_is_not_read_again(folder: Path) -> None:
     """Once time stamps are old enough to be trusted, a poll asks for them alone."""
     live = LivePolicy(folder, ENV)

@@ -15,7 +15,7 @@ from gateway.model import Kind, MediaAsk, Speed, Upstream
 from gateway.upstreams import answers
 from gateway.upstreams.codes import STUCK_IN_QUEUE
 from gateway.upstreams.dialects.ordering import Answer, Call, Dialect, Order, Piece, Told
-from gateway.upstreams.orders import Clock, NotTaken, Patience, Unlogged, fill, look_for
+from gateway.upstreams.orders import SETTLE_SECONDS, Clock, NotTaken, Patience, Unlogged, fill, look_for
 
 ORDER = Order(endpoint="videos", model="wan", ask=MediaAsk(), prompt="a cat")
 DONE = Told(state="succeeded", pieces=(Piece("video/mp4", data=b"film"),))
@@ -325,11 +325,22 @@ class TestALostSubmit:
         assert await run(script, kind="managed") is DONE
         assert script.calls == ["submit", "list", "poll t-7"]
 
-    async def test_that_is_not_in_the_list_may_be_sent_elsewhere(self) -> None:
-        script = Scripted(placed=Reset("gone"), listed=None)
+    async def test_that_is_not_in_the_list_for_a_while_may_be_sent_elsewhere(self) -> None:
+        script, ticking = Scripted(placed=Reset("gone"), listed=None), Ticking()
         with pytest.raises(Reset) as fault:
-            await run(script, kind="managed")
+            await run(script, kind="managed", ticking=ticking)
         assert answers.retryable("managed", fault.value)
+        assert (ticking.at, script.calls) == (SETTLE_SECONDS, ["submit", *["list"] * 6])
+
+    async def test_is_found_in_a_list_that_lags(self) -> None:
+        @dataclass(slots=True)
+        class Lagging(Scripted):
+            def found(self, order: Order, answer: Answer) -> Told | None:
+                return replace(RUNNING, ticket="t-7") if self.calls.count("list") > 3 else None
+
+        script = Lagging(placed=Reset("gone"), listed=None)
+        assert await run(script, kind="managed") is DONE
+        assert (script.calls.count("submit"), script.calls[-1]) == (1, "poll t-7")
 
     async def test_of_which_the_list_tells_nothing_is_lost(self) -> None:
         script = Scripted(placed=Reset("gone"), listed=Reset("gone too"))

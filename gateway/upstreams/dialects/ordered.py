@@ -19,6 +19,7 @@ from gateway.upstreams.dialects.managed.replicate import Replicate
 from gateway.upstreams.dialects.managed.vertex import Vertex
 from gateway.upstreams.dialects.ordering import Dialect
 from gateway.upstreams.dialects.workers import comfyui, videos
+from gateway.upstreams.google_tokens import TOKEN_HOST
 
 _PICTURES: tuple[EndpointName, ...] = ("images/generations", "images/edits")
 _FILMS: tuple[EndpointName, ...] = ("videos",)
@@ -55,3 +56,11 @@ def dialect_of(upstream: Upstream, endpoint: EndpointName, engine: str | None = 
     if upstream.kind == "managed":
         return BY_DIALECT.get((upstream.dialect, endpoint))
     return BY_ENGINE.get((engine or upstream.engine or "", endpoint))
+
+
+def hosts_of(dialect: str) -> tuple[str, ...]:
+    """Globs of the hosts that a bought API of this dialect is asked at beside its own: results, tokens."""
+    tokens = (TOKEN_HOST,) if dialect == Vertex().name else ()
+    return tuple(
+        sorted({host for (name, _), one in BY_DIALECT.items() if name == dialect for host in one.hosts} | {*tokens})
+    )

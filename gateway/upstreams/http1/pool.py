@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 
 from gateway.errors import ConnectFailed
 from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Address, Connection
 from gateway.upstreams.http1.exchange import Exchange, Source
+
+
+def freely() -> None:
+    """Nothing keeps it from leaving."""
 
 
 class Pool:
@@ -51,8 +56,11 @@ class Pool:
         """Exchanges now, from the call of `send` until they are closed."""
         return self._in_use
 
-    async def send(self, head: bytes, body: bytes | Source, timeouts: Timeouts) -> Exchange:
+    async def send(
+        self, head: bytes, body: bytes | Source, timeouts: Timeouts, may_send: Callable[[], None] = freely
+    ) -> Exchange:
         """Send a request and return when the final (not 1xx) head of its answer is here. The caller closes the result.
+        `may_send` is called once there is a connection, just before the first byte; with what it raises none leaves.
 
         Raises ConnectFailed, PermitRefused, UpstreamTimeout, Reset or BadAnswer (`processed` is False only where no
         byte was sent, or a body that is made meanwhile was not whole). Cancelling it closes the connection.
@@ -70,6 +78,11 @@ class Pool:
             began = perf_counter()  # uvloop's own clock has steps of 1 ms
             connection = await self._open(loop, min(timeouts.connect, timeouts.total))
             connect_seconds = perf_counter() - began
+        try:
+            may_send()
+        except BaseException:
+            self._release(connection, True)
+            raise
         exchange = Exchange(
             connection,
             timeouts,

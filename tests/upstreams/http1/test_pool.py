@@ -54,6 +54,22 @@ async def test_an_answer_and_the_next_one_on_the_same_connection() -> None:
             await pool.send(get(), b"", TIMEOUTS)
 
 
+async def test_what_may_not_leave_any_more_does_not_and_its_connection_stays() -> None:
+    def late() -> None:
+        raise TimeoutError("another process has it")
+
+    async with RawServer(always(HI)) as server:
+        pool = Pool(server.address())
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await pool.send(get(), b"", TIMEOUTS, late)
+        assert counters(pool) == (1, 1, 1, 0)
+        async with await pool.send(get(), b"", TIMEOUTS) as exchange:
+            assert await read_all(exchange) == b"hi"
+        assert counters(pool) == (1, 2, 1, 0)
+        await pool.aclose()
+
+
 REUSE = [  # answer, body, connections for two requests
     (HI, b"hi", 1),
     (STREAM + b"2\r\nhi\r\n0\r\n\r\n", b"hi", 1),
