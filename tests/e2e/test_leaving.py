@@ -83,6 +83,24 @@ def test_its_job_goes_to_the_other_at_once_and_its_stream_goes_on(
         eventually(lambda: not any(lease_count(store, lane.name) for lane in LANES), "no lease is left")
 
 
+def test_replacing_all_of_them_one_by_one_loses_no_job(tmp_path: Path, own_server: Embedded) -> None:
+    env = env_of(own_server, GATEWAY_ARTEFACTS=str(tmp_path / "artefacts"))
+    with ExitStack() as stack:
+        fleet = stack.enter_context(start_lanes([FILM]))
+        old = [stack.enter_context(gateway_on([fleet], [FILM], tmp_path / name, env)) for name in ("old-1", "old-2")]
+        ids = []
+        for number in range(4):
+            asked = old[number % 2].http.post("/v1/videos", json={"model": "film", "prompt": "x", "seconds": "1"})
+            ids.append(asked.json()["id"])
+        assert old[0].gateway.stop() == 0
+        new = stack.enter_context(gateway_on([fleet], [FILM], tmp_path / "new", env))
+        assert old[1].gateway.stop() == 0
+        ended = [new.http.get(f"/v1/videos/{id}", params={"wait": 19}).json()["status"] for id in ids]
+        assert ended == ["completed"] * len(ids)
+        orders = [one for one in fleet.requests("film-1") if one["path"].endswith("/videos")]
+        assert len(orders) == len(ids), "each was ordered once"
+
+
 def refused(site: Site) -> bool:
     try:
         httpx.get(f"{site.gateway.url}/healthz", trust_env=False)
