@@ -27,8 +27,8 @@ SELDOM = (
 """What a slice may be without."""
 
 SEEDS = 6
-"""Worlds run on a clock of their own beside a real store: what a seed meets differs a little from run to run. Where many
-worlds meet nothing at all, the seeds of those that met the most of the first twelve are named."""
+"""Worlds run on a clock of their own beside a real store: what a seed meets differs a little from run to run. Where
+many worlds meet nothing at all, the seeds of those that met the most of the first twelve are named."""
 
 
 def everywhere(_demand: Demand, _upstream: Upstream, _zones: Mapping[str, frozenset[str]]) -> bool:
