@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test compose-secrets image-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -103,6 +103,20 @@ $(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
 helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
 	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
 
+compose-secrets: ## what docker-compose.yml reads as files: fresh secrets in ops/compose/secrets, once
+	@$(PYTHON) ops/compose/prepare.py
+
+OPS_VENV := .venv-ops
+
+$(OPS_VENV)/.ops: requirements/ops.txt
+	@$(PYTHON) -m venv $(OPS_VENV)
+	@echo "installing requirements/ops.txt into $(OPS_VENV)"
+	@$(OPS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/ops.txt
+	@touch $@
+
+image-test: $(OPS_VENV)/.ops ## the Dockerfile's install lines and commands without Docker, compose by its schema, alerts by PromQL's grammar
+	@$(OPS_VENV)/bin/python -m pytest -c tests/ops/whole.ini --rootdir . --confcutdir tests/ops tests/ops/whole
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -115,7 +129,9 @@ affinity: $(VENV)/.run ## prefix-cache hits and balance beside one endless worke
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt $(foreach extra,agent kubernetes otlp postgres s3,--extra $(extra)) pyproject.toml -o requirements/image.txt
+	for set in build ops; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(OPS_VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
