@@ -1,4 +1,4 @@
-"""`make compose-secrets`: what docker-compose.yml reads as files, made of random numbers. Needs Python 3.11, nothing else.
+"""`make compose-secrets`: what docker-compose.yml reads as files, made of random numbers. Needs Python alone.
 
 Files that are there are kept, so it may be run again. They lie in a folder of mode 0700 and are readable themselves: a
 container has its own user, and sees only those that it is given.
@@ -74,7 +74,11 @@ def main() -> int:
     except OSError as fault:
         print(f"make compose-secrets: {fault}", file=sys.stderr)
         return 2
-    print(f"wrote {len(written)} files below {folder}" if written else f"{folder / 'secrets'} is complete: nothing written")
+    print(
+        f"wrote {len(written)} files below {folder}"
+        if written
+        else f"{folder / 'secrets'} is complete: nothing written"
+    )
     return 0
 
 
