@@ -126,7 +126,7 @@ $(OPS_VENV)/.ops: requirements/ops.txt
 	@touch $@
 
 image-test: $(OPS_VENV)/.ops ## the Dockerfile's install lines and commands without Docker, compose by its schema, alerts by PromQL's grammar
-	@$(OPS_VENV)/bin/python -m pytest -c tests/ops/whole.ini --rootdir . --confcutdir tests/ops tests/ops/whole
+	@$(OPS_VENV)/bin/python -m pytest -c tests/deploy/whole.ini --rootdir . --confcutdir tests/deploy tests/deploy/whole
 
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
