@@ -55,7 +55,7 @@ def test_the_balancer_knows_both_gateways_and_writes_to_tmp_alone() -> None:
     assert servers == [(name, IMAGE["GATEWAY_PORT"]) for name in GATEWAYS]
     assert all(path.startswith("/tmp/") for path in re.findall(r"(?:_temp_path|pid) (\S+);", text))
     (port,) = SERVICES["balancer"]["ports"]
-    assert f"listen {port.rpartition(':')[2]};" in text
+    assert f"listen 0.0.0.0:{port.rpartition(':')[2]};" in text
     assert target("balancer", "nginx") in SERVICES["balancer"]["command"]
 
 
@@ -142,7 +142,9 @@ def test_what_the_policy_names_is_simulated_there(tmp_path: Path) -> None:
     for address in re.findall(r'"(http://[^"]+)"', text):
         url = urlsplit(address)
         assert url.port in open_ports[str(url.hostname)], address
-    assert set(re.findall(r"^    networks: \[(.*?)\]", text, re.M)) == {FILE["networks"]["fleet"]["ipam"]["config"][0]["subnet"]}
+    assert set(re.findall(r"^    networks: \[(.*?)\]", text, re.M)) == {
+        FILE["networks"]["fleet"]["ipam"]["config"][0]["subnet"]
+    }
     local = {name for name, upstreams in policy.backends.items() if all(each.kind == "local" for each in upstreams)}
     served = {one.name for model in policy.models.values() for one in model.served_by if one.backend in local}
     assert served == {worker.model for worker in simulated["simfleet"].workers}

@@ -10,8 +10,8 @@ import yaml
 
 from gateway import __version__
 from gateway.settings import Settings
-from tests.helm.settings_schema import CHART
 from tests.deploy.written import ROOT, arguments, environment, exec_form, lineage, stages
+from tests.helm.settings_schema import CHART
 
 STAGES = {stage.name: stage for stage in stages()}
 FINAL = ("gateway", "demo")
