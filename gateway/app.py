@@ -21,6 +21,7 @@ from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin, gpus, ready
+from gateway.console.dashboard import dashboard_routes
 from gateway.console.live.feed import Feed
 from gateway.console.live.money import Money
 from gateway.console.live.sources import sources
@@ -254,6 +255,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     api.include_router(ready.routes(services, lambda: ledger.last.said()))
     api.include_router(admin.router(services, feed, None if site is None else site.shelf))
     api.include_router(gpus.agent_routes(services))
+    api.include_router(dashboard_routes())
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)

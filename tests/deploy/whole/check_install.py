@@ -1,5 +1,5 @@
-"""The install lines of the Dockerfile, as they are written, in fresh environments; then the gateway that came out of them,
-by the image's variables, command and HEALTHCHECK. Takes minutes, and needs a package index; needs no root."""
+"""The install lines of the Dockerfile, as they are written, in fresh environments; then the gateway that came out of
+them, by the image's variables, command and HEALTHCHECK. Takes minutes, and needs a package index; needs no root."""
 
 from __future__ import annotations
 
