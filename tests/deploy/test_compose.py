@@ -119,8 +119,9 @@ def test_a_gateway_is_given_settings_that_it_knows_and_takes(name: str) -> None:
     ours = {key.removeprefix("GATEWAY_").lower(): value for key, value in given.items() if key.startswith("GATEWAY_")}
     assert set(ours) <= set(Settings.model_fields)
     settings = Settings.model_validate({key: value for key, value in ours.items() if key != "secrets_dir"})
-    assert seconds(SERVICES[name]["stop_grace_period"]) == settings.grace_seconds + 5
-    assert seconds(SERVICES["balancer"]["stop_grace_period"]) >= settings.grace_seconds + 5
+    needed = settings.leave_seconds + settings.grace_seconds + 5
+    assert seconds(SERVICES[name]["stop_grace_period"]) == needed
+    assert seconds(SERVICES["balancer"]["stop_grace_period"]) >= needed
     for secret in SERVICES[name]["secrets"]:
         assert secret == "provider_key" or secret.removeprefix("GATEWAY_").lower() in Settings.model_fields
     mounted = {volume.split(":")[1] for volume in SERVICES[name]["volumes"]}
