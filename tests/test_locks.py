@@ -18,7 +18,7 @@ ENTRY = re.compile(
 def test_every_line_is_pinned_and_hashed(path: Path) -> None:
     """Nothing is left over once all entries are taken out: no option, no address, no file, no open version."""
     text = path.read_text()
-    assert len(ENTRY.findall(text)) > 10
+    assert ENTRY.findall(text)
     assert ENTRY.sub("", text) == ""
 
 
