@@ -29,7 +29,7 @@ def versions(path: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["run", "test", "load"])
+@pytest.mark.parametrize("name", ["run", "test", "load", "image", "build"])
 def test_what_is_audited_is_what_is_installed(name: str) -> None:
     """`make audit` reads dev.txt: every other set is part of it."""
     whole = versions(FOLDER / "dev.txt")
