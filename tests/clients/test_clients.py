@@ -12,8 +12,7 @@ from tests.clients.__main__ import FAILED, HELD, MISSING, _tell, main
 from tests.clients.matrix import CLIENTS, COLUMNS, Client, Result, table, try_out
 from tests.clients.stand import Stand, stand
 
-HERE = ("openai_sdk", "anthropic_sdk", "curl_tool", "vllm_bench")
-AT_HAND = [one for one in CLIENTS if one.program in HERE and one.where == "sdks"]
+AT_HAND = [one for one in CLIENTS if one.where == "suite"]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 // The official Anthropic client for Node.
 import assert from "node:assert/strict";
 import Anthropic from "@anthropic-ai/sdk";
-import { ARGUMENTS, fullHouse, HELLO, KEY, LOCAL, MODELS, NOWHERE, rejects, run, URL_, WEATHER } from "./features.mjs";
+import { ARGUMENTS, fullHouse, HELLO, KEY, LOCAL, MODELS, NOWHERE, page, rejects, run, URL_, WEATHER } from "./features.mjs";
 
 const made = (given = {}) => new Anthropic({ baseURL: URL_, apiKey: KEY, maxRetries: 0, timeout: 20_000, ...given });
 const client = made();
@@ -40,4 +40,5 @@ await run({
     await ask({}, made({ defaultHeaders: LOCAL }));
     await rejects(() => ask({}, made({ defaultHeaders: NOWHERE })), "BadRequestError", 400, "residency_unknown");
   },
+  page: page("Anthropic for Node"),
 });

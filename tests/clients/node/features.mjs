@@ -1,5 +1,6 @@
 // The same protocol as programs/features.py: features by name, one JSON line of each on stdout.
 import assert from "node:assert/strict";
+import { readFile, rm, writeFile } from "node:fs/promises";
 
 export const URL_ = process.env.GATEWAY_URL;
 export const V1 = `${URL_}/v1`;
@@ -37,6 +38,20 @@ export async function rejects(ask, kind, status, ...words) {
   for (const word of words) assert(carried.includes(word), `${word} not in: ${carried}`);
   return kind;
 }
+
+/** The lines of docs/clients.md below this heading, run from a file beside this one: packages are found from there. */
+export const page = (heading) => async () => {
+  const text = await readFile(new URL("../../../docs/clients.md", import.meta.url), "utf8");
+  const section = text.split(`\n## ${heading}\n`)[1].split("\n## ")[0];
+  const shown = section.match(/```js\n(.*?)```/s)[1].replace("http://127.0.0.1:8080", URL_).replace("my-key", KEY);
+  const file = new URL(`./page-${process.pid}.mjs`, import.meta.url);
+  await writeFile(file, shown);
+  const told = [];
+  const { log } = console;
+  console.log = (...words) => told.push(...words);
+  await import(file).finally(() => rm(file)).finally(() => (console.log = log));
+  assert(told.join("").trim());
+};
 
 export async function run(features) {
   for (const [feature, attempt] of Object.entries(features)) {

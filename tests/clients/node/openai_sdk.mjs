@@ -1,7 +1,7 @@
 // The official OpenAI client for Node.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
-import { ARGUMENTS, fullHouse, HELLO, KEY, LOCAL, MODELS, NOWHERE, rejects, run, V1, WEATHER } from "./features.mjs";
+import { ARGUMENTS, fullHouse, HELLO, KEY, LOCAL, MODELS, NOWHERE, page, rejects, run, V1, WEATHER } from "./features.mjs";
 
 const made = (given = {}) => new OpenAI({ baseURL: V1, apiKey: KEY, maxRetries: 0, timeout: 20_000, ...given });
 const client = made();
@@ -47,4 +47,5 @@ await run({
     await ask({}, made({ defaultHeaders: LOCAL }));
     await rejects(() => ask({}, made({ defaultHeaders: NOWHERE })), "BadRequestError", 400, "residency_unknown");
   },
+  page: page("OpenAI for Node"),
 });

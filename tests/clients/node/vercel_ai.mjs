@@ -4,7 +4,7 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embedMany, generateImage, generateText, jsonSchema, streamText, tool } from "ai";
-import { ARGUMENTS, fullHouse, KEY, LOCAL, NOWHERE, rejects, run, V1, WEATHER } from "./features.mjs";
+import { ARGUMENTS, fullHouse, KEY, LOCAL, NOWHERE, page, rejects, run, V1, WEATHER } from "./features.mjs";
 
 const given = { name: "gateway", baseURL: V1, apiKey: KEY, includeUsage: true };
 const gateway = createOpenAICompatible(given);
@@ -59,4 +59,5 @@ await run({
     await ask(gateway("chat"), { headers: LOCAL });
     await rejects(() => ask(gateway("chat"), { headers: NOWHERE }), "APICallError", 400, "residency_unknown");
   },
+  page: page("Vercel AI SDK"),
 });

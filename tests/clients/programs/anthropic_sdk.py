@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import anthropic
-from features import ARGUMENTS, HELLO, KEY, LOCAL, MODELS, NOWHERE, URL, WEATHER, full_house, raises, run
+from features import ARGUMENTS, HELLO, KEY, LOCAL, MODELS, NOWHERE, URL, WEATHER, full_house, page, raises, run
 
 client = anthropic.Anthropic(base_url=URL, api_key=KEY, max_retries=0, timeout=20.0)
 TOOL = {"name": WEATHER["name"], "description": WEATHER["description"], "input_schema": WEATHER["parameters"]}
@@ -48,12 +48,9 @@ def full() -> str:
 
 
 def down() -> str:
-    try:
+    with raises(anthropic.ServiceUnavailableError, 503, "no_capacity"):
         client.messages.create(**{**ASKED, "model": "down"})
-    except anthropic.APIStatusError as error:
-        assert (error.status_code, "no_capacity" in str(error)) == (503, True), error
-        return type(error).__name__
-    raise AssertionError("served")
+    return "ServiceUnavailableError"
 
 
 def retries() -> None:
@@ -79,5 +76,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": page("Anthropic for Python"),
     }
 )

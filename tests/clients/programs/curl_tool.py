@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from typing import Any
 
-from features import HELLO, KEY, LOCAL, MODELS, NOWHERE, URL, V1, WEATHER, full_house, run
+from features import HELLO, KEY, LOCAL, MODELS, NOWHERE, URL, V1, WEATHER, full_house, lines_of, run
 
 ANTHROPIC = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 SECONDS = "20"
@@ -96,6 +97,13 @@ def header() -> None:
     assert refused("chat", NOWHERE) == (400, "residency_unknown")
 
 
+def typed() -> None:
+    env = {**os.environ, "no_proxy": "*"}
+    shell = ["bash", "-euo", "pipefail", "-c", lines_of("curl", "bash")]
+    told = subprocess.run(shell, env=env, check=True, capture_output=True, text=True).stdout
+    assert '"choices"' in told, told
+
+
 run(
     {
         "chat": chat,
@@ -110,5 +118,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": typed,
     }
 )

@@ -1,22 +1,28 @@
 """What every program of this folder is: features by name, each tried once, one JSON line of each on stdout.
 
-A program runs in an environment of its client's, where nothing of this project is: it has this file beside it, and three
-variables. A feature passes by returning; what it returns is a remark for the table.
+A program runs in an environment of its client's, where nothing of this project is: it has this file beside it, and
+three variables. A feature passes by returning; what it returns is a remark for the table.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 URL = os.environ["GATEWAY_URL"]
 KEY = os.environ["GATEWAY_KEY"]
 V1 = f"{URL}/v1"
+PAGE = Path(__file__).parents[3] / "docs" / "clients.md"
+SHOWN_URL, SHOWN_KEY = "http://127.0.0.1:8080", "my-key"
+"""As the page has them."""
 HELLO = [{"role": "user", "content": "hello"}]
 LOCAL = {"X-Data-Residency": "local"}
 NOWHERE = {"X-Data-Residency": "atlantis"}
@@ -60,6 +66,25 @@ def raises(kind: type[Exception], status: int | None, *words: str) -> Iterator[N
         assert not missing, f"{missing} not in: {told}"
     else:
         raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def lines_of(heading: str, kind: str = "python") -> str:
+    """What docs/clients.md has below this heading, with this gateway's address and key."""
+    section = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(rf"```{kind}\n(.*?)```", section, re.S)
+    return block.replace(SHOWN_URL, URL).replace(SHOWN_KEY, KEY)
+
+
+def page(heading: str) -> Feature:
+    """Those lines, run: they print an answer."""
+
+    def attempt() -> None:
+        out = StringIO()
+        with redirect_stdout(out):
+            exec(compile(lines_of(heading), f"{PAGE.name}, {heading}", "exec"), {"__name__": "page"})
+        assert out.getvalue().strip()
+
+    return attempt
 
 
 def run(features: Mapping[str, Feature]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anthropic
 import openai
-from features import ARGUMENTS, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, raises, run
+from features import ARGUMENTS, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, page, raises, run
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
@@ -106,5 +106,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": page("LangChain"),
     }
 )

@@ -9,7 +9,7 @@ import os
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it fetches a price list when it is imported
 
 import litellm
-from features import ARGUMENTS, HELLO, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, raises, run
+from features import ARGUMENTS, HELLO, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, page, raises, run
 
 TOOL = {"type": "function", "function": WEATHER}
 
@@ -99,5 +99,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": page("LiteLLM SDK"),
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import openai
-from features import ARGUMENTS, CLAUDE, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, raises, run
+from features import ARGUMENTS, CLAUDE, KEY, LOCAL, NOWHERE, URL, V1, WEATHER, full_house, page, raises, run
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.anthropic import Anthropic
@@ -91,5 +91,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": page("LlamaIndex"),
     }
 )

@@ -6,7 +6,7 @@ import base64
 import json
 
 import openai
-from features import ARGUMENTS, HELLO, KEY, LOCAL, MODELS, NOWHERE, V1, WEATHER, full_house, raises, run
+from features import ARGUMENTS, HELLO, KEY, LOCAL, MODELS, NOWHERE, V1, WEATHER, full_house, page, raises, run
 
 client = openai.OpenAI(base_url=V1, api_key=KEY, max_retries=0, timeout=20.0)
 TOOL = {"type": "function", "function": WEATHER}
@@ -91,5 +91,6 @@ run(
         "503": down,
         "retry": retries,
         "header": header,
+        "page": page("OpenAI for Python"),
     }
 )

@@ -1,8 +1,8 @@
 """What `vllm bench serve` puts on the wire, written anew: vLLM itself is too large to install for a test.
 
 Its backend `openai-chat` (vllm/benchmarks/lib/endpoint_request_func.py): content in parts, `max_completion_tokens`,
-`stream_options.include_usage`, `ignore_eos` in the body, a model taken from `/v1/models`, one request as a trial, then all
-at once on one pool of connections; usage may come in a chunk that has choices or in one that has none.
+`stream_options.include_usage`, `ignore_eos` in the body, a model taken from `/v1/models`, one request as a trial, then
+all at once on one pool of connections; usage may come in a chunk that has choices or in one that has none.
 """
 
 from __future__ import annotations
