@@ -15,23 +15,9 @@ from features import KEY, LOCAL, NOWHERE, URL, run
 
 COUNT, TOKENS = 24, 8
 COMMAND = Path(sys.executable).parent / "aiperf"
-FIXED = [
-    "--endpoint-type",
-    "chat",
-    "--streaming",
-    "--synthetic-input-tokens-mean",
-    "20",
-    "--extra-inputs",
-    "ignore_eos:true",
-    "--concurrency",
-    "4",
-    "--ui",
-    "none",
-    "--workers-max",
-    "1",
-    "--no-gpu-telemetry",
-    "--no-server-metrics",
-]
+FIXED = ["--endpoint-type", "chat", "--streaming", "--concurrency", "4", "--workers-max", "1", "--ui", "none"]
+FIXED += ["--synthetic-input-tokens-mean", "20", "--extra-inputs", "ignore_eos:true"]
+FIXED += ["--no-gpu-telemetry", "--no-server-metrics"]
 
 
 def profile(header: dict[str, str]) -> dict[str, Any] | str:
