@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load fuzz balance bench fleet-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test lock clean
+.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,8 +36,16 @@ format: $(VENV)/.dev ## let ruff format and fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-load: $(VENV)/.load ## ramp the demo past its capacity and down again; draws loadtests/out/spillover.png
-	@exec $(BIN)/python -m loadtests.spillover
+# Command line only: some shells export HOST. Keys go by the environment, out of the process list.
+GIVEN_HOST := $(if $(filter command,$(firstword $(origin HOST))),$(HOST))
+load-ui load: export GATEWAY_KEY := $(or $(KEY),$(GATEWAY_KEY),demo)
+load: export AGAINST_KEY := $(AGAINST_KEY)
+
+load: $(VENV)/.load ## SCENARIO (ramp) on a demo or on HOST with KEY: picture, report, verdict; TRACE, AGAINST, SECONDS, SEED
+	@exec $(BIN)/python -m loadtests.load $(or $(SCENARIO),ramp) $(if $(GIVEN_HOST),--url $(GIVEN_HOST)) $(if $(AGAINST),--against $(AGAINST)) $(if $(TRACE),--trace $(TRACE)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+load-ui: $(VENV)/.load ## Locust's web page on http://127.0.0.1:8089, before a demo or HOST with KEY
+	@exec $(BIN)/python -m loadtests.load.ui $(if $(GIVEN_HOST),--url $(GIVEN_HOST))
 
 fuzz: $(VENV)/.test ## hunt for hostile HTTP that breaks either side, for SECONDS (60)
 	@exec $(BIN)/python -m tests.fuzz.explore --seconds $(or $(SECONDS),60)
@@ -47,6 +55,9 @@ bench: $(VENV)/.dev ## what a request costs, beside nginx as plain reverse proxy
 
 fleet-bench: $(VENV)/.run ## what watching 1,000 workers costs: scraping, store and snapshots in CPU time; WORKERS (1000)
 	@exec $(BIN)/python -m loadtests.fleetbench --workers $(or $(WORKERS),1000)
+
+feed-bench: $(VENV)/.run ## what the live feed of 1,000 workers costs, for each viewer and each request; WORKERS (1000)
+	@exec $(BIN)/python -m loadtests.feedbench --workers $(or $(WORKERS),1000)
 
 downloads-bench: $(VENV)/.run ## 500 downloads of one film at once: memory and fairness; CLIENTS (500) MB (8)
 	@exec $(BIN)/python -m loadtests.downloads --clients $(or $(CLIENTS),500) --mb $(or $(MB),8)

@@ -29,6 +29,7 @@ COMMANDS = (
     "rollout",
     "serve",
     "test",
+    "top",
 )
 """One file each in `cli/`, imported when its command runs: `gateway check` must not pay for a web server."""
 

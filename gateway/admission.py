@@ -18,7 +18,8 @@ from gateway.errors import (
     StoreFault,
 )
 from gateway.fleet.book import slot_name
-from gateway.fleet.leases import Grant, Leases
+from gateway.fleet.leases import Leases
+from gateway.granting import Counter
 from gateway.model import (
     RANK,
     Bound,
@@ -39,7 +40,6 @@ from gateway.queueing import asked, work_of_group
 from gateway.routing.below import fullness
 from gateway.routing.candidates import uncapped
 from gateway.routing.order import WAITED_SECONDS, order, spill_reason, why_full
-from gateway.routing.pickers import pick
 from gateway.routing.quotas import home_first
 from gateway.waiting.lines import Found, Lines, Waiter
 
@@ -85,7 +85,7 @@ class Admission:
         """`lines`: where others look at them too; `rng` says which of several replicas a free place is for. Without
         `spending` no budget but the rules' own is kept."""
         self._leases, self._budgets, self.spending = leases, budgets, spending
-        self._snapshot, self._clock = snapshot, clock
+        self._snapshot, self._clock, self._counter = snapshot, clock, Counter(leases, snapshot)
         self.lines = Lines(clock) if lines is None else lines
         self.lines.on_wait = leases.wait
         self._rng = Random() if rng is None else rng
@@ -358,7 +358,7 @@ class Admission:
             if group.backend in visit.unpaid:
                 continue
             lease_id = self._leases.new_id()
-            grant = await self._acquire(group, lease_id)
+            grant = await self._counter.grant(group, lease_id)
             snapshot = self._snapshot()
             for one, leased in zip(group.candidates, grant.leased, strict=False):
                 state = snapshot.states.get(one.upstream.name)
@@ -377,28 +377,6 @@ class Admission:
                 if (paid := await self._set_aside(request, lease, visit)) is not None:
                     return paid
         return None
-
-    async def _acquire(self, group: Group, lease_id: str) -> Grant:
-        try:
-            grant = await self._leases.acquire(group.backend, lease_id, group.candidates, group.load_weight)
-        except StoreFault:
-            return self._acquire_alone(group, lease_id)
-        return self._acquire_alone(group, lease_id) if grant.recovering else grant
-
-    def _acquire_alone(self, group: Group, lease_id: str) -> Grant:
-        """Without the store: this replica's share of what was free when it last saw it, by the script's own formula."""
-        states = self._snapshot().states
-        seen = [states.get(one.upstream.name) for one in group.candidates]
-        counts = [state.inflight if state else 0 for state in seen]
-        taken = []
-        for one in group.candidates:
-            room, free = self._leases.room(group.backend, one), one.limit - one.outside
-            # A share may be smaller than any request: while some of it is left, one more request may use it.
-            taken.append(one.limit if room <= 0 else max(0, min(free - room, free - one.work)))
-        index = pick(group.candidates, taken, counts, group.load_weight)
-        if index is not None:
-            self._leases.adopt(group.backend, lease_id, group.candidates[index])
-        return Grant(index, tuple(state.leased if state else 0 for state in seen), tuple(counts), alone=True)
 
     def _shed(self, request: GenRequest, decision: Decision, visit: Visit) -> GatewayError:
         now = self._clock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -21,6 +21,10 @@ from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
 from gateway.background import keep_running
 from gateway.console import admin, gpus, ready
+from gateway.console.dashboard import dashboard_routes
+from gateway.console.live.feed import Feed
+from gateway.console.live.money import Money
+from gateway.console.live.sources import sources
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.gauges import fleet_rows
@@ -38,6 +42,7 @@ from gateway.fleet.prefix_news import PrefixNews
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.probes import Probes
 from gateway.fleet.view import Hooks, View, pools_of
+from gateway.flow import Flow
 from gateway.jobs.room import Room
 from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
@@ -66,7 +71,19 @@ from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Telemetry
+from gateway.telemetry import (
+    BUDGET_LEFT,
+    LIMIT_SCALE,
+    POLICY_INFO,
+    SPILL_SHARE,
+    TTFT_BUCKETS,
+    WAITING,
+    Export,
+    Telemetry,
+    Tracing,
+    on_stderr,
+    open_collector,
+)
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.documents import document
@@ -92,8 +109,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
     asyncio.run(check_store(url))
     store = Store(url)
-    telemetry = Telemetry(settings.trace_ratio)
     owner = new_owner()
+    telemetry, export = watched(settings, owner)
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
     leases = Leases(store, owner, fresh=fresh)
     client = Client()
@@ -129,13 +146,17 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
     hours = Hours(store, lambda: view.current)
-    receipts = Receipts(store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc)
+    flow = Flow(store, owner, TTFT_BUCKETS, view.now)
+    receipts = Receipts(
+        store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc, flow.heard
+    )
     siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
     journal, sealer = audit(settings, owner, store, telemetry)
     key = policy_key(settings)
     seal = None if key is None else Seal(key)
     key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
-    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row())
+    busy = partial(at_work, lines, telemetry)
+    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row(), busy)
     services = Services(
         settings,
         live,
@@ -156,11 +177,14 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         keyring,
         signers,
         Desk(settings),
+        flow,
         prefixes=prefixes,
         quotas=quotas,
     )
     site = jobs(services, url, owner, store)
-    watch(services, store, alarms)
+    money = Money(services, lambda: alarms.usages)
+    feed = Feed(sources(services, money))
+    watch(services, store, alarms, lines)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
@@ -195,6 +219,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 view.run,
                 probes.run,
                 receipts.run,
+                flow.run,
                 till.run,
                 alarms.run,
                 versions.run,
@@ -203,7 +228,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
                 signers.run,
                 siblings.run,
                 sealer.run,
+                export.run,
             )
+            stack.push_async_callback(export.aclose)
             tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
             if kept:
                 tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
@@ -216,6 +243,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(alarms.aclose)  # what it sends is begun by one of the tasks
             stack.push_async_callback(stop, tasks)
             stack.push_async_callback(budgets.aclose)
+            stack.push_async_callback(money.aclose)
+            stack.push_async_callback(feed.aclose)
             yield
 
     api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
@@ -224,8 +253,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
         api.include_router(site.routes())
     api.include_router(registration_routes(services))
     api.include_router(ready.routes(services, lambda: ledger.last.said()))
-    api.include_router(admin.router(services, None if site is None else site.shelf))
+    api.include_router(admin.router(services, feed, None if site is None else site.shelf))
     api.include_router(gpus.agent_routes(services))
+    api.include_router(dashboard_routes())
     api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
     api.add_exception_handler(GatewayError, answer_error)
     api.add_exception_handler(HTTPException, answer_http)
@@ -306,13 +336,31 @@ def hear(lines: Lines, till: Till, message: str) -> None:
         lines.wake(message)
 
 
+def at_work(lines: Lines, telemetry: Telemetry) -> dict[str, int]:
+    """What this process tells the others that it has to do."""
+    return {
+        "waiting": lines.waiting(),
+        "in_flight": int(telemetry.inflight.value),
+        "jobs_running": int(telemetry.jobs_running.value),
+    }
+
+
 async def stop(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def watch(services: Services, store: Store, alarms: Alarms) -> None:
+def watched(settings: Settings, instance: str) -> tuple[Telemetry, Export]:
+    """What is counted and traced, and where it goes. Raises StartupFault."""
+    collector = open_collector(settings.otlp_endpoint, settings.otlp_headers.get_secret_value())
+    exporter = collector or (on_stderr() if settings.trace_ratio > 0 else None)
+    tracing = Tracing(settings.trace_ratio, follow=settings.trace_callers, exporter=exporter, instance=instance)
+    telemetry = Telemetry(tracing, settings.semconv)
+    return telemetry, Export(telemetry, collector, instance, settings.otlp_seconds)
+
+
+def watch(services: Services, store: Store, alarms: Alarms, lines: Lines) -> None:
     """What must be told when the store or the policy folder changes its state."""
     telemetry, live = services.telemetry, services.live
 
@@ -339,9 +387,20 @@ def watch(services: Services, store: Store, alarms: Alarms) -> None:
     live.on_reload.append(policy_changed)
     live.on_fault.append(policy_fault)
     services.versions.on_fault.append(policy_fault)
-    telemetry.watch_fleet(lambda: fleet_rows(services.board()), lambda: services.view.current.scales)
-    telemetry.watch_spill(lambda: services.budgets.shares)
-    telemetry.watch_budgets(alarms.ratios)
+    view = services.view
+    telemetry.watch_fleet(lambda: fleet_rows(services.board(), view.circuits, view.now()))
+    telemetry.watch(LIMIT_SCALE, lambda: view.current.scales.items())
+    telemetry.watch(SPILL_SHARE, lambda: [((rule,), share) for rule, share in services.budgets.shares.items()])
+    telemetry.watch(BUDGET_LEFT, lambda: [((budget,), ratio) for budget, ratio in alarms.ratios().items()])
+    telemetry.watch(WAITING, lambda: [((backend,), lines.size(backend)) for backend in live.current.backends])
+    telemetry.watch(POLICY_INFO, lambda: list(policies(live)))
+
+
+def policies(live: LivePolicy) -> Iterator[tuple[tuple[str, ...], float]]:
+    """The versions of the policy in force, and of a candidate beside it."""
+    yield (live.current.version, "in_force"), 1.0
+    if live.candidate is not None:
+        yield (live.candidate.policy.version, "candidate"), 1.0
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

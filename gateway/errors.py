@@ -39,6 +39,7 @@
       UpstreamTimeout                  `phase`: connect, first_byte, idle, total
       BadAnswer                        the bytes that came are not the HTTP we can trust
         BadPage                        a worker's page that says nothing of its load
+      Incapable                        it cannot be told, or sold, what is asked: nothing was sent to it
       NotContinued                     it is up, but would not go on with another one's stream
       Refused                          a complete answer whose status is about us or about load, not about the request
       OrderLost                        it has the order, and nobody knows what became of it
@@ -282,6 +283,15 @@ class BadPage(BadAnswer):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Incapable(UpstreamFault):
+    """What is asked for cannot be done there, as its dialect knows: somebody else may. `why` is for the caller, should
+    there be nobody."""
+
+    def __init__(self, why: InvalidRequest) -> None:
+        super().__init__(why.message, processed=False)
+        self.why = why.with_traceback(None)  # its frames hold the request
 
 
 class NotContinued(UpstreamFault):

@@ -22,6 +22,9 @@ Rows = Mapping[tuple[str, ...], list[float]]
 and the sum of what was observed."""
 
 
+Observe = Callable[[float], None]
+
+
 class Instrument(ABC):
     """`rows` is its state. One without labels is on the page from the start, one with labels as soon as it is used."""
 
@@ -67,6 +70,15 @@ class Counter(Instrument):
             row = self.rows[labels] = [0.0]
         row[0] += by
 
+    def bound(self, *labels: str) -> Observe:
+        """`inc` of one row by so much, for who has the same labels again and again: it is looked for once."""
+        row = self.rows.setdefault(labels, [0.0])
+
+        def add(by: float) -> None:
+            row[0] += by
+
+        return add
+
     def family(self, rows: Rows) -> Metric:
         family = CounterMetricFamily(self.name, self.text, labels=self.labels)
         for labels, (value,) in rows.items():
@@ -80,6 +92,10 @@ class Level(Instrument):
     def __init__(self, name: str, text: str, join: Callable[[float, float], float] = operator.add) -> None:
         super().__init__(name, text, join=join)
         self._row = self.rows[()]
+
+    @property
+    def value(self) -> float:
+        return self._row[0]
 
     def set(self, value: float) -> None:
         self._row[0] = float(value)
@@ -108,20 +124,19 @@ class Histogram(Instrument):
         row[bisect_left(self.buckets, value)] += 1
         row[-1] += value
 
+    def bound(self, *labels: str) -> Observe:
+        """`observe` of one row, for who has the same labels again and again: it is looked for once."""
+        row, buckets = self.rows.setdefault(labels, [0.0] * (len(self.buckets) + 2)), self.buckets
+
+        def observe(value: float) -> None:
+            row[bisect_left(buckets, value)] += 1
+            row[-1] += value
+
+        return observe
+
     def quantile(self, row: Sequence[float], share: float) -> float | None:
-        """Below what this share of the values lies, as far as the buckets tell it (inside one: in proportion; above
-        all: the highest bound); None where nothing was observed."""
-        *counts, _ = row
-        wanted = share * sum(counts)
-        if not wanted:
-            return None
-        lower = 0.0
-        for count, upper in zip(counts, self.buckets, strict=False):
-            if count and wanted <= count:
-                return lower + (upper - lower) * wanted / count
-            wanted -= count
-            lower = upper
-        return lower
+        """Of one of its rows, as `quantile` has it."""
+        return quantile(row[:-1], self.buckets, share)
 
     def family(self, rows: Rows) -> Metric:
         bounds = list(map(floatToGoString, (*self.buckets, inf)))
@@ -129,3 +144,18 @@ class Histogram(Instrument):
         for labels, (*counts, total) in rows.items():
             family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return family
+
+
+def quantile(counts: Sequence[float], buckets: Sequence[float], share: float) -> float | None:
+    """Below what this share of the values lies, as far as the buckets tell it (inside one: in proportion; above all:
+    the highest bound); None where nothing was observed. `counts`: in each bucket alone, and above all of them."""
+    wanted = share * sum(counts)
+    if not wanted:
+        return None
+    lower = 0.0
+    for count, upper in zip(counts, buckets, strict=False):
+        if count and wanted <= count:
+            return lower + (upper - lower) * wanted / count
+        wanted -= count
+        lower = upper
+    return lower

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,9 +25,35 @@ ELSEWHERE_SECONDS = LINGER_SECONDS + 0.05
 MAX_QUEUED = 10_000
 """About 20 MB of receipts while the store is away; past it the oldest plain ones are dropped, then the oldest."""
 _KEYS = ["gw:{receipts}:data", "gw:{receipts}:plain", "gw:{receipts}:kept", "gw:{receipts}:bytes"]
-_FILE = load("gateway", "receipts")
+_FILE, _PAGE = load("gateway", "receipts"), load("gateway", "receipts_page")
 
 Receipt = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Between two receipts as they were filed: newer ones come after it for ever. `second` is of the epoch; of that
+    second so many are older, in either list."""
+
+    second: int
+    plain: int = 0
+    kept: int = 0
+
+
+class Filed(NamedTuple):
+    """A receipt's JSON (empty: it is gone), its tenant, and the second in which it was filed: about when its request
+    was over."""
+
+    second: int
+    tenant: str
+    json: bytes
+
+
+class Page(NamedTuple):
+    """Newest first, between two places; without an end it is the last one."""
+
+    filed: list[Filed]
+    begins: Place | None
+    ends: Place | None
 
 
 def encode(receipt: Receipt) -> bytes:
@@ -78,14 +104,24 @@ def is_plain(receipt: Receipt) -> bool:
 class Receipts:
     """Queues receipts and files them; `dropped` counts those that found no room while the store was away."""
 
-    def __init__(self, store: Store, cap_bytes: int, hours: float, on_drop: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cap_bytes: int,
+        hours: float,
+        on_drop: Callable[[], None] = lambda: None,
+        heard: Callable[[Receipt], None] = lambda _: None,
+    ) -> None:
+        """`heard` hears of each receipt, once; it does not raise."""
         self._store, self._cap, self._life, self._on_drop = store, cap_bytes, int(hours * 3600), on_drop
+        self._heard = heard
         self._queues: dict[str, deque[tuple[str, bytes]]] = {"plain": deque(), "kept": deque()}
         self._filing: list[tuple[str, str, bytes]] = []
         self._more = asyncio.Event()
         self.dropped = 0
 
     def add(self, receipt: Receipt) -> None:
+        self._heard(receipt)
         kind = "plain" if is_plain(receipt) else "kept"
         value = receipt["tenant"].encode() + b"\n" + encode(receipt)
         self._queues[kind].append((receipt["id"], value))
@@ -105,6 +141,18 @@ class Receipts:
             await asyncio.sleep(ELSEWHERE_SECONDS)
             value = await self._store.call("HGET", _KEYS[0], receipt_id)
         return None if value is None else _for(tenant, value)
+
+    async def look(self, receipt_id: str) -> bytes | None:
+        """The receipt's JSON, whoever made the request. Raises StoreFault."""
+        value: bytes | None = await self._store.call("HGET", _KEYS[0], receipt_id)
+        return None if value is None else value.partition(b"\n")[2]
+
+    async def page(self, most: int, older: Place | None = None) -> Page:
+        """The newest receipts, or those that were filed before a place. Raises StoreFault."""
+        where = ("", 0, 0) if older is None else older
+        begins, ends, *rows = await self._store.eval(_PAGE, _KEYS[:3], [most, *where])
+        filed = [_filed(second, value) for second, value in zip(rows[::2], rows[1::2], strict=True)]
+        return Page(filed, Place(*begins) if begins else older, Place(*ends) if ends else None)
 
     async def run(self) -> None:
         """Files what is queued, a batch at a time, until cancelled; then once more."""
@@ -138,6 +186,11 @@ class Receipts:
                 receipt_id, value = queue.popleft()
                 taken.append((receipt_id, kind, value))
         return taken
+
+
+def _filed(second: int, value: bytes) -> Filed:
+    tenant, _, receipt = value.partition(b"\n")
+    return Filed(second, tenant.decode(), receipt)
 
 
 def _for(tenant: str, value: bytes) -> bytes | None:

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     image_urls: Literal["refuse", "fetch"] = Field(
         "refuse", description="What is done with the address of a picture: 400, or a guarded fetch by the gateway."
     )
+    chat_urls: Literal["fetch", "check", "refuse"] = Field(
+        "fetch",
+        description="Addresses of pictures, sound and films in a conversation that a worker of ours may read: fetched "
+        "by the gateway under guard, looked at and passed on, or 400.",
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
@@ -117,7 +122,21 @@ class Settings(BaseSettings):
     )
     jobs_longest_seconds: float = Field(3600.0, gt=0, description="From its acceptance on; then a job has expired.")
     jobs_kept_hours: float = Field(24.0, gt=0, le=24 * 31, description="How long a job and what it made are kept.")
-    trace_ratio: float = Field(0.0, ge=0, le=1, description="Share of requests that get an OpenTelemetry span.")
+    trace_ratio: float = Field(
+        0.0, ge=0, le=1, description="Share of requests that are traced where their callers say nothing of it."
+    )
+    trace_callers: bool = Field(True, description="Whether a caller's `traceparent` says that a request is traced.")
+    otlp_endpoint: str | None = Field(
+        None, description="The OpenTelemetry collector, as http://collector:4318; unset: spans go to stderr."
+    )
+    otlp_headers: SecretStr = Field(
+        SecretStr(""), description="What it is shown: name=value, several by commas, or file:PATH."
+    )
+    otlp_seconds: float = Field(15.0, ge=0.1, description="How often it is sent the metrics.")
+    semconv: Literal["old", "new", "both"] = Field(
+        "old", description="Names of the GenAI conventions: of v1.41.0, the newest, or both."
+    )
+    access_log: bool = Field(False, description="Whether each request gets a line in the log.")
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."
     )

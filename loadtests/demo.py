@@ -45,6 +45,8 @@ client = OpenAI(base_url="{url}/v1", api_key="demo")
 print(client.chat.completions.create(model="llama-3.3-70b", max_tokens=40,
       messages=[{{"role": "user", "content": "hello"}}]).choices[0].message.content)
 
+Watch it at {url}/dashboard: the fleet, where requests go and why, what it costs.
+
 Add the header X-Data-Residency: local and a request never leaves this fleet.
 `make load` ramps a demo of its own past its capacity and draws the picture.
 

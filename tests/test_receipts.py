@@ -176,3 +176,54 @@ async def test_while_the_store_is_away_receipts_wait_and_the_plain_ones_are_drop
     await receipts.flush()
     assert receipts.dropped == 11
     assert await receipts.find("acme", "kept") is not None
+
+
+async def walked(receipts: Receipts, most: int) -> list[str]:
+    """All ids, page by page."""
+    found, place = [], None
+    while True:
+        page = await receipts.page(most, place)
+        found += [json.loads(one.json)["id"] for one in page.filed]
+        assert len(page.filed) <= most
+        if page.ends is None:
+            return found
+        place = page.ends
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 100])
+async def test_pages_hold_every_receipt_once_newest_first(store: Store, most: int) -> None:
+    receipts, now = Receipts(store, 1 << 20, 24), int((await store.call("TIME"))[0])
+    for second in range(3):
+        for number in range(4):
+            receipts.add(receipt(f"{second}-{number}", "local" if number % 2 else "spilled"))
+        await receipts.flush()
+        for kind in ("plain", "kept"):  # as if they had been filed in seconds of their own
+            for place in (-2, -1):
+                entry = (await store.call("LINDEX", f"gw:{{receipts}}:{kind}", place)).decode()
+                dated = f"{entry.rpartition(' ')[0]} {now - 9 + second}"
+                await store.call("LSET", f"gw:{{receipts}}:{kind}", place, dated)
+    found = await walked(receipts, most)
+    assert len(found) == len(set(found)) == 12
+    assert [name[0] for name in found] == ["2"] * 4 + ["1"] * 4 + ["0"] * 4
+
+
+async def test_a_page_goes_on_where_it_ended_whatever_is_filed_meanwhile(valkey: Store) -> None:
+    receipts = Receipts(valkey, 1 << 20, 24)
+    for number in range(6):
+        receipts.add(receipt(f"old{number}", "local" if number % 3 else "spilled"))
+    await receipts.flush()
+    first = await receipts.page(2)
+    for number in range(5):
+        receipts.add(receipt(f"new{number}"))
+    await receipts.flush()
+    again = await receipts.page(2, first.begins)
+    second = await receipts.page(10, first.ends)
+    ids = [json.loads(one.json)["id"] for one in (*first.filed, *second.filed)]
+    assert again.filed == first.filed
+    assert sorted(ids) == [f"old{number}" for number in range(6)]
+    assert second.ends is None
+
+
+async def test_nothing_is_an_empty_page(valkey: Store) -> None:
+    assert await Receipts(valkey, 1 << 20, 24).page(5) == ([], None, None)
+    assert await Receipts(valkey, 1 << 20, 24).look("r1") is None

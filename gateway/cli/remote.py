@@ -24,10 +24,10 @@ def gateway_options(command: F) -> F:
     """`--url`, `--admin-key` and `--ca`, for `Gateway`."""
     key = click.option("--admin-key", help="Its admin key [GATEWAY_ADMIN_KEY].")
     command = click.option("--ca", type=FILE, help=CA_HELP)(command)
-    return key(click.option("--url", default=URL, show_default=True, envvar="GATEWAY_URL", help=_URL_HELP)(command))
+    return key(click.option("--url", default=URL, show_default=True, envvar="GATEWAY_URL", help=URL_HELP)(command))
 
 
-_URL_HELP = "A running gateway [GATEWAY_URL]."
+URL_HELP = "A running gateway [GATEWAY_URL]."
 
 
 def trusting(ca: Path | None) -> ssl.SSLContext:

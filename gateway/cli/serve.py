@@ -30,7 +30,7 @@ TRIM_BYTES, MMAP_BYTES = 16 << 20, 1 << 20
 @click.option("--workers", type=int, help="Processes that serve the port [GATEWAY_WORKERS].")
 @click.option("--place", hidden=True, help="Given by the parent to each of several processes.")
 def serve(policies: Path | None, host: str | None, port: int | None, workers: int | None, place: str | None) -> None:
-    """Serve the policy folder: OpenAI paths under /v1, /metrics, /healthz, /readyz, /docs."""
+    """Serve the policy folder: OpenAI paths under /v1, /dashboard, /metrics, /healthz, /readyz, /docs."""
     from gateway.settings import load_settings
     from gateway.telemetry import set_up_logs
 

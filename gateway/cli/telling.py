@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.rehearsal.ending import head
-from gateway.rehearsal.rules import Missed
-from gateway.routing.plan import NO_RULE
+from gateway.rehearsal.sentences import Told, facts, headline
 
 WIDTH = 100
 MOST_ROWS = 24
@@ -34,10 +32,6 @@ _FIRST_TO_GO = ("age_ms", "gpu", "queue_depth", "limit", "first_ms")
 """Columns that a table can be without where long names make it too wide."""
 
 
-Told = Mapping[str, Any]
-"""`Story.as_data()`, be it of this process or of a running gateway."""
-
-
 def text(story: Told) -> str:
     """All of a story, without a line end at the end."""
     rows = story["upstreams"]
@@ -51,21 +45,6 @@ def text(story: Told) -> str:
         if items:
             lines += ["", f"{title}:", *wrapped(f"  {item}" for item in items)]
     return "\n".join(lines)
-
-
-def headline(story: Told) -> str:
-    result = story["result"]
-    told = "outcome" in result or result["message"] == NO_RULE
-    return head(result) if told else f"{head(result)}: {result['message']}"
-
-
-def facts(story: Told) -> list[str]:
-    lines = [f"rule: {story['rule'] or 'none'}"]
-    lines += [f"  not {Missed(**one)}" for one in story["missed"]]
-    if story["residency"]:
-        said = "; ".join(f"{name} says {', '.join(demand)}" for name, demand in story["sources"].items())
-        lines.append(f"residency: {', '.join(story['residency'])}" + (f" ({said})" if said else ""))
-    return [*lines, *story["notes"]]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -44,7 +44,8 @@ def test(context: click.Context, folder: Path, wanted: str | None, as_json: bool
 
 
 def _show(place: str, verdict: Verdict) -> None:
-    from gateway.cli.telling import facts, headline, wrapped
+    from gateway.cli.telling import wrapped
+    from gateway.rehearsal.sentences import facts, headline
 
     if not verdict.wrong:
         return

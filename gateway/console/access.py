@@ -14,8 +14,9 @@ FORWARDING = frozenset(
 )
 FORWARDING_PREFIXES = (b"x-forwarded-", b"x-original-", b"x-envoy-", b"cf-")
 """A call with one of these was passed on by a proxy, or sent by a web page: its peer says nothing of who asks. A proxy
-need not send any, so behind one there must be a key."""
-_SITE = b"sec-fetch-site"
+need not send any, so behind one there must be a key. The one exception is `_own_page`."""
+_SITE, _ORIGIN, _HOST = b"sec-fetch-site", b"origin", b"host"
+_SCHEMES = (b"http://", b"https://")
 OWN_SITES = frozenset({b"none", b"same-origin"})
 """What a browser says where no other page made it ask."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -57,7 +58,8 @@ def check_registrant(call: Call, token: str | None, key: str | None) -> bool:
 
 
 def from_loopback(call: Call) -> bool:
-    """Whether it comes from this host, and from nowhere else by way of it."""
+    """Whether it comes from this host, and from nowhere else by way of it. No web page's call is: it may come from
+    anywhere."""
     return is_loopback(call.peer) and not any(map(_tells_of_another, call.headers.items()))
 
 
@@ -66,9 +68,24 @@ def _same(given: str, key: str) -> bool:
 
 
 def _from_here(call: Call) -> bool:
-    host = call.headers.get(b"host", b"").decode("latin-1")
+    """By a name of this host, and by nobody else's page. The name is what keeps out a stranger's name that was made to
+    lead here (DNS rebinding): the page at it is, to the browser, of the same origin as we are."""
+    host = call.headers.get(_HOST, b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return name in LOCAL_NAMES and from_loopback(call)
+    if name not in LOCAL_NAMES:
+        return False
+    return from_loopback(_without_origin(call) if _own_page(call) else call)
+
+
+def _own_page(call: Call) -> bool:
+    """Whether the browser says that the page which asks is ours: of this very scheme, name and port. It says both; what
+    says one of them alone is no browser, or one that does not tell enough."""
+    origins = [scheme + call.headers.get(_HOST, b"") for scheme in _SCHEMES]
+    return call.headers.get(_SITE) == b"same-origin" and call.headers.get(_ORIGIN) in origins
+
+
+def _without_origin(call: Call) -> Call:
+    return call._replace(headers={name: value for name, value in call.headers.items() if name != _ORIGIN})
 
 
 def _tells_of_another(header: tuple[bytes, bytes]) -> bool:

@@ -17,6 +17,9 @@ from gateway.console.incoming import body
 from gateway.console.jobs import job_admin_routes
 from gateway.console.keys import key_routes
 from gateway.console.ledger import ledger_routes
+from gateway.console.live.feed import Feed
+from gateway.console.live.routes import live_routes
+from gateway.console.receipts import receipt_routes
 from gateway.console.workers import worker_routes
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, PolicyFault, PolicyInvalid
@@ -32,7 +35,7 @@ class Rollout(msgspec.Struct, forbid_unknown_fields=True):
     share: float = 0.0
 
 
-def router(services: Services, shelf: Shelf | None = None) -> APIRouter:
+def router(services: Services, feed: Feed, shelf: Shelf | None = None) -> APIRouter:
     """To add routes elsewhere: `api.include_router(...)` here; access is checked for all of them. `shelf`: None where
     there are no jobs."""
     key = services.settings.admin_key
@@ -47,6 +50,7 @@ def router(services: Services, shelf: Shelf | None = None) -> APIRouter:
         """The detail of /readyz: policy, faults with their places, store, who is out and why, all replicas."""
         return await status.overview(services)
 
+    api.include_router(live_routes(feed))
     api.include_router(explain_routes(services))
     if shelf is not None:
         api.include_router(job_admin_routes(shelf))
@@ -54,6 +58,7 @@ def router(services: Services, shelf: Shelf | None = None) -> APIRouter:
     api.include_router(gpu_routes(services))
     api.include_router(budget_routes(services))
     api.include_router(key_routes(services), prefix="/keys")
+    api.include_router(receipt_routes(services), prefix="/receipts")
     api.include_router(ledger_routes(services), prefix="/ledger")
     api.include_router(policies(services), prefix="/policies")
     api.include_router(rollout(services), prefix="/policies/rollout")

@@ -37,8 +37,9 @@ async def overview(services: Services) -> dict[str, Any]:
     }
 
 
-async def policies(services: Services) -> dict[str, Any]:
-    told, order = await replicas(services), services.versions.order
+async def policies(services: Services, known: Replicas | None = None) -> dict[str, Any]:
+    """`known`: what the replicas told just now, else they are looked up."""
+    told, order = await replicas(services) if known is None else known, services.versions.order
     try:
         stored = await services.versions.stored()
     except StoreFault:
@@ -47,16 +48,17 @@ async def policies(services: Services) -> dict[str, Any]:
         "in_force": services.policy.version,
         "announced": asdict(order) if order is not None else None,
         "differ": len({row["version"] for row in told.values()}) > 1,
-        "replicas": told,
+        "replicas": dict(told),
         "stored": stored,
     }
 
 
-async def rollout(services: Services) -> dict[str, Any]:
+async def rollout(services: Services, known: Replicas | None = None) -> dict[str, Any]:
+    """`known` as for `policies`."""
     candidate = services.live.candidate
     if candidate is None:
         return {"in_force": services.policy.version, "candidate": None}
-    told = await replicas(services)
+    told = await replicas(services) if known is None else known
     rows = [row for row in told.values() if row["trial"] == asdict(candidate.trial)]
     return {
         "in_force": services.policy.version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gateway.edge.calls import Call
 from gateway.errors import GatewayError
@@ -35,6 +35,15 @@ _TIME_STEPS, _SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
 
 
+class OrderCall(NamedTuple):
+    """`status` None: no answer came."""
+
+    step: Literal["submit", "poll", "fetch", "cancel"]
+    began: float
+    ended: float
+    status: int | None
+
+
 @dataclass(slots=True)
 class Attempt:
     """One upstream, asked once. `began`, `ended`, `first`, `last` and `held_at` are moments (monotonic seconds), the
@@ -50,7 +59,7 @@ class Attempt:
     free: bool = True
     """Nothing can have been charged for it: it never left, or it was refused before any work."""
     unreached: bool = False
-    """Its connection was refused: that cost nobody anything."""
+    """Its connection was refused, or it could not be told what is asked: that cost nobody anything."""
     sent: Sent | None = None
     """What it took of its account's rate limits, as long as no answer told."""
     first: float | None = None
@@ -80,6 +89,11 @@ class Attempt:
     """What it cost, or may be charged, although another one answered."""
     claim: Callable[[], None] | None = None
     """Called before anything is written to the client; raises where another attempt answers it."""
+    span: str = ""
+    """Of the trace; empty: nothing is recorded."""
+    calls: list[OrderCall] = field(default_factory=list)
+    """Of an order, where a trace is recorded: the first MOST_CALLS of them."""
+    more_calls: int = 0
 
     def row(self, origin: float) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -99,8 +113,9 @@ class Attempt:
 
 
 def left_of(attempts: Sequence[Attempt], most: int) -> int:
-    """How many of a rule's `most` attempts are left after these, whatever became of them. A refused connection is none,
-    as long as there are not too many: those of a fleet that restarts refuse all at once."""
+    """How many of a rule's `most` attempts are left after these, whatever became of them. One that could not do it is
+    none, nor is a refused connection, as long as there are not too many: those of a fleet that restarts refuse all at
+    once."""
     asked = sum(not one.unreached for one in attempts)
     return most - asked if len(attempts) - asked < MOST_UNREACHED else 0
 
@@ -148,6 +163,8 @@ class Account:
     refused_by: str | None = None
     refused_drops: Mapping[str, int] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    job: bool = False
+    """Nobody waits for it: it is the work of a job."""
     left: str | None = None
     """How the client left, if it did: CLIENT_LEFT, or CLIENT_STALLED."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from secrets import token_hex
 
 from msgspec import Raw
 
-from gateway.edge import relay
+from gateway.edge import relay, spans
 from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
@@ -31,6 +32,7 @@ from gateway.errors import (
     ConnectFailed,
     DeadlineExceeded,
     GatewayError,
+    Incapable,
     InvalidRequest,
     NotContinued,
     Refused,
@@ -100,6 +102,7 @@ class Asking:
             id,
             time.monotonic(),
             streamed=self._request.stream,
+            span=spans.new_span(self._request.trace),
             role=role,
             lease=lease,
             forecast=None if self._talk is not None else forecast,
@@ -123,10 +126,12 @@ class Asking:
         except UpstreamFault as fault:
             attempt.result = type(fault).__name__
             attempt.free = answers.unpaid(fault)
-            attempt.unreached = isinstance(fault, ConnectFailed) and fault.reason == ConnectFailed.UNREACHABLE
+            attempt.unreached = isinstance(fault, Incapable) or (
+                isinstance(fault, ConnectFailed) and fault.reason == ConnectFailed.UNREACHABLE
+            )
             if isinstance(fault, Refused):
                 attempt.status = fault.status
-            ending = ending_of(fault, self._request.deadline)
+            ending = "left" if isinstance(fault, Incapable) else ending_of(fault, self._request.deadline)
             self._books.fault(lease, attempt, fault)
             raise
         except GatewayError:
@@ -208,9 +213,11 @@ class Asking:
         dialect = self._dialect(lease)
         if dialect is not None:
             filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
-            await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
+            with sayable():
+                await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
-        self._check(lease, attempt)
+        with sayable():
+            self._check(lease)
         if wire.job is not None:
             await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
@@ -221,7 +228,8 @@ class Asking:
             delivered = None  # nobody else could go on with it
         if self._talk is not None:
             return await self._converse(self._talk, lease, attempt, wire)
-        body = self._body(lease, delivered, translation)
+        with sayable():
+            body = self._body(lease, delivered, translation)
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
@@ -255,15 +263,10 @@ class Asking:
         opened = partial(self._books.began_well, lease, attempt)
         return await talk.hold(lease, attempt, self._account, wire, timeouts, self._front, opened, self._entry.beyond)
 
-    def _check(self, lease: Lease, attempt: Attempt) -> None:
+    def _check(self, lease: Lease) -> None:
         """Raises InvalidRequest for what is not to be said to a worker of ours."""
-        if self._request.media is None or lease.candidate.upstream.kind != "local":
-            return
-        try:
+        if self._request.media is not None and lease.candidate.upstream.kind == "local":
             worker_fields.check(self._endpoint.name, self._engine(lease), self._fields, self._removed(lease))
-        except InvalidRequest:
-            attempt.result = "passed_on"  # by us, before it was asked
-            raise
 
     def _dialect(self, lease: Lease) -> Dialect | None:
         """None: it takes the caller's body as it is. Only media are ordered."""
@@ -304,8 +307,7 @@ class Asking:
                 upstream,
                 attempt.id,
                 request.stream,
-                request.traceparent,
-                headers_up(endpoint, upstream, self._call.headers),
+                [*headers_up(endpoint, upstream, self._call.headers), *spans.headers(request.trace, attempt, upstream)],
                 body[0],
                 endpoint.accepts,
             ),
@@ -380,6 +382,15 @@ class Asking:
         others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
         last = not others or left_of(self._account.attempts, decision.rule.attempts) <= 0
         return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)
+
+
+@contextmanager
+def sayable() -> Iterator[None]:
+    """Around what is made for one upstream of the caller's words. Raises Incapable where they cannot be said to it."""
+    try:
+        yield
+    except InvalidRequest as refusal:
+        raise Incapable(refusal) from None
 
 
 def attempt_id(lease: Lease) -> str:

@@ -11,10 +11,12 @@ from gateway.edge.ballot import Ballot, later, timings
 from gateway.edge.booking import booking, row_of
 from gateway.edge.patience import hasty
 from gateway.edge.services import Services
+from gateway.edge.telling import tell
 from gateway.edge.verdict import passed
 from gateway.errors import (
     ConnectFailed,
     GatewayError,
+    Incapable,
     NotContinued,
     PermitMismatch,
     PermitRefused,
@@ -89,6 +91,7 @@ class Books:
         met = vote(decision.rule.slo, seen, NEVER_HOPELESS)
         if met is not None:
             self._s.telemetry.count_slo(decision.rule.name, met)
+            self._s.flow.slo(decision.rule.name, met)
 
     def _beside(self, hedge: Attempt) -> Attempt:
         """The attempt that was to be overtaken."""
@@ -139,7 +142,7 @@ class Books:
             fields = {"fields": {"upstream": upstream.name}}
             _log.error("a request was about to leave without a permit", extra=fields)
             return  # our own mistake
-        if isinstance(fault, NotContinued):
+        if isinstance(fault, NotContinued | Incapable):
             return  # it is up, and cannot do what others can
         if self._own(lease, fault):
             return
@@ -281,4 +284,5 @@ class Books:
             self._s.calibration.waited(account.visit.expected, account.visit.waited)
         if account.first_byte is not None:
             telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        tell(self._s, account)
         self._s.receipts.add(account.receipt())

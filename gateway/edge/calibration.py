@@ -67,8 +67,8 @@ class Calibration:
 
     def _note(self, what: str, said: float | None, was: float | None) -> None:
         wrong = None if said is None or was is None else error(said, was)
-        if wrong is not None:
-            self.telemetry.estimate_error.observe(wrong, what)
+        if wrong is not None and said is not None and was is not None:
+            self.telemetry.estimated(what, wrong, said, was)
 
 
 def alone_there(lease: Lease) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from math import inf
 from secrets import token_hex
 from typing import Any, NamedTuple
 
 from gateway.errors import InvalidRequest
-from gateway.model import Priority
+from gateway.model import Priority, Trace
 
 Scope = MutableMapping[str, Any]
 MAX_CLIENT_ID = 128
@@ -28,6 +28,8 @@ class Call(NamedTuple):
     headers: dict[bytes, bytes]
     residency: str | None
     peer: str | None
+    trace: Trace | None = None
+    """None: neither recorded nor to be passed on."""
 
     def __repr__(self) -> str:
         return f"Call({self.id})"
@@ -87,11 +89,16 @@ class Call(NamedTuple):
         return priority
 
 
-def new_call(scope: Scope) -> Call:
+Begin = Callable[[str, Mapping[bytes, bytes]], Trace | None]
+
+
+def new_call(scope: Scope, begin: Begin = lambda _id, _headers: None) -> Call:
+    """`begin`: as `Tracing.begin`."""
     given = scope["headers"]
     headers = dict(reversed(given))  # of several values of a name the first one stays
     residency: str | None = None
     if b"x-data-residency" in headers:
         residency = ",".join(value.decode("latin-1") for name, value in given if name == b"x-data-residency")
     client = scope.get("client")
-    return Call(token_hex(16), time.monotonic(), scope["path"], headers, residency, client[0] if client else None)
+    id, peer = token_hex(16), client[0] if client else None
+    return Call(id, time.monotonic(), scope["path"], headers, residency, peer, begin(id, headers))

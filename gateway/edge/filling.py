@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Raw
 
+from gateway.edge import spans
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.books import Books
@@ -16,7 +18,7 @@ from gateway.edge.patience import meant
 from gateway.edge.replies import JSON, Headers
 from gateway.edge.services import Services
 from gateway.edge.wire import JobEnd, Wire
-from gateway.errors import DeadlineExceeded, InvalidRequest, OrderLost, Refused
+from gateway.errors import DeadlineExceeded, OrderLost, Refused
 from gateway.model import Lease, Timeouts, Upstream, Usage
 from gateway.upstreams import missing
 from gateway.upstreams.desk import ClientDesk
@@ -52,8 +54,8 @@ class Filling:
     async def fill(
         self, lease: Lease, attempt: Attempt, wire: Wire, dialect: Dialect, *, removed: Sequence[str] = ()
     ) -> None:
-        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do, and
-        DeadlineExceeded."""
+        """Raises UpstreamFault as long as the client has nothing, InvalidRequest for what this upstream cannot do: then
+        nothing was sent. And DeadlineExceeded."""
         upstream, job = lease.candidate.upstream, wire.job
         attempt.streamed = False
         ticket = None if job is None else job.ticket(upstream)
@@ -69,9 +71,6 @@ class Filling:
         except NotTaken as refusal:
             self._pass_on(lease, attempt, wire, refusal.answer)
             return
-        except InvalidRequest:
-            attempt.result = "passed_on"  # by us, before it was asked
-            raise
         if attempt.on_end is not None:
             attempt.on_end()
         attempt.usage = usage = used(order, told, lease.candidate.served.offer)
@@ -121,7 +120,8 @@ class Filling:
             timeouts=self._timeouts(lease),
             until=until,
             most=self._s.settings.result_bytes,
-            traceparent=request.traceparent,
+            trace=spans.headers(request.trace, attempt, lease.candidate.upstream),
+            seen=None if request.trace is None or request.trace.span is None else partial(spans.called, attempt),
             leaves=leaves,
             may_send=freely if job is None else job.may_send,
             heard=lambda headers: self._books.told(lease, attempt, headers),

@@ -28,6 +28,8 @@ from gateway.errors import (
     AuditUnavailable,
     FleetSaturated,
     GatewayError,
+    Incapable,
+    InvalidRequest,
     NoCapacity,
     ResidencyRefused,
     UpstreamFailed,
@@ -69,7 +71,7 @@ class Forward:
         request = services.prefixes.known(request)
         self._s, self._call, self._request, self._fields = services, call, request, fields
         self._policy = board.policy
-        self._account = Account(request, self._policy.version, board.known(request.model))
+        self._account = Account(request, self._policy.version, board.known(request.model), job=entered)
         self._books = Books(services, self._account)
         self._entry = Entry(services, request, counted=entered)
         self._bound = bound
@@ -78,6 +80,7 @@ class Forward:
         self._delivered: Delivered | None = None
         """What the client has of a stream that may be rescued."""
         self._hedged = False
+        self._unable: dict[tuple[str, str], InvalidRequest] = {}
         self._kept = Demand()
         """What its newest decision demands of its data, and so every one before it."""
 
@@ -94,9 +97,7 @@ class Forward:
         try:
             if wire.disconnected:
                 self._leave(task, wire)
-            model = self._request.model if self._request.model in self._policy.models else "unknown"
-            with self._s.telemetry.step("gateway.request", model=model, request_id=self._request.id):
-                await self._serve(wire)
+            await self._serve(wire)
         except asyncio.CancelledError:
             if not self._account.left:
                 if self._account.error is None and self._going_on:  # else it was said by whoever wrote to the client
@@ -108,7 +109,7 @@ class Forward:
                 self._end_broken(wire, error)
             else:
                 self._account.fail(error)
-                refused_in_audit(self._s, self._request, self._policy, self._account, error, self._kept)
+                refused_in_audit(self._s, self._request, self._policy, self._account.rule, error, self._kept)
                 reply_error(wire, self._call, error, [*self._account.headers(), *self._entry.headers()])
         except Exception:
             self._account.fail(GatewayError("unhandled"))
@@ -144,23 +145,42 @@ class Forward:
                     outcome = "rescued" if self._account.error is None else "failed"
                     self._s.telemetry.count_rescue(lease.decision.rule.name, outcome)
                 return
+            failed = self._without_unable(failed)
             faults += [(one.candidate.upstream.name, fault) for one, fault in failed]
+            if not failed:
+                continue  # with those who can
             if self._account.first_byte is not None:
                 self._break(*failed[-1])
             elif not self._may_retry(failed):
                 last, fault = failed[-1]
                 raise verdict(faults, last.candidate.upstream.kind, self._request.deadline) from fault
 
+    def _without_unable(self, failed: Failed) -> Failed:
+        """Who failed, but for those who cannot do what is asked: they are left out of the next decision, and their
+        accounts at the same API with them."""
+        left: Failed = []
+        for lease, fault in failed:
+            if not isinstance(fault, Incapable):
+                left.append((lease, fault))
+                continue
+            upstream, name = lease.candidate.upstream, lease.candidate.served.name
+            alike = self._policy.backends.get(upstream.backend, ()) if upstream.kind == "managed" else ()
+            if self._account.first_byte is None:
+                self._account.lease = None  # it was told nothing, so nothing was served there
+            self._unable.update({(one.name, name): fault.why for one in (upstream, *alike)})
+        return left
+
     def _decide(self, faults: Faults) -> Decision:
+        first = not faults and not self._unable
         try:
             decision = self._again(faults)
         except GatewayError as error:
-            if not faults:
+            if first:
                 self._shadow(error)
-            elif isinstance(error, NoCapacity | FleetSaturated):
+            elif faults and isinstance(error, NoCapacity | FleetSaturated):
                 raise verdict(faults, "local", self._request.deadline) from faults[-1][1]
             raise
-        if not faults:
+        if first:
             self._books.came(self._policy, decision)
             self._shadow(decision)
         return decision
@@ -196,10 +216,10 @@ class Forward:
         """
         request, board = self._wanted, self._s.board_of(self._policy)
         self._policy = board.policy  # the same version, with the workers that were found meanwhile
-        decision = decide(request, board, self._s.rng, excluded=excluded)
+        decision = decide(request, board, self._s.rng, excluded=excluded, unable=self._unable)
         if self._kept and strictest(decision.demand, self._kept) != decision.demand:
             bound = replace(request, residency=strictest(request.residency, self._kept))
-            decision = decide(bound, board, self._s.rng, excluded=excluded)
+            decision = decide(bound, board, self._s.rng, excluded=excluded, unable=self._unable)
         self._kept = decision.demand
         return decision
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.fleet.breaker import Phase
+from gateway.fleet.circuits import Circuits
 from gateway.model import DRAINED, LEAVING, Reading, UpstreamState
 from gateway.routing.board import Board
 from gateway.telemetry import Row
@@ -12,9 +14,16 @@ _US_PER_SECOND = 1e6
 _MIB = 1 << 20
 
 
-def fleet_rows(board: Board) -> Iterator[Row]:
+BREAKER: Mapping[Phase, float] = {"closed": 0.0, "half": 1.0, "open": 2.0}
+
+
+def fleet_rows(board: Board, circuits: Circuits, now: float) -> Iterator[Row]:
+    """`now`: seconds of the circuits' clock."""
     for state in board.snapshot.states.values():
-        yield (state.upstream.backend, state.upstream.name), gauges(state, board.snapshot.at, limit_of(board, state))
+        name = state.upstream.name
+        row = gauges(state, board.snapshot.at, limit_of(board, state))
+        row["gateway_upstream_breaker"] = BREAKER[circuits.phase(name, now)]
+        yield (state.upstream.backend, name), row
 
 
 def limit_of(board: Board, state: UpstreamState) -> int:

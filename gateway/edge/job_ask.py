@@ -20,7 +20,7 @@ from gateway.edge.picture_form import File, Form
 from gateway.edge.routes import build
 from gateway.edge.services import Services
 from gateway.jobs.record import Job
-from gateway.model import NO_HOOK, Demand, GenRequest, Policy, Tenant
+from gateway.model import NO_HOOK, Demand, GenRequest, Policy, Tenant, Trace
 from gateway.routing.residency import strictest
 from gateway.upstreams.dialects.surface import ENDPOINTS
 
@@ -73,11 +73,20 @@ def sealed(call: Call, tenant: Tenant, body: Body, demand: Demand, policy: Polic
     return Sealed(
         fields=msgspec.json.encode({name: body.fields[name] for name in body.fields if not _waits(name, body)}),
         files=tuple((one.name, one.data) for one in body.files),
-        headers=tuple((name, call.headers[name]) for name in dict.fromkeys(names) if name in call.headers),
+        headers=tuple((name, call.headers[name]) for name in dict.fromkeys(names) if name in call.headers)
+        + _traced(call.trace),
         residency=call.residency,
         demand=demand,
         tenant=replace(tenant, hook=NO_HOOK),
     )
+
+
+def _traced(trace: Trace | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The work of a job goes on with the trace of the request that brought it, in whatever process."""
+    if trace is None or (trace.span is None and trace.parent is None):
+        return ()
+    parent = (b"traceparent", trace.header(trace.span or "").encode())
+    return (parent,) if trace.state is None else (parent, (b"tracestate", trace.state.encode()))
 
 
 def _waits(name: str, body: Body) -> bool:
@@ -90,7 +99,9 @@ async def asked(services: Services, job: Job, content: bytes) -> Asked:
     kept, policy = _decode(content), services.policy
     endpoint = ENDPOINTS[job.endpoint]
     tenant = _tenant(kept, policy)
-    call = Call(job.request, time.monotonic(), endpoint.path, dict(kept.headers), kept.residency, None)
+    headers = dict(kept.headers)
+    trace = services.telemetry.tracing.begin(job.request, headers)
+    call = Call(job.request, time.monotonic(), endpoint.path, headers, kept.residency, None, trace)
     fields: Mapping[str, Raw] = msgspec.json.decode(kept.fields, type=dict[str, Raw])
     form = Form(dict(fields), tuple(File(name, data) for name, data in kept.files))
     body = await read_form(form, kept.fields, endpoint, Gathering.of(services.settings))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
+from gateway.edge.account import CLIENT_LEFT
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
@@ -17,7 +18,9 @@ from gateway.edge.replies import Receive, Send, identity, reply_error
 from gateway.edge.routes import generation
 from gateway.edge.services import Services
 from gateway.edge.talking import talking
+from gateway.edge.telling import tell_refused
 from gateway.errors import GatewayError, NotFound, StartupFault
+from gateway.telemetry import REQUEST
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.realtime import REALTIME
@@ -52,7 +55,8 @@ class Front:
                 self.fault = fault
                 raise
             return
-        call = new_call(scope)
+        call = new_call(scope, self._services.telemetry.tracing.begin)
+        REQUEST.set(call.id)
         wire: Cycle = scope["extensions"][WIRE]
         try:
             await self._answer(call, scope, receive, send, wire)
@@ -91,9 +95,10 @@ class Front:
                 answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
         except GatewayError as error:
             telemetry.count_error(error.code)
+            tell_refused(self._services, call, endpoint, error.code)
             reply_error(wire, call, error)
         except ClientLeft:
-            return
+            tell_refused(self._services, call, endpoint, CLIENT_LEFT)
         else:
             await answer(scope, receive, send)
         finally:

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from gateway.errors import InvalidRequest
 from gateway.model import GenRequest, MediaAsk, Offer, Served, Usage
+from gateway.routing.offers import as_sold
 from gateway.routing.units import usage_of_ask
 from gateway.upstreams.dialects.ordering import Order, Picture, Told
 
@@ -24,11 +25,12 @@ MOST_TIMES = 4
 def order_of(
     request: GenRequest, fields: Mapping[str, Raw], pictures: Sequence[Picture], served: Served, mark: str
 ) -> Order:
-    """`fields`: those of the caller's body that may go to this upstream. Raises InvalidRequest."""
+    """`fields`: those of the caller's body that may go to this upstream. A length that is sold there as a longer one is
+    ordered as that. Raises InvalidRequest."""
     return Order(
         endpoint=request.endpoint,
         model=served.name,
-        ask=request.media or MediaAsk(n=request.n),
+        ask=as_sold(request.media or MediaAsk(n=request.n), served),
         prompt=prompt_of(fields),
         fields=fields,
         pictures=tuple(pictures),

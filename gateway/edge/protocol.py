@@ -331,7 +331,7 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         self._keep = False
-        if self._phase == _SWITCHED and self.cycle.on_shutdown is not None:
+        if self.cycle is not None and self.cycle.on_shutdown is not None:
             self.cycle.on_shutdown()
         super().shutdown()
 

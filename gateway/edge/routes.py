@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Raw
 
 from gateway.edge import body as bodies
-from gateway.edge import media
+from gateway.edge import chat_urls, media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
@@ -19,7 +19,8 @@ from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
-from gateway.edge.witness import unread_in_audit
+from gateway.edge.telling import tell_refused
+from gateway.edge.witness import undecided_in_audit, unread_in_audit
 from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
@@ -27,7 +28,6 @@ from gateway.routing.affinity import scope_of
 from gateway.routing.board import Board
 from gateway.routing.plan import may_use, plan_of
 from gateway.routing.residency import parse_demand, strictest
-from gateway.telemetry import traceparent
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.translate.table import TWINS, Rewording
 
@@ -49,6 +49,7 @@ async def generation(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
+    request: GenRequest | None = None
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
         settings = services.settings
@@ -67,13 +68,22 @@ async def generation(
             in_force = services.policy
             same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
             request = kept_by_both(services, request, same)
+        if text and not body.text_only and chat_urls.may_be_read_here(policy, policy.models.get(request.model)):
+            demand = strictest(request.residency, plan_of(request, board).demand)
+            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=bool(demand))
+            request = replace(request, reworded=reworded(endpoint, fields))
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
                 raise NotFound("this gateway keeps no jobs: it needs GATEWAY_JOBS_KEY or GATEWAY_KEY_PEPPER")
-            return await accept(call, request, body, board)
+            taken = await accept(call, request, body, board)
+            tell_refused(services, call, endpoint, None)
+            return taken
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
-        unread_in_audit(services, call, tenant, policy, raw, error)
+        if request is None:
+            unread_in_audit(services, call, tenant, policy, raw, error)
+        else:
+            undecided_in_audit(services, request, board, error)
         error.headers = of_refused(services, tenant, call.path)
         raise
     return Forward(services, call, request, fields, board, body.pictures)
@@ -140,17 +150,21 @@ def build(
         max_cost=call.number(b"x-gateway-max-cost-usd"),
         fields=body.known,
         client_id=call.client_id,
-        traceparent=traceparent(call.headers.get(b"traceparent")),
+        trace=call.trace,
         demanded_by=spoken_in(call, body) if residency else (),
         headers=call.kept(policy.headers),
         session=call.text("x-gateway-session"),
         pipeline=call.pipeline(),
         prefix=begins[0] if begins else None,
         beginnings=begins,
-        reworded=Rewording(endpoint.name, body.fields) if endpoint.name in TWINS else None,
+        reworded=reworded(endpoint, body.fields),
         media=body.media,
     )
     return request, body.fields
+
+
+def reworded(endpoint: Endpoint, fields: Mapping[str, Raw]) -> Rewording | None:
+    return Rewording(endpoint.name, fields) if endpoint.name in TWINS else None
 
 
 def spoken_in(call: Call, body: bodies.Body) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gateway.edge.shadow import Shadow
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.prefixes import Prefixes
 from gateway.fleet.view import View
+from gateway.flow import Flow
 from gateway.joining import Joining
 from gateway.model import Policy, Snapshot, Tenant
 from gateway.money.budgets import Budgets
@@ -81,6 +82,7 @@ class Services:
     keyring: Keyring
     signers: IssuerKeys
     desk: Desk
+    flow: Flow
     rng: Random = field(default_factory=Random)
     retries: RetryBudget = field(default_factory=RetryBudget)
     prefixes: Prefixes = field(default_factory=Prefixes)

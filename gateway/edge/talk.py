@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from websockets.utils import accept_key
 
+from gateway.edge import spans
 from gateway.edge.account import Account, Attempt
 from gateway.edge.booking import cost_of
 from gateway.edge.cycle import Cycle
@@ -72,7 +73,8 @@ class Talk:
     async def _open(self, lease: Lease, attempt: Attempt, account: Account, timeouts: Timeouts) -> UpstreamSocket:
         one, request, given = lease.candidate, account.request, self._headers
         more = [(name, given[name]) for name in REALTIME.headers if name in given]
-        headers = openai.headers(one.upstream, attempt.id, False, request.traceparent, more)
+        more += spans.headers(request.trace, attempt, one.upstream)
+        headers = openai.headers(one.upstream, attempt.id, False, more)
         return await self._s.client.converse(
             lease.decision.permit,
             lease.decision.policy,

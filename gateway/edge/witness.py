@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gateway.audit.journal import Refusal, sources
-from gateway.edge.account import Account
 from gateway.edge.body import FORM_TYPE, Glimpse, glimpse, glimpse_of, kind_of
 from gateway.edge.calls import Call
 from gateway.edge.picture_form import parse
 from gateway.edge.services import Services
 from gateway.errors import GatewayError, InvalidRequest, ResidencyUnknown
 from gateway.model import Demand, GenRequest, Model, Policy, Tenant
+from gateway.routing.board import Board
+from gateway.routing.plan import plan_of
 from gateway.routing.residency import parse_demand, strictest
 
 
 def refused_in_audit(
-    services: Services, request: GenRequest, policy: Policy, account: Account, error: GatewayError, kept: Demand
+    services: Services, request: GenRequest, policy: Policy, name: str | None, error: GatewayError, kept: Demand
 ) -> None:
-    """Of a request that was read whole: decided or not. `kept` is what its newest decision demanded, if there was one:
-    an earlier rule's demand is in it."""
-    rule = next((one for one in policy.rules if one.name == account.rule), None)
+    """Of a request that was read whole: decided or not, by the rule `name`. `kept` is what its newest decision
+    demanded, if there was one: an earlier rule's demand is in it."""
+    rule = next((one for one in policy.rules if one.name == name), None)
     model = policy.models.get(request.model)
     demands = [request.residency, request.tenant.residency, kept]
     demands += [said.residency for said in (model, rule) if said is not None]
     demand = strictest(*demands)
     if demand:
         by = sources(request, policy, rule) or ("rule",)  # else it was the rule of an earlier decision
-        told = Refusal(request.id, request.tenant.name, policy.version, demand, by, account.rule, _name(model))
+        told = Refusal(request.id, request.tenant.name, policy.version, demand, by, name, _name(model))
         services.journal.refused(told, error)
+
+
+def undecided_in_audit(services: Services, request: GenRequest, board: Board, error: GatewayError) -> None:
+    """Of one that was read whole and refused before anybody decided it, as a job is that is not accepted."""
+    name, demand = error.rule, Demand()
+    with suppress(GatewayError):
+        plan = plan_of(request, board)
+        name, demand = plan.rule.name, plan.demand
+    refused_in_audit(services, request, board.policy, name, error, demand)
 
 
 def unread_in_audit(

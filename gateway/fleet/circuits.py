@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import floor
 from random import Random
 
-from gateway.fleet.breaker import SLOW, UNREACHABLE, Circuit, Window
+from gateway.fleet.breaker import SLOW, UNREACHABLE, Circuit, Phase, Window
 from gateway.fleet.outliers import Outliers
 from gateway.model import Breaker, Upstream
 
@@ -32,6 +32,10 @@ class Circuits:
         if circuit is None or circuit.opened is None:
             return None
         return circuit.why if circuit.phase(now) == "open" or circuit.taken(now) else None
+
+    def phase(self, name: str, now: float) -> Phase:
+        circuit = self._circuits.get(name)
+        return "closed" if circuit is None else circuit.phase(now)
 
     def open_until(self, name: str) -> float | None:
         circuit = self._circuits.get(name)

@@ -26,7 +26,7 @@ from gateway.model.gpu import (
 )
 from gateway.model.key import IssuedKey
 from gateway.model.lease import Lease, Reservation
-from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality, Offer, SizeRule
+from gateway.model.media import ENDED, Artefact, JobState, MediaAsk, Modality
 from gateway.model.member import FINDINGS, Finding, Found, Member
 from gateway.model.money import (
     LIMIT_QUOTAS,
@@ -63,6 +63,7 @@ from gateway.model.money import (
     pico,
     usd,
 )
+from gateway.model.offering import Complaint, Offer, SizeRule
 from gateway.model.placing import gpus_of
 from gateway.model.policy import NO_HOOK, Hook, Issuer, Policy, Tenant
 from gateway.model.request import (
@@ -90,6 +91,7 @@ from gateway.model.rule import (
     Timeouts,
     Window,
 )
+from gateway.model.trace import Trace
 from gateway.model.upstream import Breaker, Discovery, Model, Served, Source, Speed, Tls, Upstream
 from gateway.model.visit import Look, Visit
 from gateway.model.words import (
@@ -149,6 +151,7 @@ __all__ = [
     "Bound",
     "Breaker",
     "Candidate",
+    "Complaint",
     "Condition",
     "Confidence",
     "Damp",
@@ -230,6 +233,7 @@ __all__ = [
     "Tls",
     "TokenBounds",
     "Tokens",
+    "Trace",
     "Unfilled",
     "Unit",
     "Upstream",

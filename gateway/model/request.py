@@ -10,6 +10,7 @@ from gateway.model.media import MediaAsk
 from gateway.model.money import Mark
 from gateway.model.policy import Policy, Tenant
 from gateway.model.rule import Rule
+from gateway.model.trace import Trace
 from gateway.model.upstream import Served, Upstream
 from gateway.model.words import LOAD_WEIGHT, NO_DEMAND, Demand, EndpointName, Outcome, Priority, Reason
 
@@ -23,6 +24,11 @@ class Obstacle(NamedTuple):
 
 class Reworded(Protocol):
     """A request in the words of its endpoint's twin (`routing/capability.py`), worked out when first asked for."""
+
+    @property
+    def tools(self) -> bool:
+        """Whether it offers any."""
+        ...
 
     def obstacle(self) -> Obstacle | None:
         """None: all of it can be said."""
@@ -62,7 +68,7 @@ class GenRequest:
     fields: tuple[str, ...] = ()
     """The known price-, scheduling- and retention-changing fields that this body carries."""
     client_id: str | None = None
-    traceparent: str | None = None
+    trace: Trace | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those that the policy's rules look at, names in lower case."""
     session: str | None = None

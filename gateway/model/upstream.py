@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from gateway.model.gpu import NO_NEED, UNKNOWN_GPUS, Gpus, Need
-from gateway.model.media import Modality, Offer
+from gateway.model.media import Modality
 from gateway.model.money import Price
+from gateway.model.offering import Offer
 from gateway.model.words import NO_DEMAND, Demand, EndpointName, Kind, Network
 from gateway.model.workflow import Workflow
 

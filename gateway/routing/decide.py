@@ -22,7 +22,7 @@ from gateway.errors import (
 from gateway.model import ASKED_TO_WAIT, RATE_LIMITED, Decision, GenRequest, Group, Outcome, Permit, Reason, Rule
 from gateway.routing.board import Board, Plan, Pool
 from gateway.routing.capability import TWIN
-from gateway.routing.draw import Draw
+from gateway.routing.draw import NOBODY, Draw, Unable
 from gateway.routing.filters import ABSENT, most_cost
 from gateway.routing.offers import complaint
 from gateway.routing.overflow import in_order
@@ -38,14 +38,22 @@ DOWN = frozenset({"drained", "health", "failed_before", *ABSENT})
 """Reasons of drops that mean a failure: who has them could serve the request at another time."""
 
 
-def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozenset[str] = frozenset()) -> Decision:
-    """The decision for `request` on `board`; `excluded` names upstreams that already failed this request.
+def decide(
+    request: GenRequest,
+    board: Board,
+    rng: Random,
+    *,
+    excluded: frozenset[str] = frozenset(),
+    unable: Unable = NOBODY,
+) -> Decision:
+    """The decision for `request` on `board`; `excluded` names upstreams that already failed it, `unable` those
+    that turned out not to be able to do it.
 
     Raises ModelNotFound, ModelNotAllowed, ResidencyRefused, MaxCostExceeded, InvalidRequest, NoCapacity or
     FleetSaturated where nothing may, or can, serve it.
     """
     plan = plan_of(request, board)
-    draw = Draw(request, board, plan, rng, excluded)
+    draw = Draw(request, board, plan, rng, excluded, unable)
     home = [draw.left(pool) for pool in plan.home]
     choice = None if not plan.versions else choose(request, plan.versions, home)
     if choice is not None:
@@ -66,7 +74,7 @@ def decide(request: GenRequest, board: Board, rng: Random, *, excluded: frozense
     primary = at_home(draw, home)
     overflow = tuple([draw.group(pool, outcome, reason) for pool in away if pool.states])
     if not primary and not overflow:
-        refusal = nobody(request, plan, tried, drops, board)
+        refusal = nobody(request, plan, tried, drops, board, unable)
         refusal.rule, refusal.drops = plan.rule.name, drops
         try:
             raise refusal
@@ -131,7 +139,12 @@ def busy_until(plan: Plan, tried: Iterable[Pool], board: Board) -> float | None:
 
 
 def nobody(
-    request: GenRequest, plan: Plan, tried: Sequence[Pool], drops: Mapping[str, int], board: Board
+    request: GenRequest,
+    plan: Plan,
+    tried: Sequence[Pool],
+    drops: Mapping[str, int],
+    board: Board,
+    unable: Unable = NOBODY,
 ) -> GatewayError:
     """Why there is no candidate in `tried` at all: the caller's demand, the caller's limits, or nothing is up."""
     rule = plan.rule
@@ -152,7 +165,7 @@ def nobody(
         return NoCapacity(f"rule `{rule.name}`: {down(plan, drops)}", retry_after=RETRY_AFTER_DOWN_SECONDS)
     if "max_cost" in drops:
         return too_dear(request, rule)
-    if "capability" in drops and (refusal := unable(request, tried)) is not None:
+    if "capability" in drops and (refusal := beyond_all(request, tried, unable)) is not None:
         return refusal
     if "capability" in drops and (unsaid := unsaid_in_twin(request, plan)) is not None:
         return unsaid
@@ -168,8 +181,10 @@ def nobody(
     )
 
 
-def unable(request: GenRequest, tried: Sequence[Pool]) -> InvalidRequest | None:
+def beyond_all(request: GenRequest, tried: Sequence[Pool], unable: Unable) -> InvalidRequest | None:
     """Where somebody speaks what is asked and nobody can do it: what the first one has against it."""
+    for why in unable.values():
+        return InvalidRequest(why.message, param=why.param)
     if request.media is None:
         return None
     for pool in tried:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
+from gateway.errors import InvalidRequest
 from gateway.model import GenRequest, Group, Outcome, Reason, UpstreamState
 from gateway.routing.affinity import PLACES, Circle, carries, owners, session_key
 from gateway.routing.board import Board, Plan, Pool
@@ -20,16 +21,22 @@ from gateway.routing.terms import cheapest
 from gateway.routing.thresholds import forecast_break
 from gateway.routing.worth import LEFT_TO_CHEAP
 
+Unable = Mapping[tuple[str, str], InvalidRequest]
+"""Upstream and the model's name there -> why it cannot do this request, where that was found out only as it was to be
+sent."""
+NOBODY: Unable = {}
+
 
 class Draw(NamedTuple):
-    """One request that is being decided; `excluded` names upstreams that already failed it. `stays`: there is nobody to
-    whom it could leave."""
+    """One request that is being decided; `excluded` names upstreams that already failed it, `unable` those that cannot
+    do it. `stays`: there is nobody to whom it could leave."""
 
     request: GenRequest
     board: Board
     plan: Plan
     rng: Random
     excluded: frozenset[str]
+    unable: Unable = NOBODY
     stays: bool = False
 
     @property
@@ -43,6 +50,9 @@ class Draw(NamedTuple):
         if self.excluded:
             fresh = tuple(state for state in pool.states if state.upstream.name not in self.excluded)
             pool = without(pool, fresh, "failed_before")
+        if self.unable:
+            able = tuple(state for state in pool.states if (state.upstream.name, pool.served.name) not in self.unable)
+            pool = without(pool, able, "capability")
         if pool.foreign and (self.request.reworded is None or self.request.reworded.obstacle() is not None):
             native = tuple(state for state in pool.states if state.upstream.name not in pool.foreign)
             pool = without(pool, native, "capability")
@@ -93,7 +103,8 @@ class Draw(NamedTuple):
             return basics
 
         def passes(state: UpstreamState) -> bool:
-            return state.upstream.name not in self.excluded and (
+            name = state.upstream.name
+            return not (name in self.excluded or (name, pool.served.name) in self.unable) and (
                 not terms.foresees or forecast_break(terms.foresees, basics, state) is None
             )
 

@@ -40,7 +40,13 @@ def longest_prompt(request: GenRequest) -> int:
     """Tokens that a prompt of text cannot go beyond: a byte-level tokenizer makes at most one of a byte. That of the
     rest of a stream that broke off holds what was written of it."""
     written = 0 if request.whole is None else request.prompt_bytes - request.whole[0]
-    return len(request.body) + written + UNSEEN_TOKENS.get(request.endpoint, 0)
+    return len(request.body) + written + _unseen(request)
+
+
+def _unseen(request: GenRequest) -> int:
+    """A chat with tools may be translated for an API that speaks Messages; whether it will be is not known yet."""
+    translated = request.endpoint == "chat/completions" and request.reworded is not None and request.reworded.tools
+    return UNSEEN_TOKENS.get("messages" if translated else request.endpoint, 0)
 
 
 def output_tokens(request: GenRequest, learned: Learned = PRIOR) -> int:

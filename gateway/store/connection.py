@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any
 
 from gateway.errors import StartupFault, StoreFault
@@ -192,7 +193,7 @@ class Store:
         if wire is not self._wire:
             return
         self._wire = None
-        self._recovery = asyncio.get_running_loop().create_task(self._recover())
+        self._recovery = asyncio.get_running_loop().create_task(self._recover(), context=Context())
         self._tell(reason)
 
     async def _recover(self) -> None:

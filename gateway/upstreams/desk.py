@@ -11,11 +11,15 @@ from urllib.parse import urlsplit
 from gateway.errors import BadAnswer, UpstreamTimeout
 from gateway.model import Permit, Policy, Timeouts, Upstream
 from gateway.upstreams.client import Client, read_all
-from gateway.upstreams.dialects.ordering import Answer, Call
+from gateway.upstreams.dialects.ordering import LOOK_BYTES, Answer, Call
 from gateway.upstreams.http1 import Exchange, freely
 
 KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"xi-api-key"})
 """A call that has one of them shows its own credential."""
+
+
+Seen = Callable[[str, float, int | None], None]
+"""Method, when the call began (monotonic), and the status of its answer; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,18 @@ class ClientDesk:
     timeouts: Timeouts
     until: float
     most: int
-    traceparent: str | None = None
+    trace: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers of its trace."""
     leaves: Callable[[], None] = lambda: None
     may_send: Callable[[], None] = freely
     heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda _: None
+    seen: Seen | None = None
+    """Hears of each call when it is over."""
 
     async def call(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> Answer:
         async with self.open(call, silence=silence, grace=grace) as exchange:
-            return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, self.most))
+            most = min(self.most, LOOK_BYTES) if call.looks else self.most
+            return Answer(exchange.status, tuple(exchange.headers), await read_all(exchange, most))
 
     @asynccontextmanager
     async def open(self, call: Call, *, silence: float | None = None, grace: float = 0.0) -> AsyncIterator[Exchange]:
@@ -52,8 +60,19 @@ class ClientDesk:
         limits = replace(self.timeouts, first_byte=min(silent, left), total=left)
         headers = await self._headers(call)
         self.leaves()
+        began, status = time.monotonic(), None
         try:
-            exchange = await self.client.send(
+            async with await self._send(call, headers, limits) as exchange:
+                status = exchange.status
+                self.heard(exchange.headers)
+                yield exchange
+        finally:
+            if self.seen is not None:
+                self.seen(call.method, began, status)
+
+    async def _send(self, call: Call, headers: list[tuple[bytes, bytes]], limits: Timeouts) -> Exchange:
+        try:
+            return await self.client.send(
                 self.permit,
                 self.policy,
                 self.request,
@@ -67,18 +86,13 @@ class ClientDesk:
             )
         except ValueError:  # an upstream's own word, such as the id of its job, that no request may hold
             raise BadAnswer("told something that cannot be asked for") from None
-        async with exchange:
-            self.heard(exchange.headers)
-            yield exchange
 
     async def _headers(self, call: Call) -> list[tuple[bytes, bytes]]:
         made = [*call.headers, (b"accept-encoding", b"identity"), (b"x-request-id", self.attempt.encode())]
         own = any(name.lower() in KEY_HEADERS for name, _ in call.headers)
         if not own and (shown := await self.client.shown(self.upstream)) is not None:
             made.append(shown)
-        if self.traceparent is not None:
-            made.append((b"traceparent", self.traceparent.encode()))
-        return made
+        return [*made, *self.trace]
 
 
 def target(upstream: Upstream, path: str) -> str:

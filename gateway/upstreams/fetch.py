@@ -128,6 +128,16 @@ async def open(
         pool.close()
 
 
+async def place_checked(url: str, *, allow_private: bool = False, resolve: Resolve = _resolved) -> None:
+    """Looks at the address as `open` does, and sends nothing: whoever goes there later may find another one behind its
+    name. Raises FetchRefused; ConnectFailed where the name leads nowhere."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await _checked(_place(url, None, allow_private), resolve, allow_private)
+    except TimeoutError:
+        raise ConnectFailed("the host name cannot be resolved") from None
+
+
 class _Place(NamedTuple):
     scheme: str
     host: str

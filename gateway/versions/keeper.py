@@ -32,6 +32,8 @@ _TRIES = 5
 _CROWDED = "others change the policy at the same time; try again"
 _SHOWN_FAULTS, _FAULT_CHARS = 20, 300
 Tally = Callable[[Trial], Mapping[str, Any]]
+Busy = Callable[[], Mapping[str, int]]
+"""What this replica has to do now, by what it is; told with its state."""
 _log = logging.getLogger("gateway")
 
 
@@ -51,9 +53,15 @@ class Versions:
     """
 
     def __init__(
-        self, store: Store, owner: str, live: LivePolicy, seal: Seal | None, tally: Tally = lambda _: {}
+        self,
+        store: Store,
+        owner: str,
+        live: LivePolicy,
+        seal: Seal | None,
+        tally: Tally = lambda _: {},
+        busy: Busy = dict,
     ) -> None:
-        self._owner, self._live, self._tally = owner, live, tally
+        self.owner, self._live, self._tally, self._busy = owner, live, tally, busy
         self._shelf = Shelf(store, owner, seal)
         self.order: Order | None = None
         self.fault: tuple[str, ...] | None = None
@@ -170,6 +178,7 @@ class Versions:
             "store_faults": _shown(self.fault),
             "trial": asdict(live.candidate.trial) if live.candidate is not None else None,
             "tally": dict(self._tally(live.candidate.trial)) if live.candidate is not None else {},
+            "busy": dict(self._busy()),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
@@ -294,7 +303,7 @@ class Versions:
 
         Raises TooLarge or StoreFault.
         """
-        order = Order(self._next_number(), change.version, change.trial, round(time.time(), 3), self._owner)
+        order = Order(self._next_number(), change.version, change.trial, round(time.time(), 3), self.owner)
         if not await self._shelf.put(order, change.files):
             return False
         self.order = order

@@ -102,6 +102,10 @@ class Lines:
     def line(self, backend: str) -> Line:
         return self._desk(backend).line
 
+    def waiting(self) -> int:
+        """All that wait here, each counted once."""
+        return sum(rule.size for rule in self._rules.values())
+
     def size(self, backend: str) -> int:
         desk = self._desks.get(backend)
         return 0 if desk is None else len(desk.line)

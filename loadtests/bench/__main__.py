@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from loadtests.bench import machine, proc, table
 from loadtests.bench.cases import CASES, Sample, measure
@@ -19,7 +20,7 @@ from loadtests.options import names
 from loadtests.stack import ROOT, StackFault, free_port
 
 ROUNDS, SECONDS = 5, 3.0
-DECIDE_SECONDS = 120.0
+TIMED_SECONDS = 120.0
 NOTE = (
     "CPU is that of the peer's own processes from /proc/PID/stat, the store's beside it; medians of the rounds, "
     "with the least and the greatest. Ratios pair the samples of one round. The client and the upstream, both on "
@@ -53,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(chosen: Sequence[str], rounds: int, seconds: float) -> Results:
     """All peers stand all the time, and only one of them has work. Raises MissingProgram or StackFault."""
-    decide = time_decide()
+    decide = timed("deciding")
+    tell = timed("telling")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
         upstream = start_upstream(folder)
@@ -66,7 +68,7 @@ def run(chosen: Sequence[str], rounds: int, seconds: float) -> Results:
             stack.callback(running[name].stop)
         samples = measure_all(running, rounds, seconds)
         processes = {name: process(one) for name, one in running.items() if one.process is not None}
-    return Results(tuple(samples), processes, decide)
+    return Results(tuple(samples), processes, decide, tell)
 
 
 def start_upstream(folder: Path) -> Running:
@@ -88,14 +90,13 @@ def process(running: Running) -> Process:
     return Process(running.startup, proc.pss_bytes(own), proc.pss_bytes(stores))
 
 
-def time_decide() -> dict[str, list[float]]:
-    """In a process of its own: this one's heap would slow it. Raises StackFault."""
-    command = [sys.executable, "-m", "loadtests.bench.deciding"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DECIDE_SECONDS, check=False)
+def timed(module: str) -> Any:
+    """What a module of ours prints, in a process of its own: this one's heap would slow it. Raises StackFault."""
+    command = [sys.executable, "-m", f"loadtests.bench.{module}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMED_SECONDS, check=False)
     if done.returncode:
-        raise StackFault(f"decide() could not be timed: {done.stderr.strip().splitlines()[-1:]}")
-    found: dict[str, list[float]] = json.loads(done.stdout)
-    return found
+        raise StackFault(f"{module} could not be timed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout)
 
 
 def report(results: Results, chosen: Sequence[str], about: dict[str, str], out: Path | None) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ import httpx
 from loadtests.bench import proc
 from loadtests.bench.policy import PEPPER, whole_policy
 from loadtests.children import die_with_parent
+from loadtests.collector import collecting
 from loadtests.stack import READY_SECONDS, ROOT, StackFault, end, free_port
 
 POLL_SECONDS = 0.005
@@ -68,6 +69,8 @@ class Running:
     port: int
     process: subprocess.Popen[bytes] | None
     startup: float = 0.0
+    beside: contextlib.ExitStack | None = None
+    """What it needs as long as it runs."""
 
     def pids(self) -> tuple[list[int], list[int]]:
         """(those that serve, those beside them: its store, and who writes its ledger)."""
@@ -80,6 +83,8 @@ class Running:
     def stop(self) -> None:
         if self.process is not None:
             end(self.process)
+        if self.beside is not None:
+            self.beside.close()
 
 
 class Peer(Protocol):
@@ -115,25 +120,40 @@ class Nginx:
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Everything on: key with limits and budgets, policy with SLO and spill, lease, receipt, ledger, metrics; the
-    embedded store and the ledger's writer are its children. Not `paid`: no keys, limits, budgets or ledger."""
+    embedded store and the ledger's writer are its children. Not `paid`: no keys, limits, budgets or ledger. `traced`:
+    one request in a hundred is, and figures and spans go to a collector here. `silent`: it says nothing of itself."""
 
     name: str = "gateway"
     paid: bool = True
+    traced: bool = False
+    silent: bool = False
 
     def start(self, folder: Path, upstream: int) -> Running:
         whole_policy(folder / "policy", upstream, paid=self.paid)
-        port = free_port()
+        port, beside = free_port(), contextlib.ExitStack()
+        collector = beside.enter_context(collecting(most=1)).url if self.traced else None
         env = {
             "GATEWAY_POLICIES": str(folder / "policy"),
             "GATEWAY_DATA_DIR": str(folder / "data"),
             "GATEWAY_KEY_PEPPER": PEPPER,
             **({} if self.paid else {"GATEWAY_LEDGER_URL": "none"}),
+            **({} if collector is None else _exported(collector)),
         }
-        command = [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
-        return launch(command, folder, port, cwd=ROOT, env=env, path="/readyz")
+        module = "loadtests.bench.silent" if self.silent else "gateway"
+        command = [sys.executable, "-m", module, "serve", "--port", str(port)]
+        with beside:
+            running = launch(command, folder, port, cwd=ROOT, env=env, path="/readyz")
+            return replace(running, beside=beside.pop_all())
 
 
-_ALL: Sequence[Peer] = (Direct(), Nginx(), Gateway(), Gateway("no money", paid=False))
+def _exported(collector: str) -> dict[str, str]:
+    return {"GATEWAY_OTLP_ENDPOINT": collector, "GATEWAY_OTLP_SECONDS": "5", "GATEWAY_TRACE_RATIO": "0.01"}
+
+
+_ALL: Sequence[Peer] = (
+    *(Direct(), Nginx(), Gateway(), Gateway("no money", paid=False)),
+    *(Gateway("silent", silent=True), Gateway("traced", traced=True)),
+)
 PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}
 
 

@@ -10,6 +10,8 @@ from statistics import median
 from loadtests.bench.cases import CASES, Sample
 
 BASE, JUDGED, BARE, UNPAID = "nginx", "gateway", "direct", "no money"
+SILENT, TOLD = "silent", "traced"
+"""Peers without any telemetry, and with all of it: 1 % of requests traced, everything sent to a collector."""
 _MB = 1e6
 
 
@@ -44,13 +46,17 @@ class Results:
     processes: Mapping[str, Process]
     decide_us: Mapping[str, Sequence[float]]
     """Fleet -> one figure a round, the rounds of all fleets in turn."""
+    tell_us: Sequence[float] = ()
+    """What telemetry does for one request, alone; one figure a round."""
 
     def of(self, case: str, peer: str) -> list[Sample]:
         return [sample for sample in self.samples if (sample.case, sample.peer) == (case, peer)]
 
-    def paired(self, case: str, join: Callable[[Sample, Sample], float], base: str = BASE) -> Spread | None:
+    def paired(
+        self, case: str, join: Callable[[Sample, Sample], float], base: str = BASE, judged: str = JUDGED
+    ) -> Spread | None:
         """`join(judged, base)` of the samples of the same round."""
-        both = zip(self.of(case, JUDGED), self.of(case, base), strict=False)
+        both = zip(self.of(case, judged), self.of(case, base), strict=False)
         return spread([join(ours, theirs) for ours, theirs in both])
 
 
@@ -92,6 +98,7 @@ def judge(results: Results) -> list[Line]:
         Line("added p50 at 100/s", results.paired("rate", lambda a, b: a.p50_ms - b.p50_ms), 0.5, f"ms over {BASE}"),
         Line("added p99 at 100/s", results.paired("rate", lambda a, b: a.p99_ms - b.p99_ms), 2.0, f"ms over {BASE}"),
         Line("keys, limits, budgets, ledger", results.paired("small", cpu_added, UNPAID), 15.0, "us"),
+        Line("telemetry of one request, 1 % traced", spread(results.tell_us), 10.0, "us"),
         Line("decide(), 16 candidates, 20 rules", spread(decide.get("candidates_16", ())), 20.0, "us"),
         Line("decide(), two conditions asked besides", spread(decide.get("candidates_16_cel", ())), 50.0, "us"),
         Line("decide(), 10 to 1,000 upstreams", spread(growth), 1.3, "x"),
@@ -128,7 +135,7 @@ def rows(results: Results, peers: Sequence[str]) -> list[tuple[str, ...]]:
             ratios = spread([cpu_ratio(ours, theirs) for ours, theirs in zip(found, base, strict=False)])
             cells = [
                 _cell([s.cpu_us for s in found]) if peer != BARE else "",
-                _cell([s.store_us for s in found]) if peer in (JUDGED, UNPAID) else "",
+                _cell([s.store_us for s in found]) if peer not in (BASE, BARE) else "",
                 _cell([s.per_second for s in found], 0),
                 _cell([s.p50_ms for s in found], 2),
                 _cell([s.p99_ms for s in found], 2),
@@ -154,6 +161,9 @@ def more(results: Results) -> list[str]:
     p99 = results.paired("rate", lambda a, b: a.p99_ms - b.p99_ms, BARE)
     if p50 is not None and p99 is not None:
         said.append(f"gateway at 100/s, over no proxy at all: p50 {p50.text(2)} ms, p99 {p99.text(2)} ms")
+    told = results.paired("small", cpu_added, SILENT, TOLD)
+    if told is not None:
+        said.append(f"2 KB request, CPU with all telemetry over none: {told.text(1)} us")
     said += [f"decide(), {name.replace('_', ' ')}: {_cell(us)} us" for name, us in results.decide_us.items()]
     return said
 
@@ -173,6 +183,7 @@ def as_json(results: Results, lines: Sequence[Line], machine: Mapping[str, str])
         "machine": dict(machine),
         "samples": [asdict(sample) for sample in results.samples],
         "processes": {name: asdict(one) for name, one in results.processes.items()},
+        "tell_us": list(results.tell_us),
         "decide_us": {name: list(figures) for name, figures in results.decide_us.items()},
         "verdict": [asdict(line) | {"holds": line.holds} for line in lines],
     }

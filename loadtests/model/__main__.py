@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from loadtests.lengths import TraceFault
 from loadtests.model.scenarios import SCENARIOS
 from loadtests.model.table import HEAD, Row, compare, document, line
 from loadtests.model.traffic import FILES, source
+from loadtests.traces import TraceFault
 
 
 def main() -> int:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from random import Random
 
 from gateway.model import Priority
-from loadtests.lengths import COLUMNS, Lengths, TraceFault, builtin
+from loadtests.lengths import Lengths, builtin
+from loadtests.traces import read
 
 FILES = {"conversation": "azure_llm_2023_conv.csv", "code": "azure_llm_2023_code.csv"}
 BYTES_PER_TOKEN = {"conversation": 4.4, "code": 3.4}
@@ -64,14 +62,7 @@ def source(name: str, traces: Path | None) -> Source:
         draw = builtin if name == "conversation" else _code
         rows = sorted((rng.uniform(0, HOUR), draw(rng)) for _ in range(BUILTIN_ROWS[name]))
         return Source(name, tuple(rows))
-    path = traces / FILES[name]
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(csv.DictReader(file)))
-    except (OSError, ValueError, KeyError) as fault:
-        raise TraceFault(f"{path}: not a readable Azure LLM trace ({type(fault).__name__})") from None
-    began = min(at for at, _ in rows)
-    return Source(name, tuple(sorted((at - began, lengths) for at, lengths in rows)))
+    return Source(name, tuple((row.at, row.lengths) for row in read(traces / FILES[name])))
 
 
 def replay(src: Source, speed: float, copies: int, most: int, rng: Random) -> list[Ask]:
@@ -102,14 +93,6 @@ def paced(src: Source, pace: Pace, cv: float, rng: Random) -> list[Ask]:
 def _ask(src: Source, at: float, lengths: Lengths, rng: Random) -> Ask:
     ratio = BYTES_PER_TOKEN[src.name] * rng.lognormvariate(0, BYTES_SIGMA)
     return Ask(at, lengths.prompt, lengths.output, max(1, round(lengths.prompt * ratio)))
-
-
-def _rows(table: csv.DictReader[str]) -> Iterator[tuple[float, Lengths]]:
-    prompt, output = COLUMNS[0]
-    for row in table:
-        lengths = Lengths(int(row[prompt]), int(row[output]))
-        if lengths.prompt > 0 and lengths.output > 0:
-            yield datetime.fromisoformat(row["TIMESTAMP"]).timestamp(), lengths
 
 
 def _code(rng: Random) -> Lengths:

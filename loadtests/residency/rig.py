@@ -30,6 +30,7 @@ from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
+from gateway.flow import Flow
 from gateway.jobs.room import Room
 from gateway.joining import Joining
 from gateway.model import Policy
@@ -48,7 +49,7 @@ from gateway.siblings import Siblings
 from gateway.startup import jobs_secret
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import Telemetry
+from gateway.telemetry import TTFT_BUCKETS, Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.dialects import ordered
 from gateway.upstreams.dialects.managed.dashscope import DashScope
@@ -260,6 +261,7 @@ async def rig(
         Keyring(None, granted),
         IssuerKeys(document, list),
         ReportDesk(settings),
+        Flow(store, owner, TTFT_BUCKETS, view.now),
         rng=Random(rng.random()),
     )
     site = JobSite(services, Room.of(settings, embedded.url, owner, jobs_secret(settings) or b""), store)

@@ -23,6 +23,7 @@ class Entry(msgspec.Struct):
     """Unix seconds."""
     authorization: bool
     x_request_id: str | None
+    traceparent: str | None
     x_nonce: str | None
     header_names: list[str]
     id: str | None = None
@@ -59,6 +60,7 @@ class Journal:
             time=time.time(),
             authorization=b"authorization" in exchange.headers,
             x_request_id=exchange.header(b"x-request-id"),
+            traceparent=exchange.header(b"traceparent"),
             x_nonce=exchange.header(b"x-nonce"),
             header_names=sorted(sys.intern(name.decode("latin-1")) for name in exchange.headers),
         )

@@ -82,7 +82,7 @@ def test_a_missing_program_is_named_and_exits_2(
         raise MissingProgram("nginx is not installed: apt-get install nginx")
 
     monkeypatch.setattr(PEERS["nginx"], "start", missing)
-    monkeypatch.setattr(bench, "time_decide", dict)
+    monkeypatch.setattr(bench, "timed", lambda _: {})
     assert bench.main(["--peers", "nginx"]) == 2
     assert "apt-get install nginx" in capsys.readouterr().err
 

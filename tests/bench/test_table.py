@@ -38,7 +38,7 @@ def results(**changes: object) -> Results:
             sample(case, "no money", 10.0 * slow * ratio - 14.0, 1.2),
         )
     ]
-    base = Results(tuple(samples), {"gateway": Process(1.0, 60_000_000, 15_000_000)}, DECIDE)
+    base = Results(tuple(samples), {"gateway": Process(1.0, 60_000_000, 15_000_000)}, DECIDE, (8.0, 9.5))
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -88,6 +88,11 @@ def test_one_line_over_its_bound_fails_the_bench() -> None:
     lines = table.judge(results(decide_us=DECIDE | {"candidates_16": [51.0]}))
     assert [line.what for line in lines if line.holds is False] == ["decide(), 16 candidates, 20 rules"]
     assert table.exit_code(lines, []) == 1
+
+
+def test_telemetry_is_the_work_of_one_request() -> None:
+    line = found(results(tell_us=[9.0, 11.0, 12.0]), "telemetry of one request")
+    assert (line.found, line.holds) == (Spread(11.0, 9.0, 12.0), False)
 
 
 def test_bad_answers_fail_the_bench_however_fast_they_were() -> None:

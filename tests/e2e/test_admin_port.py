@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.stack import DEMO_POLICIES, free_port, start_gateway
 
-THEIRS = ("/metrics", "/docs", "/openapi.json", "/admin/v1/status", "/dashboard")
+THEIRS = ("/metrics", "/docs", "/openapi.json", "/admin/v1/status", "/dashboard", "/dashboard/app.js")
 OURS = ("/healthz", "/readyz", "/v1/models", "/v1/chat/completions", "/metricsx")
 
 
@@ -22,7 +22,8 @@ def test_each_port_has_its_paths(tmp_path: Path, processes: int) -> None:
         httpx.Client(trust_env=False, timeout=10) as client,
     ):
         admin = f"http://127.0.0.1:{port}"
-        assert {client.get(admin + path).status_code for path in THEIRS[:-1]} == {200}
+        assert {client.get(admin + path).status_code for path in THEIRS} == {200}
+        assert client.get(admin + "/dashboard/nothing.js").json()["error"]["code"] == "not_found"
         for path in THEIRS:
             answer = client.get(gateway.url + path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")

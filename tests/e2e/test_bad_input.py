@@ -67,6 +67,21 @@ BODIES: dict[str, tuple[bytes, int, str, str | None]] = {
     "n 0": (body(n=0), 400, "invalid_request", "n"),
     "n 1000": (body(n=1000), 400, "invalid_request", "n"),
     "best_of text": (body(best_of=MARKER), 400, "invalid_request", "best_of"),
+    **{
+        f"picture at {url}": (
+            body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]),
+            400,
+            "invalid_request",
+            "messages",
+        )
+        for url in ("http://169.254.169.254/latest", "http://localhost/", "http://2130706433/", "file:///etc/passwd")
+    },
+    "picture on the disk": (
+        body().replace(b'"role"', rb'"\u0069mage_url": "/etc/passwd", "role"'),
+        400,
+        "invalid_request",
+        "messages",
+    ),
     "previous_response_id": (body(previous_response_id=MARKER), 400, "invalid_request", "previous_response_id"),
     "conversation": (body(conversation={"id": MARKER}), 400, "invalid_request", "conversation"),
     "background": (body(background=True), 400, "invalid_request", "background"),

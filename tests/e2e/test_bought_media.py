@@ -119,6 +119,13 @@ def test_azure_chats_with_its_own_key_header(market: Market) -> None:
     assert "authorization" not in market.providers["azure"].asks[0].headers
 
 
+def test_an_api_that_is_bought_fetches_what_it_is_told_by_itself(market: Market) -> None:
+    seen: Any = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+    with market.site.sdk() as client:
+        client.chat.completions.create(model="azure-chat", messages=[{"role": "user", "content": seen}])
+    assert market.providers["azure"].asks[0].json["messages"][0]["content"] == seen
+
+
 @pytest.mark.parametrize(("model", "size", "right"), [("seedream", "1024x1024", "3686400"), ("wan-image", "64x64", "")])
 def test_what_cannot_be_made_is_refused_and_costs_nothing(market: Market, model: str, size: Any, right: str) -> None:
     with market.site.sdk() as client, pytest.raises(openai.BadRequestError) as caught:

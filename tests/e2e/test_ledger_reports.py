@@ -25,6 +25,7 @@ from gateway.money.hours import Hours
 from gateway.money.till import Till
 from gateway.store.connection import Store
 from tests.gateways import KEY, OTHER_KEY, Lane, Site, eventually, serve
+from tests.live_feed import looking
 from tests.reports.books import US, bought, row
 from tests.worlds import state, upstream
 
@@ -102,6 +103,16 @@ def test_the_admin_api(site: Site) -> None:
     assert admin(site, "?by=outcome,model&limit=1", Accept="text/csv").headers["x-gateway-more"] == "true"
     (lost,) = admin(site, f"?unreconciled=true&model={MODEL}").json()["lines"]
     assert (lost["attempt"], lost["reserved_micro_usd"], lost["state"]) == ("t5", 900, "unreconciled")
+
+
+def test_money_of_today_in_the_live_feed(site: Site) -> None:
+    """What is booked for an attempt of unknown outcome counts too."""
+    with looking(site.gateway.url, only="money", key=ADMIN) as seen:
+        eventually(lambda: seen.told.last.get("money", {}).get("spent_usd", {}).get("managed"), "an answer", 20.0)
+        money = seen.told.last["money"]
+    assert money["spent_usd"]["managed"] == 0.0021
+    assert money["spent_usd"]["own"] > 0
+    assert money["day"] == time.strftime("%Y-%m-%d", time.gmtime())
 
 
 def test_pages(site: Site) -> None:

@@ -23,6 +23,7 @@ import pytest
 import redis
 
 from gateway.money.keys import hash_key
+from loadtests.collector import Sink, collecting
 from loadtests.stack import ROOT, start_gateway
 from tests.e2e.issuer import Issuer, issuing
 from tests.gateways import HASTY, Lane, Site, chat_body, eventually, folder_of, start_lanes, write_folder
@@ -43,8 +44,12 @@ SECRETS = {
     "webhook": "SecretWebhookPath0123456789",
     "webhook secret": "SecretThatSignsWebhooks0123456789",
     "query": "SecretInTheQuery0123456789",
+    "session": "SecretSessionOfTheCaller0123456789",
+    "key of the collector": "SecretKeyOfTheCollector0123456789",
     "address of keys": "SecretPathOfAnIssuer0123456789",
 }
+MADE_UP = "SecretNameOfAModel0123456789"
+"""Where a caller says it instead of a model, its own receipt and its own answer tell it, and nothing else does."""
 PROMPT = {"messages": [{"role": "user", "content": SECRETS["prompt"]}]}
 AS_ADMIN = {"Authorization": f"Bearer {SECRETS['admin key']}"}
 UPSTREAM, EXPECTS = ("${env:LEAK_UPSTREAM}",), {"api_key": SECRETS["upstream key"]}
@@ -145,7 +150,13 @@ class Stand:
 
 
 @pytest.fixture
-def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stand]:
+def sink() -> Iterator[Sink]:
+    with collecting() as made:
+        yield made
+
+
+@pytest.fixture
+def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], sink: Sink) -> Iterator[Stand]:
     """`capfd` comes first, so that the gateway's stdout is among what it sees."""
     env = {
         "GATEWAY_KEY_PEPPER": SECRETS["pepper"],
@@ -158,6 +169,11 @@ def stand(ledger_kept: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         "LEAK_UPSTREAM": SECRETS["upstream key"],
         "GATEWAY_LOG_LEVEL": "debug",
         "GATEWAY_TRACE_RATIO": "1",
+        "GATEWAY_OTLP_ENDPOINT": sink.url,
+        "GATEWAY_OTLP_HEADERS": f"authorization={SECRETS['key of the collector']}",
+        "GATEWAY_OTLP_SECONDS": "0.5",
+        "GATEWAY_SEMCONV": "both",
+        "GATEWAY_ACCESS_LOG": "true",
     }
     with (
         echoing() as url,
@@ -219,6 +235,8 @@ def refusals(stand: Stand) -> None:
         stand.ask("POST", "/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
     stand.chat(messages=SECRETS["prompt"])
     stand.chat(model="nobody")
+    stand.chat(model=MADE_UP)
+    stand.chat(headers={"X-Gateway-Session": SECRETS["session"], "baggage": f"user={SECRETS['session']}"})
     stand.chat(max_tokens=SECRETS["prompt"])
     stand.chat(stream=SECRETS["prompt"])
     for header in ("X-Gateway-Priority", "X-Gateway-Max-Cost-Usd", "X-Gateway-Deadline-Ms", "X-Gateway-Pipeline"):
@@ -320,7 +338,7 @@ def receipts(stand: Stand) -> None:
     assert sum(one.status_code == 200 for one in kept) > 10
 
 
-def test_no_secret_is_said_written_or_kept(stand: Stand, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_is_said_written_or_kept(stand: Stand, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
     for part in (callers, refusals, failures, operators, commands, receipts):
         part(stand)
     eventually(lambda: f"/v1/{SECRETS['webhook']}" in Echo.paths, "a post to the webhook", 20)
@@ -341,4 +359,11 @@ def test_no_secret_is_said_written_or_kept(stand: Stand, capfd: pytest.CaptureFi
     beside = {place: content for place, content in files_in(stand.site.data).items() if STORES not in place}
     assert found(stand.hashes, beside) == []
     stand.site.gateway.stop()
+    assert {"/v1/traces", "/v1/metrics"} == {post.path for post in sink.posts}
+    assert '"event": "request"' in stand.site.log.read_text()
+    exported = {f"{number} {post.path}": post.body for number, post in enumerate(sink.posts)}
+    assert found({**stand.told, **stand.hashes}, exported) == []
+    pages = {place: body for place, body in outputs.items() if "/metrics" in place or place == "stderr"}
+    assert len(pages) > 1
+    assert found({"made-up model": MADE_UP}, {**exported, **pages, "log": stand.site.log.read_bytes()}) == []
     assert found({**stand.told, **stand.hashes}, {"stderr": stand.site.log.read_bytes()}) == []

@@ -75,7 +75,7 @@ def test_only_a_refused_connection_is_none(peer: str | None, tried: int, tmp_pat
         running_loop().far = far
         rules = tuple([replace(one, attempts=2) for one in policy.rules])
         async with rig(tmp_path, own_server, replace(policy, rules=rules), Random(1)) as made:
-            await made.call(SENT, lambda: None)
+            await made.call(SENT, lambda _: None)
         return far.tried
 
     with asyncio.Runner(loop_factory=Loop) as runner:

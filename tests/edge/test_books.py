@@ -23,6 +23,7 @@ from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner
 from gateway.fleet.lessons import Forgetting, Lessons
 from gateway.fleet.view import View
+from gateway.flow import Flow
 from gateway.joining import Joining
 from gateway.model import Allowance, Hold, Lease, Match, MediaAsk, Policy, Quota, Share, Slo, Usage
 from gateway.money.budgets import Budgets
@@ -41,7 +42,7 @@ from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.settings import Settings
 from gateway.siblings import Siblings
 from gateway.store.connection import Store
-from gateway.telemetry import Telemetry
+from gateway.telemetry import TTFT_BUCKETS, Telemetry
 from gateway.upstreams.client import Client
 from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
@@ -77,6 +78,7 @@ def services_of(made: Policy) -> Services:
         Keyring(None, granted),
         IssuerKeys(document, list),
         ReportDesk(Settings()),
+        Flow(store, leases.owner, TTFT_BUCKETS, view.now),
     )
 
 

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.edge.gauges import fleet_rows
+from gateway.fleet.circuits import Circuits
 from gateway.model import Match, Model, Served, Slo, Snapshot
 from gateway.routing.board import Board
 from tests.worlds import PRICE, board, policy, rule
 
 STRICT, LOOSE = Slo(0.5, 0.02), Slo(5.0, 0.1)
+NOW = 100.0
+
+
+def rows_of(seen: Board, circuits: Circuits | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+    return dict(fleet_rows(seen, circuits or Circuits(), NOW))
 
 
 def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
@@ -15,7 +23,7 @@ def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
         models={name: Model(name, "text", served) for name in ("a", "b")},
     )
     seen = board(made, w1={"leased": 1_000_000})
-    rows = dict(fleet_rows(seen))
+    rows = rows_of(seen)
     limits = [seen.limit(seen.snapshot.states["w1"], name) for name in ("a", "b")]
     assert limits[0] is not None
     assert limits[1] is not None
@@ -28,14 +36,23 @@ def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
 def test_without_an_slo_the_fixed_limit_is_shown() -> None:
     seen = board()
     limit = seen.policy.upstreams["w1"].limit
-    assert dict(fleet_rows(seen))["gpu", "w1"]["gateway_upstream_limit_seconds"] == limit / 1e6
+    assert rows_of(seen)["gpu", "w1"]["gateway_upstream_limit_seconds"] == limit / 1e6
 
 
 def test_the_scale_moves_what_is_shown() -> None:
     made = policy(rules=(rule(slo=STRICT),))
-    before, states = dict(fleet_rows(board(made))), board(made).snapshot.states
-    after = dict(fleet_rows(Board(made, Snapshot(100.0, states, scales={("gpu", "m"): 0.5}))))
+    before, states = rows_of(board(made)), board(made).snapshot.states
+    after = rows_of(Board(made, Snapshot(NOW, states, scales={("gpu", "m"): 0.5})))
     shown = [rows["gpu", "w1"]["gateway_upstream_limit_seconds"] for rows in (before, after)]
     assert shown[0] is not None
     assert shown[1] is not None
     assert abs(shown[1] - shown[0] / 2) < 1e-5
+
+
+def test_the_state_of_the_breaker_is_shown() -> None:
+    seen, circuits = board(), Circuits()
+    worker = seen.policy.upstreams["w1"]
+    assert rows_of(seen, circuits)["gpu", "w1"]["gateway_upstream_breaker"] == 0.0
+    circuits.pause(worker, NOW, 5.0, "account", judged=True)
+    assert rows_of(seen, circuits)["gpu", "w1"]["gateway_upstream_breaker"] == 2.0
+    assert dict(fleet_rows(seen, circuits, NOW + 3600))["gpu", "w1"]["gateway_upstream_breaker"] == 1.0

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from gateway.model import Price
-from loadtests import tally
-from loadtests.phases import timeline
-from loadtests.plan import Plan, Result
-from loadtests.sampler import Sample
-from loadtests.stack import DEMO_POLICIES
-from loadtests.story import Story, assemble
-from loadtests.target import facts
+from loadtests.load import slo, tally
+from loadtests.load.plan import Result
+from loadtests.load.prepare import Prepared, prepare
+from loadtests.load.sampler import Sample
+from loadtests.load.story import Story, assemble
 
 MODEL = "llama-3.3-70b"
 PRICE = Price.of(input_per_1m=1.0, output_per_1m=2.0)
 SECONDS = 135.0
 HONEST = {"void": False, "reasons": [], "step_late_p99_ratio": 0.01}
-SETTINGS = {"fleet": "4 workers", "lengths": "synthetic <b>", "scaled": "not", "seed": 1}
+SETTINGS = {"fleet": "4 workers", "lengths": "synthetic <b>", "scaled": "not", "seed": 1, "load": "open loop"}
+SETTINGS |= {"target": "a demo"}
+RAMP = replace(prepare("ramp", seed=1, seconds=SECONDS), price=PRICE)
 
 
 def result(due: float, **more: Any) -> Result:
@@ -32,7 +33,7 @@ def result(due: float, **more: Any) -> Result:
 def results(peak_share: float = 0.5) -> list[Result]:
     """Four a second; at the peak every so many is spilled."""
     found = []
-    for phase in timeline(SECONDS):
+    for phase in RAMP.plan.phases:
         count = int((phase.end - phase.start) * 4)
         for i in range(count):
             due = phase.start + i / 4
@@ -42,18 +43,26 @@ def results(peak_share: float = 0.5) -> list[Result]:
     return found
 
 
-def samples() -> list[Sample]:
-    """Two processes that take half a core and a quarter; one page that did not come."""
+def samples(leases: float = 0.0) -> list[Sample]:
+    """Two processes that take half a core and a quarter; one page that did not come; so many leases at the end."""
     found = [
-        Sample(t, queue=1, running=20, seats=0.5, work=0.4, kv=0.3, gpu=0.6, cpu={"a": 0.5 * t, "b": 0.25 * t})
+        Sample(t, queue=1, running=20, leases=leases, seats=0.5, work=0.4, gpu=0.6, cpu={"locust": 0.5 * t, "b": t / 4})
         for t in range(int(SECONDS))
     ]
     found[60] = Sample(60.0, cpu=found[60].cpu)
     return found
 
 
-def story(sent: list[Result] | None = None, honesty: dict[str, Any] = HONEST, bought: int | None = None) -> Story:
+def story(
+    sent: list[Result] | None = None,
+    honesty: dict[str, Any] | None = HONEST,
+    bought: int | None = None,
+    *,
+    leases: float = 0.0,
+    prepared: Prepared = RAMP,
+    lost: int = 0,
+) -> Story:
+    """`lost`: requests without a result."""
     sent = results() if sent is None else sent
-    found = tally.evidence(sent, len(sent), bought, honesty)
-    plan = Plan(MODEL, 1, SECONDS, 4.0, ())
-    return assemble(plan, 0.08, facts(DEMO_POLICIES, MODEL), SETTINGS, sent, samples(), found)
+    found = tally.evidence(sent, len(sent) + lost, bought, honesty)
+    return assemble(prepared, slo.read(), SETTINGS, sent, samples(leases), found)

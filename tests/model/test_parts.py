@@ -9,11 +9,11 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from loadtests.lengths import TraceFault
 from loadtests.model.hindsight import at_equal, best, crossing, grid
 from loadtests.model.run import Tally
 from loadtests.model.scenarios import BASE, CHAT, CONV, SCENARIOS, Scenario, mean_work
 from loadtests.model.traffic import HOUR, paced, replay, source
+from loadtests.traces import TraceFault
 
 CHATS = source(CONV, None)
 

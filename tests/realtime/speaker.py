@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -101,8 +102,8 @@ async def _react(message: str | bytes, socket: ServerConnection) -> None:
 
 
 @contextlib.contextmanager
-def speakers(count: int) -> Iterator[Stage]:
-    """They listen for as long as the block lasts."""
+def speakers(count: int, tls: ssl.SSLContext | None = None) -> Iterator[Stage]:
+    """They listen for as long as the block lasts; with `tls` at `wss://`."""
     stage, ready, stop = Stage(), threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     quiet = logging.getLogger("tests.realtime")
@@ -123,6 +124,7 @@ def speakers(count: int) -> Iterator[Stage]:
                         process_request=stage.refuse,
                         select_subprotocol=lambda _, offered: "realtime" if "realtime" in offered else None,
                         logger=quiet,
+                        ssl=tls,
                         max_size=1 << 25,
                     )
                 )

@@ -76,17 +76,23 @@ def test_no_candidate_and_no_permit_ever_goes_where_the_data_may_not(
     made = replace(made, models={"m": replace(made.models["m"], residency=model)})
     down = data.draw(st.frozensets(st.sampled_from(sorted(made.upstreams))))
     failed = data.draw(st.frozensets(st.sampled_from(sorted(made.upstreams))))
+    unable = {
+        (name, served.name): InvalidRequest("it does not know `seed`", param="seed")
+        for name in data.draw(st.frozensets(st.sampled_from(sorted(made.upstreams))))
+        for served in made.models["m"].served_by
+    }
     states = {name: {"out": "down"} for name in down}
     asked = request(residency=header, tenant=Tenant("t", residency=tenant))
     demand = strictest(header, tenant, model, made.rules[0].residency)
     try:
-        decision = decide(asked, board(made, **states), Random(1), excluded=failed)
+        decision = decide(asked, board(made, **states), Random(1), excluded=failed, unable=unable)
     except GatewayError:
         return
     for name in names(decision.primary) | names(decision.overflow) | decision.permit.upstreams:
         assert allows(demand, made.upstreams[name], made.zones)
     assert names(decision.primary) | names(decision.overflow) <= decision.permit.upstreams
-    assert not (names(decision.primary) | names(decision.overflow)) & (down | failed)
+    gone = down | failed | {name for name, _ in unable}
+    assert not (names(decision.primary) | names(decision.overflow)) & gone
 
 
 @given(fleets(), demands)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import InvalidRequest, ModelNotFound
+from gateway.errors import InvalidRequest, ModelNotFound, NoCapacity
 from gateway.model import EndpointName, MediaAsk, MediaRate, Model, Offer, Price, Served, SizeRule
 from gateway.routing.decide import decide
-from gateway.routing.offers import as_sold, complaint, ratio_of
+from gateway.routing.offers import as_sold, complaint
 from tests.worlds import board, policy, request, rule, upstream
 
 IMAGES: EndpointName = "images/generations"
@@ -52,12 +52,16 @@ SOLD = Price(media=(MediaRate("second", 10**10),), sold_seconds=(4, 6, 8))
         (IMAGES, {"inputs": 1}, GPT, ("image", "exactly 0")),
         (IMAGES, {"mask": True}, GPT, ("mask", "no mask")),
         (IMAGES, {"partial_images": 2}, GPT, ("partial_images", "piece by piece")),
+        (IMAGES, {"streams": True}, GPT, ("stream", "piece by piece")),
+        ("audio/speech", {"streams": True}, Offer(streams=False), ("stream_format", "comes whole")),
         (IMAGES, {}, VEO, ("model", "asked by videos, not by images/generations")),
         ("videos", {"seconds": 8.0}, VEO, None),
         ("videos", {"seconds": 5.0}, VEO, ("seconds", "give 4, 6 or 8")),
         ("videos", {"resolution": "4k"}, VEO, ("resolution", "give 720p or 1080p")),
         ("videos", {"inputs": 2}, VEO, ("input_reference", "0 to 1")),
         ("videos", {"seconds": 16.0, "inputs": 1}, WAN, ("seconds", "give 2 to 15")),
+        ("videos", {"seconds": 7.0}, Offer(seconds=(20,), seconds_range=(2, 5)), ("seconds", "give 20 or 2 to 5")),
+        ("videos", {"seconds": 20.0}, Offer(seconds=(20,), seconds_range=(2, 5)), None),
         ("videos", {"inputs": 0}, WAN, ("input_reference", "exactly 1")),
         ("audio/speech", {"voice": "x"}, Offer(voices=("alloy",)), ("voice", "give alloy")),
         ("audio/speech", {"format": "ogg"}, Offer(formats=("mp3",)), ("response_format", "give mp3")),
@@ -81,6 +85,9 @@ def test_lengths_that_are_not_sold() -> None:
     assert complaint("videos", ask, rounds) is None
     assert as_sold(ask, rounds).seconds == 6
     assert as_sold(MediaAsk(), rounds).seconds is None
+    # What it can is judged of the length that is ordered: 5 s is a film of 6 there.
+    assert complaint("videos", ask, replace(rounds, offer=VEO)) is None
+    assert complaint("videos", MediaAsk(seconds=9.0), replace(rounds, offer=VEO)) is not None
 
 
 WORKER = upstream("w1", "gpu", engine="vllm-omni")
@@ -112,13 +119,26 @@ def test_where_nobody_can_the_caller_hears_what_is_wrong() -> None:
     assert "give 512x512" in refused.value.message
 
 
+def test_who_turned_out_not_to_know_a_field_is_left_out_as_by_its_capability() -> None:
+    served = (Served("gpu", "flux"), Served("api", "gpt", Price(media=(MediaRate("image", 10**10),))))
+    made = board(policy((WORKER, API), (rule(),), models={"m": Model("m", "image", served)}))
+    asked = request(endpoint=IMAGES, media=MediaAsk())
+    why = InvalidRequest("`seed` is not known", param="seed")
+    decision = decide(asked, made, Random(1), unable={("w1", "flux"): why})
+    assert (decision.primary, decision.drops) == ((), {"capability": 1})
+    assert [(group.backend, group.reason) for group in decision.overflow] == [("api", "capability")]
+    # The same worker by another name of its models is another matter.
+    assert decide(asked, made, Random(1), unable={("w1", "sd3"): why}).primary
+    with pytest.raises(InvalidRequest) as refused:
+        decide(asked, made, Random(1), unable={("w1", "flux"): why, ("a1", "gpt"): why})
+    assert refused.value.param == "seed"
+    with pytest.raises(NoCapacity):  # somebody who may know it is down: it is worth a try later
+        decide(asked, made, Random(1), unable={("w1", "flux"): why}, excluded=frozenset({"a1"}))
+
+
 def test_an_endpoint_that_nobody_speaks_stays_a_missing_model() -> None:
     made = policy(
         (upstream("w1", "gpu"),), (rule(spill=None),), models={"m": Model("m", "image", (Served("gpu", "x"),))}
     )
     with pytest.raises(ModelNotFound):
         decide(request(endpoint=IMAGES, media=MediaAsk()), board(made), Random(1))
-
-
-def test_ratio() -> None:
-    assert (ratio_of((1920, 1080)), ratio_of((0, 0))) == ("16:9", "0:0")

@@ -26,6 +26,7 @@ from gateway.routing.quotas import (
     tightest,
     tokens_of,
 )
+from tests.routing.test_reference import Words
 from tests.worlds import board, policy, request, rule, upstream
 
 USD = Quota("usd", "usd", 100, "day")
@@ -111,6 +112,9 @@ def test_equal_tenants_that_are_two_objects_do_not_share_an_answer() -> None:
         ({"max_tokens": 0}, {}, (13, 0)),
         ({"max_tokens": 10, "prompt_bytes": 900, "whole": (400, 50)}, {}, (513, 10)),  # the rest of a stream
         ({"max_tokens": 10, "endpoint": "messages"}, {}, (13 + UNSEEN_TOKENS["messages"], 10)),
+        # It may be translated for an API that adds as much to a prompt with tools.
+        ({"max_tokens": 10, "reworded": Words(tools=True)}, {}, (13 + UNSEEN_TOKENS["messages"], 10)),
+        ({"max_tokens": 10, "reworded": Words()}, {}, (13, 10)),
     ],
 )
 def test_the_most_tokens(asked: dict[str, Any], model: dict[str, Any], most: tuple[int, int] | None) -> None:

@@ -44,6 +44,7 @@ class Words(NamedTuple):
     """A request that can be translated, or cannot."""
 
     against: Obstacle | None = None
+    tools: bool = False
 
     def obstacle(self) -> Obstacle | None:
         return self.against

@@ -24,7 +24,8 @@ IMAGES = [
     ({"quality": "HIGH"}, {"quality": "high"}),
     ({"output_format": "webp", "output_compression": 50}, {"format": "webp"}),
     ({"num_inference_steps": 28, "guidance_scale": 3.5}, {"steps": 28}),
-    ({"partial_images": 3, "stream": True}, {"partial_images": 3}),
+    ({"partial_images": 3, "stream": True}, {"partial_images": 3, "streams": True}),
+    ({"stream": False}, {}),
     ({"aspect_ratio": "16:9"}, {"ratio": "16:9"}),
     ({"prompt": "ü🐕"}, {"prompt_characters": 2}),
     ({"prompt": "a" * asked.MAX_PROMPT}, {"prompt_characters": asked.MAX_PROMPT}),
@@ -34,6 +35,7 @@ SPEECH = [
     ({"voice": "alloy", "response_format": "OPUS"}, {"voice": "alloy", "format": "opus"}),
     ({"voice": {"id": "voice_1"}}, {"voice": "voice_1"}),
     ({"speed": 4, "stream_format": "audio"}, {}),
+    ({"stream_format": "sse"}, {"streams": True}),
     ({"input": "ü🐕\u0301"}, {"characters": 3, "prompt_characters": 3}),
 ]
 

@@ -42,14 +42,16 @@ def test_the_path(kind: str, url: str, path: str) -> None:
 
 
 def test_headers_are_made_anew() -> None:
-    made = dict(openai.headers(upstream("u", "gpu"), "attempt-1", False, None))
+    made = dict(openai.headers(upstream("u", "gpu"), "attempt-1", False))
     assert made == {
         b"content-type": b"application/json",
         b"accept": b"application/json",
         b"accept-encoding": b"identity",
         b"x-request-id": b"attempt-1",
     }
-    made = dict(openai.headers(upstream("u", "api", key="secret"), "attempt-2", True, TRACEPARENT))
+    made = dict(
+        openai.headers(upstream("u", "api", key="secret"), "attempt-2", True, [(b"traceparent", TRACEPARENT.encode())])
+    )
     assert made[b"accept"] == b"text/event-stream"
     assert made[b"authorization"] == b"Bearer secret"
     assert made[b"traceparent"] == TRACEPARENT.encode()

@@ -36,6 +36,12 @@ def done(usage: Any, type: str = "response.done") -> bytes:
     [
         (done(TOLD), USED),
         (done({"input_tokens": 5}), Usage(5, 0)),
+        (
+            b'{"type":"transcription.done","text":"hi","usage":{"prompt_tokens":40,"completion_tokens":3}}',
+            Usage(40, 3),
+        ),
+        (b'{"type":"transcription.done","text":"hi","usage":null}', None),
+        (b'{"type":"transcription.delta","delta":"transcription.done"}', None),
         (done(None), None),
         (done({}), None),
         (done(TOLD, "response.cancelled"), None),
@@ -74,6 +80,33 @@ def test_an_answer_that_is_not_done_is_guessed() -> None:
     assert tally.whole() == added(USED, guess)
     tally.answered(done(TOLD))
     assert tally.whole() == added(USED, USED)
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "spoken"),
+    [
+        ({}, 10, 10),
+        ({"input_audio_format": "pcm16", "output_audio_format": "pcm16"}, 10, 10),
+        ({"input_audio_format": "g711_ulaw", "output_audio_format": "pcm16"}, 60, 10),
+        ({"input_audio_format": "pcm16", "output_audio_format": "g711_alaw"}, 10, 60),
+        (
+            {"audio": {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcma"}}}},
+            60,
+            60,
+        ),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 48_000}}}}, 5, 10),
+        ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": -1}}, "output": None}}, 10, 10),
+        ({"audio": 7, "input_audio_format": ["pcm16"]}, 10, 10),
+    ],
+)
+@pytest.mark.parametrize("kind", ["session.created", "session.updated"])
+def test_sound_is_guessed_by_how_the_session_writes_it(kind: str, said: Any, read: int, spoken: int) -> None:
+    tally = Tally()
+    tally.answered(json.dumps({"type": kind, "session": said}).encode())
+    tally.asked(64_000)
+    tally.answered(CREATED)
+    tally.answered(b'{"type":"response.output_audio.delta","delta":"%b"}' % (b"A" * 32_000))
+    assert (tally.whole().input_audio_tokens, tally.whole().output_audio_tokens) == (read, spoken)
 
 
 def test_usage_is_summed_in_every_part() -> None:

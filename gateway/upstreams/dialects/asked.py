@@ -30,7 +30,7 @@ _WORD_SIZE = re.compile(r"[1-9][0-9]?[kK]")
 _RATIO = re.compile(r"[1-9][0-9]{0,3}:[1-9][0-9]{0,3}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _AUTO = "auto"
-_NULL = b"null"
+_NULL, _TRUE = b"null", b"true"
 T = TypeVar("T")
 
 _text = msgspec.json.Decoder(str)
@@ -52,6 +52,7 @@ def images(fields: Mapping[str, Raw]) -> MediaAsk:
         format=_word(fields, "output_format"),
         prompt_characters=len(prompt),
         partial_images=_count(fields, "partial_images", 0, MAX_PARTIAL) or 0,
+        streams=bytes(fields.get("stream", b"")) == _TRUE,
     )
 
 
@@ -61,12 +62,12 @@ def speech(fields: Mapping[str, Raw]) -> MediaAsk:
     speed = _get(fields, "speed", _number, "a number")
     if speed is not None and not SPEEDS[0] <= speed <= SPEEDS[1]:
         raise InvalidRequest(f"`speed` must be {SPEEDS[0]} to {SPEEDS[1]:g}", param="speed")
-    _choice(fields, "stream_format", ("sse", "audio"))
     return MediaAsk(
         format=_word(fields, "response_format"),
         voice=_spoken_by(fields),
         characters=len(said),
         prompt_characters=len(said),
+        streams=streams_speech(fields),
     )
 
 

@@ -54,7 +54,6 @@ def headers(
     upstream: Upstream,
     attempt_id: str,
     stream: bool,
-    traceparent: str | None,
     more: Iterable[tuple[bytes, bytes]] = (),
     kind: bytes = JSON,
     accepts: bytes = JSON,
@@ -70,8 +69,6 @@ def headers(
     ]
     if (shown := passing_header(upstream)) is not None:
         made.append(shown)
-    if traceparent is not None:
-        made.append((b"traceparent", traceparent.encode()))
     return made
 
 
@@ -195,7 +192,7 @@ EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:", without_usage
 CHAT = Endpoint(
     name="chat/completions",
     prompt=("messages", "prompt", "tools", "response_format"),
-    media=words("image_url", "input_audio", "file", "video_url", "input_image", "image"),
+    media=words("image_url", "input_audio", "file", "video_url", "audio_url", "input_image", "image"),
     caps=("max_completion_tokens", "max_tokens"),
     cap="max_completion_tokens",
     asks_usage=True,

@@ -17,6 +17,8 @@ from msgspec import Raw
 from gateway.errors import UpstreamFault
 from gateway.model import EndpointName, JobState, MediaAsk, Upstream, Usage, Workflow
 
+LOOK_BYTES = 32 << 20
+"""Of an answer about an order: GMI and Replicate repeat the order in it, with its pictures in base64."""
 PictureRole = Literal["image", "mask", "first_frame", "last_frame", "reference"]
 
 
@@ -56,6 +58,8 @@ class Call(NamedTuple):
     path: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
+    looks: bool = False
+    """Its answer says how things are and holds no result: it may have LOOK_BYTES."""
 
     def __repr__(self) -> str:
         return f"Call({self.method} {self.path.partition('?')[0]}, {len(self.body)} bytes)"

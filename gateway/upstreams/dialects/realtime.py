@@ -1,11 +1,12 @@
 """OpenAI's /realtime: a conversation over one WebSocket. What the gateway reads of it is what each answer used.
 
-Source: OpenAI's API reference, "Realtime" (server events `response.done` and `error`; the browser's subprotocols).
+Sources: OpenAI's API reference, "Realtime" (server events `response.done`, `session.updated` and `error`; the browser's
+subprotocols); vLLM's entrypoints/openai/realtime/protocol.py (`transcription.done`, whose usage is that of a chat).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -18,10 +19,17 @@ from gateway.upstreams.dialects.endpoint import words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.dialects.openai import CHAT, target
 
-BEGUN, DONE = b"response.created", b"response.done"
-AUDIO_CHARACTERS, PROMPT_CHARACTERS = 3_200, 6_400
-"""Of base64 for a token of sound: 50 ms of an answer, 100 ms of a prompt (OpenAI's guide to realtime costs) of PCM at
-24 kHz. Denser codecs have more tokens in as much."""
+BEGUN, DONE, TRANSCRIBED = b"response.created", b"response.done", b"transcription.done"
+CREATED, UPDATED = b"session.created", b"session.updated"
+_MARKS = (BEGUN, DONE, TRANSCRIBED, CREATED, UPDATED)
+ANSWER_SECONDS, PROMPT_SECONDS = 0.05, 0.1
+"""A token of sound (OpenAI's guide to realtime costs)."""
+PCM_RATE, PCM_BYTES, PCM_RATES = 24_000, 2, (8_000, 96_000)
+"""Samples of a second and bytes of a sample where a session does not say; rates that are believed."""
+_G711 = frozenset({"g711_ulaw", "g711_alaw", "audio/pcmu", "audio/pcma"})
+_G711_BYTES = 8_000
+"""Of a second: one for each of 8 kHz."""
+_BASE64 = 4 / 3
 MODEL = "model"
 KEY_PROTOCOL = "openai-insecure-api-key."
 _SECRET_PROTOCOLS = (KEY_PROTOCOL, "openai-organization.", "openai-project.")
@@ -52,38 +60,48 @@ class Tally:
         """By the answers that were done."""
         self._last = Usage(0, 0)
         self._running = 0
-        self._asked = self._sound = self._words = 0
+        self._asked = 0.0
+        self._sound = self._words = 0
+        self._heard = self._spoken = _characters(None)
 
     def asked(self, size: int) -> None:
         """The client said something of so many bytes."""
-        self._asked += size
+        self._asked += size / (self._heard * PROMPT_SECONDS)
 
     def answered(self, message: bytes) -> bool:
         """Whether that told what an answer used."""
         if self._running:
-            sound = len(message) // AUDIO_CHARACTERS if b"audio.delta" in message else 0
+            sound = int(len(message) / (self._spoken * ANSWER_SECONDS)) if b"audio.delta" in message else 0
             self._sound, self._words = self._sound + sound, self._words + (not sound)
-        if DONE not in message and BEGUN not in message:
+        if not any(mark in message for mark in _MARKS):
             return False
         event = _event_of(message)
         kind = str(event.get("type")).encode()
+        if kind in (CREATED, UPDATED):
+            self._sounds(nested(event, "session"))
         if kind == BEGUN:
             self._running += 1
-        if kind != DONE:
+        if kind not in (DONE, TRANSCRIBED):
             return False
         self._running = max(0, self._running - 1)
         if not self._running:
-            self._asked = self._sound = self._words = 0
+            self._asked, self._sound, self._words = 0.0, 0, 0
         used = usage_of_event(event)
         if used is not None:
             self.told, self._last = added(self.told, used), used
         return used is not None
 
+    def _sounds(self, session: Mapping[str, Any]) -> None:
+        """How sound is written from now on: the older events have it at the session, the newer ones by direction."""
+        audio = nested(session, "audio")
+        self._heard = _characters(session.get("input_audio_format") or nested(audio, "input").get("format"))
+        self._spoken = _characters(session.get("output_audio_format") or nested(audio, "output").get("format"))
+
     def whole(self) -> Usage:
         """With what was not told: an answer that is not done has read at least what the last one had read and said."""
         if not self._running:
             return self.told
-        last, said = self._last, self._asked // PROMPT_CHARACTERS
+        last, said = self._last, round(self._asked)
         guess = Usage(
             last.input_tokens + last.output_tokens + said,
             self._sound + self._words,
@@ -94,6 +112,15 @@ class Tally:
         return added(self.told, guess)
 
 
+def _characters(form: Any) -> float:
+    """Of base64 for a second of sound: `form` is a name, or an object with `type` and perhaps `rate`."""
+    kind, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
+    if isinstance(kind, str) and kind in _G711:
+        return _G711_BYTES * _BASE64
+    known = isinstance(rate, int) and PCM_RATES[0] <= rate <= PCM_RATES[1]
+    return (int(rate or 0) if known else PCM_RATE) * PCM_BYTES * _BASE64
+
+
 def _event_of(message: bytes) -> dict[str, Any]:
     try:
         return _object.decode(message)
@@ -102,12 +129,13 @@ def _event_of(message: bytes) -> dict[str, Any]:
 
 
 def usage_of_event(event: dict[str, Any]) -> Usage | None:
-    """Of a `response.done`; None where it tells none."""
-    usage = nested(nested(event, "response"), "usage")
+    """Of a `response.done` or a `transcription.done`; None where it tells none."""
+    usage = nested(nested(event, "response"), "usage") or nested(event, "usage")
     if not usage:
         return None
     figures = Figures()
-    prompt, output = figures.count(usage.get("input_tokens")), figures.count(usage.get("output_tokens"))
+    prompt = figures.count(usage.get("input_tokens", usage.get("prompt_tokens")))
+    output = figures.count(usage.get("output_tokens", usage.get("completion_tokens")))
     read, made = nested(usage, "input_token_details"), nested(usage, "output_token_details")
     parts = prompt_parts(figures, read, prompt, None)
     return Usage(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from gateway.errors import PolicyFault
 from gateway.policy.compile import compile_folder
-from loadtests.lengths import TraceFault
 from loadtests.model.policies.figures import Figures
 from loadtests.model.policies.mix import PATTERNS, Pattern
 from loadtests.model.policies.play import play
 from loadtests.model.policies.table import HEAD, Made, Rows, block, faults, line, mean, put, summary
 from loadtests.model.traffic import Source, source
+from loadtests.traces import TraceFault
 
 POLICIES = Path("policies")
 READY_MADE = ("local-first", "cost-saver", "latency-first", "eu-residency", "air-gapped", "batch-nights")

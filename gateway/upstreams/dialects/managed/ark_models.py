@@ -51,6 +51,7 @@ def _seedream(glob: str, family: str) -> Family:
 
 
 def _seedance(glob: str, family: str) -> Family:
+    """`draft` does not pass: no price list has what it costs. Of `service_tier` rules decide (`routing/fields.py`)."""
     return Family(
         models=(glob,),
         offers={"videos": _CAN[family]},
@@ -61,7 +62,7 @@ def _seedance(glob: str, family: str) -> Family:
             "ratio": Key("ratio"),
         },
         pictures={"image": _FRAME, "first_frame": _FRAME, "last_frame": _FRAME, "reference": _FRAME},
-        passes=passing("seed", "watermark", "camera_fixed", "generate_audio", "service_tier", "draft"),
+        passes=passing("seed", "watermark", "camera_fixed", "generate_audio", "service_tier"),
         films=_FILMS,
     )
 

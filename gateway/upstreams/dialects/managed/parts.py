@@ -77,7 +77,7 @@ def post(path: str, body: Mapping[str, Any]) -> Call:
 
 
 def look(path: str) -> Call:
-    return Call("GET", path, LOOK)
+    return Call("GET", path, LOOK, looks=True)
 
 
 def read(answer: Answer) -> dict[str, Any]:

@@ -71,6 +71,10 @@ class Rewording:
         self._made: Mapping[str, Raw] | None = None
         self._obstacle: Obstacle | None = None
 
+    @property
+    def tools(self) -> bool:
+        return "tools" in self._fields or "functions" in self._fields
+
     def obstacle(self) -> Obstacle | None:
         """What of it has no counterpart; None where all has one."""
         if self._made is None and self._obstacle is None:

@@ -113,7 +113,7 @@ class ComfyUi:
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
         step, id = _read(ticket)
-        return Call("GET", "queue" if step == "open" else f"history/{id}")
+        return Call("GET", "queue" if step == "open" else f"history/{id}", looks=True)
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
         _refused(answer)

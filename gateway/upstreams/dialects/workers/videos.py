@@ -113,7 +113,7 @@ class Videos:
         return self._told(job, job.id)
 
     def poll(self, upstream: Upstream, order: Order, ticket: str) -> Call:
-        return Call("GET", _of(ticket), _JSON[1:])
+        return Call("GET", _of(ticket), _JSON[1:], looks=True)
 
     def polled(self, order: Order, ticket: str, answer: Answer) -> Told:
         job = _read(answer)

@@ -1,0 +1,106 @@
+"""Money of today (UTC): what the ledger says was spent and saved, and what is left of the budgets.
+
+The ledger is asked beside the feed, which waits for no answer: at most every ten seconds, and so seldom that its reader
+works for a tenth of the time at most, however long a day's rows take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.edge.services import Services
+from gateway.errors import GatewayError
+from gateway.model import MICRO_PER_USD, Policy
+from gateway.money.counters import Spent
+from gateway.reports.ask import Ask
+from gateway.reports.desk import Desk
+from gateway.reports.gathering import Material
+from gateway.reports.saved import Saved
+
+LEAST_SECONDS = 10.0
+REST = 9.0
+"""Times as long as an answer took until the next question."""
+_US = 1_000_000
+
+
+class Money:
+    """`usages`: budgets as they were last seen (`Alarms.usages`), which every process keeps anyhow."""
+
+    def __init__(self, services: Services, usages: Callable[[], Mapping[str, Spent]]) -> None:
+        self._s, self._usages = services, usages
+        self._spent: dict[str, Any] = nothing()
+        self._day = ""
+        self._due = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def today(self) -> dict[str, Any]:
+        day = datetime.now(UTC).strftime("%Y-%m-%d")
+        if day != self._day:
+            self._day, self._spent, self._due = day, nothing(), 0.0
+        if self._asking is None and time.monotonic() >= self._due:
+            self._asking = asyncio.create_task(self._ask(day))
+        return {"all": True, "day": day, **self._spent, "budgets": budgets(self._usages().values())}
+
+    async def aclose(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self, day: str) -> None:
+        began = time.monotonic()
+        try:
+            told = await asked(self._s.desk, self._s.policy, day)
+            if day == self._day:
+                self._spent = told
+        except GatewayError:
+            self._spent = nothing()  # no ledger is kept, or it is away: unknown, not 0
+        finally:
+            took = time.monotonic() - began
+            self._due, self._asking = time.monotonic() + max(LEAST_SECONDS, REST * took), None
+
+
+def nothing() -> dict[str, Any]:
+    return {"spent_usd": {"managed": None, "own": None}, "saved_usd": None}
+
+
+async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
+    """Raises as `Desk`."""
+    since = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * _US
+    made = await desk.material(Ask(since=since))
+    return await asyncio.to_thread(lambda: told(made, made.saved(policy)))
+
+
+def told(made: Material, saved: Saved) -> dict[str, Any]:
+    """`managed`: with what is booked for attempts of unknown outcome. `own`: the rent of our GPUs, idle hours
+    too; where no rent is known, what their work was booked at."""
+    bought = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "managed")
+    rents = [fleet.rent for fleet in made.fleets.values() if fleet.rent is not None]
+    booked = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "local")
+    beside = saved.beside_managed
+    return {
+        "spent_usd": {
+            "managed": (bought + made.doubts.unreconciled_cost) / MICRO_PER_USD,
+            "own": (sum(rents) if rents else booked) / MICRO_PER_USD,
+        },
+        "saved_usd": beside.contract / MICRO_PER_USD if beside.models else None,
+    }
+
+
+def budgets(usages: Iterable[Spent]) -> list[dict[str, Any]]:
+    """Those of tenants and of budgets.yaml; of single keys there are too many."""
+    return [
+        {
+            "name": one.quota.name,
+            "period": one.period,
+            "limit_usd": one.quota.cap / MICRO_PER_USD,
+            "used_usd": one.used / MICRO_PER_USD,
+            "held_usd": one.held / MICRO_PER_USD,
+            "left": round(max(0.0, min(1.0, one.left / one.quota.cap)), 4) if one.quota.cap else 0.0,
+        }
+        for one in usages
+        if one.quota.of != "key" and one.quota.unit == "usd"
+    ]

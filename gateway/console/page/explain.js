@@ -1,0 +1,91 @@
+// What would happen to a request. Its text goes into the body of one call and nowhere else: not into the address, not
+// into storage, not into the console.
+
+import { get, post, reason } from "./access.js";
+import { $, h, show } from "./dom.js";
+import { arrows, cell, code, heads, list, muted, number, outcome, title, wide } from "./parts.js";
+import { because, ms, percent, usd } from "./words.js";
+
+const NOBODYS = "local"; // the tenant of loopback callers where the policy has none
+const EXAMPLE = { model: "llama-3.3-70b", max_tokens: 200, messages: [{ role: "user", content: "hello" }] };
+
+export function mountExplain() {
+  $("explain").addEventListener("submit", (event) => {
+    event.preventDefault();
+    explain();
+  });
+  $("example").addEventListener("click", example);
+  $("explain-clear").addEventListener("click", () => forgetRequest());
+}
+
+export function forgetRequest() {
+  $("request").value = "";
+  $("explain-fault").textContent = "";
+  show($("decision"), h("p", { class: "muted" }, "Nothing is asked."));
+}
+
+// A model and a tenant that there are: those of the newest request.
+async function example() {
+  const { receipts } = await get("receipts?limit=1").catch(() => ({ receipts: [] }));
+  const { model, tenant } = receipts[0] ?? {};
+  const body = { ...EXAMPLE, ...(model ? { model } : {}) };
+  const asked = tenant && tenant !== NOBODYS ? { tenant, body } : body;
+  $("request").value = JSON.stringify(asked, null, 2);
+}
+
+async function explain() {
+  const text = $("request").value;
+  $("explain-fault").textContent = "";
+  try {
+    JSON.parse(text);
+  } catch {
+    $("explain-fault").textContent = "✕ This is not JSON."; // what the parser says quotes the text
+    $("request").focus();
+    return;
+  }
+  try {
+    show($("decision"), told(await post("explain", text)));
+    $("h-decision").focus();
+  } catch (fault) {
+    $("explain-fault").textContent = `✕ ${reason(fault)}`;
+  }
+}
+
+function told(story) {
+  const { result } = story;
+  const missed = story.missed.map((one) => `${one.rule}: ${one.condition} is ${one.found}, not ${one.wants}`);
+  return [
+    h("p", { class: "headline" }, headline(result)),
+    result.waits ? h("p", null, `It waits about ${result.waits} s first.`) : null,
+    h("p", { class: "muted" },
+      story.rule ? ["Rule ", code(story.rule), " of policy "] : "Policy ", code(story.policy),
+      story.residency.length ? `; residency: ${story.residency.join(", ")}` : ""),
+    story.upstreams.length > 0 && wide("Who could take it", h("table", null,
+      heads("Upstream", "Load#", "With it#", "First token#", "Cost#", "Verdict"),
+      h("tbody", null, story.upstreams.map((row) => candidate(row, result))))),
+    section("Also", story.notes),
+    section("Rules before it that did not match", missed),
+    section("What would change it", story.changes.map((one) => one.text)),
+  ];
+}
+
+function headline(result) {
+  if (!result.outcome) return [outcome("refused", `${result.status} ${result.code}`), ` ${result.message}`];
+  return [outcome(result.outcome), ` → ${result.upstream}`, muted(`: ${because(result.reason)}`)];
+}
+
+function verdict(row, takesIt) {
+  if (row.dropped) return `✕ ${row.dropped}${row.why ? `: ${row.why}` : ""}`;
+  if (takesIt) return "✓ takes it";
+  return row.room === false ? "○ has no room" : "● could take it";
+}
+
+function candidate(row, result) {
+  const takesIt = row.upstream === result.upstream;
+  return h("tr", { class: takesIt ? "chosen" : null },
+    title(row.upstream, muted(` ${row.role ?? ""}`)),
+    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)),
+    cell(verdict(row, takesIt), row.dropped ? "over" : null));
+}
+
+const section = (name, lines) => lines.length > 0 && [h("h3", null, name), list(lines.map(arrows), { class: "plain", "aria-label": name })];

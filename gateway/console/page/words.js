@@ -1,0 +1,75 @@
+// Numbers and names as people read them. Null is unknown and shown as a dash, never as 0.
+
+export const NONE = "–";
+
+const known = (make) => (value, ...more) => (value === null || value === undefined ? NONE : make(value, ...more));
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const brief = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+export const count = known((value) => whole.format(value));
+export const compact = known((value) => (value < 10000 ? whole.format(value) : brief.format(value)));
+export const percent = known((share) => {
+  const value = share * 100;
+  const digits = value === 0 || value === 100 || (value >= 10 && value < 99) ? 0 : 1;
+  return `${value.toFixed(digits)} %`;
+});
+// As exact as a promise: 99.71 %, 99 %.
+export const exactly = known((share) => `${Number((share * 100).toFixed(2))} %`);
+export const usd = known((value) => {
+  const size = Math.abs(value);
+  const digits = size === 0 || size >= 1 ? 2 : size >= 0.01 ? 3 : 6;
+  const text = size.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return `${value < 0 ? "-" : ""}$${text}`;
+});
+export const ms = known((value) => (value < 10000 ? `${whole.format(value)} ms` : `${(value / 1000).toFixed(1)} s`));
+
+const HM = { hour: "2-digit", minute: "2-digit", hour12: false };
+export const minute = (unix) => new Date(unix * 1000).toLocaleTimeString("en-GB", HM);
+export const clock = (unix) => new Date(unix * 1000).toLocaleTimeString("en-GB", { ...HM, second: "2-digit" });
+export const moment = known((unix) => {
+  const date = new Date(unix * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  return today ? clock(unix) : `${date.toLocaleDateString("en-CA")} ${clock(unix)}`;
+});
+
+export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+export const OUTCOMES = {
+  local: "served at home",
+  spilled: "bought: no room at home",
+  fallback: "bought: something failed at home",
+  managed: "bought: by rule",
+  refused: "refused",
+  failed: "failed",
+  left: "the client left",
+};
+
+// gateway/model/words.py has the reasons.
+export const REASONS = {
+  local_has_room: "a worker at home had room for it",
+  slo_limit: "one more request would have cost those at home their latency promise",
+  queue_wait: "it had waited for a place at home as long as its rule allows",
+  kv_pressure: "the KV caches at home were too full",
+  outside_load: "others who use the workers directly had filled them",
+  spill_when: "a condition of its rule says so",
+  no_healthy_worker: "no worker at home could take anything",
+  residency: "its data must stay",
+  cheaper: "it was cheap to buy, and room at home is kept for what is not",
+  budget: "the budget for buying is used up",
+  stale: "nothing was known that is fresh of the workers at home",
+  capability: "no worker at home can do what it asks for",
+  rule: "its rule names no worker of ours",
+  hedged: "it was asked beside one that was slow",
+  rescued: "it wrote the rest of an answer that had broken off",
+};
+export const because = (reason) => (reason ? REASONS[reason] ?? reason : null);
+
+export const STATES = {
+  out: ["✕", "bad"],
+  drained: ["■", "warn"],
+  draining: ["▼", "warn"],
+  warming: ["◐", "info"],
+  asleep: ["○", "info"],
+  up: ["●", "ok"],
+};
+// Worst first: the order in which the table sorts them.

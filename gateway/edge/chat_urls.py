@@ -1,0 +1,177 @@
+"""Addresses of pictures, sound and films inside a conversation that one of our own workers may read.
+
+Engines fetch such addresses themselves, from inside our network: whoever writes one could have anything fetched that
+only the inside can reach. So a worker sees none but what was looked at here (docs/media.md, ADR 41). A bought API
+fetches from its own network and guards itself: what no worker of ours may serve stays as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from gateway.edge.gathering import FETCH_SECONDS, Gathering, beside, is_address
+from gateway.errors import InvalidRequest, UpstreamFault
+from gateway.model import Model, Policy
+from gateway.settings import Settings
+from gateway.upstreams.client import TooLong
+from gateway.upstreams.fetch import Fetched, FetchRefused, fetch, place_checked
+
+Words = Literal["fetch", "check", "refuse"]
+Kind = Literal["image", "audio", "video", "file"]
+FIELDS = ("messages", "input")
+"""Where a conversation is: in Chat Completions and Messages, in Responses and embeddings."""
+KINDS: Mapping[str, Kind] = {
+    "image_url": "image",
+    "input_image": "image",
+    "image": "image",
+    "audio_url": "audio",
+    "audio": "audio",
+    "video_url": "video",
+    "video": "video",
+    "file_url": "file",
+}
+"""Keys under which engines take an address, or an object with one: OpenAI's; vLLM's entrypoints/chat_utils.py; SGLang's
+protocol.py, which also opens a text that is no address as a file of its own disk."""
+MOST = 16
+"""Addresses in one request, as for pictures that are sent along."""
+_SAID_BY_MODELS = frozenset({"tool_use", "server_tool_use"})
+"""Anthropic's blocks in which a model's own arguments lie as JSON: no engine looks for pictures there."""
+_any = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`words`: the setting GATEWAY_CHAT_URLS. Everything raises InvalidRequest, naming the field."""
+
+    words: Words
+    gathering: Gathering
+
+    @classmethod
+    def of(cls, settings: Settings) -> Guard:
+        return cls(settings.chat_urls, Gathering.of(settings))
+
+    async def guarded(self, fields: Mapping[str, Raw], *, stays: bool) -> Mapping[str, Raw]:
+        """The fields as a worker of ours may have them: the same where no address is in them. `stays`: a demand is on
+        the data, and the address is part of it: nobody is asked for it."""
+        made, left, until = dict(fields), MOST, asyncio.get_running_loop().time() + FETCH_SECONDS
+        most = self.gathering.most_bytes
+        for name in FIELDS:
+            if name not in fields:
+                continue
+            value = await _value(fields[name], name)
+            places = [place for place in _places(value, name) if not place.is_data]
+            left -= len(places)
+            if left < 0:
+                raise InvalidRequest(f"`{name}` holds more than {MOST} addresses", param=name)
+            for place in places:
+                most -= await self._settle(place, name, most, until, stays=stays)
+            if places and self.words == "fetch":
+                made[name] = Raw(msgspec.json.encode(value))
+        return made
+
+    async def _settle(self, place: Place, name: str, most: int, until: float, *, stays: bool) -> int:
+        """Puts what lies there in its place; how many bytes that has."""
+        if not is_address(place.text):
+            raise place.refused(name, "must be a data URL, or an http or https address")
+        if self.words == "refuse" or stays:
+            why = " under a residency demand" if stays else ""
+            raise place.refused(name, f"is an address, which is not gone to{why}: send the data itself, as a data URL")
+        try:
+            if self.words == "check":
+                await place_checked(place.text, allow_private=self.gathering.allow_private)
+                return 0
+            got = await fetch(
+                place.text,
+                hosts=None,
+                most=most,
+                seconds=max(0.0, until - asyncio.get_running_loop().time()),
+                allow_private=self.gathering.allow_private,
+            )
+        except TooLong:
+            raise place.refused(name, "leads to more than a request may have") from None
+        except FetchRefused as fault:
+            raise place.refused(name, f"is an address that is not gone to: {fault.message}") from None
+        except UpstreamFault:
+            raise place.refused(name, "leads to nothing that can be had: redirects are not followed") from None
+        place.put(await self._kind(place, name, got), got.data)
+        return len(got.data)
+
+    async def _kind(self, place: Place, name: str, got: Fetched) -> str:
+        """Its media type: of a picture by its bytes, which are looked through; else as its server says."""
+        if place.kind == "image":
+            return (await self.gathering.checked(name, got.data)).media_type
+        if place.kind == "file" or not got.media_type.startswith(f"{place.kind}/"):
+            raise place.refused(name, f"leads to no {place.kind} that is fetched: send the data itself")
+        return got.media_type
+
+
+def may_be_read_here(policy: Policy, model: Model | None) -> bool:
+    """Whether a worker of ours may serve it."""
+    return model is not None and any(policy.kind(served.backend) == "local" for served in model.served_by)
+
+
+class Place(NamedTuple):
+    """Where an address is. Anthropic has it as a `source` of type `url`, which holds data in other keys."""
+
+    holder: dict[str, Any]
+    key: str
+    kind: Kind
+    source: bool = False
+
+    @property
+    def text(self) -> str:
+        text: str = self.holder[self.key]
+        return text
+
+    @property
+    def is_data(self) -> bool:
+        return not self.source and self.text[:5].lower() == "data:"
+
+    def put(self, media_type: str, data: bytes) -> None:
+        text = b64encode(data).decode()
+        if self.source:
+            self.holder.clear()
+            self.holder.update(type="base64", media_type=media_type, data=text)
+        else:
+            self.holder[self.key] = f"data:{media_type};base64,{text}"
+
+    def refused(self, name: str, why: str) -> InvalidRequest:
+        return InvalidRequest(f"`{name}`: its `{self.key}` {why}", param=name)
+
+
+def _places(value: Any, name: str) -> list[Place]:
+    try:
+        return list(_found(value))
+    except RecursionError:
+        raise InvalidRequest(f"`{name}` is nested too deeply", param=name) from None
+
+
+def _found(value: Any, kind: Kind = "image") -> Iterator[Place]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _found(one)
+    elif isinstance(value, dict) and value.get("type") not in _SAID_BY_MODELS:
+        if value.get("type") == "url" and isinstance(value.get("url"), str):
+            yield Place(value, "url", kind, source=True)
+        inner: Kind = "file" if value.get("type") == "document" else "image"
+        for key, one in value.items():
+            if key in KINDS and isinstance(one, str):
+                yield Place(value, key, KINDS[key])
+            elif key in KINDS and isinstance(one, dict) and isinstance(one.get("url"), str):
+                yield Place(one, "url", KINDS[key])
+            else:
+                yield from _found(one, inner)
+
+
+async def _value(raw: Raw, name: str) -> Any:
+    try:
+        return await beside(len(memoryview(raw)), lambda: _any.decode(raw))
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequest(f"`{name}` is not valid JSON", param=name) from None

@@ -1,0 +1,176 @@
+"""The page before a real gateway with simulated workers, from loopback and without a key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.dashboard.browser import DESK, PHONE, opened
+from tests.gateways import Lane, Site, folder_of, write_folder
+
+LANES = [Lane("chat", workers=3, seats=4), Lane("tight", seats=1, route={"max_wait": "0s"})]
+VIEWS = ("overview", "fleet", "policy", "receipts", "explain")
+UPDATE_SECONDS = 2.0
+SECRET = "the-launch-code-is-0000"
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+
+
+async def test_what_happens_is_seen_within_two_seconds(site: Site, browser: Browser) -> None:
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go()
+        await expect(page.locator("#backends li")).to_have_count(4)
+        spilled = page.locator("#flow-legend li", has_text="spilled").locator("b")
+        before = int(await spilled.inner_text())
+        with site.occupied("tight"):
+            answer = await asyncio.to_thread(site.chat, "tight")
+            assert answer.headers["x-gateway-outcome"] == "spilled"
+            over = time.monotonic()
+            await expect(spilled).to_have_text(str(before + 1), timeout=UPDATE_SECONDS * 1000)
+            assert time.monotonic() - over < UPDATE_SECONDS
+            await page.goto(f"{site.gateway.url}/dashboard#fleet")
+            row = page.locator("#grid [role=row]", has_text="tight-1")
+            await expect(row.locator("[id$=-inflight]")).to_have_text("1")
+            await expect(row.locator("[id$=-load]")).to_contain_text("100 %")
+        over = time.monotonic()
+        await expect(row.locator("[id$=-inflight]")).to_have_text("0", timeout=UPDATE_SECONDS * 1000)
+
+
+async def test_drain_drains_and_undrain_brings_back(site: Site, browser: Browser) -> None:
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("fleet")
+        await page.keyboard.press("/")
+        await page.keyboard.type("chat-2")
+        await expect(page.locator("#fleet-counts")).to_contain_text("1 of")
+        await page.locator("#grid").focus()
+        for key in ("ArrowDown", "Enter"):
+            await page.keyboard.press(key)
+        detail = page.locator("#detail")
+        await expect(detail.locator("#detail-title")).to_have_text("chat-2")
+        await detail.locator("#drain").click()
+        await expect(page.locator("#confirm-text")).to_contain_text("takes nothing new, on every replica")
+        await expect(page.locator("#confirm-text")).to_contain_text("2 workers of chat stay up")
+        await page.keyboard.press("Escape")
+        assert site.http.get("/admin/v1/workers/chat-2").json()["drained"] is None, "who says no does nothing"
+        await detail.locator("#drain").click()
+        await page.locator("#drain-why").fill("a new driver")
+        await page.locator("#confirm-yes").click()
+        await expect(detail.locator(".state.big")).to_have_text("■ drained: a new driver")
+        assert site.http.get("/admin/v1/workers/chat-2").json()["drained"]["reason"] == "a new driver"
+        served = {site.chat("chat").headers["x-gateway-upstream"] for _ in range(8)}
+        assert "chat-2" not in served
+        await detail.locator("#undrain").click()
+        await page.locator("#confirm-yes").click()
+        await expect(detail.locator("#drain")).to_be_visible()
+        assert site.http.get("/admin/v1/workers/chat-2").json()["drained"] is None
+
+
+async def test_a_trial_is_started_stopped_and_promoted(site: Site, browser: Browser, tmp_path: Path) -> None:
+    files = folder_of(LANES, site.fleet)
+    files["routing.yaml"]["rules"][1]["name"] = "chat-by-another-name"
+    write_folder(tmp_path / "next", files)
+    (tmp_path / "next" / "README.md").write_text("not a policy")
+    old = site.http.get("/admin/v1/policies").json()["in_force"]
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("policy")
+        for ending in ("#stop-trial", "#promote"):
+            await page.locator("#folder").set_input_files(tmp_path / "next")
+            await expect(page.locator("#folder-note")).not_to_contain_text("README")
+            await page.locator("#rollout button[type=submit]").click()
+            await expect(page.locator("#confirm-text")).to_contain_text("nothing follows from that")
+            await page.locator("#confirm-yes").click()
+            await page.locator(ending).click()
+            await expect(page.locator("#confirm-text")).to_contain_text(old)
+            await page.locator("#confirm-yes").click()
+            await expect(page.locator("#rollout")).to_be_visible()
+        told = site.http.get("/admin/v1/policies").json()
+        assert told["in_force"] != old
+        await expect(page.locator("#policy")).to_contain_text(told["in_force"])
+
+
+async def test_a_receipt_is_found_and_read(site: Site, browser: Browser) -> None:
+    with site.occupied("tight"):
+        name = site.chat("tight").headers["x-request-id"]
+    site.receipt(name)
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("receipts")
+        await page.locator("#r-outcome").select_option("spilled")
+        await page.locator("#search button[type=submit]").click()
+        await page.locator(f"#found button[data-id='{name}']").click()
+        await expect(page.locator("#story .headline")).to_contain_text("spilled tight-api")
+        assert await page.locator("#story .story li").count() >= 2
+        await seen.picture("receipt")
+        await page.locator("#r-id").fill("no-such-request")
+        seen.expected = ("404",)
+        await page.locator("#search button[type=submit]").click()
+        await expect(page.locator("#story .fault")).to_contain_text("no such receipt")
+
+
+async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> None:
+    asked = {"model": "chat", "messages": [{"role": "user", "content": SECRET}]}
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("explain")
+        await page.locator("#request").fill(
+            json.dumps({"tenant": "acme", "path": "/v1/chat/completions", "body": asked})
+        )
+        await page.locator("#explain button[type=submit]").click()
+        await expect(page.locator("#decision .headline")).to_contain_text("local → chat-")
+        await seen.picture("explain")
+        await page.locator("#request").fill(f'{{"model": {SECRET}')
+        await page.keyboard.press("Control+Enter")
+        await page.locator("#explain button[type=submit]").click()
+        await expect(page.locator("#explain-fault")).to_have_text("✕ This is not JSON.")
+        kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, location.href, document.cookie, history.state])"
+        assert SECRET not in await page.evaluate(kept)
+        assert SECRET not in str(await page.context.storage_state())
+        assert SECRET not in " ".join((*seen.asked, *seen.said))
+        await page.reload()
+        assert await page.locator("#request").input_value() == ""
+        await page.locator("#example").click()
+        await expect(page.locator("#request")).to_have_value(re.compile("acme"))
+    assert SECRET not in site.logged()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everybody_can_use_every_view(site: Site, browser: Browser, scheme: str) -> None:
+    async with opened(browser, site.gateway.url, color_scheme=scheme) as seen:
+        page = await seen.go()
+        for size, name in ((DESK, "desk"), (PHONE, "phone")):
+            await page.set_viewport_size(size)  # type: ignore[arg-type]
+            for view in VIEWS:
+                await page.evaluate(f"location.hash = '{view}'")
+                await expect(page.locator(f"#view-{view}")).to_be_visible()
+                if size is DESK or scheme == "light":  # colours are the same for every size
+                    assert await seen.violations() == [], (view, name)
+                wide = await page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= size["width"], f"{view} is wider than {name}"
+                await seen.picture(f"{view}-{name}-{scheme}", whole=name == "phone")
+
+
+async def test_dialogs_too_and_the_keys(site: Site, browser: Browser) -> None:
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "main", "the skip link"
+        await page.keyboard.press("?")
+        await expect(page.locator("#help")).to_be_visible()
+        assert await seen.violations() == []
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("t")
+        await page.keyboard.press("t")
+        await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        await page.keyboard.press("2")
+        await expect(page.locator("#view-fleet")).to_be_visible()
+        await page.locator("#grid [role=gridcell]", has_text="chat-1").first.click()
+        await expect(page.locator("#detail")).to_be_visible()
+        assert await seen.violations() == []
+        await page.keyboard.press("Escape")
+        assert await page.evaluate("document.activeElement.id") == "grid", "back to where it was opened"
+        await page.keyboard.press("p")
+        await expect(page.locator("#link-text")).to_contain_text("Paused at")
