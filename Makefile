@@ -119,7 +119,7 @@ CLIENTS_NODE := tests/clients/node
 .venv-%/.installed: requirements/%.txt
 	@$(PYTHON) -m venv .venv-$*
 	@echo "installing requirements/$*.txt into .venv-$*"
-	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.txt
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$*.txt
 	@touch $@
 
 $(CLIENTS_NODE)/node_modules/.package-lock.json: $(CLIENTS_NODE)/package-lock.json
