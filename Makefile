@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run demo install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test lock clean
+.PHONY: help run demo install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test audit sbom compose-secrets image-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -117,6 +117,20 @@ $(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
 helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
 	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
 
+compose-secrets: ## what docker-compose.yml reads as files: fresh secrets in ops/compose/secrets, once
+	@$(PYTHON) ops/compose/prepare.py
+
+OPS_VENV := .venv-ops
+
+$(OPS_VENV)/.ops: requirements/ops.txt
+	@$(PYTHON) -m venv $(OPS_VENV)
+	@echo "installing requirements/ops.txt into $(OPS_VENV)"
+	@$(OPS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/ops.txt
+	@touch $@
+
+image-test: $(OPS_VENV)/.ops ## the Dockerfile's install lines and commands without Docker, compose by its schema, alerts by PromQL's grammar
+	@$(OPS_VENV)/bin/python -m pytest -c tests/deploy/whole.ini --rootdir . --confcutdir tests/deploy tests/deploy/whole
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -126,10 +140,32 @@ policy-model: $(VENV)/.run ## figures of the ready-made policy folders, in simul
 affinity: $(VENV)/.run ## prefix-cache hits and balance beside one endless worker, in simulated time; TRACE=file in the Mooncake format
 	@exec $(BIN)/python -m loadtests.affinity $(if $(TRACE),--trace $(TRACE))
 
+AUDIT := .venv-audit
+# Not beside the gateway: who looks for holes in our packages must not add to them.
+$(AUDIT)/.ready: requirements/audit.txt
+	@$(PYTHON) -m venv $(AUDIT)
+	@echo "installing requirements/audit.txt into $(AUDIT)"
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+audit: $(AUDIT)/.ready ## known holes in any locked package (needs the network): 0 none, 1 some, 2 nobody could be asked; dist/audit.json
+	@mkdir -p dist && rm -f dist/audit.json
+	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --require-hashes -r requirements/dev.txt -f json -o dist/audit.json 2>dist/audit.log; \
+	status=$$?; tail -n 1 dist/audit.log >&2; test -s dist/audit.json && exit $$status; \
+	echo "make audit: no advisory service could be reached, so nothing is known; run it where a network is" >&2; exit 2
+
+sbom: $(AUDIT)/.ready ## what the gateway is made of, as CycloneDX with versions and hashes: dist/sbom.json
+	@mkdir -p dist
+	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json requirements/run.txt
+	@echo dist/sbom.json
+
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt $(foreach extra,agent kubernetes otlp postgres s3,--extra $(extra)) pyproject.toml -o requirements/image.txt
+	for set in build ops; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(OPS_VENV) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
