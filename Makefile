@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test audit sbom compose-secrets image-test lock clean
+.PHONY: help run demo install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test audit sbom compose-secrets image-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +20,9 @@ $(VENV)/.%: requirements/%.txt pyproject.toml
 
 run: $(VENV)/.run ## the demo: simulated fleet and API, store, gateway on http://127.0.0.1:8080
 	@exec $(BIN)/python -m loadtests.demo
+
+demo: $(VENV)/.run ## `make run` with traffic past the fleet's capacity, in waves: watch it spill at /dashboard
+	@exec $(BIN)/python -m loadtests.demo --traffic
 
 install: $(VENV)/.run ## make .venv/bin/gateway
 

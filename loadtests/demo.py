@@ -1,4 +1,5 @@
-"""`make run`: a simulated fleet, simulated APIs, the store and the gateway, and what they do, live."""
+"""`make run`: a simulated fleet, simulated APIs, the store and the gateway, and what they do, live.
+`make demo`: the same with traffic, in waves that rise past the capacity of the fleet."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -21,10 +23,11 @@ from gateway.cli.port import bind
 from gateway.errors import StartupFault
 from gateway.settings import load_settings
 from loadtests import demo_fleet
+from loadtests.children import CRADLE
 from loadtests.fleet_page import FleetPage, read
 from loadtests.policy_news import PolicyNews
 from loadtests.simfleet.harness import SimFault, SimFleet, start
-from loadtests.stack import DEMO_POLICIES, ROOT, StackFault, start_gateway
+from loadtests.stack import DEMO_POLICIES, ROOT, StackFault, end, start_gateway
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
@@ -33,7 +36,10 @@ WINDOW_SECONDS = 30.0
 BAR_WIDTH = 10
 STARTING_SECONDS = 3.0
 """How long a killed earlier run may take to leave its ports."""
+TRAFFIC_STOP_SECONDS = 3.0
 SNIPPET = """\
+{url}/dashboard shows the fleet, where requests go and why, what it costs.
+
 curl {url}/v1/chat/completions -H 'Authorization: Bearer demo' -H 'Content-Type: application/json' \\
   -d '{{"model": "llama-3.3-70b", "max_tokens": 40, "messages": [{{"role": "user", "content": "hello"}}]}}'
 
@@ -44,8 +50,6 @@ from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key="demo")
 print(client.chat.completions.create(model="llama-3.3-70b", max_tokens=40,
       messages=[{{"role": "user", "content": "hello"}}]).choices[0].message.content)
-
-Watch it at {url}/dashboard: the fleet, where requests go and why, what it costs.
 
 Add the header X-Data-Residency: local and a request never leaves this fleet.
 `make load` ramps a demo of its own past its capacity and draws the picture.
@@ -60,7 +64,9 @@ class Stopped(Exception):
 
 
 def main() -> int:
-    argparse.ArgumentParser(prog="make run", description=__doc__).parse_args()
+    made = argparse.ArgumentParser(prog="make run", description=__doc__)
+    made.add_argument("--traffic", action="store_true", help="send some: `make demo`")
+    arguments = made.parse_args()
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -74,7 +80,8 @@ def main() -> int:
             with start_gateway(DEMO_POLICIES, data, host=host, port=port, log=data / "gateway.log") as gateway:
                 banner = SNIPPET.format(url=gateway.url, folder=FOLDER)
                 console.print(banner, markup=False, highlight=False, soft_wrap=True)
-                show(console, gateway.url, fleet, data / "gateway.log")
+                with traffic(gateway.url) if arguments.traffic else contextlib.nullcontext():
+                    show(console, gateway.url, fleet, data / "gateway.log")
     except Stopped:
         console.print("stopped: gateway, store and simulated fleet have ended")
         return 0
@@ -97,6 +104,16 @@ def start_fleet() -> SimFleet:
                     raise StartupFault(f"port {port}, which the simulated fleet needs, is taken") from None
                 time.sleep(0.1)
     return start(**demo_fleet.config())
+
+
+@contextlib.contextmanager
+def traffic(url: str, policies: Path = DEMO_POLICIES) -> Iterator[None]:
+    """Waves of requests from a process of its own, for as long as the block lasts."""
+    process = CRADLE.spawn("loadtests.demo_traffic", ["--url", url, "--policies", str(policies)], cwd=ROOT)
+    try:
+        yield
+    finally:
+        end(process, TRAFFIC_STOP_SECONDS)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

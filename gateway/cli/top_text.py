@@ -68,7 +68,11 @@ def money(told: Mapping[str, Any] | None) -> list[str]:
     if told is None:
         return []
     spent = told["spent_usd"]
-    parts = [f"bought {usd(spent['managed'])}", f"own GPUs {usd(spent['own'])}", f"saved {usd(told['saved_usd'])}"]
+    parts = [
+        f"bought {usd(spent['managed'])}{' (simulated)' if told['simulated'] else ''}",
+        f"own GPUs {usd(spent['own'])}",
+        f"saved {usd(told['saved_usd'])}",
+    ]
     left = [f"{one['name']} {percent(one['left'])} left" for one in told["budgets"]]
     return [f"today {', '.join(parts)}" + (f"; budgets: {', '.join(left)}" if left else "")]
 

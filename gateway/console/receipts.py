@@ -17,7 +17,7 @@ from gateway.model import Policy
 from gateway.receipts import Filed, Place, Receipts
 from gateway.rehearsal.receipt_shape import as_receipt
 from gateway.rehearsal.recorded import story_of
-from gateway.rehearsal.sentences import sentences
+from gateway.rehearsal.sentences import why
 
 SHARED = "the replicas share receipts"
 PAGE, MOST_PAGE = 50, 200
@@ -70,7 +70,7 @@ def receipt_routes(services: Services) -> APIRouter:
 def story(policy: Policy, receipt: Any) -> list[str]:
     """Nothing for a receipt that another release made otherwise."""
     try:
-        return sentences(story_of(policy, as_receipt(receipt)).as_data())
+        return why(story_of(policy, as_receipt(receipt)).as_data())
     except ValueError:
         return []
 

@@ -213,6 +213,11 @@ class Account:
             return self.decision.drops
         return self.refused_drops
 
+    @property
+    def first_token(self) -> float | None:
+        """Seconds from the arrival to the first byte of a stream; None of a whole answer: that comes at its end."""
+        return self.first_byte - self.request.arrived if self.first_byte is not None and self.request.stream else None
+
     def overhead(self) -> float:
         """Seconds of our own between the body being whole and the first upstream being asked, without the wait for
         capacity; 0 where nobody was asked."""
@@ -267,7 +272,7 @@ class Account:
             "times": {
                 "queue_ms": _ms(self.visit.waited),
                 "overhead_ms": _ms(self.overhead()),
-                "ttft_ms": _ms(self.first_byte - origin) if self.first_byte is not None else None,
+                "ttft_ms": None if (first := self.first_token) is None else _ms(first),
                 "total_ms": _ms(time.monotonic() - origin),
             },
         }

@@ -282,7 +282,7 @@ class Books:
         telemetry.queue.observe(account.visit.waited)
         if account.visit.expected is not None and account.outcome == "local" and len(account.attempts) == 1:
             self._s.calibration.waited(account.visit.expected, account.visit.waited)
-        if account.first_byte is not None:
-            telemetry.ttft.observe(account.first_byte - self._request.arrived)
+        if (first := account.first_token) is not None:
+            telemetry.ttft.observe(first)
         tell(self._s, account)
         self._s.receipts.add(account.receipt())

@@ -93,7 +93,6 @@ def refused(call: Call, endpoint: Endpoint, error: str | None) -> Note | None:
 def _whole(account: Account, model: str) -> Attributes:
     request, lease, cost = account.request, account.lease, account.cost
     group = lease.group if lease is not None else None
-    began = request.arrived
     return {
         "gen_ai.request.model": model[:MAX_MODEL_NAME],
         "gen_ai.request.max_tokens": request.max_tokens,
@@ -115,7 +114,7 @@ def _whole(account: Account, model: str) -> Attributes:
         "gateway.attempts": len(account.attempts),
         "gateway.queue_ms": account.visit.waited * _MS,
         "gateway.overhead_ms": account.overhead() * _MS,
-        "gateway.ttft_ms": (account.first_byte - began) * _MS if account.first_byte is not None else None,
+        "gateway.ttft_ms": None if (first := account.first_token) is None else first * _MS,
         "gateway.cost_usd": cost.usd if cost is not None else None,
         "gateway.cost_basis": cost.basis if cost is not None else None,
     }

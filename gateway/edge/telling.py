@@ -85,17 +85,18 @@ def provider(services: Services, upstream: Upstream) -> str:
 
 def pace(account: Account, attempt: Attempt | None) -> tuple[float | None, float | None]:
     """Of a streamed answer: seconds from the arrival to its first byte, and of each token after the first."""
-    if attempt is None or attempt.first is None or attempt.last is None or account.first_byte is None:
+    first = account.first_token
+    if attempt is None or attempt.first is None or attempt.last is None or first is None:
         return None, None
     tokens = attempt.tokens if attempt.usage is None else attempt.usage.output_tokens
     each = (attempt.last - attempt.first) / (tokens - 1) if tokens > 1 else None
-    return account.first_byte - account.request.arrived, each
+    return first, each
 
 
 def line(account: Account, model: str, now: float) -> dict[str, object]:
     """Its line in the log: what the receipt tells, as far as it is bounded."""
     request, lease, usage, cost = account.request, account.lease, account.usage, account.cost
-    first = account.first_byte
+    first = account.first_token
     return {
         "request_id": request.id,
         "path": f"/v1/{request.endpoint}",
@@ -112,7 +113,7 @@ def line(account: Account, model: str, now: float) -> dict[str, object]:
         "output_tokens": usage.output_tokens if usage is not None else None,
         "usd": cost.usd if cost is not None else None,
         "queue_ms": round(account.visit.waited * _MS, 2),
-        "ttft_ms": None if first is None else round((first - request.arrived) * _MS, 2),
+        "ttft_ms": None if first is None else round(first * _MS, 2),
         "total_ms": round((now - request.arrived) * _MS, 2),
         "trace_id": request.trace.id if request.trace is not None and request.trace.span is not None else None,
     }

@@ -27,8 +27,6 @@ _MOST_BYTES = 4_000_000
 _MOST_TOKENS = 10_000_000
 _LONGEST_AGE = 86_400.0
 _MS = 1000.0
-_ONE_PIECE = 0.95
-"""Share of its time after which the first byte of an answer that is no stream comes, at the earliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +166,8 @@ def _figures(receipt: Receipt) -> Iterator[str]:
     if said:
         yield f"expected: first token in {said['first_ms']:g} ms, all of it in {said['total_ms']:g} ms"
     times = {name: value for name, value in (receipt.get("times") or {}).items() if value is not None}
-    if _in_one_piece(times):
-        times.pop("ttft_ms")  # the end of the answer, not its first token
     if times:
         yield "took: " + ", ".join(f"{name.removesuffix('_ms')} {value:g} ms" for name, value in times.items())
-
-
-def _in_one_piece(times: Mapping[str, float]) -> bool:
-    """Whether the first byte came with the last one, as where nobody asked for a stream: receipts do not tell."""
-    first, total = times.get("ttft_ms"), times.get("total_ms")
-    return first is not None and total is not None and first >= _ONE_PIECE * total
 
 
 def _tree(error: type[GatewayError]) -> Iterator[type[GatewayError]]:

@@ -18,6 +18,11 @@ def sentences(story: Told) -> list[str]:
     return [headline(story), *facts(story)]
 
 
+def why(story: Told) -> list[str]:
+    """What led to it, for a page that shows the end, the rule and the version of the policy beside it."""
+    return [line for line in facts(story)[1:] if line != f"policy: {story['policy']}"]
+
+
 def headline(story: Told) -> str:
     result = story["result"]
     told = "outcome" in result or result["message"] == NO_RULE

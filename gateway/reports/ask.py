@@ -82,8 +82,8 @@ Line = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`since` and `until` (microseconds since the epoch, the latter excluded) are about the end of an attempt; `where`:
-    column -> values, any of which will do; `tags` must all be there. `settled`: attempts that are settled, and whose
-    money is real (or simulated), alone."""
+    column -> values, any of which will do; `tags` must all be there. `settled`: attempts that are settled alone, of
+    real money or of any."""
 
     by: tuple[str, ...] = ()
     since: int | None = None
@@ -92,7 +92,7 @@ class Ask:
     tags: tuple[str, ...] = ()
     limit: int = 1000
     offset: int = 0
-    settled: Literal["real", "simulated"] | None = None
+    settled: Literal["real", "any"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

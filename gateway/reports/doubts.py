@@ -9,8 +9,8 @@ from gateway.reports.ask import Line
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Attempts, and micro-dollars. Left out: `unreconciled`, and `simulated` unless all are (`all_simulated`), which is
-    the demo. Held: `estimated` and `marked`."""
+    """Attempts, and micro-dollars. Left out: `unreconciled`, and `simulated` unless all that was bought is
+    (`all_simulated`), which is the demo. Held: `estimated` and `marked`."""
 
     unreconciled: int = 0
     unreconciled_cost: int = 0

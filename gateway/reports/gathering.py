@@ -107,13 +107,13 @@ def facts(ledger: Ledger, ask: Ask) -> Facts:
 
 
 def _settled(ledger: Ledger, ask: Ask) -> tuple[Ask, Doubts]:
-    """The same of what can be compared: settled, of real money; of simulated money where there is no other."""
-    whole, real = replace(ask, by=()), replace(ask, settled="real")
-    everything, held = ledger.all(whole).total, ledger.all(replace(whole, settled="real")).total
-    if held["attempts"] or not everything["simulated"]:
-        return real, doubts_of(everything, held, all_simulated=False)
-    simulated = ledger.all(replace(whole, settled="simulated")).total
-    return replace(ask, settled="simulated"), doubts_of(everything, simulated, all_simulated=True)
+    """The same of what can be compared: settled, of real money. Where all that was bought is simulated, as in the demo,
+    that too: own workers are never simulated money, and would be told as a fleet that nothing ever leaves."""
+    whole = replace(ask, by=())
+    everything, bought = ledger.all(whole).total, ledger.all(_only(replace(whole, settled="real"), "managed", ())).total
+    demo = bool(everything["simulated"]) and not bought["attempts"]
+    asked = replace(ask, settled="any" if demo else "real")
+    return asked, doubts_of(everything, ledger.all(replace(asked, by=())).total, all_simulated=demo)
 
 
 def _only(ask: Ask, kind: str, by: tuple[str, ...]) -> Ask:

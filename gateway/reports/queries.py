@@ -117,7 +117,9 @@ def _where(ask: Ask) -> ColumnElement[bool]:
     wanted += [_c[name].in_(values) for name, values in ask.where.items()]
     wanted += [_tagged(tag) for tag in ask.tags]
     if ask.settled is not None:
-        wanted += [_c.state == "settled", _c.demo.is_(ask.settled == "simulated")]
+        wanted.append(_c.state == "settled")
+    if ask.settled == "real":
+        wanted.append(_c.demo.is_(False))
     return and_(*wanted)
 
 

@@ -111,7 +111,7 @@ def _advice(told: Told) -> Iterator[str]:
 def _doubts(told: Told) -> Iterator[str]:
     """What is left out of the figures, and what is in them although it is not certain."""
     if told["all_simulated"]:
-        yield "all of this is simulated money"
+        yield "what was bought is simulated money"
     left_out = (
         ("unreconciled", "booked at what was set aside: their gateway died"),
         *(() if told["all_simulated"] else (("simulated", "simulated money"),)),

@@ -69,7 +69,7 @@ class Telemetry:
             "Failed attempts that another might follow: taken, or refused by the budget.",
             ("result",),
         )
-        self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of the answer.", TTFT_BUCKETS)
+        self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of a streamed answer.", TTFT_BUCKETS)
         self.duration = Histogram("gateway_duration_seconds", "Arrival to the last byte.", DURATION_BUCKETS)
         self.overhead = Histogram(
             "gateway_overhead_seconds", "The gateway's own time before the upstream was asked.", OVERHEAD_BUCKETS

@@ -102,5 +102,9 @@ def test_what_is_refused(given: dict[str, str]) -> None:
 
 
 def test_a_story_is_told_of_what_can_be_read() -> None:
-    assert story(policy(), receipt(1))[0].startswith("local")
+    told = story(policy(), {**receipt(1), "policy": policy().version})
+    assert told
+    assert not [line for line in told if line.startswith(("local", "rule: ", "policy: "))], (
+        "the page says these already"
+    )
     assert story(policy(), {"candidates": "another release"}) == []

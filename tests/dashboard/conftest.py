@@ -1,4 +1,4 @@
-"""One browser and one gateway per module; each test has a profile of its own."""
+"""One browser, and a gateway per module; each test has a profile of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.dashboard.browser import CHROMIUM, NO_CHROMIUM, launch
 from tests.gateways import Site, serve
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(NO_CHROMIUM)

@@ -103,6 +103,7 @@ def events(rng: random.Random, troubled: bool) -> Iterator[bytes]:
         "day": "2026-11-22",
         "spent_usd": {"managed": 182.4173, "own": 6120.5},
         "saved_usd": 2841.93,
+        "simulated": False,
     }
     budgets = [
         ("tenant acme", "day", 250.0, 231.2, 3.1),

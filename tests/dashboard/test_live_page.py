@@ -18,7 +18,7 @@ LANES = [Lane("chat", workers=3, seats=4), Lane("tight", seats=1, route={"max_wa
 VIEWS = ("overview", "fleet", "policy", "receipts", "explain")
 UPDATE_SECONDS = 2.0
 SECRET = "the-launch-code-is-0000"
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
 async def test_what_happens_is_seen_within_two_seconds(site: Site, browser: Browser) -> None:

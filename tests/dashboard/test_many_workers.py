@@ -29,7 +29,7 @@ SCROLL = """async () => {
     await new Promise(requestAnimationFrame);
   }
 }"""
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
 @pytest.fixture(scope="module")

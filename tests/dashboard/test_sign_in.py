@@ -11,7 +11,7 @@ from tests.gateways import Lane, Site
 ADMIN_KEY = "the-key-of-the-operators"
 LANES = [Lane("chat")]
 ENV = {"GATEWAY_ADMIN_KEY": ADMIN_KEY}
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
 async def test_nobody_sees_anything_without_the_key(site: Site, browser: Browser) -> None:

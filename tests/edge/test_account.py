@@ -116,7 +116,7 @@ def test_headers_grow_with_what_is_known() -> None:
 
 
 def test_the_receipt_of_a_spill() -> None:
-    made = account(residency=Demand(zones=frozenset()))
+    made = account(residency=Demand(zones=frozenset()), stream=True)
     lease = served(made, overflow=True)
     made.attempts.append(Attempt("a1", "x", made.request.arrived + 0.002, made.request.arrived + 0.5, "answered", 200))
     made.first_byte = made.request.arrived + 0.1

@@ -199,6 +199,13 @@ def test_where_all_money_is_simulated_it_is_compared(tmp_path: Path) -> None:
     assert ([one.charged for one in found.got], found.doubts.all_simulated) == ([400], True)
 
 
+def test_bought_with_simulated_money_stands_beside_the_work_of_our_own(tmp_path: Path) -> None:
+    """The demo: only what is bought can be simulated money."""
+    found = material(reader(written(tmp_path, [bought("play", demo=True), row("ours"), SLICE])), Ask())
+    assert {one.kind: one.charged for one in found.got} == {"managed": 400, "local": 1000}
+    assert found.doubts.all_simulated
+
+
 def test_from_a_ledger(url: str) -> None:
     """Two days of an idle worker, and a request each hour that was bought all the same."""
     first = NOON // HOUR_US

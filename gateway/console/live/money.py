@@ -64,7 +64,7 @@ class Money:
 
 
 def nothing() -> dict[str, Any]:
-    return {"spent_usd": {"managed": None, "own": None}, "saved_usd": None}
+    return {"spent_usd": {"managed": None, "own": None}, "saved_usd": None, "simulated": False}
 
 
 async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
@@ -76,7 +76,8 @@ async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
 
 def told(made: Material, saved: Saved) -> dict[str, Any]:
     """`managed`: with what is booked for attempts of unknown outcome. `own`: the rent of our GPUs, idle hours
-    too; where no rent is known, what their work was booked at."""
+    too; where no rent is known, what their work was booked at. `simulated`: all that was bought was bought of simulated
+    APIs, with nobody's money."""
     bought = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "managed")
     rents = [fleet.rent for fleet in made.fleets.values() if fleet.rent is not None]
     booked = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "local")
@@ -87,6 +88,7 @@ def told(made: Material, saved: Saved) -> dict[str, Any]:
             "own": (sum(rents) if rents else booked) / MICRO_PER_USD,
         },
         "saved_usd": beside.contract / MICRO_PER_USD if beside.models else None,
+        "simulated": made.doubts.all_simulated,
     }
 
 

@@ -33,7 +33,7 @@ export function renderKpis() {
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
       : kpi("SLO met", exactly(worst.met),
         worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
-    kpi("Spent today", usd(spent), saved(money) ?? "on bought models"));
+    kpi("Spent today", usd(spent), money?.simulated ? "simulated money" : saved(money) ?? "on bought models"));
 }
 
 // Own GPUs cost rent also while they idle, so on a quiet day buying all would have been cheaper.
@@ -43,19 +43,19 @@ function saved(money) {
 }
 
 function worstRule() {
-  const judged = Object.entries(model.latency?.rules ?? {}).filter(([, one]) => one.met !== null && one.n > 0);
+  const judged = Object.entries(model.latency?.rules ?? {}).filter(([, one]) => one.met !== null);
   if (judged.length === 0) return null;
   const [rule, told] = judged.reduce((a, b) => (a[1].met - (a[1].target ?? 0) <= b[1].met - (b[1].target ?? 0) ? a : b));
   return { rule, met: told.met, target: told.target, ok: told.target === null || told.met >= told.target };
 }
 
 export function renderLatency() {
-  const rows = Object.entries(model.latency?.rules ?? {});
+  const rows = Object.entries(model.latency?.rules ?? {}).filter(([, one]) => one.n > 0 || one.slo_ms !== null);
   if (rows.length === 0) {
-    show($("latency"), h("tbody", null, h("tr", null, h("td", { class: "muted" }, "No request has been answered in this hour."))));
+    show($("latency"), h("tbody", null, h("tr", null, h("td", { class: "muted" }, "No answer has been streamed in this hour."))));
     return;
   }
-  const heads = [["Rule"], ["Met"], ["SLO", 1], ["p50", 1], ["p95", 1], ["p99", 1], ["Requests", 1], ["p95 by minute"]];
+  const heads = [["Rule"], ["Met"], ["SLO", 1], ["p50", 1], ["p95", 1], ["p99", 1], ["Streams", 1], ["p95 by minute"]];
   show($("latency"),
     h("thead", null, h("tr", null, heads.map(([title, end]) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
     h("tbody", null, rows.map(([rule, one]) => {
@@ -114,7 +114,7 @@ export function renderMoney() {
   $("money-day").textContent = money ? `${money.day}, UTC` : "";
   if (!money) return;
   const { managed, own } = money.spent_usd;
-  const sums = [["Bought models", managed], ["Own GPUs", own], ["Saved against buying all", money.saved_usd]];
+  const sums = [[money.simulated ? "Bought models, simulated" : "Bought models", managed], ["Own GPUs", own], ["Saved against buying all", money.saved_usd]];
   const budgets = [...money.budgets].sort((a, b) => a.left - b.left);
   show($("money"),
     h("dl", { class: "sums" },

@@ -54,7 +54,7 @@ async function more(from) {
     const told = await get(`receipts?${query}`);
     rows = [...rows, ...told.receipts];
     older = told.older ?? null;
-    $("found-count").textContent = `${plural(rows.length, "receipt")}${older === null ? "" : ", and more"}, newest first`;
+    $("found-count").textContent = `${plural(rows.length, "receipt")}${older === null ? "" : ", and more"}, by their end, newest first`;
   } catch (fault) {
     older = null;
     $("found-count").textContent = reason(fault);
@@ -65,7 +65,7 @@ async function more(from) {
 
 function renderFound() {
   show($("found"),
-    heads("Time", "Outcome", "Rule", "Model", "Upstream", "Why", "First token#", "Cost#", "Tenant"),
+    heads("Asked at", "Outcome", "Rule", "Model", "Upstream", "Why", "First token#", "Cost#", "Tenant"),
     h("tbody", null, rows.length === 0 ? h("tr", null, h("td", { colspan: 9, class: "muted" }, "None fits.")) : rows.map(found)));
 }
 
