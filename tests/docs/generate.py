@@ -28,7 +28,8 @@ HEAD: Final = """\
 
 Made of the code by `python -m tests.docs.generate`; a test holds it current. `gateway COMMAND --help` says the same.
 
-Results go to standard output, diagnostics to standard error. Exit code 0: fine; 1: a finding or a failure; 2: wrong usage, or something is missing.
+Results go to standard output, diagnostics to standard error.
+Exit code 0: fine; 1: a finding or a failure; 2: wrong usage, or something is missing.
 
 | command | does |
 |---|---|
@@ -81,10 +82,16 @@ def command_text(words: str, command: click.Command) -> str:
     return "\n\n".join(parts)
 
 
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def cli_page() -> str:
     every = list(commands())
     rows = [
-        f"| [{words}](#{words.replace(' ', '-')}) | {cell(command.get_short_help_str(200))} |" for words, command in every
+        f"| [{words}](#{words.replace(' ', '-')}) | {cell(command.get_short_help_str(200))} |"
+        for words, command in every
     ]
     return HEAD + "\n".join(rows) + "\n\n" + "\n\n".join(command_text(*one) for one in every) + "\n"
 
