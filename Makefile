@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test docs lock clean
+.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test audit sbom docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -123,7 +123,7 @@ $(DOCS_VENV)/.docs: requirements/docs.txt
 	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
-docs: $(DOCS_VENV)/.docs ## these pages as a site in dist/site: any static server, or a browser alone, shows it
+docs: $(DOCS_VENV)/.docs ## these pages as a site in dist/site, for any static server, or a browser alone (without its search)
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
 	@echo "dist/site/index.html"
 
@@ -136,11 +136,31 @@ policy-model: $(VENV)/.run ## figures of the ready-made policy folders, in simul
 affinity: $(VENV)/.run ## prefix-cache hits and balance beside one endless worker, in simulated time; TRACE=file in the Mooncake format
 	@exec $(BIN)/python -m loadtests.affinity $(if $(TRACE),--trace $(TRACE))
 
+AUDIT := .venv-audit
+# Not beside the gateway: who looks for holes in our packages must not add to them.
+$(AUDIT)/.ready: requirements/audit.txt
+	@$(PYTHON) -m venv $(AUDIT)
+	@echo "installing requirements/audit.txt into $(AUDIT)"
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+audit: $(AUDIT)/.ready ## known holes in any locked package (needs the network): 0 none, 1 some, 2 nobody could be asked; dist/audit.json
+	@mkdir -p dist && rm -f dist/audit.json
+	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --require-hashes -r requirements/dev.txt -f json -o dist/audit.json 2>dist/audit.log; \
+	status=$$?; tail -n 1 dist/audit.log >&2; test -s dist/audit.json && exit $$status; \
+	echo "make audit: no advisory service could be reached, so nothing is known; run it where a network is" >&2; exit 2
+
+sbom: $(AUDIT)/.ready ## what the gateway is made of, as CycloneDX with versions and hashes: dist/sbom.json
+	@mkdir -p dist
+	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json requirements/run.txt
+	@echo dist/sbom.json
+
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/docs.in -o requirements/docs.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) $(DOCS_VENV) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(DOCS_VENV) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -235,7 +235,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             if kept:
                 tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
             if site is not None:
-                tasks += [asyncio.create_task(keep_running(run)) for run in site.runs]
+                ours = [asyncio.create_task(keep_running(run)) for run in site.runs]
+                tasks += [*ours, asyncio.create_task(hand_over(services, site, ours[0]))]
             if writer is not None:
                 tasks.append(asyncio.create_task(keep_running(writer.run)))
             if embedded is not None:
@@ -334,6 +335,15 @@ def hear(lines: Lines, till: Till, message: str) -> None:
     """What other replicas tell this one: which quota they are short of, or which backend has room for it."""
     if not till.heard(message):
         lines.wake(message)
+
+
+async def hand_over(services: Services, site: JobSite, runner: asyncio.Task[None]) -> None:
+    """Jobs go to other replicas as soon as this one is told to end: they need not wait for its last stream. Nor does it
+    wait for those who wait for jobs; as long as its port is open they would only come back."""
+    await services.leaving.wait()
+    await stop([runner])
+    await asyncio.sleep(services.settings.leave_seconds)
+    site.desk.watch.close()
 
 
 def at_work(lines: Lines, telemetry: Telemetry) -> dict[str, int]:

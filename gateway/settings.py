@@ -140,7 +140,18 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least severe line that is logged."
     )
-    grace_seconds: float = Field(20.0, ge=0, description="How long running requests may finish after SIGTERM.")
+    tls_cert: Path | None = Field(
+        None, description="Certificate with its chain (PEM) for clients, read anew when it changes; unset: no TLS."
+    )
+    tls_key: Path | None = Field(None, description="Its private key (PEM).")
+    tls_key_password: SecretStr = Field(SecretStr(""), description="Passphrase of that key; empty: it has none.")
+    tls_client_ca: Path | None = Field(
+        None, description="Authorities (PEM) one of which a client's certificate must come from; unset: none is asked."
+    )
+    leave_seconds: float = Field(
+        0.0, ge=0, description="After SIGTERM: how long connections are still taken while /readyz says 503."
+    )
+    grace_seconds: float = Field(20.0, ge=0, description="How long running requests may finish after that.")
 
 
 def load_settings(**given: object) -> Settings:

@@ -15,6 +15,7 @@ from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
 from gateway.store.key_file import once_written
+from gateway.store.layout import check_layout
 from gateway.store.sealing import Sealing
 
 _POLICY_KEY = b"gateway policy versions"
@@ -113,5 +114,6 @@ async def check_store(url: str) -> None:
     store = Store(url)
     try:
         await store.check()
+        await check_layout(store)
     finally:
         await store.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -58,6 +58,7 @@ def looking(url: str, only: str = "", key: str = "") -> Iterator[Looking]:
             yield seen
         finally:
             stream: Any = answer.extensions["network_stream"].get_extra_info("socket")
-            stream.shutdown(2)
+            with suppress(OSError):  # it may have ended already
+                stream.shutdown(2)
             thread.join(5)
             answer.close()

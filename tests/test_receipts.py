@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.edge.account import Account
-from gateway.receipts import LAST_TO_GO, MAX_BYTES, MAX_QUEUED, Receipts, encode, is_plain
+from gateway.receipts import ELSEWHERE_SECONDS, LAST_TO_GO, MAX_BYTES, MAX_QUEUED, Receipts, encode, is_plain
 from gateway.routing.fields import NEUTRAL
 from gateway.store.connection import Store
 from tests.worlds import request
@@ -113,6 +114,17 @@ async def test_only_the_tenant_that_made_it_reads_it(store: Store) -> None:
     assert await receipts.find("other", "r1") is None
     assert await receipts.find("acm", "r1") is None
     assert await receipts.find("acme", "r2") is None
+
+
+async def test_whose_it_is_does_not_show_in_how_long_it_takes(store: Store) -> None:
+    receipts = Receipts(store, 1 << 20, 24)
+    receipts.add(receipt("filed"))
+    await receipts.flush()
+    receipts.add(receipt("queued"))
+    for name in ("queued", "filed", "nowhere"):
+        began = time.monotonic()
+        assert await receipts.find("other", name) is None
+        assert time.monotonic() - began >= ELSEWHERE_SECONDS, name
 
 
 async def test_under_the_cap_the_plain_ones_go_first_and_the_oldest_of_them(store: Store) -> None:

@@ -39,4 +39,5 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 def announce(sock: socket.socket, settings: Settings) -> None:
     host, port = sock.getsockname()[:2]
     shared = f", {settings.workers} processes" if settings.workers > 1 else ""
-    print(f"gateway on http://{host}:{port} with policies {settings.policies}{shared}", file=sys.stderr, flush=True)
+    scheme = "http" if settings.tls_cert is None else "https"
+    print(f"gateway on {scheme}://{host}:{port} with policies {settings.policies}{shared}", file=sys.stderr, flush=True)

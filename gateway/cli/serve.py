@@ -55,9 +55,12 @@ def serve_here(settings: Settings, given: str | None) -> None:
         raise click.UsageError("--place is for the parent of several processes; give --workers") from fault
 
     from gateway.app import create_app
+    from gateway.cli.certificate import Certificate, Files
     from gateway.cli.listen import run
     from gateway.cli.port import announce, bind
 
+    files = Files.of(settings)
+    certificate = None if files is None else Certificate(files)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a policy to reload
     app = create_app(settings, place)
     sockets = inherited or [
@@ -69,7 +72,7 @@ def serve_here(settings: Settings, given: str | None) -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     keep_memory()
-    run(app, settings, *sockets)
+    run(app, settings, certificate, *sockets)
 
 
 def keep_memory() -> None:

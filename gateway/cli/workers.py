@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from gateway.background import keep_running
+from gateway.cli.certificate import Files
 from gateway.cli.child import Child
 from gateway.cli.port import announce, bind
 from gateway.cli.terminal import on_hangup
@@ -41,7 +42,7 @@ PAUSE_FIRST, PAUSE_MOST = 0.5, 10.0
 SOUND_SECONDS = 10.0
 """A child that lived so long is replaced at once; before one that lived less there is a pause, twice the last one."""
 END_SECONDS = 5.0
-"""After `grace_seconds`: for a child to give back its leases and file its receipts."""
+"""After `leave_seconds` and `grace_seconds`: for a child to give back its leases and file its receipts."""
 POLL_SECONDS = 0.01
 STARTUP_FAULT, FAILURE = 2, 1
 """Exit codes of `gateway`: a StartupFault, and whatever else."""
@@ -51,18 +52,18 @@ _log = logging.getLogger("gateway")
 
 
 def supervise(settings: Settings) -> None:
-    """Serves until one of ENDS. Raises PolicyFault or StartupFault; exits as a child that cannot start does."""
+    """Serves until one of ENDS, and exits with 0 then, or as a child that cannot start does. Raises PolicyFault or
+    StartupFault."""
     load_policy(settings)
+    if (files := Files.of(settings)) is not None:
+        files.context()
     with (
         sockets(settings.host, settings.port, settings.workers) as opened,
         sockets(settings.host, settings.admin_port, settings.workers) as doors,
         store_of(settings) as embedded,
     ):
         end = asyncio.run(Workers(settings, embedded, opened, doors).run())
-    if isinstance(end, signal.Signals):
-        signal.signal(end, signal.SIG_DFL)
-        signal.raise_signal(end)
-    sys.exit(end)
+    sys.exit(0 if isinstance(end, signal.Signals) else end)
 
 
 @contextmanager
@@ -115,6 +116,8 @@ class Workers:
         self._policy_key = policy_key(settings) if embedded is not None else None
         self._jobs_key = jobs_secret(settings) if embedded is not None else None
         self._end: asyncio.Future[signal.Signals | int]
+        self._told = False
+        """The children know that they are to end."""
         self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> signal.Signals | int:
@@ -143,8 +146,10 @@ class Workers:
                 await self._writer.aclose()
 
     def _pass_on(self, number: signal.Signals) -> None:
+        """The first ends the children in order, another one hurries them."""
         if not self._end.done():
             self._end.set_result(number)
+        self._told = True
         self._signal(signal.SIGTERM)
 
     async def _ask_around(self) -> None:
@@ -169,8 +174,10 @@ class Workers:
         """Children get their grace; nothing is left behind."""
         for sock in (*self._sockets, *self._doors):
             sock.close()
-        self._signal(signal.SIGTERM)
-        _, late = await asyncio.wait(keepers, timeout=self._settings.grace_seconds + END_SECONDS)
+        if not self._told:
+            self._signal(signal.SIGTERM)
+        seconds = self._settings.leave_seconds + self._settings.grace_seconds + END_SECONDS
+        _, late = await asyncio.wait(keepers, timeout=seconds)
         self._signal(signal.SIGKILL)
         if late:
             await asyncio.wait(late)

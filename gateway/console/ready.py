@@ -29,11 +29,12 @@ def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRo
     @api.get("/readyz", tags=["operations"])
     async def readyz(request: Request, response: Response, detail: str = "") -> Mapping[str, Any]:
         """A policy is loaded, the store has been read (or is degraded on purpose),
-        and at least one upstream takes traffic."""
+        at least one upstream takes traffic, and nobody has told this process to end."""
         snapshot = services.view.current
-        ready = bool(snapshot.states) and any(state.out is None for state in snapshot.states.values())
+        leaving = services.leaving.is_set()
+        ready = not leaving and any(state.out is None for state in snapshot.states.values())
         response.status_code = 200 if ready else 503
-        said = {"status": "ready" if ready else "not_ready"}
+        said = {"status": "leaving" if leaving else "ready" if ready else "not_ready"}
         if detail != "1" or not operator(request):
             return said
         upstreams = [row(state, snapshot.at) for state in snapshot.states.values()]

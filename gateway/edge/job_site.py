@@ -28,8 +28,8 @@ _log = logging.getLogger("gateway")
 
 
 class JobSite:
-    """`runs` run for as long as the process does, between `check` and `aclose`. Raises StartupFault where the artefacts
-    have no place."""
+    """`runs` run for as long as the process does, between `check` and `aclose`; the first of them hands all jobs over
+    where it is cancelled. Raises StartupFault where the artefacts have no place."""
 
     def __init__(self, services: Services, room: Room, store: Store) -> None:
         self._s, self._room, self.shelf = services, room, room.shelf

@@ -19,6 +19,12 @@ class Watch:
     def __init__(self, read: Callable[[str, str], Awaitable[Job]], look_seconds: float = LOOK_SECONDS) -> None:
         self._read, self._look_seconds = read, look_seconds
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """The process is about to end: whoever waits is told how it is now, and may ask another one."""
+        self._closed = True
+        self.gap()
 
     def heard(self, message: str) -> None:
         """A message of the jobs' channel."""
@@ -57,7 +63,7 @@ class Watch:
                 if job is not None:
                     yield job
                 left = self._look_seconds if until is None else min(self._look_seconds, until - loop.time())
-                if left <= 0 or (job is not None and job.over):
+                if left <= 0 or self._closed or (job is not None and job.over):
                     return
                 if silence is not None and loop.time() - quiet >= silence:
                     quiet = loop.time()

@@ -29,6 +29,16 @@ from gateway.upstreams.dialects.surface import PATHS
 OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
 """What `GATEWAY_ADMIN_PORT` moves off the main port, with all that lies below."""
 
+GUARDS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+"""For browsers: nobody frames an operator's page, guesses its type, or keeps what it showed."""
+
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("gateway")
 
@@ -44,6 +54,8 @@ class Front:
         """For the protocol: what it refuses never comes here."""
         self.on_hangup = services.live.ask_reload
         """For SIGHUP."""
+        self.on_leaving = services.leaving.set
+        """For the server, once it was told to end."""
         self.fault: StartupFault | None = None
         """Why the lifespan did not begin: the server itself knows only that it did not."""
 
@@ -110,12 +122,16 @@ def of_operators(path: str) -> bool:
 
 
 class WithIdentity:
-    """Adds `X-Request-Id` to what FastAPI answers."""
+    """Adds `X-Request-Id` to what FastAPI answers, and to what operators see GUARDS, where it has none of its own."""
 
     def __init__(self, call: Call, send: Send) -> None:
         self._call, self._send = call, send
+        self._guards = GUARDS if of_operators(call.path) else ()
 
     def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *identity(self._call)]
+            own = message.get("headers", ())
+            names = {name.lower() for name, _ in own}
+            guards = (guard for guard in self._guards if guard[0] not in names)
+            message["headers"] = [*own, *identity(self._call), *guards]
         return self._send(message)

@@ -55,6 +55,8 @@ class Protocol(HttpToolsProtocol):
     """
 
     patience = Patience()
+    leaving = False
+    """Of all connections: each answer from now on is the last one of its connection."""
     cycle: Cycle
     flow: Flow
 
@@ -199,7 +201,7 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.leaving,
             on_response=self.on_response_complete,
         )
         self.cycle.on_switch = self._switch
@@ -271,7 +273,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headed = True
-        self._keep = self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1"
+        self._keep = self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1" and not self.leaving
 
     def on_body(self, body: bytes) -> None:
         self._barren = 0
@@ -325,9 +327,16 @@ class Protocol(HttpToolsProtocol):
         self._phase = _DONE
         self._ahead.clear()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # TLS has no half of an end
+                self.transport.write_eof()
             self.flow.resume_reading()
             self._watch_unsent(LINGER_SECONDS)
+
+    def last(self) -> None:
+        """The answer at work is the last one. A connection without one may still ask once."""
+        self._keep = False
+        if self.cycle is not None and not self.cycle.response_complete and self._phase != _SWITCHED:
+            self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
         self._keep = False

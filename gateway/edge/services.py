@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass, field
 from random import Random
@@ -93,6 +94,8 @@ class Services:
     seats: Seats = field(default_factory=Seats)
     liars: set[str] = field(default_factory=set)
     """Upstreams that told usage which cannot be true: it is logged once of each."""
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the process was told to end."""
     shadow: Shadow = field(init=False)
     prompts: bytes = field(init=False, repr=False)
     """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""

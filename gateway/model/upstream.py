@@ -30,6 +30,8 @@ class Tls:
 
     digest: bytes = field(repr=False)
     context: ssl.SSLContext = field(repr=False, compare=False)
+    server_name: str | None = field(default=None, repr=False)
+    """Verified and asked for instead of the host in the address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from gateway.policy.price_schema import PriceIn, PricesFile
 from gateway.policy.route_schema import RoutingFile
 from gateway.policy.strict import Strict
 from gateway.policy.words import (
+    HOST,
     KEYED_HASH,
     Amount,
     Count,
@@ -99,13 +100,15 @@ class TlsIn(Strict):
     """The certificate that we show, with its chain."""
     key: PemFile | None = None
     """Its private key, without a passphrase."""
+    server_name: Annotated[str, Field(pattern=HOST)] | None = None
+    """The name in the workers' certificates, where it is not that of their addresses."""
 
     @model_validator(mode="after")
     def says_something(self) -> TlsIn:
         if (self.cert is None) != (self.key is None):
             raise ValueError("must set both `cert` and `key`, or neither")
-        if self.ca is None and self.cert is None:
-            raise ValueError("must set `ca`, or `cert` and `key`, or all three")
+        if self.ca is None and self.cert is None and self.server_name is None:
+            raise ValueError("must set `ca`, or `cert` and `key`, or `server_name`, or several of them")
         return self
 
 

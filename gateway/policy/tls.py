@@ -20,7 +20,7 @@ Digests = Mapping[str, bytes | None]
 """A file as it is written in the policy -> SHA-256 of what it holds; None where it cannot be read."""
 LONGEST_FILE = 1 << 20
 """The bundle of a whole operating system has about 220 KB."""
-KEYS = tuple(TlsIn.model_fields)
+KEYS = ("ca", "cert", "key")
 
 
 class BadFile(Exception):
@@ -71,7 +71,7 @@ def material(root: Path, tls: TlsIn, seen: Digests) -> Tls:
     context = _trusting(root, tls.ca)
     if tls.cert is not None and tls.key is not None:
         _show(context, root / tls.cert, root / tls.key)
-    return Tls(whole.digest(), context)
+    return Tls(whole.digest(), context, tls.server_name)
 
 
 def _trusting(root: Path, ca: str | None) -> ssl.SSLContext:

@@ -146,7 +146,8 @@ class Client:
         key = _key(url, networks, tls)
         if key not in self._pools:
             context = self._context(tls) if key.scheme == "https" else None
-            self._pools[key] = Pool(Address(key.host, key.port, context, key.host if context else None, networks))
+            name = (tls.server_name if tls is not None else None) or key.host
+            self._pools[key] = Pool(Address(key.host, key.port, context, name if context else None, networks))
         return self._pools[key], urlsplit(url).netloc.rpartition("@")[2]
 
     def _context(self, tls: Tls | None) -> ssl.SSLContext:

@@ -41,6 +41,16 @@ async def test_the_end_is_heard_at_once() -> None:
     assert watch._waiting == {}, "nobody waits any more"
 
 
+async def test_a_process_that_ends_keeps_nobody_waiting() -> None:
+    shelf = Shelf()
+    watch = Watch(shelf.read, look_seconds=60)
+    waiting = asyncio.create_task(watch.ended(JOB.id, "acme", 60))
+    await until(lambda: shelf.reads == 1)
+    watch.close()
+    assert (await asyncio.wait_for(waiting, 5)).state == "queued"
+    assert (await asyncio.wait_for(watch.ended(JOB.id, "acme", 60), 5)).state == "queued", "who comes late neither"
+
+
 async def test_what_was_not_heard_is_found() -> None:
     for told in (True, False):
         shelf = Shelf()

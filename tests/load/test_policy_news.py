@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.telemetry import JsonLines
+from gateway.telemetry.logs import JsonLines
 from loadtests.policy_news import IN_FORCE, REFUSED, PolicyNews
 from loadtests.stack import ROOT
 

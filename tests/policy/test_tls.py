@@ -91,11 +91,17 @@ def compile_in(files: Path, texts: dict[str, str]) -> None:
 SHAPES = [
     ("    tls: {cert: us.pem}\n", ["8:10: backends[0].tls: must set both `cert` and `key`, or neither"]),
     ("    tls: {ca: a, key: us.key}\n", ["8:10: backends[0].tls: must set both `cert` and `key`, or neither"]),
-    ("    tls: {}\n", ["8:10: backends[0].tls: must set `ca`, or `cert` and `key`, or all three"]),
+    (
+        "    tls: {}\n",
+        ["8:10: backends[0].tls: must set `ca`, or `cert` and `key`, or `server_name`, or several of them"],
+    ),
     ('    tls: {ca: ""}\n', ["8:15: backends[0].tls.ca: must not be empty"]),
     ("    tls: {ca: 7}\n", ["8:15: backends[0].tls.ca: must be text; put it in quotes"]),
     ("    tls: ca.pem\n", ["8:10: backends[0].tls: must be a mapping of keys to values"]),
-    ("    tls: {cafile: ca.pem}\n", ["8:11: backends[0].tls.cafile: unknown key `cafile`; known here: ca, cert, key"]),
+    (
+        "    tls: {cafile: ca.pem}\n",
+        ["8:11: backends[0].tls.cafile: unknown key `cafile`; known here: ca, cert, key, server_name"],
+    ),
 ]
 
 

@@ -31,7 +31,7 @@ async def test_the_official_client_is_answered_and_we_show_the_key_as_it_does(az
     sdk = openai.OpenAI(base_url=azure.url + ROOT, api_key="none", default_headers={"api-key": KEY})
     said = await asyncio.to_thread(lambda: sdk.chat.completions.create(**body))  # type: ignore[call-overload]
     assert said.choices[0].message.content == "here it is"
-    headers = dialect.headers(to, "attempt-1", False, None)
+    headers = dialect.headers(to, "attempt-1", False)
     async with httpx.AsyncClient(trust_env=False) as client:
         url = azure.url + dialect.target(to, "chat/completions")
         got = await client.post(url, headers=headers, json=body)

@@ -254,6 +254,6 @@ def test_geminis_openai_endpoint_takes_what_the_openai_sdk_sends(gemini: Running
     chat, embed, _ = gemini.provider.asks
     assert chat.path == openai_dialect.target(account, "chat/completions")
     assert embed.path == openai_dialect.target(account, "embeddings")
-    ours = dict(openai_dialect.headers(account, "a-1", False, None))
+    ours = dict(openai_dialect.headers(account, "a-1", False))
     assert ours[b"authorization"].decode() == chat.headers["authorization"]
     assert ours[b"content-type"].decode() == chat.headers["content-type"]

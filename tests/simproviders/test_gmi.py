@@ -246,14 +246,14 @@ async def test_what_has_no_seed_of_its_own_cannot_be_found() -> None:
 @pytest.mark.parametrize(
     ("wanted", "param", "right"),
     [
-        (order("videos", "veo-3.1-lite-generate-001", seconds=5.0), "seconds", "4, 6, 8"),
+        (order("videos", "veo-3.1-lite-generate-001", seconds=5.0), "seconds", "4, 6 or 8"),
         (order("videos", "veo-3.1-lite-generate-001", size="640x480"), "size", "1280x720"),
         (order("videos", "wan2.7-i2v"), "input_reference", "1 to 2"),
         (order("videos", "Kling-Image2Video-V2.1-Pro", pictures=(FIRST,), size="1280x720"), "size", ""),
         (order("images/generations", "seedream-5.0-lite", size="1024x1024"), "size", "3686400"),
         (order("images/generations", "seedream-5.0-lite", n=2), "n", "at most 1"),
         (order("images/generations", "seedream-5.0-lite", quality="high"), "quality", ""),
-        (order("images/generations", "gpt-image-2-generate", quality="ultra"), "quality", "low, medium, high"),
+        (order("images/generations", "gpt-image-2-generate", quality="ultra"), "quality", "low, medium or high"),
         (order("images/generations", "gpt-image-2-generate", fields={"background": "transparent"}), "background", ""),
         (order("audio/speech", "elevenlabs-tts-v3", format="wav"), "response_format", "mp3"),
         (order("audio/speech", "elevenlabs-tts-v3", fields={"instructions": "whisper"}), "instructions", "stability"),

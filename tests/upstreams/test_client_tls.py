@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def serving(pair: Pair, clients: Authority | None = None) -> RawServer:
     return RawServer(always(HI), tls=context)
 
 
-def policy_for(folder: Path, port: int, host: str = "localhost", **tls: Path) -> Policy:
-    backend = {
+def policy_for(folder: Path, port: int, host: str = "localhost", server_name: str | None = None, **tls: Path) -> Policy:
+    backend: dict[str, Any] = {
         "name": "gpu",
         "kind": "local",
         "zone": "onprem",
@@ -61,7 +62,8 @@ def policy_for(folder: Path, port: int, host: str = "localhost", **tls: Path) ->
         "upstreams": [{"name": "w1", "url": f"https://{host}:{port}"}],
     }
     if tls:
-        backend["tls"] = {key: str(path) for key, path in tls.items()}
+        name = {} if server_name is None else {"server_name": server_name}
+        backend["tls"] = {**{key: str(path) for key, path in tls.items()}, **name}
     model = {"name": "m", "served_by": [{"backend": "gpu", "as": "m"}]}
     (folder / "backends.yaml").write_text(json.dumps({"zones": {"onprem": {}}, "backends": [backend]}))
     (folder / "models.yaml").write_text(json.dumps({"models": [model]}))
@@ -112,9 +114,10 @@ async def test_an_authority_that_is_not_named(
 ) -> None:
     other = Authority.make(tmp_path, "other")
     async with serving(served) as server:
-        for tls in ({"ca": other.own.cert}, {}):  # the system's authorities do not know it either
-            with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
-                await ask(client, policy_for(tmp_path, server.port, **tls))
+        with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(client, policy_for(tmp_path, server.port, ca=other.own.cert))
+        with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):  # the system's do not know it either
+            await ask(client, policy_for(tmp_path, server.port))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -122,6 +125,14 @@ async def test_a_certificate_for_another_host(client: Client, authority: Authori
     async with serving(authority.issue("elsewhere", "elsewhere")) as server:
         with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
             await ask(client, policy_for(tmp_path, server.port, host, ca=authority.own.cert))
+
+
+async def test_the_name_in_the_certificate_may_be_said(client: Client, authority: Authority, tmp_path: Path) -> None:
+    async with serving(authority.issue("elsewhere", "elsewhere")) as server:
+        ca, port = authority.own.cert, server.port
+        assert await ask(client, policy_for(tmp_path, port, "127.0.0.1", "elsewhere", ca=ca)) == b"hi"
+        with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(client, policy_for(tmp_path, port, "127.0.0.1", "localhost", ca=ca))
 
 
 async def test_a_new_certificate_is_shown_on_new_connections(

@@ -202,7 +202,7 @@ def test_headers_of_a_bought_api(recorder: Recorder) -> None:
     from_anthropic(recorder, messages=HELLO, max_tokens=9)
     path, theirs, _ = recorder.seen[-1]
     one: Upstream = upstream("claude", "api", dialect="anthropic", key="sk", url="https://api.example.com/v1")
-    ours = dict(headers(one, "id", False, None, headers_up(MESSAGES, one, {})))
+    ours = dict(headers(one, "id", False, headers_up(MESSAGES, one, {})))
     assert path == "/v1/messages"
     assert (ours[b"x-api-key"], ours[b"anthropic-version"], b"authorization" in ours) == (b"sk", b"2023-06-01", False)
     assert {"anthropic-version", "content-type", "accept"} <= theirs.keys()
