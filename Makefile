@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test audit sbom docs lock clean
+.PHONY: help run install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test audit sbom compose-secrets image-test docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -114,17 +114,38 @@ $(HELM_VENV)/.helm: requirements/helm.txt pyproject.toml
 helm-test: $(HELM_VENV)/.helm ## the chart through the real Helm engine, against Kubernetes' schemas (needs Python 3.12; HELM_PYTHON)
 	@$(HELM_VENV)/bin/python -m pytest -c tests/helm/engine.ini --rootdir . --confcutdir tests/helm tests/helm
 
-# Of its own: the site's tools are no part of the gateway, and bring other versions of what it needs.
-DOCS_VENV := .venv-docs
+compose-secrets: ## what docker-compose.yml reads as files: fresh secrets in ops/compose/secrets, once
+	@$(PYTHON) ops/compose/prepare.py
 
-$(DOCS_VENV)/.docs: requirements/docs.txt
-	@$(PYTHON) -m venv $(DOCS_VENV)
-	@echo "installing requirements/docs.txt into $(DOCS_VENV)"
-	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+OPS_VENV := .venv-ops
+
+$(OPS_VENV)/.ops: requirements/ops.txt
+	@$(PYTHON) -m venv $(OPS_VENV)
+	@echo "installing requirements/ops.txt into $(OPS_VENV)"
+	@$(OPS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/ops.txt
 	@touch $@
 
-docs: $(DOCS_VENV)/.docs ## these pages as a site in dist/site, for any static server, or a browser alone (without its search)
-	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+image-test: $(OPS_VENV)/.ops ## the Dockerfile's install lines and commands without Docker, compose by its schema, alerts by PromQL's grammar
+	@$(OPS_VENV)/bin/python -m pytest -c tests/deploy/whole.ini --rootdir . --confcutdir tests/deploy tests/deploy/whole
+
+# Clients of others ask for releases that the suite does not have, so each set of them has an environment of its own.
+CLIENTS_NODE := tests/clients/node
+.venv-%/.installed: requirements/%.txt
+	@$(PYTHON) -m venv .venv-$*
+	@echo "installing requirements/$*.txt into .venv-$*"
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/$*.txt
+	@touch $@
+
+$(CLIENTS_NODE)/node_modules/.package-lock.json: $(CLIENTS_NODE)/package-lock.json
+	@command -v npm >/dev/null || { echo "make client-test needs Node.js 20 or newer, with npm" >&2; exit 2; }
+	@cd $(CLIENTS_NODE) && npm ci --silent && touch node_modules/.package-lock.json
+
+client-test: $(VENV)/.test .venv-clients/.installed .venv-aiperf/.installed $(CLIENTS_NODE)/node_modules/.package-lock.json ## real clients and load tools against one gateway; ONLY="litellm curl", GUIDELLM_PYTHON=an interpreter that has it
+	@$(BIN)/python -m tests.clients --sdks .venv-clients/bin/python --aiperf .venv-aiperf/bin/python $(if $(GUIDELLM_PYTHON),--guidellm $(GUIDELLM_PYTHON)) $(if $(ONLY),--only $(ONLY))
+
+# Of its own: the site's tools are no part of the gateway.
+docs: .venv-docs/.installed ## README and docs as a site in dist/site, for any static server, or a browser alone (without its search)
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 	@echo "dist/site/index.html"
 
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
@@ -158,9 +179,11 @@ sbom: $(AUDIT)/.ready ## what the gateway is made of, as CycloneDX with versions
 lock: ## write requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml requirements/build.in -o requirements/dev.txt
 	for set in run:demo test:test load:load; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra $${set#*:} -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/$${set%:*}.txt; done
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt $(foreach extra,agent kubernetes otlp postgres s3,--extra $(extra)) pyproject.toml -o requirements/image.txt
+	for set in build ops; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/docs.in -o requirements/docs.txt
+	for set in clients aiperf docs; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(DOCS_VENV) dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(OPS_VENV) .venv-clients .venv-aiperf .venv-docs $(CLIENTS_NODE)/node_modules dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from gateway.errors import StartupFault
 
@@ -17,6 +17,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_file=".env", extra="ignore", frozen=True)
 
+    secrets_dir: DirectoryPath | None = Field(
+        None, description="Folder whose files, named as variables, hold what no variable says."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Processes that serve the port; about one per core.")
@@ -153,6 +156,23 @@ class Settings(BaseSettings):
     )
     grace_seconds: float = Field(20.0, ge=0, description="How long running requests may finish after that.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then `.env`, then the files of `secrets_dir`: the first that says it wins."""
+        named = (source().get("secrets_dir") for source in (init_settings, env_settings, dotenv_settings))
+        folder = next((Path(name) for name in named if name), None)
+        usual = init_settings, env_settings, dotenv_settings
+        if folder is None or not folder.is_dir():  # what is wrong with the name is said where it is checked
+            return usual
+        return *usual, SecretsSettingsSource(settings_cls, secrets_dir=folder)
+
 
 def load_settings(**given: object) -> Settings:
     """Settings with those `given` values that are not None. Raises StartupFault naming the variable that is wrong."""
@@ -162,3 +182,5 @@ def load_settings(**given: object) -> Settings:
         first = fault.errors(include_input=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise StartupFault(f"GATEWAY_{name}: {first['msg'].lower()}; docs/settings.md says what it takes") from None
+    except OSError:
+        raise StartupFault("a file of GATEWAY_SECRETS_DIR cannot be read; look at its permissions") from None

@@ -1,4 +1,4 @@
-"""GET /readyz: yes or no for anybody, and with `?detail=1` for operators what is known of each upstream."""
+"""`/readyz`, `/health`: yes or no for anybody, and with `?detail=1` for operators what is known of each upstream."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRo
         except (InvalidKey, AdminRefused):
             return False
         return True
+
+    @api.get("/health", tags=["operations"])
+    async def health(request: Request, response: Response) -> Mapping[str, Any]:
+        """/readyz by the name that engines have for it: load tools ask it before they begin."""
+        return await readyz(request, response)
 
     @api.get("/readyz", tags=["operations"])
     async def readyz(request: Request, response: Response, detail: str = "") -> Mapping[str, Any]:

@@ -131,7 +131,7 @@ class Export:
 
 def open_collector(endpoint: str | None, headers: str) -> Collector | None:
     """None where no collector is set. Raises StartupFault."""
-    if endpoint is None:
+    if not endpoint:
         return None
     if find_spec("opentelemetry.exporter") is None:
         raise StartupFault(NO_EXTRA)

@@ -13,6 +13,7 @@ from loadtests.simproviders.table import PROVIDERS
 T = TypeVar("T")
 DEFAULT_MODEL = "meta-llama/Llama-3.3-70B-Instruct"
 DEFAULT_MANAGED_KEY = "sim-managed-key"
+LOOPBACK = "127.0.0.1"
 
 
 TextEngine = Literal["vllm", "vllm-v0", "sglang", "trtllm", "triton", "tgi", "llamacpp", "nim", "nim2"]
@@ -149,6 +150,9 @@ class Plan(msgspec.Struct, frozen=True):
     dcgm: DcgmConfig = DcgmConfig()
     bills: str = ""
     providers: tuple[ProviderConfig, ...] = ()
+    listen: str = LOOPBACK
+    called: str = LOOPBACK
+    """The host of the addresses that servers tell."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -183,6 +187,10 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gpus_per_node: int = 8
     keep_alive_s: int = 5
     """Idle connections are closed after this long (vLLM's default)."""
+    listen: str = LOOPBACK
+    """The address that every server binds. Another one lets others than this machine in: for networks of containers."""
+    called: str = ""
+    """The name by which others reach it, in the addresses that servers tell; empty: `listen`."""
     bills: str = ""
     """Path of the file in which the managed APIs write what they charge (`bills.py`); empty: nowhere."""
 
@@ -205,7 +213,16 @@ class FleetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         nodes = dict.fromkeys(worker.node for worker in workers) or {"node-1": None}
         ports = {node: first + i if first else 0 for i, node in enumerate(nodes)}
         return Plan(
-            self.seed, self.keep_alive_s, tuple(workers), tuple(managed), ports, dcgm, self.bills, tuple(providers)
+            self.seed,
+            self.keep_alive_s,
+            tuple(workers),
+            tuple(managed),
+            ports,
+            dcgm,
+            self.bills,
+            providers,
+            self.listen,
+            self.called or self.listen,
         )
 
     def _worker(self, i: int, given: dict[str, Any]) -> WorkerConfig:

@@ -34,7 +34,7 @@ from .faults import BadChange, Change, parse
 from .honesty import Honesty
 from .managed import Managed
 from .media import MediaWorker
-from .server import HOST, PortServer
+from .server import PortServer
 from .station import Station
 from .studios import media_of
 from .wheel import Wheel
@@ -57,13 +57,13 @@ class Fleet:
         self.providers = [(each, PROVIDERS[each.kind](key=each.api_key, job_s=each.job_s)) for each in plan.providers]
         self.by_port: dict[int, Station | Provider | str] = {}
         """A service, or the name of the node whose DCGM page is there."""
-        self._spelled = plan.dcgm
+        self._spelled, self._called = plan.dcgm, plan.called
         apart = [worker for worker in self.workers if isinstance(worker, Worker) and worker.surface.apart]
         owners: list[Station | Provider | str] = [*self.workers, *self.managed, *plan.nodes, *apart]
         owners += [provider for _, provider in self.providers]
         ports = [*(each.port for each in plan.workers), *(each.port for each in plan.managed), *plan.nodes.values()]
         ports += [worker.config.metrics_port for worker in apart] + [each.port for each in plan.providers]
-        self._server = PortServer(self, ports, plan.keep_alive_s, self._announce, self._judge)
+        self._server = PortServer(self, plan.listen, ports, plan.keep_alive_s, self._announce, self._judge)
         for port, owner in zip(self._server.ports, owners, strict=True):
             self.by_port[port] = owner
             if isinstance(owner, Station) and not owner.port:
@@ -71,7 +71,7 @@ class Fleet:
             elif isinstance(owner, Worker):
                 owner.metrics_port = port
             elif isinstance(owner, Provider):
-                owner.public = f"http://{HOST}:{port}"
+                owner.public = self._at(port)
         for worker in self.workers:
             worker.others = self.services
 
@@ -107,24 +107,35 @@ class Fleet:
             "pid": os.getpid(),
             "workers": [
                 {
-                    **_address(w.name, w.port),
+                    **self._address(w.name, w.port),
                     "model": w.model,
                     "node": w.config.node,
                     "gpu": w.config.gpu,
                     "engine": w.config.engine,
                     "gpu_uuids": w.config.gpu_uuids,
-                    "metrics": _metrics_url(w),
+                    "metrics": self._metrics_url(w),
                 }
                 for w in self.workers
             ],
-            "managed": [{**_address(m.name, m.port, "/v1"), "model": m.model} for m in self.managed],
+            "managed": [{**self._address(m.name, m.port, "/v1"), "model": m.model} for m in self.managed],
             "providers": [self._described(config, provider) for config, provider in self.providers],
-            "dcgm": [_address(node, port, "/metrics") for node, port in nodes.items()],
+            "dcgm": [self._address(node, port, "/metrics") for node, port in nodes.items()],
         }
 
     def _described(self, config: ProviderConfig, provider: Provider) -> dict[str, Any]:
         port = next(port for port, owner in self.by_port.items() if owner is provider)
-        return {**_address(config.name, port, provider.root), "model": "", "engine": config.kind}
+        return {**self._address(config.name, port, provider.root), "model": "", "engine": config.kind}
+
+    def _at(self, port: int) -> str:
+        return f"http://{self._called}:{port}"
+
+    def _address(self, name: str, port: int, path: str = "") -> dict[str, Any]:
+        return {"name": name, "port": port, "url": f"{self._at(port)}{path}"}
+
+    def _metrics_url(self, worker: Worker | MediaWorker) -> str:
+        """Of its main metrics page; empty where it has none."""
+        path = min(worker.metrics_pages, default="")
+        return f"{self._at(worker.metrics_port or worker.port)}{path}" if path else ""
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -241,13 +252,3 @@ class Fleet:
 
     def _ports(self, service: Station) -> list[int]:
         return [port for port, owner in self.by_port.items() if owner is service]
-
-
-def _metrics_url(worker: Worker | MediaWorker) -> str:
-    """Of its main metrics page; empty where it has none."""
-    path = min(worker.metrics_pages, default="")
-    return f"http://{HOST}:{worker.metrics_port or worker.port}{path}" if path else ""
-
-
-def _address(name: str, port: int, path: str = "") -> dict[str, Any]:
-    return {"name": name, "port": port, "url": f"http://{HOST}:{port}{path}"}

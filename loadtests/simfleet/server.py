@@ -14,7 +14,6 @@ from uvicorn._types import ASGI3Application
 
 from .exchange import SimProtocol
 
-HOST = "127.0.0.1"
 BACKLOG = 2048
 REBIND_S = 2.0
 """How long a closed port may take to become ours again."""
@@ -36,6 +35,7 @@ class PortServer(uvicorn.Server):
     def __init__(
         self,
         app: ASGI3Application,
+        host: str,
         ports: list[int],
         keep_alive_s: int,
         on_ready: Callable[[], None],
@@ -53,7 +53,8 @@ class PortServer(uvicorn.Server):
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
-        self._sockets = [_bound(port) for port in ports]
+        self._host = host
+        self._sockets = [_bound(host, port) for port in ports]
         self.ports: list[int] = [sock.getsockname()[1] for sock in self._sockets]
         self._on_ready = on_ready
         self._on_stop = on_stop
@@ -97,7 +98,7 @@ class PortServer(uvicorn.Server):
         deadline = time.monotonic() + REBIND_S
         while True:
             try:
-                self._reserved[port] = _bound(port)
+                self._reserved[port] = _bound(self._host, port)
                 return
             except PortTaken:
                 if time.monotonic() > deadline:
@@ -116,14 +117,14 @@ class PortServer(uvicorn.Server):
         self._listening[port] = server
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((HOST, port))
+        sock.bind((host, port))
     except OSError as fault:
         sock.close()
         if fault.errno == errno.EADDRINUSE:
-            raise PortTaken(f"port {port} on {HOST} is taken") from None
+            raise PortTaken(f"port {port} on {host} is taken") from None
         raise
     return sock

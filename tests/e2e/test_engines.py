@@ -89,6 +89,7 @@ def test_the_official_sdk_shows_its_refusal(site: Site, name: str) -> None:
 
 def test_readiness_tells_no_more_than_before_to_whoever_does_not_ask(site: Site) -> None:
     assert site.http.get("/readyz").json() == {"status": "ready"}
+    assert site.http.get("/health?detail=1").json() == {"status": "ready"}, "as engines have it"
     assert site.http.get("/readyz?detail=1", headers={"X-Forwarded-For": "10.0.0.1"}).json() == {"status": "ready"}
 
 

@@ -121,3 +121,18 @@ def test_a_loop_that_is_blocked_voids_the_run() -> None:
         assert any("lateness" in reason for reason in verdict["reasons"])
         fleet.reset_honesty()
         assert not fleet.honesty()["void"]
+
+
+def test_others_may_be_let_in_and_are_told_its_name() -> None:
+    with start(listen="0.0.0.0", called="localhost", workers=1, managed=0, providers=[{"kind": "gmi"}]) as fleet:
+        (worker,), (provider,) = fleet.workers, fleet.providers
+        assert worker.url == f"http://localhost:{worker.port}"
+        assert provider.url.startswith("http://localhost:")
+        assert httpx.get(f"http://127.9.8.7:{worker.port}/health", trust_env=False).is_success
+
+
+def test_nobody_else_is_let_in_unless_it_is_asked_for() -> None:
+    with start(workers=1, managed=0) as fleet:
+        (worker,) = fleet.workers
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://127.9.8.7:{worker.port}/health", trust_env=False)
