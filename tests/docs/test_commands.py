@@ -38,6 +38,8 @@ NOT_RUN: Final = {
     r"locust ": "too long for a suite: tests/load runs the same file",
     r"(\S+=\S+ )*\S*gateway (serve|register|top|agent)\b": ENDLESS,
     r"curl -N ": "goes on until it is ended; tests/console reads that stream",
+    r"docker ": "needs a container engine; tests/deploy runs the same lines as processes",
+    r"\. ops/compose/secrets": "made by make compose-secrets; tests/deploy makes them",
     r"pip install ": "needs a package index",
     r"sqlite3 ": "needs that program; tests/ledger asks the same table",
     r"export \w+=\.\.\.|ID=\.\.\.": "a value of the reader's own",
@@ -56,6 +58,8 @@ INSTEAD: Final = {
     "h200-10-20-0-11-8000": "h100-1",
     "my-policy": "policies/demo",
     '"model": "tts"': '"model": "tts-1"',
+    '"model": "chat"': '"model": "llama-3.3-70b"',
+    "Bearer my-key": "Bearer demo",
     '"model": "wan"': '"model": "film"',
 }
 """Names of the reader's own, and what the demo calls such a thing."""
@@ -107,7 +111,8 @@ def bench(ledger_kept: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             eventually(lambda: http.get("/admin/v1/ledger", headers=admin).is_success, "a row in the ledger", 20.0)
             for name in ("fox.png", "head.png"):
                 (place / name).write_bytes(picture())
-            known = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "GMI_API_KEY": "x", **env, "KEY": "demo"}
+            known = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "GMI_API_KEY": "x", **env}
+            known |= {"KEY": "demo", "GATEWAY_KEY": "demo"}
             asked = {"ID": answer.headers["x-request-id"], "GATEWAY": gateway.url, "GATEWAY_URL": gateway.url}
             yield Bench(place, {**known, **asked})
 
