@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from secrets import token_hex
 
@@ -18,7 +17,7 @@ from gateway.edge.books import Books
 from gateway.edge.calls import Call
 from gateway.edge.cycle import Cycle
 from gateway.edge.delivered import Delivered
-from gateway.edge.elsewhere import engine_of
+from gateway.edge.elsewhere import engine_of, sayable
 from gateway.edge.filling import Filling
 from gateway.edge.limits import Entry
 from gateway.edge.patience import meant, within
@@ -33,7 +32,6 @@ from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
     Incapable,
-    InvalidRequest,
     NotContinued,
     Refused,
     UpstreamFault,
@@ -213,13 +211,11 @@ class Asking:
         dialect = self._dialect(lease)
         if dialect is not None:
             filling = Filling(self._s, self._fields, self._account, self._books, self._front, self._pictures)
-            with sayable():
+            with sayable(attempt):
                 await filling.fill(lease, attempt, wire, dialect, removed=self._removed(lease))
             return None
-        with sayable():
+        with sayable(attempt):
             self._check(lease)
-        if wire.job is not None:
-            await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         translation = self._translation(lease)
         if translation is not None:
             attempt.asked_at = translation.spoken.name
@@ -228,8 +224,10 @@ class Asking:
             delivered = None  # nobody else could go on with it
         if self._talk is not None:
             return await self._converse(self._talk, lease, attempt, wire)
-        with sayable():
+        with sayable(attempt):
             body = self._body(lease, delivered, translation)
+        if wire.job is not None:  # behind all that can still refuse it: an intent says that it may have left
+            await wire.job.log(attempt.id, lease.candidate.upstream).intent()
         timeouts = self._timeouts(lease, attempt)
         attempt.free = False
         self._books.sent(lease, attempt)
@@ -382,15 +380,6 @@ class Asking:
         others = sum(len(group.candidates) for group in (*decision.primary, *decision.overflow)) > 1
         last = not others or left_of(self._account.attempts, decision.rule.attempts) <= 0
         return within(timeouts, left, attempt.forecast, stream=self._request.stream, last=last)
-
-
-@contextmanager
-def sayable() -> Iterator[None]:
-    """Around what is made for one upstream of the caller's words. Raises Incapable where they cannot be said to it."""
-    try:
-        yield
-    except InvalidRequest as refusal:
-        raise Incapable(refusal) from None
 
 
 def attempt_id(lease: Lease) -> str:

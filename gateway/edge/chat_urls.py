@@ -11,6 +11,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -21,28 +22,17 @@ from gateway.errors import InvalidRequest, UpstreamFault
 from gateway.model import Model, Policy
 from gateway.settings import Settings
 from gateway.upstreams.client import TooLong
+from gateway.upstreams.dialects.endpoint import ADDRESSED, Kind
 from gateway.upstreams.fetch import Fetched, FetchRefused, fetch, place_checked
 
 Words = Literal["fetch", "check", "refuse"]
-Kind = Literal["image", "audio", "video", "file"]
 FIELDS = ("messages", "input")
 """Where a conversation is: in Chat Completions and Messages, in Responses and embeddings."""
-KINDS: Mapping[str, Kind] = {
-    "image_url": "image",
-    "input_image": "image",
-    "image": "image",
-    "audio_url": "audio",
-    "audio": "audio",
-    "video_url": "video",
-    "video": "video",
-    "file_url": "file",
-}
-"""Keys under which engines take an address, or an object with one: OpenAI's; vLLM's entrypoints/chat_utils.py; SGLang's
-protocol.py, which also opens a text that is no address as a file of its own disk."""
 MOST = 16
 """Addresses in one request, as for pictures that are sent along."""
-_SAID_BY_MODELS = frozenset({"tool_use", "server_tool_use"})
-"""Anthropic's blocks in which a model's own arguments lie as JSON: no engine looks for pictures there."""
+_SAID_BY_MODELS, _ARGUMENTS = ("tool_use", "server_tool_use"), "input"
+"""Anthropic's blocks in which a model's own arguments lie as JSON: no engine looks for pictures there. In what else
+such a block holds one may: vLLM drops a `type` that it does not know and reads the other keys."""
 _any = msgspec.json.Decoder()
 
 
@@ -65,8 +55,7 @@ class Guard:
         for name in FIELDS:
             if name not in fields:
                 continue
-            value = await _value(fields[name], name)
-            places = [place for place in _places(value, name) if not place.is_data]
+            value, places = await _read(fields[name], name)
             left -= len(places)
             if left < 0:
                 raise InvalidRequest(f"`{name}` holds more than {MOST} addresses", param=name)
@@ -85,7 +74,8 @@ class Guard:
             raise place.refused(name, f"is an address, which is not gone to{why}: send the data itself, as a data URL")
         try:
             if self.words == "check":
-                await place_checked(place.text, allow_private=self.gathering.allow_private)
+                async with asyncio.timeout_at(until):
+                    await place_checked(place.text, allow_private=self.gathering.allow_private)
                 return 0
             got = await fetch(
                 place.text,
@@ -98,7 +88,7 @@ class Guard:
             raise place.refused(name, "leads to more than a request may have") from None
         except FetchRefused as fault:
             raise place.refused(name, f"is an address that is not gone to: {fault.message}") from None
-        except UpstreamFault:
+        except (UpstreamFault, TimeoutError):
             raise place.refused(name, "leads to nothing that can be had: redirects are not followed") from None
         place.put(await self._kind(place, name, got), got.data)
         return len(got.data)
@@ -137,7 +127,7 @@ class Place(NamedTuple):
     def put(self, media_type: str, data: bytes) -> None:
         text = b64encode(data).decode()
         if self.source:
-            self.holder.clear()
+            del self.holder[self.key]
             self.holder.update(type="base64", media_type=media_type, data=text)
         else:
             self.holder[self.key] = f"data:{media_type};base64,{text}"
@@ -146,9 +136,17 @@ class Place(NamedTuple):
         return InvalidRequest(f"`{name}`: its `{self.key}` {why}", param=name)
 
 
-def _places(value: Any, name: str) -> list[Place]:
+async def _read(raw: Raw, name: str) -> tuple[Any, list[Place]]:
+    """The field, and the places in it that hold no data: no more of them than show that there are too many."""
+
+    def read() -> tuple[Any, list[Place]]:
+        value = _any.decode(raw)
+        return value, list(islice(_found(value), MOST + 1))
+
     try:
-        return list(_found(value))
+        return await beside(len(memoryview(raw)), read)
+    except msgspec.DecodeError:
+        raise InvalidRequest(f"`{name}` is not valid JSON", param=name) from None
     except RecursionError:
         raise InvalidRequest(f"`{name}` is nested too deeply", param=name) from None
 
@@ -156,22 +154,27 @@ def _places(value: Any, name: str) -> list[Place]:
 def _found(value: Any, kind: Kind = "image") -> Iterator[Place]:
     if isinstance(value, list):
         for one in value:
-            yield from _found(one)
-    elif isinstance(value, dict) and value.get("type") not in _SAID_BY_MODELS:
-        if value.get("type") == "url" and isinstance(value.get("url"), str):
+            if isinstance(one, list | dict):
+                yield from _found(one)
+    elif isinstance(value, dict):
+        said = value.get("type")
+        inner: Kind = "file" if said == "document" else "image"
+        if said == "url" and isinstance(value.get("url"), str):
             yield Place(value, "url", kind, source=True)
-        inner: Kind = "file" if value.get("type") == "document" else "image"
         for key, one in value.items():
-            if key in KINDS and isinstance(one, str):
-                yield Place(value, key, KINDS[key])
-            elif key in KINDS and isinstance(one, dict) and isinstance(one.get("url"), str):
-                yield Place(one, "url", KINDS[key])
-            else:
+            if (place := _place(value, key, one)) is not None:
+                if not place.is_data:
+                    yield place
+            elif isinstance(one, list | dict) and not (key == _ARGUMENTS and said in _SAID_BY_MODELS):
                 yield from _found(one, inner)
 
 
-async def _value(raw: Raw, name: str) -> Any:
-    try:
-        return await beside(len(memoryview(raw)), lambda: _any.decode(raw))
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidRequest(f"`{name}` is not valid JSON", param=name) from None
+def _place(holder: dict[str, Any], key: str, value: Any) -> Place | None:
+    """Whether an engine takes what is under this key for an address."""
+    if key not in ADDRESSED:
+        return None
+    if isinstance(value, str):
+        return Place(holder, key, ADDRESSED[key])
+    if isinstance(value, dict) and isinstance(value.get("url"), str):
+        return Place(value, "url", ADDRESSED[key])
+    return None

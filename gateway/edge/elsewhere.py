@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
+from gateway.edge.account import Attempt
 from gateway.edge.delivered import Delivered
-from gateway.errors import GatewayError, NoCapacity, UpstreamFault, UpstreamTimeout
+from gateway.errors import GatewayError, Incapable, InvalidRequest, NoCapacity, UpstreamFault, UpstreamTimeout
 from gateway.model import Candidate, Decision, GenRequest, Group, Lease, Policy, Rule
 from gateway.routing.board import Board
 from gateway.routing.capability import asked_at, continues
@@ -23,6 +25,18 @@ def repeatable(request: GenRequest, rule: Rule) -> bool:
     return request.media is None and all(
         action(rule, "local", name) == "remove" for name in request.fields if name in _LASTING
     )
+
+
+@contextmanager
+def sayable(attempt: Attempt) -> Iterator[None]:
+    """Around what is made for one upstream of the caller's words. Raises Incapable where they cannot be said to it, so
+    that somebody else is asked; not once anything has left, or was ordered before: that may be bought already."""
+    try:
+        yield
+    except InvalidRequest as refusal:
+        if not attempt.free:
+            raise
+        raise Incapable(refusal) from None
 
 
 def beside(

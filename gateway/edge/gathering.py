@@ -36,12 +36,14 @@ async def beside(size: int, work: Callable[[], T]) -> T:
 @dataclass(frozen=True, slots=True)
 class Gathering:
     """`most_pixels` of a picture, `most_bytes` of one that is fetched; `fetches`: whether addresses are gone to.
-    `allow_private` as in `upstreams/fetch.py`. Everything raises InvalidRequest, naming the field."""
+    `allow_private` as in `upstreams/fetch.py`. `stays`: a demand is on the data, and an address is part of it: nobody
+    is asked for it. Everything raises InvalidRequest, naming the field."""
 
     most_pixels: int
     most_bytes: int
     fetches: bool
     allow_private: bool = False
+    stays: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Gathering:
@@ -70,8 +72,9 @@ class Gathering:
         return await self.checked(name, data)
 
     async def _fetched(self, name: str, url: str) -> bytes:
-        if not self.fetches:
-            said = "is an address; send the picture itself, as a data URL or a file"
+        if not self.fetches or self.stays:
+            why = ", which is not gone to under a residency demand" if self.fetches else ""
+            said = f"is an address{why}; send the picture itself, as a data URL or a file"
             raise InvalidRequest(f"`{name}` {said}", param=name)
         try:
             got = await fetch(

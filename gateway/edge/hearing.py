@@ -20,7 +20,7 @@ from gateway.edge.form import FILE
 from gateway.edge.forward import Forward
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
-from gateway.edge.routes import build, caller, demanded, kept_by_both
+from gateway.edge.routes import built, caller
 from gateway.edge.services import Services
 from gateway.edge.upload import METADATA, MODEL, ONCE, RESIDENCY, Bounds, Upload
 from gateway.edge.witness import unread_in_audit
@@ -55,7 +55,7 @@ async def hearing(
         parse_demand(call.residency, policy.zones)
         upload = _upload(services, call, receive)
         wire.stream()
-        await upload.begin()
+        await upload.begin(_length(call))
         folder, floor = services.settings.data_dir / UPLOADS, services.settings.uploads_floor
         if not upload.routable:
             await upload.spool(folder, floor)
@@ -96,13 +96,7 @@ def _upload(services: Services, call: Call, receive: Receive) -> Upload:
 def _forward(
     services: Services, call: Call, endpoint: Endpoint, tenant: Tenant, board: Board, upload: Upload
 ) -> Forward:
-    body, policy = decode(upload), board.policy
-    demand = demanded(call, body, policy)
-    request, _ = build(call, tenant, endpoint, body, demand, policy, services.prompts)
-    if policy is not services.policy:
-        in_force = services.policy
-        same, _ = build(call, caller(services, call), endpoint, body, demand, in_force, services.prompts)
-        request = kept_by_both(services, request, same)
+    request, _ = built(services, call, tenant, endpoint, board, decode(upload))
     ask = MediaAsk(audio_seconds=upload.expected(_length(call)))
     return Forward(services, call, replace(request, media=ask), {}, board, upload=upload)
 

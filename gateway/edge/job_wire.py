@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.edge.account import Account
 from gateway.edge.job_checks import may_be_kept
+from gateway.edge.replies import NOT_AGAIN
 from gateway.errors import ArtefactFault, DeadlineExceeded, GatewayError, OrderLost, UpstreamFault
 from gateway.jobs.artefacts import Artefacts, Lies, Stored
 from gateway.jobs.record import Job, Try
@@ -62,6 +63,7 @@ class JobWire:
         self.kept: list[Artefact] = []
         self.usage: Usage | None = None
         self._answer: tuple[int, bytes] | None = None
+        self._again = True
         self._pieces = bytearray()
         self._fault: ArtefactFault | None = None
         self._local = False
@@ -71,7 +73,7 @@ class JobWire:
     disconnected = stalled = paused = False
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        self._answer = status, body
+        self._answer, self._again = (status, body), NOT_AGAIN not in headers
 
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None:
         """Pictures that are more than is held back for their usage come piece by piece."""
@@ -176,8 +178,9 @@ class JobWire:
 
     @property
     def busy(self) -> bool:
-        """Whether it was told to come again: nothing had room for it."""
-        return self._answer is not None and _said(self._answer)[0] in BUSY
+        """Whether it was told to come again: nothing had room for it. Not where a bought API was asked and may have
+        taken it: a 503 of its own says that nobody knows."""
+        return self._answer is not None and self._again and _said(self._answer)[0] in BUSY
 
     @property
     def late(self) -> bool:

@@ -4,7 +4,7 @@ asked. What routing sees of it is `GenRequest.media`; what goes up beside the fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,21 @@ from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.media_endpoints import PICTURE_FIELDS, ROLES
 from gateway.upstreams.dialects.ordering import Picture
 
+Stays = Callable[[bodies.Body], bool]
+"""Whether a demand is on the data of a request whose pictures are counted, and not had yet."""
 _any = msgspec.json.Decoder()
 
 
-async def decode(call: Call, raw: bytes, endpoint: Endpoint, gathering: Gathering) -> bodies.Body:
-    """Raises InvalidRequest, naming the parameter that is wrong; its text never quotes the body."""
+async def decode(
+    call: Call, raw: bytes, endpoint: Endpoint, gathering: Gathering, stays: Stays = lambda _: False
+) -> bodies.Body:
+    """`stays` is asked before anybody goes to an address. Raises InvalidRequest, naming the parameter that is wrong,
+    and what `stays` does; its text never quotes the body."""
     kind = call.headers.get(b"content-type", b"")
     is_form = bodies.kind_of(call) == bodies.FORM_TYPE
     form = await beside(len(raw), lambda: parse(kind, raw) if is_form else Form(bodies.object_of(raw), ()))
+    if gathering.fetches and any(is_address(text) for _, text in _texts(form)):
+        gathering = replace(gathering, stays=stays(_rehearsed(form, raw, endpoint)))
     return await read_form(form, raw, endpoint, gathering)
 
 
@@ -45,13 +52,19 @@ async def read_form(form: Form, raw: bytes, endpoint: Endpoint, gathering: Gathe
 
 def rehearsed(raw: bytes, endpoint: Endpoint) -> bodies.Body:
     """As `decode` of JSON that is decided and goes nowhere: its pictures are counted, not looked at."""
-    form = Form(bodies.object_of(raw), ())
+    return _rehearsed(Form(bodies.object_of(raw), ()), raw, endpoint)
+
+
+def _texts(form: Form) -> Iterator[tuple[str, str]]:
+    """Its pictures that are texts, with the field of each."""
+    for name in (one for one in form.fields if one in PICTURE_FIELDS):
+        for text in texts_of(_value(form.fields, name), name):
+            yield name, text
+
+
+def _rehearsed(form: Form, raw: bytes, endpoint: Endpoint) -> bodies.Body:
     body, ask = _read(form, raw, endpoint)
-    given = Counter(
-        ROLES.get(name, "image")
-        for name in (one for one in form.fields if one in PICTURE_FIELDS)
-        for _ in texts_of(_value(form.fields, name), name)
-    )
+    given = Counter(ROLES.get(name, "image") for name, _ in (*_texts(form), *form.files))
     ask = _counted(ask, given.total() - given["mask"], given["mask"], endpoint)
     return _whole(body, ask, form.fields, endpoint)._replace(text_only=not given)
 

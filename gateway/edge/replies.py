@@ -16,12 +16,16 @@ Headers = list[tuple[bytes, bytes]]
 JSON: Headers = [(b"content-type", b"application/json")]
 
 
+AGAIN, NOT_AGAIN = (b"x-should-retry", b"true"), (b"x-should-retry", b"false")
+"""What official SDKs obey; the second one also of whoever works on a job."""
+
+
 def error_headers(error: GatewayError) -> Headers:
     headers = list(JSON)
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     if error.retry is not None:
-        headers.append((b"x-should-retry", b"true" if error.retry else b"false"))
+        headers.append(AGAIN if error.retry else NOT_AGAIN)
     headers += error.headers
     return headers
 

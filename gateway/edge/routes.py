@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -61,16 +62,18 @@ async def generation(
             policy = board.policy
             tenant = caller(services, call, policy)
         text = endpoint.asks is None
-        body = bodies.decode(raw, endpoint) if text else await media.decode(call, raw, endpoint, Gathering.of(settings))
-        residency = demanded(call, body, policy)
-        request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
-        if policy is not services.policy:
-            in_force = services.policy
-            same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
-            request = kept_by_both(services, request, same)
+        make = partial(built, services, call, tenant, endpoint, board)
+        if text:
+            body = bodies.decode(raw, endpoint)
+        else:
+
+            def stays(seen: bodies.Body) -> bool:
+                return must_stay(make(seen)[0], board)
+
+            body = await media.decode(call, raw, endpoint, Gathering.of(settings), stays)
+        request, fields = make(body)
         if text and not body.text_only and chat_urls.may_be_read_here(policy, policy.models.get(request.model)):
-            demand = strictest(request.residency, plan_of(request, board).demand)
-            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=bool(demand))
+            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=must_stay(request, board))
             request = replace(request, reworded=reworded(endpoint, fields))
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
@@ -87,6 +90,24 @@ async def generation(
         error.headers = of_refused(services, tenant, call.path)
         raise
     return Forward(services, call, request, fields, board, body.pictures)
+
+
+def built(
+    services: Services, call: Call, tenant: Tenant, endpoint: Endpoint, board: Board, body: bodies.Body
+) -> tuple[GenRequest, Mapping[str, Raw]]:
+    """As `build`, under the policy of `board` and, where that is on trial, the demands of the one in force too."""
+    policy, in_force = board.policy, services.policy
+    residency = demanded(call, body, policy)
+    request, fields = build(call, tenant, endpoint, body, residency, policy, services.prompts)
+    if policy is not in_force:
+        same, _ = build(call, caller(services, call), endpoint, body, residency, in_force, services.prompts)
+        request = kept_by_both(services, request, same)
+    return request, fields
+
+
+def must_stay(request: GenRequest, board: Board) -> bool:
+    """Whether a demand is on its data. Raises as a decision does where no rule is for it."""
+    return bool(strictest(request.residency, plan_of(request, board).demand))
 
 
 def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> GenRequest:

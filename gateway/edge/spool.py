@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Held:
-    """One that is so small that it came with its fields: it stays in memory."""
+    """One that is so small that it is here with its fields: it stays in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self.size = data, len(data)

@@ -1,8 +1,7 @@
 """A form with a file on its way through: from the client to an upstream as it comes, or by way of the disk.
 
 What is needed to route it comes before the file, or it is kept on disk until it has come. A form that passes through
-can be sent once; one on disk, or that is small enough to have come in one read, to as many upstreams as its rule has
-attempts.
+can be sent once; one on disk, or so small that it is waited for, to as many upstreams as its rule has attempts.
 """
 
 from __future__ import annotations
@@ -29,6 +28,9 @@ MODEL, METADATA = "model", "metadata"
 RESIDENCY = "metadata[data_residency]"
 """How SDKs write an object in a form."""
 ONCE = (MODEL, METADATA, RESIDENCY, "stream", "response_format", "prompt")
+SMALL_BYTES = 64 << 10
+"""A form of at most so many is here whole before it is routed, however many reads it comes in: what becomes of it when
+a worker fails must not hang on how its client's writes fell."""
 _EARLY = frozenset({MODEL, METADATA, *NEUTRAL})
 """Fields that say where the file may go, or about which a rule has a say: too late once it has left."""
 
@@ -69,9 +71,11 @@ class Upload:
         """The beginning of the file."""
         self._kept: Held | Spool | None = None
 
-    async def begin(self) -> None:
-        """Reads the form up to its file. Raises as `more` does, and InvalidRequest where there is none."""
-        while self.form.file is None and await self.more():
+    async def begin(self, length: int | None = None) -> None:
+        """Reads the form up to its file, and to its end if it is small. `length`: as the request says. Raises as `more`
+        does, and InvalidRequest where there is no file."""
+        small = length is not None and length <= SMALL_BYTES
+        while (small or self.form.file is None) and await self.more():
             pass
         if self.form.file is None:
             raise InvalidRequest("`file` is missing: send it as a part with a file name", param=FILE)

@@ -13,9 +13,10 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -32,8 +33,12 @@ CONNECT_SECONDS = 5.0
 MOST_TRIED = 3
 """Addresses of one name."""
 PORTS = {"http": 80, "https": 443}
+RESOLVING = 8
+"""Names that are looked up at once, on threads of their own: whoever owns a name may let it take half a minute, and our
+own upstreams, disks and pictures need the threads that all share."""
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 _OK = 200
+_resolving = ThreadPoolExecutor(RESOLVING, thread_name_prefix="resolve")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> IP addresses. Raises OSError."""
@@ -86,7 +91,8 @@ async def fetch(
 
 
 async def _resolved(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_resolving, look_up)
     return [str(one[4][0]) for one in found]
 
 

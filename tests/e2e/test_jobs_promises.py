@@ -20,7 +20,7 @@ from loadtests.simproviders.serving import serve
 from loadtests.stack import start_gateway
 from tests.e2e.test_audit import entries
 from tests.gateways import KEY, LOCAL, PEPPER, ZONES, Site, eventually, write_folder
-from tests.studio import Act, Handler, Seen, Studio, after, dies, painted, refuses, studio
+from tests.studio import Act, Handler, Seen, Studio, after, dies, gallery, painted, refuses, studio
 
 ADMIN = "admin-key-of-the-promises"
 PRICE, DAY = 0.05, "day"
@@ -318,3 +318,15 @@ def test_a_flagged_job_that_another_process_goes_on_with_stays_at_home(
         audited = second.audited(told)
         assert {demand for _, _, (demand,) in audited} == {"local"}
         assert [upstream for what, upstream, _ in audited if what == "sent"] == ["w0"] * len(ours.seen)
+
+
+@pytest.mark.parametrize(("status", "orders"), [(503, 1), (500, 1), (429, 3)])
+def test_what_a_bought_api_may_have_taken_is_not_ordered_again(tmp_path: Path, status: int, orders: int) -> None:
+    """A 429 says that it has not; a 503 of its own says nothing, and is booked."""
+    with gallery(tmp_path, {"GATEWAY_ARTEFACTS_FLOOR": "0"}) as rooms:
+        rooms.theirs.acts[:] = [refuses(status), refuses(status)]
+        body = {"model": "pic-api", "prompt": "one picture", "background": True}
+        made = rooms.site.http.post("/v1/images/generations?wait=10", json=body).json()
+        ended = rooms.site.http.get(f"/v1/gateway/jobs/{made['id']}").json()
+        assert ended["state"] == ("succeeded" if status == 429 else "failed"), ended
+        assert len(rooms.theirs.seen) == len(ended["tries"]) == orders

@@ -316,6 +316,12 @@ def test_a_gateway_that_fetches_goes_nowhere_inside(tmp_path: Any) -> None:
                 for url in (f"http://{host}:{server.server_port}/", f"http://{host}/"):
                     body = {"model": "pic", "prompt": "x", "image": url}
                     assert refused(running.site.http.post("/v1/images/generations", json=body)) == "image"
+            free, bound = {"model": "pic", "prompt": "x", "image": "http://localhost/"}, {"X-Data-Residency": "local"}
+            stays = {**free, "metadata": {"data_residency": "local"}}
+            for body, headers in ((stays, {}), (free, bound)):
+                answer = running.site.http.post("/v1/images/generations", json=body, headers=headers)
+                assert refused(answer) == "image"
+                assert "residency demand" in answer.text, "it was not even looked up"
             assert not running.seen
     finally:
         server.shutdown()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Raw
 
-from gateway.edge.chat_urls import MOST, Guard, Words
+from gateway.edge.body import decode
+from gateway.edge.chat_urls import FIELDS, MOST, Guard, Words
 from gateway.edge.gathering import Gathering
 from gateway.errors import InvalidRequest
+from gateway.upstreams.dialects.endpoint import ADDRESSED, Endpoint
+from gateway.upstreams.dialects.surface import ENDPOINTS
 from tests.studio import picture
 from tests.upstreams.http1.rawserver import OK, RawServer, always
 
@@ -46,8 +50,13 @@ PLACES: list[Any] = [
     lambda url: {"type": "image", "image": url},
     lambda url: {"type": "image", "source": {"type": "url", "url": url}},
     lambda url: {"type": "document", "source": {"type": "url", "url": url}},
+    lambda url: {"type": "tool_use", "image_url": url},
+    lambda url: {"type": ["image_url"], "image_url": url},
+    lambda url: {"text": "seen", "video": url},
+    lambda url: {"text": "heard", "audio": url},
     lambda url: {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": url}}]},
 ]
+TEXTS = [one for one in ENDPOINTS.values() if one.asks is None and not set(FIELDS).isdisjoint(one.prompt)]
 NOWHERE = (
     *(URL, "http://169.254.169.254/latest/meta-data", "https://[fd00::1]/", "http://0x7f000001/", "http://127.1/"),
     *("HTTP://LOCALHOST/", "http://[::ffff:10.0.0.1]/", "https://user@example.com/", "http://127.0.0.1:6379/"),
@@ -63,6 +72,17 @@ async def test_no_worker_sees_an_address_of_the_inside(place: Any, words: Words)
             await guard(words, OUTSIDE).guarded(chat(place(URL), field=field), stays=False)
         assert refused.value.param == field
         assert "10.0.0.1" not in refused.value.message
+
+
+@pytest.mark.parametrize("endpoint", TEXTS, ids=[one.name for one in TEXTS])
+@pytest.mark.parametrize("key", ADDRESSED)
+def test_a_body_with_an_address_is_never_taken_for_mere_text(key: str, endpoint: Endpoint) -> None:
+    """What is taken for that is not looked through at all."""
+    said = dict.fromkeys(endpoint.needs, "x") | {"max_tokens": 1, "model": "m"}
+    for shown in (key, f"\\u{ord(key[0]):04x}{key[1:]}"):
+        inside = b'[{"role":"user","content":[{"%b":"%b"}]}]' % (shown.encode(), URL.encode())
+        for field in FIELDS:
+            assert not decode(msgspec.json.encode(said | {field: Raw(inside)}), endpoint).text_only
 
 
 @pytest.mark.parametrize("url", NOWHERE)
@@ -124,6 +144,26 @@ async def test_what_is_not_had(answer: bytes) -> None:
             await guard().guarded(chat(PLACES[0](f"http://127.0.0.1:{server.port}/")), stays=False)
 
 
+async def test_two_addresses_in_one_object_both_become_data() -> None:
+    data = picture()
+    answer = OK + b"Content-Length: %d\r\n\r\n" % len(data) + data
+    async with RawServer(always(answer)) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        made = await guard().guarded(chat({"type": "url", "url": url, "image_url": url}), stays=False)
+    text = base64.b64encode(data).decode()
+    assert parts_of(made) == [
+        {"type": "base64", "media_type": "image/png", "data": text, "image_url": f"data:image/png;base64,{text}"}
+    ]
+
+
+async def test_deep_and_wide_conversations_are_looked_through_in_good_time() -> None:
+    """Each address that is found costs as many steps as it is deep: no more are looked for than are too many."""
+    deep = b'{"content":[' * 400 + b",".join([b'{"image_url":"data:,"}'] * 20_000) + b"]}" * 400
+    began = time.process_time()
+    assert await guard("refuse").guarded({"messages": Raw(deep)}, stays=True) == {"messages": Raw(deep)}
+    assert time.process_time() - began < 1.0
+
+
 async def test_all_of_a_request_together_are_bounded() -> None:
     data = picture()
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(data) + data
@@ -141,7 +181,7 @@ async def test_under_a_demand_nobody_is_asked() -> None:
         given = chat(PLACES[0](f"http://127.0.0.1:{server.port}/"))
         for words in ("fetch", "check"):
             with pytest.raises(InvalidRequest, match="residency"):
-                await guard(words).guarded(given, stays=True)  # type: ignore[arg-type]
+                await guard(words).guarded(given, stays=True)
         assert server.accepted == 0
     assert await guard().guarded(chat(PLACES[0](DATA)), stays=True)
 

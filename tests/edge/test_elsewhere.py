@@ -10,9 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gateway.edge.account import Attempt
 from gateway.edge.delivered import Delivered
-from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable
-from gateway.errors import GatewayError, NoCapacity, Reset, UpstreamFault, UpstreamTimeout
+from gateway.edge.elsewhere import beside, on_alike, repeatable, rescuable, sayable
+from gateway.errors import GatewayError, Incapable, InvalidRequest, NoCapacity, Reset, UpstreamFault, UpstreamTimeout
 from gateway.model import Decision, Demand, GenRequest, Lease, MediaAsk, Model, Policy, Served, Spill
 from gateway.routing.board import Board
 from gateway.routing.decide import decide
@@ -212,3 +213,12 @@ def test_nobody_goes_on_who_would_have_to_translate() -> None:
     assert names(rest) == ["w2"]
     with pytest.raises(NoCapacity):
         on_alike(rest, broken, "chat/completions", board(made))
+
+
+@pytest.mark.parametrize(("free", "raised"), [(True, Incapable), (False, InvalidRequest)])
+def test_what_may_be_bought_already_is_not_ordered_elsewhere(free: bool, raised: type[Exception]) -> None:
+    """An order that is gone on with under another policy may find no words for it any more."""
+    attempt = Attempt("a1", "b1", "id", 0.0)
+    attempt.free = free
+    with pytest.raises(raised), sayable(attempt):
+        raise InvalidRequest("size cannot be said to this model", param="size")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.edge.body import Body
 from gateway.edge.calls import Call
 from gateway.edge.gathering import Gathering, texts_of
 from gateway.edge.media import decode
@@ -51,6 +52,25 @@ async def test_a_mask_is_none_of_them() -> None:
     got = await decode(CALL, body(image=[B64, B64], mask={"image_url": B64}), EDITS, PLAIN)
     assert got.media is not None
     assert (got.media.inputs, got.media.mask) == (2, True)
+
+
+async def test_under_a_demand_nobody_is_asked_for_a_picture() -> None:
+    seen = []
+
+    def stays(read: Body) -> bool:
+        seen.append(read)
+        return True
+
+    async with RawServer(always(OK + b"Content-Length: 0\r\n\r\n")) as server:
+        for name in ("image", "image_url"):
+            given = body(metadata={"data_residency": "local"}, **{name: [B64, f"http://127.0.0.1:{server.port}/"]})
+            with pytest.raises(InvalidRequest, match="residency") as refused:
+                await decode(CALL, given, EDITS, FETCHES, stays)
+            assert refused.value.param == name
+        assert server.accepted == 0
+    assert [(one.residency, one.media and one.media.inputs) for one in seen] == [("local", 2)] * 2
+    await decode(CALL, body(image=B64), EDITS, FETCHES, stays)
+    assert len(seen) == 2, "nothing to go to, nothing to ask"
 
 
 async def test_what_is_fetched_goes_up_instead_of_its_address() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.edge.account import Account, Attempt
 from gateway.edge.job_wire import JobWire
+from gateway.edge.replies import NOT_AGAIN
 from gateway.errors import ArtefactFault
 from gateway.jobs.artefacts import Lies
 from gateway.jobs.folder import Folder
@@ -102,6 +103,8 @@ async def test_what_is_no_result_is_an_error(tmp_path: Path, status: int, body: 
     one = wire(tmp_path, "images/generations")
     one.answer(status, [], body)
     assert one.busy is (code == "no_capacity")
+    one.answer(status, [NOT_AGAIN], body)
+    assert not one.busy, "a bought API may have it"
     ended = await one.outcome()
     assert (ended.state, ended.error and ended.error[0]) == ("failed", code)
 

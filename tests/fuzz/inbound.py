@@ -91,6 +91,9 @@ class Pipe(asyncio.Transport):
 
     write_eof = abort = close
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def is_closing(self) -> bool:
         return self._outcome.closed
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -150,6 +153,26 @@ async def test_one_that_dawdles_is_given_up() -> None:
 async def test_an_address_that_nobody_answers_at_leaves_the_next_one() -> None:
     async with RawServer(always(PICTURE)) as server:
         assert await read(f"http://two.invalid:{server.port}/", resolve=names("127.0.0.2", "127.0.0.1")) == b"bytes"
+
+
+async def test_names_that_never_resolve_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their owner says how long that takes. The threads that all share also resolve our own upstreams' names."""
+    over = threading.Event()
+
+    def hangs(*_: object, **__: object) -> None:
+        over.wait(20.0)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    asked = [asyncio.create_task(guarded.place_checked(f"http://{n}.slow/")) for n in range(64)]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5.0):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(64)))
+        assert not any(one.done() for one in asked)
+    finally:
+        over.set()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_tls_is_verified_against_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.model import Usage
-from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.endpoint import ADDRESSED, Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested
 from gateway.upstreams.sse import Events, Note, Reader
 
@@ -135,7 +135,7 @@ def error_event(error: GatewayError, request_id: str, _: bytes) -> bytes:
 MESSAGES = Endpoint(
     name="messages",
     prompt=("system", "messages", "tools"),
-    media=words("image", "document", "file", "container_upload"),
+    media=words(*ADDRESSED, "document", "file", "container_upload"),
     caps=("max_tokens",),
     needs=("max_tokens",),
     headers=(b"anthropic-version", b"anthropic-beta"),

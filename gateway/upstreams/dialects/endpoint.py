@@ -14,6 +14,21 @@ from gateway.model import EndpointName, MediaAsk, Timeouts, Usage
 from gateway.upstreams.codes import holds_answer
 from gateway.upstreams.sse import Events
 
+Kind = Literal["image", "audio", "video", "file"]
+ADDRESSED: Mapping[str, Kind] = {
+    "image_url": "image",
+    "input_image": "image",
+    "image": "image",
+    "audio_url": "audio",
+    "audio": "audio",
+    "video_url": "video",
+    "video": "video",
+    "file_url": "file",
+}
+"""Keys under which engines take an address, or an object with one: OpenAI's; vLLM's entrypoints/chat_utils.py; SGLang's
+protocol.py, which also opens a text that is no address as a file of its own disk. A body in which none of them is holds
+no address that a worker would go to, so they are among the words of every endpoint of text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

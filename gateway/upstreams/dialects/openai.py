@@ -16,7 +16,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.model import Upstream, Usage
 from gateway.upstreams.credentials import passing_header
-from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.endpoint import ADDRESSED, Endpoint, words
 from gateway.upstreams.dialects.figures import MOST, ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
 
@@ -192,7 +192,7 @@ EVENTS = Events(reader, marks=(_DONE, b'"error"'), token=b"data:", without_usage
 CHAT = Endpoint(
     name="chat/completions",
     prompt=("messages", "prompt", "tools", "response_format"),
-    media=words("image_url", "input_audio", "file", "video_url", "audio_url", "input_image", "image"),
+    media=words(*ADDRESSED, "input_audio", "file"),
     caps=("max_completion_tokens", "max_tokens"),
     cap="max_completion_tokens",
     asks_usage=True,

@@ -11,7 +11,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.model import Usage
 from gateway.upstreams.dialects import openai
-from gateway.upstreams.dialects.endpoint import Endpoint, words
+from gateway.upstreams.dialects.endpoint import ADDRESSED, Endpoint, words
 from gateway.upstreams.dialects.figures import ODD_JSON, Figures, nested, prompt_parts
 from gateway.upstreams.sse import Events, Note, Reader
 
@@ -100,7 +100,7 @@ def _usage(found: Any) -> Usage | None:
 RESPONSES = Endpoint(
     name="responses",
     prompt=("instructions", "input", "tools", "text"),
-    media=words("input_image", "input_file", "input_audio", "image_url", "image_generation"),
+    media=words(*ADDRESSED, "input_file", "input_audio", "image_generation"),
     caps=("max_output_tokens",),
     cap="max_output_tokens",
     # The API keeps every response unless told not to, and what it keeps could not be asked for here.
