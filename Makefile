@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run demo install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test audit sbom compose-secrets image-test lock clean
+.PHONY: help run demo install test lint format load load-ui fuzz balance bench fleet-bench feed-bench ledger-bench downloads-bench upload-bench soak reload-test prove-residency prove-budget prove-jobs chaos engine-test engine-test-llamacpp limit-model policy-model affinity mixed helm-test client-test audit sbom compose-secrets image-test docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -146,6 +146,11 @@ $(CLIENTS_NODE)/node_modules/.package-lock.json: $(CLIENTS_NODE)/package-lock.js
 client-test: $(VENV)/.test .venv-clients/.installed .venv-aiperf/.installed $(CLIENTS_NODE)/node_modules/.package-lock.json ## real clients and load tools against one gateway; ONLY="litellm curl", GUIDELLM_PYTHON=an interpreter that has it
 	@$(BIN)/python -m tests.clients --sdks .venv-clients/bin/python --aiperf .venv-aiperf/bin/python $(if $(GUIDELLM_PYTHON),--guidellm $(GUIDELLM_PYTHON)) $(if $(ONLY),--only $(ONLY))
 
+# Of its own: the site's tools are no part of the gateway.
+docs: .venv-docs/.installed ## README and docs as a site in dist/site, for any static server, or a browser alone (without its search)
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "dist/site/index.html"
+
 limit-model: $(VENV)/.run ## judge the learned limit in simulated time (20 minutes); TRACES=folder of Azure CSVs
 	@exec $(BIN)/python -m loadtests.model --out docs/limit.md $(if $(TRACES),--traces $(TRACES))
 
@@ -181,7 +186,7 @@ lock: ## write requirements/*.txt anew (needs uv)
 	for set in build ops; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/audit.in -o requirements/audit.txt
 	uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt pyproject.toml requirements/helm.in requirements/build.in -o requirements/helm.txt
-	for set in clients aiperf; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
+	for set in clients aiperf docs; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(OPS_VENV) .venv-clients .venv-aiperf $(CLIENTS_NODE)/node_modules dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HELM_VENV) $(AUDIT) $(OPS_VENV) .venv-clients .venv-aiperf .venv-docs $(CLIENTS_NODE)/node_modules dist .gateway loadtests/out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,8 +23,9 @@ from PIL import Image
 from gateway.cli.prices import prices
 from loadtests import demo_fleet
 from loadtests.simfleet.bills import read_bills
-from loadtests.simfleet.harness import SimFleet, start
-from loadtests.stack import DEMO_POLICIES, start_gateway
+from loadtests.simfleet.harness import start
+from loadtests.stack import start_gateway
+from tests.demo_folder import copied
 from tests.gateways import Site, eventually
 from tests.studio import picture
 
@@ -52,28 +53,6 @@ class Demo:
         for line in read_bills(self.bills):
             made[line["model"]] = made.get(line["model"], 0) + line["micro_usd"]
         return made
-
-
-def ports(fleet: SimFleet) -> dict[int, int]:
-    """The demo's port -> that of the same server here."""
-    named = demo_fleet.config()
-    pairs = [
-        *zip(named["workers"], fleet.workers, strict=True),
-        *zip(named["managed"], fleet.managed, strict=True),
-        *zip(named["providers"], fleet.providers, strict=True),
-    ]
-    pages = {demo_fleet.BASE_PORT + demo_fleet.GPUS + i: page.port for i, page in enumerate(fleet.dcgm)}
-    return {given["port"]: server.port for given, server in pairs} | pages
-
-
-def copied(folder: Path, fleet: SimFleet) -> None:
-    """The demo's folder, for servers at other ports."""
-    folder.mkdir()
-    for file in DEMO_POLICIES.glob("*.yaml"):
-        text = file.read_text()
-        for there, here in ports(fleet).items():
-            text = text.replace(f"127.0.0.1:{there}", f"localhost-{here}")
-        (folder / file.name).write_text(text.replace("localhost-", "127.0.0.1:"))
 
 
 @pytest.fixture(scope="module")
