@@ -11,11 +11,15 @@ residency gets no second look: a failure there may be the one interleaving in a 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+TURNS = 2
+"""Tests at once on each core: those with real processes wait most of their time. In the order of their files, for the
+longest ones (e2e) then come early."""
 MOST = 3
 """More than these are no accident."""
 NEVER_AGAIN = ("tests/money/", "tests/ledger/", "tests/audit/", "tests/routing/", "tests/residency")
@@ -36,7 +40,8 @@ def second_look(failed: Iterable[str]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     LAST_FAILED.unlink(missing_ok=True)
-    ended = subprocess.run([*pytest, "-n", "auto", "--dist", "loadfile", *arguments], cwd=ROOT).returncode
+    spread = ["-n", str(TURNS * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    ended = subprocess.run([*pytest, *spread, *arguments], cwd=ROOT).returncode
     if ended != FAILED or not LAST_FAILED.exists():
         return ended
     names = second_look(json.loads(LAST_FAILED.read_text()))

@@ -30,7 +30,7 @@ def test_both_tell_of_both(pair: tuple[Site, Site]) -> None:
     first, second = pair
     with looking(first.gateway.url) as here, looking(second.gateway.url) as there:
         for site in (first, second, second):
-            assert site.chat("chat").status_code == 200
+            assert site.chat("chat", stream=True).status_code == 200
         for seen in (here, there):
             seen.sees(lambda told: told.outcomes("chat")["local"] == 3, "three requests")
             seen.sees(lambda told: len(told.last["policy"]["replicas"]) == 2, "two replicas")

@@ -17,6 +17,9 @@ from tests.studio import Gallery, Studio, dies, gallery, refuses, studio
 
 ENV = {"GATEWAY_ARTEFACTS_FLOOR": "0", "GATEWAY_ZONE": "onprem"}
 DOWN = {502, 503, 403, 429}
+BRIEFLY = {"X-Gateway-Max-Wait-Ms": "300"}
+"""The same workers fail in one test after the other: their circuits stay open for longer each time, and who demands them
+waits for them."""
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(300)
 FILM: dict[str, Any] = {"model": "film", "prompt": "must stay", "seconds": "5"}
 FILMS = Lane(
@@ -85,8 +88,8 @@ def test_home_fails_and_nothing_leaves(rooms: Gallery, kind: str, act: Any) -> N
     assert rooms.theirs.seen, free.text
 
 
-def ask(rooms: Gallery, kind: str, headers: dict[str, str]) -> httpx.Response:
-    http = rooms.site.http
+def ask(rooms: Gallery, kind: str, demand: dict[str, str]) -> httpx.Response:
+    http, headers = rooms.site.http, {**BRIEFLY, **demand}
     if kind == "speech":
         return http.post(
             "/v1/audio/speech", json={"model": "voice-both", "input": "stay", "voice": "a"}, headers=headers
@@ -103,7 +106,8 @@ def test_a_form_says_its_demand_too(rooms: Gallery) -> None:
         one.acts[:] = [refuses(503)] * 8
     for said in ({"metadata": '{"data_residency": "local"}'}, {"metadata[data_residency]": "local"}):
         file = {"file": ("stay.wav", WAV, "audio/wav")}
-        answer = rooms.site.http.post("/v1/audio/transcriptions", data={"model": "voice-both", **said}, files=file)
+        form = {"model": "voice-both", **said}
+        answer = rooms.site.http.post("/v1/audio/transcriptions", data=form, files=file, headers=BRIEFLY)
         assert answer.status_code in DOWN
     assert rooms.theirs.seen == []
 

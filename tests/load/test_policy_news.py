@@ -35,7 +35,7 @@ def test_only_what_is_new_and_only_of_the_policy(tmp_path: Path) -> None:
 
 
 def test_the_gateway_logs_these_words() -> None:
-    text = (ROOT / "gateway" / "app.py").read_text()
+    text = (ROOT / "gateway" / "watching.py").read_text()
     assert f'"{IN_FORCE}"' in text
     assert f'"{REFUSED}"' in text
 
