@@ -18,8 +18,8 @@ from tests.studio import Gallery, Studio, dies, gallery, refuses, studio
 ENV = {"GATEWAY_ARTEFACTS_FLOOR": "0", "GATEWAY_ZONE": "onprem"}
 DOWN = {502, 503, 403, 429}
 BRIEFLY = {"X-Gateway-Max-Wait-Ms": "300"}
-"""The same workers fail in one test after the other: their circuits stay open for longer each time, and who demands them
-waits for them."""
+"""The same workers fail in one test after the other: their circuits stay open for longer each time, and who demands
+them waits for them."""
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(300)
 FILM: dict[str, Any] = {"model": "film", "prompt": "must stay", "seconds": "5"}
 FILMS = Lane(
