@@ -17,9 +17,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-TURNS = 2
-"""Tests at once on each core: those with real processes wait most of their time. In the order of their files, for the
-longest ones (e2e) then come early."""
+BESIDE = 1
+"""More processes of pytest than cores: tests with real processes wait most of their time. They run in the order of
+their files, for the longest ones (e2e) then come early."""
 MOST = 3
 """More than these are no accident."""
 NEVER_AGAIN = ("tests/money/", "tests/ledger/", "tests/audit/", "tests/routing/", "tests/residency")
@@ -40,7 +40,7 @@ def second_look(failed: Iterable[str]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     LAST_FAILED.unlink(missing_ok=True)
-    spread = ["-n", str(TURNS * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    spread = ["-n", str(BESIDE + (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
     ended = subprocess.run([*pytest, *spread, *arguments], cwd=ROOT).returncode
     if ended != FAILED or not LAST_FAILED.exists():
         return ended

@@ -22,7 +22,7 @@ FEWER = 5
 """A few worlds differ more from each other than many do."""
 SELDOM = (
     *("times without the store", "hedges", "rescues", "under rules that change"),
-    *("orders", "flagged jobs", "results kept"),
+    *("orders", "flagged jobs", "results kept", "translated"),
 )
 """What a slice may be without."""
 
