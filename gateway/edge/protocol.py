@@ -400,6 +400,9 @@ class _Uploading:
     def close(self) -> None:
         self._protocol.linger()
 
+    def abort(self) -> None:
+        self._protocol.transport.abort()
+
 
 def protocol(patience: Patience, on_refused: Callable[[int], None] = Protocol.on_refused) -> type[Protocol]:
     """The protocol with these deadlines, for uvicorn's `Config(http=...)`."""

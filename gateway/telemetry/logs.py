@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 def set_up_logs(level: str) -> None:
     """JSON lines on stderr for the whole process. What the OpenTelemetry SDK says of every failed export is said once,
-    by us (`export.Saying`)."""
+    by us (`export.Collector`)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -46,6 +47,8 @@ class Source:
     change: Callable[[Any, Any], Data | None] = same_or_whole
     """What a viewer that knows the first state has to hear of the second."""
     ticks: int = 1
+    dated: bool = False
+    """The whole of it tells the time, so its bytes are of one instant."""
 
 
 class Viewer:
@@ -96,7 +99,7 @@ class _Known:
     _bytes: bytes | None = None
 
     def whole(self) -> bytes:
-        if self._bytes is None:
+        if self._bytes is None or self.source.dated:
             self._bytes = event(self.source.kind, self.source.whole(self.state))
         return self._bytes
 
@@ -130,7 +133,7 @@ class Feed:
         self.viewers.add(viewer)
         if self._task is None:
             self._known = [_Known(source) for source in self.sources]
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run(), context=Context())  # of no request
         for known in self._known:
             if known.there:
                 viewer.hears(known.source.kind, known.whole, None)
@@ -160,12 +163,13 @@ class Feed:
 
     async def _look(self, known: _Known) -> None:
         try:
-            state = await known.source.make()
+            self._tell(known, await known.source.make())
         except (GatewayError, StoreFault):
             return  # the store is away, which `status` tells
         except Exception:
             _log.exception("the live feed has a gap", extra={"fields": {"kind": known.source.kind}})
-            return
+
+    def _tell(self, known: _Known, state: Any) -> None:
         change = known.moves(state)
         for viewer in self.viewers:
             viewer.hears(known.source.kind, known.whole, change)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,7 +43,7 @@ class Money:
         if day != self._day:
             self._day, self._spent, self._due = day, nothing(), 0.0
         if self._asking is None and time.monotonic() >= self._due:
-            self._asking = asyncio.create_task(self._ask(day))
+            self._asking = asyncio.create_task(self._ask(day), context=Context())  # of no request
         return {"all": True, "day": day, **self._spent, "budgets": budgets(self._usages().values())}
 
     async def aclose(self) -> None:

@@ -33,7 +33,7 @@ def sources(services: Services, money: Money) -> Sequence[Source]:
     """In the order of `feed.KINDS`."""
     made = Sources(services)
     return (
-        Source("hello", made.hello, dated, lambda before, after: None if before == after else dated(after)),
+        Source("hello", made.hello, dated, lambda before, after: None if before == after else dated(after), dated=True),
         Source("fleet", made.fleet, fleet_whole, fleet_change),
         Source("flow", made.flow, lambda state: history.flow(state, whole=True), flow_change),
         Source("latency", made.latency, ticks=SLOW_TICKS),

@@ -163,3 +163,39 @@ def test_a_minute_that_is_an_hour_old_is_forgotten() -> None:
     for at in range(0, 3720, 60):
         told.take("flow", {"all": False, "minutes": [at], "rules": {"chat": {"local": [1]}}})
     assert (len(told.flow), told.outcomes("chat")["local"]) == (60, 60)
+
+
+async def test_who_joins_later_hears_of_the_time_of_then() -> None:
+    """A page sets its clock by it: an old one would show the hour before."""
+    times = iter(range(1000))
+    source = Counting()
+    feed = Feed(
+        [
+            Source("hello", source.make, lambda state: {"now": next(times)}, lambda _before, _after: None, dated=True),
+            Source("fleet", source.make, lambda state: {"now": next(times)}, lambda _before, _after: None),
+        ],
+        TICK,
+    )
+    first = feed.join()
+    early = dict(await taken(first))
+    late = dict(await taken(feed.join()))
+    assert late["hello"]["now"] > early["hello"]["now"]
+    assert late.get("fleet", early.get("fleet")) == early.get("fleet"), "all else is made once"
+    await feed.aclose()
+
+
+async def test_a_fault_while_telling_is_a_gap_and_not_the_end() -> None:
+    source, broken = Counting(), [True]
+
+    def change(_before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        if broken[0]:
+            raise ValueError("no such row")
+        return after
+
+    feed = Feed([Source("status", source.make, change=change)], TICK)
+    viewer = feed.join()
+    await taken(viewer)
+    await until(lambda: source.asked > 3)
+    broken[0] = False
+    assert dict(await taken(viewer))["status"]["n"] > 3
+    await feed.aclose()
