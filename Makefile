@@ -176,7 +176,7 @@ audit: $(AUDIT)/.ready ## known holes in any locked package (needs the network):
 
 sbom: $(AUDIT)/.ready ## what the gateway is made of, as CycloneDX with versions and hashes: dist/sbom.json
 	@mkdir -p dist
-	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json requirements/run.txt
+	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json requirements/image.txt
 	@echo dist/sbom.json
 
 lock: ## write requirements/*.txt anew (needs uv)

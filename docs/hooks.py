@@ -22,8 +22,8 @@ FOREIGN = {"index.md": "README.md", "ready-made.md": "policies/README.md"}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 LOADED = re.compile(r"""<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=["']?(?:https?:)?//[^"'\s>]+""")
 IMPORTED = re.compile(r"""(?:url\(|@import\s*)["']?(?:https?:)?//[^"')]+""")
-CDN = "https://unpkg.com/"
-"""The theme's script would fetch two helpers there: for diagrams, and for its search in pages opened as files."""
+FETCHED = re.compile(r"https://[a-z]+\.com/(?=[a-z-]+@)")
+"""Where the theme's script would fetch two helpers: for diagrams, and for its search in pages opened as files."""
 
 
 def on_config(config: Any) -> Any:
@@ -70,8 +70,8 @@ def on_post_build(config: Any) -> None:
     site = Path(config.site_dir)
     for script in site.rglob("*.js"):
         text = script.read_text()
-        if CDN in text:
-            script.write_text(text.replace(CDN, ""))
+        if FETCHED.search(text):
+            script.write_text(FETCHED.sub("", text))
     for pattern, suffix in ((LOADED, "*.html"), (IMPORTED, "*.css")):
         for path in site.rglob(suffix):
             found = pattern.search(path.read_text())

@@ -51,6 +51,15 @@
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs: the Gateways that take its requests" -}}
 {{- end -}}
+{{- if .Values.settings.GATEWAY_TLS_CERT -}}
+{{- fail "settings.GATEWAY_TLS_CERT: probes, scrapes and agents speak plain HTTP to the pods; TLS of clients ends at the Ingress or the Gateway" -}}
+{{- end -}}
+{{- if .Values.settings.GATEWAY_LEAVE_SECONDS -}}
+{{- fail "settings.GATEWAY_LEAVE_SECONDS: drain.endpointSeconds is what does that here" -}}
+{{- end -}}
+{{- if and (eq .Values.autoscaling.kind "keda") (not .Values.serviceMonitor.enabled) (not .Values.autoscaling.keda.query) -}}
+{{- fail "autoscaling.keda.query: the default one has the labels that a ServiceMonitor gives; enable serviceMonitor, or write the query" -}}
+{{- end -}}
 {{- if and .Values.agent.enabled (not .Values.agent.token) -}}
 {{- fail "agent.token: name the Secret and key that hold its token" -}}
 {{- end -}}
