@@ -69,7 +69,7 @@ SHAPES: Final[dict[str, tuple[str, Shape]]] = {
                 {
                     "type": ("prometheus",),
                     "metricType": ("AverageValue",),
-                    "metadata": {"serverAddress": str, "query": str, "threshold": str},
+                    "metadata": {"serverAddress": str, "query": str, "threshold": str, "ignoreNullValues": str},
                 }
             ],
         },

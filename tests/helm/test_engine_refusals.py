@@ -48,6 +48,15 @@ def test_by_the_schema(values: Values, said: str) -> None:
         (POLICIES | {"policiesConfigMap": "x"}, "policiesConfigMap: has no effect beside policies"),
         (POLICIES | {"policiesItems": [{"key": "a", "path": "b.yaml"}]}, "policiesItems: has no effect"),
         (POLICIES | {"replicas": 2}, "secrets.GATEWAY_REDIS_URL: several replicas need a store"),
+        (POLICIES | {"settings": {"GATEWAY_TLS_CERT": "/tls/cert"}}, "settings.GATEWAY_TLS_CERT: probes"),
+        (
+            POLICIES | {"settings": {"GATEWAY_LEAVE_SECONDS": 5}},
+            "settings.GATEWAY_LEAVE_SECONDS: drain.endpointSeconds",
+        ),
+        (
+            joined(SEVERAL, {"autoscaling": {"kind": "keda", "keda": {"prometheus": "http://p:9090"}}}),
+            "autoscaling.keda.query: the default one",
+        ),
         (POLICIES | {"autoscaling": {"kind": "hpa"}}, "secrets.GATEWAY_REDIS_URL"),
         (
             POLICIES | {"replicas": 2, "secrets": {"GATEWAY_REDIS_URL": {"secret": "s", "key": "k"}}},

@@ -236,12 +236,13 @@ def test_hpa_by_work_in_flight() -> None:
 
 def test_keda_by_work_in_flight() -> None:
     keda = {"kind": "keda", "keda": {"prometheus": "http://prometheus.monitoring:9090"}}
-    rendered = install(joined(SEVERAL, {"autoscaling": keda}))
+    rendered = install(joined(SEVERAL, {"autoscaling": keda, "metrics": {"serviceMonitor": {"enabled": True}}}))
     (trigger,) = rendered.one("ScaledObject")["spec"]["triggers"]
     assert trigger["metadata"] == {
         "serverAddress": "http://prometheus.monitoring:9090",
         "query": 'sum(gateway_requests_in_flight{namespace="ai",service="gateway-admin"})',
         "threshold": "200",
+        "ignoreNullValues": "false",
     }
     assert rendered.all("HorizontalPodAutoscaler") == []
     assert "replicas" not in rendered.one("Deployment")["spec"]

@@ -57,7 +57,7 @@
 {{- if .Values.settings.GATEWAY_LEAVE_SECONDS -}}
 {{- fail "settings.GATEWAY_LEAVE_SECONDS: drain.endpointSeconds is what does that here" -}}
 {{- end -}}
-{{- if and (eq .Values.autoscaling.kind "keda") (not .Values.serviceMonitor.enabled) (not .Values.autoscaling.keda.query) -}}
+{{- if and (eq .Values.autoscaling.kind "keda") (not .Values.metrics.serviceMonitor.enabled) (not .Values.autoscaling.keda.query) -}}
 {{- fail "autoscaling.keda.query: the default one has the labels that a ServiceMonitor gives; enable serviceMonitor, or write the query" -}}
 {{- end -}}
 {{- if and .Values.agent.enabled (not .Values.agent.token) -}}
