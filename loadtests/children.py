@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from loadtests.nursery import Child, Nursery
-
-_PR_SET_PDEATHSIG = 1
+from loadtests.nursery import Child, Nursery, die_with_parent
 
 Process = subprocess.Popen[bytes] | Child
 
@@ -73,8 +69,3 @@ class Cradle:
 
 
 CRADLE = Cradle()
-
-
-def die_with_parent() -> None:
-    """In the child, before exec: the kernel ends it when the thread that started it is gone, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

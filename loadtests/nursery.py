@@ -162,10 +162,15 @@ def _serve(line: socket.socket) -> dict[str, Any] | None:
         line.send(str(pid).encode())
 
 
+def die_with_parent() -> None:
+    """In the child, as it begins: the kernel ends it when the thread that started it is gone, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _become(asked: Mapping[str, Any]) -> None:
     """The rest of the child's life."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    die_with_parent()
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])

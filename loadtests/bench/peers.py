@@ -18,8 +18,8 @@ import httpx
 
 from loadtests.bench import proc
 from loadtests.bench.policy import PEPPER, whole_policy
-from loadtests.children import die_with_parent
 from loadtests.collector import collecting
+from loadtests.nursery import die_with_parent
 from loadtests.stack import READY_SECONDS, ROOT, StackFault, end, free_port
 
 POLL_SECONDS = 0.005

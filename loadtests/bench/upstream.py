@@ -23,7 +23,7 @@ from loadtests.bench.wire import (
     plain,
     stream_head,
 )
-from loadtests.children import die_with_parent
+from loadtests.nursery import die_with_parent
 
 ANSWER = answer()
 PAGE = plain(METRICS, "text/plain")

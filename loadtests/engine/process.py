@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from loadtests.bench import proc
-from loadtests.children import die_with_parent
 from loadtests.engine.kinds import BY_OWNER, About, ask
+from loadtests.nursery import die_with_parent
 
 READY_SECONDS = 300.0
 STOP_SECONDS = 20.0

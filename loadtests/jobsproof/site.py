@@ -17,8 +17,8 @@ import httpx
 
 from gateway.money.keys import hash_key
 from loadtests.chaos.servers import Store
-from loadtests.children import die_with_parent
 from loadtests.jobsproof.provider import Bare, Listed
+from loadtests.nursery import die_with_parent
 from loadtests.policy_folder import write
 from loadtests.simfleet.harness import SimFleet
 from loadtests.simfleet.harness import start as start_fleet

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from loadtests.children import die_with_parent
+from loadtests.nursery import die_with_parent
 
 READY_SECONDS = 20.0
 POLL_SECONDS = 0.02

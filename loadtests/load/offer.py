@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.model import Upstream
-from loadtests.children import die_with_parent
 from loadtests.load.feed import LEAD_SECONDS, Tail
 from loadtests.load.plan import Plan, save
 from loadtests.load.progress import Progress
 from loadtests.load.sampler import Sampler
 from loadtests.load.target import Target
+from loadtests.nursery import die_with_parent
 from loadtests.stack import ROOT, end
 
 LOCUSTFILE = ROOT / "loadtests" / "locustfile.py"

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 from gateway.errors import StartupFault
-from loadtests.children import die_with_parent
 from loadtests.load.offer import LOCUSTFILE, STOP_SECONDS
 from loadtests.load.target import TargetFault, running
+from loadtests.nursery import die_with_parent
 from loadtests.simfleet.harness import SimFault
 from loadtests.stack import ROOT, StackFault, end
 

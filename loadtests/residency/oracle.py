@@ -95,13 +95,21 @@ class Place:
     zone: str | None
 
 
-def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
-    """Why this request must not have reached `host`, where a connection led to the address `peer`."""
+def _reached(world: World, host: str, peer: str) -> Backend | str:
+    """Whose address this is, or why nothing may be sent to it."""
     backend = world.by_host.get(host)
     if backend is None:
         return "an address that this version of the policy does not have"
     if not _peer_is_its_own(backend, peer):
         return "a peer outside the networks of its backend"
+    return backend
+
+
+def forbidden(world: World, ask: Ask, host: str, peer: str) -> str | None:
+    """Why this request must not have reached `host`, where a connection led to the address `peer`."""
+    backend = _reached(world, host, peer)
+    if isinstance(backend, str):
+        return backend
     words = demanded(world, ask)
     if words is None:
         return "its demand is not understood"
@@ -149,11 +157,9 @@ def of_job_forbidden(
 
 
 def _job_under(world: World, ask: Ask, taken: Set[frozenset[str]], host: str, peer: str, line: Audited) -> str | None:
-    backend = world.by_host.get(host)
-    if backend is None:
-        return "an address that this version of the policy does not have"
-    if not _peer_is_its_own(backend, peer):
-        return "a peer outside the networks of its backend"
+    backend = _reached(world, host, peer)
+    if isinstance(backend, str):
+        return backend
     own = demanded(world, ask)
     if own is None:
         return "its demand is not understood any more"
