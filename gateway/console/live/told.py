@@ -21,13 +21,11 @@ class Told:
     """Upstream -> its row by column."""
     flow: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
     """Minute -> rule -> outcome -> how many; at most an hour."""
-    now: float = 0.0
     last: dict[str, Data] = field(default_factory=dict)
     """Kind -> its last event."""
 
     def take(self, kind: str, data: Data) -> None:
         self.last[kind] = data
-        self.now = data.get("now", self.now)
         if kind == "fleet":
             self._fleet(data)
         elif kind == "flow":
