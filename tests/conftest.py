@@ -29,8 +29,14 @@ PATIENT = 5.0
 WARM = ("click", "gateway.app", "gateway.cli.serve", "loadtests.simfleet.fleet")
 
 
+def pytest_collection() -> None:
+    """Next to nothing that is made while modules load and tests are collected is garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Ten thousand collected tests stay to the end: no collection of garbage needs to look at them again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
