@@ -1,6 +1,6 @@
 """The `gateway` command as a process of its own that need not load its modules (loadtests/nursery.py).
 
-    done = command("keys", "list", env={"GATEWAY_URL": url})
+    done = ran("keys", "list", env={"GATEWAY_URL": url})
     done.returncode, done.stdout, done.stderr
 
 Environment, folder, standard streams and exit code are those of a process that was started anew; what loading itself
@@ -19,15 +19,15 @@ from loadtests.children import CRADLE
 from loadtests.stack import ROOT
 
 SECONDS = 20.0
+"""Longer than any command takes that ends by itself."""
 
 
-def command(
+def ran(
     *words: object,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
     together: bool = False,
-    timeout: float = SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m gateway words`, ended. `env` is all of its environment (default: ours); `together` writes stderr to
     stdout. Raises subprocess.TimeoutExpired, after it was killed."""
@@ -45,7 +45,7 @@ def command(
             stderr=said if together else complained,
         )
         try:
-            code = process.wait(timeout)
+            code = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
