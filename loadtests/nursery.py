@@ -201,8 +201,10 @@ def _leave(code: object) -> NoReturn:
 def main() -> None:
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
+    gc.disable()
     for module in sys.argv[2:]:
         importlib.import_module(module)
+    gc.enable()
     gc.freeze()
     asked = _serve(line)
     if asked is not None:

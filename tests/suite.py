@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-BESIDE = 1
+BESIDE = 2
 """More processes of pytest than cores: tests with real processes wait most of their time. They run in the order of
 their files, for the longest ones (e2e) then come early."""
 MOST = 3
