@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-BESIDE = 2
+BESIDE = 1
 """More processes of pytest than cores: tests with real processes wait most of their time. They run in the order of
 their files, for the longest ones (e2e) then come early."""
 MOST = 3
@@ -27,7 +27,7 @@ FAILED = 1
 """Exit code of pytest: tests ran, and some failed."""
 ROOT = Path(__file__).parent.parent
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
-"""Some machines set it. Three workers and hundreds of children would each compile the same files again."""
+"""Some machines set it. Each worker and hundreds of children would compile the same files again."""
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 
 
