@@ -34,7 +34,10 @@ class Settings(BaseSettings):
         None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."
     )
     admin_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of /metrics, /docs, /dashboard and /admin; unset: the main port."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of /metrics, /openapi.json, /dashboard and /admin; unset: the main port.",
     )
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16

@@ -203,8 +203,11 @@ def router(services: Services) -> APIRouter:
         return {"status": "ok"}
 
     @api.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
-        """Prometheus text format; of all processes that share this port."""
+    async def metrics(request: Request) -> Response:
+        """Prometheus text format; of all processes that share this port. It needs no key, but where there are none at
+        all it is told to whom everything else is."""
+        if not services.policy.tenants:
+            caller(services, request.state.call)
         page = await services.siblings.page()
         if page is None:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")
