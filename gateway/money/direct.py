@@ -7,6 +7,7 @@ it, and so does a proxy.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 
 _SITE, _ORIGIN, _HOST = b"sec-fetch-site", b"origin", b"host"
@@ -19,6 +20,8 @@ LOCAL_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 """What a browser that was led here by a stranger's name (DNS rebinding) does not call this host; the page at that name
 is, to the browser, of the same origin as we are."""
 _SCHEMES = (b"http://", b"https://")
+_PEERS = 64
+"""Remembered: to read an address costs as much as all else here."""
 
 
 def indirect(headers: Mapping[bytes, bytes], peer: str | None) -> str | None:
@@ -72,6 +75,7 @@ def _known(name: bytes) -> str:
     return name.decode() if prefix is None else f"{prefix.decode()}*"
 
 
+@lru_cache(_PEERS)
 def _is_loopback(peer: str | None) -> bool:
     try:
         return peer is not None and ip_address(peer).is_loopback
