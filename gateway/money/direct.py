@@ -28,7 +28,7 @@ def indirect(headers: Mapping[bytes, bytes], peer: str | None) -> str | None:
     """Why a call is not a direct one, as half a sentence for its caller; None: it is one.
 
     `headers`: lower-cased names, as in `Call`. `peer`: the address that connected; None is none of this host. Of web
-    pages our own may ask: the browser says that it is of this very scheme, name and port.
+    pages our own may ask: its Origin is this very scheme, name and port.
     """
     said = _detour(headers, peer, page=_own_page(headers))
     if said is None and _name(headers.get(_HOST, b"")) not in LOCAL_NAMES:
@@ -57,11 +57,13 @@ def _detour(headers: Mapping[bytes, bytes], peer: str | None, *, page: bool) -> 
 
 
 def _own_page(headers: Mapping[bytes, bytes]) -> bool:
-    """A browser says both; what says one of them alone is none, or one that does not tell enough."""
-    if headers.get(_SITE) != b"same-origin":
+    """By its Origin, which no page chooses. Older browsers do not say the other, nor does Chromium at a WebSocket; and
+    some programs send with a WebSocket the Origin that a page of ours would have (Python's websocket-client)."""
+    origin = headers.get(_ORIGIN)
+    if origin is None or headers.get(_SITE, b"same-origin") != b"same-origin":
         return False
     host = headers.get(_HOST, b"")
-    return headers.get(_ORIGIN) in [scheme + host for scheme in _SCHEMES]
+    return origin in [scheme + host for scheme in _SCHEMES]
 
 
 def _name(host: bytes) -> bytes:
