@@ -168,13 +168,15 @@ class Standin:
             raise
 
 
+def resolves(nginx: str) -> bool:
+    told = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(int(part) for part in re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", told)[0]) >= RESOLVES
+
+
 def for_this_nginx(text: str) -> str:
     """The balancer's file without `resolve`, where the nginx at hand is older than the image's: no name is looked up
-    here, so nothing else of it changes."""
-    (program,) = PROGRAMS["nginx"]
-    told = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    version = tuple(int(part) for part in re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", told)[0])
-    return text if version >= RESOLVES else text.replace(" resolve ", " ")
+    where addresses stand in their place, so nothing else of it changes."""
+    return text if resolves(*PROGRAMS["nginx"]) else text.replace(" resolve ", " ")
 
 
 def addresses(names: list[str]) -> dict[str, str]:
