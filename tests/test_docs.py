@@ -161,11 +161,16 @@ def test_store_keys(path: Path) -> None:
         assert f"| `{key}` |" in text, key
 
 
+def rooms(package: str) -> set[str]:
+    files = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    return files | {f"{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
+
+
 def test_the_map_of_rooms_is_whole() -> None:
-    told = re.findall(r"^  ([\w.]+/?) ", (DOCS / "architecture.md").read_text(), re.M)
-    files = {path.name for path in (ROOT / "gateway").glob("*.py")} - {"__init__.py"}
-    rooms = {f"{path.parent.name}/" for path in (ROOT / "gateway").glob("*/__init__.py")} - {"cli/"}
-    assert set(told) == files | rooms
+    text = (DOCS / "architecture.md").read_text()
+    told, loads = (re.findall(rf"^```\n{name}/\n(.*?)^```", text, re.M | re.S)[0] for name in ("gateway", "loadtests"))
+    assert set(re.findall(r"^  ([\w.]+/?) ", told, re.M)) == rooms("gateway") - {"cli/"}
+    assert set(re.findall(r"(?<![\w/])[a-z_]+(?:/(?=[\s,])|\.py\b)", loads)) - {"scenarios/"} == rooms("loadtests")
 
 
 def test_the_page_of_simulated_engines() -> None:
