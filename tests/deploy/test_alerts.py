@@ -116,7 +116,8 @@ def test_each_variable_is_chosen_under_those_before_it() -> None:
 
 
 def test_an_alert_tells_releases_apart() -> None:
-    """What is summed keeps its namespace; what is not summed keeps all."""
+    """What is summed keeps the labels of its release; what is not summed keeps all."""
     for name, rule in ALERTS.items():
-        for by in re.findall(r"\bby \(([^)]*)\)", rule["expr"]):
-            assert "namespace" in by.split(", "), name
+        for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+            assert by.split(", ")[: len(RELEASE)] == [*RELEASE] or (name, by) == ("GatewayAbsent", ""), name
+        assert len(re.findall(r"\b(?:sum|max|min|avg|count)\b *", rule["expr"])) == rule["expr"].count("by ("), name

@@ -198,6 +198,7 @@ def test_air_gapped_reaches_no_bought_api() -> None:
 
 def test_what_workers_fetch_themselves_is_left_to_them() -> None:
     checked = install(joined(POLICIES, {"airGapped": True, "settings": {"GATEWAY_CHAT_URLS": "check"}}))
+    assert "by address are left to the workers" in checked.notes
     assert [one["value"] for one in checked.container["env"] if one["name"] == "GATEWAY_CHAT_URLS"] == ["check"]
     assert "GATEWAY_CHAT_URLS" not in install(POLICIES).env
 
@@ -259,6 +260,16 @@ def test_names_for_cilium() -> None:
         [{"matchName": "sso.example.com"}],
     ]
     assert "cannot be reached" not in rendered.notes
+
+
+def test_the_notes_tell_what_would_not_work() -> None:
+    wanted = {"settings": {"GATEWAY_OTLP_ENDPOINT": "http://collector:4318", "GATEWAY_ARTEFACTS": "s3://b/p"}}
+    told = install(joined(POLICIES, wanted)).notes
+    assert "settings.GATEWAY_OTLP_ENDPOINT: http://collector:4318 cannot be reached" in told
+    assert "settings.GATEWAY_ARTEFACTS: s3://b/p cannot be reached" in told
+    assert "secrets.GATEWAY_AUDIT_KEY is not set" in told
+    beside = {"networkPolicy": {"extraEgress": [{"to": [{"podSelector": {}}]}]}}
+    assert "cannot be reached" not in install(joined(POLICIES, wanted, beside)).notes
 
 
 def test_no_network_policy() -> None:
