@@ -349,3 +349,12 @@ class PolicyFault(Exception):
 
 class StartupFault(Exception):
     """The process cannot start; the message says what is wrong and what to do about it."""
+
+
+def extra(name: str) -> str:
+    """How one of the optional dependencies of pyproject.toml gets in: no index has the package, so it is by a clone.
+
+    >>> extra("top")
+    "install the extra `top` (in a clone: .venv/bin/python -m pip install -e '.[top]')"
+    """
+    return f"install the extra `{name}` (in a clone: .venv/bin/python -m pip install -e '.[{name}]')"

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
-from gateway.errors import StartupFault
+from gateway.errors import StartupFault, extra
 from gateway.telemetry.meters import Taken, Telemetry
 from gateway.telemetry.points import metrics_data
 from gateway.telemetry.tracing import resource
@@ -27,9 +27,7 @@ _log = logging.getLogger("gateway")
 SIGNALS = ("traces", "metrics")
 LAST_SECONDS = 4.0
 """For the last spans and figures to go out: a little more than one export may take."""
-NO_EXTRA = (
-    "GATEWAY_OTLP_ENDPOINT is set, and what speaks OTLP is not installed: pip install 'hybrid-router-gateway[otlp]'"
-)
+NO_EXTRA = f"GATEWAY_OTLP_ENDPOINT is set, and what speaks OTLP is not installed: {extra('otlp')}"
 BAD_ENDPOINT = "GATEWAY_OTLP_ENDPOINT: give the collector's address, as http://collector:4318; /v1/traces is added"
 BAD_HEADERS = "GATEWAY_OTLP_HEADERS: give name=value, several by commas, or file:PATH of a file that holds them"
 _FILE = "file:"
