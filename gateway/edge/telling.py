@@ -12,6 +12,7 @@ from gateway.edge.calls import Call
 from gateway.edge.services import Services
 from gateway.model import Upstream
 from gateway.telemetry import ACCESS, OWN_WORKERS, PROVIDERS, Series
+from gateway.telemetry.context import recorded
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 UNKNOWN = "unknown"
@@ -62,8 +63,12 @@ def answered_by(account: Account, told: Sequence[Series]) -> tuple[Series | None
     return told[-1], account.attempts[-1]
 
 
-def tell_refused(services: Services, call: Call, endpoint: Endpoint, error: str | None) -> None:
-    """Of a call that never was a request, because of an error; or that was taken as a job."""
+def tell_refused(
+    services: Services, call: Call, endpoint: Endpoint, error: str | None, *, traced: bool = False
+) -> None:
+    """Of a call that never was a request, because of an error; or that was taken as a job. `traced`: as of errors."""
+    if traced and call.trace is not None and call.trace.span is None:
+        call = call._replace(trace=recorded(call.trace))
     note = spans.refused(call, endpoint, error)
     if note is not None and call.trace is not None:
         services.telemetry.tracing.write(call.trace, [note])

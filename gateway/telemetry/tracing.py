@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from opentelemetry import trace as api
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from gateway.model import Trace
-from gateway.telemetry.context import Sampling
+from gateway.telemetry.context import FOLLOWED_PER_SECOND, Sampling
 
+Dropped = Callable[[str, int], None]
+DROPS = NO_ROOM, NOT_TAKEN = "no_room", "not_taken"
+"""Why spans go nowhere: the queue is full, or the collector did not take them."""
 Value = str | bool | int | float | Sequence[str] | None
 Kind = Literal["server", "client", "consumer"]
 MOST_WAITING = 2048
-"""Spans on their way out, about 3 KB each; more are dropped."""
+"""Spans on their way out, about 3 KB each; those of a request that do not fit are dropped."""
 BATCH, LINGER_MS = 512, 1000.0
 LONGEST_VALUE, MOST_ATTRIBUTES, MOST_EVENTS = 256, 64, 16
 _NS = 1_000_000_000
@@ -63,42 +66,66 @@ class _Given(IdGenerator):
         return self.span
 
 
+class _Counted(SpanExporter):
+    """What becomes of the spans that were handed over. `taken` grows in the thread that sends alone."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.dropped: Dropped = lambda _reason, _spans: None
+        self.taken = 0
+        """Spans that left the queue."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # whatever befell it, the thread goes on
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            self.dropped(NOT_TAKEN, len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
 class Tracing:
     """Without an exporter nothing is recorded; a caller's context is passed on all the same."""
 
     def __init__(
-        self, ratio: float = 0.0, *, follow: bool = True, exporter: SpanExporter | None = None, instance: str = ""
+        self,
+        ratio: float = 0.0,
+        *,
+        follow: bool = True,
+        most: int = FOLLOWED_PER_SECOND,
+        exporter: SpanExporter | None = None,
+        instance: str = "",
     ) -> None:
-        self.begin = Sampling(ratio, follow=follow, on=exporter is not None).begin
-        self._given = _Given()
-        self._provider: TracerProvider | None = None
+        self._sampling = Sampling(ratio, follow=follow, on=exporter is not None, most=most)
+        self.begin, self.let_in = self._sampling.begin, self._sampling.let_in
+        self._given, self._handed = _Given(), 0
+        self._way: _Counted | None = None
         if exporter is not None:
-            self._provider = self._opened(exporter, instance)
+            self._way = _Counted(exporter)
+            self._provider = _opened(self._way, self._given, instance)
+            self._tracer = self._provider.get_tracer("gateway")
 
-    def _opened(self, exporter: SpanExporter, instance: str) -> TracerProvider:
-        provider = TracerProvider(
-            sampler=ALWAYS_ON,  # `begin` has decided
-            resource=resource(instance),
-            id_generator=self._given,
-            span_limits=SpanLimits(
-                max_span_attributes=MOST_ATTRIBUTES,
-                max_events=MOST_EVENTS,
-                max_span_attribute_length=LONGEST_VALUE,
-            ),
-            shutdown_on_exit=False,
-        )
-        provider.add_span_processor(
-            BatchSpanProcessor(
-                exporter, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
-            )
-        )
-        self._tracer = provider.get_tracer("gateway")
-        return provider
+    def count(self, dropped: Dropped, unfollowed: Callable[[], None]) -> None:
+        """Who is told of spans that go nowhere (of a reason among DROPS, and how many; from any thread), and of each
+        trace that a caller asked for and did not get."""
+        self._sampling.unfollowed = unfollowed
+        if self._way is not None:
+            self._way.dropped = dropped
 
     def write(self, trace: Trace, notes: Iterable[Note]) -> None:
-        """Hands the spans of one recorded request to the thread that sends them. Never waits."""
-        if self._provider is None:
+        """Hands the spans of one recorded request to the thread that sends them, all or none. Never waits."""
+        if self._way is None:
             return
+        notes = list(notes)
+        if self._handed - self._way.taken + len(notes) > MOST_WAITING:  # the queue itself would push out older ones
+            self._way.dropped(NO_ROOM, len(notes))
+            return
+        self._handed += len(notes)
         shift = time.time_ns() - time.monotonic_ns()
         self._given.trace, state = int(trace.id, 16), TraceState.from_header([trace.state] if trace.state else [])
         for note in notes:
@@ -120,8 +147,28 @@ class Tracing:
 
     def close(self) -> None:
         """Sends what is still here; as long as one export may take, for another thread than the loop's."""
-        if self._provider is not None:
+        if self._way is not None:
             self._provider.shutdown()
+
+
+def _opened(exporter: SpanExporter, given: _Given, instance: str) -> TracerProvider:
+    provider = TracerProvider(
+        sampler=ALWAYS_ON,  # `begin` has decided
+        resource=resource(instance),
+        id_generator=given,
+        span_limits=SpanLimits(
+            max_span_attributes=MOST_ATTRIBUTES,
+            max_events=MOST_EVENTS,
+            max_span_attribute_length=LONGEST_VALUE,
+        ),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(
+        BatchSpanProcessor(
+            exporter, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
+        )
+    )
+    return provider
 
 
 def resource(instance: str) -> Resource:
