@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from opentelemetry import trace as api
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.util.types import AttributeValue
 
 from gateway.model import Trace
 from gateway.telemetry.context import FOLLOWED_PER_SECOND, Sampling
@@ -32,10 +30,12 @@ Kind = Literal["server", "client", "consumer"]
 MOST_WAITING = 2048
 """Spans on their way out, about 3 KB each; those of a request that do not fit are dropped."""
 BATCH, LINGER_MS = 512, 1000.0
-LONGEST_VALUE, MOST_ATTRIBUTES, MOST_EVENTS = 256, 64, 16
+LONGEST_VALUE, MOST_EVENTS = 256, 16
 _NS = 1_000_000_000
 _KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER}
-_RECORDED = TraceFlags(TraceFlags.SAMPLED)
+_RECORDED, _NO_STATE = TraceFlags(TraceFlags.SAMPLED), TraceState()
+_WELL, _FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+_SCOPE = InstrumentationScope("gateway")
 
 
 @dataclass(slots=True)
@@ -52,18 +52,6 @@ class Note:
     attributes: Mapping[str, Value] = field(default_factory=dict)
     events: Sequence[tuple[str, float, Mapping[str, Value]]] = ()
     error: str | None = None
-
-
-class _Given(IdGenerator):
-    """The ids were drawn when they went up to the upstreams."""
-
-    trace = span = 0
-
-    def generate_trace_id(self) -> int:
-        return self.trace
-
-    def generate_span_id(self) -> int:
-        return self.span
 
 
 class _Counted(SpanExporter):
@@ -103,12 +91,13 @@ class Tracing:
     ) -> None:
         self._sampling = Sampling(ratio, follow=follow, on=exporter is not None, most=most)
         self.begin, self.let_in = self._sampling.begin, self._sampling.let_in
-        self._given, self._handed = _Given(), 0
+        self._handed = 0
         self._way: _Counted | None = None
         if exporter is not None:
-            self._way = _Counted(exporter)
-            self._provider = _opened(self._way, self._given, instance)
-            self._tracer = self._provider.get_tracer("gateway")
+            self._way, self._resource = _Counted(exporter), resource(instance)
+            self._queue = BatchSpanProcessor(
+                self._way, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
+            )
 
     def count(self, dropped: Dropped, unfollowed: Callable[[], None]) -> None:
         """Who is told of spans that go nowhere (of a reason among DROPS, and how many; from any thread), and of each
@@ -126,49 +115,31 @@ class Tracing:
             self._way.dropped(NO_ROOM, len(notes))
             return
         self._handed += len(notes)
-        shift = time.time_ns() - time.monotonic_ns()
-        self._given.trace, state = int(trace.id, 16), TraceState.from_header([trace.state] if trace.state else [])
+        shift, id = time.time_ns() - time.monotonic_ns(), int(trace.id, 16)
+        state = TraceState.from_header([trace.state]) if trace.state else _NO_STATE
         for note in notes:
             above = note.parent or trace.parent
-            self._given.span = int(note.id, 16)
-            span = self._tracer.start_span(
-                note.name,
-                _below(int(trace.id, 16), above, note.parent is None, state),
-                _KINDS[note.kind],
-                {name: value for name, value in note.attributes.items() if value is not None},
-                start_time=_ns(note.began, shift),
+            below = None if above is None else _context(id, above, state, remote=note.parent is None)
+            self._queue.on_end(
+                ReadableSpan(
+                    note.name,
+                    _context(id, note.id, state),
+                    below,
+                    self._resource,
+                    _told(note.attributes),
+                    [Event(name, _told(its), _ns(at, shift)) for name, at, its in note.events[:MOST_EVENTS]],
+                    kind=_KINDS[note.kind],
+                    status=_WELL if note.error is None else _FAILED,
+                    start_time=_ns(note.began, shift),
+                    end_time=_ns(note.ended, shift),
+                    instrumentation_scope=_SCOPE,
+                )
             )
-            for name, at, attributes in note.events:
-                told = {key: value for key, value in attributes.items() if value is not None}
-                span.add_event(name, told, _ns(at, shift))
-            if note.error is not None:
-                span.set_status(Status(StatusCode.ERROR))
-            span.end(_ns(note.ended, shift))
 
     def close(self) -> None:
         """Sends what is still here; as long as one export may take, for another thread than the loop's."""
         if self._way is not None:
-            self._provider.shutdown()
-
-
-def _opened(exporter: SpanExporter, given: _Given, instance: str) -> TracerProvider:
-    provider = TracerProvider(
-        sampler=ALWAYS_ON,  # `begin` has decided
-        resource=resource(instance),
-        id_generator=given,
-        span_limits=SpanLimits(
-            max_span_attributes=MOST_ATTRIBUTES,
-            max_events=MOST_EVENTS,
-            max_span_attribute_length=LONGEST_VALUE,
-        ),
-        shutdown_on_exit=False,
-    )
-    provider.add_span_processor(
-        BatchSpanProcessor(
-            exporter, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
-        )
-    )
-    return provider
+            self._queue.shutdown()  # type: ignore[no-untyped-call]
 
 
 def resource(instance: str) -> Resource:
@@ -177,11 +148,17 @@ def resource(instance: str) -> Resource:
     return Resource.create({"service.name": name, "service.instance.id": instance})
 
 
-def _below(trace_id: int, parent: str | None, remote: bool, state: TraceState) -> Context:
-    if parent is None:
-        return Context()
-    context = SpanContext(trace_id, int(parent, 16), is_remote=remote, trace_flags=_RECORDED, trace_state=state)
-    return api.set_span_in_context(NonRecordingSpan(context), Context())
+def _context(trace: int, span: str, state: TraceState, *, remote: bool = False) -> SpanContext:
+    return SpanContext(trace, int(span, 16), remote, _RECORDED, state)
+
+
+def _told(attributes: Mapping[str, Value]) -> dict[str, AttributeValue]:
+    """Without what is not known, and bounded."""
+    return {
+        name: value[:LONGEST_VALUE] if isinstance(value, str) else value
+        for name, value in attributes.items()
+        if value is not None
+    }
 
 
 def _ns(monotonic: float, shift: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -169,7 +170,7 @@ def test_each_gauge_of_several_processes_is_joined_as_it_says(
     made = [Telemetry() for _ in values]
     labels = tuple("abc"[: len(gauge.labels)])
     for one, value in zip(made, values, strict=True):
-        one.watch(gauge, lambda value=value: [] if value is None else [(labels, value)])
+        one.watch(gauge, partial(list, [] if value is None else [(labels, value)]))
     told = samples(made[0].page([one.dump() for one in made[1:]]))
     assert told[gauge.name, tuple(sorted(zip(gauge.labels, labels, strict=True)))] == whole
 
