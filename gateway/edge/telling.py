@@ -32,9 +32,9 @@ def tell(services: Services, account: Account) -> None:
     first, each = pace(account, last)
     series.request(now - request.arrived, account.left or account.error or "", first, each)
     if request.trace is not None and request.trace.span is not None:
-        older = telemetry.genai.with_older
         whose = [one.who for one in told]
-        telemetry.tracing.write(request.trace, spans.notes(account, model, series.who, whose, system=older))
+        notes = spans.notes(account, model, series.who, whose, telemetry.genai.conventions)
+        telemetry.tracing.write(request.trace, notes)
     if services.settings.access_log:
         _access.info("request", extra={"fields": line(account, model, now)})
 
@@ -49,7 +49,13 @@ def tell_attempt(services: Services, endpoint: str, model: str, attempt: Attempt
     first = None if attempt.first is None else attempt.first - attempt.began
     series.attempt(attempt.ended - attempt.began, error, first)
     if usage is not None:
-        series.used(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        series.used(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+        )
     return series
 
 
