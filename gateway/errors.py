@@ -74,6 +74,8 @@ class GatewayError(Exception):
         self.retry = retry
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         """Beside those of its own: what is left of the limits of its caller."""
+        self.traced = False
+        """Whether its request is traced though our own ratio left it out: its caller asked for that, and was let in."""
         self.rule: str | None = None
         """The rule that refused, and why each upstream was dropped: for the receipt."""
         self.drops: Mapping[str, int] = {}

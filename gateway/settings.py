@@ -132,6 +132,9 @@ class Settings(BaseSettings):
         0.0, ge=0, le=1, description="Share of requests that are traced where their callers say nothing of it."
     )
     trace_callers: bool = Field(True, description="Whether a caller's `traceparent` says that a request is traced.")
+    trace_callers_rate: int = Field(
+        50, ge=0, description="How many traces a second that may be for each tenant, in each process."
+    )
     otlp_endpoint: str | None = Field(
         None, description="The OpenTelemetry collector, as http://collector:4318; unset: spans go to stderr."
     )

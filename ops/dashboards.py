@@ -270,9 +270,12 @@ INTERNALS: Final = Board(
                 about="0 closed, 1 half open, 2 open.",
             ),
             Panel(
-                "Batches that the collector did not take",
+                "Telemetry that did not reach the collector",
                 "none",
-                {rate("gateway_exports_failed_total", "signal"): "{{signal}}"},
+                {
+                    rate("gateway_exports_failed_total", "signal"): "batches of {{signal}}",
+                    rate("gateway_spans_dropped_total", "reason"): "spans, {{reason}}",
+                },
             ),
         ),
     ),

@@ -22,7 +22,7 @@ from gateway.policy.route_schema import RouteIn
 from gateway.policy.schema import FILES
 from gateway.routing.capability import AUTO, BY_DIALECT, BY_ENGINE
 from gateway.settings import Settings
-from gateway.telemetry import FLEET_GAUGES, POLICY_INFO, WAITING, Telemetry
+from gateway.telemetry import BREAKER, FLEET_GAUGES, HEADROOM, POLICY_INFO, UP, WAITING, Telemetry
 from loadtests.simfleet.config import MediaEngine, TextEngine, build, read
 from loadtests.simfleet.faults import Change
 
@@ -55,7 +55,7 @@ def test_metrics() -> None:
     listed = named("metrics.md", r"\| `((?:gateway|gen_ai)_\w+)`")
     told = Telemetry(conventions="both").collect()
     made = {family.name + ("_total" if family.type == "counter" else "") for family in told}
-    assert listed == made | set(FLEET_GAUGES) | {POLICY_INFO.name, WAITING.name}
+    assert listed == made | set(FLEET_GAUGES) | {gauge.name for gauge in (POLICY_INFO, WAITING, UP, BREAKER, HEADROOM)}
 
 
 def test_readings_of_conditions() -> None:

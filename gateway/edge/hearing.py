@@ -20,7 +20,7 @@ from gateway.edge.form import FILE
 from gateway.edge.forward import Forward
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
-from gateway.edge.routes import built, caller
+from gateway.edge.routes import built, caller, followed
 from gateway.edge.services import Services
 from gateway.edge.upload import METADATA, MODEL, ONCE, RESIDENCY, Bounds, Upload
 from gateway.edge.witness import unread_in_audit
@@ -51,6 +51,7 @@ async def hearing(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, upload = caller(services, call), None
+    call = followed(services, call, tenant)
     try:
         parse_demand(call.residency, policy.zones)
         upload = _upload(services, call, receive)
@@ -72,7 +73,7 @@ async def hearing(
         if isinstance(error, GatewayError):
             services.receipts.add(refused(call, tenant, policy.version, error))
             unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
-            error.headers = of_refused(services, tenant, call.path)
+            error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
         raise
 
 

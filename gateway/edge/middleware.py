@@ -107,7 +107,7 @@ class Front:
                 answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
         except GatewayError as error:
             telemetry.count_error(error.code)
-            tell_refused(self._services, call, endpoint, error.code)
+            tell_refused(self._services, call, endpoint, error.code, traced=error.traced)
             reply_error(wire, call, error)
         except ClientLeft:
             tell_refused(self._services, call, endpoint, CLIENT_LEFT)

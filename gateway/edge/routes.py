@@ -50,6 +50,7 @@ async def generation(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
+    call = followed(services, call, tenant)
     request: GenRequest | None = None
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
@@ -87,7 +88,7 @@ async def generation(
             unread_in_audit(services, call, tenant, policy, raw, error)
         else:
             undecided_in_audit(services, request, board, error)
-        error.headers = of_refused(services, tenant, call.path)
+        error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
         raise
     return Forward(services, call, request, fields, board, body.pictures)
 
@@ -126,6 +127,12 @@ def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> Gen
 
 def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:
     return services.keys.tenant(policy or services.policy, call.headers, call.peer)
+
+
+def followed(services: Services, call: Call, tenant: Tenant) -> Call:
+    """`call`, with its trace as it goes on now that its caller was let in."""
+    trace = services.telemetry.tracing.let_in(call.trace, tenant.name)
+    return call if trace is call.trace else call._replace(trace=trace)
 
 
 def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry import FLEET_GAUGES, Telemetry
+from gateway.telemetry import BREAKER, FLEET_GAUGES, HEADROOM, UP, Telemetry
 from ops.dashboards import BOARDS, FOLDER, RELEASE, Board, made, selected, written
 from tests.deploy.written import ROOT
 from tests.helm.settings_schema import CHART
@@ -50,7 +50,7 @@ def test_labels_are_those_of_the_metrics() -> None:
     known: dict[str, set[str]] = {}
     for family in Telemetry()._instruments:
         known[family.name] = {*family.labels, *LABELS}
-    known |= {name: {"backend", "upstream", *LABELS} for name in FLEET_GAUGES}
+    known |= {name: {"backend", "upstream", *LABELS} for name in (*FLEET_GAUGES, UP.name, BREAKER.name, HEADROOM.name)}
     for expression in expressions():
         for metric, matched in re.findall(r"(gateway_\w+)\{([^}]*)\}", expression):
             found = known.get(re.sub("_(total|bucket)$", "", metric)) or known.get(metric)
