@@ -340,8 +340,8 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         self._keep = False
-        if self.cycle is not None and self.cycle.on_shutdown is not None:
-            self.cycle.on_shutdown()
+        if self.cycle is not None:
+            self.cycle.shut_down()
         super().shutdown()
 
     # Deadlines.
