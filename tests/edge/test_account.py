@@ -207,12 +207,9 @@ def test_a_request_that_the_end_of_the_process_cuts_off_was_not_served(
 ) -> None:
     """`asked`: whether each attempt was at a bought API."""
     made = account(stream=streamed)
-    lease = served(made)
-    for bought_there in asked:
-        kind = "managed" if bought_there else "local"
-        upstream_there = replace(lease.candidate.upstream, kind=kind)
-        there = replace(lease, candidate=replace(lease.candidate, upstream=upstream_there))
-        made.attempts.append(Attempt("w1", "id", 0.0, free=False, result="cancelled", lease=there))
+    there = {True: served(made, overflow=True), False: served(made)}
+    for one in asked:
+        made.attempts.append(Attempt("w1", "id", 0.0, free=False, result="cancelled", lease=there[one]))
     made.fail(ShuttingDown(retry=False if made.bought else None))
     told = made.receipt()
     assert (told["outcome"], told["error"], told["cost"]) == (outcome, "shutting_down", None)
