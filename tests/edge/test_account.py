@@ -208,8 +208,8 @@ def test_a_request_that_the_end_of_the_process_cuts_off_was_not_served(
     """`asked`: whether each attempt was at a bought API."""
     made = account(stream=streamed)
     there = {True: served(made, overflow=True), False: served(made)}
-    for one in asked:
-        made.attempts.append(Attempt("w1", "id", 0.0, free=False, result="cancelled", lease=there[one]))
+    for place in asked:
+        made.attempts.append(Attempt("w1", "id", 0.0, free=False, result="cancelled", lease=there[place]))
     made.fail(ShuttingDown(retry=False if made.bought else None))
     told = made.receipt()
     assert (told["outcome"], told["error"], told["cost"]) == (outcome, "shutting_down", None)
