@@ -30,6 +30,7 @@
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       AuditUnavailable        503 audit_unavailable     always with Retry-After
+      ShuttingDown            503 shutting_down         always with Retry-After
       DeadlineExceeded        504 deadline_exceeded
     UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
       ConnectFailed                    no byte of the request left this machine
@@ -213,6 +214,18 @@ class NoCapacity(GatewayError):
 
 class AuditUnavailable(GatewayError):
     status, code = 503, "audit_unavailable"
+
+
+class ShuttingDown(GatewayError):
+    """This process ends, and with it what it was still asked for: another one, or the next, may be asked at once."""
+
+    status, code = 503, "shutting_down"
+    AGAIN_SECONDS: ClassVar[int] = 1
+
+    def __init__(self, cut: str = "", *, retry: bool | None = None) -> None:
+        """`cut`: what was begun and ends by it."""
+        why = "the gateway is shutting down"
+        super().__init__(f"{cut}: {why}" if cut else why, retry_after=self.AGAIN_SECONDS, retry=retry)
 
 
 class DeadlineExceeded(GatewayError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -22,7 +23,15 @@ from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.telling import tell_refused
 from gateway.edge.witness import undecided_in_audit, unread_in_audit
-from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
+from gateway.errors import (
+    GatewayError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NoCapacity,
+    NotFound,
+    ShuttingDown,
+    StoreFault,
+)
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
@@ -82,15 +91,22 @@ async def generation(
             taken = await accept(call, request, body, board)
             tell_refused(services, call, endpoint, None)
             return taken
-    except GatewayError as error:
+    except (GatewayError, asyncio.CancelledError) as fault:
+        error = answerable(fault)
         services.receipts.add(refused(call, tenant, policy.version, error))
         if request is None:
             unread_in_audit(services, call, tenant, policy, raw, error)
         else:
             undecided_in_audit(services, request, board, error)
         error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
-        raise
+        raise error from None
     return Forward(services, call, request, fields, board, body.pictures)
+
+
+def answerable(fault: GatewayError | asyncio.CancelledError) -> GatewayError:
+    """A request that nobody has decided yet is cancelled by the end of the process alone: a client that leaves ends its
+    body."""
+    return fault if isinstance(fault, GatewayError) else ShuttingDown()
 
 
 def built(

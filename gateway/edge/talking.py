@@ -63,7 +63,7 @@ def _without_secrets(call: Call, offer: Offer) -> Call:
 
 
 def _handshake(call: Call, version: str) -> str:
-    """The client's key. The `Upgrade` line itself is gone by now (edge/protocol.py): what is left of it is in
+    """The client's key. The `Upgrade` line itself is gone by now (edge/reading.py): what is left of it is in
     `Connection`. A body would be taken for frames, and HTTP/1.0 knows no upgrades (RFC 9110 section 7.8). Raises
     InvalidRequest."""
     headers = call.headers
