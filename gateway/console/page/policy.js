@@ -66,7 +66,7 @@ async function promote() {
     action: `Promote ${candidate.version}`,
     danger: true,
   });
-  if (given !== null) await act(() => post("policies/rollout/promote"), (told) => `${told.in_force} is in force`);
+  if (given !== null) await act(() => post("policies/rollout/promote", { version: candidate.version }), (told) => `${told.in_force} is in force`);
 }
 
 async function stop() {
@@ -77,7 +77,7 @@ async function stop() {
     action: "Stop the trial",
   });
   if (given === null) return;
-  await act(() => post("policies/rollout/stop"), (told) => `the trial is over; in force is ${told.in_force}`);
+  await act(() => post("policies/rollout/stop", { version: candidate.version }), (told) => `the trial is over; in force is ${told.in_force}`);
 }
 
 async function reload() {
