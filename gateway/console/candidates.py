@@ -11,7 +11,7 @@ from gateway.rehearsal.recorded import SERVED
 US_PER_SECOND = 1e6
 TOOK_IT, FAILED, NO_ROOM, PASSED_OVER = "took_it", "failed", "no_room", "passed_over"
 """What became of a candidate: it answered; it was asked and somebody else answered, or nobody; it was too full for one
-more; it had room, and another one was taken."""
+more; it was not taken (its seats may have been full, which no receipt tells)."""
 
 
 def candidates(policy: Policy, receipt: Receipt) -> list[dict[str, Any]]:
