@@ -84,7 +84,7 @@ function renderLink() {
   if ($("link-text").textContent !== said) $("link-text").textContent = said;
   show($("foot"), model.hello !== null && state.link !== "refused" && [
     h("span", null, `Gateway ${model.hello.gateway}, replica ${model.hello.replica}`),
-    h("span", null, `Times are ${zone()}, as your browser has it; days of money and budgets are UTC`),
+    h("span", null, zone() === "UTC" ? "All times and days are UTC" : `Times are ${zone()}, as your browser has it; days of money and budgets are UTC`),
   ]);
 }
 

@@ -120,13 +120,15 @@ function told({ receipt, story, candidates }) {
 function lookedAt(candidates, drops, cut) {
   const dropped = Object.entries(drops);
   if (candidates.length === 0 && dropped.length === 0) return null;
-  return wide("Candidates", h("table", { class: "candidates" },
-    h("caption", null, "Candidates, in the order of the decision",
-      h("span", { class: "note" }, `Loads and limits are those of the request's class, as they were then; whose seats were all taken was full below its limit too.${cut ? " The receipt was cut to 2 KB: not all are here." : ""}`)),
+  return [wide("Candidates", h("table", { class: "candidates", "aria-describedby": "of-candidates" },
+    h("caption", null, "Candidates, in the order of the decision"),
     heads("Candidate", "What became of it", "Load#", "With it#", "Limit#", "Score#", "Metrics' age#"),
     h("tbody", null, candidates.map(candidate),
       dropped.map(([why, number]) => h("tr", null, title(muted(plural(number, "upstream"))),
-        h("td", { colspan: 6, class: "muted" }, `✕ dropped: ${DROPS[why] ?? why}`))))));
+        h("td", { colspan: 6, class: "muted" }, `✕ dropped: ${DROPS[why] ?? why}`)))))),
+  h("p", { class: "note", id: "of-candidates" },
+    "Loads and limits are those of the request's class, as they were then. Whose seats were all taken was full, too, whatever its load.",
+    cut ? " The receipt was cut to 2 KB: not all are here." : null)];
 }
 
 function candidate(one) {
