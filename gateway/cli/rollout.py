@@ -40,7 +40,7 @@ def share_of(text: str) -> float:
     "--candidate",
     "named",
     metavar="VERSION",
-    help="The one that --stop or --promote means: refused where another is on trial by now. Without it the candidate is "
+    help="What --stop or --promote means: refused where another one is on trial by now. Without it the candidate is "
     "shown, and at a terminal you are asked.",
 )
 @gateway_options

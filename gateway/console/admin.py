@@ -142,7 +142,7 @@ def read_named(raw: bytes) -> Named:
         return msgspec.json.decode(raw, type=Named)
     except msgspec.MsgspecError:
         raise InvalidRequest(
-            "name the candidate that you looked at: {\"version\": ...}, as GET /admin/v1/policies/rollout tells it",
+            'name the candidate that you looked at: {"version": ...}, as GET /admin/v1/policies/rollout tells it',
             param="version",
         ) from None
 

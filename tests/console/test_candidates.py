@@ -59,6 +59,12 @@ def test_what_became_of_one_with_room(given: dict[str, Any], end: str, why: str 
 
 def test_what_another_policy_knew_or_a_receipt_does_not_tell_is_unknown() -> None:
     gone, bare = rows(candidates=[{**RAW["candidates"][0], "upstream": "gone"}, {"upstream": "w1"}])
-    assert (gone["kind"], gone["backend"], gone["limit"], gone["limit_s"], gone["load"]) == (None, None, None, None, 1.02)
+    assert (gone["kind"], gone["backend"], gone["limit"], gone["limit_s"], gone["load"]) == (
+        None,
+        None,
+        None,
+        None,
+        1.02,
+    )
     assert [bare[name] for name in ("score", "load", "with_it", "limit_s", "age_ms")] == [None] * 5
     assert bare["end"] == "passed_over"

@@ -133,7 +133,15 @@ def test_what_cannot_be_tried_is_refused_with_all_faults(site: Site, candidate: 
 
 @pytest.mark.parametrize(
     "flags",
-    [(), ("--shadow",), ("--status", "--stop"), ("--share", "150%", "."), ("--share", "x", "."), ("--stop", "."), ("--status", "--candidate", "x")],
+    [
+        (),
+        ("--shadow",),
+        ("--status", "--stop"),
+        ("--share", "150%", "."),
+        ("--share", "x", "."),
+        ("--stop", "."),
+        ("--status", "--candidate", "x"),
+    ],
 )
 def test_a_mistake_in_the_command(site: Site, flags: tuple[str, ...]) -> None:
     code, said = rollout(site, *flags)

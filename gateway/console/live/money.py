@@ -78,8 +78,8 @@ async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
 
 def told(made: Material, saved: Saved) -> dict[str, Any]:
     """`managed`: with what is booked for attempts of unknown outcome. `own`: of each backend the rent of its GPUs, idle
-    hours too; where that is not known, what its work was booked at. `simulated`: all that was bought was bought of simulated
-    APIs, with nobody's money."""
+    hours too; where that is not known, what its work was booked at. `simulated`: all that was bought was bought of
+    simulated APIs, with nobody's money."""
     bought = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "managed")
     booked = Counter[str]()
     for one in (*made.got, *made.tried):

@@ -69,7 +69,7 @@ class Sources:
         self._s, self._spells = services, spells
         self._minutes: dict[int, Minute] = {}
         self._whole: set[int] = set()
-        """Minutes that were read when they did not grow any more; what was read before that, be it long ago, is half."""
+        """Minutes that were read when they did not grow any more; what was read before that may be half."""
         self._again = 0
         """Which of the older minutes is read again next: a replica that had lost the store tells its counts late."""
         self._replicas: status.Replicas = {}

@@ -67,7 +67,7 @@ function told(story) {
       story.rule ? ["Rule ", code(story.rule), " of policy "] : "Policy ", code(story.policy),
       story.residency.length ? `; residency: ${story.residency.join(", ")}` : ""),
     story.upstreams.length > 0 && wide("Who could take it", h("table", null,
-      heads("Upstream", "Load#", "With it#", "First token#", "Cost#", "Verdict"),
+      heads("Upstream", "Verdict", "Load#", "With it#", "First token#", "Cost#"),
       h("tbody", null, story.upstreams.map((row) => candidate(row, result))))),
     section("Also", story.notes),
     section("Rules before it that did not match", missed),
@@ -92,8 +92,8 @@ function candidate(row, result) {
   const takesIt = row.upstream === result.upstream;
   return h("tr", { class: takesIt ? "chosen" : null },
     title(row.upstream, muted(` ${row.role ?? ""}`)),
-    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)),
-    cell(verdict(row, takesIt), row.dropped ? "over" : null));
+    cell(verdict(row, takesIt), row.dropped ? "over" : null),
+    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)));
 }
 
 const section = (name, lines) => lines.length > 0 && [h("h3", null, name), list(lines.map(arrows), { class: "plain", "aria-label": name })];
