@@ -25,6 +25,7 @@ from gateway.console.dashboard import dashboard_routes
 from gateway.console.live.feed import Feed
 from gateway.console.live.money import Money
 from gateway.console.live.sources import sources
+from gateway.console.live.spells import Spells
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.job_site import JobSite
@@ -174,7 +175,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     )
     site = jobs(services, url, owner, store)
     money = Money(services, lambda: alarms.usages)
-    feed = Feed(sources(services, money))
+    spells = Spells()
+    store.listen(spells.heard)
+    feed = Feed(sources(services, money, spells))
     watch(services, store, alarms, lines)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
