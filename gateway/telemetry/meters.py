@@ -124,6 +124,8 @@ class Telemetry:
         self._job_webhooks = Counter("gateway_job_webhooks", "Messages about jobs to their webhooks.", ("result",))
         self._jobs = Counter("gateway_jobs", "Jobs that ended, by how.", ("end",))
         self.jobs_running = Level("gateway_jobs_running", "Jobs that are worked on.")
+        self.jobs_waiting = Level("gateway_jobs_waiting", "Those of them that nobody has an order of yet, about.")
+        self.jobs_slots = Level("gateway_jobs_slots", "How many may be worked on at once.")
         self.jobs_freed = Counter("gateway_jobs_freed", "Jobs of processes that died, freed for others to go on with.")
         self.policy_fault = Level(
             "gateway_policy_fault",
