@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         description="Addresses of pictures, sound and films in a conversation that a worker of ours may read: fetched "
         "by the gateway under guard, looked at and passed on, or 400.",
     )
+    fetches: int = Field(32, ge=1, le=1024, description="Addresses of callers that one process fetches at once.")
+    fetches_per_tenant: int = Field(8, ge=1, description="How many of them may be one tenant's; its others wait.")
+    fetch_bytes: int = Field(
+        256 << 20,
+        ge=2048,
+        description="Bytes fetched for requests that are not over, in one process; half for one tenant, more get 429.",
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )

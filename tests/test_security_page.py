@@ -13,7 +13,7 @@ from gateway.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
-BOUNDS = re.compile(r"_(seconds|bytes|pixels|floor|tenant)$")
+BOUNDS = re.compile(r"_(seconds|bytes|pixels|floor|tenant)$|^fetches$")
 NO_BOUND = {"otlp_seconds", "artefacts_floor", "jobs_longest_seconds"}
 """How often something is told; what jobs.md tells of."""
 

@@ -69,6 +69,11 @@ class Call(NamedTuple):
         value = self.number(name)
         return None if value is None else value / 1000
 
+    def deadline(self) -> float | None:
+        """When it must be over, by `time.monotonic`, as its caller says. Raises InvalidRequest."""
+        left = self.milliseconds(b"x-gateway-deadline-ms")
+        return None if left is None else self.started + left
+
     def number(self, name: bytes) -> float | None:
         """`name` is lower-cased, as it is in `headers`."""
         raw = self.headers.get(name)

@@ -87,12 +87,11 @@ def _upload(services: Services, call: Call, receive: Receive) -> Upload:
     length = _length(call)
     if length is not None and length > settings.upload_bytes:
         raise RequestTooLarge(f"an upload may have at most {settings.upload_bytes} bytes", param=FILE)
-    deadline = call.milliseconds(b"x-gateway-deadline-ms")
     bounds = Bounds(
         settings.upload_bytes,
         settings.body_seconds,
         time.monotonic() + settings.upload_seconds,
-        None if deadline is None else call.started + deadline,
+        call.deadline(),
     )
     return Upload(receive, call.headers.get(b"content-type", b""), bounds)
 

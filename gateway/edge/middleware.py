@@ -13,6 +13,7 @@ from gateway.edge.account import CLIENT_LEFT
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.fetching import Fetching
 from gateway.edge.hearing import hearing
 from gateway.edge.job_desk import JobDesk
 from gateway.edge.replies import Receive, Send, identity, reply_error
@@ -105,7 +106,7 @@ class Front:
     async def _generate(
         self, call: Call, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send, wire: Cycle
     ) -> None:
-        telemetry = self._services.telemetry
+        telemetry, fetching = self._services.telemetry, Fetching(self._services.fetches)
         telemetry.inflight.add(1)
         try:
             answer: App
@@ -115,7 +116,9 @@ class Front:
                 answer = talking(self._services, call, endpoint, scope)
             else:
                 accept = None if self._desk is None else partial(self._desk.take, scope["query_string"])
-                answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
+                answer = await generation(
+                    self._services, call, endpoint, scope["method"], receive, wire, fetching, accept
+                )
         except GatewayError as error:
             telemetry.count_error(error.code)
             tell_refused(self._services, call, endpoint, error.code, traced=error.traced)
@@ -125,6 +128,7 @@ class Front:
         else:
             await answer(scope, receive, send)
         finally:
+            fetching.close()
             telemetry.inflight.add(-1)
 
 

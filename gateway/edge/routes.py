@@ -16,6 +16,8 @@ from gateway.edge import body as bodies
 from gateway.edge import chat_urls, media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call, Scope
+from gateway.edge.cycle import Cycle
+from gateway.edge.fetching import Fetching, heeding
 from gateway.edge.forward import Forward
 from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
@@ -52,9 +54,17 @@ Accept = Callable[[Call, GenRequest, bodies.Body, Board], Awaitable[App]]
 
 
 async def generation(
-    services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive, accept: Accept | None = None
+    services: Services,
+    call: Call,
+    endpoint: Endpoint,
+    method: str,
+    receive: Receive,
+    wire: Cycle,
+    fetching: Fetching,
+    accept: Accept | None = None,
 ) -> App:
-    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back."""
+    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back.
+    `fetching` is its own: what it fetched is held until whoever made it closes it. Raises GatewayError, ClientLeft."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
@@ -71,6 +81,7 @@ async def generation(
             # that also decides.
             policy = board.policy
             tenant = caller(services, call, policy)
+        fetching.known(tenant.name, call.deadline())
         text = endpoint.asks is None
         make = partial(built, services, call, tenant, endpoint, board)
         if text:
@@ -80,10 +91,13 @@ async def generation(
             def stays(seen: bodies.Body) -> bool:
                 return must_stay(make(seen)[0], board)
 
-            body = await media.decode(call, raw, endpoint, Gathering.of(settings), stays)
+            with heeding(wire):
+                body = await media.decode(call, raw, endpoint, Gathering.of(settings, fetching), stays)
         request, fields = make(body)
         if text and not body.text_only and chat_urls.may_be_read_here(policy, policy.models.get(request.model)):
-            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=must_stay(request, board))
+            with heeding(wire):
+                guard = chat_urls.Guard.of(settings, fetching)
+                fields = await guard.guarded(fields, stays=must_stay(request, board))
             request = replace(request, reworded=reworded(endpoint, fields))
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
@@ -172,7 +186,6 @@ def build(
     `Services.prompts`."""
     asked = call.priority()
     begins = bodies.begins(body.fields, endpoint, scope_of(secret, tenant.name)) if policy.affine else ()
-    deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
         id=call.id,
         endpoint=endpoint.name,
@@ -189,7 +202,7 @@ def build(
         arrived=call.started,
         ready=time.monotonic(),
         text_only=body.text_only,
-        deadline=None if deadline is None else call.started + deadline,
+        deadline=call.deadline(),
         max_wait=call.milliseconds(b"x-gateway-max-wait-ms"),
         max_cost=call.number(b"x-gateway-max-cost-usd"),
         fields=body.known,

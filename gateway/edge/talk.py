@@ -61,7 +61,8 @@ class Talk:
             def spent(used: Usage) -> GatewayError | None:
                 return _book(lease, attempt, account, used) or limited(used)
 
-            session = Session(wire, upstream, self._bounds(), account.request.id, spent)
+            ours = lease.candidate.upstream.kind == "local"
+            session = Session(wire, upstream, self._bounds(), account.request.id, spent, ours=ours)
             end = await session.run([*self._accepted(upstream), *front()])
         except asyncio.CancelledError:
             if account.first_byte is not None and account.left is None:  # the process did not wait for its end

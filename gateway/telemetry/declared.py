@@ -168,6 +168,8 @@ class Instruments:
     _job_webhooks: Counter = _counter("gateway_job_webhooks", "Messages about jobs to their webhooks.", "result")
     _jobs: Counter = _counter("gateway_jobs", "Jobs that ended, by how.", "end")
     jobs_running: Level = _level("gateway_jobs_running", "Jobs that are worked on.")
+    jobs_waiting: Level = _level("gateway_jobs_waiting", "Those of them that nobody has an order of yet, about.")
+    jobs_slots: Level = _level("gateway_jobs_slots", "How many may be worked on at once.")
     jobs_freed: Counter = _counter("gateway_jobs_freed", "Jobs of processes that died, freed for others to go on with.")
     policy_fault: Level = _level(
         "gateway_policy_fault",
