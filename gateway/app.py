@@ -239,7 +239,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(feed.aclose)
             yield
 
-    api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
+    # FastAPI's own pages load scripts of another host: none of them.
+    api = FastAPI(title="Hybrid router gateway", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     api.include_router(router(services))
     if site is not None:
         api.include_router(site.routes())
@@ -363,6 +364,5 @@ async def answer_http(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405, in our shape."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     method = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
-    return await answer_error(
-        request, method if status == 405 else NotFound(f"no such path: {request.method} {request.url.path}")
-    )
+    path = NotFound(f"no such path: {request.method} {request.url.path}; /openapi.json has those of operators and jobs")
+    return await answer_error(request, method if status == 405 else path)

@@ -34,7 +34,10 @@ class Settings(BaseSettings):
         None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."
     )
     admin_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of /metrics, /docs, /dashboard and /admin; unset: the main port."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of /metrics, /openapi.json, /dashboard and /admin; unset: the main port.",
     )
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
@@ -136,6 +139,9 @@ class Settings(BaseSettings):
         0.0, ge=0, le=1, description="Share of requests that are traced where their callers say nothing of it."
     )
     trace_callers: bool = Field(True, description="Whether a caller's `traceparent` says that a request is traced.")
+    trace_callers_rate: int = Field(
+        50, ge=0, description="How many traces a second that may be for each tenant, in each process."
+    )
     otlp_endpoint: str | None = Field(
         None, description="The OpenTelemetry collector, as http://collector:4318; unset: spans go to stderr."
     )

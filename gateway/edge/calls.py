@@ -35,6 +35,10 @@ class Call(NamedTuple):
         return f"Call({self.id})"
 
     @property
+    def traced(self) -> bool:
+        return self.trace is not None and self.trace.span is not None
+
+    @property
     def client_id(self) -> str | None:
         """The caller's own `X-Request-Id`, if it is short and printable enough to be sent back."""
         given = self.headers.get(b"x-request-id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -24,7 +25,15 @@ from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.telling import tell_refused
 from gateway.edge.witness import undecided_in_audit, unread_in_audit
-from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
+from gateway.errors import (
+    GatewayError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NoCapacity,
+    NotFound,
+    ShuttingDown,
+    StoreFault,
+)
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
@@ -60,6 +69,7 @@ async def generation(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
+    call = followed(services, call, tenant)
     request: GenRequest | None = None
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
@@ -95,15 +105,22 @@ async def generation(
             taken = await accept(call, request, body, board)
             tell_refused(services, call, endpoint, None)
             return taken
-    except GatewayError as error:
+    except (GatewayError, asyncio.CancelledError) as fault:
+        error = answerable(fault)
         services.receipts.add(refused(call, tenant, policy.version, error))
         if request is None:
             unread_in_audit(services, call, tenant, policy, raw, error)
         else:
             undecided_in_audit(services, request, board, error)
-        error.headers = of_refused(services, tenant, call.path)
-        raise
+        error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
+        raise error from None
     return Forward(services, call, request, fields, board, body.pictures)
+
+
+def answerable(fault: GatewayError | asyncio.CancelledError) -> GatewayError:
+    """A request that nobody has decided yet is cancelled by the end of the process alone: a client that leaves ends its
+    body."""
+    return fault if isinstance(fault, GatewayError) else ShuttingDown()
 
 
 def built(
@@ -140,6 +157,12 @@ def kept_by_both(services: Services, tried: GenRequest, same: GenRequest) -> Gen
 
 def caller(services: Services, call: Call, policy: Policy | None = None) -> Tenant:
     return services.keys.tenant(policy or services.policy, call.headers, call.peer)
+
+
+def followed(services: Services, call: Call, tenant: Tenant) -> Call:
+    """`call`, with its trace as it goes on now that its caller was let in."""
+    trace = services.telemetry.tracing.let_in(call.trace, tenant.name)
+    return call if trace is call.trace else call._replace(trace=trace)
 
 
 def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
@@ -216,8 +239,11 @@ def router(services: Services) -> APIRouter:
         return {"status": "ok"}
 
     @api.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
-        """Prometheus text format; of all processes that share this port."""
+    async def metrics(request: Request) -> Response:
+        """Prometheus text format; of all processes that share this port. It needs no key, but where there are none at
+        all it is told to whom everything else is."""
+        if not services.policy.tenants:
+            caller(services, request.state.call)
         page = await services.siblings.page()
         if page is None:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")

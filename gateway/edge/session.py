@@ -18,9 +18,9 @@ from gateway.edge.talk_urls import Sieve
 from gateway.errors import (
     GatewayError,
     InvalidRequest,
-    NoCapacity,
     Reset,
     SessionExpired,
+    ShuttingDown,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -95,6 +95,8 @@ class Session:
             upstream.listen(self._from_upstream)
             if upstream.gone:
                 self._upstream_gone()
+            if wire.ending:  # it was told so while the upstream's handshake was waited for
+                self._shut_down()
             return await self._ended
         finally:
             self._timer.cancel()
@@ -188,7 +190,7 @@ class Session:
             self._close(NO_STATUS)
 
     def _shut_down(self) -> None:
-        self._fail(RESTART, NoCapacity("the session is ended: the gateway is shutting down"))
+        self._fail(RESTART, ShuttingDown("the session is ended"))
 
     # Time.
 
