@@ -11,13 +11,12 @@ from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Address, Connection
 from gateway.upstreams.http1.exchange import Exchange, Source
 
-
 IDLE_SECONDS = 4.0
 """How long a plain connection is kept for another request. uvicorn, and so vLLM and SGLang, ends an idle one after 5 s;
 where that crosses a request on its way nobody can tell whether the request was seen, and what is bought is not sent
 twice. A new plain connection costs one round trip."""
 TLS_IDLE_SECONDS = 30.0
-"""The same of TLS, which costs more to open: a balancer or nginx ends it there, and keeps an idle one for 60 s or more."""
+"""The same of TLS, which costs more to open: a balancer or nginx ends it there and keeps idle ones for 60 s or more."""
 
 
 def freely() -> None:
