@@ -25,6 +25,7 @@ from gateway.console.dashboard import dashboard_routes
 from gateway.console.live.feed import Feed
 from gateway.console.live.money import Money
 from gateway.console.live.sources import sources
+from gateway.console.live.spells import Spells
 from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.job_site import JobSite
@@ -174,7 +175,9 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     )
     site = jobs(services, url, owner, store)
     money = Money(services, lambda: alarms.usages)
-    feed = Feed(sources(services, money))
+    spells = Spells()
+    store.listen(spells.heard)
+    feed = Feed(sources(services, money, spells))
     watch(services, store, alarms, lines)
     if key is None:
         _log.warning("no policy key is set: each replica follows its own folder")
@@ -239,7 +242,8 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             stack.push_async_callback(feed.aclose)
             yield
 
-    api = FastAPI(title="Hybrid router gateway", version=__version__, lifespan=lifespan)
+    # FastAPI's own pages load scripts of another host: none of them.
+    api = FastAPI(title="Hybrid router gateway", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     api.include_router(router(services))
     if site is not None:
         api.include_router(site.routes())
@@ -363,6 +367,5 @@ async def answer_http(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405, in our shape."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     method = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
-    return await answer_error(
-        request, method if status == 405 else NotFound(f"no such path: {request.method} {request.url.path}")
-    )
+    path = NotFound(f"no such path: {request.method} {request.url.path}; /openapi.json has those of operators and jobs")
+    return await answer_error(request, method if status == 405 else path)

@@ -30,6 +30,7 @@
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       AuditUnavailable        503 audit_unavailable     always with Retry-After
+      ShuttingDown            503 shutting_down         always with Retry-After
       DeadlineExceeded        504 deadline_exceeded
     UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
       ConnectFailed                    no byte of the request left this machine
@@ -74,6 +75,8 @@ class GatewayError(Exception):
         self.retry = retry
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         """Beside those of its own: what is left of the limits of its caller."""
+        self.traced = False
+        """Whether its request is traced though our own ratio left it out: its caller asked for that, and was let in."""
         self.rule: str | None = None
         """The rule that refused, and why each upstream was dropped: for the receipt."""
         self.drops: Mapping[str, int] = {}
@@ -213,6 +216,18 @@ class AuditUnavailable(GatewayError):
     status, code = 503, "audit_unavailable"
 
 
+class ShuttingDown(GatewayError):
+    """This process ends, and with it what it was still asked for: another one, or the next, may be asked at once."""
+
+    status, code = 503, "shutting_down"
+    AGAIN_SECONDS: ClassVar[int] = 1
+
+    def __init__(self, cut: str = "", *, retry: bool | None = None) -> None:
+        """`cut`: what was begun and ends by it."""
+        why = "the gateway is shutting down"
+        super().__init__(f"{cut}: {why}" if cut else why, retry_after=self.AGAIN_SECONDS, retry=retry)
+
+
 class DeadlineExceeded(GatewayError):
     status, code, type = 504, "deadline_exceeded", "timeout_error"
 
@@ -349,3 +364,12 @@ class PolicyFault(Exception):
 
 class StartupFault(Exception):
     """The process cannot start; the message says what is wrong and what to do about it."""
+
+
+def extra(name: str) -> str:
+    """How one of the optional dependencies of pyproject.toml gets in: no index has the package, so it is by a clone.
+
+    >>> extra("top")
+    "install the extra `top` (in a clone: .venv/bin/python -m pip install -e '.[top]')"
+    """
+    return f"install the extra `{name}` (in a clone: .venv/bin/python -m pip install -e '.[{name}]')"

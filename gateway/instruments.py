@@ -21,8 +21,9 @@ Rows = Mapping[tuple[str, ...], list[float]]
 """Label values to numbers: one number, or of a histogram the count in each bucket alone, the one above all of them,
 and the sum of what was observed."""
 
-
 Observe = Callable[[float], None]
+Join = Callable[[float, float], float]
+"""How the numbers of two processes become one: they add up, or the greater or the lesser holds."""
 
 
 class Instrument(ABC):
@@ -34,21 +35,14 @@ class Instrument(ABC):
         text: str,
         labels: tuple[str, ...] = (),
         width: int = 1,
-        join: Callable[[float, float], float] = operator.add,
+        join: Join = operator.add,
     ) -> None:
         self.name, self.text, self.labels, self._join = name, text, labels, join
         self.rows: dict[tuple[str, ...], list[float]] = {} if labels else {(): [0.0] * width}
 
     def joined(self, parts: Iterable[Rows]) -> Rows:
-        """The rows of several processes as one; `join` says how two of their numbers become one."""
-        whole: dict[tuple[str, ...], list[float]] = {}
-        for part in parts:
-            for labels, numbers in part.items():
-                there = whole.get(labels)
-                whole[labels] = (
-                    numbers if there is None else [self._join(a, b) for a, b in zip(there, numbers, strict=True)]
-                )
-        return whole
+        """The rows of several processes as one."""
+        return joined(parts, self._join)
 
     def absorb(self, rows: Rows) -> None:
         """Takes over what a process that has ended had counted."""
@@ -89,7 +83,7 @@ class Counter(Instrument):
 class Level(Instrument):
     """Goes up and down. Those of several processes add up unless `join` says otherwise."""
 
-    def __init__(self, name: str, text: str, join: Callable[[float, float], float] = operator.add) -> None:
+    def __init__(self, name: str, text: str, join: Join = operator.add) -> None:
         super().__init__(name, text, join=join)
         self._row = self.rows[()]
 
@@ -144,6 +138,15 @@ class Histogram(Instrument):
         for labels, (*counts, total) in rows.items():
             family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         return family
+
+
+def joined(parts: Iterable[Rows], join: Join) -> Rows:
+    whole: dict[tuple[str, ...], list[float]] = {}
+    for part in parts:
+        for labels, numbers in part.items():
+            there = whole.get(labels)
+            whole[labels] = numbers if there is None else [join(a, b) for a, b in zip(there, numbers, strict=True)]
+    return whole
 
 
 def quantile(counts: Sequence[float], buckets: Sequence[float], share: float) -> float | None:

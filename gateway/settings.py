@@ -34,7 +34,10 @@ class Settings(BaseSettings):
         None, description="Seals the policies that replicas share; unset, it is derived from the pepper; empty: none."
     )
     admin_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of /metrics, /docs, /dashboard and /admin; unset: the main port."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of /metrics, /openapi.json, /dashboard and /admin; unset: the main port.",
     )
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16
@@ -89,6 +92,13 @@ class Settings(BaseSettings):
         description="Addresses of pictures, sound and films in a conversation that a worker of ours may read: fetched "
         "by the gateway under guard, looked at and passed on, or 400.",
     )
+    fetches: int = Field(32, ge=1, le=1024, description="Addresses of callers that one process fetches at once.")
+    fetches_per_tenant: int = Field(8, ge=1, description="How many of them may be one tenant's; its others wait.")
+    fetch_bytes: int = Field(
+        256 << 20,
+        ge=2048,
+        description="Bytes fetched for requests that are not over, in one process; half for one tenant, more get 429.",
+    )
     receipts_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Room for receipts in the store; the oldest plain ones go first."
     )
@@ -129,6 +139,9 @@ class Settings(BaseSettings):
         0.0, ge=0, le=1, description="Share of requests that are traced where their callers say nothing of it."
     )
     trace_callers: bool = Field(True, description="Whether a caller's `traceparent` says that a request is traced.")
+    trace_callers_rate: int = Field(
+        50, ge=0, description="How many traces a second that may be for each tenant, in each process."
+    )
     otlp_endpoint: str | None = Field(
         None, description="The OpenTelemetry collector, as http://collector:4318; unset: spans go to stderr."
     )

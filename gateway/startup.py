@@ -41,7 +41,7 @@ def load_policy(settings: Settings) -> LivePolicy:
     if refusal is not None:
         raise StartupFault(refusal)
     if not live.current.tenants:
-        _log.warning("no key is configured: only loopback callers are answered")
+        _log.warning("no tenants: only direct calls from this host are answered, none of web pages or proxies")
     return live
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from gateway.edge.gauges import fleet_rows
+from gateway.edge.gauges import breaker_rows, fleet_rows, headroom_rows, up_rows
 from gateway.edge.services import Services
 from gateway.model import Policy
 from gateway.money.alarms import Alarms
@@ -13,10 +13,13 @@ from gateway.policy.live import LivePolicy
 from gateway.settings import Settings
 from gateway.store.connection import Store
 from gateway.telemetry import (
+    BREAKER,
     BUDGET_LEFT,
+    HEADROOM,
     LIMIT_SCALE,
     POLICY_INFO,
     SPILL_SHARE,
+    UP,
     WAITING,
     Export,
     Telemetry,
@@ -33,7 +36,13 @@ def watched(settings: Settings, instance: str) -> tuple[Telemetry, Export]:
     """What is counted and traced, and where it goes. Raises StartupFault."""
     collector = open_collector(settings.otlp_endpoint, settings.otlp_headers.get_secret_value())
     exporter = collector or (on_stderr() if settings.trace_ratio > 0 else None)
-    tracing = Tracing(settings.trace_ratio, follow=settings.trace_callers, exporter=exporter, instance=instance)
+    tracing = Tracing(
+        settings.trace_ratio,
+        follow=settings.trace_callers,
+        most=settings.trace_callers_rate,
+        exporter=exporter,
+        instance=instance,
+    )
     telemetry = Telemetry(tracing, settings.semconv)
     return telemetry, Export(telemetry, collector, instance, settings.otlp_seconds)
 
@@ -66,7 +75,10 @@ def watch(services: Services, store: Store, alarms: Alarms, lines: Lines) -> Non
     live.on_fault.append(policy_fault)
     services.versions.on_fault.append(policy_fault)
     view = services.view
-    telemetry.watch_fleet(lambda: fleet_rows(services.board(), view.circuits, view.now()))
+    telemetry.watch_fleet(lambda: fleet_rows(services.board()))
+    telemetry.watch(UP, lambda: up_rows(view.current))
+    telemetry.watch(BREAKER, lambda: breaker_rows(view.current, view.circuits, view.now()))
+    telemetry.watch(HEADROOM, lambda: headroom_rows(view.current))
     telemetry.watch(LIMIT_SCALE, lambda: view.current.scales.items())
     telemetry.watch(SPILL_SHARE, lambda: [((rule,), share) for rule, share in services.budgets.shares.items()])
     telemetry.watch(BUDGET_LEFT, lambda: [((budget,), ratio) for budget, ratio in alarms.ratios().items()])

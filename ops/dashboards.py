@@ -3,13 +3,15 @@
     python -m ops.dashboards
 
 writes them anew; the suite compares. A panel is its title, its unit as Grafana calls it, and its queries with their
-legends. Figures of the fleet are the same on every replica, so they are joined by `max`; counts add up.
+legends. Figures of the fleet are the same on every replica, so they are joined by `max`; counts add up. What is written
+here is about one release: `selected` adds whose, so that two under one Prometheus never mix.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,10 @@ WIDTH, TALL, SMALL = 24, 8, 4
 """Grafana's grid is 24 columns wide; heights of graphs and of single figures."""
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 WINDOW = "$__rate_interval"
+RELEASE: Final = ("namespace", "job")
+"""The labels that tell releases apart, which are the variables of each dashboard. Where Prometheus finds its targets
+without Kubernetes no namespace is there to choose, and an empty one is what such figures match."""
+METRIC: Final = re.compile(r"\b(gateway_\w+)(?:\{([^}]*)\})?")
 BY_UPSTREAM = "max by (upstream)"
 LEFT, COULD_STAY = 'outcome=~"spilled|fallback"', 'outcome=~"local|spilled|fallback"'
 BOUGHT = 'basis=~"list|contract|reserved"'
@@ -264,9 +270,12 @@ INTERNALS: Final = Board(
                 about="0 closed, 1 half open, 2 open.",
             ),
             Panel(
-                "Batches that the collector did not take",
+                "Telemetry that did not reach the collector",
                 "none",
-                {rate("gateway_exports_failed_total", "signal"): "{{signal}}"},
+                {
+                    rate("gateway_exports_failed_total", "signal"): "batches of {{signal}}",
+                    rate("gateway_spans_dropped_total", "reason"): "spans, {{reason}}",
+                },
             ),
         ),
     ),
@@ -276,7 +285,6 @@ BOARDS: Final = (FLEET, SPILL, LATENCY, INTERNALS)
 
 def made(board: Board) -> dict[str, Any]:
     """As Grafana 12 reads it."""
-    variable = {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
     return {
         "uid": f"gateway-{board.name}",
         "title": board.title,
@@ -286,10 +294,37 @@ def made(board: Board) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": [variable]},
+        "templating": {"list": list(_variables())},
         "links": [{"title": "Gateway", "type": "dashboards", "tags": ["gateway"], "asDropdown": True}],
         "panels": list(_panels(board)),
     }
+
+
+def selected(query: str) -> str:
+    """With the release's labels on each of our metrics."""
+
+    def add(found: re.Match[str]) -> str:
+        return f"{found[1]}{{{', '.join([_matchers(RELEASE), *filter(None, [found[2]])])}}}"
+
+    return METRIC.sub(add, query)
+
+
+def _matchers(labels: Sequence[str]) -> str:
+    return ", ".join(f'{label}="${label}"' for label in labels)
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    """Each is chosen among what is there under those before it; the first one found is shown."""
+    yield {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+    for at, label in enumerate(RELEASE):
+        yield {
+            "name": label,
+            "type": "query",
+            "datasource": SOURCE,
+            "query": f"label_values(gateway_processes{{{_matchers(RELEASE[:at])}}}, {label})",
+            "refresh": 2,  # whenever the time shown changes
+            "sort": 1,
+        }
 
 
 def _panels(board: Board) -> Iterator[dict[str, Any]]:
@@ -306,7 +341,7 @@ def _panels(board: Board) -> Iterator[dict[str, Any]]:
 
 def _panel(panel: Panel) -> dict[str, Any]:
     targets = [
-        {"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": query, "legendFormat": legend or "__auto"}
+        {"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": selected(query), "legendFormat": legend or "__auto"}
         for i, (query, legend) in enumerate(panel.queries.items())
     ]
     drawn: dict[str, Any] = {"fillOpacity": 10, "showPoints": "never"}

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -14,14 +15,14 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, extra
 from gateway.policy.case_schema import Expect, WorkerState
 from gateway.policy.cel_names import FIELDS
 from gateway.policy.route_schema import RouteIn
 from gateway.policy.schema import FILES
 from gateway.routing.capability import AUTO, BY_DIALECT, BY_ENGINE
 from gateway.settings import Settings
-from gateway.telemetry import FLEET_GAUGES, POLICY_INFO, WAITING, Telemetry
+from gateway.telemetry import BREAKER, FLEET_GAUGES, HEADROOM, POLICY_INFO, UP, WAITING, Telemetry
 from loadtests.simfleet.config import MediaEngine, TextEngine, build, read
 from loadtests.simfleet.faults import Change
 
@@ -54,7 +55,7 @@ def test_metrics() -> None:
     listed = named("metrics.md", r"\| `((?:gateway|gen_ai)_\w+)`")
     told = Telemetry(conventions="both").collect()
     made = {family.name + ("_total" if family.type == "counter" else "") for family in told}
-    assert listed == made | set(FLEET_GAUGES) | {POLICY_INFO.name, WAITING.name}
+    assert listed == made | set(FLEET_GAUGES) | {gauge.name for gauge in (POLICY_INFO, WAITING, UP, BREAKER, HEADROOM)}
 
 
 def test_readings_of_conditions() -> None:
@@ -160,11 +161,16 @@ def test_store_keys(path: Path) -> None:
         assert f"| `{key}` |" in text, key
 
 
+def rooms(package: str) -> set[str]:
+    files = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    return files | {f"{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
+
+
 def test_the_map_of_rooms_is_whole() -> None:
-    told = re.findall(r"^  ([\w.]+/?) ", (DOCS / "architecture.md").read_text(), re.M)
-    files = {path.name for path in (ROOT / "gateway").glob("*.py")} - {"__init__.py"}
-    rooms = {f"{path.parent.name}/" for path in (ROOT / "gateway").glob("*/__init__.py")} - {"cli/"}
-    assert set(told) == files | rooms
+    text = (DOCS / "architecture.md").read_text()
+    told, loads = (re.findall(rf"^```\n{name}/\n(.*?)^```", text, re.M | re.S)[0] for name in ("gateway", "loadtests"))
+    assert set(re.findall(r"^  ([\w.]+/?) ", told, re.M)) == rooms("gateway") - {"cli/"}
+    assert set(re.findall(r"(?<![\w/])[a-z_]+(?:/(?=[\s,])|\.py\b)", loads)) - {"scenarios/"} == rooms("loadtests")
 
 
 def test_the_page_of_simulated_engines() -> None:
@@ -234,3 +240,19 @@ def test_the_readme_tells_of_the_limit_what_its_page_says() -> None:
     text = " ".join(README.read_text().split())
     assert f"on {len(rows)} mixes of fleet and traffic, {min(met):.1f} to {max(met):.1f} % of" in text
     assert f"for {min(costs):.2f} to {max(costs):.2f} times what the best fixed limit" in text
+
+
+def test_extras_are_installed_one_way_everywhere() -> None:
+    """Nothing is published under the package's name: a hint by it would get a stranger's, or nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    code = {path: path.read_text() for path in (ROOT / "gateway").rglob("*.py")}
+    pages = {path: path.read_text() for path in (*DOCS.rglob("*.md"), *ROOT.glob("*.md"))}
+    assert [path for path, text in {**code, **pages}.items() if f"{project['name']}[" in text] == []
+    hinted = {name for text in code.values() for name in re.findall(r"""\{extra\(['"](\w+)['"]\)\}""", text)}
+    assert hinted == {"agent", "kubernetes", "otlp", "parquet", "postgres", "s3", "top"}
+    (command,) = re.findall(r"clone: (.*)\)$", extra("NAME"))
+    assert set(re.findall(r"\.\[(\w+)\]", "".join(pages.values()))) <= set(project["optional-dependencies"])
+    for path, text in pages.items():
+        for found in re.findall(r"[^`\n]*pip install [^`\n]*\.\[(?:\w+)\]'", text):
+            assert re.sub(r"\.\[\w+\]", ".[NAME]", found).removeprefix("$ ").strip() == command, path
+    assert hinted <= set(project["optional-dependencies"])

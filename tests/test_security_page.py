@@ -13,7 +13,7 @@ from gateway.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
-BOUNDS = re.compile(r"_(seconds|bytes|pixels|floor|tenant)$")
+BOUNDS = re.compile(r"_(seconds|bytes|pixels|floor|tenant)$|^fetches$")
 NO_BOUND = {"otlp_seconds", "artefacts_floor", "jobs_longest_seconds"}
 """How often something is told; what jobs.md tells of."""
 
@@ -44,7 +44,9 @@ def test_every_setting_that_bounds_something_has_its_row() -> None:
 
 def test_settings_that_hold_secrets_do_not_show_them() -> None:
     """Those whose name says so are secrets; none of them shows in any form of the settings."""
-    names = [name for name in Settings.model_fields if re.search(r"(_key|password|pepper|token|secret|_url)$", name)]
+    names = [
+        name for name in Settings.model_fields if re.search(r"(_key|password|pepper|token|secret|_url|_headers)$", name)
+    ]
     names = [name for name in names if name != "tls_key"]  # a path
     assert len(names) > 8
     given = {name: SecretStr(f"very-secret-value-{name}") for name in names}

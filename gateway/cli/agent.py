@@ -30,7 +30,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ca", type=FILE, help="Authorities that an https gateway is verified against, instead of the usual.")
 @click.option("--replay", type=FILE, help="Tell of recorded GPUs, one JSON heartbeat a line, not of this machine's.")
 def agent(url: str, token_file: Path | None, host: str, interval: float, ca: Path | None, replay: Path | None) -> None:
-    """Read NVML and tell the gateway, until SIGTERM. Needs `hybrid-router-gateway[agent]` and the NVIDIA driver."""
+    """Read NVML and tell the gateway, until SIGTERM. Needs the extra `agent` and the NVIDIA driver."""
     import httpx
 
     from gateway.agent.heartbeat import TIMEOUT_SECONDS, Heartbeats
@@ -59,12 +59,12 @@ def reader_of(replay: Path | None) -> Reader:
     """Raises StartupFault where nothing can be read here."""
     from gateway.agent.heartbeat import Recorded
     from gateway.agent.nvml import NvmlReader
-    from gateway.errors import StartupFault
+    from gateway.errors import StartupFault, extra
 
     if replay is not None:
         return Recorded(replay)
     try:
         import pynvml
     except ImportError:
-        raise StartupFault("nvidia-ml-py is not installed: pip install 'hybrid-router-gateway[agent]'") from None
+        raise StartupFault(f"nvidia-ml-py is not installed: {extra('agent')}") from None
     return NvmlReader(pynvml)

@@ -10,7 +10,8 @@ import uvicorn
 from gateway.cli.certificate import Certificate
 from gateway.cli.server import Server
 from gateway.cli.terminal import on_hangup
-from gateway.edge.protocol import Patience, protocol
+from gateway.edge.deadline import Patience
+from gateway.edge.protocol import protocol
 from gateway.settings import Settings
 
 

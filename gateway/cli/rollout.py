@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,13 @@ def share_of(text: str) -> float:
 @click.option("--status", "look", is_flag=True, help="How the trial goes.")
 @click.option("--stop", is_flag=True, help="End the trial.")
 @click.option("--promote", is_flag=True, help="Put the candidate in force on all replicas.")
+@click.option(
+    "--candidate",
+    "named",
+    metavar="VERSION",
+    help="What --stop or --promote means: refused where another one is on trial by now. Without it the candidate is "
+    "shown, and at a terminal you are asked.",
+)
 @gateway_options
 @click.pass_context
 def rollout(
@@ -45,6 +53,7 @@ def rollout(
     look: bool,
     stop: bool,
     promote: bool,
+    named: str | None,
     url: str,
     admin_key: str | None,
     ca: Path | None,
@@ -55,6 +64,8 @@ def rollout(
         raise click.UsageError("give one of --shadow FOLDER, --share 5% FOLDER, --status, --stop, --promote")
     if bool(chosen) == (folder is not None):
         raise click.UsageError("--shadow and --share need a FOLDER; --status, --stop and --promote take none")
+    if named is not None and not (stop or promote):
+        raise click.UsageError("--candidate belongs to --stop or --promote")
     gateway = Gateway(context, url, admin_key, ca)
     if folder is not None:
         started = gateway.ask("POST", PATH, offer(folder, share))
@@ -62,10 +73,31 @@ def rollout(
         click.echo(f"{started['candidate']} is tried {how}, beside {started['beside']}")
     elif look:
         click.echo("\n".join(report(gateway.ask("GET", PATH))))
-    elif stop:
-        click.echo(f"the trial is over; in force is {gateway.ask('POST', f'{PATH}/stop')['in_force']}")
+    elif (version := named or meant(gateway, "Promote it?" if promote else "End its trial?")) is not None:
+        act(gateway, promote, version)
+    elif promote:
+        click.echo("there is no candidate to promote: begin with `gateway rollout --shadow DIR`", err=True)
+        context.exit(1)
+
+
+def meant(gateway: Gateway, question: str) -> str | None:
+    """The candidate of now, which is shown, and asked about at a terminal; None: nothing is tried."""
+    told = gateway.ask("GET", PATH)
+    click.echo("\n".join(report(told)))
+    if told["candidate"] is None:
+        return None
+    if sys.stdin.isatty():
+        click.confirm(question, abort=True)
+    version: str = told["candidate"]["version"]
+    return version
+
+
+def act(gateway: Gateway, promote: bool, version: str) -> None:
+    body = {"version": version}
+    if promote:
+        promoted(gateway.ask("POST", f"{PATH}/promote", body))
     else:
-        promoted(gateway.ask("POST", f"{PATH}/promote"))
+        click.echo(f"the trial is over; in force is {gateway.ask('POST', f'{PATH}/stop', body)['in_force']}")
 
 
 def offer(folder: Path, share: float | None) -> dict[str, Any]:

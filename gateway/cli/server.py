@@ -29,7 +29,7 @@ HURRY_SECONDS = 0.5
 """A second signal counts so long after the first: who signals a whole group, and a parent that passes its own on, say
 one thing twice."""
 CUT_SECONDS = 1.0
-"""For requests that are cut off to say so and to give back what they hold."""
+"""For requests that are cut off to give back what they hold and to say so, as far as their callers read."""
 LOOK_TICKS = 50
 """A tick is 0.1 s (uvicorn): so often the files of the certificate are looked at."""
 TLS_CLOSE_SECONDS = 5.0
@@ -103,8 +103,8 @@ class Server(uvicorn.Server):
         await self._wait(self._grace, lambda: not state.connections and not state.tasks)
         for task in state.tasks:
             task.cancel(msg="the grace of the shutdown is over")
-        if state.tasks:
-            await asyncio.wait(list(state.tasks), timeout=CUT_SECONDS)
+        self.force_exit = False  # what is cut off is waited for all the same
+        await self._wait(CUT_SECONDS, lambda: not state.connections and not state.tasks)
         await self.lifespan.shutdown()
 
     async def _wait(self, seconds: float, done: Callable[[], bool]) -> None:

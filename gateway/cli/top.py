@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.remote import CA_HELP, FILE, URL, URL_HELP, trusting
+from gateway.errors import extra
 
 if TYPE_CHECKING:
     from gateway.cli.top_feed import Line
 
 ONCE_SECONDS = 5.0
 """For all kinds of events to come; what has not come by then is not shown."""
-MISSING = "gateway top needs textual: install `hybrid-router-gateway[top]`, or use --once"
+MISSING = f"gateway top needs textual: {extra('top')}, or use --once"
 
 
 @click.command(short_help="Fleet, flow, latency and money, live.")

@@ -35,6 +35,12 @@ class Rollout(msgspec.Struct, forbid_unknown_fields=True):
     share: float = 0.0
 
 
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a stop or a promote: the candidate that its sender looked at."""
+
+    version: str
+
+
 def router(services: Services, feed: Feed, shelf: Shelf | None = None) -> APIRouter:
     """To add routes elsewhere: `api.include_router(...)` here; access is checked for all of them. `shelf`: None where
     there are no jobs."""
@@ -94,25 +100,28 @@ def rollout(services: Services) -> APIRouter:
     @api.post("")
     async def start(request: Request) -> Mapping[str, Any]:
         """Puts a folder's files on trial on all replicas: in the shadow, or for a share of the sessions."""
-        asked = read(await body(request, services.settings.max_body_bytes))
+        asked = read_rollout(await body(request, services.settings.max_body_bytes))
         files = {name: text.encode() for name, text in asked.files.items()}
         with in_our_words():
             candidate = await versions.roll_out(Trial("", asked.mode, asked.share), files)
         return {"candidate": candidate.policy.version, "beside": services.policy.version}
 
     @api.post("/stop")
-    async def stop() -> Mapping[str, Any]:
-        """Ends the trial everywhere; the policy in force stays."""
+    async def stop(request: Request) -> Mapping[str, Any]:
+        """Ends the trial of `version` everywhere; the policy in force stays. 409 where another one is on trial."""
+        asked = read_named(await body(request, services.settings.max_body_bytes))
         with in_our_words():
-            await versions.end_trial()
+            await versions.end_trial(asked.version)
         return {"in_force": services.policy.version}
 
     @api.post("/promote")
-    async def promote() -> Mapping[str, Any]:
-        """The candidate becomes the policy in force everywhere; folders on disk are left as they are."""
+    async def promote(request: Request) -> Mapping[str, Any]:
+        """The candidate `version` becomes the policy in force everywhere; folders on disk are left as they are. 409
+        where another one is on trial."""
+        asked = read_named(await body(request, services.settings.max_body_bytes))
         with in_our_words():
-            version = await versions.promote()
-        return {"in_force": version, "folder": services.live.folder.version}
+            await versions.promote(asked.version)
+        return {"in_force": asked.version, "folder": services.live.folder.version}
 
     return api
 
@@ -127,7 +136,18 @@ def in_our_words() -> Iterator[None]:
         raise PolicyInvalid(f"the policy does not compile: {fault}", faults=fault.faults) from None
 
 
-def read(raw: bytes) -> Rollout:
+def read_named(raw: bytes) -> Named:
+    """Raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(raw, type=Named)
+    except msgspec.MsgspecError:
+        raise InvalidRequest(
+            'name the candidate that you looked at: {"version": ...}, as GET /admin/v1/policies/rollout tells it',
+            param="version",
+        ) from None
+
+
+def read_rollout(raw: bytes) -> Rollout:
     """Raises InvalidRequest."""
     try:
         asked = msgspec.json.decode(raw, type=Rollout)

@@ -1,4 +1,5 @@
-"""`/readyz`, `/health`: yes or no for anybody, and with `?detail=1` for operators what is known of each upstream."""
+"""`/readyz`: whether this process takes requests; with `?detail=1`, for operators, what is known of each upstream.
+`/health`: whether anybody would serve them. Yes or no for anybody."""
 
 from __future__ import annotations
 
@@ -26,24 +27,27 @@ def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRo
             return False
         return True
 
+    def said(response: Response, *, ready: bool) -> Mapping[str, Any]:
+        leaving = services.leaving.is_set()
+        response.status_code = 200 if ready and not leaving else 503
+        return {"status": "leaving" if leaving else "ready" if ready else "not_ready"}
+
     @api.get("/health", tags=["operations"])
-    async def health(request: Request, response: Response) -> Mapping[str, Any]:
-        """/readyz by the name that engines have for it: load tools ask it before they begin."""
-        return await readyz(request, response)
+    async def health(response: Response) -> Mapping[str, Any]:
+        """As of an engine: at least one upstream takes traffic. Load tools ask it before they begin, and balancers
+        that choose between sites with upstreams of their own."""
+        return said(response, ready=any(state.out is None for state in services.view.current.states.values()))
 
     @api.get("/readyz", tags=["operations"])
     async def readyz(request: Request, response: Response, detail: str = "") -> Mapping[str, Any]:
-        """A policy is loaded, the store has been read (or is degraded on purpose),
-        at least one upstream takes traffic, and nobody has told this process to end."""
-        snapshot = services.view.current
-        leaving = services.leaving.is_set()
-        ready = not leaving and any(state.out is None for state in snapshot.states.values())
-        response.status_code = 200 if ready else 503
-        said = {"status": "leaving" if leaving else "ready" if ready else "not_ready"}
+        """Nobody has told this process to end. That a policy is loaded, and the store was read or is degraded on
+        purpose, is why it answers at all. Upstreams are no matter: all replicas have the same ones, and whoever has
+        nobody to serve a request says so in an error that clients understand (docs/adr/0053)."""
+        told, snapshot = said(response, ready=True), services.view.current
         if detail != "1" or not operator(request):
-            return said
+            return told
         upstreams = [row(state, snapshot.at) for state in snapshot.states.values()]
-        return {**said, "upstreams": upstreams, "ledger": ledger()}
+        return {**told, "upstreams": upstreams, "ledger": ledger()}
 
     return api
 

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Query, Request
 
+from gateway.console.candidates import candidates
 from gateway.console.store_words import in_our_words
 from gateway.edge.services import Services
 from gateway.errors import InvalidRequest, NotFound
 from gateway.model import Policy
 from gateway.receipts import Filed, Place, Receipts
 from gateway.rehearsal.receipt_shape import as_receipt
-from gateway.rehearsal.recorded import story_of
+from gateway.rehearsal.recorded import DROPPED, OF_ITS_CLASS, story_of
 from gateway.rehearsal.sentences import why
 
 SHARED = "the replicas share receipts"
@@ -54,7 +55,7 @@ def receipt_routes(services: Services) -> APIRouter:
 
     @api.get("/{receipt_id}")
     async def one(receipt_id: str) -> Mapping[str, Any]:
-        """The whole of it, and its story in sentences."""
+        """The whole of it, its story in sentences, and whom the decision looked at."""
         with in_our_words(SHARED):
             found = await services.receipts.look(receipt_id)
         if found is None:
@@ -62,17 +63,21 @@ def receipt_routes(services: Services) -> APIRouter:
                 "no such receipt; they are kept for GATEWAY_RECEIPTS_HOURS, and filed a moment after the end"
             )
         receipt = msgspec.json.decode(found)
-        return {"receipt": receipt, "story": story(services.policy, receipt)}
+        return {"receipt": receipt, **told(services.policy, receipt)}
 
     return api
 
 
-def story(policy: Policy, receipt: Any) -> list[str]:
-    """Nothing for a receipt that another release made otherwise."""
+def told(policy: Policy, receipt: Any) -> dict[str, Any]:
+    """Its `story`, without what the table of `candidates` says. Nothing for a receipt that another release made
+    otherwise."""
     try:
-        return why(story_of(policy, as_receipt(receipt)).as_data())
+        known = as_receipt(receipt)
     except ValueError:
-        return []
+        return {"story": [], "candidates": []}
+    lines = why(story_of(policy, known).as_data())
+    shown = [line for line in lines if line != OF_ITS_CLASS and not line.startswith(DROPPED)]
+    return {"story": shown, "candidates": candidates(policy, known)}
 
 
 def read(given: Mapping[str, str], limit: int) -> Search:

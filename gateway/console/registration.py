@@ -30,6 +30,7 @@ from gateway.fleet.roster import (
     Registration,
 )
 from gateway.model import Discovery, Member
+from gateway.money import direct
 from gateway.policy.addresses import address_fault
 from gateway.policy.validate import nearest
 from gateway.policy.words import NAME, PATTERNS
@@ -64,7 +65,8 @@ def registration_routes(services: Services) -> APIRouter:
         call: Call = request.state.call
         _registrant(services, call)
         wanted = read(await body(request, MAX_BODY_BYTES))
-        answer = await enrol(services, wanted, from_loopback=access.from_loopback(call))
+        here = direct.from_loopback(call.headers, call.peer)
+        answer = await enrol(services, wanted, from_loopback=here)
         response.status_code = 200 if answer["renewed"] else 201
         return answer
 

@@ -70,13 +70,14 @@ async def rollout(services: Services, known: Replicas | None = None) -> dict[str
 
 
 def added(tallies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The tallies of several replicas as one, with the newest examples of all."""
+    """The tallies of several replicas as one, with the newest examples of all. One of another release may lack some."""
     told = list(tallies)
     fields: Counter[str] = Counter()
     for one in told:
-        fields.update(one["fields"])
-    examples = sorted((example for one in told for example in one["examples"]), key=lambda example: example["time"])
-    sums = {name: sum(one[name] for one in told) for name in _COUNTED}
+        fields.update(one.get("fields", {}))
+    shown = (example for one in told for example in one.get("examples", ()))
+    examples = sorted(shown, key=lambda example: float(example["time"]))
+    sums = {name: sum(one.get(name, 0) for one in told) for name in _COUNTED}
     return {**sums, "fields": dict(fields), "examples": examples[-EXAMPLES:]}
 
 

@@ -201,6 +201,14 @@ class Account:
         return any(one.status is not None or not one.free for one in self.attempts)
 
     @property
+    def bought(self) -> bool:
+        """Whether an attempt may have been charged for."""
+        return any(
+            not one.free and one.lease is not None and one.lease.candidate.upstream.kind == "managed"
+            for one in self.attempts
+        )
+
+    @property
     def rule(self) -> str | None:
         """The rule that decided, or that refused."""
         if self.decision is not None:

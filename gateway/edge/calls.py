@@ -35,6 +35,10 @@ class Call(NamedTuple):
         return f"Call({self.id})"
 
     @property
+    def traced(self) -> bool:
+        return self.trace is not None and self.trace.span is not None
+
+    @property
     def client_id(self) -> str | None:
         """The caller's own `X-Request-Id`, if it is short and printable enough to be sent back."""
         given = self.headers.get(b"x-request-id")
@@ -64,6 +68,11 @@ class Call(NamedTuple):
         """A header of milliseconds, in seconds. Raises InvalidRequest for anything but a number >= 0."""
         value = self.number(name)
         return None if value is None else value / 1000
+
+    def deadline(self) -> float | None:
+        """When it must be over, by `time.monotonic`, as its caller says. Raises InvalidRequest."""
+        left = self.milliseconds(b"x-gateway-deadline-ms")
+        return None if left is None else self.started + left
 
     def number(self, name: bytes) -> float | None:
         """`name` is lower-cased, as it is in `headers`."""

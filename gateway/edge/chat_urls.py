@@ -7,7 +7,6 @@ fetches from its own network and guards itself: what no worker of ours may serve
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from gateway.edge.gathering import FETCH_SECONDS, Gathering, beside, is_address
+from gateway.edge.fetching import Fetching
+from gateway.edge.gathering import Gathering, beside, is_address
 from gateway.errors import InvalidRequest, UpstreamFault
 from gateway.model import Model, Policy
 from gateway.settings import Settings
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.dialects.endpoint import ADDRESSED, Kind
-from gateway.upstreams.fetch import Fetched, FetchRefused, fetch, place_checked
+from gateway.upstreams.fetch import Fetched, FetchRefused
 
 Words = Literal["fetch", "check", "refuse"]
 FIELDS = ("messages", "input")
@@ -38,20 +38,21 @@ _any = msgspec.json.Decoder()
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """`words`: the setting GATEWAY_CHAT_URLS. Everything raises InvalidRequest, naming the field."""
+    """`words`: the setting GATEWAY_CHAT_URLS. Everything raises InvalidRequest, naming the field, and what `fetching`
+    does."""
 
     words: Words
     gathering: Gathering
+    fetching: Fetching
 
     @classmethod
-    def of(cls, settings: Settings) -> Guard:
-        return cls(settings.chat_urls, Gathering.of(settings))
+    def of(cls, settings: Settings, fetching: Fetching) -> Guard:
+        return cls(settings.chat_urls, Gathering.of(settings), fetching)
 
     async def guarded(self, fields: Mapping[str, Raw], *, stays: bool) -> Mapping[str, Raw]:
         """The fields as a worker of ours may have them: the same where no address is in them. `stays`: a demand is on
         the data, and the address is part of it: nobody is asked for it."""
-        made, left, until = dict(fields), MOST, asyncio.get_running_loop().time() + FETCH_SECONDS
-        most = self.gathering.most_bytes
+        made, left, most = dict(fields), MOST, self.gathering.most_bytes
         for name in FIELDS:
             if name not in fields:
                 continue
@@ -60,12 +61,12 @@ class Guard:
             if left < 0:
                 raise InvalidRequest(f"`{name}` holds more than {MOST} addresses", param=name)
             for place in places:
-                most -= await self._settle(place, name, most, until, stays=stays)
+                most -= await self._settle(place, name, most, stays=stays)
             if places and self.words == "fetch":
                 made[name] = Raw(msgspec.json.encode(value))
         return made
 
-    async def _settle(self, place: Place, name: str, most: int, until: float, *, stays: bool) -> int:
+    async def _settle(self, place: Place, name: str, most: int, *, stays: bool) -> int:
         """Puts what lies there in its place; how many bytes that has."""
         if not is_address(place.text):
             raise place.refused(name, "must be a data URL, or an http or https address")
@@ -74,21 +75,14 @@ class Guard:
             raise place.refused(name, f"is an address, which is not gone to{why}: send the data itself, as a data URL")
         try:
             if self.words == "check":
-                async with asyncio.timeout_at(until):
-                    await place_checked(place.text, allow_private=self.gathering.allow_private)
+                await self.fetching.check(place.text, allow_private=self.gathering.allow_private)
                 return 0
-            got = await fetch(
-                place.text,
-                hosts=None,
-                most=most,
-                seconds=max(0.0, until - asyncio.get_running_loop().time()),
-                allow_private=self.gathering.allow_private,
-            )
+            got = await self.fetching.get(place.text, most=most, allow_private=self.gathering.allow_private)
         except TooLong:
             raise place.refused(name, "leads to more than a request may have") from None
         except FetchRefused as fault:
             raise place.refused(name, f"is an address that is not gone to: {fault.message}") from None
-        except (UpstreamFault, TimeoutError):
+        except UpstreamFault:
             raise place.refused(name, "leads to nothing that can be had: redirects are not followed") from None
         place.put(await self._kind(place, name, got), got.data)
         return len(got.data)
@@ -141,7 +135,7 @@ async def _read(raw: Raw, name: str) -> tuple[Any, list[Place]]:
 
     def read() -> tuple[Any, list[Place]]:
         value = _any.decode(raw)
-        return value, list(islice(_found(value), MOST + 1))
+        return value, list(islice(found(value), MOST + 1))
 
     try:
         return await beside(len(memoryview(raw)), read)
@@ -151,11 +145,12 @@ async def _read(raw: Raw, name: str) -> tuple[Any, list[Place]]:
         raise InvalidRequest(f"`{name}` is nested too deeply", param=name) from None
 
 
-def _found(value: Any, kind: Kind = "image") -> Iterator[Place]:
+def found(value: Any, kind: Kind = "image") -> Iterator[Place]:
+    """Where an engine would take a text for an address, wherever that is; what is a data URL is none."""
     if isinstance(value, list):
         for one in value:
             if isinstance(one, list | dict):
-                yield from _found(one)
+                yield from found(one)
     elif isinstance(value, dict):
         said = value.get("type")
         inner: Kind = "file" if said == "document" else "image"
@@ -166,7 +161,7 @@ def _found(value: Any, kind: Kind = "image") -> Iterator[Place]:
                 if not place.is_data:
                     yield place
             elif isinstance(one, list | dict) and not (key == _ARGUMENTS and said in _SAID_BY_MODELS):
-                yield from _found(one, inner)
+                yield from found(one, inner)
 
 
 def _place(holder: dict[str, Any], key: str, value: Any) -> Place | None:

@@ -45,6 +45,8 @@ class Cycle(RequestResponseCycle):
         self._eager = False
         self.on_shutdown: Callable[[], None] | None = None
         """Called when the process is about to end."""
+        self.ending = False
+        """It is."""
         self.on_switch: Callable[[Callable[[bytes], None]], None] | None = None
         """The protocol's: hands over all bytes that follow."""
         self._pieces: list[bytes | bytearray] = []
@@ -76,6 +78,12 @@ class Cycle(RequestResponseCycle):
         self.more_body = False
         self.flow.resume_reading()
         self.message_event.set()
+
+    def shut_down(self) -> None:
+        """The process takes nothing new: what would go on for ever ends now."""
+        self.ending = True
+        if self.on_shutdown is not None:
+            self.on_shutdown()
 
     def leave(self) -> None:
         """The client has gone, or will get no (further) answer."""
@@ -157,11 +165,12 @@ class Cycle(RequestResponseCycle):
 
     def cut(self) -> None:
         """An answer that was begun and cannot be ended: its reader must not take it for a whole one, so the last chunk
-        never comes. In HTTP/1.0 the end of the connection is that of the answer: there it is reset."""
-        if self.disconnected:
+        never comes, nor the rest of a length that was said. Where the end of the connection is that of the answer
+        (HTTP/1.0) it is reset."""
+        if self.disconnected or self.response_complete:
             return
         self.keep_alive = False
-        if not self._chunked:
+        if not (self._chunked or self.chunked_encoding or self.expected_content_length):
             self.transport.abort()
         self._complete()
 

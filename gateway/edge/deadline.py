@@ -1,4 +1,5 @@
-"""One timer for all the deadlines of a connection, and what tells whether its caller takes anything, or is gone."""
+"""How long a connection may take for what: one timer for all its deadlines, and what tells whether its caller takes
+anything, or is gone."""
 
 from __future__ import annotations
 
@@ -10,8 +11,19 @@ import struct
 import termios
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 _INT = struct.Struct("i")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: for a head to arrive from its first byte, for a connection to stay unused, for a caller to take
+    nothing of what waits for it (any progress begins them anew)."""
+
+    head: float = 10.0
+    idle: float = 75.0
+    send: float = 60.0
 
 
 class Deadline:

@@ -32,6 +32,7 @@ from gateway.errors import (
     InvalidRequest,
     NoCapacity,
     ResidencyRefused,
+    ShuttingDown,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -99,18 +100,17 @@ class Forward:
                 self._leave(task, wire)
             await self._serve(wire)
         except asyncio.CancelledError:
-            if not self._account.left:
-                if self._account.error is None and self._going_on:  # else it was said by whoever wrote to the client
-                    end_broken(self._account, wire, NoCapacity("the answer broke off: the gateway is shutting down"))
-                raise
-            task.uncancel()
+            if self._account.left:
+                task.uncancel()
+            elif wire.job is not None:
+                raise  # its runner knows why
+            else:
+                self._shut_down(wire)
         except GatewayError as error:
             if self._account.first_byte is not None:
                 self._end_broken(wire, error)
             else:
-                self._account.fail(error)
-                refused_in_audit(self._s, self._request, self._policy, self._account.rule, error, self._kept)
-                reply_error(wire, self._call, error, [*self._account.headers(), *self._entry.headers()])
+                self._refuse(wire, error)
         except Exception:
             self._account.fail(GatewayError("unhandled"))
             raise
@@ -120,6 +120,19 @@ class Forward:
                 self._upload.close()
             self._entry.leave(sent=self._account.was_sent, usage=self._account.usage or self._account.counted)
             self._books.close()
+
+    def _refuse(self, wire: Cycle, error: GatewayError) -> None:
+        self._account.fail(error)
+        refused_in_audit(self._s, self._request, self._policy, self._account.rule, error, self._kept)
+        reply_error(wire, self._call, error, [*self._account.headers(), *self._entry.headers()])
+
+    def _shut_down(self, wire: Cycle) -> None:
+        """The process waits no longer (`cli/server.py`). What was begun has said so itself, but for a stream between
+        two upstreams. Nobody knows what became of a paid attempt: it is not to be repeated."""
+        if self._account.first_byte is None:
+            self._refuse(wire, ShuttingDown(retry=False if self._account.bought else None))
+        elif self._going_on and self._account.error is None:
+            end_broken(self._account, wire, ShuttingDown("the answer broke off"))
 
     def _leave(self, task: asyncio.Task[None], wire: Cycle) -> None:
         """A client that leaves cancels the wait for capacity as well as the stream."""

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gateway.edge.fetching import Fetching
 from gateway.edge.pictures import NotAPicture, look
 from gateway.errors import InvalidRequest, UpstreamFault
 from gateway.settings import Settings
 from gateway.upstreams.client import TooLong
 from gateway.upstreams.dialects.media_endpoints import ROLES
 from gateway.upstreams.dialects.ordering import Picture
-from gateway.upstreams.fetch import FetchRefused, fetch
+from gateway.upstreams.fetch import FetchRefused
 
 THREADED = 256 << 10
 """From so many bytes on they are looked through beside the event loop: that takes up to 100 ms."""
-FETCH_SECONDS = 20.0
 _MOST_DEEP = 4
 _URLS = ("http://", "https://")
 _LONGEST_SCHEME = 8
@@ -35,19 +35,20 @@ async def beside(size: int, work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """`most_pixels` of a picture, `most_bytes` of one that is fetched; `fetches`: whether addresses are gone to.
-    `allow_private` as in `upstreams/fetch.py`. `stays`: a demand is on the data, and an address is part of it: nobody
-    is asked for it. Everything raises InvalidRequest, naming the field."""
+    """`most_pixels` of a picture, `most_bytes` of one that is fetched; `fetching`: who goes to addresses; None:
+    nobody. `allow_private` as in `upstreams/fetch.py`. `stays`: a demand is on the data, and an address is part of it:
+    nobody is asked for it. Everything raises InvalidRequest, naming the field, and what `fetching` does."""
 
     most_pixels: int
     most_bytes: int
-    fetches: bool
+    fetching: Fetching | None = None
     allow_private: bool = False
     stays: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> Gathering:
-        return cls(settings.image_pixels, settings.max_body_bytes, settings.image_urls == "fetch")
+    def of(cls, settings: Settings, fetching: Fetching | None = None) -> Gathering:
+        fetches = fetching if settings.image_urls == "fetch" else None
+        return cls(settings.image_pixels, settings.max_body_bytes, fetches)
 
     async def checked(self, name: str, data: bytes) -> Picture:
         """A picture that came in the field `name`."""
@@ -72,14 +73,12 @@ class Gathering:
         return await self.checked(name, data)
 
     async def _fetched(self, name: str, url: str) -> bytes:
-        if not self.fetches or self.stays:
-            why = ", which is not gone to under a residency demand" if self.fetches else ""
+        if self.fetching is None or self.stays:
+            why = ", which is not gone to under a residency demand" if self.fetching is not None else ""
             said = f"is an address{why}; send the picture itself, as a data URL or a file"
             raise InvalidRequest(f"`{name}` {said}", param=name)
         try:
-            got = await fetch(
-                url, hosts=None, most=self.most_bytes, seconds=FETCH_SECONDS, allow_private=self.allow_private
-            )
+            got = await self.fetching.get(url, most=self.most_bytes, allow_private=self.allow_private)
         except TooLong:
             raise InvalidRequest(f"`{name}`: the picture has more than {self.most_bytes} bytes", param=name) from None
         except FetchRefused as fault:

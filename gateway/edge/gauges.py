@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.fleet.breaker import Phase
 from gateway.fleet.circuits import Circuits
-from gateway.model import DRAINED, LEAVING, Reading, UpstreamState
+from gateway.model import DRAINED, LEAVING, Reading, Snapshot, UpstreamState
 from gateway.routing.board import Board
 from gateway.telemetry import Row
 
@@ -14,16 +14,35 @@ _US_PER_SECOND = 1e6
 _MIB = 1 << 20
 
 
-BREAKER: Mapping[Phase, float] = {"closed": 0.0, "half": 1.0, "open": 2.0}
+PHASES: Mapping[Phase, float] = {"closed": 0.0, "half": 1.0, "open": 2.0}
 
 
-def fleet_rows(board: Board, circuits: Circuits, now: float) -> Iterator[Row]:
-    """`now`: seconds of the circuits' clock."""
+Labelled = Iterator[tuple[tuple[str, str], float]]
+"""Backend and upstream, and the value."""
+
+
+def fleet_rows(board: Board) -> Iterator[Row]:
     for state in board.snapshot.states.values():
+        yield (state.upstream.backend, state.upstream.name), gauges(state, board.snapshot.at, limit_of(board, state))
+
+
+def up_rows(snapshot: Snapshot) -> Labelled:
+    """For this process: its breakers and what accounts said to it are part of that."""
+    for state in snapshot.states.values():
+        yield (state.upstream.backend, state.upstream.name), float(state.out is None)
+
+
+def headroom_rows(snapshot: Snapshot) -> Labelled:
+    for state in snapshot.states.values():
+        if state.headroom is not None:
+            yield (state.upstream.backend, state.upstream.name), state.headroom
+
+
+def breaker_rows(snapshot: Snapshot, circuits: Circuits, now: float) -> Labelled:
+    """`now`: seconds of the circuits' clock."""
+    for state in snapshot.states.values():
         name = state.upstream.name
-        row = gauges(state, board.snapshot.at, limit_of(board, state))
-        row["gateway_upstream_breaker"] = BREAKER[circuits.phase(name, now)]
-        yield (state.upstream.backend, name), row
+        yield (state.upstream.backend, name), PHASES[circuits.phase(name, now)]
 
 
 def limit_of(board: Board, state: UpstreamState) -> int:
@@ -49,9 +68,7 @@ def gauges(state: UpstreamState, now: float, limit: int) -> dict[str, float | No
         "gateway_upstream_leased_share": max(state.leased / limit, state.inflight / seats),
         "gateway_upstream_leases": state.inflight,
         "gateway_upstream_outside_share": state.outside / limit,
-        "gateway_upstream_up": float(state.out is None),
         "gateway_upstream_drained": float(state.out in (DRAINED, LEAVING)),
-        "gateway_upstream_headroom": state.headroom,
     }
 
 

@@ -5,6 +5,7 @@ Who calls, and whether the demand in its header is understood, is settled before
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from gateway.edge.form import FILE
 from gateway.edge.forward import Forward
 from gateway.edge.limits import of_refused
 from gateway.edge.replies import Receive
-from gateway.edge.routes import built, caller
+from gateway.edge.routes import answerable, built, caller, followed
 from gateway.edge.services import Services
 from gateway.edge.upload import METADATA, MODEL, ONCE, RESIDENCY, Bounds, Upload
 from gateway.edge.witness import unread_in_audit
@@ -51,6 +52,7 @@ async def hearing(
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, upload = caller(services, call), None
+    call = followed(services, call, tenant)
     try:
         parse_demand(call.residency, policy.zones)
         upload = _upload(services, call, receive)
@@ -66,14 +68,16 @@ async def hearing(
         forward = _forward(services, call, endpoint, tenant, board, upload)
         upload.watch(folder, floor)
         return forward
-    except BaseException as error:
+    except BaseException as fault:
         if upload is not None:
             upload.close()
-        if isinstance(error, GatewayError):
-            services.receipts.add(refused(call, tenant, policy.version, error))
-            unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
-            error.headers = of_refused(services, tenant, call.path)
-        raise
+        if not isinstance(fault, GatewayError | asyncio.CancelledError):
+            raise
+        error = answerable(fault)
+        services.receipts.add(refused(call, tenant, policy.version, error))
+        unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
+        error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
+        raise error from None
 
 
 def _upload(services: Services, call: Call, receive: Receive) -> Upload:
@@ -83,12 +87,11 @@ def _upload(services: Services, call: Call, receive: Receive) -> Upload:
     length = _length(call)
     if length is not None and length > settings.upload_bytes:
         raise RequestTooLarge(f"an upload may have at most {settings.upload_bytes} bytes", param=FILE)
-    deadline = call.milliseconds(b"x-gateway-deadline-ms")
     bounds = Bounds(
         settings.upload_bytes,
         settings.body_seconds,
         time.monotonic() + settings.upload_seconds,
-        None if deadline is None else call.started + deadline,
+        call.deadline(),
     )
     return Upload(receive, call.headers.get(b"content-type", b""), bounds)
 

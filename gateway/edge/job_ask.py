@@ -100,7 +100,8 @@ async def asked(services: Services, job: Job, content: bytes) -> Asked:
     endpoint = ENDPOINTS[job.endpoint]
     tenant = _tenant(kept, policy)
     headers = dict(kept.headers)
-    trace = services.telemetry.tracing.begin(job.request, headers)
+    tracing = services.telemetry.tracing
+    trace = tracing.let_in(tracing.begin(job.request, headers), tenant.name)
     call = Call(job.request, time.monotonic(), endpoint.path, headers, kept.residency, None, trace)
     fields: Mapping[str, Raw] = msgspec.json.decode(kept.fields, type=dict[str, Raw])
     form = Form(dict(fields), tuple(File(name, data) for name, data in kept.files))

@@ -242,12 +242,12 @@ class Accepted:
         wire: Cycle = scope["extensions"][WIRE]
         waiting = asyncio.ensure_future(self._desk.waited(self._job, self._wait))
         wire.on_left = lambda: _cancel(waiting)
+        job = self._job
         try:
             job = await waiting
         except asyncio.CancelledError:
-            if not wire.disconnected:
-                raise
-            return
+            if wire.disconnected:
+                return  # else the process ends: it was taken in, and goes on elsewhere
         finally:
             wire.on_left = None
             waiting.cancel()

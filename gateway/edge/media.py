@@ -34,7 +34,7 @@ async def decode(
     kind = call.headers.get(b"content-type", b"")
     is_form = bodies.kind_of(call) == bodies.FORM_TYPE
     form = await beside(len(raw), lambda: parse(kind, raw) if is_form else Form(bodies.object_of(raw), ()))
-    if gathering.fetches and any(is_address(text) for _, text in _texts(form)):
+    if gathering.fetching is not None and any(is_address(text) for _, text in _texts(form)):
         gathering = replace(gathering, stays=stays(_rehearsed(form, raw, endpoint)))
     return await read_form(form, raw, endpoint, gathering)
 

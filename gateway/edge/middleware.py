@@ -3,6 +3,7 @@ the generation paths before FastAPI."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
@@ -12,6 +13,7 @@ from gateway.edge.account import CLIENT_LEFT
 from gateway.edge.body import ClientLeft
 from gateway.edge.calls import Call, Scope, new_call
 from gateway.edge.cycle import WIRE, Cycle
+from gateway.edge.fetching import Fetching
 from gateway.edge.hearing import hearing
 from gateway.edge.job_desk import JobDesk
 from gateway.edge.replies import Receive, Send, identity, reply_error
@@ -19,14 +21,14 @@ from gateway.edge.routes import generation
 from gateway.edge.services import Services
 from gateway.edge.talking import talking
 from gateway.edge.telling import tell_refused
-from gateway.errors import GatewayError, NotFound, StartupFault
+from gateway.errors import GatewayError, NotFound, ShuttingDown, StartupFault
 from gateway.telemetry import REQUEST
 from gateway.upstreams.dialects.endpoint import Endpoint
 from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.surface import PATHS
 
-OPERATORS = ("/metrics", "/docs", "/openapi.json", "/dashboard", "/admin")
+OPERATORS = ("/metrics", "/openapi.json", "/dashboard", "/admin")
 """What `GATEWAY_ADMIN_PORT` moves off the main port, with all that lies below."""
 
 GUARDS = (
@@ -72,6 +74,9 @@ class Front:
         wire: Cycle = scope["extensions"][WIRE]
         try:
             await self._answer(call, scope, receive, send, wire)
+        except asyncio.CancelledError:
+            # The process waits no longer (cli/server.py): nothing else cancels what has no account of its own.
+            self._shut_down(call, wire)
         except Exception:
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)
@@ -80,6 +85,13 @@ class Front:
                 reply_error(wire, call, GatewayError("the gateway failed; the operator's log has the request id"))
             else:
                 raise
+
+    def _shut_down(self, call: Call, wire: Cycle) -> None:
+        if wire.response_started:
+            wire.cut()
+        else:
+            self._services.telemetry.count_error(ShuttingDown.code)
+            reply_error(wire, call, ShuttingDown())
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send, wire: Cycle) -> None:
         endpoint = PATHS.get(call.path)
@@ -94,7 +106,7 @@ class Front:
     async def _generate(
         self, call: Call, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send, wire: Cycle
     ) -> None:
-        telemetry = self._services.telemetry
+        telemetry, fetching = self._services.telemetry, Fetching(self._services.fetches)
         telemetry.inflight.add(1)
         try:
             answer: App
@@ -104,16 +116,19 @@ class Front:
                 answer = talking(self._services, call, endpoint, scope)
             else:
                 accept = None if self._desk is None else partial(self._desk.take, scope["query_string"])
-                answer = await generation(self._services, call, endpoint, scope["method"], receive, accept)
+                answer = await generation(
+                    self._services, call, endpoint, scope["method"], receive, wire, fetching, accept
+                )
         except GatewayError as error:
             telemetry.count_error(error.code)
-            tell_refused(self._services, call, endpoint, error.code)
+            tell_refused(self._services, call, endpoint, error.code, traced=error.traced)
             reply_error(wire, call, error)
         except ClientLeft:
             tell_refused(self._services, call, endpoint, CLIENT_LEFT)
         else:
             await answer(scope, receive, send)
         finally:
+            fetching.close()
             telemetry.inflight.add(-1)
 
 

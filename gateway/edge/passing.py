@@ -12,7 +12,7 @@ from collections.abc import Callable
 from gateway.edge.account import CLIENT_STALLED, Account, Attempt
 from gateway.edge.replies import Headers
 from gateway.edge.wire import Wire
-from gateway.errors import BadAnswer, NoCapacity, UpstreamFailed, UpstreamFault, UpstreamTimeout
+from gateway.errors import BadAnswer, ShuttingDown, UpstreamFailed, UpstreamFault, UpstreamTimeout
 from gateway.upstreams.http1 import Exchange
 
 
@@ -51,7 +51,7 @@ class Passing:
                 self._account.error = CLIENT_STALLED
         except asyncio.CancelledError:
             if self._begun and self._account.left is None:  # the process ends
-                self._account.fail(NoCapacity("the answer broke off: the gateway is shutting down"))
+                self._account.fail(ShuttingDown("the answer broke off"))
                 self._wire.cut()
             raise
         finally:

@@ -17,10 +17,10 @@ from gateway.edge.wire import Wire
 from gateway.errors import (
     BadAnswer,
     GatewayError,
-    NoCapacity,
     NotContinued,
     Refused,
     Reset,
+    ShuttingDown,
     UpstreamFailed,
     UpstreamFault,
     UpstreamTimeout,
@@ -197,7 +197,7 @@ class Stream:
                 self._break_off(fault)
         except asyncio.CancelledError:
             if (self._begun or self._goes_on) and self._account.left is None:  # the process ends
-                self._say(NoCapacity("the answer broke off: the gateway is shutting down"))
+                self._say(ShuttingDown("the answer broke off"))
                 wire.finish()
             raise
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -15,6 +16,8 @@ from gateway.edge import body as bodies
 from gateway.edge import chat_urls, media
 from gateway.edge.account import refused
 from gateway.edge.calls import Call, Scope
+from gateway.edge.cycle import Cycle
+from gateway.edge.fetching import Fetching, heeding
 from gateway.edge.forward import Forward
 from gateway.edge.gathering import Gathering
 from gateway.edge.limits import of_refused
@@ -22,7 +25,15 @@ from gateway.edge.replies import Receive, Send
 from gateway.edge.services import Services
 from gateway.edge.telling import tell_refused
 from gateway.edge.witness import undecided_in_audit, unread_in_audit
-from gateway.errors import GatewayError, MethodNotAllowed, ModelNotFound, NoCapacity, NotFound, StoreFault
+from gateway.errors import (
+    GatewayError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NoCapacity,
+    NotFound,
+    ShuttingDown,
+    StoreFault,
+)
 from gateway.model import RANK, Demand, GenRequest, Model, Policy, Tenant
 from gateway.reports.usage import usage
 from gateway.routing.affinity import scope_of
@@ -43,13 +54,22 @@ Accept = Callable[[Call, GenRequest, bodies.Body, Board], Awaitable[App]]
 
 
 async def generation(
-    services: Services, call: Call, endpoint: Endpoint, method: str, receive: Receive, accept: Accept | None = None
+    services: Services,
+    call: Call,
+    endpoint: Endpoint,
+    method: str,
+    receive: Receive,
+    wire: Cycle,
+    fetching: Fetching,
+    accept: Accept | None = None,
 ) -> App:
-    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back."""
+    """Steps 1 to 3 of a generation: who calls, what is asked, where the data may go; all else is what it gives back.
+    `fetching` is its own: what it fetched is held until whoever made it closes it. Raises GatewayError, ClientLeft."""
     if method != "POST":
         raise MethodNotAllowed(f"{call.path} takes POST")
     policy = services.policy
     tenant, raw = caller(services, call), b""  # before the body: a stranger's is not read
+    call = followed(services, call, tenant)
     request: GenRequest | None = None
     try:
         parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
@@ -61,6 +81,7 @@ async def generation(
             # that also decides.
             policy = board.policy
             tenant = caller(services, call, policy)
+        fetching.known(tenant.name, call.deadline())
         text = endpoint.asks is None
         make = partial(built, services, call, tenant, endpoint, board)
         if text:
@@ -70,10 +91,13 @@ async def generation(
             def stays(seen: bodies.Body) -> bool:
                 return must_stay(make(seen)[0], board)
 
-            body = await media.decode(call, raw, endpoint, Gathering.of(settings), stays)
+            with heeding(wire):
+                body = await media.decode(call, raw, endpoint, Gathering.of(settings, fetching), stays)
         request, fields = make(body)
         if text and not body.text_only and chat_urls.may_be_read_here(policy, policy.models.get(request.model)):
-            fields = await chat_urls.Guard.of(settings).guarded(fields, stays=must_stay(request, board))
+            with heeding(wire):
+                guard = chat_urls.Guard.of(settings, fetching)
+                fields = await guard.guarded(fields, stays=must_stay(request, board))
             request = replace(request, reworded=reworded(endpoint, fields))
         if endpoint.jobs == "always" or (endpoint.jobs == "on_request" and bodies.in_background(body)):
             if accept is None:
@@ -81,15 +105,22 @@ async def generation(
             taken = await accept(call, request, body, board)
             tell_refused(services, call, endpoint, None)
             return taken
-    except GatewayError as error:
+    except (GatewayError, asyncio.CancelledError) as fault:
+        error = answerable(fault)
         services.receipts.add(refused(call, tenant, policy.version, error))
         if request is None:
             unread_in_audit(services, call, tenant, policy, raw, error)
         else:
             undecided_in_audit(services, request, board, error)
-        error.headers = of_refused(services, tenant, call.path)
-        raise
+        error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
+        raise error from None
     return Forward(services, call, request, fields, board, body.pictures)
+
+
+def answerable(fault: GatewayError | asyncio.CancelledError) -> GatewayError:
+    """A request that nobody has decided yet is cancelled by the end of the process alone: a client that leaves ends its
+    body."""
+    return fault if isinstance(fault, GatewayError) else ShuttingDown()
 
 
 def built(
@@ -128,6 +159,12 @@ def caller(services: Services, call: Call, policy: Policy | None = None) -> Tena
     return services.keys.tenant(policy or services.policy, call.headers, call.peer)
 
 
+def followed(services: Services, call: Call, tenant: Tenant) -> Call:
+    """`call`, with its trace as it goes on now that its caller was let in."""
+    trace = services.telemetry.tracing.let_in(call.trace, tenant.name)
+    return call if trace is call.trace else call._replace(trace=trace)
+
+
 def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
     """What the caller asks for, in the header and in the body together. Raises ResidencyUnknown."""
     residency = parse_demand(call.residency, policy.zones)
@@ -149,7 +186,6 @@ def build(
     `Services.prompts`."""
     asked = call.priority()
     begins = bodies.begins(body.fields, endpoint, scope_of(secret, tenant.name)) if policy.affine else ()
-    deadline = call.milliseconds(b"x-gateway-deadline-ms")
     request = GenRequest(
         id=call.id,
         endpoint=endpoint.name,
@@ -166,7 +202,7 @@ def build(
         arrived=call.started,
         ready=time.monotonic(),
         text_only=body.text_only,
-        deadline=None if deadline is None else call.started + deadline,
+        deadline=call.deadline(),
         max_wait=call.milliseconds(b"x-gateway-max-wait-ms"),
         max_cost=call.number(b"x-gateway-max-cost-usd"),
         fields=body.known,
@@ -203,8 +239,11 @@ def router(services: Services) -> APIRouter:
         return {"status": "ok"}
 
     @api.get("/metrics", tags=["operations"])
-    async def metrics() -> Response:
-        """Prometheus text format; of all processes that share this port."""
+    async def metrics(request: Request) -> Response:
+        """Prometheus text format; of all processes that share this port. It needs no key, but where there are none at
+        all it is told to whom everything else is."""
+        if not services.policy.tenants:
+            caller(services, request.state.call)
         page = await services.siblings.page()
         if page is None:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")

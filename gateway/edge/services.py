@@ -11,6 +11,7 @@ from gateway.admission import Admission
 from gateway.audit.journal import Journal
 from gateway.edge.calibration import Calibration
 from gateway.edge.calls import Call
+from gateway.edge.fetching import Fetches
 from gateway.edge.hedges import Hedges
 from gateway.edge.seats import Seats
 from gateway.edge.shadow import Shadow
@@ -97,6 +98,7 @@ class Services:
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process was told to end."""
     shadow: Shadow = field(init=False)
+    fetches: Fetches = field(init=False)
     prompts: bytes = field(init=False, repr=False)
     """What hashes of prompts are keyed with: the same in all replicas, which share the pepper."""
     _board: Board | None = None
@@ -105,6 +107,7 @@ class Services:
     def __post_init__(self) -> None:
         pepper = self.settings.key_pepper.get_secret_value()
         self.prompts = hmac.digest(pepper.encode(), _PROMPTS, "sha256")
+        self.fetches = Fetches.of(self.settings)
         self.shadow = Shadow(self.telemetry, self.rng, self.board_on)
 
     @property

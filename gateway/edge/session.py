@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from websockets.frames import Frame, Opcode
 
 from gateway.edge.cycle import Cycle
+from gateway.edge.talk_urls import Sieve
 from gateway.errors import (
     GatewayError,
-    NoCapacity,
+    InvalidRequest,
     Reset,
     SessionExpired,
+    ShuttingDown,
     UpstreamFailed,
     UpstreamFault,
 )
@@ -56,7 +58,8 @@ class End:
 
 class Session:
     """`run` returns when it is over. `spent` is told the usage so far after each answer, and says why that is too much;
-    and once more when it is over in the middle of an answer."""
+    and once more when it is over in the middle of an answer. `ours`: the upstream is a worker of ours, and sees no
+    address."""
 
     def __init__(
         self,
@@ -65,9 +68,12 @@ class Session:
         bounds: Bounds,
         request_id: str,
         spent: Callable[[Usage], GatewayError | None],
+        *,
+        ours: bool,
     ) -> None:
         self._wire, self._upstream, self._bounds, self._id, self._spent = wire, upstream, bounds, request_id, spent
         self._client = Peer(serving(bounds.message), wire.write, wire.finish)
+        self._sieve = Sieve() if ours else None
         self._tally = Tally()
         self._pieces: list[bytes] = []
         """Of a message of the upstream that comes in several frames."""
@@ -89,6 +95,8 @@ class Session:
             upstream.listen(self._from_upstream)
             if upstream.gone:
                 self._upstream_gone()
+            if wire.ending:  # it was told so while the upstream's handshake was waited for
+                self._shut_down()
             return await self._ended
         finally:
             self._timer.cancel()
@@ -103,11 +111,20 @@ class Session:
         for frame in self._client.feed(data):
             self._spoke = self._client.heard
             self._tally.asked(len(frame.data))
-            self._upstream.peer.send(frame)
+            self._send_up(frame)
         if self._upstream.blocked:
             self._wire.flow.pause_reading()
         if not self._client.open:
             self._close(self._client.code, self._client.reason)
+
+    def _send_up(self, frame: Frame) -> None:
+        try:
+            frames = [frame] if self._sieve is None else self._sieve.sift(frame)
+        except InvalidRequest as error:  # as OpenAI does: the session goes on
+            self._client.tell(error_event(error, self._id))
+            return
+        for one in frames:
+            self._upstream.peer.send(one)
 
     def _read_client(self) -> None:
         """Again: nobody could hear it meanwhile."""
@@ -173,7 +190,7 @@ class Session:
             self._close(NO_STATUS)
 
     def _shut_down(self) -> None:
-        self._fail(RESTART, NoCapacity("the session is ended: the gateway is shutting down"))
+        self._fail(RESTART, ShuttingDown("the session is ended"))
 
     # Time.
 

@@ -12,6 +12,7 @@ from gateway.edge.calls import Call
 from gateway.model import Trace, Upstream, Usage
 from gateway.telemetry import Note, Value, Who, operation
 from gateway.telemetry.context import SPAN_DIGITS, span_id
+from gateway.telemetry.genai import Conventions
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 MOST_CALLS = 32
@@ -55,9 +56,9 @@ def called(attempt: Attempt, method: str, began: float, status: int | None) -> N
     attempt.calls.append(OrderCall(step, began, time.monotonic(), status))  # type: ignore[arg-type]
 
 
-def notes(account: Account, model: str, who: Who, whose: Sequence[Who], *, system: bool) -> Iterator[Note]:
+def notes(account: Account, model: str, who: Who, whose: Sequence[Who], named: Conventions) -> Iterator[Note]:
     """`model`: as the policy calls it, or `unknown`; `who` answered, `whose` says it of each attempt.
-    `system`: with the older name of the provider beside the newer one."""
+    `named`: by which conventions what was renamed is told."""
     trace, request, now = account.request.trace, account.request, time.monotonic()
     if trace is None or trace.span is None:
         return
@@ -68,13 +69,13 @@ def notes(account: Account, model: str, who: Who, whose: Sequence[Who], *, syste
         trace.span,
         request.arrived,
         now,
-        attributes=_whole(account, model) | _who(who, system=system) | _usage(account.usage) | _failed(error),
+        attributes=_whole(account, model) | _who(who, named) | _usage(account.usage, named) | _failed(error),
         events=_events(account),
         error=error,
     )
     for attempt, its in zip(account.attempts, whose, strict=True):
         if attempt.span:
-            yield _attempt(attempt, trace.span, its, system=system)
+            yield _attempt(attempt, trace.span, its, named)
             yield from [_order_call(attempt, call) for call in attempt.calls]
 
 
@@ -120,23 +121,26 @@ def _whole(account: Account, model: str) -> Attributes:
     }
 
 
-def _who(who: Who, *, system: bool) -> Attributes:
+def _who(who: Who, named: Conventions) -> Attributes:
     """Operation, provider and the model that answered; none of the latter two where nobody was asked."""
     told: Attributes = {
         "gen_ai.operation.name": who[0],
         "gen_ai.provider.name": who[1] or None,
         "gen_ai.response.model": who[3] or None,
     }
-    return told | {"gen_ai.system": who[1] or None} if system else told
+    return told | {"gen_ai.system": who[1] or None} if named != "new" else told
 
 
-def _usage(usage: Usage | None) -> Attributes:
+def _usage(usage: Usage | None, named: Conventions) -> Attributes:
     if usage is None:
         return {}
     return {
         "gen_ai.usage.input_tokens": usage.input_tokens,
         "gen_ai.usage.output_tokens": usage.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens or None if named != "new" else None,
+        "gen_ai.usage.cache_write.input_tokens": usage.cache_write_tokens or None if named != "old" else None,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens or None,
     }
 
 
@@ -156,12 +160,13 @@ def _events(account: Account) -> list[tuple[str, float, Attributes]]:
     return made
 
 
-def _attempt(attempt: Attempt, parent: str, who: Who, *, system: bool) -> Note:
+def _attempt(attempt: Attempt, parent: str, who: Who, named: Conventions) -> Note:
     lease, error = attempt.lease, None if attempt.result in WELL else attempt.result
     url = urlsplit(lease.candidate.upstream.url) if lease is not None else None
     told: Attributes = {
         "gen_ai.request.model": who[2],
         "gen_ai.request.stream": attempt.streamed,
+        "gen_ai.response.time_to_first_chunk": None if attempt.first is None else attempt.first - attempt.began,
         "server.address": url.hostname if url is not None else None,
         "server.port": url.port if url is not None else None,
         "http.response.status_code": attempt.status,
@@ -182,7 +187,7 @@ def _attempt(attempt: Attempt, parent: str, who: Who, *, system: bool) -> Note:
         attempt.began,
         attempt.ended or time.monotonic(),
         parent,
-        told | _who(who, system=system) | _usage(attempt.usage) | _failed(error),
+        told | _who(who, named) | _usage(attempt.usage, named) | _failed(error),
         [(name, at, {}) for name, at in marks if at is not None],
         error,
     )

@@ -5,6 +5,7 @@ The client's handshake is answered when the upstream has answered its own: until
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -17,7 +18,7 @@ from gateway.edge.cycle import Cycle
 from gateway.edge.replies import Headers
 from gateway.edge.services import Services
 from gateway.edge.session import Bounds, Session
-from gateway.errors import BudgetExceeded, GatewayError, UpstreamFault
+from gateway.errors import BudgetExceeded, GatewayError, ShuttingDown, UpstreamFault
 from gateway.model import Lease, Timeouts, Usage
 from gateway.upstreams import answers
 from gateway.upstreams.dialects import openai
@@ -60,8 +61,13 @@ class Talk:
             def spent(used: Usage) -> GatewayError | None:
                 return _book(lease, attempt, account, used) or limited(used)
 
-            session = Session(wire, upstream, self._bounds(), account.request.id, spent)
+            ours = lease.candidate.upstream.kind == "local"
+            session = Session(wire, upstream, self._bounds(), account.request.id, spent, ours=ours)
             end = await session.run([*self._accepted(upstream), *front()])
+        except asyncio.CancelledError:
+            if account.first_byte is not None and account.left is None:  # the process did not wait for its end
+                account.fail(ShuttingDown())
+            raise
         finally:
             upstream.close()
         account.last_byte = time.monotonic()

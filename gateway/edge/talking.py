@@ -10,7 +10,7 @@ from gateway.edge.body import Body
 from gateway.edge.calls import Call, Scope
 from gateway.edge.forward import Forward
 from gateway.edge.limits import of_refused
-from gateway.edge.routes import build, caller, demanded, kept_by_both
+from gateway.edge.routes import build, caller, demanded, followed, kept_by_both
 from gateway.edge.services import Services
 from gateway.edge.talk import Talk
 from gateway.edge.witness import unread_in_audit
@@ -31,6 +31,7 @@ def talking(services: Services, call: Call, endpoint: Endpoint, scope: Scope) ->
     call = _without_secrets(call, offer)
     policy = services.policy
     tenant = caller(services, call)
+    call = followed(services, call, tenant)
     try:
         key = _handshake(call, scope["http_version"])
         if not offer.model:
@@ -48,7 +49,7 @@ def talking(services: Services, call: Call, endpoint: Endpoint, scope: Scope) ->
     except GatewayError as error:
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, b"", error)
-        error.headers = of_refused(services, tenant, call.path)
+        error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
         raise
     return Forward(services, call, request, {}, board, talk=Talk(services, offer, key, call.headers))
 
@@ -62,7 +63,7 @@ def _without_secrets(call: Call, offer: Offer) -> Call:
 
 
 def _handshake(call: Call, version: str) -> str:
-    """The client's key. The `Upgrade` line itself is gone by now (edge/protocol.py): what is left of it is in
+    """The client's key. The `Upgrade` line itself is gone by now (edge/reading.py): what is left of it is in
     `Connection`. A body would be taken for frames, and HTTP/1.0 knows no upgrades (RFC 9110 section 7.8). Raises
     InvalidRequest."""
     headers = call.headers

@@ -12,6 +12,7 @@ from gateway.edge.calls import Call
 from gateway.edge.services import Services
 from gateway.model import Upstream
 from gateway.telemetry import ACCESS, OWN_WORKERS, PROVIDERS, Series
+from gateway.telemetry.context import recorded
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 UNKNOWN = "unknown"
@@ -31,9 +32,9 @@ def tell(services: Services, account: Account) -> None:
     first, each = pace(account, last)
     series.request(now - request.arrived, account.left or account.error or "", first, each)
     if request.trace is not None and request.trace.span is not None:
-        older = telemetry.genai.with_older
         whose = [one.who for one in told]
-        telemetry.tracing.write(request.trace, spans.notes(account, model, series.who, whose, system=older))
+        notes = spans.notes(account, model, series.who, whose, telemetry.genai.conventions)
+        telemetry.tracing.write(request.trace, notes)
     if services.settings.access_log:
         _access.info("request", extra={"fields": line(account, model, now)})
 
@@ -48,7 +49,13 @@ def tell_attempt(services: Services, endpoint: str, model: str, attempt: Attempt
     first = None if attempt.first is None else attempt.first - attempt.began
     series.attempt(attempt.ended - attempt.began, error, first)
     if usage is not None:
-        series.used(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        series.used(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+        )
     return series
 
 
@@ -62,8 +69,12 @@ def answered_by(account: Account, told: Sequence[Series]) -> tuple[Series | None
     return told[-1], account.attempts[-1]
 
 
-def tell_refused(services: Services, call: Call, endpoint: Endpoint, error: str | None) -> None:
-    """Of a call that never was a request, because of an error; or that was taken as a job."""
+def tell_refused(
+    services: Services, call: Call, endpoint: Endpoint, error: str | None, *, traced: bool = False
+) -> None:
+    """Of a call that never was a request, because of an error; or that was taken as a job. `traced`: as of errors."""
+    if traced and call.trace is not None and call.trace.span is None:
+        call = call._replace(trace=recorded(call.trace))
     note = spans.refused(call, endpoint, error)
     if note is not None and call.trace is not None:
         services.telemetry.tracing.write(call.trace, [note])

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 
+from gateway.errors import extra
 from gateway.finders import names
 from gateway.finders.hosts import Hosts
 from gateway.finders.report import Report
@@ -20,7 +21,7 @@ HOMES_SECONDS = 5.0
 """Between two looks at where the host names of the policy's own workers lead."""
 RESTART_SECONDS = 1.0
 NO_EXTRA = (
-    "needs the Kubernetes client, which is not installed: pip install 'hybrid-router-gateway[kubernetes]', "
+    f"needs the Kubernetes client, which is not installed: {extra('kubernetes')}, "
     "or leave `service` and `pool` out of `discover`"
 )
 Key = tuple[str, Source]

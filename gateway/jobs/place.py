@@ -6,16 +6,13 @@ import importlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from gateway.errors import StartupFault
+from gateway.errors import StartupFault, extra
 from gateway.jobs.artefacts import Artefacts, Lies
 from gateway.jobs.folder import Folder
 from gateway.settings import Settings
 
 BUCKET = "s3://"
-NO_EXTRA = (
-    "GATEWAY_ARTEFACTS is a bucket, and its client is not installed: pip install 'hybrid-router-gateway[s3]', "
-    "or give a folder"
-)
+NO_EXTRA = f"GATEWAY_ARTEFACTS is a bucket, and its client is not installed: {extra('s3')}, or give a folder"
 
 
 def open_artefacts(settings: Settings) -> Artefacts:

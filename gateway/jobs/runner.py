@@ -53,6 +53,7 @@ class Runner:
         self._fences, self._shelf, self._durable, self._work = fences, shelf, durable, work
         self._telemetry, self._money, self._gone = telemetry, money, gone
         self._most, self._beat_seconds = most, beat_seconds
+        telemetry.jobs_slots.set(most)
         self._running: dict[str, tuple[Running, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._beats = 0
@@ -120,6 +121,7 @@ class Runner:
         """This replica lives, and hears what it may have missed."""
         freed, words = await self._fences.beat(one.log.fence for one in self._all())
         self._freed(freed)
+        self._telemetry.jobs_waiting.set(sum(one.log.job.open is None for one in self._all()))
         for id, word in words.items():
             if id in self._running:
                 self._running[id][0].stop(word)

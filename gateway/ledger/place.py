@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from gateway.errors import StartupFault
+from gateway.errors import StartupFault, extra
 from gateway.settings import Settings
 
 FILE, NONE = "ledger.db", "none"
@@ -31,8 +31,7 @@ def ledger_url(settings: Settings) -> str:
     if scheme in _POSTGRES_SCHEMES and found and _readable(given):
         if find_spec("psycopg") is None:
             raise StartupFault(
-                "GATEWAY_LEDGER_URL names PostgreSQL, whose driver is not installed: "
-                "install hybrid-router-gateway[postgres]"
+                f"GATEWAY_LEDGER_URL names PostgreSQL, whose driver is not installed: {extra('postgres')}"
             )
         return f"{POSTGRES}://{rest}"
     raise StartupFault(

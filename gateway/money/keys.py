@@ -6,11 +6,11 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
-from ipaddress import ip_address
 from secrets import randbelow
 
 from gateway.errors import InvalidKey, KeyExpired
 from gateway.model import Policy, Tenant
+from gateway.money.direct import indirect
 
 DEMO_KEY = "demo"
 PREFIX = "gw-"
@@ -22,7 +22,9 @@ _LENGTH = 43
 TOKEN_DOTS = 2
 """In a JWT, between its three parts. A key that we make has none."""
 ANYBODY = Tenant("local")
-"""The tenant of a folder without tenants: loopback peers only."""
+"""The tenant of a folder without tenants: direct calls only (direct.py)."""
+_NO_TENANTS = "this gateway has no tenants, so it answers direct calls from its own host alone"
+_WHAT_TO_DO = "to let others in, name tenants and their keys in tenants.yaml of its policy folder (docs/keys.md)"
 LookUp = Callable[[Policy, str], Tenant | None]
 """Raises InvalidKey, or returns None for what it does not know."""
 Known = Callable[[Policy], Awaitable[Iterable[Tenant]]]
@@ -86,12 +88,13 @@ class Keys:
         """The tenant of this caller. Raises InvalidKey.
 
         `policy.keys` maps keyed hashes to tenants; the literal `demo` in it (only in a folder whose managed backends
-        are all simulated) admits the key `demo`. No tenant at all: loopback peers only.
+        are all simulated) admits the key `demo`. No tenant at all: direct calls only.
         """
         if not policy.tenants:
-            if is_loopback(peer):
+            said = indirect(headers, peer)
+            if said is None:
                 return ANYBODY
-            raise InvalidKey("no key is configured on this gateway, so it answers loopback callers only")
+            raise InvalidKey(f"{_NO_TENANTS}, and {said}; {_WHAT_TO_DO}")
         key = credential(headers)
         if key is None:
             raise InvalidKey("send your gateway key as `Authorization: Bearer KEY` or `x-api-key: KEY`")
@@ -124,10 +127,3 @@ class Keys:
         if tenant is None:
             raise InvalidKey("this key is not known here")
         return tenant
-
-
-def is_loopback(peer: str | None) -> bool:
-    try:
-        return peer is not None and ip_address(peer).is_loopback
-    except ValueError:
-        return False

@@ -34,7 +34,7 @@ def _to_do(plan: Plan, site: Site) -> Iterator[str]:
         yield "`routing.yaml`: the SLO" + (", and what may be spent in an hour." if site.spills else ".")
     if site.buys:
         yield "`budgets.yaml`: what may be spent in a month."
-    yield "`tenants.yaml`: `tenants: [{name: acme, keys: [HASH]}]` by `gateway keys hash`; else loopback only."
+    yield "`tenants.yaml`: `tenants: [{name: acme, keys: [HASH]}]` by `gateway keys hash`; else this host alone."
     if plan.decision.architecture == "evaluate":
         kinds = sorted({(fleet.line.worker.kind, rate(fleet.line.worker.usd_per_hour)) for fleet in plan.fleets})
         rented = " and ".join(f"{kind} at {usd}/h" for kind, usd in kinds)

@@ -23,6 +23,8 @@ from gateway.routing.learn import PRIOR
 NEVER_RECORDED = ("prompt", "path", "priority", "headers", "stream")
 """What no receipt tells: a chat of as many tokens, of the usual priority, is asked instead."""
 SERVED = frozenset({"local", "spilled", "fallback", "managed"})
+OF_ITS_CLASS = "loads and limits are those of the request's class, as they were recorded"
+DROPPED = "dropped: "
 _MOST_BYTES = 4_000_000
 _MOST_TOKENS = 10_000_000
 _LONGEST_AGE = 86_400.0
@@ -133,7 +135,7 @@ def _notes(policy: Policy, receipt: Receipt) -> Iterator[str]:
     version = receipt.get("policy")
     yield f"policy: {version}" + ("" if version == policy.version else f" (this folder is {policy.version})")
     if receipt.get("candidates"):
-        yield "loads and limits are those of the request's class, as they were recorded"
+        yield OF_ITS_CLASS
     if receipt.get("spill_when"):
         yield f"spill.when held: {receipt['spill_when']}"
     drops = receipt.get("drops") or {}
@@ -141,7 +143,7 @@ def _notes(policy: Policy, receipt: Receipt) -> Iterator[str]:
         wanted = f", and its session belongs to {receipt['version_wanted']}" if "version_wanted" in receipt else ""
         yield f"version {receipt['version']}{wanted}"
     if drops:
-        yield "dropped: " + ", ".join(f"{count} by {why}" for why, count in drops.items())
+        yield DROPPED + ", ".join(f"{count} by {why}" for why, count in drops.items())
     for one in receipt.get("attempts") or ():
         status = "" if one.get("status") is None else f", status {one['status']}"
         role = f" as a {one['role']}" if "role" in one else ""

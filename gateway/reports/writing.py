@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.errors import extra
 from gateway.model import usd
 from gateway.reports.ask import LISTED, MONEY, Line, Report
 
@@ -19,7 +20,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 AMOUNTS = frozenset({*MONEY, "reserved"})
 SHOWN = ("requests", "attempts", "input_tokens", "output_tokens", "images", "seconds", "cost", "list_cost")
 """Measures of the table; the other formats have all."""
-NEEDS_PARQUET = "Parquet needs pyarrow: install hybrid-router-gateway[parquet]"
+NEEDS_PARQUET = f"Parquet needs pyarrow: {extra('parquet')}"
 
 
 def has_parquet() -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from gateway.telemetry.declared import (
+    BREAKER,
     BUDGET_LEFT,
     DURATION_BUCKETS,
     FLEET_GAUGES,
+    HEADROOM,
     LIMIT_SCALE,
     POLICY_INFO,
     SPILL_SHARE,
     TTFT_BUCKETS,
+    UP,
     WAITING,
     Row,
 )
@@ -21,9 +24,11 @@ from gateway.telemetry.tracing import Note, Tracing, Value
 
 __all__ = [
     "ACCESS",
+    "BREAKER",
     "BUDGET_LEFT",
     "DURATION_BUCKETS",
     "FLEET_GAUGES",
+    "HEADROOM",
     "LIMIT_SCALE",
     "OWN_WORKERS",
     "POLICY_INFO",
@@ -31,6 +36,7 @@ __all__ = [
     "REQUEST",
     "SPILL_SHARE",
     "TTFT_BUCKETS",
+    "UP",
     "WAITING",
     "Collector",
     "Export",

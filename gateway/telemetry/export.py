@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
-from gateway.errors import StartupFault
+from gateway.errors import StartupFault, extra
 from gateway.telemetry.meters import Taken, Telemetry
 from gateway.telemetry.points import metrics_data
 from gateway.telemetry.tracing import resource
@@ -27,12 +29,10 @@ _log = logging.getLogger("gateway")
 SIGNALS = ("traces", "metrics")
 LAST_SECONDS = 4.0
 """For the last spans and figures to go out: a little more than one export may take."""
-NO_EXTRA = (
-    "GATEWAY_OTLP_ENDPOINT is set, and what speaks OTLP is not installed: pip install 'hybrid-router-gateway[otlp]'"
-)
+NO_EXTRA = f"GATEWAY_OTLP_ENDPOINT is set, and what speaks OTLP is not installed: {extra('otlp')}"
 BAD_ENDPOINT = "GATEWAY_OTLP_ENDPOINT: give the collector's address, as http://collector:4318; /v1/traces is added"
 BAD_HEADERS = "GATEWAY_OTLP_HEADERS: give name=value, several by commas, or file:PATH of a file that holds them"
-_FILE = "file:"
+_FILE, _OTLP = "file:", "gateway.telemetry.otlp"
 
 
 class Wire(Protocol):
@@ -55,16 +55,18 @@ class Collector(SpanExporter):
         self._wire, self._closing = wire, False
         self.failed: Callable[[str], None] = lambda _signal: None
         self._away = dict.fromkeys(SIGNALS, False)
+        self._saying = threading.Lock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        if self._closing and self._away["traces"]:
-            return SpanExportResult.FAILURE
-        taken = self._said("traces", self._wire.spans(spans))
+        taken = self._try("traces", lambda: self._wire.spans(spans))
         return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
     def metrics(self, data: MetricsData) -> None:
-        if not (self._closing and self._away["metrics"]):
-            self._said("metrics", self._wire.metrics(data))
+        self._try("metrics", lambda: self._wire.metrics(data))
+
+    def late(self) -> None:
+        """The figures of last time are still on their way: those of now cannot go."""
+        self._said("metrics", taken=False)
 
     def closing(self) -> None:
         """From now on a collector that is away is not waited for."""
@@ -75,24 +77,45 @@ class Collector(SpanExporter):
     def shutdown(self) -> None:
         self._wire.stop()
 
-    def _said(self, signal: str, taken: bool) -> bool:
-        if not taken:
-            self.failed(signal)
-        if taken is self._away[signal]:
-            self._away[signal] = not taken
-            fields = {"fields": {"signal": signal}}
-            if taken:
-                _log.info("the collector takes telemetry again", extra=fields)
-            else:
-                _log.warning("the collector does not take telemetry: what comes meanwhile is dropped", extra=fields)
+    def _try(self, signal: str, send: Callable[[], bool]) -> bool:
+        if self._closing and self._away[signal]:
+            return False
+        taken = False
+        with suppress(Exception):  # whatever befell the wire, it was not taken
+            taken = send()
+        self._said(signal, taken=taken)
         return taken
+
+    def _said(self, signal: str, *, taken: bool) -> None:
+        with self._saying:
+            if not taken:
+                self.failed(signal)
+            if taken is not self._away[signal]:
+                return
+            self._away[signal] = not taken
+        fields = {"fields": {"signal": signal}}
+        if taken:
+            _log.info("the collector takes telemetry again", extra=fields)
+        else:
+            _log.warning("the collector does not take telemetry: what comes meanwhile is dropped", extra=fields)
 
 
 class Export:
-    """The figures of this process every so many seconds, and an orderly end of both ways out."""
+    """The figures of this process every so many seconds, and an orderly end of both ways out, within `last` seconds.
 
-    def __init__(self, telemetry: Telemetry, collector: Collector | None, instance: str, seconds: float) -> None:
-        self._telemetry, self._collector, self._seconds = telemetry, collector, seconds
+    What sends are daemon threads, never the loop's own executor: a process waits for that one at its end, however long
+    a collector takes to say nothing.
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        collector: Collector | None,
+        instance: str,
+        seconds: float,
+        last: float = LAST_SECONDS,
+    ) -> None:
+        self._telemetry, self._collector, self._seconds, self._last = telemetry, collector, seconds, last
         self._resource, self._since = resource(instance), time.time_ns()
         for signal in SIGNALS:  # rows from the start: other threads only add to them
             telemetry.exports_failed.inc(signal, by=0.0)
@@ -100,9 +123,18 @@ class Export:
             collector.failed = telemetry.exports_failed.inc
 
     async def run(self) -> None:
+        under_way = False
+
+        def done() -> None:
+            nonlocal under_way
+            under_way = False
+
         while self._collector is not None:
             await asyncio.sleep(self._seconds)
-            await asyncio.to_thread(self._send, self._collector, self._telemetry.take())
+            if under_way:
+                self._collector.late()
+            else:
+                under_way = _apart(partial(self._send, self._collector, self._telemetry.take()), done)
         await asyncio.Event().wait()
 
     def _send(self, collector: Collector, taken: Taken) -> None:
@@ -111,35 +143,61 @@ class Export:
         collector.metrics(metrics_data(families, named, self._resource, self._since, time.time_ns()))
 
     async def aclose(self) -> None:
-        """Sends what is left. A thread of its own, which the process does not wait for longer than LAST_SECONDS."""
-        taken, done, loop = self._telemetry.take(), asyncio.Event(), asyncio.get_running_loop()
-
-        def last() -> None:
-            if self._collector is not None:
-                self._collector.closing()
-                self._send(self._collector, taken)
-            self._telemetry.tracing.close()
-            loop.call_soon_threadsafe(done.set)
-
-        threading.Thread(target=last, name="last telemetry", daemon=True).start()
+        """Sends what is left, or gives it up after so many seconds."""
+        taken, done = self._telemetry.take(), asyncio.Event()
+        if not _apart(partial(self._send_last, taken), done.set):
+            return
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(self._last):
                 await done.wait()
         except TimeoutError:
             _log.warning("the last telemetry could not be sent in time")
+
+    def _send_last(self, taken: Taken) -> None:
+        try:
+            if self._collector is not None:
+                self._collector.closing()
+                self._send(self._collector, taken)
+        finally:
+            self._telemetry.tracing.close()
+
+
+def _apart(send: Callable[[], None], done: Callable[[], None]) -> bool:
+    """Runs `send` in a daemon thread, and then `done` in the loop, however `send` ended. False: there are no more
+    threads to be had, because the interpreter ends."""
+    loop = asyncio.get_running_loop()
+
+    def run() -> None:
+        try:
+            send()
+        except Exception:
+            _log.exception("telemetry could not be sent")
+        finally:
+            with suppress(RuntimeError):  # the loop did not wait for us, and is closed
+                loop.call_soon_threadsafe(done)
+
+    with suppress(RuntimeError):
+        threading.Thread(target=run, name="telemetry", daemon=True).start()
+        return True
+    return False
 
 
 def open_collector(endpoint: str | None, headers: str) -> Collector | None:
     """None where no collector is set. Raises StartupFault."""
     if not endpoint:
         return None
-    if find_spec("opentelemetry.exporter") is None:
-        raise StartupFault(NO_EXTRA)
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise StartupFault(BAD_ENDPOINT)
-    wire: Wire = importlib.import_module("gateway.telemetry.otlp").Otlp(endpoint.rstrip("/"), headers_of(headers))
-    return Collector(wire)
+    return Collector(speaking(_OTLP).Otlp(endpoint.rstrip("/"), headers_of(headers)))
+
+
+def speaking(module: str) -> ModuleType:
+    """A module that needs the extra. Raises StartupFault where that, or a part of it, is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise StartupFault(NO_EXTRA) from None
 
 
 def headers_of(text: str) -> dict[str, str]:

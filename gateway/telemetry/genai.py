@@ -41,7 +41,13 @@ OWN_WORKERS = "self_hosted"
 """Workers of ours whose engine nobody knows."""
 
 SECONDS, TOKEN = "s", "{token}"
-TOTALS = {"input": "input_tokens", "output": "output_tokens", "cached": "cache_read.input_tokens"}
+TOTALS = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cached": "cache_read.input_tokens",
+    "kept": "cache_write.input_tokens",
+    "reasoning": "reasoning.output_tokens",
+}
 Who = tuple[str, str, str, str]
 """Operation, provider, model asked for, model that answered: names of the policy's."""
 
@@ -53,13 +59,13 @@ class GenAi:
         self.instruments: list[Instrument] = []
         self._names: dict[str, tuple[str, str]] = {}
         self._series: dict[tuple[str, str, str, str], Series] = {}
-        self.with_older = conventions != "new"
-        """Whether spans show the provider under its older name too."""
+        self.conventions: Conventions = conventions
+        """Which names spans have."""
         ended = (*WHO, ERROR)
         self.asked: list[Histogram] = []
         self.first_chunk: list[Histogram] = []
         self.usage: Histogram | None = None
-        self.tokens: dict[str, list[Histogram | Counter]] = {"input": [], "output": [], "cached": []}
+        self.tokens: dict[str, list[Histogram | Counter]] = {kind: [] for kind in TOTALS}
         if conventions != "new":
             self._inference("operation")
             self.usage = self._histogram("gen_ai.client.token.usage", TOKEN, TOKEN_BUCKETS, (TOKEN_TYPE, *WHO))
@@ -125,8 +131,9 @@ class Series:
             for observe in self._rows.get(_FIRST_CHUNK) or self._find(*_FIRST_CHUNK):
                 observe(first)
 
-    def used(self, read: int, written: int, cached: int) -> None:
-        """Tokens of an attempt; `cached` are among those that were `read`."""
+    def used(self, read: int, written: int, cached: int = 0, kept: int = 0, reasoning: int = 0) -> None:
+        """Tokens of an attempt. Among those that were `read` are what came from a cache and what went into one, among
+        those `written` what it reasoned."""
         if not read + written:
             return
         for observe in self._rows.get(_INPUT) or self._find(*_INPUT):
@@ -136,6 +143,12 @@ class Series:
         if cached:
             for observe in self._rows.get(_CACHED) or self._find(*_CACHED):
                 observe(cached)
+        if kept:
+            for observe in self._rows.get(_KEPT) or self._find(*_KEPT):
+                observe(kept)
+        if reasoning:
+            for observe in self._rows.get(_REASONING) or self._find(*_REASONING):
+                observe(reasoning)
 
     def request(self, seconds: float, error: str, first: float | None, each: float | None) -> None:
         """`first`: seconds to the first token of a stream, `each` of every later one, where they are known."""
@@ -155,7 +168,7 @@ class Series:
             found = [one.bound(*who, error) for one in ended]
         elif kind in genai.tokens:
             found = [one.bound(*who) for one in genai.tokens[kind]]
-            if genai.usage is not None and kind != "cached":
+            if genai.usage is not None and kind in ("input", "output"):
                 found.append(genai.usage.bound(kind, *who))
         else:
             of = {"first_chunk": genai.first_chunk, "first_token": [genai.first_token], "each": [genai.each_token]}
@@ -165,7 +178,7 @@ class Series:
 
 
 _FIRST_CHUNK, _FIRST_TOKEN, _EACH_TOKEN = ("first_chunk", ""), ("first_token", ""), ("each", "")
-_INPUT, _OUTPUT, _CACHED = ("input", ""), ("output", ""), ("cached", "")
+_INPUT, _OUTPUT, _CACHED, _KEPT, _REASONING = [(kind, "") for kind in TOTALS]
 
 
 def plain(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -183,6 +196,8 @@ TEXTS = {
     "gen_ai.client.inference.usage.input_tokens": "Input tokens of attempts, cached ones among them.",
     "gen_ai.client.inference.usage.output_tokens": "Output tokens of attempts.",
     "gen_ai.client.inference.usage.cache_read.input_tokens": "Input tokens that were read from a cache.",
+    "gen_ai.client.inference.usage.cache_write.input_tokens": "Input tokens that were written into a cache.",
+    "gen_ai.client.inference.usage.reasoning.output_tokens": "Output tokens of reasoning.",
     "gen_ai.client.inference.operation.input_tokens": "Input tokens of an attempt.",
     "gen_ai.client.inference.operation.output_tokens": "Output tokens of an attempt.",
     "gen_ai.server.request.duration": "Arrival of a request to the last byte of its answer.",

@@ -1,9 +1,9 @@
-"""Every instrument, declared once. Label sets are bounded: names from the policy folder, codes from errors.py."""
+"""What is counted, and the page of it. Label sets are bounded: names from the policy folder, codes from errors.py."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,21 +12,18 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.instruments import Counter, Histogram, Instrument, Level, Observe, Rows
+from gateway.instruments import Instrument, Observe, Rows, joined
 from gateway.telemetry.declared import (
-    DURATION_BUCKETS,
-    ERROR_BUCKETS,
     ERROR_QUANTILES,
     FLEET_GAUGES,
     FLEET_LABELS,
     MOST_GONE,
-    OVERHEAD_BUCKETS,
-    TTFT_BUCKETS,
     Gauge,
+    Instruments,
     Row,
 )
 from gateway.telemetry.genai import Conventions, GenAi
-from gateway.telemetry.tracing import Tracing
+from gateway.telemetry.tracing import DROPS, Tracing
 
 _WHAT = ("what",)
 _dumps = msgspec.json.Decoder(dict[str, list[tuple[tuple[str, ...], list[float]]]])
@@ -52,89 +49,14 @@ class Taken:
 
     rows: list[tuple[Instrument, Rows]]
     fleet: list[Row]
-    gauges: list[tuple[Gauge, list[tuple[tuple[str, ...], float]]]]
+    gauges: list[tuple[Gauge, Rows]]
 
 
-class Telemetry:
+class Telemetry(Instruments):
     """The instruments of one process, and the page of one or of several; and its `tracing`."""
 
     def __init__(self, tracing: Tracing | None = None, conventions: Conventions = "old") -> None:
-        self.tracing = tracing or Tracing()
-        self._requests = Counter("gateway_requests", "Requests answered.", ("backend", "outcome", "reason"))
-        self._errors = Counter("gateway_errors", "Requests answered with an error of ours.", ("code",))
-        self._refused = Counter("gateway_refused", "Answered in plain text: no request was read.", ("status",))
-        self._attempts = Counter("gateway_attempts", "Attempts on upstreams.", ("upstream", "result"))
-        self._retries = Counter(
-            "gateway_retries",
-            "Failed attempts that another might follow: taken, or refused by the budget.",
-            ("result",),
-        )
-        self.ttft = Histogram("gateway_ttft_seconds", "Arrival to the first byte of a streamed answer.", TTFT_BUCKETS)
-        self.duration = Histogram("gateway_duration_seconds", "Arrival to the last byte.", DURATION_BUCKETS)
-        self.overhead = Histogram(
-            "gateway_overhead_seconds", "The gateway's own time before the upstream was asked.", OVERHEAD_BUCKETS
-        )
-        self.queue = Histogram("gateway_queue_seconds", "Waited for capacity.", TTFT_BUCKETS)
-        self._cost = Counter(
-            "gateway_cost_usd", "Money, by basis: list (bought), amortised (own GPUs), ...", ("backend", "basis")
-        )
-        self._tokens = Counter("gateway_tokens", "Tokens by direction.", ("backend", "direction"))
-        self._absurd = Counter(
-            "gateway_usage_absurd", "Attempts whose upstream told usage that cannot be true.", ("upstream",)
-        )
-        self._slo = Counter("gateway_slo", "Answers of our own workers by rule, met its SLO or not.", ("rule", "met"))
-        self.estimate_error = Histogram(
-            "gateway_estimate_error_ratio",
-            "Error of an estimate as a share of what came, by what was estimated.",
-            ERROR_BUCKETS,
-            ("what",),
-        )
-        self._said = Counter("gateway_estimate_said", "Sums of what was estimated, where it is known what came.", _WHAT)
-        self._came = Counter("gateway_estimate_came", "Sums of what came, in the same units.", _WHAT)
-        self._kept = Counter("gateway_spill_kept", "Requests that a bound of `spill` kept at home.", ("rule", "bound"))
-        self._rate_limited = Counter(
-            "gateway_rate_limited", "Requests that a limit had no room for: a key's or a tenant's.", ("of", "limit")
-        )
-        self._webhooks = Counter("gateway_webhooks", "Messages about budgets to their webhooks.", ("result",))
-        self._hedges = Counter("gateway_hedges", "Second attempts beside a late first one.", ("rule", "outcome"))
-        self._rescues = Counter("gateway_rescues", "Streams that broke off and were to be saved.", ("rule", "outcome"))
-        self._rollout = Counter(
-            "gateway_rollout_decisions",
-            "Decisions beside a candidate policy: same, different, renamed (the rule alone), or tried by it.",
-            ("result",),
-        )
-        self._votes = Counter("gateway_votes", "Votes of answers on the learned limits.", ("backend", "model", "met"))
-        self.inflight = Level("gateway_requests_in_flight", "Generations inside the gateway.")
-        self.degraded = Level("gateway_degraded", "1 while the store does not answer.", join=max)
-        self.receipts_dropped = Counter(
-            "gateway_receipts_dropped", "Receipts that found no room while the store was away."
-        )
-        self.ledger_dropped = Counter(
-            "gateway_ledger_dropped", "Attempts that found no room on the way to the ledger while the store was away."
-        )
-        self.ledger_lag_rows = Level("gateway_ledger_lag_rows", "Rows on their way to the ledger, about.", join=max)
-        self.ledger_lag_seconds = Level(
-            "gateway_ledger_lag_seconds", "For how long the oldest of them has waited.", join=max
-        )
-        self.ledger_refused = Level("gateway_ledger_refused_rows", "Rows that the ledger could not take.", join=max)
-        self._gpu_faults = Counter(
-            "gateway_gpu_faults", "Faults of GPUs that took a worker out, by what it was.", ("upstream", "what")
-        )
-        self._audit = Counter("gateway_audit_entries", "Audit entries of flagged requests.", ("what",))
-        self._job_webhooks = Counter("gateway_job_webhooks", "Messages about jobs to their webhooks.", ("result",))
-        self._jobs = Counter("gateway_jobs", "Jobs that ended, by how.", ("end",))
-        self.jobs_running = Level("gateway_jobs_running", "Jobs that are worked on.")
-        self.jobs_freed = Counter("gateway_jobs_freed", "Jobs of processes that died, freed for others to go on with.")
-        self.policy_fault = Level(
-            "gateway_policy_fault",
-            "1 while the folder on disk, or the announced policy, does not compile; the last good one is in force.",
-            join=max,
-        )
-        self._tasks = Level("gateway_tasks", "asyncio tasks of the process.")
-        self.processes = Level("gateway_processes", "Processes whose figures are on this page.")
-        self.exports_failed = Counter(
-            "gateway_exports_failed", "Batches that the OpenTelemetry collector did not take.", ("signal",)
-        )
+        super().__init__()
         self.genai = GenAi(conventions)
         own = [each for each in vars(self).values() if isinstance(each, Instrument)]
         self._instruments = [*own, *self.genai.instruments]
@@ -142,6 +64,13 @@ class Telemetry:
         self._estimates: dict[str, tuple[Observe, Observe, Observe]] = {}
         self._fleet: Callable[[], Iterable[Row]] = tuple
         self._gauges: list[tuple[Gauge, Callable[[], Labelled]]] = []
+        self.tracing = tracing or Tracing()
+        for reason in DROPS:  # rows from the start: other threads only add to them
+            self._count_dropped(reason, 0)
+        self.tracing.count(self._count_dropped, self._unfollowed.inc)
+
+    def _count_dropped(self, reason: str, spans: int) -> None:
+        self.spans_dropped.inc(reason, by=spans)
 
     def count_request(self, backend: str, outcome: str, reason: str) -> None:
         self._requests.inc(backend, outcome, reason)
@@ -237,9 +166,11 @@ class Telemetry:
         self._gauges.append((gauge, rows))
 
     def dump(self) -> bytes:
-        """All instruments of this process for `page` of another one; the fleet is not among them."""
+        """All that is this process's own, for `page` of another one: not what both read in the store."""
         self._tasks.set(count_tasks())
-        return msgspec.json.encode({each.name: list(each.rows.items()) for each in self._instruments})
+        rows = {each.name: each.rows for each in self._instruments}
+        rows |= {gauge.name: _rows(values()) for gauge, values in self._gauges if gauge.join is not None}
+        return msgspec.json.encode({name: list(each.items()) for name, each in rows.items()})
 
     def absorb(self, dump: bytes) -> None:
         """Takes over the counts of a process that has ended, by its last dump. Without them the sums would fall, which
@@ -251,8 +182,8 @@ class Telemetry:
     def page(self, others: Iterable[bytes] = ()) -> bytes:
         """The Prometheus text page of this process and the `others`, given by their dumps.
 
-        Counts and histograms add up, and so do requests in flight; degraded and policy fault hold if they do anywhere;
-        the fleet is as this process sees it. Raises msgspec.DecodeError for what is no dump.
+        Counts and histograms add up; of levels and gauges their declaration says how they join; what all read in the
+        store is as this process sees it. Raises msgspec.DecodeError for what is no dump.
         """
         return generate_latest(_Page(self.collect(others)))
 
@@ -270,7 +201,7 @@ class Telemetry:
                 for one in self._instruments
             ],
             list(self._fleet()),
-            [(gauge, list(rows())) for gauge, rows in self._gauges],
+            [(gauge, _whole(gauge, _rows(values()), states)) for gauge, values in self._gauges],
         )
 
     def families(self, taken: Taken) -> Iterator[Metric]:
@@ -284,7 +215,7 @@ class Telemetry:
         yield from _fleet_families(taken.fleet)
         for gauge, values in taken.gauges:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
-            for labels, value in values:
+            for labels, (value,) in values.items():
                 family.add_metric(labels, value)
             yield family
 
@@ -322,6 +253,14 @@ def count_tasks() -> float:
 
 def _state(dump: bytes) -> dict[str, Rows]:
     return {name: dict(rows) for name, rows in _dumps.decode(dump).items()}
+
+
+def _rows(values: Labelled) -> dict[tuple[str, ...], list[float]]:
+    return {labels: [value] for labels, value in values}
+
+
+def _whole(gauge: Gauge, own: Rows, others: Iterable[Mapping[str, Rows]]) -> Rows:
+    return own if gauge.join is None else joined([own, *(state.get(gauge.name, {}) for state in others)], gauge.join)
 
 
 def _fleet_families(rows: list[Row]) -> Iterator[Metric]:

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from opentelemetry import trace as api
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.util.types import AttributeValue
 
 from gateway.model import Trace
-from gateway.telemetry.context import Sampling
+from gateway.telemetry.context import FOLLOWED_PER_SECOND, Sampling
 
+Dropped = Callable[[str, int], None]
+DROPS = NO_ROOM, NOT_TAKEN = "no_room", "not_taken"
+"""Why spans go nowhere: the queue is full, or the collector did not take them."""
 Value = str | bool | int | float | Sequence[str] | None
 Kind = Literal["server", "client", "consumer"]
 MOST_WAITING = 2048
-"""Spans on their way out, about 3 KB each; more are dropped."""
+"""Spans on their way out, about 3 KB each; those of a request that do not fit are dropped."""
 BATCH, LINGER_MS = 512, 1000.0
-LONGEST_VALUE, MOST_ATTRIBUTES, MOST_EVENTS = 256, 64, 16
+LONGEST_VALUE, MOST_EVENTS = 256, 16
 _NS = 1_000_000_000
 _KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER}
-_RECORDED = TraceFlags(TraceFlags.SAMPLED)
+_RECORDED, _NO_STATE = TraceFlags(TraceFlags.SAMPLED), TraceState()
+_WELL, _FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+_SCOPE = InstrumentationScope("gateway")
 
 
 @dataclass(slots=True)
@@ -51,77 +54,92 @@ class Note:
     error: str | None = None
 
 
-class _Given(IdGenerator):
-    """The ids were drawn when they went up to the upstreams."""
+class _Counted(SpanExporter):
+    """What becomes of the spans that were handed over. `taken` grows in the thread that sends alone."""
 
-    trace = span = 0
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.dropped: Dropped = lambda _reason, _spans: None
+        self.taken = 0
+        """Spans that left the queue."""
 
-    def generate_trace_id(self) -> int:
-        return self.trace
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # whatever befell it, the thread goes on
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            self.dropped(NOT_TAKEN, len(spans))
+        return result
 
-    def generate_span_id(self) -> int:
-        return self.span
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
 
 
 class Tracing:
     """Without an exporter nothing is recorded; a caller's context is passed on all the same."""
 
     def __init__(
-        self, ratio: float = 0.0, *, follow: bool = True, exporter: SpanExporter | None = None, instance: str = ""
+        self,
+        ratio: float = 0.0,
+        *,
+        follow: bool = True,
+        most: int = FOLLOWED_PER_SECOND,
+        exporter: SpanExporter | None = None,
+        instance: str = "",
     ) -> None:
-        self.begin = Sampling(ratio, follow=follow, on=exporter is not None).begin
-        self._given = _Given()
-        self._provider: TracerProvider | None = None
+        self._sampling = Sampling(ratio, follow=follow, on=exporter is not None, most=most)
+        self.begin, self.let_in = self._sampling.begin, self._sampling.let_in
+        self._handed = 0
+        self._way: _Counted | None = None
         if exporter is not None:
-            self._provider = self._opened(exporter, instance)
-
-    def _opened(self, exporter: SpanExporter, instance: str) -> TracerProvider:
-        provider = TracerProvider(
-            sampler=ALWAYS_ON,  # `begin` has decided
-            resource=resource(instance),
-            id_generator=self._given,
-            span_limits=SpanLimits(
-                max_span_attributes=MOST_ATTRIBUTES,
-                max_events=MOST_EVENTS,
-                max_span_attribute_length=LONGEST_VALUE,
-            ),
-            shutdown_on_exit=False,
-        )
-        provider.add_span_processor(
-            BatchSpanProcessor(
-                exporter, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
+            self._way, self._resource = _Counted(exporter), resource(instance)
+            self._queue = BatchSpanProcessor(
+                self._way, max_queue_size=MOST_WAITING, schedule_delay_millis=LINGER_MS, max_export_batch_size=BATCH
             )
-        )
-        self._tracer = provider.get_tracer("gateway")
-        return provider
+
+    def count(self, dropped: Dropped, unfollowed: Callable[[], None]) -> None:
+        """Who is told of spans that go nowhere (of a reason among DROPS, and how many; from any thread), and of each
+        trace that a caller asked for and did not get."""
+        self._sampling.unfollowed = unfollowed
+        if self._way is not None:
+            self._way.dropped = dropped
 
     def write(self, trace: Trace, notes: Iterable[Note]) -> None:
-        """Hands the spans of one recorded request to the thread that sends them. Never waits."""
-        if self._provider is None:
+        """Hands the spans of one recorded request to the thread that sends them, all or none. Never waits."""
+        if self._way is None:
             return
-        shift = time.time_ns() - time.monotonic_ns()
-        self._given.trace, state = int(trace.id, 16), TraceState.from_header([trace.state] if trace.state else [])
+        notes = list(notes)
+        if self._handed - self._way.taken + len(notes) > MOST_WAITING:  # the queue itself would push out older ones
+            self._way.dropped(NO_ROOM, len(notes))
+            return
+        self._handed += len(notes)
+        shift, id = time.time_ns() - time.monotonic_ns(), int(trace.id, 16)
+        state = TraceState.from_header([trace.state]) if trace.state else _NO_STATE
         for note in notes:
             above = note.parent or trace.parent
-            self._given.span = int(note.id, 16)
-            span = self._tracer.start_span(
-                note.name,
-                _below(int(trace.id, 16), above, note.parent is None, state),
-                _KINDS[note.kind],
-                {name: value for name, value in note.attributes.items() if value is not None},
-                start_time=_ns(note.began, shift),
+            below = None if above is None else _context(id, above, state, remote=note.parent is None)
+            self._queue.on_end(
+                ReadableSpan(
+                    note.name,
+                    _context(id, note.id, state),
+                    below,
+                    self._resource,
+                    _told(note.attributes),
+                    [Event(name, _told(its), _ns(at, shift)) for name, at, its in note.events[:MOST_EVENTS]],
+                    kind=_KINDS[note.kind],
+                    status=_WELL if note.error is None else _FAILED,
+                    start_time=_ns(note.began, shift),
+                    end_time=_ns(note.ended, shift),
+                    instrumentation_scope=_SCOPE,
+                )
             )
-            for name, at, attributes in note.events:
-                told = {key: value for key, value in attributes.items() if value is not None}
-                span.add_event(name, told, _ns(at, shift))
-            if note.error is not None:
-                span.set_status(Status(StatusCode.ERROR))
-            span.end(_ns(note.ended, shift))
 
     def close(self) -> None:
         """Sends what is still here; as long as one export may take, for another thread than the loop's."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        if self._way is not None:
+            self._queue.shutdown()  # type: ignore[no-untyped-call]
 
 
 def resource(instance: str) -> Resource:
@@ -130,11 +148,17 @@ def resource(instance: str) -> Resource:
     return Resource.create({"service.name": name, "service.instance.id": instance})
 
 
-def _below(trace_id: int, parent: str | None, remote: bool, state: TraceState) -> Context:
-    if parent is None:
-        return Context()
-    context = SpanContext(trace_id, int(parent, 16), is_remote=remote, trace_flags=_RECORDED, trace_state=state)
-    return api.set_span_in_context(NonRecordingSpan(context), Context())
+def _context(trace: int, span: str, state: TraceState, *, remote: bool = False) -> SpanContext:
+    return SpanContext(trace, int(span, 16), remote, _RECORDED, state)
+
+
+def _told(attributes: Mapping[str, Value]) -> dict[str, AttributeValue]:
+    """Without what is not known, and bounded."""
+    return {
+        name: value[:LONGEST_VALUE] if isinstance(value, str) else value
+        for name, value in attributes.items()
+        if value is not None
+    }
 
 
 def _ns(monotonic: float, shift: int) -> int:

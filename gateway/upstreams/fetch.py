@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from ipaddress import ip_network
@@ -33,7 +33,7 @@ CONNECT_SECONDS = 5.0
 MOST_TRIED = 3
 """Addresses of one name."""
 PORTS = {"http": 80, "https": 443}
-RESOLVING = 8
+RESOLVING = 32
 """Names that are looked up at once, on threads of their own: whoever owns a name may let it take half a minute, and our
 own upstreams, disks and pictures need the threads that all share."""
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
@@ -90,10 +90,18 @@ async def fetch(
         return Fetched(opened.media_type, b"".join([piece async for piece in opened.pieces()]))
 
 
-async def _resolved(host: str, port: int) -> Sequence[str]:
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_resolving, look_up)
-    return [str(one[4][0]) for one in found]
+async def resolved(host: str, port: int, on_end: Callable[[], object] = bool) -> Sequence[str]:
+    """By the system's own means. `on_end` is called when the thread is free again, which may be long after whoever
+    wanted to know was cancelled."""
+    loop = asyncio.get_running_loop()
+    looking = _resolving.submit(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+
+    def ended(_: object) -> None:
+        with suppress(RuntimeError):  # the process has ended meanwhile
+            loop.call_soon_threadsafe(on_end)
+
+    looking.add_done_callback(ended)
+    return [str(one[4][0]) for one in await asyncio.wrap_future(looking)]
 
 
 @asynccontextmanager
@@ -104,7 +112,7 @@ async def open(
     most: int,
     seconds: float,
     allow_private: bool = False,
-    resolve: Resolve = _resolved,
+    resolve: Resolve = resolved,
 ) -> AsyncIterator[Opened]:
     """A file at `url`, to be read piece by piece. `seconds` bounds all of it, the reader's own time included.
 
@@ -134,7 +142,7 @@ async def open(
         pool.close()
 
 
-async def place_checked(url: str, *, allow_private: bool = False, resolve: Resolve = _resolved) -> None:
+async def place_checked(url: str, *, allow_private: bool = False, resolve: Resolve = resolved) -> None:
     """Looks at the address as `open` does, and sends nothing: whoever goes there later may find another one behind its
     name. Raises FetchRefused; ConnectFailed where the name leads nowhere."""
     try:
@@ -194,7 +202,7 @@ async def post(
     *,
     seconds: float,
     allow_private: bool = False,
-    resolve: Resolve = _resolved,
+    resolve: Resolve = resolved,
 ) -> int:
     """The status of the answer to a message, of whose body nothing is read. Raises as `open`."""
     place = _place(url, None, allow_private)

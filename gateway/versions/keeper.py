@@ -31,6 +31,19 @@ DISTRUST = "the announced policy cannot be trusted"
 _TRIES = 5
 _CROWDED = "others change the policy at the same time; try again"
 _SHOWN_FAULTS, _FAULT_CHARS = 20, 300
+_UNTOLD: Mapping[str, Any] = {
+    "folder": None,
+    "from": None,
+    "announced": None,
+    "faults": [],
+    "store_faults": [],
+    "trial": None,
+    "tally": {},
+    "busy": {},
+    "host": None,
+    "pid": None,
+}
+"""What a replica of an older release may not say of itself, as unknown."""
 Tally = Callable[[Trial], Mapping[str, Any]]
 Busy = Callable[[], Mapping[str, int]]
 """What this replica has to do now, by what it is; told with its state."""
@@ -134,37 +147,42 @@ class Versions:
             self._live.try_out(given.trial, policy)
         return Candidate(given.trial, policy)
 
-    async def end_trial(self) -> None:
-        """Drops the candidate on all replicas. Raises PolicyConflict or StoreFault."""
+    async def end_trial(self, version: str) -> None:
+        """Drops the candidate `version` on all replicas; one that is gone already is no fault.
+
+        Raises PolicyConflict, also where another one is the candidate now or it is in force; or StoreFault.
+        """
         self._shelf.need_seal()
 
         async def without_a_trial() -> _Change | None:
-            if self.order is None or self.order.trial is None:
+            tried = self.order.trial if self.order is not None else None
+            if tried is None and version != self._in_force:
                 return None
+            self._refuse_another(version, tried)
             return _Change(self._in_force, None, {})
 
         async with self._lock:
             if await self._change(without_a_trial) is not None:
                 self._live.candidate = None
 
-    async def promote(self) -> str:
-        """The candidate takes effect on all replicas: its version. Raises PolicyConflict, PolicyFault or StoreFault."""
+    async def promote(self, version: str) -> None:
+        """The candidate `version` takes effect on all replicas. Raises PolicyConflict, also where that is not the
+        candidate now; PolicyFault or StoreFault.
+        """
         self._shelf.need_seal()
 
         async def with_the_candidate() -> _Change:
             self._refuse_while_unable()
-            if self._live.candidate is None:
-                raise PolicyConflict("there is no candidate to promote: begin with `gateway rollout --shadow DIR`")
+            candidate = self._live.candidate
+            self._refuse_another(version, candidate.trial if candidate is not None else None)
             policy = await self._live.compiled(self._tried)
             if (why := unfit(self._live.current, policy)) is not None:
                 raise PolicyConflict(why)
             return _Change(policy.version, None, {policy.version: self._tried})
 
         async with self._lock:
-            given = await self._change(with_the_candidate)
-            assert given is not None  # noqa: S101 - as `with_the_candidate` says
+            await self._change(with_the_candidate)
             await self._live.adopt(self._tried)
-            return given.version
 
     def state(self) -> dict[str, Any]:
         """How this replica is, for the other replicas and for people."""
@@ -187,7 +205,7 @@ class Versions:
         """Owner -> state, of all replicas that told within REPLICA_MS. Raises StoreFault."""
         await self.sync()
         told = await self._shelf.replicas()
-        return {owner: row for owner, row in told.items() if row.keys() >= self.state().keys()}  # else another release
+        return {owner: {**_UNTOLD, **row} for owner, row in told.items() if isinstance(row.get("version"), str)}
 
     async def stored(self) -> list[str]:
         """The versions in the store, the one announced last first. Raises StoreFault."""
@@ -293,6 +311,13 @@ class Versions:
             if change is None or await self._announce(change):
                 return change
         raise PolicyConflict(_CROWDED)
+
+    def _refuse_another(self, version: str, tried: Trial | None) -> None:
+        """What somebody decided of one version must not fall upon another, which came since."""
+        if tried is None:
+            raise PolicyConflict(f"{version} is not on trial: nothing is; {self._in_force} is in force")
+        if tried.version != version:
+            raise PolicyConflict(f"{version} is not on trial: the candidate is {tried.version} now; look at that first")
 
     def _refuse_while_unable(self) -> None:
         if self.fault is not None:

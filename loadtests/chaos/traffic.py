@@ -24,7 +24,7 @@ TRIES = 4
 """Gateways asked where connections end without a byte."""
 STREAM_SHARE, FLAGGED_SHARE = 0.5, 0.25
 TOKENS = 24
-TOLD_LATER = frozenset({"fleet_saturated", "rate_limited", "no_capacity"})
+TOLD_LATER = frozenset({"fleet_saturated", "rate_limited", "no_capacity", "shutting_down"})
 """Codes of answers with Retry-After, after which the official SDKs ask again by themselves."""
 
 

@@ -16,7 +16,8 @@ from gateway.console.live.feed import Feed, Source
 from gateway.console.live.rows import COLUMNS, rows
 from gateway.console.live.sources import Fleet, fleet_change, fleet_whole
 from gateway.console.live.stream import Live
-from gateway.edge.protocol import Patience, protocol
+from gateway.edge.deadline import Patience
+from gateway.edge.protocol import protocol
 from gateway.routing.board import Board
 
 READER = """

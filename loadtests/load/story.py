@@ -100,14 +100,19 @@ class Story(msgspec.Struct, frozen=True):
         return f"; TTFT p95 stayed under {under:g} s"
 
     @property
+    def unanswered(self) -> int:
+        """Requests that were due and have no result."""
+        return self.evidence.planned - len(self.results)
+
+    @property
     def subtitle(self) -> str:
-        row, found = self.whole, self.evidence
+        row, found, failed = self.whole, self.evidence, self.whole.failed + self.unanswered
         gone = f", {row.gone:,} left by their clients" if row.gone else ""
         flagged = (
             f" Of {found.flagged:,} flagged X-Data-Residency: local {found.flagged_left or 'none'} left the fleet."
         )
         return (
-            f"{self.verdict.word}: {row.local + row.spilled:,} answers, {row.shed:,} shed, {row.failed:,} failed{gone}."
+            f"{self.verdict.word}: {row.local + row.spilled:,} answers, {row.shed:,} shed, {failed:,} failed{gone}."
             f"{flagged if found.flagged and self.tells else ''}"
         )
 
@@ -173,6 +178,8 @@ def notes(story: Story) -> list[str]:
     lines = [f"flagged X-Data-Residency: local: {found.flagged} requests, {found.flagged_left} left the fleet"]
     if not story.tells:
         lines = ["this gateway does not say where its answers were made: all count as local"]
+    if story.unanswered:
+        lines.append(f"{story.unanswered} requests had no end when the wait for the last ones was over: they failed")
     if found.bought is not None:
         lines.append(f"the simulated API's own journal: {found.bought} chats received")
     metered = tally.metered(story.samples)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from loadtests.bench import machine
 from loadtests.residency.http import prove_http
-from loadtests.residency.page import LEAST, missing, page, verdict
+from loadtests.residency.media_http import prove_media
+from loadtests.residency.page import LEAST, MEDIA_PARTS, TEXT_PART, missing, page, verdict
 from loadtests.residency.run import Tally, prove
 from loadtests.simfleet.harness import SimFault
 from loadtests.stack import StackFault
@@ -26,17 +27,16 @@ CHUNK = 25_000
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     about, began = machine.describe(), time.monotonic()
-    inside, over_http = Tally(), Tally()
+    inside = Tally()
+    parts = {"in one process": inside}
     try:
         _inside(inside, options.count, options.seed, options.processes, began)
         if options.http:
             with tempfile.TemporaryDirectory(prefix="gateway-proof-") as place:
-                over_http = prove_http(Path(place), options.seed, options.http)
-            print(f"over HTTP: {over_http.counts['requests']} requests, {over_http.counts['forbidden']} forbidden")
-    except (SimFault, StackFault, OSError) as fault:
+                parts |= _over_http(Path(place), options.seed, options.http)
+    except (SimFault, StackFault, OSError, ExceptionGroup) as fault:
         print(f"make prove-residency: {type(fault).__name__}: {fault}", file=sys.stderr)
         return 2
-    parts = {"in one process": inside, **({"over HTTP": over_http} if options.http else {})}
     if options.out is not None:
         about["seed"] = str(options.seed)
         about["took"] = f"{(time.monotonic() - began) / 60:.1f} minutes on {options.processes} processes"
@@ -47,6 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*[f"{name}: forbidden: {told}" for told in tally.forbidden[:10]], *lacking, sep="\n", end="")
     print(verdict(parts))
     return 0 if verdict(parts).endswith("holds") else 1
+
+
+def _over_http(place: Path, seed: int, count: int) -> dict[str, Tally]:
+    """Half of them text, half media; a part for each medium."""
+    for name in ("text", "media"):
+        (place / name).mkdir()
+    parts = {TEXT_PART: prove_http(place / "text", seed, count - count // 2)}
+    parts |= {MEDIA_PARTS[name]: one for name, one in prove_media(place / "media", seed, count // 2).judged().items()}
+    for name, tally in parts.items():
+        print(f"{name}: {tally.counts['requests']} requests, {tally.counts['forbidden']} forbidden", flush=True)
+    return parts
 
 
 def _inside(tally: Tally, count: int, seed: int, processes: int, began: float) -> None:

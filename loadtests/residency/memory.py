@@ -18,7 +18,7 @@ from loadtests.residency import wires
 Mood = Literal["answer", "refuse", "reset", "hang", "cut", "late", 401, 429, 500, 503]
 LATE_SECONDS = 0.02
 """Long enough to stand in the way of others, short enough to be no fault."""
-_ERROR = b'{"error":{"message":"no","type":"x","code":"x"}}'
+ERROR = b'{"error":{"message":"no","type":"x","code":"x"}}'
 
 
 class Far(Protocol):
@@ -93,7 +93,7 @@ class Transport(asyncio.Transport):
         if self._closing:
             return
         if isinstance(mood, int):
-            self._protocol.data_received(b"HTTP/1.1 %d No\r\n" % mood + _framed(b"application/json", _ERROR))
+            self._protocol.data_received(b"HTTP/1.1 %d No\r\n" % mood + framed(b"application/json", ERROR))
             return
         switched = wires.switching(request)
         if switched is not None:
@@ -101,7 +101,7 @@ class Transport(asyncio.Transport):
             self.abort()
             return
         kind, body = wires.reply(request, self._host)
-        whole = b"HTTP/1.1 200 OK\r\n" + _framed(kind, body)
+        whole = b"HTTP/1.1 200 OK\r\n" + framed(kind, body)
         if mood == "cut":
             self._protocol.data_received(whole[: -len(body) // 2])
             self.abort()
@@ -131,7 +131,8 @@ class Transport(asyncio.Transport):
         self.write(b"".join(pieces))
 
 
-def _framed(kind: bytes, body: bytes) -> bytes:
+def framed(kind: bytes, body: bytes) -> bytes:
+    """The rest of an answer, behind its first line."""
     return b"content-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (kind, len(body), body)
 
 

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loadtests.residency.media_site import SHARES, Medium
 from loadtests.residency.run import Tally
 
+TEXT_PART = "text over HTTP"
+MEDIA_PARTS: Mapping[Medium, str] = {medium: f"{medium} over HTTP" for medium in SHARES}
+_JOBS = {"jobs": 0.1, "flagged jobs": 0.1, "results kept": 0.05, "jobs under way as a process died": 0.001}
+_MEDIA = {
+    "flagged": 0.3,
+    "tempted": 0.3,
+    "deliveries": 0.1,
+    "flagged to our own workers": 0.05,
+    "flagged to private endpoints": 0.002,
+    "reloads": 0.001,
+    "processes killed": 0.0005,
+}
 LEAST: Mapping[str, Mapping[str, float]] = {
     "in one process": {
         "flagged": 0.3,
@@ -26,12 +39,13 @@ LEAST: Mapping[str, Mapping[str, float]] = {
         "flagged jobs": 0.001,
         "results kept": 0.0005,
     },
-    "over HTTP": {
+    TEXT_PART: {
         "deliveries": 0.1,
         "flagged to our own workers": 0.05,
         "flagged to private endpoints": 0.01,
         "reloads": 0.001,
     },
+    **{name: _MEDIA | (_JOBS if medium == "films" else {}) for medium, name in MEDIA_PARTS.items()},
 }
 """Shares of the requests: a run below them tempted the gateway too little to prove anything."""
 _ORDER = (
@@ -54,6 +68,9 @@ _ORDER = (
     "jobs",
     "flagged jobs",
     "results kept",
+    "results given out",
+    "processes killed",
+    "jobs under way as a process died",
     "without a word of a caller",
     "forbidden",
 )
@@ -81,10 +98,18 @@ that follows (a look at an order, its result, its end) is judged as the first on
 took it in and by the one that its newest line in the audit names, which must have been in force since then: it keeps
 what both demand. And every file where results are kept is read: whose nonce it holds must be allowed to lie there.
 
-**Over HTTP** a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass and
-whose author never thought of residency; workers and APIs fail, and reloads swap the zones of two APIs. Judged are the
-journals of all servers. A delivery that either version of the policy allows counts as allowed there: a journal does
-not tell which one it began with.
+**Text over HTTP**: a gateway process stands before the simulated fleet with a folder that `gateway check` lets pass
+and whose author never thought of residency; workers and APIs fail, rules hedge, and reloads swap the zones of two APIs.
+Judged are the journals of all servers. A delivery that either version of the policy allows counts as allowed there: a
+journal does not tell which one it began with.
+
+**Pictures, speech, sound and films over HTTP**: two gateway processes share a store and a folder of results, with such
+a folder again, before workers of ours, three accounts of OpenAI's API and two of fal's queue, which note every request
+that they get. Pictures are made and edited (a form with an upload), also in the background; films are ordered, waited
+for and downloaded; sound comes in one piece and in many. Servers refuse, fail, break off, hang and are gone; a process
+is killed (SIGKILL) eight times in a run, and the other one goes on with its jobs. Judged are the journals, as above;
+what each job gave out, which must be its own; and every file that the run wrote: what was made for somebody may lie
+where results are kept (zone `fra`, on machines of ours) if its demand allows that, and nowhere else.
 
 *Orders*: calls to APIs that take them. *Flagged jobs*: calls of jobs under a demand of their caller, tenant or model.
 *Without a word of a caller*: lists of orders at an API, in which one is looked for whose answer was lost; they hold a

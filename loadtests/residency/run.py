@@ -81,7 +81,7 @@ class Judge:
             self._since[nonce] = len(self.history) - 1
             self._tally.counts["jobs"] += 1
         if settled:
-            self._tempted(sent, world)
+            count_tempted(self._tally.counts, sent.ask, world)
 
     def connect(self, host: str) -> str | None:
         if self._rng.random() < self._troubled[host] * 0.1:
@@ -151,22 +151,23 @@ class Judge:
             if why is not None:
                 self._tally.found(f"{world.version}: what was made for {sent.ask} is {why}", "results")
 
-    def _tempted(self, sent: Sent, world: oracle.World) -> None:
-        """Counts what makes the run worth something: requests whose rule names a backend where they must not go."""
-        words, counts = oracle.demanded(world, sent.ask), self._tally.counts
-        if words is None:
-            counts["demands not understood"] += 1
-            return
-        rules = oracle.possible(world, sent.ask, words)
-        counts["flagged"] += bool(words) or any(under for _, under in rules)
-        counts["under rules that change"] += len(rules) > 1
-        counts["tempted"] += any(
-            not oracle.holds(world, one, word)
-            for rule, under in rules
-            for one in world.backends
-            if one.name in rule.named
-            for word in under
-        )
+
+def count_tempted(counts: Counter[str], ask: oracle.Ask, world: oracle.World) -> None:
+    """Counts what makes a run worth something: requests whose rule names a backend where they must not go."""
+    words = oracle.demanded(world, ask)
+    if words is None:
+        counts["demands not understood"] += 1
+        return
+    rules = oracle.possible(world, ask, words)
+    counts["flagged"] += bool(words) or any(under for _, under in rules)
+    counts["under rules that change"] += len(rules) > 1
+    counts["tempted"] += any(
+        not oracle.holds(world, one, word)
+        for rule, under in rules
+        for one in world.backends
+        if one.name in rule.named
+        for word in under
+    )
 
 
 def prove(seed: int, count: int, films: float = 1.0) -> Tally:

@@ -21,6 +21,8 @@ TEXTS = ((), (), ("local",), ("eu",), ("de, eu",), ("us",), ("DE", "local"), ("e
 ENDPOINT = "completions"
 FIRST_LENGTH = 20
 LOOPBACK = ("127.0.0.0/8",)
+HEDGE = {"hedge": {"after": "20ms", "budget": 0.9}}
+"""Soon enough to begin beside a worker that is only slow."""
 _PRICE = {"input_per_1m": 0.25, "output_per_1m": 0.75}
 
 GPU = Backend("gpu", True, "fra", (), LOOPBACK, ("gpu-1", "gpu-2"))
@@ -59,25 +61,34 @@ def ask_of(prompt_tokens: int) -> Ask:
 
 def write(folder: Path, world: World, urls: Mapping[str, str]) -> None:
     """The folder of this world, whose servers are at `urls`."""
-    folder.mkdir(exist_ok=True)
-    files: dict[str, Any] = {
+    files = {
         "backends.yaml": {
             "zones": {zone: {"within": list(outer)} for zone, outer in world.within.items()},
             "backends": [_backend(one, urls) for one in world.backends],
         },
         "models.yaml": {"models": [_model(name, words, world) for name, words in world.models.items()]},
         "routing.yaml": {"rules": [_rule(rule) for rule in world.rules]},
-        "tenants.yaml": {
-            "tenants": [
-                {"name": name, "keys": [hash_key(PEPPER, KEYS[name])], **_residency(words)}
-                for name, words in world.tenants.items()
-            ]
-        },
+        "tenants.yaml": tenants_of(world),
     }
+    put(folder, files)
+
+
+def put(folder: Path, files: Mapping[str, Any]) -> None:
+    """Each file is new as a whole, so that no gateway reads a half."""
+    folder.mkdir(exist_ok=True)
     for name, content in files.items():
         draft = folder.with_name(f"{folder.name}.draft")
         draft.write_text(json.dumps(content))
         draft.replace(folder / name)
+
+
+def tenants_of(world: World) -> dict[str, Any]:
+    return {
+        "tenants": [
+            {"name": name, "keys": [hash_key(PEPPER, KEYS[name])], **residency_of(words)}
+            for name, words in world.tenants.items()
+        ]
+    }
 
 
 def _backend(one: Backend, urls: Mapping[str, str]) -> dict[str, Any]:
@@ -95,13 +106,17 @@ def _model(name: str, words: tuple[str, ...], world: World) -> dict[str, Any]:
     served = [
         {"backend": one.name, "as": DEFAULT_MODEL, **({} if one.local else {"price": _PRICE})} for one in world.backends
     ]
-    return {"name": name, "modality": "text", "served_by": served, **_residency(words)}
+    return {"name": name, "modality": "text", "served_by": served, **residency_of(words)}
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
     route = {"backends": rule.home, "spill": {"backends": rule.spill}, "fallback": rule.fallback}
-    return {"name": rule.name, "match": dict(rule.match), "route": {**route, "max_wait": "50ms", "attempts": 4}}
+    return {
+        "name": rule.name,
+        "match": dict(rule.match),
+        "route": {**route, "max_wait": "50ms", "attempts": 4, **HEDGE},
+    }
 
 
-def _residency(words: tuple[str, ...]) -> dict[str, str]:
+def residency_of(words: tuple[str, ...]) -> dict[str, str]:
     return {"residency": ",".join(words)} if words else {}

@@ -80,9 +80,9 @@ def make_request(rng: Random, nonce: str, films: float = 1.0) -> Sent:
     if endpoint == "realtime":
         return Sent(ask, [*headers, *_HANDSHAKE], "/v1/realtime", b"", f"model={model}&user={said}", "GET")
     if endpoint == "audio/transcriptions":
-        return _upload(rng, ask, headers, said, metadata)
-    body = _body(rng, ask, said, stream) | ({"metadata": metadata} if metadata else {})
-    return _whole(rng, ask, headers, body)
+        return upload_of(rng, ask, headers, said, metadata)
+    body = body_of(rng, ask, said, stream) | ({"metadata": metadata} if metadata else {})
+    return whole_of(rng, ask, headers, body)
 
 
 def _headers(rng: Random) -> Headers:
@@ -98,7 +98,8 @@ def _metadata(rng: Random, nonce: str) -> dict[str, Any]:
     return {"user_id": nonce, "data_residency": _text(rng) if rng.random() < 0.7 else None}
 
 
-def _body(rng: Random, ask: Ask, said: str, stream: bool) -> dict[str, Any]:
+def body_of(rng: Random, ask: Ask, said: str, stream: bool) -> dict[str, Any]:
+    """`said`: what its nonce stands in."""
     made: dict[str, Any] = {"model": ask.model}
     match ask.endpoint:
         case "images/generations" | "images/edits" | "videos":
@@ -120,7 +121,7 @@ def _body(rng: Random, ask: Ask, said: str, stream: bool) -> dict[str, Any]:
     return made
 
 
-def _whole(rng: Random, ask: Ask, headers: Headers, body: dict[str, Any]) -> Sent:
+def whole_of(rng: Random, ask: Ask, headers: Headers, body: dict[str, Any]) -> Sent:
     """JSON, or a form where pictures are sent along; and whether it is to be a job."""
     drawn = ask.endpoint.startswith("images/")
     job = ask.endpoint == "videos" or (drawn and not ask.stream and rng.random() < BACKGROUND)
@@ -138,7 +139,7 @@ def _whole(rng: Random, ask: Ask, headers: Headers, body: dict[str, Any]) -> Sen
 _FORM = f"multipart/form-data; boundary={BOUNDARY}".encode()
 
 
-def _upload(rng: Random, ask: Ask, headers: Headers, said: str, metadata: dict[str, Any]) -> Sent:
+def upload_of(rng: Random, ask: Ask, headers: Headers, said: str, metadata: dict[str, Any]) -> Sent:
     """A form with sound: its fields before the file, so that it passes through, or the model behind it, so that it is
     kept until it is whole. One that comes in one piece may say all behind its file."""
     fields: dict[str, Any] = {"model": ask.model, "prompt": said} | ({"stream": True} if ask.stream else {})

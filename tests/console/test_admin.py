@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from gateway.console.admin import answer_invalid, body, in_our_words, read
+from gateway.console.admin import answer_invalid, body, in_our_words, read_named, read_rollout
 from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvalid, RequestTooLarge, StoreFault
 
 
@@ -29,7 +29,14 @@ from gateway.errors import InvalidRequest, NoCapacity, PolicyFault, PolicyInvali
 )
 def test_what_is_no_rollout(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
-        read(body)
+        read_rollout(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b'{"version": null}', b'{"version": "v", "more": 1}'])
+def test_who_stops_or_promotes_names_a_version(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="name the candidate"):
+        read_named(body)
+    assert read_named(b'{"version": "v"}').version == "v"
 
 
 def request(*messages: MutableMapping[str, Any]) -> Request:

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from gateway.__main__ import cli
 from gateway.app import create_app
 from gateway.console.explain import read
-from gateway.edge.protocol import Patience, protocol
+from gateway.edge.deadline import Patience
+from gateway.edge.protocol import protocol
 from gateway.errors import InvalidRequest
 from gateway.settings import Settings
 from loadtests.simfleet.harness import SimFleet

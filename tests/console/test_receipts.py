@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.console import receipts as searching
-from gateway.console.receipts import PAGE, Search, find, read, story
+from gateway.console.receipts import PAGE, Search, find, read, told
 from gateway.errors import InvalidRequest
 from gateway.receipts import Place, Receipts
 from gateway.store.connection import Store
@@ -102,9 +102,10 @@ def test_what_is_refused(given: dict[str, str]) -> None:
 
 
 def test_a_story_is_told_of_what_can_be_read() -> None:
-    told = story(policy(), {**receipt(1), "policy": policy().version})
-    assert told
-    assert not [line for line in told if line.startswith(("local", "rule: ", "policy: "))], (
-        "the page says these already"
-    )
-    assert story(policy(), {"candidates": "another release"}) == []
+    seen = [{"upstream": "w1", "score": 1.0, "work": 1, "load": 0.5, "limit": 10}]
+    made = told(policy(), {**receipt(1), "policy": policy().version, "candidates": seen, "drops": {"health": 2}})
+    assert made["story"]
+    said = ("local", "rule: ", "policy: ", "dropped: ", "loads and limits")
+    assert not [line for line in made["story"] if line.startswith(said)], "the page says these already"
+    assert [row["upstream"] for row in made["candidates"]] == ["w1"]
+    assert told(policy(), {"candidates": "another release"}) == {"story": [], "candidates": []}

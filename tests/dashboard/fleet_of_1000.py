@@ -4,6 +4,7 @@ tells is made up, but always the same; with each event a tenth of the rows chang
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
 from gateway.console.dashboard import dashboard_routes
-from gateway.console.live.feed import event
+from gateway.console.live.feed import KINDS, event
 from gateway.console.live.history import OUTCOMES
 from gateway.console.live.rows import COLUMNS, Row
 
@@ -175,10 +176,12 @@ def events(rng: random.Random, troubled: bool) -> Iterator[bytes]:
 
 
 def app(second: float = 1.0) -> FastAPI:
-    """`second`: between two events. At `/troubled/dashboard` replicas differ, and have no store."""
+    """`second`: between two events. At `/troubled/dashboard` replicas differ, and have no store; at `/ending/dashboard`
+    the stream ends when all was told once."""
     api = FastAPI()
     api.include_router(dashboard_routes())
     api.include_router(dashboard_routes(), prefix="/troubled")
+    api.include_router(dashboard_routes(), prefix="/ending")
 
     @api.get("/admin/v1/live")
     async def live() -> StreamingResponse:
@@ -187,6 +190,11 @@ def app(second: float = 1.0) -> FastAPI:
     @api.get("/troubled/admin/v1/live")
     async def troubled() -> StreamingResponse:
         return StreamingResponse(told(second, True), media_type="text/event-stream")
+
+    @api.get("/ending/admin/v1/live")
+    async def ending() -> StreamingResponse:
+        whole = itertools.islice(events(random.Random(SEED), False), len(KINDS))
+        return StreamingResponse(whole, media_type="text/event-stream")
 
     @api.get("/admin/v1/receipts")
     async def receipts() -> dict[str, Any]:
@@ -197,6 +205,6 @@ def app(second: float = 1.0) -> FastAPI:
 
 async def told(second: float, troubled: bool) -> AsyncIterator[bytes]:
     for number, one in enumerate(events(random.Random(SEED), troubled)):
-        if number >= len(("hello", "fleet", "flow", "latency", "money", "policy", "status")):
+        if number >= len(KINDS):
             await asyncio.sleep(second)
         yield one

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.dashboard.browser import DESK, PHONE, opened
 from tests.gateways import Lane, Site, folder_of, write_folder
@@ -22,9 +22,11 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)
 
 
 async def test_what_happens_is_seen_within_two_seconds(site: Site, browser: Browser) -> None:
-    async with opened(browser, site.gateway.url) as seen:
+    async with opened(browser, site.gateway.url, timezone_id="Asia/Kolkata") as seen:
         page = await seen.go()
         await expect(page.locator("#backends li")).to_have_count(4)
+        await expect(page.locator("#flow-when")).to_contain_text("last 15 minutes")
+        await expect(page.locator("#foot")).to_contain_text("Times are UTC+05:30")
         spilled = page.locator("#flow-legend li", has_text="spilled").locator("b")
         before = int(await spilled.inner_text())
         with site.occupied("tight"):
@@ -93,6 +95,107 @@ async def test_a_trial_is_started_stopped_and_promoted(site: Site, browser: Brow
         await expect(page.locator("#policy")).to_contain_text(told["in_force"])
 
 
+async def test_what_is_promoted_is_what_was_looked_at(site: Site, browser: Browser, tmp_path: Path) -> None:
+    """While an operator reads the dialog a colleague starts another trial: nothing is done, and the dialog says why."""
+    for number in (1, 2):
+        files = folder_of(LANES, site.fleet)
+        files["routing.yaml"]["rules"][1]["name"] = f"chat-renamed-{number}"
+        write_folder(tmp_path / str(number), files)
+    old = site.http.get("/admin/v1/policies").json()["in_force"]
+    seen_one = start_trial(site, tmp_path / "1")
+    async with opened(browser, site.gateway.url) as seen:
+        seen.expected = ("409",)
+        page = await seen.go("policy")
+        for button in ("#promote", "#stop-trial"):
+            await expect(page.locator("#trial")).to_contain_text(seen_one)
+            await page.locator(button).click()
+            await expect(page.locator("#confirm-title")).to_contain_text(seen_one)
+            other = start_trial(site, tmp_path / "2")
+            await page.locator("#confirm-yes").click()
+            await expect(page.locator("#confirm-fault")).to_contain_text(f"the candidate is {other} now")
+            assert await seen.violations() == []
+            told = site.http.get("/admin/v1/policies/rollout").json()
+            assert (told["in_force"], told["candidate"]["version"]) == (old, other)
+            await page.keyboard.press("Escape")
+            start_trial(site, tmp_path / "1")
+        await page.locator("#stop-trial").click()
+        await page.locator("#confirm-yes").click()
+        await expect(page.locator("#toasts")).to_contain_text("the trial is over")
+
+
+def start_trial(site: Site, folder: Path) -> str:
+    files = {path.name: path.read_text() for path in folder.iterdir()}
+    started = site.http.post("/admin/v1/policies/rollout", json={"mode": "shadow", "files": files})
+    version: str = started.json()["candidate"]
+    return version
+
+
+async def test_what_could_not_be_done_is_said_where_it_was_asked(site: Site, browser: Browser) -> None:
+    async with opened(browser, site.gateway.url) as seen:
+        seen.expected = ("ERR_FAILED",)
+        page = await seen.go("fleet")
+        await page.locator("#grid [role=gridcell]", has_text="chat-3").first.click()
+        await page.locator("#drain").click()
+        await page.route("**/drain", lambda route: route.abort())
+        await page.locator("#confirm-yes").click()
+        await expect(page.locator("#confirm-fault")).to_have_text("✕ Not done: the gateway does not answer")
+        await expect(page.locator("#confirm-yes")).to_be_enabled()
+        await page.locator("#confirm-no").click()
+        await page.keyboard.press("Escape")
+        await page.evaluate("location.hash = 'policy'")
+        await page.locator("#folder").set_input_files(Path(__file__).parent)
+        await page.locator("#rollout button[type=submit]").click()
+        await expect(page.locator("#rollout-fault")).to_contain_text("YAML files directly in it")
+
+
+async def test_a_late_answer_overwrites_no_newer_one(site: Site, browser: Browser) -> None:
+    with site.occupied("tight"):
+        spilled = site.chat("tight").headers["x-request-id"]
+    local = site.chat("chat").headers["x-request-id"]
+    for name in (spilled, local):
+        site.receipt(name)
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("receipts")
+        let_go, held = asyncio.Event(), asyncio.Event()
+
+        async def late(route: Route) -> None:
+            answer = await route.fetch()
+            held.set()
+            await let_go.wait()
+            await route.fulfill(response=answer)
+
+        await page.route(re.compile(rf"receipts(\?.*outcome=spilled|/{spilled})"), late)
+        for ask_late, ask, place, wanted, other in (
+            (search_for(page, "spilled"), search_for(page, "local"), "#found", local, spilled),
+            (tell_of(page, spilled), tell_of(page, local), "#story", local, spilled),
+        ):
+            let_go.clear()
+            held.clear()
+            await ask_late
+            await held.wait()
+            await ask
+            shown = page.locator(place)
+            await expect(shown).to_contain_text("local")
+            before = await shown.inner_html()
+            async with page.expect_event("requestfinished", lambda one: "spilled" in one.url or spilled in one.url):
+                let_go.set()
+            await page.evaluate("new Promise(requestAnimationFrame)")
+            assert await shown.inner_html() == before
+            assert wanted in before
+            assert other not in before
+
+
+async def search_for(page: Page, outcome: str) -> None:
+    await page.locator("#r-id").fill("")
+    await page.locator("#r-outcome").select_option(outcome)
+    await page.locator("#search button[type=submit]").click()
+
+
+async def tell_of(page: Page, name: str) -> None:
+    await page.locator("#r-id").fill(name)
+    await page.locator("#search button[type=submit]").click()
+
+
 async def test_a_receipt_is_found_and_read(site: Site, browser: Browser) -> None:
     with site.occupied("tight"):
         name = site.chat("tight").headers["x-request-id"]
@@ -104,6 +207,20 @@ async def test_a_receipt_is_found_and_read(site: Site, browser: Browser) -> None
         await page.locator(f"#found button[data-id='{name}']").click()
         await expect(page.locator("#story .headline")).to_contain_text("spilled tight-api")
         assert await page.locator("#story .story li").count() >= 2
+        table = page.get_by_role("table", name="Candidates, in the order of the decision")
+        await expect(table.get_by_role("columnheader")).to_have_count(7)
+        upstreams = [one.split("\n")[0] for one in await table.get_by_role("rowheader").all_inner_texts()]
+        assert upstreams == ["tight-1", "tight-api"], "as they were looked at"
+        await expect(table.locator("tr.chosen")).to_contain_text("✓ took it")
+        assert await seen.violations() == []
+        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        await page.locator("#story .scroll").focus()
+        for column in (0, 1):
+            box = await table.locator("tr.chosen > *").nth(column).bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= PHONE["width"], "who, and what became of it, without scrolling"
+        await seen.picture("receipt-phone", whole=True)
+        await page.set_viewport_size(DESK)  # type: ignore[arg-type]
         await seen.picture("receipt")
         await page.locator("#r-id").fill("no-such-request")
         seen.expected = ("404",)

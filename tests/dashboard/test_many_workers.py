@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from loadtests.stack import free_port
 from tests.dashboard.browser import CHROMIUM, NO_CHROMIUM, PHONE, opened
@@ -174,3 +174,23 @@ async def test_trouble_is_loud_in_every_view(url: str, browser: Browser) -> None
         assert await seen.violations() == []
         await page.locator("#alerts a").click()
         await expect(page.locator("#policy .over")).to_have_text("✕ 9b1d77c0aa31")
+
+
+async def test_a_lost_connection_says_how_old_the_picture_is(url: str, browser: Browser) -> None:
+    async with opened(browser, f"{url}/ending") as seen:
+        seen.expected = ("ERR_FAILED",)
+        asked = 0
+
+        async def once(route: Route) -> None:
+            nonlocal asked
+            asked += 1
+            await (route.continue_() if asked == 1 else route.abort())
+
+        page = seen.page
+        await page.route("**/ending/admin/v1/live", once)
+        await page.goto(f"{seen.url}/dashboard")
+        await expect(page.locator("#link-text")).to_have_text("Reconnecting")
+        said = re.compile(r"What you see is [2-9] s old, of \d\d:\d\d:\d\d: the gateway does not answer")
+        await expect(page.locator("#alerts")).to_contain_text(said)
+        await expect(page.locator("#flow-when")).to_contain_text("last hour")
+        assert await seen.violations() == []

@@ -30,6 +30,8 @@ PROGRAMS: Final = {
     "valkey-server": [str(_bundled())],
     "nginx": [shutil.which("nginx") or "nginx"],
 }
+RESOLVES: Final = (1, 27, 3)
+"""The first nginx that follows a name in an `upstream`."""
 HEALTHY_SECONDS, STOP_SECONDS = 60.0, 40.0
 POLL_SECONDS = 0.3
 _END = r"(?=[/\s\"';,}]|$)"
@@ -64,7 +66,8 @@ class Standin:
         for config in self.service.get("configs", []):
             at = self._paths[config["target"]]
             at.parent.mkdir(exist_ok=True)
-            at.write_text(self.exchanged((ROOT / sources[config["source"]]["file"]).read_text()))
+            text = (ROOT / sources[config["source"]]["file"]).read_text()
+            at.write_text(self.exchanged(for_this_nginx(text) if config["source"] == "nginx" else text))
         for volume in self.service.get("volumes", []):
             source, at, *_ = volume.split(":")
             if source.startswith("/"):
@@ -163,6 +166,17 @@ class Standin:
             self.process.kill()
             self.process.wait()
             raise
+
+
+def resolves(nginx: str) -> bool:
+    told = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(int(part) for part in re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", told)[0]) >= RESOLVES
+
+
+def for_this_nginx(text: str) -> str:
+    """The balancer's file without `resolve`, where the nginx at hand is older than the image's: no name is looked up
+    where addresses stand in their place, so nothing else of it changes."""
+    return text if resolves(*PROGRAMS["nginx"]) else text.replace(" resolve ", " ")
 
 
 def addresses(names: list[str]) -> dict[str, str]:

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from gateway.policy.compile import compile_folder
+from gateway.settings import Settings
 from loadtests.simfleet.config import Plan, build, read
+from tests.deploy.standin import for_this_nginx
 from tests.deploy.written import OPS, ROOT, compose, environment
 from tests.helm.settings_schema import CHART
 
@@ -43,7 +45,7 @@ def plan(name: str) -> Plan:
 @pytest.mark.skipif(NGINX is None, reason="needs nginx")
 def test_nginx_takes_its_file(tmp_path: Path) -> None:
     assert NGINX is not None
-    text = (OPS / "nginx.conf").read_text().replace("/tmp/", f"{tmp_path}/")
+    text = for_this_nginx((OPS / "nginx.conf").read_text()).replace("/tmp/", f"{tmp_path}/")
     (tmp_path / "nginx.conf").write_text(re.sub(r"gateway-\d:", "127.0.0.1:", text))
     tried = subprocess.run([NGINX, "-t", "-q", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
     assert (tried.returncode, tried.stderr) == (0, "")
@@ -57,6 +59,30 @@ def test_the_balancer_knows_both_gateways_and_writes_to_tmp_alone() -> None:
     (port,) = SERVICES["balancer"]["ports"]
     assert f"listen 0.0.0.0:{port.rpartition(':')[2]};" in text
     assert target("balancer", "nginx") in SERVICES["balancer"]["command"]
+
+
+def test_a_gateway_that_was_made_anew_is_found_again() -> None:
+    """`resolve` needs a resolver, a zone, and an nginx that has it; else a name is looked up once, at the start."""
+    text = (OPS / "nginx.conf").read_text()
+    assert tuple(int(part) for part in re.findall(r"nginx:(\d+)\.(\d+)", SERVICES["balancer"]["image"])[0]) >= (1, 28)
+    servers = re.findall(r"^\s+server gateway-\S+ (.*);", text, re.M)
+    assert len(servers) == len(GATEWAYS)
+    assert all("resolve" in line.split() for line in servers)
+    (valid,) = re.findall(r"^\s+resolver 127\.0\.0\.11 valid=(\d+)s ipv6=off;", text, re.M)
+    assert int(valid) <= 5
+    assert re.search(r"upstream gateways \{\s+zone gateways \d+k;", text)
+    assert "restart balancer" not in (ROOT / "docs" / "deploy.md").read_text()
+
+
+def test_sessions_are_handed_over_and_last_as_long_as_a_gateway_lets_them() -> None:
+    text = (OPS / "nginx.conf").read_text()
+    assert "proxy_set_header Upgrade $http_upgrade;" in text
+    assert "proxy_set_header Connection $connection_upgrade;" in text
+    settings = Settings.model_fields
+    longest = max(settings[name].default for name in ("session_seconds", "upload_seconds", "jobs_longest_seconds"))
+    for name in ("read", "send"):
+        (allowed,) = re.findall(rf"proxy_{name}_timeout (\d+)s;", text)
+        assert int(allowed) >= longest
 
 
 def test_the_balancer_neither_holds_streams_up_nor_asks_twice() -> None:

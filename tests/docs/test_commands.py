@@ -40,7 +40,7 @@ NOT_RUN: Final = {
     r"curl -N ": "goes on until it is ended; tests/console reads that stream",
     r"docker ": "needs a container engine; tests/deploy runs the same lines as processes",
     r"\. ops/compose/secrets": "made by make compose-secrets; tests/deploy makes them",
-    r"pip install ": "needs a package index",
+    r"(\S+ -m )?pip install ": "needs a package index",
     r"sqlite3 ": "needs that program; tests/ledger asks the same table",
     r"export \w+=\.\.\.|ID=\.\.\.": "a value of the reader's own",
     r".*video_2811a4\.\.\.": "the job of somebody else; tests/e2e/test_jobs.py makes one",

@@ -12,8 +12,9 @@ import pytest
 import uvicorn
 
 from gateway.app import create_app
+from gateway.edge.deadline import Patience
 from gateway.edge.forward import Forward
-from gateway.edge.protocol import Patience, protocol
+from gateway.edge.protocol import protocol
 from gateway.settings import Settings
 from loadtests.simfleet.harness import SimFleet
 from loadtests.stack import free_port

@@ -120,7 +120,7 @@ def test_a_second_signal_cuts_what_runs_and_still_gives_everything_back(
             site.gateway.process.terminate()
             eventually(lambda: refused(site), "the end has begun")
             eventually(lambda: hurried(site), "it ends", 10)
-            assert json.loads(list(lines)[-1])["error"]["code"] == "no_capacity"
+            assert json.loads(list(lines)[-1])["error"]["code"] == "shutting_down"
         assert site.gateway.process.wait(1) == 0
         assert lease_count(store, "chat") == 0
         assert store.hvals("gw:{receipts}:data"), "its receipt is filed"

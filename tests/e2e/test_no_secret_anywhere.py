@@ -284,7 +284,7 @@ def operators(stand: Stand) -> None:
     for page in ("budgets", "ledger", "ledger?by=key"):
         stand.admin("GET", page)
     stand.ask("GET", "/v1/gateway/usage")
-    for path in ("/metrics", "/docs", "/openapi.json", "/healthz", "/readyz", "/readyz?detail=1", "/dashboard"):
+    for path in ("/metrics", "/openapi.json", "/healthz", "/readyz", "/readyz?detail=1", "/dashboard"):
         stand.ask("GET", path, SECRETS["admin key"])
     stand.admin("POST", "explain", json={"tenant": "acme", "body": {**chat_body("chat"), **PROMPT}})
     stand.admin("POST", "explain", json={"tenant": SECRETS["prompt"][:5], "body": PROMPT})

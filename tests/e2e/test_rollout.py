@@ -25,6 +25,7 @@ def rollout(site: Site, *flags: str) -> tuple[int, str]:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=20,
+        stdin=subprocess.DEVNULL,
     )
     return done.returncode, done.stdout
 
@@ -126,15 +127,21 @@ def test_what_cannot_be_tried_is_refused_with_all_faults(site: Site, candidate: 
     assert code == 1
     assert "rules[0].rout" in said
     assert "rules[1].matc" in said
-    assert rollout(site, "--promote") == (
-        1,
-        "there is no candidate to promote: begin with `gateway rollout --shadow DIR`\n",
-    )
+    code, said = rollout(site, "--promote")
+    assert (code, "there is no candidate to promote: begin with `gateway rollout --shadow DIR`\n" in said) == (1, True)
 
 
 @pytest.mark.parametrize(
     "flags",
-    [(), ("--shadow",), ("--status", "--stop"), ("--share", "150%", "."), ("--share", "x", "."), ("--stop", ".")],
+    [
+        (),
+        ("--shadow",),
+        ("--status", "--stop"),
+        ("--share", "150%", "."),
+        ("--share", "x", "."),
+        ("--stop", "."),
+        ("--status", "--candidate", "x"),
+    ],
 )
 def test_a_mistake_in_the_command(site: Site, flags: tuple[str, ...]) -> None:
     code, said = rollout(site, *flags)
@@ -150,8 +157,17 @@ def test_nobody_answers(site: Site) -> None:
 def test_the_candidate_is_promoted_and_the_folder_wins_again_by_an_edit(site: Site, candidate: Path) -> None:
     before = site.chat("chat").headers["x-gateway-policy"]
     assert rollout(site, "--shadow", str(candidate))[0] == 0
+    tried = site.http.get("/admin/v1/policies/rollout").json()["candidate"]["version"]
+    for command in ("--stop", "--promote"):
+        code, said = rollout(site, command, "--candidate", before)
+        assert (code, f"the candidate is {tried} now" in said) == (1, True), "of another version nothing is done"
+        path = f"/admin/v1/policies/rollout/{command.removeprefix('--')}"
+        assert site.http.post(path).status_code == 400, "nor without one"
+        refused = site.http.post(path, json={"version": before})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "policy_conflict")
     code, said = rollout(site, "--promote")
     assert (code, "is in force on all replicas" in said, before in said) == (0, True, True)
+    assert said.index(f"candidate: {tried}") < said.index("is in force on all replicas"), "it is shown first"
     answer = site.chat("chat")
     assert answer.headers["x-gateway-rule"] == "bought"
     assert "nothing is tried" in rollout(site, "--status")[1]

@@ -179,7 +179,7 @@ def test_a_stream_that_outlives_the_grace_of_a_shutdown_ends_with_an_error(tmp_p
         with site.stream("chat", max_tokens=4000, ignore_eos=True) as (_, lines):
             next(lines)
             site.gateway.process.terminate()
-            assert json.loads(list(lines)[-1])["error"]["code"] == "no_capacity"
+            assert json.loads(list(lines)[-1])["error"]["code"] == "shutting_down"
         site.gateway.process.wait(10)
 
 

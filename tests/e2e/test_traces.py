@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gateway.telemetry.context import MAX_STATE
 from loadtests.collector import Sink, collecting
-from tests.gateways import HASTY, Lane, Site, eventually, serve
+from tests.gateways import HASTY, KEY, Lane, Site, chat_body, eventually, serve
 from tests.otlp import Span, points, spans
 
 LANES = [
@@ -20,6 +24,17 @@ LANES = [
     Lane("queue", seats=1, cloud=False, route={"max_wait": "20s"}),
     Lane("slow", seats=4, cloud=False, sim={"step_ms": 100.0}),
 ]
+PLACES = [
+    *(("body", name) for name in ("messages", "model", "user", "stop", "metadata", "tool_choice", "max_tokens", "odd")),
+    *(
+        ("header", name)
+        for name in (
+            "Authorization", "X-Api-Key", "X-Request-Id", "X-Gateway-Session", "X-Gateway-Pipeline", "X-Data-Residency",
+            "X-Gateway-Priority", "X-Gateway-Deadline-Ms", "User-Agent", "Cookie", "baggage", "traceparent", "X-Odd",
+        )
+    ),
+]  # fmt: skip
+secrets = st.text(string.ascii_letters + string.digits, min_size=20, max_size=40)
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-00"
 
@@ -163,6 +178,47 @@ def test_what_is_refused_at_the_door_is_a_span(traced: Site, sink: Sink, key: st
     answer = traced.http.post("/v1/chat/completions", content=body, headers=headers)
     own, below = trace_of(sink, answer.headers["x-request-id"], 0)
     assert (own.name, own.attributes["error.type"], below) == ("chat", code, [])
+
+
+def test_nothing_that_a_caller_says_is_in_any_span(traced: Site, sink: Sink) -> None:
+    """Wherever it says it, and whatever comes of that: but for `tracestate`, which spans have to keep."""
+    asked: dict[str, list[str]] = {}
+
+    @settings(max_examples=25, deadline=None, database=None, derandomize=True)
+    @given(said=st.dictionaries(st.sampled_from(PLACES), secrets, min_size=1), good=st.booleans())
+    def ask(said: dict[tuple[str, str], str], good: bool) -> None:
+        body: dict[str, Any] = chat_body("chat")
+        headers = {"Authorization": f"Bearer {KEY}", "X-Gateway-Max-Wait-Ms": "2000"}
+        for (kind, name), secret in said.items():
+            if kind == "header":
+                headers[name] = secret
+            elif name == "messages":
+                body[name] = [{"role": "user", "content": secret}]
+            else:
+                body[name] = {name: secret} if name == "metadata" else secret
+        if good:
+            body["model"] = "chat"
+        answer = traced.http.post("/v1/chat/completions", json=body, headers=headers)
+        asked[answer.headers["x-request-id"]] = list(said.values())
+
+    ask()
+
+    def told() -> bool:
+        return asked.keys() <= {one.attributes.get("gateway.request_id") for one in spans(sink)}
+
+    eventually(told, "their spans", 20)
+    sent = b"".join(post.body for post in sink.posts)
+    for words in asked.values():
+        assert [word for word in words if word.encode() in sent] == []
+    assert max(map(len, asked.values())) > 3, "it was worth it"
+
+
+def test_the_callers_state_is_kept_up_to_its_bound(traced: Site, sink: Sink) -> None:
+    for length, kept in ((MAX_STATE, True), (MAX_STATE + 1, False)):
+        state = ",".join([f"k={'v' * 253}", f"l={'w' * (length - 258)}"])  # one value has 256 at most
+        answer = traced.chat("chat", {"traceparent": SAMPLED, "tracestate": state})
+        own, _ = trace_of(sink, answer.headers["x-request-id"])
+        assert (own.trace, bool(own.state)) == (TRACE, kept)
 
 
 def test_the_collector_has_the_figures_of_the_page(traced: Site, sink: Sink) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import uvicorn
 
 from gateway.edge.cycle import WIRE, Cycle
-from gateway.edge.protocol import Patience, protocol
+from gateway.edge.deadline import Patience
+from gateway.edge.protocol import protocol
 
 WAIT_SECONDS = 10.0
 BIG_PIECE, BIG_PIECES = b"x" * 65536, 256

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.edge.account import CLIENT_LEFT, Account, Attempt, Cost
 from gateway.edge.booking import cost_of
-from gateway.errors import FleetSaturated, UpstreamFailed
+from gateway.errors import FleetSaturated, ShuttingDown, UpstreamFailed
 from gateway.model import Candidate, Demand, Lease, Look, Origin, Price, Served, Usage
 from gateway.receipts import MAX_BYTES, encode
 from gateway.routing.decide import decide
@@ -195,3 +195,25 @@ def test_a_receipt_tells_the_version_and_the_one_it_should_have_been() -> None:
         receipt = made.receipt()
         assert {name: value for name, value in receipt.items() if name.startswith("version")} == told
         assert set(receipt) - set(told) == KEYS
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "outcome", "bought"),
+    [((), "refused", False), ((False,), "failed", False), ((True,), "failed", True), ((False, True), "failed", True)],
+)
+def test_a_request_that_the_end_of_the_process_cuts_off_was_not_served(
+    asked: tuple[bool, ...], outcome: str, bought: bool, streamed: bool
+) -> None:
+    """`asked`: whether each attempt was at a bought API."""
+    made = account(stream=streamed)
+    there = {True: served(made, overflow=True), False: served(made)}
+    for place in asked:
+        made.attempts.append(Attempt("w1", "id", 0.0, free=False, result="cancelled", lease=there[place]))
+    made.fail(ShuttingDown(retry=False if made.bought else None))
+    told = made.receipt()
+    assert (told["outcome"], told["error"], told["cost"]) == (outcome, "shutting_down", None)
+    assert made.bought is bought
+    for one in made.attempts:
+        one.free = True
+    assert not made.bought

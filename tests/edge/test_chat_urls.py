@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from gateway.edge.body import decode
 from gateway.edge.chat_urls import FIELDS, MOST, Guard, Words
+from gateway.edge.fetching import Fetches, Fetching
 from gateway.edge.gathering import Gathering
 from gateway.errors import InvalidRequest
 from gateway.upstreams.dialects.endpoint import ADDRESSED, Endpoint
@@ -19,8 +20,8 @@ from gateway.upstreams.dialects.surface import ENDPOINTS
 from tests.studio import picture
 from tests.upstreams.http1.rawserver import OK, RawServer, always
 
-INSIDE = Gathering(1_000_000, 100_000, fetches=False, allow_private=True)
-OUTSIDE = Gathering(1_000_000, 100_000, fetches=False)
+INSIDE = Gathering(1_000_000, 100_000, allow_private=True)
+OUTSIDE = Gathering(1_000_000, 100_000)
 DATA = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
 TEXT = {"type": "text", "text": "what is at http://10.0.0.1/?"}
 URL = "http://10.0.0.1/latest"
@@ -32,7 +33,7 @@ def chat(*parts: Any, field: str = "messages") -> dict[str, Raw]:
 
 
 def guard(words: Words = "fetch", gathering: Gathering = INSIDE) -> Guard:
-    return Guard(words, gathering)
+    return Guard(words, gathering, Fetching(Fetches(8, 8, 1 << 20)).known("acme", None))
 
 
 def parts_of(fields: Any, field: str = "messages") -> list[Any]:
@@ -169,7 +170,7 @@ async def test_all_of_a_request_together_are_bounded() -> None:
     answer = OK + b"Content-Length: %d\r\n\r\n" % len(data) + data
     async with RawServer(always(answer)) as server:
         url = f"http://127.0.0.1:{server.port}/"
-        tight = Gathering(1_000_000, len(data) * 2 - 1, fetches=False, allow_private=True)
+        tight = Gathering(1_000_000, len(data) * 2 - 1, allow_private=True)
         with pytest.raises(InvalidRequest):
             await guard("fetch", tight).guarded(chat(PLACES[0](url), PLACES[0](url)), stays=False)
         with pytest.raises(InvalidRequest):

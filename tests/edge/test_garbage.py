@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.edge.account import Account
-from gateway.edge.protocol import Patience, Protocol
+from gateway.edge.deadline import Patience
+from gateway.edge.protocol import Protocol
 from gateway.errors import FleetSaturated
 from tests.edge.serving import WAIT_SECONDS, serving
 from tests.worlds import request

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.edge.body import Body
 from gateway.edge.calls import Call
+from gateway.edge.fetching import Fetches, Fetching
 from gateway.edge.gathering import Gathering, texts_of
 from gateway.edge.media import decode
 from gateway.errors import InvalidRequest
@@ -17,8 +18,13 @@ from gateway.upstreams.dialects.media_endpoints import EDITS, IMAGES
 from tests.studio import picture
 from tests.upstreams.http1.rawserver import OK, RawServer, always
 
-FETCHES = Gathering(1_000_000, 100_000, fetches=True, allow_private=True)
-PLAIN = Gathering(1_000_000, 100_000, fetches=False)
+PLAIN = Gathering(1_000_000, 100_000)
+
+
+def fetches() -> Gathering:
+    return Gathering(1_000_000, 100_000, Fetching(Fetches(8, 8, 1 << 20)).known("acme", None), allow_private=True)
+
+
 B64 = base64.b64encode(picture()).decode()
 CALL = Call("id", 0.0, "/v1/images/edits", {b"content-type": b"application/json"}, None, None)
 
@@ -65,11 +71,11 @@ async def test_under_a_demand_nobody_is_asked_for_a_picture() -> None:
         for name in ("image", "image_url"):
             given = body(metadata={"data_residency": "local"}, **{name: [B64, f"http://127.0.0.1:{server.port}/"]})
             with pytest.raises(InvalidRequest, match="residency") as refused:
-                await decode(CALL, given, EDITS, FETCHES, stays)
+                await decode(CALL, given, EDITS, fetches(), stays)
             assert refused.value.param == name
         assert server.accepted == 0
     assert [(one.residency, one.media and one.media.inputs) for one in seen] == [("local", 2)] * 2
-    await decode(CALL, body(image=B64), EDITS, FETCHES, stays)
+    await decode(CALL, body(image=B64), EDITS, fetches(), stays)
     assert len(seen) == 2, "nothing to go to, nothing to ask"
 
 
@@ -79,7 +85,7 @@ async def test_what_is_fetched_goes_up_instead_of_its_address() -> None:
     async with RawServer(always(answer)) as server:
         url = f"HTTP://127.0.0.1:{server.port}/a.jpg?secret"
         given = [{"image_url": {"url": url, "detail": "low"}}, B64]
-        got = await decode(CALL, body(images=given), IMAGES, FETCHES)
+        got = await decode(CALL, body(images=given), IMAGES, fetches())
     assert [one.media_type for one in got.pictures] == ["image/jpeg", "image/png"]
     swapped = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
     assert msgspec.json.decode(got.fields["images"]) == [{"image_url": {"url": swapped, "detail": "low"}}, B64]
@@ -99,7 +105,7 @@ async def test_what_is_no_picture_there_is_refused(answer: bytes) -> None:
     async with RawServer(always(answer)) as server:
         url = f"http://127.0.0.1:{server.port}/a.jpg?secret"
         with pytest.raises(InvalidRequest) as refused:
-            await decode(CALL, body(image=url), EDITS, FETCHES)
+            await decode(CALL, body(image=url), EDITS, fetches())
     assert refused.value.param == "image"
     assert "secret" not in refused.value.message
 

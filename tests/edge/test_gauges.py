@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.edge.gauges import fleet_rows
+from gateway.edge.gauges import breaker_rows, fleet_rows, headroom_rows, up_rows
 from gateway.fleet.circuits import Circuits
 from gateway.model import Match, Model, Served, Slo, Snapshot
 from gateway.routing.board import Board
@@ -12,8 +12,8 @@ STRICT, LOOSE = Slo(0.5, 0.02), Slo(5.0, 0.1)
 NOW = 100.0
 
 
-def rows_of(seen: Board, circuits: Circuits | None = None) -> dict[tuple[str, str], dict[str, Any]]:
-    return dict(fleet_rows(seen, circuits or Circuits(), NOW))
+def rows_of(seen: Board) -> dict[tuple[str, str], dict[str, Any]]:
+    return dict(fleet_rows(seen))
 
 
 def test_a_worker_of_two_models_shows_the_lower_of_their_limits() -> None:
@@ -50,9 +50,16 @@ def test_the_scale_moves_what_is_shown() -> None:
 
 
 def test_the_state_of_the_breaker_is_shown() -> None:
-    seen, circuits = board(), Circuits()
-    worker = seen.policy.upstreams["w1"]
-    assert rows_of(seen, circuits)["gpu", "w1"]["gateway_upstream_breaker"] == 0.0
+    seen, circuits = board().snapshot, Circuits()
+    worker = seen.states["w1"].upstream
     circuits.pause(worker, NOW, 5.0, "account", judged=True)
-    assert rows_of(seen, circuits)["gpu", "w1"]["gateway_upstream_breaker"] == 2.0
-    assert dict(fleet_rows(seen, circuits, NOW + 3600))["gpu", "w1"]["gateway_upstream_breaker"] == 1.0
+    assert dict(breaker_rows(seen, Circuits(), NOW))["gpu", "w1"] == 0.0
+    assert dict(breaker_rows(seen, circuits, NOW))["gpu", "w1"] == 2.0
+    assert dict(breaker_rows(seen, circuits, NOW + 3600))["gpu", "w1"] == 1.0
+
+
+def test_who_is_out_and_what_accounts_have_left_is_shown() -> None:
+    seen = board(w1={"out": "gone"}, a1={"headroom": 0.25}).snapshot
+    up = dict(up_rows(seen))
+    assert (up["gpu", "w1"], up["api", "a1"]) == (0.0, 1.0)
+    assert dict(headroom_rows(seen)) == {("api", "a1"): 0.25}

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import httptools
 import pytest
 
+from gateway.edge.deadline import Patience
 from gateway.edge.head import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
-from gateway.edge.protocol import MAX_AHEAD_BYTES, MAX_BARREN_BYTES, Patience
+from gateway.edge.reading import MAX_AHEAD_BYTES, MAX_BARREN_BYTES
 from tests.edge.serving import BIG_PIECE, BIG_PIECES, WAIT_SECONDS, Server, listen, serving
 
 HOST = b"Host: h\r\n"

@@ -473,6 +473,6 @@ async def test_a_stream_that_the_end_of_the_process_cuts_says_so(left: str | Non
             await task
     if left is None:
         event = json.loads(down.body.removeprefix(FRAME).removeprefix(b"data: "))
-        assert (event["error"]["code"], account.error, down.finished) == ("no_capacity", "no_capacity", True)
+        assert (event["error"]["code"], account.error, down.finished) == ("shutting_down", "shutting_down", True)
     else:
         assert (down.body, account.error, down.finished) == (FRAME, None, False)

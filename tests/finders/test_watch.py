@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import extra
 from gateway.finders import names, watch
 from gateway.finders.watch import Finders, missing_extra
 from gateway.model import Discovery, Policy, Source
@@ -111,5 +112,5 @@ def test_a_source_without_its_client_is_told_at_the_start(monkeypatch: pytest.Mo
             without.setattr(watch, "find_spec", lambda _: None)
             said = missing_extra(looking(source))
             assert said is not None
-            assert "hybrid-router-gateway[kubernetes]" in said
+            assert extra("kubernetes") in said
             assert missing_extra(looking(Source(dns="a.test", port=1))) is None

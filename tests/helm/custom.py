@@ -10,7 +10,7 @@ from typing import Any, Final
 
 Shape = dict[str, Any]
 """Key -> shape, list of one shape, a type, or a tuple of words. A key that ends in `?` may be missing."""
-SELECTOR: Final[Shape] = {"matchLabels": dict}
+SELECTOR: Final[Shape] = {"matchLabels": dict, "matchExpressions?": [{"key": str, "operator": ("Exists",)}]}
 SCALE_DOWN: Final[Shape] = {
     "stabilizationWindowSeconds": int,
     "policies": [{"type": ("Pods", "Percent"), "value": int, "periodSeconds": int}],
@@ -81,6 +81,8 @@ SHAPES: Final[dict[str, tuple[str, Shape]]] = {
             "egress": [
                 {
                     "toEndpoints?": [SELECTOR],
+                    "toCIDR?": [str],
+                    "toEntities?": [("kube-apiserver",)],
                     "toFQDNs?": [{"matchName?": str, "matchPattern?": str}],
                     "toPorts": [{"ports": [{"port": str, "protocol": ("TCP", "ANY")}], "rules?": {"dns": [dict]}}],
                 }

@@ -31,6 +31,9 @@ SECRET = "sk-0123456789-in-the-clear"
         ({"autoscaling": {"kind": "vpa"}}, "/autoscaling/kind"),
         ({"networkPolicy": {"workers": [{"cidr": "10.20.0.0"}]}}, "/networkPolicy/workers/0/cidr"),
         ({"networkPolicy": {"store": {"to": [{}]}}}, "/networkPolicy/store/to/0"),
+        ({"networkPolicy": {"workers": [{"ports": [8000]}]}}, "/networkPolicy/workers/0"),
+        ({"networkPolicy": {"dns": {"ports": []}}}, "/networkPolicy/dns/ports"),
+        ({"metrics": {"rules": {"runbooks": f"https://user:{SECRET}@docs/"}}}, "/metrics/rules/runbooks"),
         ({"drain": {"marginSeconds": 0}}, "/drain/marginSeconds"),
     ],
 )
@@ -66,6 +69,11 @@ def test_by_the_schema(values: Values, said: str) -> None:
         (joined(SEVERAL, {"networkPolicy": {"store": {"to": []}}}), "networkPolicy.store.to"),
         (joined(SEVERAL, {"networkPolicy": {"ledger": {"to": []}}}), "networkPolicy.ledger.to"),
         (POLICIES | {"discovery": {"services": ["ml"]}}, "networkPolicy.kubernetesApi.to"),
+        (POLICIES | {"airGapped": True, "networkPolicy": {"enabled": False}}, "airGapped: nothing holds it"),
+        (
+            POLICIES | {"airGapped": True, "settings": {"GATEWAY_CHAT_URLS": "fetch"}},
+            "settings.GATEWAY_CHAT_URLS: `fetch` beside airGapped",
+        ),
         (POLICIES | {"ports": {"admin": 8080}}, "ports.admin: must differ"),
         (joined(SEVERAL, {"autoscaling": {"kind": "keda"}}), "autoscaling.keda.prometheus"),
         (joined(SEVERAL, {"autoscaling": {"kind": "hpa", "minReplicas": 9}}), "autoscaling.minReplicas"),

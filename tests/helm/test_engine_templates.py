@@ -191,8 +191,63 @@ def test_air_gapped_reaches_no_bought_api() -> None:
     reached = [cidr for cidr, _ in egress(rendered)]
     assert "10.30.0.0/24" not in reached
     assert {"10.20.0.0/16", "10.50.0.1/32"} <= set(reached)
+    assert rendered.env["GATEWAY_CHAT_URLS"] == "refuse"
     assert "gmi-serving" not in json.dumps(rendered.one("CiliumNetworkPolicy"))
     assert "privatelink" not in json.dumps([rendered.one("CiliumNetworkPolicy"), rendered.one("NetworkPolicy")])
+
+
+def test_what_workers_fetch_themselves_is_left_to_them() -> None:
+    checked = install(joined(POLICIES, {"airGapped": True, "settings": {"GATEWAY_CHAT_URLS": "check"}}))
+    assert "by address are left to the workers" in checked.notes
+    assert [one["value"] for one in checked.container["env"] if one["name"] == "GATEWAY_CHAT_URLS"] == ["check"]
+    assert "GATEWAY_CHAT_URLS" not in install(POLICIES).env
+
+
+def test_workers_that_are_pods() -> None:
+    pods = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ml"}},
+        "podSelector": {"matchLabels": {"app": "vllm"}},
+    }
+    workers = [{"to": [pods, {"podSelector": {}}], "ports": [8000, 9400]}, {"to": [{"podSelector": {}}]}]
+    rules = install(joined(POLICIES, {"networkPolicy": {"workers": workers}})).one("NetworkPolicy")["spec"]["egress"]
+    assert rules[1:] == [
+        {
+            "to": [pods, {"podSelector": {}}],
+            "ports": [{"protocol": "TCP", "port": 8000}, {"protocol": "TCP", "port": 9400}],
+        },
+        {"to": [{"podSelector": {}}]},
+    ]
+
+
+def test_dns_where_it_listens() -> None:
+    openshift = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}
+    local, anywhere = {"ipBlock": {"cidr": "169.254.20.10/32"}}, {"namespaceSelector": {}, "podSelector": {}}
+    dns = {"to": [openshift, local, anywhere], "ports": [53, 5353]}
+    rendered = install(joined(POLICIES, {"networkPolicy": {"dns": dns, "cilium": True}}))
+    (rule,) = rendered.one("NetworkPolicy")["spec"]["egress"]
+    assert rule["to"] == dns["to"]
+    asked = [(port["protocol"], port["port"]) for port in rule["ports"]]
+    assert asked == [("UDP", 53), ("TCP", 53), ("UDP", 5353), ("TCP", 5353)]
+    rules = rendered.one("CiliumNetworkPolicy")["spec"]["egress"]
+    named = {"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name": "openshift-dns"}
+    exists = [{"key": "k8s:io.kubernetes.pod.namespace", "operator": "Exists"}]
+    assert [rule.get("toEndpoints", rule.get("toCIDR")) for rule in rules] == [
+        [{"matchLabels": named}],
+        ["169.254.20.10/32"],
+        [{"matchLabels": {}, "matchExpressions": exists}],
+    ]
+    assert all([port["port"] for port in rule["toPorts"][0]["ports"]] == ["53", "5353"] for rule in rules)
+    none = install(joined(POLICIES, {"networkPolicy": {"dns": {"to": []}}}))
+    assert none.one("NetworkPolicy")["spec"].get("egress") is None
+
+
+def test_the_kubernetes_api_by_its_name_for_cilium() -> None:
+    rendered = install(joined(POLICIES, FOUND, {"networkPolicy": {"cilium": True}}))
+    (rule,) = [one for one in rendered.one("CiliumNetworkPolicy")["spec"]["egress"] if "toEntities" in one]
+    assert rule["toEntities"] == ["kube-apiserver"]
+    assert [port["port"] for port in rule["toPorts"][0]["ports"]] == ["443", "6443"]
+    plain = install(joined(POLICIES, {"networkPolicy": {"cilium": True}})).one("CiliumNetworkPolicy")["spec"]["egress"]
+    assert not any("toEntities" in one for one in plain)
 
 
 def test_names_for_cilium() -> None:
@@ -205,6 +260,16 @@ def test_names_for_cilium() -> None:
         [{"matchName": "sso.example.com"}],
     ]
     assert "cannot be reached" not in rendered.notes
+
+
+def test_the_notes_tell_what_would_not_work() -> None:
+    wanted = {"settings": {"GATEWAY_OTLP_ENDPOINT": "http://collector:4318", "GATEWAY_ARTEFACTS": "s3://b/p"}}
+    told = install(joined(POLICIES, wanted)).notes
+    assert "settings.GATEWAY_OTLP_ENDPOINT: http://collector:4318 cannot be reached" in told
+    assert "settings.GATEWAY_ARTEFACTS: s3://b/p cannot be reached" in told
+    assert "secrets.GATEWAY_AUDIT_KEY is not set" in told
+    beside = {"networkPolicy": {"extraEgress": [{"to": [{"podSelector": {}}]}]}}
+    assert "cannot be reached" not in install(joined(POLICIES, wanted, beside)).notes
 
 
 def test_no_network_policy() -> None:
@@ -286,6 +351,12 @@ def test_monitoring() -> None:
     )
     rules = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
     assert rendered.one("PrometheusRule")["spec"] == rules
+    page = {"rules": {"enabled": True, "runbooks": "https://docs.example.com/runbooks/#"}}
+    told = install(joined(POLICIES, {"metrics": page})).one("PrometheusRule")["spec"]
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule["annotations"]["runbook_url"] = f"https://docs.example.com/runbooks/#{rule['alert'].lower()}"
+    assert told == rules
     boards = {name for one in rendered.all("ConfigMap") for name in one["data"] if name.endswith(".json")}
     assert boards == {path.name for path in (CHART / "files" / "dashboards").glob("*.json")}
 

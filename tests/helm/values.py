@@ -30,6 +30,7 @@ SEVERAL: Values = POLICIES | {
         "GATEWAY_LEDGER_URL": {"secret": "gateway", "key": "ledger-url"},
         "GATEWAY_ADMIN_KEY": {"secret": "gateway", "key": "admin-key"},
         "GATEWAY_KEY_PEPPER": {"secret": "gateway", "key": "pepper"},
+        "GATEWAY_AUDIT_KEY": {"secret": "gateway", "key": "audit-key"},
         "GMI_API_KEY": {"secret": "providers", "key": "gmi"},
     },
     "networkPolicy": {"store": STORE, "ledger": DATABASE},

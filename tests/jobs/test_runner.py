@@ -209,6 +209,26 @@ async def test_no_more_than_so_many_run_at_once(cast: Cast) -> None:
     assert most == 2
 
 
+async def test_those_that_wait_for_room_are_told_apart_from_those_with_an_order(cast: Cast) -> None:
+    """A place is taken by either: one tenant's waiting jobs leave a quarter to others."""
+
+    async def waiting(job: Job, log: Log) -> Outcome:
+        if job.tenant == "other":
+            return await endless(job, log)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for _ in range(6):
+        await cast.site.accept()
+    await cast.site.accept("other")
+    cast.start("one", Scripted(waiting), most=4)
+    levels = cast.telemetry
+    async with asyncio.timeout(5):
+        while (levels.jobs_running.value, levels.jobs_waiting.value) != (4, 3):  # noqa: ASYNC110 - metrics tell nobody
+            await asyncio.sleep(0.01)
+    assert levels.jobs_slots.value == 4
+
+
 async def test_a_cancelled_job_ends_wherever_it_runs(cast: Cast) -> None:
     work = Scripted(endless)
     cast.start("one", work)

@@ -133,6 +133,13 @@ def test_the_verdict_is_the_last_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "the simulated API's own journal: 80 chats received" in notes(told)
 
 
+def test_requests_without_an_end_are_said() -> None:
+    told = story(lost=3)
+    assert "3 failed" in told.subtitle
+    assert "3 requests had no end when the wait for the last ones was over: they failed" in notes(told)
+    assert not [line for line in notes(story()) if "no end" in line]
+
+
 def test_progress_is_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     told = story()
     progress = Progress(RAMP.plan)

@@ -56,15 +56,34 @@ def test_the_demo_key_needs_a_simulated_folder() -> None:
         Keys("").tenant(replace(DEMO, simulated=False), headers, "127.0.0.1")
 
 
+HERE = {b"host": b"localhost:8080"}
+
+
+def test_without_tenants_direct_calls_are_anybodys() -> None:
+    assert Keys("").tenant(policy(), HERE, "127.0.0.1") is ANYBODY
+    assert Keys("").tenant(policy(), {**HERE, b"x-api-key": b"any"}, "::1") is ANYBODY
+
+
 @pytest.mark.parametrize(
-    ("peer", "admitted"), [("127.0.0.1", True), ("::1", True), ("10.0.0.4", False), (None, False), ("x", False)]
+    ("headers", "peer", "why"),
+    [
+        (HERE, "10.0.0.4", "elsewhere"),
+        (HERE, None, "elsewhere"),
+        ({**HERE, b"x-forwarded-for": b"127.0.0.1"}, "127.0.0.1", "proxy"),
+        ({**HERE, b"origin": b"https://evil.example"}, "127.0.0.1", "web page"),
+        ({b"host": b"evil.example"}, "127.0.0.1", "`host`"),
+    ],
 )
-def test_without_keys_only_loopback_is_answered(peer: str | None, admitted: bool) -> None:
-    if admitted:
-        assert Keys("").tenant(policy(), {}, peer) is ANYBODY
-    else:
-        with pytest.raises(InvalidKey):
-            Keys("").tenant(policy(), {}, peer)
+def test_without_tenants_no_other_is_answered_and_told_what_to_do(
+    headers: dict[bytes, bytes], peer: str | None, why: str
+) -> None:
+    with pytest.raises(InvalidKey, match=rf"{why}.*tenants\.yaml"):
+        Keys("").tenant(policy(), headers, peer)
+
+
+def test_with_tenants_a_key_is_enough_wherever_it_comes_from() -> None:
+    headers = {b"x-api-key": KEY.encode(), b"host": b"evil.example", b"origin": b"https://evil.example"}
+    assert Keys(PEPPER).tenant(KEYED, {**headers, b"x-forwarded-for": b"10.0.0.4"}, "10.0.0.4") is TENANT
 
 
 # What is remembered of admitted keys.

@@ -40,9 +40,13 @@ class Session:
 
 @dataclass(slots=True)
 class Stage:
-    """`refusals`: statuses of the next handshakes, 0 is none. All sessions that came."""
+    """`refusals`: statuses of the next handshakes, 0 is none; `slow`: seconds that they take. All sessions that
+    came."""
 
     refusals: list[int] = field(default_factory=list)
+    slow: list[float] = field(default_factory=list)
+    asked: int = 0
+    """Handshakes that came."""
     sessions: list[Session] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
 
@@ -62,7 +66,10 @@ class Stage:
             pass
         session.code = socket.close_code
 
-    def refuse(self, socket: ServerConnection, _: Request) -> Response | None:
+    async def refuse(self, socket: ServerConnection, _: Request) -> Response | None:
+        self.asked += 1
+        if self.slow:
+            await asyncio.sleep(self.slow.pop(0))
         status = self.refusals.pop(0) if self.refusals else 0
         return socket.respond(HTTPStatus(status), '{"error":{"message":"no"}}') if status else None
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -131,9 +132,26 @@ def test_a_gateway_that_shuts_down_says_so(tmp_path: Path) -> None:
     with serve(tmp_path) as site, session(site) as socket:
         site.gateway.process.terminate()
         said, code = ended(socket)
-        assert (code, [one["error"]["code"] for one in said]) == (1012, ["no_capacity"])
+        assert (code, [one["error"]["code"] for one in said]) == (1012, ["shutting_down"])
         assert site.gateway.process.wait(5) == 0
         assert site.stage.sessions[0].code == 1012
+
+
+def test_a_session_that_opens_while_the_gateway_ends_is_told_at_once(tmp_path: Path) -> None:
+    with serve(tmp_path) as site, ThreadPoolExecutor(1) as pool:
+        site.stage.slow.append(0.7)
+
+        def opened() -> tuple[list[str], int]:
+            given = {"Authorization": f"Bearer {KEY}"}
+            with connect(f"{site.url}?model=voice", additional_headers=given, proxy=None) as socket:
+                said, code = ended(socket)
+                return [one["error"]["code"] for one in said if one["type"] == "error"], code
+
+        told = pool.submit(opened)
+        eventually(lambda: site.stage.asked, "its handshake is under way")
+        site.gateway.process.terminate()
+        assert told.result() == (["shutting_down"], 1012)
+        assert site.gateway.process.wait(5) == 0
 
 
 @pytest.mark.parametrize("raw", [b"\x83\x80\0\0\0\0", b"\x81\x01x"], ids=["no such frame", "not masked"])

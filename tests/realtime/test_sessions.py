@@ -208,3 +208,51 @@ def test_a_flagged_session_never_reaches_a_bought_api(site: Site) -> None:
             pass
     assert {one.speaker for one in site.stage.sessions} <= {0, 1}
     assert len(site.stage.sessions) == 3
+
+
+def item(**part: Any) -> dict[str, Any]:
+    return {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [part]}}
+
+
+INSIDE = "http://169.254.169.254/latest"
+NAMING: list[dict[str, Any]] = [
+    item(type="input_image", image_url=INSIDE),
+    item(type="input_image", image_url={"url": "https://example.com/a.png"}),
+    item(type="input_image", image_url="/etc/passwd"),
+    item(type="input_audio", audio="file:///etc/passwd"),
+    item(type="video_url", video_url={"url": INSIDE}),
+    item(type="image", source={"type": "url", "url": INSIDE}),
+]
+PLAIN: list[dict[str, Any]] = [
+    {"type": "input_audio_buffer.append", "audio": "aGk="},
+    item(type="input_audio", audio="aGk="),
+    item(type="input_image", image_url="data:image/png;base64,aGk="),
+    item(type="input_text", text=f"what is at {INSIDE}?"),
+    {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}},
+]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_worker_of_ours_hears_no_address(site: Site, pieces: int) -> None:
+    with session(site) as socket:
+        for event in NAMING:
+            said = json.dumps(event)
+            size = len(said) // pieces + 1
+            socket.send(said if pieces == 1 else [said[at : at + size] for at in range(0, len(said), size)])
+            told = json.loads(socket.recv(5))
+            assert (told["type"], told["error"]["code"]) == ("error", "invalid_request")
+            assert "169.254" not in json.dumps(told)
+        for odd in ('{"type": "x", "image_url": NaN}', '{"a":' * 5000 + "1" + "}" * 5000, "{" + '"a":1,' * 200_000):
+            socket.send(odd)
+            assert json.loads(socket.recv(5))["error"]["code"] == "invalid_request"
+        for event in PLAIN:
+            say(socket, **event)
+            assert json.loads(socket.recv(5)) == event
+    assert [json.loads(one) for one in site.stage.sessions[-1].heard] == PLAIN
+    site.quiet()
+
+
+def test_a_bought_api_hears_what_was_said(site: Site) -> None:
+    with session(site, "bought") as socket:
+        say(socket, **NAMING[0])
+        assert json.loads(socket.recv(5)) == NAMING[0]

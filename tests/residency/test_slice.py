@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from gateway.edge import job_ask
 from gateway.edge.body import Body
 from gateway.edge.calls import Call
 from gateway.model import Demand, Policy, Tenant, Upstream
+from loadtests.residency import media_site, oracle
 from loadtests.residency.http import prove_http
+from loadtests.residency.media_http import prove_media
 from loadtests.residency.page import LEAST, missing, verdict
 from loadtests.residency.run import Tally, prove
 
@@ -48,6 +51,25 @@ def test_nor_over_http(tmp_path: Path) -> None:
     tally = prove_http(tmp_path, seed=7, count=200)
     assert (tally.forbidden, sum(tally.statuses.values())) == ([], 200)
     assert tally.counts["deliveries"] >= 30
+
+
+STRICTER = tuple(replace(world, models=dict.fromkeys(world.models, ("local",))) for world in media_site.WORLDS)
+"""What the gateway of the slice was never told: that all must stay at home."""
+
+
+def test_nor_do_pictures_sound_and_films_over_http(tmp_path: Path) -> None:
+    """And the judge would have said so: by a stricter policy, and with results on somebody else's machines."""
+    seen = prove_media(tmp_path, seed=7, count=90)
+    tallies = seen.judged()
+    assert [tally.forbidden for tally in tallies.values()] == [[]] * 4
+    counts = sum((tally.counts for tally in tallies.values()), Counter[str]())
+    assert counts["requests"] == sum(tally.statuses.total() for tally in tallies.values()) == 90
+    assert not any(tally.statuses[500] for tally in tallies.values())
+    assert min(counts[name] for name in ("jobs", "results kept", "results given out", "processes killed")) > 0
+    assert counts["deliveries"] >= 10
+    assert any("must stay" in told for tally in seen.judged(STRICTER).values() for told in tally.forbidden)
+    elsewhere = seen.judged(STRICTER, oracle.Place(False, "us"))
+    assert any("not ours" in told for tally in elsewhere.values() for told in tally.forbidden)
 
 
 @pytest.mark.parametrize(

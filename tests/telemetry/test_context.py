@@ -29,7 +29,7 @@ def test_with_nothing_to_record_a_callers_context_is_passed_on_as_it_came() -> N
 
 @pytest.mark.parametrize(
     ("ratio", "follow", "parent", "recorded"),
-    [
+    [  # of a caller that was let in
         (0.0, True, SAMPLED, True),
         (1.0, True, UNSAMPLED, False),
         (0.0, False, SAMPLED, False),
@@ -40,7 +40,7 @@ def test_with_nothing_to_record_a_callers_context_is_passed_on_as_it_came() -> N
 )
 def test_a_callers_word_comes_before_the_ratio(ratio: float, follow: bool, parent: str | None, recorded: bool) -> None:
     sampling = Sampling(ratio, follow=follow, on=True)
-    trace = sampling.begin(ID, {} if parent is None else headers(parent))
+    trace = sampling.let_in(sampling.begin(ID, {} if parent is None else headers(parent)), "acme")
     assert trace is not None
     assert (trace.span is not None) is recorded
     up = trace.header("1" * 16)
@@ -59,6 +59,48 @@ def test_the_draw_is_by_the_id_alone(id: str, ratio: float) -> None:
     assert first is not None
     assert second is not None
     assert (first.span is None) == (second.span is None) == (int(id[16:], 16) >= round(ratio * 2**64))
+
+
+@given(ids, ids, st.floats(0, 1), st.booleans())
+def test_a_stranger_can_force_nothing(id: str, theirs: str, ratio: float, follow: bool) -> None:
+    """Neither by the flag nor by the id of the trace: both are of its own choosing."""
+    sampling = Sampling(ratio, follow=follow, on=True)
+    trace = sampling.begin(id, headers(f"00-{theirs}-{CALLER}-01"))
+    assert trace is not None
+    assert (trace.span is not None) is (int(id[16:], 16) < round(ratio * 2**64))
+
+
+def test_each_tenant_may_ask_for_so_many_traces_a_second() -> None:
+    now, unfollowed = 7.0, 0
+
+    def one_more() -> None:
+        nonlocal unfollowed
+        unfollowed += 1
+
+    sampling = Sampling(on=True, most=3, clock=lambda: now)
+    sampling.unfollowed = one_more
+
+    def recorded(tenant: str) -> int:
+        begun = [sampling.let_in(sampling.begin(ID, headers(SAMPLED)), tenant) for _ in range(5)]
+        assert all(trace is not None and trace.header("1" * 16).startswith(f"00-{TRACE}") for trace in begun)
+        return sum(trace is not None and trace.span is not None for trace in begun)
+
+    assert [recorded("acme"), recorded("acme"), recorded("other")] == [3, 0, 3]
+    assert unfollowed == 2 + 5 + 2
+    now = 8.1
+    assert recorded("acme") == 3
+    untraced = sampling.let_in(sampling.begin(ID, headers(UNSAMPLED)), "acme")
+    assert untraced is not None
+    assert (untraced.span, unfollowed) == (None, 2 + 5 + 2 + 2), "who asks for nothing is not counted"
+
+
+def test_who_is_drawn_already_does_not_count() -> None:
+    sampling = Sampling(1.0, on=True, most=0)
+    trace = sampling.begin(ID, headers(SAMPLED))
+    assert trace is not None
+    assert trace.span is not None
+    assert sampling.let_in(trace, "acme") is trace
+    assert sampling.let_in(None, "acme") is None
 
 
 @pytest.mark.parametrize(

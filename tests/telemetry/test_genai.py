@@ -21,6 +21,8 @@ NEW = {
     "gen_ai.client.inference.usage.input_tokens",
     "gen_ai.client.inference.usage.output_tokens",
     "gen_ai.client.inference.usage.cache_read.input_tokens",
+    "gen_ai.client.inference.usage.cache_write.input_tokens",
+    "gen_ai.client.inference.usage.reasoning.output_tokens",
 }
 BOTH = {"gen_ai.server.request.duration", "gen_ai.server.time_to_first_token", "gen_ai.server.time_per_output_token"}
 
@@ -30,7 +32,7 @@ def told(conventions: Conventions) -> Telemetry:
     series = made.genai.series("chat/completions", "vllm", "chat", "llama")
     series.attempt(0.5, "", 0.1)
     series.attempt(0.2, "Reset", None)
-    series.used(500, 20, 100)
+    series.used(500, 20, 100, 30, 7)
     series.request(0.6, "", 0.2, 0.02)
     return made
 
@@ -44,6 +46,39 @@ def test_the_names_are_a_setting(conventions: Conventions, names: set[str]) -> N
     metrics = data.resource_metrics[0].scope_metrics[0].metrics
     assert {one.name for one in metrics if one.name.startswith("gen_ai")} == names
     assert all(one.unit in ("s", "{token}") for one in metrics if one.name in names)
+
+
+POWERS = [4.0**power for power in range(14)]
+DOUBLED = [0.01 * 2**power for power in range(14)]
+FIRST = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
+EACH = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5]
+
+
+def test_bounds_and_units_are_those_of_the_conventions() -> None:
+    made = told("both")
+    data = metrics_data(made.collect(), made.genai.of, resource("x"), 1, 2)
+    metrics = {one.name: one for one in data.resource_metrics[0].scope_metrics[0].metrics}
+    for name in OLD | NEW | BOTH:
+        tokens = name.endswith(("_tokens", "token.usage"))
+        assert metrics[name].unit == ("{token}" if tokens else "s"), name
+        points = metrics[name].data
+        if not isinstance(points, Histogram):
+            assert ".usage." in name, "counters, and the only ones"
+            continue
+        bounds = list(points.data_points[0].explicit_bounds)
+        expected = POWERS if tokens else FIRST if "first_token" in name else EACH if "output_token" in name else DOUBLED
+        assert bounds == pytest.approx(expected), name
+
+
+def test_what_is_rare_is_counted_apart() -> None:
+    page = told("new").page().decode()
+    for what, tokens in (("cache_read_input", 100), ("cache_write_input", 30), ("reasoning_output", 7)):
+        (line,) = [
+            line
+            for line in page.splitlines()
+            if line.startswith(f"gen_ai_client_inference_usage_{what}_tokens_total{{")
+        ]
+        assert line.endswith(f" {tokens}.0")
 
 
 def test_a_histogram_is_the_same_on_both_ways_out() -> None:

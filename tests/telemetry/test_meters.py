@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,18 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, genera
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.instruments import Counter, Histogram
-from gateway.telemetry import DURATION_BUCKETS, Row, Telemetry
+from gateway.telemetry import (
+    BREAKER,
+    BUDGET_LEFT,
+    DURATION_BUCKETS,
+    HEADROOM,
+    POLICY_INFO,
+    UP,
+    WAITING,
+    Row,
+    Telemetry,
+)
+from gateway.telemetry.declared import Gauge
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 names = st.sampled_from(["a", "b", 'q"\\\n'])
@@ -138,6 +150,37 @@ def test_the_fleet_is_that_of_the_process_that_answers() -> None:
     told = samples(made.page([other.dump()]))
     assert told["gateway_upstream_queue_depth", (("backend", "gpu"), ("upstream", "w1"))] == 3.0
     assert not any(name == "gateway_upstream_running" for name, _ in told)
+
+
+@pytest.mark.parametrize(
+    ("gauge", "values", "whole"),
+    [
+        (WAITING, (2.0, 3.0, 0.0), 5.0),
+        (BREAKER, (0.0, 2.0, 1.0), 2.0),
+        (UP, (1.0, 0.0, 1.0), 0.0),
+        (HEADROOM, (0.5, 0.25, None), 0.25),
+        (HEADROOM, (None, 0.75, None), 0.75),
+        (POLICY_INFO, (1.0, None, None), 1.0),
+        (BUDGET_LEFT, (0.5, 0.25, 0.75), 0.5),  # all read it in the store: whoever answers tells it
+    ],
+)
+def test_each_gauge_of_several_processes_is_joined_as_it_says(
+    gauge: Gauge, values: tuple[float | None, ...], whole: float
+) -> None:
+    made = [Telemetry() for _ in values]
+    labels = tuple("abc"[: len(gauge.labels)])
+    for one, value in zip(made, values, strict=True):
+        one.watch(gauge, partial(list, [] if value is None else [(labels, value)]))
+    told = samples(made[0].page([one.dump() for one in made[1:]]))
+    assert told[gauge.name, tuple(sorted(zip(gauge.labels, labels, strict=True)))] == whole
+
+
+def test_the_gauges_of_a_process_end_with_it() -> None:
+    survivor, ended = Telemetry(), Telemetry()
+    for one in (survivor, ended):
+        one.watch(WAITING, lambda: [(("gpu",), 2.0)])
+    survivor.absorb(ended.dump())
+    assert samples(survivor.page())["gateway_waiting", (("backend", "gpu"),)] == 2.0
 
 
 @pytest.mark.parametrize("dump", [b"", b"[]", b'{"gateway_ttft_seconds":[[["a"],["b"]]]}'])

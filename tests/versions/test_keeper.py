@@ -13,6 +13,7 @@ import pytest
 
 from gateway.errors import PolicyConflict, PolicyFault, StoreFault
 from gateway.policy.candidate import Trial
+from gateway.policy.folder import Folder
 from gateway.policy.live import LivePolicy
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
@@ -156,11 +157,11 @@ async def test_a_reload_holds_against_what_cannot_be_followed_here(fleet: Fleet)
 
 async def test_who_cannot_follow_takes_nobody_back(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    tried = await a.versions.roll_out(Trial("", "shadow"), bundle(7))
     b.live._env = {}
     a.edit(3)
     assert await looks(a, b) == [3, 2]
-    await b.versions.end_trial()
+    await b.versions.end_trial(tried.policy.version)
     assert await looks(a, b) == [3, 2]
     assert a.live.candidate is None
     with pytest.raises(PolicyFault):
@@ -218,8 +219,8 @@ async def test_an_order_that_is_not_sealed_by_us_moves_nobody(fleet: Fleet) -> N
 async def test_what_an_earlier_life_left_behind_is_no_fault(fleet: Fleet) -> None:
     """The embedded store has a key of its own for each life of the gateway: the folder holds after a restart."""
     a = await fleet.start("a", key=b"first life")
-    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
-    await a.versions.promote()
+    tried = await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    await a.versions.promote(tried.policy.version)
     told: list[object] = []
     again = Replica(fleet.place, "a", fleet.store, 2, b"second life")
     again.versions.on_fault.append(told.append)
@@ -305,7 +306,7 @@ async def test_the_last_versions_are_kept(fleet: Fleet) -> None:
 
 async def test_a_trial_is_everywhere_and_ends_everywhere(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await a.versions.roll_out(Trial("", "share", 0.05), bundle(7))
+    tried = await a.versions.roll_out(Trial("", "share", 0.05), bundle(7))
     c = await fleet.start("c")
     await looks(a, b, c)
     for one in (a, b, c):
@@ -313,16 +314,17 @@ async def test_a_trial_is_everywhere_and_ends_everywhere(fleet: Fleet) -> None:
         assert one.live.candidate.trial.share == 0.05
         assert one.live.candidate.policy.rules[2].attempts == 7
         assert one.attempts == 2
-    await b.versions.end_trial()
+    await b.versions.end_trial(tried.policy.version)
     await looks(a, c)
     assert [one.live.candidate for one in (a, b, c)] == [None] * 3
 
 
 async def test_a_promoted_candidate_holds_everywhere_until_a_folder_changes(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await a.versions.roll_out(Trial("", "shadow"), bundle(7))
+    tried = await a.versions.roll_out(Trial("", "shadow"), bundle(7))
     await b.look()
-    assert await b.versions.promote() == b.live.current.version
+    await b.versions.promote(tried.policy.version)
+    assert b.live.current.version == tried.policy.version
     assert await looks(a, b) == [7, 7]
     assert a.live.candidate is None
     assert (await fleet.start("a")).attempts == 7, "a restart does not take it back"
@@ -402,9 +404,9 @@ def trials(*replicas: Replica) -> list[str | None]:
 
 async def test_a_stopped_trial_does_not_come_back_with_an_edit(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await a.versions.roll_out(Trial("", "share", 0.5), bundle(7))
+    tried = await a.versions.roll_out(Trial("", "share", 0.5), bundle(7))
     await looks(a, b)
-    await b.versions.end_trial()
+    await b.versions.end_trial(tried.policy.version)
     a.edit(3)
     assert await looks(a, b) == [3, 3]
     assert trials(a, b) == [None, None]
@@ -422,7 +424,7 @@ async def test_an_edit_that_comes_second_keeps_the_trial_that_came_first(fleet: 
     a, b = await fleet.start("a"), await fleet.start("b")
     begun = await b.versions.roll_out(Trial("", "shadow"), bundle(8))
     await looks(a, b)
-    interrupt(a, b.versions.end_trial)
+    interrupt(a, lambda: b.versions.end_trial(begun.policy.version))
     a.edit(4)
     assert await looks(a, b) == [4, 4]
     assert trials(a, b) == [None, None]
@@ -437,6 +439,7 @@ async def test_an_edit_that_comes_second_keeps_the_trial_that_came_first(fleet: 
 @pytest.mark.parametrize("command", ["stop", "start", "promote"])
 async def test_a_command_takes_back_nobodys_edit(fleet: Fleet, command: str) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
+    tried = Folder(Path(), bundle(8)).version
     if command != "start":
         await b.versions.roll_out(Trial("", "shadow"), bundle(8))
     await looks(a, b)
@@ -447,19 +450,70 @@ async def test_a_command_takes_back_nobodys_edit(fleet: Fleet, command: str) -> 
 
     interrupt(a, edit)
     if command == "stop":
-        await a.versions.end_trial()
+        await a.versions.end_trial(tried)
     elif command == "start":
         await a.versions.roll_out(Trial("", "shadow"), bundle(8))
     else:
-        await a.versions.promote()
+        await a.versions.promote(tried)
     assert await looks(a, b) == ([8, 8] if command == "promote" else [5, 5])
     assert [one is not None for one in trials(a, b)] == [command == "start"] * 2
     assert not b.live.fault
 
 
+@pytest.mark.parametrize("command", ["stop", "promote"])
+async def test_a_command_meets_the_candidate_that_was_looked_at_or_none(fleet: Fleet, command: str) -> None:
+    """A colleague begins another trial between the look and the command, even between its check and the store."""
+    a, b = await fleet.start("a"), await fleet.start("b")
+    seen = (await a.versions.roll_out(Trial("", "shadow"), bundle(7))).policy.version
+    await looks(a, b)
+    act = a.versions.end_trial if command == "stop" else a.versions.promote
+
+    interrupt(a, lambda: b.versions.roll_out(Trial("", "shadow"), bundle(8)))
+    other = Folder(Path(), bundle(8)).version
+    for _ in range(2):
+        with pytest.raises(PolicyConflict, match=f"{seen} is not on trial: the candidate is {other} now"):
+            await act(seen)
+        assert await looks(a, b) == [2, 2]
+        assert trials(a, b) == [other, other]
+    await act(other)
+    assert await looks(a, b) == ([8, 8] if command == "promote" else [2, 2])
+    assert trials(a, b) == [None, None]
+
+
+async def test_what_is_in_force_or_nowhere_is_not_on_trial(fleet: Fleet) -> None:
+    a = await fleet.start("a")
+    tried = (await a.versions.roll_out(Trial("", "shadow"), bundle(7))).policy.version
+    await a.versions.promote(tried)
+    for act in (a.versions.promote, a.versions.end_trial):
+        with pytest.raises(PolicyConflict, match=f"nothing is; {tried} is in force"):
+            await act(tried)
+    await a.versions.end_trial("f" * 12)  # stopped by somebody else: that is what was wanted
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"version": "f" * 12},
+        {"version": "f" * 12, "folder": "f" * 12, "from": "folder", "faults": ["x"], "trial": None, "host": "old"},
+        {"version": "f" * 12, "lanes": {"fast": 1}, "busy": {"waiting": 1, "flying": 2}},
+    ],
+    ids=["bare", "before it told how busy it is", "a newer release"],
+)
+async def test_a_replica_of_another_release_stays_on_the_list(fleet: Fleet, row: dict[str, Any]) -> None:
+    a = await fleet.start("a")
+    other = shelf.Shelf(fleet.store, "other", None)
+    await other.tell(row)
+    await shelf.Shelf(fleet.store, "stranger", None).tell({"of": "something else"})
+    told = await a.versions.replicas()
+    assert set(told) == {"a", "other"}
+    assert told["other"].items() >= row.items()
+    assert told["other"].keys() >= a.versions.state().keys()
+    assert told["a"] == a.versions.state()
+
+
 async def test_a_candidate_that_fits_no_more_is_not_promoted(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    tried = await b.versions.roll_out(Trial("", "shadow"), bundle(8))
     await looks(a, b)
 
     async def edit() -> None:
@@ -468,21 +522,21 @@ async def test_a_candidate_that_fits_no_more_is_not_promoted(fleet: Fleet) -> No
 
     interrupt(a, edit)
     with pytest.raises(PolicyConflict):
-        await a.versions.promote()
+        await a.versions.promote(tried.policy.version)
     assert await looks(a, b) == [2, 2]
     assert a.live.current.version == b.live.folder.version
 
 
 async def test_nothing_is_promoted_where_the_order_cannot_be_followed(fleet: Fleet) -> None:
     a, b = await fleet.start("a"), await fleet.start("b")
-    await b.versions.roll_out(Trial("", "shadow"), bundle(8))
+    tried = await b.versions.roll_out(Trial("", "shadow"), bundle(8))
     await looks(a, b)
     a.live._env = {}
     b.edit(5)
     assert await looks(b, a) == [5, 2]
     a.live._env = ENV
     with pytest.raises(PolicyConflict, match="cannot follow"):
-        await a.versions.promote()
+        await a.versions.promote(tried.policy.version)
     assert await looks(b) == [5]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from datetime import UTC, datetime
@@ -76,17 +77,20 @@ async def asked(desk: Desk, policy: Policy, day: str) -> dict[str, Any]:
 
 
 def told(made: Material, saved: Saved) -> dict[str, Any]:
-    """`managed`: with what is booked for attempts of unknown outcome. `own`: the rent of our GPUs, idle hours
-    too; where no rent is known, what their work was booked at. `simulated`: all that was bought was bought of simulated
-    APIs, with nobody's money."""
+    """`managed`: with what is booked for attempts of unknown outcome. `own`: of each backend the rent of its GPUs, idle
+    hours too; where that is not known, what its work was booked at. `simulated`: all that was bought was bought of
+    simulated APIs, with nobody's money."""
     bought = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "managed")
-    rents = [fleet.rent for fleet in made.fleets.values() if fleet.rent is not None]
-    booked = sum(one.charged for one in (*made.got, *made.tried) if one.kind == "local")
+    booked = Counter[str]()
+    for one in (*made.got, *made.tried):
+        if one.kind == "local":
+            booked[one.backend] += one.charged
+    rents = {backend: fleet.rent for backend, fleet in made.fleets.items() if fleet.rent is not None}
     beside = saved.beside_managed
     return {
         "spent_usd": {
             "managed": (bought + made.doubts.unreconciled_cost) / MICRO_PER_USD,
-            "own": (sum(rents) if rents else booked) / MICRO_PER_USD,
+            "own": sum({**booked, **rents}.values()) / MICRO_PER_USD,
         },
         "saved_usd": beside.contract / MICRO_PER_USD if beside.models else None,
         "simulated": made.doubts.all_simulated,

@@ -13,6 +13,7 @@ from gateway.console.live import history
 from gateway.console.live.feed import Source
 from gateway.console.live.money import Money
 from gateway.console.live.rows import COLUMNS, Row, changed, rows
+from gateway.console.live.spells import Spells
 from gateway.edge.services import Services
 from gateway.flow import Minute
 
@@ -29,9 +30,9 @@ class Fleet(NamedTuple):
     rows: Mapping[str, Row]
 
 
-def sources(services: Services, money: Money) -> Sequence[Source]:
+def sources(services: Services, money: Money, spells: Spells) -> Sequence[Source]:
     """In the order of `feed.KINDS`."""
-    made = Sources(services)
+    made = Sources(services, spells)
     return (
         Source("hello", made.hello, dated, lambda before, after: None if before == after else dated(after), dated=True),
         Source("fleet", made.fleet, fleet_whole, fleet_change),
@@ -64,9 +65,11 @@ def flow_change(before: Mapping[int, Minute], after: Mapping[int, Minute]) -> di
 class Sources:
     """Asked once a tick, for all viewers."""
 
-    def __init__(self, services: Services) -> None:
-        self._s = services
+    def __init__(self, services: Services, spells: Spells) -> None:
+        self._s, self._spells = services, spells
         self._minutes: dict[int, Minute] = {}
+        self._whole: set[int] = set()
+        """Minutes that were read when they did not grow any more; what was read before that may be half."""
         self._again = 0
         """Which of the older minutes is read again next: a replica that had lost the store tells its counts late."""
         self._replicas: status.Replicas = {}
@@ -90,11 +93,12 @@ class Sources:
     async def flow(self) -> Mapping[int, Minute]:
         """Raises StoreFault."""
         last = self._s.flow.last()
-        due = [at for at in last[:-RUNNING_MINUTES] if at not in self._minutes] + last[-RUNNING_MINUTES:]
+        due = [at for at in last if at not in self._whole]
         self._again = (self._again + 1) % (len(last) - RUNNING_MINUTES)
         due = list(dict.fromkeys([*due, last[self._again]]))
         found = await self._s.flow.read(due)
         self._minutes = history.window({**self._minutes, **found}, last)
+        self._whole = set(last[:-RUNNING_MINUTES])
         return self._minutes
 
     async def latency(self) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class Sources:
         return {
             "all": True,
             "ready": any(state.out is None for state in states),
-            "degraded": services.view.current.degraded,
+            "degraded": self._spells.telling,
             "faults": list(dict.fromkeys([*faults, *found])),
             **{_WORK[name]: count for name, count in work.items()},
         }

@@ -19,6 +19,16 @@ export class Refused extends Error {
   }
 }
 
+// Answers come in any order, and only the newest question's is to be shown: each call gives a question, which says
+// whether it is still the newest.
+export function questions() {
+  let newest = 0;
+  return () => {
+    const mine = ++newest;
+    return () => mine === newest;
+  };
+}
+
 // The answer, whose body is not read yet. Throws Refused, or TypeError where nobody answers.
 export async function open(path, options = {}) {
   const headers = { ...options.headers };

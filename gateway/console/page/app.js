@@ -11,7 +11,7 @@ import { apply, model, now } from "./model.js";
 import { renderBackends, renderKpis, renderLatency, renderMoney } from "./overview.js";
 import { mountPolicy, renderPolicy } from "./policy.js";
 import { mountReceipts, openReceipts, renderRules } from "./receipts.js";
-import { clock } from "./words.js";
+import { ago, clock, zone } from "./words.js";
 import { mountWorker, renderWorker } from "./worker.js";
 
 const VIEWS = ["overview", "fleet", "policy", "receipts", "explain"];
@@ -35,6 +35,7 @@ const DRAWN = {
   receipts: { hello: [renderRules] },
   explain: {},
 };
+const QUIET_MS = 20000; // news or a comment comes every 15 s: this is one that is late
 const state = { view: "overview", link: "connecting", paused: 0, due: new Set(), frame: 0 };
 
 const feed = new Feed(
@@ -68,18 +69,41 @@ function draw() {
   renderAlerts();
 }
 
+const silence = () => (Date.now() - feed.heard) / 1000;
+
+function connection() {
+  if (state.link !== "live") return LINKS[state.link];
+  if (silence() * 1000 > QUIET_MS) return [`Silent for ${ago(silence())}`, "warn"];
+  return model.status?.degraded === true ? ["Degraded", "warn"] : ["Connected", "ok"];
+}
+
 function renderLink() {
-  const degraded = model.status?.degraded === true;
-  const [text, kind] = state.link !== "live" ? LINKS[state.link] : degraded ? ["Degraded", "warn"] : ["Connected", "ok"];
+  const [text, kind] = connection();
   $("link").dataset.kind = state.paused ? "info" : kind;
   const said = state.paused ? `Paused at ${clock(state.paused)}` : text;
   if ($("link-text").textContent !== said) $("link-text").textContent = said;
-  $("link").title = model.hello ? `Gateway ${model.hello.gateway}, replica ${model.hello.replica}` : "";
+  show($("foot"), model.hello !== null && state.link !== "refused" && [
+    h("span", null, `Gateway ${model.hello.gateway}, replica ${model.hello.replica}`),
+    h("span", null, zone() === "UTC" ? "All times and days are UTC" : `Times are ${zone()}, as your browser has it; days of money and budgets are UTC`),
+  ]);
 }
+
+// How old what is shown is grows without an event.
+setInterval(() => {
+  if (state.link !== "reconnecting" && state.link !== "live") return;
+  renderLink();
+  renderAlerts();
+}, 1000);
 
 function renderAlerts() {
   const { policy, status } = model, said = [];
-  if (state.link === "reconnecting") said.push(["warn", `What you see is old: ${reason(state.fault ?? new TypeError())}. Trying again.`]);
+  let stale = false;
+  if (state.link === "reconnecting") {
+    const age = feed.heard ? `What you see is ${ago(silence())} old, of ${clock(feed.heard / 1000)}` : "There is nothing to see yet";
+    said.push(["warn", `${age}: ${reason(state.fault ?? new TypeError())}. Trying again.`]);
+    stale = feed.heard > 0;
+  }
+  document.body.classList.toggle("stale", stale);
   if (status?.ready === false) said.push(["bad", "Not ready: no upstream takes traffic."]);
   if (status?.degraded) said.push(["warn", "Degraded: the store does not answer. Each replica admits its share of what was free when it last saw it."]);
   if (policy?.differ) {

@@ -69,6 +69,8 @@ let toastTimer = 0;
 const TOAST_MS = 8000;
 
 export function say(text, bad = false) {
+  $("toasts").hidePopover?.();
+  $("toasts").showPopover?.(); // above an open dialog too
   $("toasts").replaceChildren(h("p", { class: bad ? "toast bad" : "toast" }, bad ? "✕ " : "✓ ", text));
   clearTimeout(toastTimer);
   toastTimer = setTimeout(() => $("toasts").replaceChildren(), TOAST_MS);

@@ -1,10 +1,10 @@
 // What would happen to a request. Its text goes into the body of one call and nowhere else: not into the address, not
 // into storage, not into the console.
 
-import { get, post, reason } from "./access.js";
+import { get, post, questions, reason } from "./access.js";
 import { $, h, show } from "./dom.js";
 import { arrows, cell, code, heads, list, muted, number, outcome, title, wide } from "./parts.js";
-import { because, ms, percent, usd } from "./words.js";
+import { because, ms, percent, plural, usd } from "./words.js";
 
 const NOBODYS = "local"; // the tenant of loopback callers where the policy has none
 const EXAMPLE = { model: "llama-3.3-70b", max_tokens: 200, messages: [{ role: "user", content: "hello" }] };
@@ -18,7 +18,10 @@ export function mountExplain() {
   $("explain-clear").addEventListener("click", () => forgetRequest());
 }
 
+const asking = questions();
+
 export function forgetRequest() {
+  asking(); // what is on its way is not shown any more
   $("request").value = "";
   $("explain-fault").textContent = "";
   show($("decision"), h("p", { class: "muted" }, "Nothing is asked."));
@@ -35,6 +38,7 @@ async function example() {
 
 async function explain() {
   const text = $("request").value;
+  const newest = asking();
   $("explain-fault").textContent = "";
   try {
     JSON.parse(text);
@@ -44,10 +48,12 @@ async function explain() {
     return;
   }
   try {
-    show($("decision"), told(await post("explain", text)));
+    const story = await post("explain", text);
+    if (!newest()) return;
+    show($("decision"), told(story));
     $("h-decision").focus();
   } catch (fault) {
-    $("explain-fault").textContent = `✕ ${reason(fault)}`;
+    if (newest()) $("explain-fault").textContent = `✕ ${reason(fault)}`;
   }
 }
 
@@ -61,7 +67,7 @@ function told(story) {
       story.rule ? ["Rule ", code(story.rule), " of policy "] : "Policy ", code(story.policy),
       story.residency.length ? `; residency: ${story.residency.join(", ")}` : ""),
     story.upstreams.length > 0 && wide("Who could take it", h("table", null,
-      heads("Upstream", "Load#", "With it#", "First token#", "Cost#", "Verdict"),
+      heads("Upstream", "Verdict", "Load#", "With it#", "First token#", "Cost#"),
       h("tbody", null, story.upstreams.map((row) => candidate(row, result))))),
     section("Also", story.notes),
     section("Rules before it that did not match", missed),
@@ -77,15 +83,17 @@ function headline(result) {
 function verdict(row, takesIt) {
   if (row.dropped) return `✕ ${row.dropped}${row.why ? `: ${row.why}` : ""}`;
   if (takesIt) return "✓ takes it";
-  return row.room === false ? "○ has no room" : "● could take it";
+  if (row.room !== false) return "● could take it";
+  if (row.inflight >= row.seats) return `○ no room: ${row.inflight} of ${plural(row.seats, "seat")} taken`;
+  return row.may_fill < 1 ? `○ no room: its class may fill ${percent(row.may_fill)}` : "○ no room";
 }
 
 function candidate(row, result) {
   const takesIt = row.upstream === result.upstream;
   return h("tr", { class: takesIt ? "chosen" : null },
     title(row.upstream, muted(` ${row.role ?? ""}`)),
-    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)),
-    cell(verdict(row, takesIt), row.dropped ? "over" : null));
+    cell(verdict(row, takesIt), row.dropped ? "over" : null),
+    number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)));
 }
 
 const section = (name, lines) => lines.length > 0 && [h("h3", null, name), list(lines.map(arrows), { class: "plain", "aria-label": name })];

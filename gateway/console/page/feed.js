@@ -7,11 +7,13 @@ const HIDDEN_MS = 60000; // a page that nobody looks at for so long lets go of t
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 10000;
 
 export class Feed {
-  // onEvent(kind, data); onState("connecting" | "live" | "reconnecting" | "asleep" | "refused", fault)
+  // onEvent(kind, data); onState("connecting" | "live" | "reconnecting" | "asleep" | "refused", fault). `heard` is when
+  // the gateway last said anything, be it that there is no news: ms as Date.now(), 0 for never.
   constructor(onEvent, onState) {
     this.onEvent = onEvent;
     this.onState = onState;
     this.running = null;
+    this.heard = 0;
     document.addEventListener("visibilitychange", () => this.#visibility());
   }
 
@@ -68,6 +70,7 @@ export class Feed {
       for (let rest = "", part = await reader.read(); !part.done; part = await reader.read()) {
         clearTimeout(watch);
         watch = setTimeout(stop, SILENCE_MS);
+        this.heard = Date.now();
         rest = this.#events(rest + part.value);
         onData();
       }

@@ -3,23 +3,24 @@
 
 import { $, h, s, show } from "./dom.js";
 import { model, now, sum } from "./model.js";
-import { compact, count, minute, OUTCOMES, percent } from "./words.js";
+import { compact, count, minute, OUTCOMES, percent, zone } from "./words.js";
 
 const ALL = "All rules";
 const PATTERNED = new Set(["spilled", "fallback", "managed", "refused", "left"]);
 const LEFT = 40, HALF_TICK = 14, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
-const TICK_MINUTES = 15;
-const MINUTES = 60;
+const WHOLE = 60, YOUNG = 15; // minutes that are shown; of a gateway that has served for no longer than that
 let hovered = null;
 
 export const paint = (outcome) => (PATTERNED.has(outcome) ? { fill: `url(#p-${outcome})` } : { class: `c-${outcome}` });
 
 const outcomes = () => model.hello?.outcomes ?? Object.keys(OUTCOMES);
 
-// The hour up to now, minute by minute, also where nothing came: {minutes, rules}.
+// The hour up to now, or its last quarter where nothing came before, minute by minute: {minutes, rules}.
 function hour() {
   const last = Math.floor(now() / 60) * 60;
-  const minutes = Array.from({ length: MINUTES }, (_, index) => last - (MINUTES - 1 - index) * 60);
+  const first = firstUsed() ?? last;
+  const many = last - first < YOUNG * 60 ? YOUNG : WHOLE;
+  const minutes = Array.from({ length: many }, (_, index) => last - (many - 1 - index) * 60);
   const at = new Map((model.flow?.minutes ?? []).map((one, index) => [one, index]));
   const named = [...(model.hello?.rules ?? []), ...Object.keys(model.flow?.rules ?? {})];
   const rules = new Map([[ALL, {}]]);
@@ -33,6 +34,12 @@ function hour() {
     rules.set(rule, mine);
   }
   return { minutes, rules };
+}
+
+// The first minute in which anything came.
+function firstUsed() {
+  const each = Object.values(model.flow?.rules ?? {}).flatMap((told) => Object.values(told));
+  return model.flow?.minutes.find((_, index) => each.some((counts) => counts[index] > 0));
 }
 
 export const totals = (series) => outcomes().map((one) => [one, sum(series[one])]);
@@ -70,12 +77,12 @@ function picture(name, series, minutes, width, height) {
     s("line", { x1: LEFT, x2: width, y1: y(part * top), y2: y(part * top), class: "rule" }),
     s("text", { x: LEFT - 6, y: y(part * top) + 4, class: "tick end" }, compact(part * top)),
   ]);
-  const ticks = minutes.map((one, index) => (one / 60) % TICK_MINUTES === 0 && index * step > HALF_TICK
+  const ticks = minutes.map((one, index) => (one / 60) % (minutes.length / 4 > 4 ? 15 : 5) === 0 && index * step > HALF_TICK
     && s("text", { x: Math.min(width - HALF_TICK, LEFT + index * step), y: height - 3, class: "tick" }, minute(one)));
   const at = hovered === null ? -1 : minutes.indexOf(hovered);
   const cross = at >= 0 && s("rect", { x: LEFT + at * step, y: TOP, width: step, height: floor - TOP, class: "cross" });
   const said = totals(series).filter(([, number]) => number).map(([one, number]) => `${count(number)} ${one}`).join(", ") || "no requests";
-  return s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${name}, last hour: ${said}` },
+  return s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${name}, last ${span(minutes)}: ${said}` },
     grid, layers, ticks, cross);
 }
 
@@ -99,6 +106,8 @@ function point(at) {
   renderFlow();
 }
 
+const span = (minutes) => (minutes.length === WHOLE ? "hour" : `${minutes.length} minutes`);
+
 const swatch = (outcome) => s("svg", { class: "swatch", width: 12, height: 12, "aria-hidden": "true" },
   s("rect", { width: 12, height: 12, rx: 2, ...paint(outcome) }));
 
@@ -108,12 +117,13 @@ export function renderFlow() {
   const { minutes, rules } = hour();
   const at = hovered === null ? -1 : minutes.indexOf(hovered);
   const all = totals(rules.get(ALL)), whole = all.reduce((sofar, [, number]) => sofar + number, 0);
-  show($("flow-legend"), h("li", { class: "when" }, at >= 0 ? minute(hovered) : "last hour"),
+  show($("flow-legend"), h("li", { class: "when" }, at >= 0 ? minute(hovered) : `last ${span(minutes)}`),
     all.filter(([one, number]) => number || ["local", "spilled", "fallback"].includes(one)).map(([one, number]) => {
       const value = at >= 0 ? rules.get(ALL)[one][at] : number;
       const part = at < 0 && whole ? h("span", { class: "muted" }, ` ${percent(number / whole)}`) : null;
       return h("li", { title: OUTCOMES[one] }, swatch(one), ` ${one} `, h("b", null, count(value)), part);
     }));
+  $("flow-when").textContent = `last ${span(minutes)}, by rule, per minute; times are ${zone()}`;
   const gap = 20, across = Math.max(1, Math.floor((width + gap) / (LEAST + gap)));
   const each = Math.floor((width - gap * (across - 1)) / across);
   const ordered = [...rules].filter(([name]) => name !== ALL)
@@ -127,7 +137,7 @@ export function renderFlow() {
   });
   const unused = ordered.filter((one) => !one.number).map((one) => one.name);
   show(box, h("figure", { class: "whole" }, picture(ALL, rules.get(ALL), minutes, width, TALL)), pictures,
-    unused.length > 0 && h("p", { class: "note whole" }, `Not used in this hour: ${unused.join(", ")}.`));
+    unused.length > 0 && h("p", { class: "note whole" }, `Not used in the last ${span(minutes)}: ${unused.join(", ")}.`));
   if ($("flow-details").open) renderTable();
 }
 

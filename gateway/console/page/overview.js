@@ -22,7 +22,7 @@ export function renderKpis() {
   const share = (part) => percent(number ? part / number : null);
   const { status, money } = model;
   const worst = worstRule();
-  const spent = money && money.spent_usd.managed;
+  const spent = money?.spent_usd.managed ?? null;
   show($("kpis"),
     kpi("In flight", compact(status?.in_flight), status ? `${count(status.queue)} waiting · ${plural(status.jobs_running, "job")}` : NONE),
     kpi("Served at home", share(lately.local ?? 0), `${plural(number, "request")} in ${LATELY} min`),
@@ -33,7 +33,7 @@ export function renderKpis() {
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
       : kpi("SLO met", exactly(worst.met),
         worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
-    kpi("Spent today", usd(spent), money?.simulated ? "simulated money" : saved(money) ?? "on bought models"));
+    kpi("Spent today", usd(spent), spent === null ? "not told yet, or no ledger" : money?.simulated ? "simulated money" : saved(money) ?? "on bought models"));
 }
 
 // Own GPUs cost rent also while they idle, so on a quiet day buying all would have been cheaper.

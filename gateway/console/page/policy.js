@@ -2,17 +2,17 @@
 
 import { post } from "./access.js";
 import { confirmed } from "./ask.js";
-import { $, h, say, show } from "./dom.js";
+import { $, h, show } from "./dom.js";
 import { model } from "./model.js";
 import { button, cell, code, heads, list, muted, title, wide } from "./parts.js";
 import { count, percent, plural } from "./words.js";
-import { act } from "./worker.js";
 
 const YAML = /^[^./][^/]*\.ya?ml$/; // as the gateway reads a folder: directly in it, not hidden
 
 export function mountPolicy() {
   $("mode").addEventListener("input", () => ($("share-field").hidden = $("mode").value !== "share"));
   $("folder").addEventListener("change", () => {
+    $("rollout-fault").textContent = "";
     const names = chosen().map(([name]) => name);
     $("folder-note").textContent = names.length ? `To be sent: ${names.join(", ")}` : "There is no YAML file directly in that folder.";
   });
@@ -34,7 +34,7 @@ const replicas = () => Math.max(1, model.policy?.replicas.length ?? 1);
 async function start() {
   const files = chosen();
   if (files.length === 0) {
-    say("there is no YAML file directly in that folder", true);
+    $("rollout-fault").textContent = "✕ Choose a folder with YAML files directly in it.";
     return;
   }
   const mode = $("mode").value, share = Number($("share").value) / 100;
@@ -43,54 +43,56 @@ async function start() {
     : `It decides ${percent(share)} of the sessions for real: they may be served elsewhere and cost something else.`;
   const names = files.map(([one]) => one).join(", "), goes = files.length === 1 ? "goes" : "go";
   const old = model.policy?.in_force ?? "the policy in force";
-  const given = await confirmed({
+  const told = await confirmed({
     title: "Start a trial?",
     consequence: [`${plural(files.length, "file")} (${names}) ${goes} to ${plural(replicas(), "replica")}, beside ${old}.`, how],
     action: "Start the trial",
+    doing: async () => {
+      const texts = Object.fromEntries(await Promise.all(files.map(async ([one, file]) => [one, await file.text()])));
+      return post("policies/rollout", { mode, files: texts, ...(mode === "share" ? { share } : {}) });
+    },
+    done: ({ candidate, beside }) => `${candidate} is tried beside ${beside}`,
   });
-  if (given === null) return;
-  const texts = Object.fromEntries(await Promise.all(files.map(async ([one, file]) => [one, await file.text()])));
-  const asked = { mode, files: texts, ...(mode === "share" ? { share } : {}) };
-  const done = await act(() => post("policies/rollout", asked), (told) => `${told.candidate} is tried beside ${told.beside}`);
-  if (done !== null) $("rollout").reset();
+  if (told !== null) $("rollout").reset();
 }
 
 async function promote() {
   const { candidate, in_force: old } = model.policy;
-  const given = await confirmed({
+  await confirmed({
     title: `Promote ${candidate.version}?`,
     consequence: [
       `${candidate.version} decides every request on ${plural(replicas(), "replica")} within two seconds, in place of ${old}.`,
       "Folders on disk are left as they are: change them too, or the next edit there brings the old rules back.",
     ],
     action: `Promote ${candidate.version}`,
+    doing: () => post("policies/rollout/promote", { version: candidate.version }), // not what came in between
+    done: (told) => `${told.in_force} is in force`,
     danger: true,
   });
-  if (given !== null) await act(() => post("policies/rollout/promote"), (told) => `${told.in_force} is in force`);
 }
 
 async function stop() {
   const { candidate, in_force: old } = model.policy;
-  const given = await confirmed({
+  await confirmed({
     title: `Stop the trial of ${candidate.version}?`,
     consequence: [`Nothing is decided by it any more, and what was counted is gone. ${old} stays in force.`],
     action: "Stop the trial",
+    doing: () => post("policies/rollout/stop", { version: candidate.version }),
+    done: (told) => `the trial is over; in force is ${told.in_force}`,
   });
-  if (given === null) return;
-  await act(() => post("policies/rollout/stop"), (told) => `the trial is over; in force is ${told.in_force}`);
 }
 
 async function reload() {
-  const given = await confirmed({
+  await confirmed({
     title: "Read the policy folder now?",
     consequence: [
       "The replica that answers reads its folder. If that changed and compiles, it takes effect there and on every replica that shares its policy.",
       "If not, nothing changes.",
     ],
     action: "Read it",
+    doing: () => post("policies/reload"),
+    done: (told) => (told.changed ? `${told.version} is in force` : "nothing has changed"),
   });
-  if (given === null) return;
-  await act(() => post("policies/reload"), (told) => (told.changed ? `${told.version} is in force` : "nothing has changed"));
 }
 
 export function renderPolicy() {

@@ -32,6 +32,17 @@ export const moment = known((unix) => {
   return today ? clock(unix) : `${date.toLocaleDateString("en-CA")} ${clock(unix)}`;
 });
 
+// The zone of all times on the page: UTC+02:00.
+export function zone(date = new Date()) {
+  const ahead = -date.getTimezoneOffset(), two = (number) => String(Math.floor(number)).padStart(2, "0");
+  return ahead === 0 ? "UTC" : `UTC${ahead > 0 ? "+" : "-"}${two(Math.abs(ahead) / 60)}:${two(Math.abs(ahead) % 60)}`;
+}
+
+export function ago(seconds) {
+  if (seconds < 120) return `${Math.max(0, Math.round(seconds))} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 export const OUTCOMES = {
@@ -63,6 +74,29 @@ export const REASONS = {
   rescued: "it wrote the rest of an answer that had broken off",
 };
 export const because = (reason) => (reason ? REASONS[reason] ?? reason : null);
+
+// gateway/console/candidates.py says what becomes of a candidate: a sign, words, a class.
+export const ENDS = {
+  took_it: ["✓", "took it", null],
+  failed: ["✕", "was asked in vain", "over"],
+  no_room: ["○", "no room for it", "over"],
+  passed_over: ["●", "was not taken", null],
+};
+
+// Why upstreams were not even candidates: gateway/routing/filters.py has the names, those beside them stand as they are.
+export const DROPS = {
+  residency: "the data must not go there",
+  capability: "cannot do what the request asks for",
+  dedicated: "kept for other models",
+  gpu_memory: "its GPUs cannot hold the model",
+  drained: "drained: takes nothing new",
+  health: "out: unhealthy, or failing",
+  asleep: "asleep: its weights are put away",
+  model_loaded: "does not have the model loaded",
+  max_cost: "would cost more than may be spent",
+  fields: "fields of the request may not go there",
+  failed_before: "had failed this request before",
+};
 
 export const STATES = {
   out: ["✕", "bad"],

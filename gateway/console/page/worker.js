@@ -1,8 +1,8 @@
 // One worker in full, with drain and undrain.
 
-import { post, reason } from "./access.js";
+import { post } from "./access.js";
 import { confirmed } from "./ask.js";
-import { $, bar, h, s, say, show } from "./dom.js";
+import { $, bar, h, s, show } from "./dom.js";
 import { model, now } from "./model.js";
 import { button, facts as factsOf } from "./parts.js";
 import { count, percent, plural, STATES } from "./words.js";
@@ -77,7 +77,7 @@ async function drain(name) {
   const row = model.workers.get(name);
   const peers = [...model.workers.values()].filter((one) => one.backend === row.backend && one.name !== name);
   const left = peers.filter((one) => one.state === "up" || one.state === "warming").length;
-  const given = await confirmed({
+  await confirmed({
     title: `Drain ${name}?`,
     consequence: [
       `${name} takes nothing new, on every replica and after every restart, until somebody undrains it.`,
@@ -87,32 +87,22 @@ async function drain(name) {
         : `${plural(left, "worker")} of ${row.backend} ${left === 1 ? "stays" : "stay"} up.`,
     ],
     action: `Drain ${name}`,
+    doing: ({ reason }) => post(`workers/${encodeURIComponent(name)}/drain`, { reason }),
+    done: () => `${name} is being drained`,
     danger: true,
     fields: [
       h("label", { for: "drain-why" }, "Reason (colleagues will read it)"),
       h("input", { id: "drain-why", name: "reason", maxlength: LONGEST_REASON, autocomplete: "off" }),
     ],
   });
-  if (given === null) return;
-  await act(() => post(`workers/${encodeURIComponent(name)}/drain`, { reason: given.reason }), `${name} is being drained`);
 }
 
 async function undrain(name) {
-  const given = await confirmed({
+  await confirmed({
     title: `Undrain ${name}?`,
     consequence: [`${name} takes new requests again at once, on every replica.`],
     action: `Undrain ${name}`,
+    doing: () => post(`workers/${encodeURIComponent(name)}/undrain`),
+    done: () => `${name} takes requests again`,
   });
-  if (given !== null) await act(() => post(`workers/${encodeURIComponent(name)}/undrain`), `${name} takes requests again`);
-}
-
-export async function act(doing, done) {
-  try {
-    const told = await doing();
-    say(typeof done === "function" ? done(told) : done);
-    return told;
-  } catch (fault) {
-    say(reason(fault), true);
-    return null;
-  }
 }

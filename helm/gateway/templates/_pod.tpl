@@ -20,6 +20,9 @@ their mounts: a mount belongs to root, and the gateway closes what it keeps to a
 {{- if not .Values.ledger.enabled }}
 - {name: GATEWAY_LEDGER_URL, value: none}
 {{- end }}
+{{- if and .Values.airGapped (not .Values.settings.GATEWAY_CHAT_URLS) }}
+- {name: GATEWAY_CHAT_URLS, value: refuse}
+{{- end }}
 {{- range $name, $value := merge (dict) .Values.settings .Values.env }}
 - {name: {{ $name }}, value: {{ include "gateway.text" $value | quote }}}
 {{- end }}

@@ -33,8 +33,16 @@
 {{- if and .Values.networkPolicy.enabled .Values.secrets.GATEWAY_LEDGER_URL (not .Values.networkPolicy.ledger.to) -}}
 {{- fail "networkPolicy.ledger.to: say where PostgreSQL is, or nothing can reach it" -}}
 {{- end -}}
-{{- if and .Values.networkPolicy.enabled (include "gateway.discoveryNamespaces" .) (not .Values.networkPolicy.kubernetesApi.to) -}}
+{{- if and .Values.networkPolicy.enabled (include "gateway.discoveryNamespaces" .) (not .Values.networkPolicy.kubernetesApi.to) (not .Values.networkPolicy.cilium) -}}
 {{- fail "networkPolicy.kubernetesApi.to: say where the Kubernetes API is (its endpoints' addresses), or no worker is found" -}}
+{{- end -}}
+{{- if and .Values.airGapped (not .Values.networkPolicy.enabled) -}}
+{{- fail "airGapped: nothing holds it without networkPolicy.enabled" -}}
+{{- end -}}
+{{- range $name := list "GATEWAY_CHAT_URLS" "GATEWAY_IMAGE_URLS" -}}
+{{- if and $.Values.airGapped (eq (get $.Values.settings $name | default "") "fetch") -}}
+{{- fail (printf "settings.%s: `fetch` beside airGapped would let each such request wait for what cannot be reached; leave it out for `refuse`" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.ports.admin (eq (int .Values.ports.http) (int .Values.ports.admin)) -}}
 {{- fail "ports.admin: must differ from ports.http; 0 has all on the one port" -}}

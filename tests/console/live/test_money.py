@@ -29,6 +29,14 @@ def test_without_a_rent_own_is_what_was_booked() -> None:
     assert told(made, made.saved(policy()))["spent_usd"] == {"managed": 0.0, "own": 0.07}
 
 
+def test_each_backend_costs_its_rent_or_what_was_booked() -> None:
+    """Some backends say what an hour costs, others do not: those are not free."""
+    others = (replace(OURS, backend="more"), replace(OURS, backend="dark", charged=30_000))
+    unpriced = {"gpu": RENTED, "idle": replace(RENTED, backend="idle"), "dark": Fleet("dark", "H100", up=60)}
+    made = Material((OURS, others[0]), (others[1],), unpriced)
+    assert told(made, made.saved(policy()))["spent_usd"]["own"] == 4.1
+
+
 def test_nothing_compared_is_nothing_known() -> None:
     made = Material((), (), {})
     assert told(made, made.saved(policy()))["saved_usd"] is None
