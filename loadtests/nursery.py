@@ -11,6 +11,7 @@ says and in modules that are loaded already; what is about starting itself uses 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -27,7 +28,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _MOST_BYTES = 1 << 20
@@ -176,14 +177,34 @@ def _become(asked: Mapping[str, Any]) -> None:
     os.chdir(asked["cwd"])
     sys.argv = [asked["module"], *asked["arguments"]]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]  # by which it starts more of its kind
-    runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+    code: object = None
+    try:
+        runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+    _leave(code)
+
+
+def _leave(code: object) -> NoReturn:
+    """What the interpreter does at its end, except to take apart thousands of objects that were loaded by another."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code or 0)
 
 
 def main() -> None:
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
+    gc.disable()
     for module in sys.argv[2:]:
         importlib.import_module(module)
+    gc.enable()
     gc.freeze()
     asked = _serve(line)
     if asked is not None:

@@ -7,8 +7,10 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
+import httpx._transports.default as httpx_default
 import pytest
 import redis
 from hypothesis import settings
@@ -26,11 +28,20 @@ os.environ.setdefault(LEDGER, "none")
 """A writer is one more process for each gateway: only tests that ask for `ledger_kept` have one."""
 PATIENT = 5.0
 """Seconds. Tests that are not about lateness must not fail because the machine is busy."""
-WARM = ("click", "gateway.app", "gateway.cli.serve", "loadtests.simfleet.fleet")
+WARM = (
+    *("click", "gateway.app", "gateway.cli.serve", "loadtests.simfleet.fleet"),
+    *("gateway.cli.check", "gateway.cli.keys", "gateway.cli.ledger", "gateway.cli.rollout", "gateway.cli.test"),
+)
+
+
+def pytest_collection() -> None:
+    """Next to nothing that is made while modules load and tests are collected is garbage."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
     """Ten thousand collected tests stay to the end: no collection of garbage needs to look at them again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -39,6 +50,14 @@ def pytest_collection_finish() -> None:
 def nursery() -> Iterator[None]:
     """Gateways and simulated fleets come out of one process that has loaded them: imports are most of a start."""
     with CRADLE.warm(WARM):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities_read_once() -> Iterator[None]:
+    """Every client of HTTP reads the hundred certificates of those whom it would trust: 30 ms of CPU each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx_default, "create_ssl_context", cache(httpx_default.create_ssl_context))
         yield
 
 

@@ -26,6 +26,8 @@ NEVER_AGAIN = ("tests/money/", "tests/ledger/", "tests/audit/", "tests/routing/"
 FAILED = 1
 """Exit code of pytest: tests ran, and some failed."""
 ROOT = Path(__file__).parent.parent
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+"""Some machines set it. Each worker and hundreds of children would compile the same files again."""
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 
 
@@ -41,14 +43,15 @@ def main(arguments: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     LAST_FAILED.unlink(missing_ok=True)
     spread = ["-n", str(BESIDE + (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
-    ended = subprocess.run([*pytest, *spread, *arguments], cwd=ROOT).returncode
+    env = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    ended = subprocess.run([*pytest, *spread, *arguments], cwd=ROOT, env=env).returncode
     if ended != FAILED or not LAST_FAILED.exists():
         return ended
     names = second_look(json.loads(LAST_FAILED.read_text()))
     if not names:
         return ended
     print(f"\nonce more, alone: {', '.join(names)}", flush=True)
-    again = subprocess.run([*pytest, "-p", "no:cacheprovider", *names], cwd=ROOT).returncode
+    again = subprocess.run([*pytest, "-p", "no:cacheprovider", *names], cwd=ROOT, env=env).returncode
     if again == 0:
         print(f"passed alone, failed beside the others (mend them, they depend on the load): {', '.join(names)}")
     return again

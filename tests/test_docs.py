@@ -25,6 +25,7 @@ from gateway.settings import Settings
 from gateway.telemetry import BREAKER, FLEET_GAUGES, HEADROOM, POLICY_INFO, UP, WAITING, Telemetry
 from loadtests.simfleet.config import MediaEngine, TextEngine, build, read
 from loadtests.simfleet.faults import Change
+from tests.commands import ran
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, README = ROOT / "docs", ROOT / "README.md"
@@ -196,12 +197,22 @@ def console_lines(heading: str = RULES) -> list[tuple[str, str]]:
     return [(typed, printed) for typed, printed in re.findall(r"^\$ (.*)\n((?:[^$].*\n|\n)*)", shown, re.M)]
 
 
-def printed_by(command: str, folder: Path, **env: str) -> str:
-    line = command.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
+GATEWAY = ".venv/bin/gateway"
+SHELL = re.compile(r"[|<>;&$`*\n]")
+
+
+def printed_by(typed: str, folder: Path, **env: str) -> str:
+    """By a shell where there is something for a shell to do."""
     given = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), **env}
-    return subprocess.run(
-        line, shell=True, cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
-    ).stdout
+    program, *words = shlex.split(typed, comments=True)
+    if program == GATEWAY and not SHELL.search(typed):
+        done = ran(*words, cwd=folder, env=given, together=True)
+    else:
+        line = typed.replace(GATEWAY, f"{shlex.quote(sys.executable)} -m gateway")
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(line, shell=True, cwd=folder, env=given, text=True, **both)
+    done.check_returncode()
+    return done.stdout
 
 
 def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:

@@ -39,8 +39,10 @@ def test_stores_are_counted_apart() -> None:
 
 
 def test_the_writer_of_a_ledger_is_counted_apart() -> None:
-    command = [sys.executable, "-c", "input()", "ledger", "write", "--child"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", "print(flush=True); input()", "ledger", "write", "--child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # only then does it have its command line for sure
         assert proc.split_writer([os.getpid(), child.pid]) == ([os.getpid()], [child.pid])
         child.communicate(b"\n")
 

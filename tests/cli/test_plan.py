@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from gateway.__main__ import cli
 from gateway.plan.questions import QUESTIONS
+from tests.commands import ran
 from tests.plan.rows import GOLDEN
 
 ROOT = Path(__file__).parents[2]
@@ -100,9 +101,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_nothing_is_asked() -> None:
-    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
-    command = [sys.executable, "-m", "gateway", "plan"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False)
+    done = ran("plan", env={"PYTHONPATH": str(ROOT), "PATH": ""})
     assert (done.returncode, done.stdout) == (2, "")
     assert "missing: --engineers; --tokens or --images" in done.stderr
 
@@ -112,9 +111,9 @@ def test_on_a_terminal_the_questions_are_asked_one_by_one() -> None:
     said = ["few", "some", "8", "", "200M", "", "", "", "localisation", "eu"]
     ours, theirs = pty.openpty()
     os.write(ours, "".join(f"{line}\n" for line in said).encode())
-    command = [sys.executable, "-m", "gateway", "plan", "--json"]
+    line = [sys.executable, "-m", "gateway", "plan", "--json"]
     env = {"PYTHONPATH": str(ROOT), "PATH": "", "TERM": "dumb"}
-    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, env=env, check=True, timeout=60)
+    done = subprocess.run(line, stdin=theirs, capture_output=True, text=True, env=env, check=True, timeout=60)
     os.close(ours)
     os.close(theirs)
     told = json.loads(done.stdout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from gateway.cli.telling import cell, scores, wrapped
 from gateway.policy.case_schema import RequestIn, WorkerState
 from gateway.rehearsal.story import tell
 from gateway.rehearsal.world import world_of
+from tests.commands import ran
 from tests.rehearsal.test_recorded import RECEIPT
 from tests.test_docs import console_lines
 from tests.worlds import policy, rule
@@ -27,9 +27,7 @@ FLEET = "{h100-1: {load: 1}, h100-2: {load: 0.97}, h100-3: {healthy: false}, h10
 
 
 def gateway(*arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway", *map(str, arguments)]
-    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, cwd=cwd, check=False)
+    return ran(*arguments, stdin=stdin, cwd=cwd, env={"PYTHONPATH": str(ROOT), "PATH": ""})
 
 
 def invoked(*arguments: object, stdin: str = "") -> Result:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from gateway.errors import StartupFault
 from gateway.settings import load_settings
 from gateway.siblings import Place
 from loadtests.stack import ROOT
+from tests.commands import ran
 
-SECONDS = 20
 FAILING_LIFESPAN = """
 from gateway.fleet.view import View
 async def refresh(self):
@@ -31,8 +30,7 @@ View.refresh = refresh
 
 def attempt(env: Mapping[str, str], *flags: str) -> tuple[int, str]:
     """Exit code and stderr of a gateway that cannot start."""
-    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--workers", "2", *flags]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=SECONDS)
+    done = ran("serve", "--port", "0", "--workers", "2", *flags, env={**os.environ, **env})
     return done.returncode, done.stderr
 
 

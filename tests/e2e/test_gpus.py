@@ -20,6 +20,7 @@ import redis
 from gateway.console.gpus import host_token
 from gateway.fleet.gpu_history import key_of
 from loadtests.stack import ROOT, end, start_gateway
+from tests.commands import ran
 from tests.gateways import PEPPER, Lane, Site, eventually, serve
 
 ADMIN_KEY, TOKEN = "the-key-of-the-operators", "the-token-of-the-agents"
@@ -208,6 +209,6 @@ def test_the_last_hour_by_field_and_gpu(site: Site) -> None:
 
 def test_without_a_driver_the_agent_says_so_and_ends() -> None:
     env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "GATEWAY_AGENT_TOKEN": TOKEN}
-    ended = subprocess.run([sys.executable, "-m", "gateway", "agent"], env=env, capture_output=True, text=True)
+    ended = ran("agent", env=env)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "NVIDIA driver installed" in ended.stderr

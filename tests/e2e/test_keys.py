@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ import httpx
 import pytest
 
 from gateway.money.keys import hash_key
-from loadtests.stack import ROOT, start_gateway
+from loadtests.stack import start_gateway
+from tests.commands import ran
 from tests.gateways import KEY, PEPPER, Lane, Site, chat_body, eventually
 
 ADMIN = "admin-key-of-the-tests"
@@ -160,33 +160,32 @@ def test_no_tenants_key_and_no_stranger_makes_keys(site: Site) -> None:
             assert answer.status_code == 401
 
 
-def command(site: Site, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def keys(site: Site, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     given = {"GATEWAY_URL": site.gateway.url, "GATEWAY_ADMIN_KEY": ADMIN, "GATEWAY_KEY_PEPPER": PEPPER, **env}
-    line = [sys.executable, "-m", "gateway", "keys", *words]
-    return subprocess.run(line, cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=20)
+    return ran("keys", *words, env={**os.environ, **given})
 
 
 def test_the_commands(site: Site, admin: Admin) -> None:
     terms = ("--models", "chat", "--priority", "standard", "--tag", "nightly", "--expires", "30d")
     counts = ("--requests-per-minute", "60", "--usd-per-month", "12.5")
-    made = command(site, "new", "--tenant", "acme", "--id", "night", *terms, *counts)
+    made = keys(site, "new", "--tenant", "acme", "--id", "night", *terms, *counts)
     assert made.returncode == 0, made.stderr
     first = made.stdout.split()[1]
     assert admin.ask(first).status_code == 200
-    listed = command(site, "list", "--tenant", "acme")
+    listed = keys(site, "list", "--tenant", "acme")
     assert [line.split()[:4] for line in listed.stdout.splitlines() if line.startswith("night")] == [
         ["night", "acme", "run", "time"]
     ]
-    shown = json.loads(command(site, "show", "night").stdout)
+    shown = json.loads(keys(site, "show", "night").stdout)
     assert {(quota["unit"], quota["cap"], quota["per"]) for quota in shown["quotas"]} == {
         ("requests", 60, "minute"),
         ("usd", 12_500_000, "month"),
     }
-    rotated = command(site, "rotate", "night", "--grace", "0s").stdout.split()[1]
+    rotated = keys(site, "rotate", "night", "--grace", "0s").stdout.split()[1]
     assert [admin.ask(key).status_code for key in (first, rotated)] == [401, 200]
-    assert command(site, "revoke", "night").returncode == 0
+    assert keys(site, "revoke", "night").returncode == 0
     assert admin.ask(rotated).status_code == 401
-    told = json.loads(command(site, "list", "--json").stdout)
+    told = json.loads(keys(site, "list", "--json").stdout)
     assert next(row["state"] for row in told["keys"] if row["id"] == "night") == "revoked"
     for said in (listed.stdout, json.dumps(shown), json.dumps(told)):
         assert first not in said
@@ -194,21 +193,21 @@ def test_the_commands(site: Site, admin: Admin) -> None:
 
 
 def test_the_commands_say_what_is_wrong(site: Site) -> None:
-    assert "no tenant `nobody`" in command(site, "new", "--tenant", "nobody").stderr
-    assert command(site, "show", "nobody").returncode == 1
-    never = command(site, "new", "--tenant", "acme", "--expires", "tomorrow")
+    assert "no tenant `nobody`" in keys(site, "new", "--tenant", "nobody").stderr
+    assert keys(site, "show", "nobody").returncode == 1
+    never = keys(site, "new", "--tenant", "acme", "--expires", "tomorrow")
     assert (never.returncode, "such as 2030-01-01T00:00:00Z, or 12h or 30d from now" in never.stderr) == (2, True)
-    assert command(site, "rotate", "nobody", "--grace", "soon").returncode == 2
-    assert command(site, "list", GATEWAY_ADMIN_KEY="wrong-admin-key-wrong").returncode == 1
-    without = command(site, "list", GATEWAY_ADMIN_KEY="")
+    assert keys(site, "rotate", "nobody", "--grace", "soon").returncode == 2
+    assert keys(site, "list", GATEWAY_ADMIN_KEY="wrong-admin-key-wrong").returncode == 1
+    without = keys(site, "list", GATEWAY_ADMIN_KEY="")
     assert (without.returncode, "no gateway answers" in without.stderr) == (1, False)
 
 
 def test_a_key_for_the_folder_is_made_without_a_gateway(site: Site) -> None:
-    made = command(site, "hash", GATEWAY_URL="http://127.0.0.1:1")
+    made = keys(site, "hash", GATEWAY_URL="http://127.0.0.1:1")
     _, key, _, hashed = made.stdout.split()
     assert hash_key(PEPPER, key) == hashed
-    assert command(site, "hash", GATEWAY_KEY_PEPPER="").returncode == 2
+    assert keys(site, "hash", GATEWAY_KEY_PEPPER="").returncode == 2
 
 
 def test_a_tenant_that_leaves_the_folder_takes_its_keys_along(site: Site, admin: Admin) -> None:

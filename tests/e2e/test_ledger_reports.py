@@ -7,8 +7,6 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +22,7 @@ from gateway.model import Row, Snapshot
 from gateway.money.hours import Hours
 from gateway.money.till import Till
 from gateway.store.connection import Store
+from tests.commands import ran
 from tests.gateways import KEY, OTHER_KEY, Lane, Site, eventually, serve
 from tests.live_feed import looking
 from tests.reports.books import US, bought, row
@@ -183,8 +182,7 @@ def test_saved_and_advice(site: Site) -> None:
 
 def test_mistakes_end_with_two(site: Site) -> None:
     """The first as a process: what the store, the policy or the ledger finds fault with ends with two only there."""
-    words = [sys.executable, "-m", "gateway", "ledger", "--by", "nothing"]
-    done = subprocess.run(words, env={**os.environ, **place(site)}, capture_output=True, text=True, timeout=30)
+    done = ran("ledger", "--by", "nothing", env={**os.environ, **place(site)})
     assert (done.returncode, "by: `nothing` is none of" in done.stderr) == (2, True)
     for given, said in ((("--format", "parquet"), "needs --out FILE"), (("--where", "rule"), "NAME=VALUE")):
         refused = CliRunner().invoke(cli, ["ledger", *given], env=place(site))

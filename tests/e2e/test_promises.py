@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import redis
 import yaml
 
+from tests.commands import ran
 from tests.gateways import KEY, LOCAL, Lane, Site, chat_body, eventually
 
 LANES = [
@@ -120,14 +119,7 @@ def test_refusals_before_the_decision_have_receipts_too(site: Site) -> None:
 def test_a_gateway_that_cannot_start_says_why_in_one_line(tmp_path: Path, env: dict[str, str], said: str) -> None:
     base = {"GATEWAY_POLICIES": "policies/demo", "GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_PORT": "0"}
     began = time.monotonic()
-    run = subprocess.run(
-        [sys.executable, "-m", "gateway", "serve"],
-        env={**os.environ, **base, **env},
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
+    run = ran("serve", env={**os.environ, **base, **env})
     assert run.returncode == 2, run.stderr
     last = run.stderr.strip().splitlines()[-1]
     assert last.startswith("gateway: ")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from loadtests.stack import ROOT
+from tests.commands import ran
 from tests.gateways import LOCAL, Lane, Site, eventually, folder_of, write_folder
 
 LANES = [Lane("chat", seats=8)]
@@ -18,15 +16,7 @@ LANES = [Lane("chat", seats=8)]
 
 def rollout(site: Site, *flags: str) -> tuple[int, str]:
     """Exit code, and stdout and stderr together."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "rollout", "--url", site.gateway.url, *flags],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=20,
-        stdin=subprocess.DEVNULL,
-    )
+    done = ran("rollout", "--url", site.gateway.url, *flags, together=True)
     return done.returncode, done.stdout
 
 

@@ -9,8 +9,6 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from gateway.settings import load_settings
 from loadtests.children import CRADLE
 from loadtests.stack import DEMO_POLICIES, ROOT, Gateway, free_port
 from tests.certificates import Authority, Pair, encrypted
+from tests.commands import ran
 from tests.gateways import eventually
 
 HOST = "127.0.0.1"
@@ -193,6 +192,5 @@ def test_what_cannot_be_used_is_told(authority: Authority, shown: Pair, given: d
 def test_no_gateway_starts_without_the_certificate_that_it_was_given(tmp_path: Path) -> None:
     for processes in ("1", "2"):
         env = {**os.environ, "GATEWAY_TLS_CERT": "nowhere", "GATEWAY_TLS_KEY": "nowhere", "GATEWAY_WORKERS": processes}
-        command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--policies", str(DEMO_POLICIES)]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=20)
+        done = ran("serve", "--port", "0", "--policies", DEMO_POLICIES, env=env)
         assert (done.returncode, done.stderr.count("GATEWAY_TLS_CERT")) == (2, 1), done.stderr

@@ -17,6 +17,7 @@ import pytest
 
 from loadtests.simfleet.harness import start
 from loadtests.stack import ROOT
+from tests.commands import ran
 from tests.gateways import Lane, Site, eventually
 
 TOKEN, ADMIN = "token-of-the-workers", "key-of-the-operator"
@@ -201,7 +202,7 @@ def gateway_drain(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), env=environment(site), capture_output=True, text=True, timeout=20)
+    return ran(*words, env=environment(site))
 
 
 def command(*words: str) -> list[str]:
