@@ -33,7 +33,7 @@ UNDER_LOAD = (*FAULTS, ValueError)
 KEEP_ALIVE_SECONDS = 5
 """Of the simulated servers: vLLM's default."""
 REST_SECONDS = 45.0
-"""Within which the gateway must be back at rest: it keeps idle connections for 30 s itself."""
+"""Within which the gateway must be back at rest. It keeps idle connections for 4 s, over TLS for 30 s."""
 AUDIT_FILES = 2
 """The chain and the seals, which a process keeps open from its first flagged request on."""
 POLL_SECONDS = 0.25

@@ -101,6 +101,7 @@ def test_a_request_is_a_span_and_each_attempt_one_below_it(traced: Site, sink: S
     assert attempt.attributes["http.response.status_code"] == 200
     assert attempt.attributes["server.port"] == int(traced.fleet.workers[0].url.rpartition(":")[2])
     assert attempt.events == ("gateway.first_token",)
+    assert 0 < attempt.attributes["gen_ai.response.time_to_first_chunk"] < attempt.seconds
     assert own.seconds >= attempt.seconds > 0.01
     assert sent_up(traced, "chat-1")["traceparent"] == f"00-{own.trace}-{attempt.id}-01"
     assert sink.posts[0].headers["authorization"] == "Bearer collector"

@@ -257,7 +257,7 @@ def test_which_store_the_settings_name(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(StartupFault, match="cannot be made"):
         open_artefacts(Settings(artefacts="/proc/nowhere"))
     monkeypatch.setattr(place, "find_spec", lambda _: None)
-    with pytest.raises(StartupFault, match=r"hybrid-router-gateway\[s3\]"):
+    with pytest.raises(StartupFault, match=r"extra `s3`"):
         open_artefacts(bucket)
 
 

@@ -11,6 +11,13 @@ from gateway.model import Timeouts
 from gateway.upstreams.http1.connection import Address, Connection
 from gateway.upstreams.http1.exchange import Exchange, Source
 
+IDLE_SECONDS = 4.0
+"""How long a plain connection is kept for another request. uvicorn, and so vLLM and SGLang, ends an idle one after 5 s;
+where that crosses a request on its way nobody can tell whether the request was seen, and what is bought is not sent
+twice. A new plain connection costs one round trip."""
+TLS_IDLE_SECONDS = 30.0
+"""The same of TLS, which costs more to open: a balancer or nginx ends it there and keeps idle ones for 60 s or more."""
+
 
 def freely() -> None:
     """Nothing keeps it from leaving."""
@@ -20,10 +27,14 @@ class Pool:
     """Sends each request on a connection of its own: the idle one used last, else a new one.
 
     There is no limit on connections in use; leases and seats bound those. Nothing is sent twice: an idle connection
-    that its upstream has closed is recognised before it is written to, and a later failure is the caller's to judge.
+    that its upstream has closed is recognised before it is written to, one that it may close any moment now is not used
+    any more, and a later failure is the caller's to judge.
     """
 
-    def __init__(self, address: Address, *, max_idle: int = 64, idle_seconds: float = 30.0) -> None:
+    def __init__(self, address: Address, *, max_idle: int = 64, idle_seconds: float | None = None) -> None:
+        """`idle_seconds`: None means what suits the address."""
+        if idle_seconds is None:
+            idle_seconds = IDLE_SECONDS if address.tls is None else TLS_IDLE_SECONDS
         self._address = address
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
@@ -35,6 +46,11 @@ class Pool:
     @property
     def address(self) -> Address:
         return self._address
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a connection waits for another exchange."""
+        return self._idle_seconds
 
     @property
     def opened(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 
 import pytest
@@ -485,3 +486,21 @@ async def test_closing_wakes_the_reader() -> None:
         with pytest.raises(Reset):
             await reading
         await server.all_closed()
+
+
+UVICORN_KEEP_ALIVE_SECONDS = 5.0
+"""Its default, and that of vLLM and of our simulated servers (`keep_alive_s`)."""
+BALANCER_KEEP_ALIVE_SECONDS = 60.0
+"""The shortest default among those that end TLS before an API."""
+
+
+@pytest.mark.parametrize(
+    ("tls", "least", "kept_by_peer"),
+    [(None, 1.0, UVICORN_KEEP_ALIVE_SECONDS), (ssl.create_default_context(), 10.0, BALANCER_KEEP_ALIVE_SECONDS)],
+    ids=["plain", "tls"],
+)
+async def test_a_pool_lets_go_of_an_idle_connection_before_its_peer_does(
+    tls: ssl.SSLContext | None, least: float, kept_by_peer: float
+) -> None:
+    """A request that crosses the peer's close is lost: what is bought is not sent again, and its client gets 502."""
+    assert least <= Pool(Address(HOST, 1, tls)).idle_seconds < kept_by_peer - 0.5
