@@ -275,6 +275,17 @@ def test_a_worker_of_ours_hears_no_address(site: Site, pieces: int) -> None:
     site.quiet()
 
 
+def test_an_error_waits_for_the_end_of_a_message_in_fragments(site: Site) -> None:
+    with session(site) as socket:
+        say(socket, type="halting")
+        fragments = socket.recv_streaming()
+        said = next(fragments)
+        say(socket, **NAMING[0])
+        say(socket, type="go on")
+        assert json.loads("".join([said, *fragments])) == {"type": "halting"}
+        assert json.loads(socket.recv(5))["error"]["code"] == "invalid_request"
+
+
 def test_a_bought_api_hears_what_was_said(site: Site) -> None:
     with session(site, "bought") as socket:
         say(socket, **NAMING[0])
