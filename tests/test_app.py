@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway import app, background
+from gateway import app, background, lifespan
 from gateway.app import damp
 from gateway.background import keep_running
 from gateway.cli import listen
@@ -79,7 +79,7 @@ def test_the_thresholds_of_a_candidate_have_states_of_their_own() -> None:
 
 def test_messages_end_after_those_who_send_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    stop, aclose = app.stop, Alarms.aclose
+    stop, aclose = lifespan.stop, Alarms.aclose
 
     async def stopped(tasks: list[asyncio.Task[None]]) -> None:
         await stop(tasks)
@@ -89,7 +89,7 @@ def test_messages_end_after_those_who_send_them(tmp_path: Path, monkeypatch: pyt
         await aclose(alarms)
         order.append("messages")
 
-    monkeypatch.setattr(app, "stop", stopped)
+    monkeypatch.setattr(lifespan, "stop", stopped)
     monkeypatch.setattr(Alarms, "aclose", closed)
     made = app.create_app(Settings(policies=POLICIES / "demo", data_dir=tmp_path, ledger_url=SecretStr("none")))
     asyncio.run(lived(made))
