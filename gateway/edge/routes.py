@@ -249,6 +249,10 @@ def router(services: Services) -> APIRouter:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")
         return Response(page, media_type="text/plain; version=0.0.4")
 
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(status_code=307, headers={"Location": "/openapi.json"})
+
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:
         """The models this key may use, in OpenAI's shape."""
