@@ -11,6 +11,7 @@ from tests.processes import connected_to
 
 LANES = [Lane("chat", seats=1)]
 RELOAD_SECONDS = 2.0
+SOUND = "policy folder sound again"
 
 
 def edit(site: Site, old: str, new: str, file: str = "routing.yaml") -> None:
@@ -18,6 +19,12 @@ def edit(site: Site, old: str, new: str, file: str = "routing.yaml") -> None:
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
+
+
+def faults(site: Site) -> list[str]:
+    """What the page's banners are made of."""
+    told: list[str] = site.http.get("/admin/v1/status").json()["policy"]["faults"]
+    return told
 
 
 def version(site: Site) -> str:
@@ -39,10 +46,14 @@ def test_a_broken_folder_keeps_the_last_good_one_in_force(site: Site) -> None:
         assert site.chat("chat").headers["x-gateway-outcome"] == "spilled", "not even half of it took effect"
     assert re.search(r'"fault": "routing\.yaml:\d+:\d+: rules\[1\]\.route\.spil', site.logged())
     assert site.http.get("/readyz").status_code == 200
+    eventually(lambda: "spil" in str(faults(site)), "its lines are told to operators", RELOAD_SECONDS)
+    assert SOUND not in site.logged()
 
     edit(site, '"spil": {', '"spill": {')
     eventually(lambda: site.metric("gateway_policy_fault") == 0, "the fault is gone", RELOAD_SECONDS)
     assert version(site) == good, "the same content is the same version"
+    assert site.logged().count(SOUND) == 1
+    assert faults(site) == []
 
 
 def test_a_good_change_takes_effect_within_two_seconds_and_streams_go_on(site: Site) -> None:

@@ -1,7 +1,8 @@
 """Money of today (UTC): what the ledger says was spent and saved, and what is left of the budgets.
 
 The ledger is asked beside the feed, which waits for no answer: at most every ten seconds, and so seldom that its reader
-works for a tenth of the time at most, however long a day's rows take it.
+works for a tenth of the time at most, however long a day's rows take it. What it told is not shown again to who comes
+after a while without viewers: that one hears of money when the ledger has answered, and of all else before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from gateway.reports.saved import Saved
 LEAST_SECONDS = 10.0
 REST = 9.0
 """Times as long as an answer took until the next question."""
+PATIENCE = 8.0
+"""Seconds for which nothing is told of money while the ledger is asked; then what it spent is told as unknown, with the
+budgets, which are known without it. `gateway top --once` waits for longer."""
 _US = 1_000_000
 
 
@@ -37,14 +41,21 @@ class Money:
         self._spent: dict[str, Any] = nothing()
         self._day = ""
         self._due = 0.0
+        self._began = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    async def today(self) -> dict[str, Any]:
+    async def today(self) -> dict[str, Any] | None:
+        """None while the ledger is asked, for `PATIENCE` at most: what a viewer knows by then stays."""
         day = datetime.now(UTC).strftime("%Y-%m-%d")
         if day != self._day:
             self._day, self._spent, self._due = day, nothing(), 0.0
         if self._asking is None and time.monotonic() >= self._due:
+            if time.monotonic() >= self._due + LEAST_SECONDS:
+                self._spent = nothing()  # nobody has looked meanwhile: what was known is of then
+            self._began = time.monotonic()
             self._asking = asyncio.create_task(self._ask(day), context=Context())  # of no request
+        if self._asking is not None and time.monotonic() < self._began + PATIENCE:
+            return None
         return {"all": True, "day": day, **self._spent, "budgets": budgets(self._usages().values())}
 
     async def aclose(self) -> None:
@@ -53,7 +64,6 @@ class Money:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self, day: str) -> None:
-        began = time.monotonic()
         try:
             told = await asked(self._s.desk, self._s.policy, day)
             if day == self._day:
@@ -61,7 +71,7 @@ class Money:
         except GatewayError:
             self._spent = nothing()  # no ledger is kept, or it is away: unknown, not 0
         finally:
-            took = time.monotonic() - began
+            took = time.monotonic() - self._began
             self._due, self._asking = time.monotonic() + max(LEAST_SECONDS, REST * took), None
 
 

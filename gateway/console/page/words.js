@@ -43,6 +43,10 @@ export function ago(seconds) {
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+// The feed's name for requests that were refused before a rule was found.
+export const NO_RULE = "-";
+export const ruleName = (rule) => (rule === NO_RULE ? "no rule" : rule);
+
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 export const OUTCOMES = {
