@@ -93,7 +93,13 @@ def _rule(name: str, told: Told, latency: Mapping[str, Any]) -> tuple[str, ...]:
     counts, ttft = told.outcomes(name), latency.get("ttft_ms", {})
     numbers = [str(counts[outcome] or UNKNOWN) for outcome in OUTCOMES]
     figures = [number(ttft.get("p50")), number(ttft.get("p95")), number(latency.get("slo_ms"))]
-    return (REFUSED_BEFORE if name == NO_RULE else name, *numbers, *figures, percent(latency.get("met")), spark(per_minute(told, name)))
+    return (
+        REFUSED_BEFORE if name == NO_RULE else name,
+        *numbers,
+        *figures,
+        percent(latency.get("met")),
+        spark(per_minute(told, name)),
+    )
 
 
 def per_minute(told: Told, rule: str) -> list[int]:

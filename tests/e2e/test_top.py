@@ -24,7 +24,6 @@ LANES = [Lane("chat", workers=2), Lane("idle")]
 ADMIN = "the-admin-key-of-the-tests"
 ENV = {"GATEWAY_ADMIN_KEY": ADMIN}
 SIZE = (160, 50)
-pytestmark = pytest.mark.usefixtures("ledger_kept")
 
 
 def line(site: Site, key: str = ADMIN) -> Line:
@@ -117,7 +116,6 @@ def test_one_frame_for_scripts(site: Site) -> None:
     ended = run("--once", "--url", site.gateway.url, key=ADMIN)
     assert (ended.exit_code, ended.stderr) == (0, "")
     assert ended.stdout.startswith("gateway ")
-    assert "today bought $" in ended.stdout, "the ledger is waited for"
     assert "chat-1" in ended.stdout
     assert "policy " in ended.stdout
 

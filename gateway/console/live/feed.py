@@ -39,7 +39,7 @@ def same_or_whole(before: Data, after: Data) -> Data | None:
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where one kind of event comes from. `make` gives the state of now; where it gives None (not known yet), or raises
-    GatewayError or StoreFault, the last one stays. It is asked every `ticks` ticks, and each tick until there is one."""
+    GatewayError or StoreFault, the last one stays. It is asked every `ticks` ticks, each tick until there is one."""
 
     kind: str
     make: Callable[[], Awaitable[Any]]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.edge.services import Services
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFound
 from gateway.model import MICRO_PER_USD, Policy
 from gateway.money.counters import Spent
 from gateway.reports.ask import Ask
@@ -25,11 +25,13 @@ from gateway.reports.gathering import Material
 from gateway.reports.saved import Saved
 
 LEAST_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+"""After a question that the ledger did not answer: one that has just been begun has no tables yet."""
 REST = 9.0
 """Times as long as an answer took until the next question."""
 PATIENCE = 8.0
-"""Seconds for which nothing is told of money while the ledger is asked; then what it spent is told as unknown, with the
-budgets, which are known without it. `gateway top --once` waits for longer."""
+"""Seconds for which nothing is told of money because the ledger has not answered; then what was spent is told as
+unknown, with the budgets, which are known without it. `gateway top --once` waits for longer."""
 _US = 1_000_000
 
 
@@ -38,25 +40,27 @@ class Money:
 
     def __init__(self, services: Services, usages: Callable[[], Mapping[str, Spent]]) -> None:
         self._s, self._usages = services, usages
-        self._spent: dict[str, Any] = nothing()
+        self._spent: dict[str, Any] | None = None
+        """None: not known, since `_since`."""
+        self._since = self._due = 0.0
         self._day = ""
-        self._due = 0.0
-        self._began = 0.0
         self._asking: asyncio.Task[None] | None = None
 
     async def today(self) -> dict[str, Any] | None:
-        """None while the ledger is asked, for `PATIENCE` at most: what a viewer knows by then stays."""
-        day = datetime.now(UTC).strftime("%Y-%m-%d")
-        if day != self._day:
-            self._day, self._spent, self._due = day, nothing(), 0.0
-        if self._asking is None and time.monotonic() >= self._due:
-            if time.monotonic() >= self._due + LEAST_SECONDS:
-                self._spent = nothing()  # nobody has looked meanwhile: what was known is of then
-            self._began = time.monotonic()
+        """None while the ledger has not answered, for `PATIENCE` at most."""
+        day, now = datetime.now(UTC).strftime("%Y-%m-%d"), time.monotonic()
+        if (self._asking is None and now >= self._due + LEAST_SECONDS) or day != self._day:
+            self._day, self._spent, self._since, self._due = (
+                day,
+                None,
+                now,
+                now,
+            )  # nobody has looked, or it was yesterday
+        if self._asking is None and now >= self._due:
             self._asking = asyncio.create_task(self._ask(day), context=Context())  # of no request
-        if self._asking is not None and time.monotonic() < self._began + PATIENCE:
+        if self._spent is None and now < self._since + PATIENCE:
             return None
-        return {"all": True, "day": day, **self._spent, "budgets": budgets(self._usages().values())}
+        return {"all": True, "day": day, **(self._spent or nothing()), "budgets": budgets(self._usages().values())}
 
     async def aclose(self) -> None:
         if self._asking is not None:
@@ -64,15 +68,18 @@ class Money:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self, day: str) -> None:
+        began, spent, rest = time.monotonic(), None, LEAST_SECONDS
         try:
-            told = await asked(self._s.desk, self._s.policy, day)
-            if day == self._day:
-                self._spent = told
+            spent = await asked(self._s.desk, self._s.policy, day)
+        except NotFound:
+            spent = nothing()  # none is kept
         except GatewayError:
-            self._spent = nothing()  # no ledger is kept, or it is away: unknown, not 0
+            rest = RETRY_SECONDS  # it is away: unknown, not 0
         finally:
-            took = time.monotonic() - self._began
-            self._due, self._asking = time.monotonic() + max(LEAST_SECONDS, REST * took), None
+            if day == self._day:
+                self._spent = spent
+            ended = time.monotonic()
+            self._due, self._asking = ended + max(rest, REST * (ended - began)), None
 
 
 def nothing() -> dict[str, Any]:

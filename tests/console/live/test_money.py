@@ -11,9 +11,9 @@ import pytest
 
 from gateway.console.live import money
 from gateway.console.live.feed import Feed, Source
-from gateway.console.live.money import LEAST_SECONDS, Money, budgets, nothing, told
+from gateway.console.live.money import LEAST_SECONDS, PATIENCE, Money, budgets, nothing, told
 from gateway.edge.services import Services
-from gateway.errors import NotFound
+from gateway.errors import NoCapacity, NotFound
 from gateway.model import Quota
 from gateway.money.counters import Spent
 from gateway.reports.doubts import Doubts
@@ -69,12 +69,14 @@ class Reader:
     """The ledger, as slow as a test wants it."""
 
     def __init__(self, *, kept: bool = True) -> None:
-        self.answers, self.kept, self.asked = asyncio.Event(), kept, 0
+        self.answers, self.kept, self.away, self.asked = asyncio.Event(), kept, False, 0
 
     async def material(self, _ask: Any) -> Material:
         self.asked += 1
         if not self.kept:
             raise NotFound("this gateway keeps no ledger")
+        if self.away:
+            raise NoCapacity("the ledger is away")
         await self.answers.wait()
         return Material((BOUGHT,), (), {})
 
@@ -115,18 +117,36 @@ async def test_without_an_answer_budgets_are_told_alone(monkeypatch: pytest.Monk
 async def test_who_comes_after_a_while_is_not_told_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
     reader.answers.set()
-    spent = asking(reader)
+    spent, clock = asking(reader), money.time.monotonic
     await until_told(spent)
     reader.answers.clear()
-    clock = money.time.monotonic
-    monkeypatch.setattr(money.time, "monotonic", lambda: clock() + 3 * LEAST_SECONDS)
-    assert await spent.today() is None
-    monkeypatch.setattr(money.time, "monotonic", lambda: clock() + 6 * LEAST_SECONDS)
+    monkeypatch.setattr(money.time, "monotonic", lambda: clock() + LEAST_SECONDS + 1)
+    assert (await spent.today() or {})["spent_usd"]["managed"] == 1.5, "it is asked again, and this is of just now"
+    reader.answers.set()
+    await until(lambda: spent._asking is None)
+    reader.answers.clear()
+    monkeypatch.setattr(money.time, "monotonic", lambda: clock() + 4 * LEAST_SECONDS)
+    assert await spent.today() is None, "of then"
+    monkeypatch.setattr(money.time, "monotonic", lambda: clock() + 4 * LEAST_SECONDS + PATIENCE)
     assert await spent.today() == await spent.today() | nothing(), "rather unknown than old"
+    await spent.aclose()
+
+
+async def test_a_ledger_that_has_just_begun_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(money, "RETRY_SECONDS", 0.01)
+    reader = Reader()
+    reader.away = True
+    spent = asking(reader)
+    assert await spent.today() is None
+    await until(lambda: spent._asking is None)
+    reader.away = False
+    reader.answers.set()
+    await until_told(spent)
+    assert (await spent.today() or {})["spent_usd"]["managed"] == 1.5
     await spent.aclose()
 
 
 async def until_told(one: Money) -> None:
     async with asyncio.timeout(5):
-        while await one.today() is None:
+        while await one.today() is None:  # noqa: ASYNC110  # it is asked, as the feed does
             await asyncio.sleep(0.002)
