@@ -7,7 +7,7 @@ import { compact, count, minute, NO_RULE, OUTCOMES, percent, ruleName, zone } fr
 
 const ALL = "All rules";
 const PATTERNED = new Set(["spilled", "fallback", "managed", "refused", "left"]);
-const LEFT = 40, HALF_TICK = 14, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
+const LEFT = 40, HALF_TICK = 18, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
 const WHOLE = 60, YOUNG = 15; // minutes that are shown; of a gateway that has served for no longer than that
 let hovered = null;
 
@@ -133,7 +133,7 @@ export function renderFlow() {
     const home = sum(series.local) / number;
     return h("figure", { vars: { width: `${each}px` } },
       h("figcaption", null, h("b", null, ruleName(name)),
-        h("span", { class: "muted" }, `${count(number)} · ${name === NO_RULE ? "refused before" : `${percent(home)} local`}`)),
+        h("span", { class: "muted" }, `${count(number)} · ${name === NO_RULE ? "before any rule" : `${percent(home)} local`}`)),
       picture(name === NO_RULE ? "Refused before a rule was found" : `Rule ${name}`, series, minutes, each, SMALL));
   });
   const unused = ordered.filter((one) => !one.number).map((one) => one.name);

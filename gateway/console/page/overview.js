@@ -5,7 +5,7 @@ import { tone } from "./fleet.js";
 import { flowOfAll } from "./flow.js";
 import { model } from "./model.js";
 import { muted } from "./parts.js";
-import { compact, count, exactly, ms, NONE, percent, plural, ruleName, STATES, usd } from "./words.js";
+import { compact, count, exactly, ms, NONE, percent, period, plural, ruleName, STATES, usd } from "./words.js";
 
 const LATELY = 5; // minutes
 const SPARK = [120, 26];
@@ -114,7 +114,7 @@ export function renderMoney() {
   $("money-day").textContent = money ? `${money.day}, UTC` : "";
   if (!money) return;
   const { managed, own } = money.spent_usd;
-  const sums = [[money.simulated ? "Bought models, simulated" : "Bought models", managed], ["Own GPUs", own], ["Saved against buying all", money.saved_usd]];
+  const sums = [[money.simulated ? "Bought models, simulated" : "Bought models", managed], ["Own GPUs", own], money.saved_usd < 0 ? ["More than buying all", -money.saved_usd] : ["Saved against buying all", money.saved_usd]];
   const budgets = [...money.budgets].sort((a, b) => a.left - b.left);
   show($("money"),
     h("dl", { class: "sums" },
@@ -128,7 +128,7 @@ function budget(one) {
   const kind = used + held >= USED ? "hot" : used + held >= NEARLY_USED ? "warm" : "";
   const sign = kind === "hot" ? "✕ used up" : kind === "warm" ? "▲ nearly used" : null;
   return h("li", null,
-    h("div", { class: "line" }, h("b", null, one.name), muted(`per ${one.period}`),
+    h("div", { class: "line" }, h("b", null, one.name), muted(period(one.period)),
       h("span", { class: "n" }, `${usd(one.used_usd)} of ${usd(one.limit_usd)}`)),
     bar(used, kind, held),
     h("div", { class: "note" }, sign && h("span", { class: kind === "hot" ? "over" : "nearly" }, `${sign} · `),

@@ -102,6 +102,24 @@ export const DROPS = {
   failed_before: "had failed this request before",
 };
 
+// Why a worker is out: one word each in gateway/fleet/breaker.py, probes.py and gateway/upstreams/workers.py. Those of
+// people, and of GPUs, are sentences already.
+const WHYS = {
+  failing: "breaker open: several failures in a row",
+  errors: "breaker open: too many requests fail",
+  slow: "breaker open: too slow",
+  unreachable: "nobody answers there",
+  not_ready: "says that it is not ready",
+  rate_limited: "has asked us to wait",
+  asked_to_wait: "has asked us to wait",
+  key_refused: "refuses our key",
+  no_metrics: "tells no metrics",
+};
+export const why = (row) => WHYS[row.why] ?? row.why ?? "";
+
+// Of a budget's period, as its name in the store begins: 2026-11-22, 2026-11, total.
+export const period = (name) => (name === "total" ? "in all" : name.length === 7 ? "this month" : "today");
+
 export const STATES = {
   out: ["✕", "bad"],
   drained: ["■", "warn"],
