@@ -52,7 +52,11 @@ def candidate(mode: str) -> dict[str, Any]:
 
 def money(*, spent: bool) -> dict[str, Any]:
     names = ("name", "period", "limit_usd", "used_usd", "held_usd")
-    budgets = [("tenant acme", "2026-11-22", 250.0, 250.0, 0.0), ("backend gmi", "2026-11", 6000.0, 5100.0, 8.4)] if spent else []
+    budgets = (
+        [("tenant acme", "2026-11-22", 250.0, 250.0, 0.0), ("backend gmi", "2026-11", 6000.0, 5100.0, 8.4)]
+        if spent
+        else []
+    )
     shown = [{**dict(zip(names, row, strict=True)), "left": 1 - (row[3] + row[4]) / row[2]} for row in budgets]
     sums = {"managed": 182.4173, "own": 6120.5}
     return {"day": "2026-11-22", "spent_usd": sums, "saved_usd": -84.2, "simulated": False, "budgets": shown}
@@ -75,7 +79,14 @@ def told(trouble: str) -> Mapping[str, Mapping[str, Any]]:
     replicas = [{"replica": f"a{one}", "host": f"gw-{one}", "faults": faults, **replica} for one in (1, 2)]
     work = {"queue": 17, "in_flight": 124, "jobs_running": 1}
     return {
-        "hello": {"gateway": "0.1.0", "replica": "a1", "columns": COLUMNS, "outcomes": OUTCOMES, "rules": ["chat"], "now": now},
+        "hello": {
+            "gateway": "0.1.0",
+            "replica": "a1",
+            "columns": COLUMNS,
+            "outcomes": OUTCOMES,
+            "rules": ["chat"],
+            "now": now,
+        },
         "fleet": {"all": True, "now": now, "rows": rows(broken=trouble == "out"), "gone": []},
         "flow": {
             "all": True,
@@ -84,9 +95,22 @@ def told(trouble: str) -> Mapping[str, Mapping[str, Any]]:
         },
         "latency": {"all": True, **latency()},
         "money": {"all": True, **money(spent=trouble == "spent")},
-        "policy": {"all": True, "in_force": OLD, "announced": None, "differ": False, "replicas": replicas,
-                   "candidate": tried, "stored": [OLD, NEW]},
-        "status": {"all": True, "ready": True, "degraded": trouble == "degraded", "faults": [f"{REFUSED}: {fault}" for fault in faults], **work},
+        "policy": {
+            "all": True,
+            "in_force": OLD,
+            "announced": None,
+            "differ": False,
+            "replicas": replicas,
+            "candidate": tried,
+            "stored": [OLD, NEW],
+        },
+        "status": {
+            "all": True,
+            "ready": True,
+            "degraded": trouble == "degraded",
+            "faults": [f"{REFUSED}: {fault}" for fault in faults],
+            **work,
+        },
     }
 
 
@@ -111,6 +135,11 @@ def app() -> FastAPI:
 
 
 TROUBLES = {
-    "shadow": "policy", "share": "policy", "out": "fleet", "degraded": "overview", "spent": "overview", "refused": "policy",
+    "shadow": "policy",
+    "share": "policy",
+    "out": "fleet",
+    "degraded": "overview",
+    "spent": "overview",
+    "refused": "policy",
 }
 """And the view in which it is looked at."""

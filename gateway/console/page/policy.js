@@ -106,7 +106,7 @@ export function renderPolicy() {
     wide("Replicas", h("table", null, heads("Replica", "Version", "Trial", "Faults"),
       h("tbody", null, rows.map((row) => replica(row, told.in_force))))));
   const tags = { [told.candidate?.version]: "on trial", [told.in_force]: "in force" };
-  const stored = told.stored.map((one) => [code(one), tags[one] ? h("span", { class: "tag" }, tags[one]) : null]);
+  const stored = told.stored.map((one) => [code(one), tags[one] ? h("span", { class: `tag ${one === told.in_force ? "" : "trial"}` }, tags[one]) : null]);
   show($("stored"), stored.length ? stored.map((one) => h("li", null, one)) : h("li", { class: "muted" }, "none"));
   $("rollout").hidden = told.candidate !== null;
   show($("trial"), told.candidate === null ? null : trialCard(told.candidate));

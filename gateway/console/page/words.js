@@ -10,7 +10,7 @@ export const count = known((value) => whole.format(value));
 export const compact = known((value) => (value < 10000 ? whole.format(value) : brief.format(value)));
 export const percent = known((share) => {
   const value = share * 100;
-  const digits = value === 0 || value === 100 || (value >= 10 && value < 99) ? 0 : 1;
+  const digits = value === 0 || value >= 100 || (value >= 10 && value < 99) ? 0 : 1;
   return `${value.toFixed(digits)} %`;
 });
 // As exact as a promise: 99.71 %, 99 %.
@@ -105,9 +105,9 @@ export const DROPS = {
 // Why a worker is out: one word each in gateway/fleet/breaker.py, probes.py and gateway/upstreams/workers.py. Those of
 // people, and of GPUs, are sentences already.
 const WHYS = {
-  failing: "breaker open: several failures in a row",
-  errors: "breaker open: too many requests fail",
-  slow: "breaker open: too slow",
+  failing: "breaker open: failing",
+  errors: "breaker open: errors",
+  slow: "breaker open: slow",
   unreachable: "nobody answers there",
   not_ready: "says that it is not ready",
   rate_limited: "has asked us to wait",
