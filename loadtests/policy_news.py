@@ -28,7 +28,7 @@ class PolicyNews:
             elif row.get("event") == REFUSED:
                 yield f"{self._folder}: refused, the last good one stays: {row.get('fault')}"
             elif row.get("event") == SOUND:
-                yield f"{self._folder}: as it is now it is the policy in force again, version {row.get('version')}"
+                yield f"{self._folder}: the folder on disk is the policy in force again, version {row.get('version')}"
 
     def _rows(self) -> Iterator[dict[str, object]]:
         if not self._log.exists():

@@ -239,6 +239,11 @@ async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> 
         await expect(page.locator("#decision .headline")).to_contain_text("local → chat-")
         await seen.picture("explain")
         with site.occupied("tight"):
+            await page.evaluate("location.hash = 'fleet'")
+            await expect(page.locator("#grid [role=row]", has_text="tight-1").locator("[id$=-inflight]")).to_have_text(
+                "1"
+            )
+            await page.evaluate("location.hash = 'explain'")
             await page.locator("#request").fill(json.dumps({"tenant": "acme", "body": {**asked, "model": "tight"}}))
             await page.locator("#explain button[type=submit]").click()
             rows = page.get_by_role("region", name="Who could take it").get_by_role("row")

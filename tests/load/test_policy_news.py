@@ -33,7 +33,7 @@ def test_only_what_is_new_and_only_of_the_policy(tmp_path: Path) -> None:
     ]
     with log.open("a") as file:
         file.write(logged(SOUND, version="c"))
-    assert list(news.lines()) == ["policies/demo: as it is now it is the policy in force again, version c"]
+    assert list(news.lines()) == ["policies/demo: the folder on disk is the policy in force again, version c"]
     assert list(news.lines()) == []
 
 

@@ -21,7 +21,7 @@ SLOW_TICKS = 2
 """All but fleet and flow come at most every two seconds."""
 RUNNING_MINUTES = 2
 """Those that still grow: the one that runs, and the one before, which others may not have told all of."""
-REFUSED = "policy folder refused, the last good one stays"
+REFUSED = "Policy folder refused, the last good one stays"
 _MS = 1000.0
 _TOLD_OF_REPLICAS = ("version", "folder", "from", "faults", "store_faults", "trial", "host", "pid")
 
