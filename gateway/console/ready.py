@@ -1,9 +1,10 @@
 """`/readyz`: whether this process takes requests; with `?detail=1`, for operators, what is known of each upstream.
-`/health`: whether anybody would serve them. Yes or no for anybody."""
+`/health`: whether anybody would serve them now. Yes or no for anybody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,12 +14,31 @@ from gateway.edge.services import Services
 from gateway.errors import AdminRefused, InvalidKey
 from gateway.model import Reading, UpstreamState
 
+FIRST_LOOK_SECONDS = 10.0
+"""How long a process that never saw an upstream take traffic is not ready. Finders and probes need some seconds after a
+start; who has seen none by then will not serve better by waiting: workers may want to register themselves here."""
 _TOLD = ("engine", "version", "running", "waiting", "kv", "kv_tokens", "seats", "asleep")
+
+
+class Start:
+    """Whether the start is over: some upstream took traffic once, or `FIRST_LOOK_SECONDS` have passed. It stays over:
+    all replicas have the same upstreams, and none is better off where all of them are taken out at once."""
+
+    def __init__(self, now: float) -> None:
+        self._until, self._over = now + FIRST_LOOK_SECONDS, False
+
+    def over(self, states: Iterable[UpstreamState], now: float) -> bool:
+        self._over = self._over or now >= self._until or serves(states)
+        return self._over
+
+
+def serves(states: Iterable[UpstreamState]) -> bool:
+    return any(state.out is None for state in states)
 
 
 def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRouter:
     """`ledger` tells how far it is behind."""
-    api, key = APIRouter(), services.settings.admin_key
+    api, key, start = APIRouter(), services.settings.admin_key, Start(time.monotonic())
 
     def operator(request: Request) -> bool:
         try:
@@ -36,14 +56,15 @@ def routes(services: Services, ledger: Callable[[], Mapping[str, Any]]) -> APIRo
     async def health(response: Response) -> Mapping[str, Any]:
         """As of an engine: at least one upstream takes traffic. Load tools ask it before they begin, and balancers
         that choose between sites with upstreams of their own."""
-        return said(response, ready=any(state.out is None for state in services.view.current.states.values()))
+        return said(response, ready=serves(services.view.current.states.values()))
 
     @api.get("/readyz", tags=["operations"])
     async def readyz(request: Request, response: Response, detail: str = "") -> Mapping[str, Any]:
-        """Nobody has told this process to end. That a policy is loaded, and the store was read or is degraded on
-        purpose, is why it answers at all. Upstreams are no matter: all replicas have the same ones, and whoever has
+        """Its start is over, and nobody has told this process to end. That a policy is loaded, and the store was read
+        or is degraded on purpose, is why it answers at all. Upstreams that go out later are no matter: whoever has
         nobody to serve a request says so in an error that clients understand (docs/adr/0053)."""
-        told, snapshot = said(response, ready=True), services.view.current
+        snapshot = services.view.current
+        told = said(response, ready=start.over(snapshot.states.values(), time.monotonic()))
         if detail != "1" or not operator(request):
             return told
         upstreams = [row(state, snapshot.at) for state in snapshot.states.values()]

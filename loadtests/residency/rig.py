@@ -89,7 +89,7 @@ class Live(LivePolicy):
 class Wire:
     """The caller's end: keeps the status of its answer."""
 
-    response_complete = False
+    response_complete = ending = False
 
     def __init__(self) -> None:
         self.on_left: Any = None

@@ -1,4 +1,4 @@
-"""Readiness is of the process, health of what is behind it: all replicas have the same upstreams."""
+"""Readiness needs an upstream once, health needs one now: all replicas have the same upstreams."""
 
 from __future__ import annotations
 

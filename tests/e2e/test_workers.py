@@ -185,6 +185,7 @@ def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_new(site: Site) ->
     assert (row["out"], row["drained"]["reason"]) == ("drained", "a fan is broken")
     told = call(site, "GET", "/admin/v1/status", ADMIN).json()["out"]
     assert {"upstream": "open-1", "backend": "open", "why": "drained"} in told
+    eventually(lambda: workers(site)["open-1"]["inflight"] == 0, "that its request ended is seen at the store")
     waited = gateway_drain(site, "open-1", "--wait")
     assert waited.stdout == "open-1 takes nothing new; 0 on it now\nopen-1 is empty\n", waited.stderr
     assert gateway_drain(site, "open-1", "--undo").stdout == "open-1 takes requests again\n"

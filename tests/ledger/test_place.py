@@ -57,7 +57,7 @@ def test_unset_it_is_a_file_of_the_data_folder(tmp_path: Path) -> None:
 
 def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "find_spec", lambda _: None)
-    with pytest.raises(StartupFault, match=r"install hybrid-router-gateway\[postgres\]"):
+    with pytest.raises(StartupFault, match="extra `postgres`"):
         url_of("postgresql://db/l")
 
 

@@ -138,11 +138,13 @@ def test_counting_tokens_uses_nothing() -> None:
 
 @pytest.mark.parametrize("kind", list(tree(GatewayError)), ids=lambda kind: kind.code)
 def test_every_error_of_ours_has_a_name_of_theirs(kind: type[GatewayError]) -> None:
-    made = json.loads(error_body(kind("what happened"), "r-1"))
+    error = kind("what happened")
+    made = json.loads(error_body(error, "r-1"))
     assert (made["type"], made["request_id"]) == ("error", "r-1")
+    assert error.message.startswith("what happened")
     assert made["error"] == {
         "type": NAMES[kind.status],
-        "message": "what happened",
+        "message": error.message,
         "details": {"error_code": kind.code},
     }
 
