@@ -63,6 +63,7 @@ async def test_drain_drains_and_undrain_brings_back(site: Site, browser: Browser
         await page.locator("#drain-why").fill("a new driver")
         await page.locator("#confirm-yes").click()
         await expect(detail.locator(".state.big")).to_have_text("■ drained: a new driver")
+        await expect(detail.locator("[role=status]")).to_contain_text("chat-2", timeout=1000)
         assert site.http.get("/admin/v1/workers/chat-2").json()["drained"]["reason"] == "a new driver"
         served = {site.chat("chat").headers["x-gateway-upstream"] for _ in range(8)}
         assert "chat-2" not in served
@@ -113,6 +114,7 @@ async def test_what_is_promoted_is_what_was_looked_at(site: Site, browser: Brows
             other = start_trial(site, tmp_path / "2")
             await page.locator("#confirm-yes").click()
             await expect(page.locator("#confirm-fault")).to_contain_text(f"the candidate is {other} now")
+            await expect(page.locator("#confirm-yes")).to_be_focused()
             assert await seen.violations() == []
             told = site.http.get("/admin/v1/policies/rollout").json()
             assert (told["in_force"], told["candidate"]["version"]) == (old, other)
@@ -121,6 +123,7 @@ async def test_what_is_promoted_is_what_was_looked_at(site: Site, browser: Brows
         await page.locator("#stop-trial").click()
         await page.locator("#confirm-yes").click()
         await expect(page.locator("#toasts")).to_contain_text("the trial is over")
+        await expect(page.locator("body > [role=status]")).to_contain_text("the trial is over")
 
 
 def start_trial(site: Site, folder: Path) -> str:
@@ -226,6 +229,22 @@ async def test_a_receipt_is_found_and_read(site: Site, browser: Browser) -> None
         seen.expected = ("404",)
         await page.locator("#search button[type=submit]").click()
         await expect(page.locator("#story .fault")).to_contain_text("no such receipt")
+
+
+async def test_an_answer_of_an_older_replica_names_no_candidates(site: Site, browser: Browser) -> None:
+    name = site.chat("chat").headers["x-request-id"]
+    site.receipt(name)
+
+    async def older(route: Route) -> None:
+        told = await (await route.fetch()).json()
+        del told["candidates"]
+        await route.fulfill(json=told)
+
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("receipts")
+        await page.route(f"**/receipts/{name}", older)
+        await tell_of(page, name)
+        await expect(page.locator("#story .headline")).to_contain_text("local chat-")
 
 
 async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> None:

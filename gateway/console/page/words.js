@@ -83,6 +83,9 @@ export const because = (reason) => (reason ? REASONS[reason] ?? reason : null);
 export const ENDS = {
   took_it: ["✓", "took it", null],
   failed: ["✕", "was asked in vain", "over"],
+  left: ["●", "was asked; the client left", null],
+  slower: ["●", "was asked; another was faster", null],
+  cut: ["●", "was asked; the gateway was shut down", null],
   no_room: ["○", "no room for it", "over"],
   passed_over: ["●", "was not taken", null],
 };

@@ -30,9 +30,9 @@ export function openWorker(row) {
 export function renderWorker() {
   if (open === null) return;
   const row = model.workers.get(open);
-  show($("detail"), h("div", { class: "inside" },
+  show($("detail-inside"),
     h("header", null, h("h2", { id: "detail-title", tabindex: "-1" }, open), button("detail-close", "Close", "quiet")),
-    row === undefined ? h("p", null, "It is not there any more.") : facts(row)));
+    row === undefined ? h("p", null, "It is not there any more.") : facts(row));
 }
 
 function facts(row) {
