@@ -72,7 +72,7 @@ async def hearing(
             upload.close()
         if not isinstance(fault, GatewayError | asyncio.CancelledError):
             raise
-        error = answerable(fault)
+        error = answerable(services, fault)
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
         error.headers, error.traced = of_refused(services, tenant, call.path), call.traced

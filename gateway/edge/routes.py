@@ -106,21 +106,26 @@ async def generation(
             tell_refused(services, call, endpoint, None)
             return taken
     except (GatewayError, asyncio.CancelledError) as fault:
-        error = answerable(fault)
-        services.receipts.add(refused(call, tenant, policy.version, error))
-        if request is None:
-            unread_in_audit(services, call, tenant, policy, raw, error)
-        else:
-            undecided_in_audit(services, request, board, error)
+        error = answerable(services, fault)
+        if error.retry is not False:  # else it may be a job by now: its receipt and its audit are the job's
+            services.receipts.add(refused(call, tenant, policy.version, error))
+            if request is None:
+                unread_in_audit(services, call, tenant, policy, raw, error)
+            else:
+                undecided_in_audit(services, request, board, error)
         error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
         raise error from None
     return Forward(services, call, request, fields, board, body.pictures)
 
 
-def answerable(fault: GatewayError | asyncio.CancelledError) -> GatewayError:
+def answerable(services: Services, fault: GatewayError | asyncio.CancelledError) -> GatewayError:
     """A request that nobody has decided yet is cancelled by the end of the process alone: a client that leaves ends its
-    body."""
-    return fault if isinstance(fault, GatewayError) else ShuttingDown()
+    body. What is cancelled for any other reason stays so: a fault of ours."""
+    if isinstance(fault, GatewayError):
+        return fault
+    if not services.leaving.is_set():
+        raise fault
+    return ShuttingDown()
 
 
 def built(
