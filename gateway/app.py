@@ -68,7 +68,7 @@ from gateway.routing.learn import MEMORY, PRIOR, PRIOR_WEIGHT
 from gateway.routing.quotas import Quotas
 from gateway.settings import Settings
 from gateway.siblings import Place, Siblings
-from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
+from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, patiently, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import (
@@ -193,13 +193,13 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
             if embedded is not None:
                 stack.callback(embedded.stop)
             stack.push_async_callback(store.aclose)
-            await store.check()
+            await patiently(store.check)
             if writer is not None:
                 stack.push_async_callback(writer.aclose)
             stack.push_async_callback(services.desk.aclose)
             if site is not None:
                 stack.push_async_callback(site.aclose)
-                await site.check()
+                await patiently(site.check)
             stack.push_async_callback(client.aclose)
             stack.push_async_callback(leases.drain)
             with suppress(StoreFault):
