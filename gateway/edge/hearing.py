@@ -36,7 +36,6 @@ from gateway.errors import (
 from gateway.model import MediaAsk, Tenant
 from gateway.routing.board import Board
 from gateway.routing.fields import NEUTRAL
-from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 UPLOADS = "uploads"
@@ -54,7 +53,7 @@ async def hearing(
     tenant, upload = caller(services, call), None
     call = followed(services, call, tenant)
     try:
-        parse_demand(call.residency, policy.zones)
+        call.demand(policy)
         upload = _upload(services, call, receive)
         wire.stream()
         await upload.begin(_length(call))

@@ -28,7 +28,7 @@ from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.surface import PATHS
 
-OPERATORS = ("/metrics", "/openapi.json", "/dashboard", "/admin")
+OPERATORS = ("/metrics", "/openapi.json", "/docs", "/dashboard", "/admin")
 """What `GATEWAY_ADMIN_PORT` moves off the main port, with all that lies below."""
 
 GUARDS = (

@@ -72,7 +72,7 @@ async def generation(
     call = followed(services, call, tenant)
     request: GenRequest | None = None
     try:
-        parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
+        call.demand(policy)  # before the body too: what is refused anyway is not read
         settings = services.settings
         raw = await bodies.read(call, receive, settings.max_body_bytes, settings.body_seconds, forms=endpoint.forms)
         board = services.board_for(call, tenant)
@@ -167,7 +167,7 @@ def followed(services: Services, call: Call, tenant: Tenant) -> Call:
 
 def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
     """What the caller asks for, in the header and in the body together. Raises ResidencyUnknown."""
-    residency = parse_demand(call.residency, policy.zones)
+    residency = call.demand(policy)
     if body.residency is None:
         return residency
     return strictest(residency, parse_demand(body.residency, policy.zones, param=bodies.RESIDENCY))
@@ -248,6 +248,10 @@ def router(services: Services) -> APIRouter:
         if page is None:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")
         return Response(page, media_type="text/plain; version=0.0.4")
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(status_code=307, headers={"Location": "/openapi.json"})
 
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:
