@@ -16,6 +16,7 @@ from gateway.errors import StoreFault
 from gateway.fleet.leases import Leases
 from gateway.ledger.child import WriterChild
 from gateway.money.alarms import Alarms
+from gateway.startup import patiently
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
 from gateway.telemetry import Export
@@ -88,13 +89,13 @@ async def reach(process: Process, stack: AsyncExitStack) -> None:
     if process.embedded is not None:
         stack.callback(process.embedded.stop)
     stack.push_async_callback(process.store.aclose)
-    await process.store.check()
+    await patiently(process.store.check)
     if process.writer is not None:
         stack.push_async_callback(process.writer.aclose)
     stack.push_async_callback(process.services.desk.aclose)
     if process.site is not None:
         stack.push_async_callback(process.site.aclose)
-        await process.site.check()
+        await patiently(process.site.check)
 
 
 async def look(services: Services) -> None:

@@ -74,10 +74,11 @@ async def test_a_thousand_slow_addresses_of_one_tenant_leave_room_for_another() 
 
 
 async def test_who_gets_no_turn_in_time_is_told() -> None:
-    fetches = Fetches(1, 1, MOST, seconds=0.1)
+    fetches = Fetches(1, 1, MOST)
     async with RawServer(hangs) as slow:
-        first = asyncio.create_task(get(of(Fetches(1, 1, MOST)), slow))
-        await fetches.turns.acquire()
+        first = asyncio.create_task(get(of(fetches), slow))
+        await opened(slow, 1)
+        fetches.seconds = 0.1  # of those that come now
         with pytest.raises(RateLimited) as refused:
             await get(of(fetches), slow)
         assert refused.value.retry_after
