@@ -15,7 +15,7 @@ SETTLED_SECONDS = 1.0
 """After so long every replica knows: each looks four times a second, and its snapshot follows as often."""
 
 
-@click.command(short_help="Let a worker become empty.")
+@click.command(short_help="Let a worker become empty; --undo: use it again.")
 @click.argument("name")
 @click.option("--undo", is_flag=True, help="It takes requests again.")
 @click.option("--wait", is_flag=True, help="Return when nothing runs on it any more.")
@@ -41,7 +41,7 @@ def drain(
         click.echo(f"{name} takes requests again" if was else f"{name} was not drained")
         return
     inflight = gateway.ask("POST", f"{PATH}/{name}/drain", {"reason": reason})["inflight"]
-    click.echo(f"{name} takes nothing new; {inflight} on it now")
+    click.echo(f"{name} takes nothing new until `gateway drain {name} --undo`; {inflight} on it now")
     if wait:
         empty(gateway, name)
         click.echo(f"{name} is empty")

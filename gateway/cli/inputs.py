@@ -57,4 +57,6 @@ def checked(where: str, kind: type[T], value: Any) -> T:
         said = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             said = f"unknown key; {nearest(str(first['loc'][-1]), list(kind.model_fields))}"
+        if first["type"] == "missing":
+            said = f"is required; give {{{', '.join(kind.model_fields)}}}"
         raise click.UsageError(f"{where}: {path}: {said}") from None

@@ -45,7 +45,10 @@ def offline() -> None:
 
     pepper = load_settings().key_pepper.get_secret_value()
     if not pepper:
-        raise StartupFault("set GATEWAY_KEY_PEPPER first: a hash without a pepper can be guessed from a copied folder")
+        raise StartupFault(
+            "set GATEWAY_KEY_PEPPER first, to a long random text that you keep (`openssl rand -hex 32`):"
+            " a hash without a pepper can be guessed from a copied folder"
+        )
     key = new_key()
     click.echo(f"key:  {key}")
     click.echo(f"hash: {hash_key(pepper, key)}")

@@ -37,7 +37,8 @@ PATTERNS: Final = {
     MODEL_NAME: "must be a model name: letters, digits and `._:/-`, at most 128, beginning with a letter or digit",
     ZONE_NAME: "must be a zone name: lower-case letters, digits and `-`, at most 63",
     GLOB: "must be a model name in which `*` and `?` stand for anything",
-    KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself",
+    KEYED_HASH: "must be a keyed hash: 64 lower-case hex digits (HMAC-SHA256 of the key), never the key itself;"
+    " `gateway keys hash` makes both",
     HOST: "must be a host name",
     SRV_NAME: "must be the name of SRV records, such as _vllm._tcp.llama.internal",
     NAMESPACED: "must be namespace/name, as Kubernetes writes them, such as ml/vllm-llama",

@@ -96,9 +96,11 @@ class Fleet:
         print(json.dumps(self.ready()), flush=True)
 
     def _judge(self) -> None:
-        verdict = self.honesty.verdict()
-        if verdict["void"]:
-            print(f"VOID: {verdict['reasons']}", file=sys.stderr, flush=True)
+        if reasons := self.honesty.reasons():
+            said = (
+                f"the simulated fleet was behind its own clock; a measurement against it is void: {'; '.join(reasons)}"
+            )
+            print(said, file=sys.stderr, flush=True)
 
     def ready(self) -> dict[str, Any]:
         """The line printed once every port listens."""

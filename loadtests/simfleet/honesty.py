@@ -71,8 +71,8 @@ class Honesty:
         self.cpu_share_max = 0.0
         self._samples.clear()
 
-    def verdict(self) -> dict[str, object]:
-        """The body of GET /sim/honesty."""
+    def reasons(self) -> list[str]:
+        """Why a result measured against this simulator is void; none: it is not."""
         reasons = [
             f"{what}: p99 lateness is {late.p99:.2f} of a step, limit {LATE_RATIO_LIMIT}"
             for what, late in (("engine", self.engine), ("managed", self.managed))
@@ -80,6 +80,11 @@ class Honesty:
         ]
         if self.cpu_share_max > CPU_SHARE_LIMIT:
             reasons.append(f"the simulator used {self.cpu_share_max:.2f} of a core, limit {CPU_SHARE_LIMIT}")
+        return reasons
+
+    def verdict(self) -> dict[str, object]:
+        """The body of GET /sim/honesty."""
+        reasons = self.reasons()
         return {
             "void": bool(reasons),
             "reasons": reasons,

@@ -118,6 +118,8 @@ USAGE = [
     (("explain", LOCAL_FIRST, "--request", "-"), "a: &a [1]\nb: *a", "--request:1:4: (file): anchors"),
     (("explain", LOCAL_FIRST, "--request", "-"), '{"body": {}, "header": {}}',
      "--request: header: unknown key; did you mean `headers`?"),
+    (("explain", LOCAL_FIRST, "--request", "-"), '{"model": "llama-3.3-70b", "tenant": "acme"}',
+     "--request: body: is required; give {path, headers, tenant, body}"),
     (("explain", LOCAL_FIRST, "--request", "-", "--at", "noon"), "{}", "--at"),
     (("test", LOCAL_FIRST, "-k", "nothing like it"), "", "no case of"),
     (("diff", LOCAL_FIRST, LOCAL_FIRST, "--receipts", "-"), "{}\nnothing\n", "--receipts: line 2: is not JSON"),

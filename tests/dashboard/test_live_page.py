@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.dashboard.browser import DESK, PHONE, opened
-from tests.gateways import Lane, Site, folder_of, write_folder
+from tests.gateways import LOCAL, Lane, Site, folder_of, write_folder
 
 LANES = [Lane("chat", workers=3, seats=4), Lane("tight", seats=1, route={"max_wait": "0s"})]
 VIEWS = ("overview", "fleet", "policy", "receipts", "explain")
@@ -257,6 +257,22 @@ async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> 
         await page.locator("#explain button[type=submit]").click()
         await expect(page.locator("#decision .headline")).to_contain_text("local → chat-")
         await seen.picture("explain")
+        with site.occupied("tight"):
+            await page.evaluate("location.hash = 'fleet'")
+            await expect(page.locator("#grid [role=row]", has_text="tight-1").locator("[id$=-inflight]")).to_have_text(
+                "1"
+            )
+            await page.evaluate("location.hash = 'explain'")
+            await page.locator("#request").fill(json.dumps({"tenant": "acme", "body": {**asked, "model": "tight"}}))
+            await page.locator("#explain button[type=submit]").click()
+            rows = page.get_by_role("region", name="Who could take it").get_by_role("row")
+            await expect(rows.filter(has_text="tight-1")).to_contain_text("○ no room: 1 of 1 seat taken")
+            await expect(rows.filter(has_text="tight-api")).to_contain_text("✓ takes it")
+            kept = {"tenant": "acme", "headers": LOCAL, "body": {**asked, "model": "tight"}}
+            await page.locator("#request").fill(json.dumps(kept))
+            await page.locator("#explain button[type=submit]").click()
+            await expect(rows.filter(has_text="tight-1")).to_contain_text(re.compile("✓ takes it, in about .* s"))
+            await seen.picture("explain-full")
         await page.locator("#request").fill(f'{{"model": {SECRET}')
         await page.keyboard.press("Control+Enter")
         await page.locator("#explain button[type=submit]").click()
