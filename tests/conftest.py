@@ -57,7 +57,13 @@ def nursery() -> Iterator[None]:
 def authorities_read_once() -> Iterator[None]:
     """Every client of HTTP reads the hundred certificates of those whom it would trust: 30 ms of CPU each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx_default, "create_ssl_context", cache(httpx_default.create_ssl_context))
+        make, given = httpx_default.create_ssl_context, ("SSL_CERT_FILE", "SSL_CERT_DIR")
+        kept = cache(lambda _environment, *args, **options: make(*args, **options))
+        patch.setattr(
+            httpx_default,
+            "create_ssl_context",
+            lambda *args, **options: kept(tuple(map(os.environ.get, given)), *args, **options),
+        )
         yield
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx._transports.default as httpx_default
 import pytest
 
 from tests.suite import MOST, second_look
@@ -22,3 +25,15 @@ ONE = "tests/edge/test_protocol.py::test_a_crowd_of_slow_callers_does_not_stop_t
 )
 def test_a_second_look_is_for_few_and_for_no_promise(failed: list[str], again: list[str]) -> None:
     assert second_look(failed) == again
+
+
+def test_authorities_are_those_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The suite keeps what it read of them."""
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    usual = httpx_default.create_ssl_context()
+    assert httpx_default.create_ssl_context() is usual
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    nobody = httpx_default.create_ssl_context()
+    assert nobody is not usual
+    assert nobody.cert_store_stats()["x509"] == 0

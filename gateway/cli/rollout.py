@@ -78,16 +78,19 @@ def rollout(
     elif promote:
         click.echo("there is no candidate to promote: begin with `gateway rollout --shadow DIR`", err=True)
         context.exit(1)
+    else:
+        click.echo(f"nothing was tried; in force is {gateway.ask('GET', PATH)['in_force']}")
 
 
 def meant(gateway: Gateway, question: str) -> str | None:
-    """The candidate of now, which is shown, and asked about at a terminal; None: nothing is tried."""
+    """The candidate of now, which is shown beside what scripts read, and asked about at a terminal; None: nothing is
+    tried."""
     told = gateway.ask("GET", PATH)
-    click.echo("\n".join(report(told)))
+    click.echo("\n".join(report(told)), err=True)
     if told["candidate"] is None:
         return None
     if sys.stdin.isatty():
-        click.confirm(question, abort=True)
+        click.confirm(question, abort=True, err=True)
     version: str = told["candidate"]["version"]
     return version
 

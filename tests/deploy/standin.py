@@ -168,15 +168,20 @@ class Standin:
             raise
 
 
-def resolves(nginx: str) -> bool:
+def without_resolve(nginx: str | None) -> str | None:
+    """What is missing for the balancer's file as it stands; None: nothing."""
+    needs = f"needs nginx >= {'.'.join(map(str, RESOLVES))} (`resolve` of ops/compose/nginx.conf); here is "
+    if nginx is None:
+        return needs + "none"
     told = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
-    return tuple(int(part) for part in re.findall(r"nginx/(\d+)\.(\d+)\.(\d+)", told)[0]) >= RESOLVES
+    (found,) = re.findall(r"nginx/(\d+\.\d+\.\d+)", told)
+    return None if tuple(map(int, found.split("."))) >= RESOLVES else needs + found
 
 
 def for_this_nginx(text: str) -> str:
     """The balancer's file without `resolve`, where the nginx at hand is older than the image's: no name is looked up
     where addresses stand in their place, so nothing else of it changes."""
-    return text if resolves(*PROGRAMS["nginx"]) else text.replace(" resolve ", " ")
+    return text if without_resolve(*PROGRAMS["nginx"]) is None else text.replace(" resolve ", " ")
 
 
 def addresses(names: list[str]) -> dict[str, str]:

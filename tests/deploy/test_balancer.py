@@ -14,12 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.standin import addresses, resolves
+from tests.deploy.standin import addresses, without_resolve
 from tests.deploy.written import OPS
 from tests.finders.nameserver import name_server
 
 NGINX = shutil.which("nginx")
-pytestmark = pytest.mark.skipif(NGINX is None or not resolves(NGINX), reason="needs nginx 1.27.3 or newer")
+MISSING = without_resolve(NGINX)
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 OLD, NEW, OTHER, BALANCER = "old", "new", "other", "balancer"
 FOUND_SECONDS = 8.0
 """Until a new address is used: 2 s that an answer is valid, and nginx looks anew once a second at the soonest."""

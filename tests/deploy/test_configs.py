@@ -17,7 +17,7 @@ import yaml
 from gateway.policy.compile import compile_folder
 from gateway.settings import Settings
 from loadtests.simfleet.config import Plan, build, read
-from tests.deploy.standin import for_this_nginx
+from tests.deploy.standin import for_this_nginx, without_resolve
 from tests.deploy.written import OPS, ROOT, compose, environment
 from tests.helm.settings_schema import CHART
 
@@ -49,6 +49,20 @@ def test_nginx_takes_its_file(tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text(re.sub(r"gateway-\d:", "127.0.0.1:", text))
     tried = subprocess.run([NGINX, "-t", "-q", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
     assert (tried.returncode, tried.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("version", "missing"),
+    [("1.22.1", "here is 1.22.1"), ("1.27.2", "here is 1.27.2"), ("1.27.3", None), ("1.28.0", None)],
+)
+def test_an_nginx_that_cannot_follow_names_is_told_by_what_is_missing(
+    tmp_path: Path, version: str, missing: str | None
+) -> None:
+    program = tmp_path / "nginx"
+    program.write_text(f"#!/bin/sh\necho nginx version: nginx/{version} >&2\n")
+    program.chmod(0o755)
+    needs = f"needs nginx >= 1.27.3 (`resolve` of ops/compose/nginx.conf); {missing}"
+    assert without_resolve(str(program)) == (missing and needs)
 
 
 def test_the_balancer_knows_both_gateways_and_writes_to_tmp_alone() -> None:

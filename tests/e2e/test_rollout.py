@@ -121,6 +121,15 @@ def test_what_cannot_be_tried_is_refused_with_all_faults(site: Site, candidate: 
     assert (code, "there is no candidate to promote: begin with `gateway rollout --shadow DIR`\n" in said) == (1, True)
 
 
+def test_a_script_reads_the_result_and_nothing_before_it(site: Site, candidate: Path) -> None:
+    url, now = site.gateway.url, site.chat("chat").headers["x-gateway-policy"]
+    assert rollout(site, "--shadow", str(candidate))[0] == 0
+    for said in (f"the trial is over; in force is {now}\n", f"nothing was tried; in force is {now}\n"):
+        done = ran("rollout", "--url", url, "--stop")
+        assert (done.returncode, done.stdout) == (0, said)
+        assert f"in force: {now}" in done.stderr
+
+
 @pytest.mark.parametrize(
     "flags",
     [
