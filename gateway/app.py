@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
-from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
-from starlette.exceptions import HTTPException
 
-from gateway import __version__
 from gateway.admission import Admission
 from gateway.audit.chain import Chain
 from gateway.audit.journal import Journal
 from gateway.audit.lines import ends
 from gateway.audit.place import audit_key, open_place
 from gateway.audit.seals import Sealer
-from gateway.background import keep_running
-from gateway.console import admin, gpus, ready
-from gateway.console.dashboard import dashboard_routes
 from gateway.console.live.feed import Feed
 from gateway.console.live.money import Money
 from gateway.console.live.sources import sources
 from gateway.console.live.spells import Spells
-from gateway.console.registration import registration_routes
 from gateway.edge.calibration import Calibration
 from gateway.edge.job_site import JobSite
 from gateway.edge.middleware import Front
-from gateway.edge.replies import error_headers
-from gateway.edge.routes import router
 from gateway.edge.services import Services
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, PolicyInvalid, StartupFault, StoreFault
+from gateway.errors import StartupFault
 from gateway.fleet.circuits import Circuits
 from gateway.fleet.gpu_watch import GpuWatch
 from gateway.fleet.leases import Leases, new_owner, room_channel
@@ -48,6 +39,7 @@ from gateway.joining import Joining
 from gateway.ledger.child import WriterChild
 from gateway.ledger.place import keeps_ledger
 from gateway.ledger.watch import Watch
+from gateway.lifespan import Process, Run
 from gateway.model import Damped, DampedKey, Issuer, Policy, PoolKey, Snapshot, Tenant
 from gateway.money.alarms import Alarms
 from gateway.money.budgets import Budgets
@@ -71,12 +63,9 @@ from gateway.siblings import Place, Siblings
 from gateway.startup import check_store, issued_seal, jobs_secret, load_policy, policy_key
 from gateway.store.connection import Store
 from gateway.store.embedded import Embedded
-from gateway.telemetry import (
-    TTFT_BUCKETS,
-    Telemetry,
-)
+from gateway.store.subscription import Subscription
+from gateway.telemetry import TTFT_BUCKETS, Export, Telemetry
 from gateway.upstreams.client import Client
-from gateway.upstreams.dialects.surface import error_body
 from gateway.upstreams.documents import document
 from gateway.upstreams.gpu_pages import GpuPages
 from gateway.upstreams.webhooks import Webhooks
@@ -85,8 +74,58 @@ from gateway.versions.keeper import Versions
 from gateway.versions.orders import Seal
 from gateway.waiting.lines import Lines
 from gateway.watching import watch, watched
+from gateway.web import web
 
 _log = logging.getLogger("gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all the rest stands on."""
+
+    settings: Settings
+    place: Place | None
+    live: LivePolicy
+    embedded: Embedded | None
+    url: str
+    """Of the store."""
+    store: Store
+    owner: str
+    telemetry: Telemetry
+    export: Export
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What is true of upstreams, and who may use them."""
+
+    leases: Leases
+    client: Client
+    budgets: Budgets
+    lines: Lines
+    joining: Joining
+    prefixes: Prefixes
+    view: View
+    gpus: GpuWatch
+    probes: Probes
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """Who calls, what they may spend, and where it is written down."""
+
+    till: Till
+    ledger: Watch
+    writer: WriterChild | None
+    signers: IssuerKeys
+    keyring: Keyring
+    keys: Keys
+    quotas: Quotas
+    alarms: Alarms
+    admission: Admission
+    rooms: Subscription
+    """Where other replicas tell this one of room."""
+    hours: Hours
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Front:
@@ -94,27 +133,61 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
 
     Raises StartupFault or PolicyFault where it could only fail later.
     """
+    ground = grounds(settings, place)
+    store, owner = ground.store, ground.owner
+    fleet = fleet_on(ground)
+    purse = purse_for(ground, fleet)
+    flow = Flow(store, owner, TTFT_BUCKETS, fleet.view.now)
+    journal, sealer = audit(settings, owner, store, ground.telemetry)
+    key = policy_key(settings)
+    key_news = store.subscription(CHANNEL, purse.keyring.woken, purse.keyring.woken)
+    services = services_of(ground, fleet, purse, flow, journal, None if key is None else Seal(key))
+    site = jobs(services, ground.url, owner, store)
+    money = Money(services, lambda: purse.alarms.usages)
+    spells = Spells()
+    store.listen(spells.heard)
+    feed = Feed(sources(services, money, spells))
+    watch(services, store, purse.alarms, fleet.lines)
+    warn(settings, shared=key is not None)
+    runs = runs_of(ground, fleet, purse, services, key_news, sealer)
+    process = Process(
+        services,
+        store,
+        ground.embedded,
+        purse.writer,
+        site,
+        fleet.leases,
+        ground.export,
+        purse.alarms,
+        money,
+        feed,
+        runs,
+    )
+    return Front(services, web(process, purse.ledger), None if site is None else site.desk)
+
+
+def grounds(settings: Settings, place: Place | None) -> Ground:
+    """The policy, the store and what is told of this process. Raises StartupFault or PolicyFault."""
     live = load_policy(settings)
     embedded = Embedded.start(settings.data_dir) if settings.redis_url is None else None
     url = embedded.url if embedded is not None else settings.redis_url.get_secret_value()  # type: ignore[union-attr]
     if embedded is not None:
         _log.info("embedded store", extra={"fields": {"folder": str(settings.data_dir), "notice": embedded.notice}})
     asyncio.run(check_store(url))
-    store = Store(url)
-    owner = new_owner()
+    store, owner = Store(url), new_owner()
     telemetry, export = watched(settings, owner)
+    return Ground(settings, place, live, embedded, url, store, owner, telemetry, export)
+
+
+def fleet_on(ground: Ground) -> Fleet:
+    """Also says who hears of a new policy, and in which order."""
+    live, store, owner, telemetry = ground.live, ground.store, ground.owner, ground.telemetry
+    place, embedded = ground.place, ground.embedded
     fresh = place.fresh if place is not None else embedded is not None and embedded.fresh
-    leases = Leases(store, owner, fresh=fresh)
-    client = Client()
+    leases, client = Leases(store, owner, fresh=fresh), Client()
     lessons = Lessons(store, Forgetting(PRIOR, PRIOR_WEIGHT, MEMORY))
-    kept = keeps_ledger(settings)
-    budgets, lines = Budgets(store), Lines()
-    till = Till(store, owner, telemetry.ledger_dropped.inc, rows=kept)
-    ledger = Watch(store, telemetry)
-    writer = WriterChild(settings, url) if kept and place is None else None
-    prefixes = Prefixes()
-    news = PrefixNews(store, owner, prefixes)
-    joining = Joining(store, live)
+    budgets, lines, prefixes = Budgets(store), Lines(), Prefixes()
+    news, joining = PrefixNews(store, owner, prefixes), Joining(store, live)
     hooks = Hooks(
         partial(exchange, budgets, news),
         lines.ahead,
@@ -125,137 +198,102 @@ def create_app(settings: Settings, place: Place | None = None) -> Front:
     )
     view = View(store, leases, lessons, lambda: live.current, Circuits(), lambda: pools(live), hooks)
     workers, pages = Workers(client), GpuPages(client)
-    watch_gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
+    gpus = GpuWatch(store, pages.look, telemetry.count_gpu_fault)
     joining.on_change.append(view.rebuild)
-    live.on_reload += [client.keep, workers.keep, pages.keep, watch_gpus.keep, view.keep]
+    live.on_reload += [client.keep, workers.keep, pages.keep, gpus.keep, view.keep]
     live.on_reload.append(lambda policy: telemetry.keep(policy.upstreams))
-    probes = Probes(store, owner, lambda: live.current, workers.look, watch_gpus.look, watch_gpus.judged, view.readings)
+    probes = Probes(store, owner, lambda: live.current, workers.look, gpus.look, gpus.judged, view.readings)
+    return Fleet(leases, client, budgets, lines, joining, prefixes, view, gpus, probes)
+
+
+def purse_for(ground: Ground, fleet: Fleet) -> Purse:
+    settings, live, store, owner = ground.settings, ground.live, ground.store, ground.owner
+    telemetry, view, lines = ground.telemetry, fleet.view, fleet.lines
+    kept = keeps_ledger(settings)
+    till = Till(store, owner, telemetry.ledger_dropped.inc, rows=kept)
+    writer = WriterChild(settings, ground.url) if kept and ground.place is None else None
     signers = IssuerKeys(document, lambda: issuers(live))
     keyring, keys = who_calls(settings, store, signers)
-    quotas, posts = Quotas(), Webhooks(client, secret(settings.webhook_secret))
+    quotas, posts = Quotas(), Webhooks(fleet.client, secret(settings.webhook_secret))
     alarms = Alarms(till, store, lambda: live.current, posts.post, telemetry.count_webhook, others=keys.known)
     spending = Spending(till, quotas, alarms.past, alarms.refused)
-    admission = Admission(leases, budgets, lambda: view.current, lines, spending=spending)
+    admission = Admission(fleet.leases, fleet.budgets, lambda: view.current, lines, spending=spending)
     rooms = store.subscription(room_channel(owner), partial(hear, lines, till), lines.wake_all)
-    hours = Hours(store, lambda: view.current)
-    flow = Flow(store, owner, TTFT_BUCKETS, view.now)
-    receipts = Receipts(
-        store, settings.receipts_bytes, settings.receipts_hours, telemetry.receipts_dropped.inc, flow.heard
+    hours, ledger = Hours(store, lambda: view.current), Watch(store, telemetry)
+    return Purse(till, ledger, writer, signers, keyring, keys, quotas, alarms, admission, rooms, hours)
+
+
+def services_of(
+    ground: Ground, fleet: Fleet, purse: Purse, flow: Flow, journal: Journal, seal: Seal | None
+) -> Services:
+    settings, store, telemetry = ground.settings, ground.store, ground.telemetry
+    dropped = telemetry.receipts_dropped.inc
+    busy = partial(at_work, fleet.lines, telemetry)
+    services: Services = Services(
+        settings=settings,
+        live=ground.live,
+        view=fleet.view,
+        admission=purse.admission,
+        client=fleet.client,
+        receipts=Receipts(store, settings.receipts_bytes, settings.receipts_hours, dropped, flow.heard),
+        budgets=fleet.budgets,
+        telemetry=telemetry,
+        calibration=Calibration(telemetry),
+        siblings=Siblings(telemetry, ground.place),
+        versions=Versions(
+            store, ground.owner, ground.live, seal, lambda one: services.shadow.tally_of(one).row(), busy
+        ),
+        journal=journal,
+        gpus=fleet.gpus,
+        joining=fleet.joining,
+        till=purse.till,
+        keys=purse.keys,
+        keyring=purse.keyring,
+        signers=purse.signers,
+        desk=Desk(settings),
+        flow=flow,
+        prefixes=fleet.prefixes,
+        quotas=purse.quotas,
     )
-    siblings, calibration = Siblings(telemetry, place), Calibration(telemetry)
-    journal, sealer = audit(settings, owner, store, telemetry)
-    key = policy_key(settings)
-    seal = None if key is None else Seal(key)
-    key_news = store.subscription(CHANNEL, keyring.woken, keyring.woken)
-    busy = partial(at_work, lines, telemetry)
-    versions = Versions(store, owner, live, seal, lambda trial: services.shadow.tally_of(trial).row(), busy)
-    services = Services(
-        settings,
-        live,
-        view,
-        admission,
-        client,
-        receipts,
-        budgets,
-        telemetry,
-        calibration,
-        siblings,
-        versions,
-        journal,
-        watch_gpus,
-        joining,
-        till,
-        keys,
-        keyring,
-        signers,
-        Desk(settings),
-        flow,
-        prefixes=prefixes,
-        quotas=quotas,
+    return services
+
+
+def runs_of(
+    ground: Ground, fleet: Fleet, purse: Purse, services: Services, key_news: Subscription, sealer: Sealer
+) -> tuple[Run, ...]:
+    """What runs for as long as the process does, in the order in which it begins."""
+    kept = (purse.hours.run, purse.ledger.run) if keeps_ledger(ground.settings) else ()
+    return (
+        fleet.leases.beat_forever,
+        purse.rooms.run,
+        fleet.view.run,
+        fleet.probes.run,
+        services.receipts.run,
+        services.flow.run,
+        purse.till.run,
+        purse.alarms.run,
+        services.versions.run,
+        purse.keyring.run,
+        key_news.run,
+        purse.signers.run,
+        services.siblings.run,
+        sealer.run,
+        ground.export.run,
+        fleet.joining.roster.run,
+        fleet.joining.finders.run,
+        *kept,
     )
-    site = jobs(services, url, owner, store)
-    money = Money(services, lambda: alarms.usages)
-    spells = Spells()
-    store.listen(spells.heard)
-    feed = Feed(sources(services, money, spells))
-    watch(services, store, alarms, lines)
-    if key is None:
+
+
+def warn(settings: Settings, *, shared: bool) -> None:
+    """What an operator should know before the first request. `shared`: replicas follow one policy."""
+    if not shared:
         _log.warning("no policy key is set: each replica follows its own folder")
     if settings.admin_key is None:
         _log.warning(
             "no admin key is set: /admin answers direct loopback callers only; "
             "behind any proxy on this host set GATEWAY_ADMIN_KEY"
         )
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            if embedded is not None:
-                stack.callback(embedded.stop)
-            stack.push_async_callback(store.aclose)
-            await store.check()
-            if writer is not None:
-                stack.push_async_callback(writer.aclose)
-            stack.push_async_callback(services.desk.aclose)
-            if site is not None:
-                stack.push_async_callback(site.aclose)
-                await site.check()
-            stack.push_async_callback(client.aclose)
-            stack.push_async_callback(leases.drain)
-            with suppress(StoreFault):
-                await versions.sync()
-                await keyring.look()
-            await joining.roster.look()
-            await view.refresh()
-            runs = (
-                leases.beat_forever,
-                rooms.run,
-                view.run,
-                probes.run,
-                receipts.run,
-                flow.run,
-                till.run,
-                alarms.run,
-                versions.run,
-                keyring.run,
-                key_news.run,
-                signers.run,
-                siblings.run,
-                sealer.run,
-                export.run,
-            )
-            stack.push_async_callback(export.aclose)
-            tasks = [asyncio.create_task(keep_running(run)) for run in (*runs, joining.roster.run, joining.finders.run)]
-            if kept:
-                tasks += [asyncio.create_task(keep_running(run)) for run in (hours.run, ledger.run)]
-            if site is not None:
-                ours = [asyncio.create_task(keep_running(run)) for run in site.runs]
-                tasks += [*ours, asyncio.create_task(hand_over(services, site, ours[0]))]
-            if writer is not None:
-                tasks.append(asyncio.create_task(keep_running(writer.run)))
-            if embedded is not None:
-                tasks.append(asyncio.create_task(keep_running(lambda: embedded.mind(settings.data_dir))))
-            stack.push_async_callback(alarms.aclose)  # what it sends is begun by one of the tasks
-            stack.push_async_callback(stop, tasks)
-            stack.push_async_callback(budgets.aclose)
-            stack.push_async_callback(money.aclose)
-            stack.push_async_callback(feed.aclose)
-            yield
-
-    # FastAPI's own pages load scripts of another host: none of them.
-    api = FastAPI(title="Hybrid router gateway", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    api.include_router(router(services))
-    if site is not None:
-        api.include_router(site.routes())
-    api.include_router(registration_routes(services))
-    api.include_router(ready.routes(services, lambda: ledger.last.said()))
-    api.include_router(admin.router(services, feed, None if site is None else site.shelf))
-    api.include_router(gpus.agent_routes(services))
-    api.include_router(dashboard_routes())
-    api.add_exception_handler(PolicyInvalid, admin.answer_invalid)
-    api.add_exception_handler(GatewayError, answer_error)
-    api.add_exception_handler(HTTPException, answer_http)
-    return Front(services, api, None if site is None else site.desk)
 
 
 def jobs(services: Services, url: str, owner: str, store: Store) -> JobSite | None:
@@ -332,15 +370,6 @@ def hear(lines: Lines, till: Till, message: str) -> None:
         lines.wake(message)
 
 
-async def hand_over(services: Services, site: JobSite, runner: asyncio.Task[None]) -> None:
-    """Jobs go to other replicas as soon as this one is told to end: they need not wait for its last stream. Nor does it
-    wait for those who wait for jobs; as long as its port is open they would only come back."""
-    await services.leaving.wait()
-    await stop([runner])
-    await asyncio.sleep(services.settings.leave_seconds)
-    site.desk.watch.close()
-
-
 def at_work(lines: Lines, telemetry: Telemetry) -> dict[str, int]:
     """What this process tells the others that it has to do."""
     return {
@@ -348,24 +377,3 @@ def at_work(lines: Lines, telemetry: Telemetry) -> dict[str, int]:
         "in_flight": int(telemetry.inflight.value),
         "jobs_running": int(telemetry.jobs_running.value),
     }
-
-
-async def stop(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)  # noqa: S101 - registered for GatewayError alone
-    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    body = error_body(request.url.path, error, request.state.call.id)
-    return Response(body, error.status, headers)
-
-
-async def answer_http(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405, in our shape."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    method = MethodNotAllowed(f"{request.url.path} does not take {request.method}")
-    path = NotFound(f"no such path: {request.method} {request.url.path}; /openapi.json has those of operators and jobs")
-    return await answer_error(request, method if status == 405 else path)

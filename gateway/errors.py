@@ -30,7 +30,7 @@
       UpstreamFailed          502 upstream_error
       NoCapacity              503 no_capacity           always with Retry-After
       AuditUnavailable        503 audit_unavailable     always with Retry-After
-      ShuttingDown            503 shutting_down         always with Retry-After
+      ShuttingDown            503 shutting_down         with Retry-After, if it may be repeated
       DeadlineExceeded        504 deadline_exceeded
     UpstreamFault                      what an upstream did; `edge.forward` turns it into a retry or one of the above
       ConnectFailed                    no byte of the request left this machine
@@ -217,7 +217,8 @@ class AuditUnavailable(GatewayError):
 
 
 class ShuttingDown(GatewayError):
-    """This process ends, and with it what it was still asked for: another one, or the next, may be asked at once."""
+    """This process ends, and with it what it was still asked for: another one, or the next, may be asked at once. Not
+    for what must not be repeated (`retry` False): proxies and HTTP libraries repeat whatever has a Retry-After."""
 
     status, code = 503, "shutting_down"
     AGAIN_SECONDS: ClassVar[int] = 1
@@ -225,7 +226,8 @@ class ShuttingDown(GatewayError):
     def __init__(self, cut: str = "", *, retry: bool | None = None) -> None:
         """`cut`: what was begun and ends by it."""
         why = "the gateway is shutting down"
-        super().__init__(f"{cut}: {why}" if cut else why, retry_after=self.AGAIN_SECONDS, retry=retry)
+        again = None if retry is False else self.AGAIN_SECONDS
+        super().__init__(f"{cut}: {why}" if cut else why, retry_after=again, retry=retry)
 
 
 class DeadlineExceeded(GatewayError):

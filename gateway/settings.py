@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65535,
-        description="Port of /metrics, /openapi.json, /dashboard and /admin; unset: the main port.",
+        description="Port of /metrics, /openapi.json, /docs, /dashboard and /admin; unset: the main port.",
     )
     admin_key: SecretStr | None = Field(
         None, description="The key of /admin/v1; unset answers loopback callers alone.", min_length=16

@@ -3,11 +3,16 @@ fit for use. The parent of several processes looks at the folder too, before it 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
-from gateway.errors import StartupFault
+from gateway.errors import StartupFault, StoreFault
 from gateway.finders.watch import missing_extra
 from gateway.model import Policy
 from gateway.money.keys import DEMO_KEY
@@ -17,6 +22,7 @@ from gateway.store.connection import Store
 from gateway.store.key_file import once_written
 from gateway.store.layout import check_layout
 from gateway.store.sealing import Sealing
+from gateway.store.wire import UNUSABLE, ReplyFault
 
 _POLICY_KEY = b"gateway policy versions"
 _ISSUED_KEYS = b"gateway issued keys"
@@ -24,6 +30,9 @@ _JOBS = b"gateway jobs"
 JOBS_KEY_FILE = "jobs.key"
 _KEY_BYTES = 32
 SHORTEST_KEY = 16
+STORE_SECONDS, STORE_PAUSE = 5.0, 0.2
+"""How long a start waits for a store that does not answer, and between two tries: a store that starts beside us, or a
+machine that is busy because all start at once. What lasts longer is for whoever starts us again."""
 _log = logging.getLogger("gateway")
 
 
@@ -113,7 +122,30 @@ async def check_store(url: str) -> None:
     """Raises StartupFault for a store that cannot be used, before anything is served."""
     store = Store(url)
     try:
-        await store.check()
-        await check_layout(store)
+        await patiently(store.check)
+        await patiently(partial(check_layout, store))
     finally:
         await store.aclose()
+
+
+async def patiently(check: Callable[[], Awaitable[None]], seconds: float = STORE_SECONDS) -> None:
+    """`check` of a store, again while it fails by what may pass. Raises its last StartupFault."""
+    last = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            return await check()
+        except StartupFault as fault:
+            if not _may_pass(fault.__cause__) or time.monotonic() >= last:
+                raise
+            if not told:
+                _log.warning("%s; trying again for %g s", fault, seconds)
+                told = True
+        await asyncio.sleep(STORE_PAUSE)
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    """A store that is slow, starts, loads or changes its primary; not one that refuses us, or is set up wrongly."""
+    if isinstance(cause, ReplyFault):
+        return cause.code in UNUSABLE
+    return isinstance(cause, StoreFault | OSError) and not isinstance(cause, ssl.SSLError)

@@ -70,9 +70,14 @@ def watch(services: Services, store: Store, alarms: Alarms, lines: Lines) -> Non
         for fault in faults or ():
             _log.error("policy refused, the last good one stays", extra={"fields": {"fault": fault}})
 
+    def folder_fault(faults: tuple[str, ...] | None) -> None:
+        policy_fault(faults)
+        if faults is None and live.folder.version == live.current.version:
+            _log.info("policy folder sound again", extra={"fields": {"version": live.current.version}})
+
     store.listen(store_changed)
     live.on_reload.append(policy_changed)
-    live.on_fault.append(policy_fault)
+    live.on_fault.append(folder_fault)
     services.versions.on_fault.append(policy_fault)
     view = services.view
     telemetry.watch_fleet(lambda: fleet_rows(services.board()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 IN_FORCE = "policy in force"
 REFUSED = "policy refused, the last good one stays"
+SOUND = "policy folder sound again"
 
 
 class PolicyNews:
@@ -18,13 +19,16 @@ class PolicyNews:
         self._read = log.stat().st_size if log.exists() else 0
 
     def lines(self) -> Iterator[str]:
-        """One for each policy that took effect, one for each fault of one that did not."""
+        """One for each policy that took effect, one for each fault of one that did not, and one
+        when such a folder was put right without a change of policy."""
         for row in self._rows():
             if row.get("event") == IN_FORCE:
                 origin = "" if row.get("from") in (None, "folder") else f", {row['from']}"
                 yield f"{self._folder}: version {row.get('version')} is in force{origin}"
             elif row.get("event") == REFUSED:
                 yield f"{self._folder}: refused, the last good one stays: {row.get('fault')}"
+            elif row.get("event") == SOUND:
+                yield f"{self._folder}: the folder on disk is the policy in force again, version {row.get('version')}"
 
     def _rows(self) -> Iterator[dict[str, object]]:
         if not self._log.exists():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,28 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gateway import app, background
+from gateway import app, background, lifespan
 from gateway.app import damp
 from gateway.background import keep_running
 from gateway.cli import listen
 from gateway.cli.port import bind
+from gateway.console.live.feed import Feed
+from gateway.console.live.money import Money
+from gateway.edge.job_site import JobSite
 from gateway.edge.middleware import Front
 from gateway.errors import StartupFault
+from gateway.fleet.leases import Leases
 from gateway.model import Snapshot, Spill, Tenant, Threshold
 from gateway.money.alarms import Alarms
+from gateway.money.budgets import Budgets
 from gateway.policy.candidate import Candidate, Trial
 from gateway.policy.live import LivePolicy
+from gateway.reports.desk import Desk
 from gateway.settings import Settings
 from gateway.startup import keys_refused, zone_refused
 from gateway.store.embedded import Embedded
+from gateway.telemetry import Export
+from gateway.upstreams.client import Client
 from tests.worlds import policy, reading, rule, state
 
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
@@ -77,23 +86,40 @@ def test_the_thresholds_of_a_candidate_have_states_of_their_own() -> None:
     assert {key.threshold.value: one.on for key, one in both.items()} == {10.0: True, 1000.0: False}
 
 
-def test_messages_end_after_those_who_send_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    stop, aclose = app.stop, Alarms.aclose
+ENDS: tuple[tuple[object, str], ...] = (
+    (Feed, "aclose"),
+    (Money, "aclose"),
+    (Budgets, "aclose"),
+    (lifespan, "stop"),
+    (Alarms, "aclose"),
+    (Export, "aclose"),
+    (Leases, "drain"),
+    (Client, "aclose"),
+    (JobSite, "aclose"),
+    (Desk, "aclose"),
+    (Embedded, "stop"),
+)
+"""As the docstring of `lifespan` promises; many stores are closed in between, by whoever opened them."""
 
-    async def stopped(tasks: list[asyncio.Task[None]]) -> None:
-        await stop(tasks)
-        order.append("tasks")
 
-    async def closed(alarms: Alarms) -> None:
-        await aclose(alarms)
-        order.append("messages")
+def test_all_ends_in_the_promised_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So messages end after those who send them."""
+    order: list[tuple[object, str]] = []
 
-    monkeypatch.setattr(app, "stop", stopped)
-    monkeypatch.setattr(Alarms, "aclose", closed)
-    made = app.create_app(Settings(policies=POLICIES / "demo", data_dir=tmp_path, ledger_url=SecretStr("none")))
-    asyncio.run(lived(made))
-    assert order == ["tasks", "messages"]
+    def recorded(end: tuple[object, str]) -> None:
+        real: Callable[..., Any] = getattr(*end)
+
+        def ended(*given: Any) -> Any:
+            order.append(end)
+            return real(*given)
+
+        monkeypatch.setattr(*end, ended)
+
+    for end in ENDS:
+        recorded(end)
+    settings = Settings(policies=POLICIES / "demo", data_dir=tmp_path, ledger_url=SecretStr("none"))
+    asyncio.run(lived(app.create_app(settings)))
+    assert order == list(ENDS)
 
 
 def test_a_store_that_goes_away_as_it_begins_is_a_startup_fault(

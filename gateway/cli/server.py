@@ -2,7 +2,7 @@
 
     SIGTERM   readyz says 503, answers say `connection: close`, jobs go to other replicas; connections are still taken
     + leave   the port is closed, idle connections too; sessions are told
-    + grace   what still runs is ended with an error
+    + grace   what still runs is ended with an error; operators' port is open until that, or until all is answered
     at last   leases, slices, receipts and rows go back to the store (the lifespan's end)
 
 A second signal cuts the waiting short and nothing else: what is owed to the store is given back all the same.
@@ -17,9 +17,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from gateway.cli.certificate import Certificate
 from gateway.edge.protocol import Protocol
@@ -39,8 +41,9 @@ _FAILED = 3
 
 
 class Server(uvicorn.Server):
-    """Speaks `kind` on the sockets it is given. `on_leaving` is called once, when the end begins; `leave` and `grace`
-    are in seconds."""
+    """Speaks `kind` on the sockets it is given: the callers', and perhaps one for operators, which stays open until
+    callers have their answers, for whoever watches that. `on_leaving` is called once, when the end begins; `leave` and
+    `grace` are in seconds."""
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._kind, self._on_leaving, self._leave, self._grace = kind, on_leaving, leave, grace
         self._certificate = certificate
+        self._operators = ServerState()
+        """Their connections and what answers them; `server_state` has the callers'."""
         self._told = 0.0
         """When the first signal came."""
 
@@ -66,45 +71,47 @@ class Server(uvicorn.Server):
         loop, config, kind = asyncio.get_running_loop(), self.config, self._kind
         tls = None if self._certificate is None else self._certificate.context
 
-        def connection() -> Protocol:
-            return kind(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        def connection(state: ServerState) -> Protocol:
+            return kind(config=config, server_state=state, app_state=self.lifespan.state)
 
         self.servers = [
             await loop.create_server(
-                connection,
+                partial(connection, state),
                 sock=sock,
                 ssl=tls,
                 backlog=config.backlog,
                 ssl_handshake_timeout=None if tls is None else kind.patience.head,
                 ssl_shutdown_timeout=None if tls is None else TLS_CLOSE_SECONDS,
             )
-            for sock in sockets or ()
+            for sock, state in zip(sockets or (), (self.server_state, self._operators), strict=False)
         ]
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         if self._certificate is not None and counter % LOOK_TICKS == 0:
             self._certificate.look()
-        return await super().on_tick(counter)
+        ends = await super().on_tick(counter)
+        self._operators.default_headers = self.server_state.default_headers
+        return ends
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        state = self.server_state
+        callers, operators = self.server_state, self._operators
         self._on_leaving()
         self._kind.leaving = True
-        for connection in list(state.connections):
+        for connection in (*callers.connections, *operators.connections):
             connection.last()  # type: ignore[union-attr]
         await self._wait(self._leave, lambda: False)
-        for server in self.servers:
+        grace = time.monotonic() + self._grace
+        for server, sock, state in zip(self.servers, sockets or (), (callers, operators), strict=False):
             server.close()
-        for sock in sockets or ():
             sock.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        await self._wait(self._grace, lambda: not state.connections and not state.tasks)
-        for task in state.tasks:
+            for connection in list(state.connections):
+                connection.shutdown()
+            await self._wait(grace - time.monotonic(), partial(_idle, state))
+        for task in (*callers.tasks, *operators.tasks):
             task.cancel(msg="the grace of the shutdown is over")
         self.force_exit = False  # what is cut off is waited for all the same
-        await self._wait(CUT_SECONDS, lambda: not state.connections and not state.tasks)
+        await self._wait(CUT_SECONDS, lambda: _idle(callers) and _idle(operators))
         await self.lifespan.shutdown()
 
     async def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
@@ -130,3 +137,7 @@ class Server(uvicorn.Server):
             self.should_exit, self._told = True, now
         elif now - self._told > HURRY_SECONDS:
             self.force_exit = True
+
+
+def _idle(state: ServerState) -> bool:
+    return not state.connections and not state.tasks

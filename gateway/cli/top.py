@@ -14,8 +14,9 @@ from gateway.errors import extra
 if TYPE_CHECKING:
     from gateway.cli.top_feed import Line
 
-ONCE_SECONDS = 5.0
-"""For all kinds of events to come; what has not come by then is not shown."""
+ONCE_SECONDS = 10.0
+"""For all kinds of events to come, money last: the first question begins the ledger's reader. What has not come by then
+is not shown."""
 MISSING = f"gateway top needs textual: {extra('top')}, or use --once"
 
 

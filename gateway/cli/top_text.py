@@ -8,8 +8,12 @@ from typing import Any
 from gateway.cli.budget import table
 from gateway.console.live.history import OUTCOMES
 from gateway.console.live.told import Told
+from gateway.flow import NO_RULE
 
 UNKNOWN = "-"
+REFUSED_BEFORE = "no rule"
+"""For requests that were refused before a rule was found: an unknown model, a wrong key."""
+UNTOLD = "today: the ledger has not answered yet"
 _BARS = " ▁▂▃▄▅▆▇█"
 SPARK_MINUTES = 60
 FLEET = {
@@ -66,7 +70,7 @@ def policy(told: Mapping[str, Any] | None) -> list[str]:
 
 def money(told: Mapping[str, Any] | None) -> list[str]:
     if told is None:
-        return []
+        return [UNTOLD]
     spent = told["spent_usd"]
     parts = [
         f"bought {usd(spent['managed'])}{' (simulated)' if told['simulated'] else ''}",
@@ -89,7 +93,13 @@ def _rule(name: str, told: Told, latency: Mapping[str, Any]) -> tuple[str, ...]:
     counts, ttft = told.outcomes(name), latency.get("ttft_ms", {})
     numbers = [str(counts[outcome] or UNKNOWN) for outcome in OUTCOMES]
     figures = [number(ttft.get("p50")), number(ttft.get("p95")), number(latency.get("slo_ms"))]
-    return (name, *numbers, *figures, percent(latency.get("met")), spark(per_minute(told, name)))
+    return (
+        REFUSED_BEFORE if name == NO_RULE else name,
+        *numbers,
+        *figures,
+        percent(latency.get("met")),
+        spark(per_minute(told, name)),
+    )
 
 
 def per_minute(told: Told, rule: str) -> list[int]:

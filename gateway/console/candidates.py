@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.edge.account import CANCELLED, CLIENT_LEFT, CLIENT_STALLED, LOST, SHARE_STEPS
 from gateway.model import Policy
 from gateway.rehearsal.receipt_shape import Looked, Receipt, Tried
 from gateway.rehearsal.recorded import SERVED
 
 US_PER_SECOND = 1e6
 TOOK_IT, FAILED, NO_ROOM, PASSED_OVER = "took_it", "failed", "no_room", "passed_over"
-"""What became of a candidate: it answered; it was asked and somebody else answered, or nobody; it was too full for one
-more; it was not taken (its seats may have been full, which no receipt tells)."""
+LEFT, SLOWER, CUT = "left", "slower", "cut"
+"""What became of a candidate: it answered; it was asked in vain; it was too full for one more; it was not taken (its
+seats may have been full, which no receipt tells). Or it was asked, and is not to blame: the client left or took
+nothing, another one was faster, the gateway was shut down."""
+_BLAMELESS = {CLIENT_LEFT: LEFT, CLIENT_STALLED: LEFT, LOST: SLOWER, CANCELLED: CUT}
+_OVER = 1 + 0.5 / SHARE_STEPS
+"""A share that says this much was more than 1, however its load was rounded for the receipt."""
 
 
 def candidates(policy: Policy, receipt: Receipt) -> list[dict[str, Any]]:
@@ -41,9 +47,12 @@ def _row(policy: Policy, receipt: Receipt, one: Looked) -> dict[str, Any]:
 
 
 def _end(receipt: Receipt, name: str, tried: Tried | None, with_it: float | None) -> dict[str, Any]:
-    if name == receipt.get("chosen") and receipt.get("outcome") in SERVED:
+    outcome = receipt.get("outcome") if name == receipt.get("chosen") else None
+    if outcome in SERVED:
         return {"end": TOOK_IT, "why": None}
     if tried is not None:
-        status = tried.get("status")
+        end, status = LEFT if outcome == "left" else _BLAMELESS.get(tried["result"]), tried.get("status")
+        if end is not None:
+            return {"end": end, "why": None}
         return {"end": FAILED, "why": tried["result"] if status is None else f"{tried['result']}, status {status}"}
-    return {"end": NO_ROOM if with_it is not None and with_it > 1 else PASSED_OVER, "why": None}
+    return {"end": NO_ROOM if with_it is not None and with_it > _OVER else PASSED_OVER, "why": None}

@@ -20,8 +20,8 @@ MAX_MODEL_NAME = 128
 CLIENT_LEFT, CLIENT_STALLED = "client_left", "client_stalled"
 """What a client did instead of taking its answer to the end: it went, or it took nothing for so long that its
 connection was cut or the time of its upstream ended. Results of attempts, and errors in receipts."""
-LOST = "lost"
-"""Result of an attempt that another one was faster than."""
+LOST, CANCELLED = "lost", "cancelled"
+"""Results of attempts: another one was faster; the process ended."""
 RESCUED = "rescued"
 """Result of an attempt that wrote the rest of another one's stream."""
 BAD_UPLOAD = "bad_upload"
@@ -31,7 +31,7 @@ MOST_UNREACHED = 16
 MOST_QUOTAS = 4
 """Names of budgets on one receipt, which has room for 2 KB."""
 _MS = 1000.0
-_TIME_STEPS, _SHARE_STEPS = 100, 10_000
+_TIME_STEPS, SHARE_STEPS = 100, 10_000
 """A receipt tells times to 0.01 ms, scores and loads to 0.0001."""
 
 
@@ -325,9 +325,9 @@ def _candidate(look: Look) -> dict[str, Any]:
     one, reading = look.candidate, look.reading
     return {
         "upstream": one.upstream.name,
-        "score": round(one.score * _SHARE_STEPS) / _SHARE_STEPS,
+        "score": round(one.score * SHARE_STEPS) / SHARE_STEPS,
         "work": one.work,
-        "load": round((look.leased + one.outside) / one.limit * _SHARE_STEPS) / _SHARE_STEPS,
+        "load": round((look.leased + one.outside) / one.limit * SHARE_STEPS) / SHARE_STEPS,
         "limit": one.limit,
         "queue_depth": None if reading is None else reading.waiting,
         "gpu": None if reading is None else reading.gpu,

@@ -11,7 +11,7 @@ from secrets import token_hex
 from msgspec import Raw
 
 from gateway.edge import relay, spans
-from gateway.edge.account import BAD_UPLOAD, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
+from gateway.edge.account import BAD_UPLOAD, CANCELLED, CLIENT_STALLED, LOST, RESCUED, Account, Attempt, left_of
 from gateway.edge.ballot import Ballot, ending_of
 from gateway.edge.books import Books
 from gateway.edge.calls import Call
@@ -157,7 +157,7 @@ class Asking:
         is."""
         if lane is not None and lane.lost:
             return LOST, "left"
-        return (self._account.left, "left") if self._account.left else ("cancelled", "failed")
+        return (self._account.left, "left") if self._account.left else (CANCELLED, "failed")
 
     def _partial(self, attempt: Attempt) -> bool:
         """Whether its upload broke off: nobody works on half a form."""

@@ -56,6 +56,8 @@ _number = msgspec.json.Decoder(int | None)
 _stream_options = msgspec.json.Decoder(_StreamOptions | None)
 _STATE = frozenset({*STATE_FIELDS, "background"})
 _KNOWN = frozenset(NEUTRAL)
+_BEHIND = "trailing characters"
+_FLAW = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
 
 
 class Body(NamedTuple):
@@ -198,10 +200,21 @@ def object_of(raw: bytes) -> dict[str, Raw]:
         raise InvalidRequest(f"the body is not valid UTF-8 (byte {fault.start})") from None
     except msgspec.ValidationError:
         raise InvalidRequest("the body must be a JSON object") from None
-    except msgspec.DecodeError:
-        raise InvalidRequest("the body is not valid JSON") from None
+    except msgspec.DecodeError as fault:
+        raise InvalidRequest(f"the body is not valid JSON: {flaw(raw, str(fault))}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
+
+
+def flaw(raw: bytes, told: str) -> str:
+    """What msgspec says is wrong with UTF-8 text, and where, in lines and characters; never the text itself."""
+    found = _FLAW.fullmatch(told)
+    what, at = (found[1], int(found[2])) if found else ("it ends too early", len(raw))
+    if what == _BEHIND:
+        at -= 1  # msgspec tells the byte after the first of them
+    line = raw.count(b"\n", 0, at) + 1
+    column = len(raw[raw.rfind(b"\n", 0, at) + 1 : at].decode(errors="ignore")) + 1
+    return f"{what} (line {line}, column {column})"
 
 
 def refuse_state(fields: Mapping[str, Raw], *, jobs: bool = False) -> None:

@@ -9,11 +9,15 @@ from math import inf
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from gateway.errors import InvalidRequest
-from gateway.model import Priority, Trace
+from gateway.edge.strays import DEMAND, strays
+from gateway.errors import InvalidRequest, ResidencyUnknown
+from gateway.model import Demand, Policy, Priority, Trace
+from gateway.routing.residency import parse_demand
 
 Scope = MutableMapping[str, Any]
 MAX_CLIENT_ID = 128
+_SHOWN = 64
+"""Of a name that a caller misspelt, at most."""
 PIPELINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _PRIORITIES: dict[bytes, Priority] = {b"interactive": "interactive", b"standard": "standard", b"batch": "batch"}
 
@@ -30,6 +34,8 @@ class Call(NamedTuple):
     peer: str | None
     trace: Trace | None = None
     """None: neither recorded nor to be passed on."""
+    strays: tuple[str, ...] = ()
+    """Names of headers that look like `X-Data-Residency` and are not."""
 
     def __repr__(self) -> str:
         return f"Call({self.id})"
@@ -51,6 +57,19 @@ class Call(NamedTuple):
         """A header as text; `name` is lower-cased."""
         raw = self.headers.get(name.encode())
         return None if raw is None else raw.decode("latin-1")
+
+    def demand(self, policy: Policy) -> Demand:
+        """What `X-Data-Residency` asks for. Raises ResidencyUnknown, also where another name was meant to be that."""
+        if self.strays and (name := self.stray(policy)) is not None:
+            shown = name[:_SHOWN]
+            raise ResidencyUnknown(
+                f"{shown}: no such header; where data may go is said by X-Data-Residency", param=shown
+            )
+        return parse_demand(self.residency, policy.zones)
+
+    def stray(self, policy: Policy) -> str | None:
+        """The first of `strays` that no rule looks at: what a rule is written for is no mistake."""
+        return next((name for name in self.strays if name not in policy.headers), None)
 
     def pipeline(self) -> str | None:
         """`X-Gateway-Pipeline`. Raises InvalidRequest where that is no name: it is written into the ledger."""
@@ -106,8 +125,8 @@ def new_call(scope: Scope, begin: Begin = lambda _id, _headers: None) -> Call:
     given = scope["headers"]
     headers = dict(reversed(given))  # of several values of a name the first one stays
     residency: str | None = None
-    if b"x-data-residency" in headers:
-        residency = ",".join(value.decode("latin-1") for name, value in given if name == b"x-data-residency")
+    if DEMAND in headers:
+        residency = ",".join(value.decode("latin-1") for name, value in given if name == DEMAND)
     client = scope.get("client")
     id, peer = token_hex(16), client[0] if client else None
-    return Call(id, time.monotonic(), scope["path"], headers, residency, peer, begin(id, headers))
+    return Call(id, time.monotonic(), scope["path"], headers, residency, peer, begin(id, headers), strays(headers))

@@ -44,6 +44,7 @@ class Fetches:
 
     def __init__(self, most: int, of_tenant: int, most_bytes: int, seconds: float = FETCH_SECONDS) -> None:
         self.turns, self.held, self.most_bytes, self.seconds = asyncio.Semaphore(most), 0, most_bytes, seconds
+        self.names = fetch.Names(most)
         self._of_tenant = min(of_tenant, most)
         self._shares: WeakValueDictionary[str, _Share] = WeakValueDictionary()
 
@@ -52,7 +53,7 @@ class Fetches:
         return cls(settings.fetches, settings.fetches_per_tenant, settings.fetch_bytes)
 
     def share(self, tenant: str) -> _Share:
-        """It lasts as long as a request has it."""
+        """It lasts as long as a request has it, or a turn of one."""
         share = self._shares.get(tenant)
         if share is None:
             share = self._shares[tenant] = _Share(asyncio.Semaphore(self._of_tenant))
@@ -129,7 +130,7 @@ class Fetching:
         except TimeoutError:
             what = "too many addresses are being fetched here, and no turn came in time: send the data itself"
             raise RateLimited(what, retry_after=RETRY_SECONDS) from None
-        turn = _Turn(share.turns, self._all.turns)
+        turn = _Turn(self._all, share)
         try:
             yield turn
         finally:
@@ -182,20 +183,21 @@ class Fetching:
 
 class _Turn:
     """Over when its fetch is, and the look for its host's name: a thread that looks cannot be stopped, and whoever
-    leaves and comes again must not take one thread after the other."""
+    leaves and comes again must not take one thread after the other. So it keeps its tenant's share, which would else be
+    forgotten with the request, and a new one begun with all turns free."""
 
-    def __init__(self, *taken: asyncio.Semaphore) -> None:
-        self._taken, self._uses = taken, 1
+    def __init__(self, fetches: Fetches, share: _Share) -> None:
+        self._all, self._share, self._uses = fetches, share, 1
 
     def left(self) -> None:
         self._uses -= 1
         if not self._uses:
-            for turns in self._taken:
-                turns.release()
+            self._share.turns.release()
+            self._all.turns.release()
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         self._uses += 1
-        return await fetch.resolved(host, port, self.left)
+        return await self._all.names.of(host, port, self.left)
 
 
 @contextmanager

@@ -104,8 +104,11 @@ class Forward:
                 task.uncancel()
             elif wire.job is not None:
                 raise  # its runner knows why
-            else:
+            elif self._s.leaving.is_set():
                 self._shut_down(wire)
+            else:
+                self._account.fail(GatewayError("unhandled"))
+                raise
         except GatewayError as error:
             if self._account.first_byte is not None:
                 self._end_broken(wire, error)
@@ -129,7 +132,7 @@ class Forward:
     def _shut_down(self, wire: Cycle) -> None:
         """The process waits no longer (`cli/server.py`). What was begun has said so itself, but for a stream between
         two upstreams. Nobody knows what became of a paid attempt: it is not to be repeated."""
-        if self._account.first_byte is None:
+        if not wire.response_started:
             self._refuse(wire, ShuttingDown(retry=False if self._account.bought else None))
         elif self._going_on and self._account.error is None:
             end_broken(self._account, wire, ShuttingDown("the answer broke off"))

@@ -36,7 +36,6 @@ from gateway.errors import (
 from gateway.model import MediaAsk, Tenant
 from gateway.routing.board import Board
 from gateway.routing.fields import NEUTRAL
-from gateway.routing.residency import parse_demand
 from gateway.upstreams.dialects.endpoint import Endpoint
 
 UPLOADS = "uploads"
@@ -54,7 +53,7 @@ async def hearing(
     tenant, upload = caller(services, call), None
     call = followed(services, call, tenant)
     try:
-        parse_demand(call.residency, policy.zones)
+        call.demand(policy)
         upload = _upload(services, call, receive)
         wire.stream()
         await upload.begin(_length(call))
@@ -73,7 +72,7 @@ async def hearing(
             upload.close()
         if not isinstance(fault, GatewayError | asyncio.CancelledError):
             raise
-        error = answerable(fault)
+        error = answerable(services, fault)
         services.receipts.add(refused(call, tenant, policy.version, error))
         unread_in_audit(services, call, tenant, policy, b"" if upload is None else _told(upload), error)
         error.headers, error.traced = of_refused(services, tenant, call.path), call.traced

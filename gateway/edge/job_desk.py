@@ -27,6 +27,7 @@ from gateway.errors import (
     InvalidRequest,
     NoCapacity,
     NotFound,
+    ShuttingDown,
     StateElsewhere,
     StoreFault,
 )
@@ -43,6 +44,9 @@ MOST_URL = 2048
 MOST_WAIT = 600.0
 """Seconds that an answer may be held for `?wait=`."""
 FULL_RETRY_SECONDS, AWAY_RETRY_SECONDS = 60, 2
+TAKEN_SECONDS = 0.8
+"""How long a job that is cut off while it is taken in is still waited for: less than the server does by then
+(`cli/server.py`, CUT_SECONDS), and about as long as a store's sync takes that is half done."""
 HOUR = 3600.0
 PAGE, MOST_PAGE = 20, 100
 _ONCE = b"idempotency-key"
@@ -61,10 +65,12 @@ class JobDesk:
     async def take(self, query: bytes, call: Call, request: GenRequest, body: Body, board: Board) -> Accepted:
         """A generation that is to be a job. Raises GatewayError."""
         wait = seconds_of(dict(parse_qsl(query.decode("latin-1"))).get("wait"))
-        return Accepted(self, call, await self.accept(call, request, body, board), wait)
+        job = await self.accept(call, request, body, board)
+        return Accepted(self, call, job, None if _cut_off() else wait)
 
     async def accept(self, call: Call, request: GenRequest, body: Body, board: Board) -> Job:
-        """Refuses at once what would be refused later; else it is on the store's disk when this returns."""
+        """Refuses at once what would be refused later; else it is on the store's disk when this returns. Cut off by the
+        end of the process it returns all the same, or raises ShuttingDown(retry=False): then the job may be there."""
         tenant = request.tenant
         if request.stream:
             raise InvalidRequest("a job has no stream: its events are at /v1/gateway/jobs/ID/events", param="stream")
@@ -77,11 +83,27 @@ class JobDesk:
         taken = False
         try:
             made, said = self._made(call, request, board, hook), request.endpoint.encode() + content.said()
-            job = await self._shelf.accept(made, content.encoded(), once=once, said=said)
+            job = await self._put(made, content.encoded(), once, said)
             taken = True
+        except ShuttingDown:
+            taken = True  # as far as anybody knows
+            raise
         finally:
             entry.leave(sent=taken, usage=None)
         return job
+
+    async def _put(self, job: Job, content: bytes, once: str | None, said: bytes) -> Job:
+        taking = asyncio.ensure_future(self._shelf.accept(job, content, once=once, said=said))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            done, _ = await asyncio.wait((taking,), timeout=TAKEN_SECONDS)
+            if done:
+                return taking.result()
+            what = "whether the job was taken in is not known: look at /v1/gateway/jobs"
+            raise ShuttingDown(what, retry=False) from None
+        finally:
+            taking.cancel()
 
     def _made(self, call: Call, request: GenRequest, board: Board, hook: str | None) -> Job:
         tenant, endpoint, ask, now = request.tenant, request.endpoint, request.media, time.time()
@@ -253,6 +275,12 @@ class Accepted:
             waiting.cancel()
         status = 200 if job.endpoint == job_views.VIDEOS else 202
         wire.answer(status, [*JSON, *identity(self._call)], msgspec.json.encode(job_views.shown(job)))
+
+
+def _cut_off() -> bool:
+    """Whether this task was cancelled, and ends in order."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _cancel(waiting: asyncio.Future[Job]) -> None:

@@ -52,7 +52,8 @@ def job_routes(services: Services, desk: JobDesk) -> APIRouter:
         await desk.delete(job.id, tenant_of(request))
         return {"id": job.id, "object": "video.deleted", "deleted": True}
 
-    @api.api_route("/v1/videos/{id}/content", methods=["GET", "HEAD"], tags=["openai"])
+    @api.head("/v1/videos/{id}/content", tags=["openai"])
+    @api.get("/v1/videos/{id}/content", tags=["openai"])
     async def content(id: str, request: Request) -> Response:
         """The file, or a range of it; `?variant=thumbnail` a still of it, where there is one."""
         variant = request.query_params.get("variant", VARIANTS[0])
@@ -87,7 +88,8 @@ def job_routes(services: Services, desk: JobDesk) -> APIRouter:
         found = await desk.read(id, tenant_of(request))
         return Events(desk, found, last_event(request))
 
-    @api.api_route("/v1/gateway/jobs/{id}/artefacts/{name}", methods=["GET", "HEAD"], tags=["gateway"])
+    @api.head("/v1/gateway/jobs/{id}/artefacts/{name}", tags=["gateway"])
+    @api.get("/v1/gateway/jobs/{id}/artefacts/{name}", tags=["gateway"])
     async def artefact(id: str, name: str, request: Request) -> Response:
         found = await desk.read(id, tenant_of(request))
         return await download(request, desk, found, named(found, name))

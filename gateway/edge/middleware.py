@@ -28,7 +28,7 @@ from gateway.upstreams.dialects.hearing import HEARING
 from gateway.upstreams.dialects.realtime import REALTIME
 from gateway.upstreams.dialects.surface import PATHS
 
-OPERATORS = ("/metrics", "/openapi.json", "/dashboard", "/admin")
+OPERATORS = ("/metrics", "/openapi.json", "/docs", "/dashboard", "/admin")
 """What `GATEWAY_ADMIN_PORT` moves off the main port, with all that lies below."""
 
 GUARDS = (
@@ -74,10 +74,10 @@ class Front:
         wire: Cycle = scope["extensions"][WIRE]
         try:
             await self._answer(call, scope, receive, send, wire)
-        except asyncio.CancelledError:
-            # The process waits no longer (cli/server.py): nothing else cancels what has no account of its own.
-            self._shut_down(call, wire)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as fault:
+            if isinstance(fault, asyncio.CancelledError) and self._services.leaving.is_set():
+                self._shut_down(call, wire)  # the process waits no longer (cli/server.py)
+                return
             # Ours to mend: the log names the place, never the request. The client gets a plain 500, or a cut answer.
             self._services.telemetry.count_error(GatewayError.code)
             _log.exception("unhandled", extra={"fields": {"request_id": call.id, "path": call.path}})

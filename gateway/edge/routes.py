@@ -72,7 +72,7 @@ async def generation(
     call = followed(services, call, tenant)
     request: GenRequest | None = None
     try:
-        parse_demand(call.residency, policy.zones)  # before the body too: what is refused anyway is not read
+        call.demand(policy)  # before the body too: what is refused anyway is not read
         settings = services.settings
         raw = await bodies.read(call, receive, settings.max_body_bytes, settings.body_seconds, forms=endpoint.forms)
         board = services.board_for(call, tenant)
@@ -106,21 +106,26 @@ async def generation(
             tell_refused(services, call, endpoint, None)
             return taken
     except (GatewayError, asyncio.CancelledError) as fault:
-        error = answerable(fault)
-        services.receipts.add(refused(call, tenant, policy.version, error))
-        if request is None:
-            unread_in_audit(services, call, tenant, policy, raw, error)
-        else:
-            undecided_in_audit(services, request, board, error)
+        error = answerable(services, fault)
+        if error.retry is not False:  # else it may be a job by now: its receipt and its audit are the job's
+            services.receipts.add(refused(call, tenant, policy.version, error))
+            if request is None:
+                unread_in_audit(services, call, tenant, policy, raw, error)
+            else:
+                undecided_in_audit(services, request, board, error)
         error.headers, error.traced = of_refused(services, tenant, call.path), call.traced
         raise error from None
     return Forward(services, call, request, fields, board, body.pictures)
 
 
-def answerable(fault: GatewayError | asyncio.CancelledError) -> GatewayError:
+def answerable(services: Services, fault: GatewayError | asyncio.CancelledError) -> GatewayError:
     """A request that nobody has decided yet is cancelled by the end of the process alone: a client that leaves ends its
-    body."""
-    return fault if isinstance(fault, GatewayError) else ShuttingDown()
+    body. What is cancelled for any other reason stays so: a fault of ours."""
+    if isinstance(fault, GatewayError):
+        return fault
+    if not services.leaving.is_set():
+        raise fault
+    return ShuttingDown()
 
 
 def built(
@@ -167,7 +172,7 @@ def followed(services: Services, call: Call, tenant: Tenant) -> Call:
 
 def demanded(call: Call, body: bodies.Body, policy: Policy) -> Demand:
     """What the caller asks for, in the header and in the body together. Raises ResidencyUnknown."""
-    residency = parse_demand(call.residency, policy.zones)
+    residency = call.demand(policy)
     if body.residency is None:
         return residency
     return strictest(residency, parse_demand(body.residency, policy.zones, param=bodies.RESIDENCY))
@@ -248,6 +253,10 @@ def router(services: Services) -> APIRouter:
         if page is None:
             return Response("the parent of these processes does not answer\n", 503, media_type="text/plain")
         return Response(page, media_type="text/plain; version=0.0.4")
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(status_code=307, headers={"Location": "/openapi.json"})
 
     @api.get("/v1/models", tags=["openai"])
     async def models(request: Request) -> Mapping[str, Any]:

@@ -33,6 +33,8 @@ PING_SECONDS = 20.0
 SILENT_SECONDS = 3 * PING_SECONDS
 """Whoever leaves so many pings without an answer is gone."""
 _TICK_SECONDS = 0.01
+_MOST_UNTOLD = 100
+"""Errors that wait for the end of a message; of more the newest."""
 CLOSE_SECONDS = 1.0
 """How long the other end may take to answer a close."""
 _BROKEN = frozenset({INTERNAL, RESTART, 1013, 1014})
@@ -77,6 +79,8 @@ class Session:
         self._tally = Tally()
         self._pieces: list[bytes] = []
         """Of a message of the upstream that comes in several frames."""
+        self._between, self._untold = True, list[bytes]()
+        """Whether the client is between two messages, and what it is told when it is."""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[End] = self._loop.create_future()
         self._end: End | None = None
@@ -121,10 +125,18 @@ class Session:
         try:
             frames = [frame] if self._sieve is None else self._sieve.sift(frame)
         except InvalidRequest as error:  # as OpenAI does: the session goes on
-            self._client.tell(error_event(error, self._id))
+            self._untold = [*self._untold, error_event(error, self._id)][-_MOST_UNTOLD:]
+            self._tell()
             return
         for one in frames:
             self._upstream.peer.send(one)
+
+    def _tell(self) -> None:
+        """Nothing may stand in the middle of a message that comes in fragments (RFC 6455 section 5.4)."""
+        if self._between:
+            untold, self._untold = self._untold, []
+            for text in untold:
+                self._client.tell(text)
 
     def _read_client(self) -> None:
         """Again: nobody could hear it meanwhile."""
@@ -136,6 +148,8 @@ class Session:
         for frame in frames:
             self._spoke = peer.heard
             self._client.send(frame)
+            self._between = frame.fin
+            self._tell()
             self._read(frame)
         if self._wire.paused:
             self._upstream.hold()

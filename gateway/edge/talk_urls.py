@@ -6,18 +6,23 @@ is fetched, so an address is refused. Events are looked at whole, and otherwise 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 from websockets.frames import Frame
 
 from gateway.edge.chat_urls import Place, found
 from gateway.errors import InvalidRequest
+from gateway.upstreams.dialects.endpoint import ADDRESSED
 
 MOST_PARTS = 100_000
 """Brackets and commas of one event: it is looked through between two others, which takes some 15 ms then. Sound and
 pictures have none of them."""
 _EVENT = "event"
-_SOUND = "audio"
-"""Holds base64 in `input_audio_buffer.append` and in parts of an item; there is no colon in that."""
+_SOUND, _APPENDED, _PART = "audio", "input_audio_buffer.append", "input_audio"
+"""Where engines read base64, and no address: in this event, and in parts of this type. There is no colon in that.
+Anywhere else they may open such a text as a file."""
 _any = msgspec.json.Decoder()
 
 
@@ -40,22 +45,40 @@ class Sieve:
 
 
 def look(message: bytes) -> None:
-    """Raises InvalidRequest for an event that a worker of ours must not see. What is no object is no event."""
-    if message.lstrip()[:1] != b"{":
-        return
+    """Raises InvalidRequest for what is no event, one JSON object in UTF-8, and for one that a worker of ours must not
+    see: whoever reads more kindly than we do, past a mark of its byte order say, would see what nobody looked at."""
     if sum(map(message.count, (b"{", b"[", b","))) > MOST_PARTS:
         raise InvalidRequest(f"an event may have at most {MOST_PARTS} parts", param=_EVENT)
     try:
-        places = found(_any.decode(message))
-        place = next((one for one in places if not _is_sound(one)), None)
+        event = _any.decode(message.decode())
+        place = next((one for one in _named(event) if not _is_sound(one, event)), None)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise InvalidRequest("the event is not valid JSON", param=_EVENT) from None
     except RecursionError:
         raise InvalidRequest("the event is nested too deeply", param=_EVENT) from None
+    if not isinstance(event, dict):
+        raise InvalidRequest("an event is a JSON object", param=_EVENT)
     if place is not None:
         what = "is no data URL: addresses are not gone to in a session, send the data itself"
         raise InvalidRequest(f"the event: its `{place.key}` {what}", param=place.key)
 
 
-def _is_sound(place: Place) -> bool:
-    return place.key == _SOUND and ":" not in place.text
+def _named(event: Any) -> Iterator[Place]:
+    """As in conversations, and every text of a list under such a key."""
+    yield from found(event)
+    left = [event]
+    while left:
+        one = left.pop()
+        values = one.items() if isinstance(one, dict) else ()
+        for key, value in values:
+            if key in ADDRESSED and isinstance(value, list):
+                texts = (Place({key: text}, key, ADDRESSED[key]) for text in value if isinstance(text, str))
+                yield from (place for place in texts if not place.is_data)
+        inner = one if isinstance(one, list) else [value for _, value in values]
+        left += [value for value in inner if isinstance(value, dict | list)]
+
+
+def _is_sound(place: Place, event: Any) -> bool:
+    if place.key != _SOUND or ":" in place.text:
+        return False
+    return place.holder.get("type") == _PART or (place.holder is event and event.get("type") == _APPENDED)

@@ -49,7 +49,7 @@ def unread_in_audit(
     seen = _seen(call, raw)
     model = policy.models.get(seen.model) if seen.model is not None else None
     said = {
-        "header": call.residency is not None,
+        "header": call.residency is not None or call.stray(policy) is not None,
         "metadata": seen.spoke,
         "tenant": bool(tenant.residency),
         "model": model is not None and bool(model.residency),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _SITE, _ORIGIN, _HOST = b"sec-fetch-site", b"origin", b"host"
 PROXIES = frozenset({b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"})
@@ -18,10 +18,13 @@ OWN_SITES = frozenset({b"none", b"same-origin"})
 """What a browser says in Sec-Fetch-Site where no other page made it ask."""
 LOCAL_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 """What a browser that was led here by a stranger's name (DNS rebinding) does not call this host; the page at that name
-is, to the browser, of the same origin as we are."""
+is, to the browser, of the same origin as we are. These are the usual ones of what `_names_this_host` takes."""
+_LONGEST_HOST = 64
+"""Bytes; an IPv6 address with its brackets and port has 47 at most."""
 _SCHEMES = (b"http://", b"https://")
-_PEERS = 64
-"""Remembered: to read an address costs as much as all else here."""
+_LOOPBACK6 = IPv6Address("::1")
+_REMEMBERED = 64
+"""Peers, and names: to read an address costs as much as all else here."""
 
 
 def indirect(headers: Mapping[bytes, bytes], peer: str | None) -> str | None:
@@ -31,8 +34,10 @@ def indirect(headers: Mapping[bytes, bytes], peer: str | None) -> str | None:
     pages our own may ask: its Origin is this very scheme, name and port.
     """
     said = _detour(headers, peer, page=_own_page(headers))
-    if said is None and _name(headers.get(_HOST, b"")) not in LOCAL_NAMES:
-        return "the `host` of this one is not localhost, 127.0.0.1 or [::1]"
+    if said is None:
+        host = headers.get(_HOST, b"")
+        if _name(host) not in LOCAL_NAMES and not (len(host) <= _LONGEST_HOST and _names_this_host(host)):
+            return "the `host` of this one is not localhost, 127.0.0.1 or [::1]"
     return said
 
 
@@ -63,7 +68,7 @@ def _own_page(headers: Mapping[bytes, bytes]) -> bool:
     if origin is None or headers.get(_SITE, b"same-origin") != b"same-origin":
         return False
     host = headers.get(_HOST, b"")
-    return origin in [scheme + host for scheme in _SCHEMES]
+    return origin.lower() in [scheme + host.lower() for scheme in _SCHEMES]
 
 
 def _name(host: bytes) -> bytes:
@@ -77,9 +82,35 @@ def _known(name: bytes) -> str:
     return name.decode() if prefix is None else f"{prefix.decode()}*"
 
 
-@lru_cache(_PEERS)
+@lru_cache(_REMEMBERED)
+def _names_this_host(host: bytes) -> bool:
+    """In other letters, or by an address of loopback. No page of elsewhere is at one: a name that was rebound stays the
+    name that its browser sends, and an address cannot be rebound.
+
+    0.0.0.0, [::] and IPv4 in IPv6 are refused though they lead here too: to browsers they are not trustworthy (Secure
+    Contexts, 3.1), so a GET that a page of elsewhere makes there has neither Origin nor Sec-Fetch-Site ("0.0.0.0 day").
+    """
+    name = _name(host).lower()
+    if name in LOCAL_NAMES:
+        return True
+    bracketed = name.startswith(b"[") and name.endswith(b"]")
+    address = _address((name[1:-1] if bracketed else name).decode("latin-1"))
+    if isinstance(address, IPv4Address):
+        return address.is_loopback and not bracketed
+    return address == _LOOPBACK6 and bracketed
+
+
+@lru_cache(_REMEMBERED)
 def _is_loopback(peer: str | None) -> bool:
+    """Who listens on `::` meets IPv4 peers by addresses that are mapped into IPv6."""
+    address = None if peer is None else _address(peer)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address is not None and address.is_loopback
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return peer is not None and ip_address(peer).is_loopback
+        return ip_address(text)
     except ValueError:
-        return False
+        return None

@@ -13,6 +13,7 @@ from gateway.edge import body as bodies
 from gateway.edge import media
 from gateway.edge.calls import Call
 from gateway.edge.routes import build, demanded
+from gateway.edge.strays import DEMAND, strays
 from gateway.errors import GatewayError, InvalidKey, NotFound
 from gateway.model import (
     DRAINED,
@@ -172,10 +173,8 @@ def ask(policy: Policy, request: RequestIn) -> GenRequest:
     """`request` as routing sees it. Raises what the client would get where it is malformed."""
     endpoint = endpoint_of(request.path)
     headers = {name.lower().encode(): value.encode("utf-8") for name, value in request.headers.items()}
-    residency = headers.get(b"x-data-residency")
-    call = Call(
-        REHEARSAL_ID, 0.0, request.path, headers, None if residency is None else residency.decode(), "127.0.0.1"
-    )
+    residency = headers[DEMAND].decode() if DEMAND in headers else None
+    call = Call(REHEARSAL_ID, 0.0, request.path, headers, residency, "127.0.0.1", strays=strays(headers))
     raw = json.dumps(request.body).encode()
     body = bodies.decode(raw, endpoint) if endpoint.asks is None else media.rehearsed(raw, endpoint)
     made, _ = build(call, tenant_of(policy, request), endpoint, body, demanded(call, body, policy), policy)

@@ -75,7 +75,7 @@ class Store:
 
     async def check(self) -> None:
         """Connect, and refuse a store that may evict keys. Raises StartupFault with what to do."""
-        if self._wire is None:
+        if self._wire is None and (self._recovery is None or self._recovery.done()):
             try:
                 self._wire = await self._open()
             except (StoreFault, OSError, TimeoutError) as fault:

@@ -57,7 +57,8 @@ class Gauge(NamedTuple):
     """How the values of two processes become one. None: they all read the same one, and any of them may tell it."""
 
 
-UP = Gauge("gateway_upstream_up", "1 if the upstream takes traffic.", FLEET_LABELS, min)
+UP = Gauge("gateway_upstream_up", "1 if the upstream takes traffic.", FLEET_LABELS, max)
+"""A breaker is each process's own: it is down once no process uses it. BREAKER tells of the first that does not."""
 BREAKER = Gauge(
     "gateway_upstream_breaker", "The breaker of the upstream: 0 closed, 1 half open, 2 open.", FLEET_LABELS, max
 )

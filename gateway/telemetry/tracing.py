@@ -23,14 +23,16 @@ from gateway.model import Trace
 from gateway.telemetry.context import FOLLOWED_PER_SECOND, Sampling
 
 Dropped = Callable[[str, int], None]
-DROPS = NO_ROOM, NOT_TAKEN = "no_room", "not_taken"
-"""Why spans go nowhere: the queue is full, or the collector did not take them."""
+DROPS = NO_ROOM, NOT_TAKEN, CLOSED = "no_room", "not_taken", "closed"
+"""Why spans go nowhere: the queue is full, the collector did not take them, or the process has sent its last ones."""
 Value = str | bool | int | float | Sequence[str] | None
 Kind = Literal["server", "client", "consumer"]
 MOST_WAITING = 2048
 """Spans on their way out, about 3 KB each; those of a request that do not fit are dropped."""
 BATCH, LINGER_MS = 512, 1000.0
-LONGEST_VALUE, MOST_EVENTS = 256, 16
+LONGEST_VALUE, MOST_VALUES, MOST_EVENTS = 256, 16, 16
+"""Characters of a text, texts of a list, events of a span. Of more events the last ones stay, which tell how it ended,
+as those of OpenTelemetry's own spans do (`BoundedList`)."""
 _NS = 1_000_000_000
 _KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER}
 _RECORDED, _NO_STATE = TraceFlags(TraceFlags.SAMPLED), TraceState()
@@ -92,6 +94,7 @@ class Tracing:
         self._sampling = Sampling(ratio, follow=follow, on=exporter is not None, most=most)
         self.begin, self.let_in = self._sampling.begin, self._sampling.let_in
         self._handed = 0
+        self._closed = False
         self._way: _Counted | None = None
         if exporter is not None:
             self._way, self._resource = _Counted(exporter), resource(instance)
@@ -111,6 +114,9 @@ class Tracing:
         if self._way is None:
             return
         notes = list(notes)
+        if self._closed:
+            self._way.dropped(CLOSED, len(notes))
+            return
         if self._handed - self._way.taken + len(notes) > MOST_WAITING:  # the queue itself would push out older ones
             self._way.dropped(NO_ROOM, len(notes))
             return
@@ -127,7 +133,7 @@ class Tracing:
                     below,
                     self._resource,
                     _told(note.attributes),
-                    [Event(name, _told(its), _ns(at, shift)) for name, at, its in note.events[:MOST_EVENTS]],
+                    [Event(name, _told(its), _ns(at, shift)) for name, at, its in note.events[-MOST_EVENTS:]],
                     kind=_KINDS[note.kind],
                     status=_WELL if note.error is None else _FAILED,
                     start_time=_ns(note.began, shift),
@@ -138,6 +144,7 @@ class Tracing:
 
     def close(self) -> None:
         """Sends what is still here; as long as one export may take, for another thread than the loop's."""
+        self._closed = True
         if self._way is not None:
             self._queue.shutdown()  # type: ignore[no-untyped-call]
 
@@ -154,11 +161,15 @@ def _context(trace: int, span: str, state: TraceState, *, remote: bool = False) 
 
 def _told(attributes: Mapping[str, Value]) -> dict[str, AttributeValue]:
     """Without what is not known, and bounded."""
-    return {
-        name: value[:LONGEST_VALUE] if isinstance(value, str) else value
-        for name, value in attributes.items()
-        if value is not None
-    }
+    return {name: _bounded(value) for name, value in attributes.items() if value is not None}
+
+
+def _bounded(value: str | bool | int | float | Sequence[str]) -> AttributeValue:
+    if isinstance(value, str):
+        return value[:LONGEST_VALUE]
+    if isinstance(value, Sequence):
+        return [one[:LONGEST_VALUE] for one in value[:MOST_VALUES]]
+    return value
 
 
 def _ns(monotonic: float, shift: int) -> int:

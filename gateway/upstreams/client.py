@@ -9,10 +9,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.errors import BadAnswer, PermitMismatch
-from gateway.model import Network, Permit, Policy, Timeouts, Tls, Upstream
+from gateway.model import Kind, Network, Permit, Policy, Timeouts, Tls, Upstream
 from gateway.upstreams.credentials import is_service_account, key_header
 from gateway.upstreams.google_tokens import GoogleTokens
 from gateway.upstreams.http1 import Address, Exchange, Pool, Source, freely, request_head
+from gateway.upstreams.http1.pool import IDLE_SECONDS, TLS_IDLE_SECONDS
 from gateway.upstreams.websocket import UpstreamSocket
 
 PROBE_TIMEOUTS = Timeouts(connect=0.5, first_byte=0.5, idle=0.5, total=1.0)
@@ -28,10 +29,12 @@ class _Key(NamedTuple):
     port: int
     networks: tuple[Network, ...]
     tls: Tls | None
+    idle_seconds: float
 
 
 class Client:
-    """Keep-alive pools, one per address, networks and TLS files. Follows no redirect, reads no proxy variable."""
+    """Keep-alive pools, one per address, networks, TLS files and time that it keeps a connection. Follows no redirect,
+    reads no proxy variable."""
 
     def __init__(self) -> None:
         self._pools: dict[_Key, Pool] = {}
@@ -89,7 +92,7 @@ class Client:
 
     async def look(self, url: str, networks: tuple[Network, ...] = (), tls: Tls | None = None) -> tuple[int, bytes]:
         """Status and body of a GET that holds no client data. Raises UpstreamFault."""
-        return await _get(*self._pool(url, networks, tls), _path_of(url), (), PROBE_PAGE_BYTES)
+        return await _get(*self._pool(url, networks, tls, "local"), _path_of(url), (), PROBE_PAGE_BYTES)
 
     async def look_at(self, upstream: Upstream, path: str, *, most: int = PROBE_PAGE_BYTES) -> tuple[int, bytes]:
         """The same of a worker, whose address is its root, with its key. Raises TooLong past `most` bytes."""
@@ -99,7 +102,7 @@ class Client:
 
     async def post(self, url: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, timeouts: Timeouts) -> int:
         """The status of the answer to a message that holds no client data. Raises UpstreamFault."""
-        pool, host = self._pool(url, (), None)
+        pool, host = self._pool(url, (), None, "managed")
         head = request_head("POST", _path_of(url), host, headers, len(body))
         async with await pool.send(head, body, timeouts) as exchange:
             return exchange.status
@@ -113,7 +116,7 @@ class Client:
 
     async def _form(self, url: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer to a form that holds no client data. Raises UpstreamFault."""
-        pool, host = self._pool(url, (), None)
+        pool, host = self._pool(url, (), None, "managed")
         head = request_head("POST", _path_of(url), host, FORM, len(body))
         async with await pool.send(head, body, TOKEN_TIMEOUTS) as exchange:
             return exchange.status, await read_all(exchange, TOKEN_BYTES)
@@ -126,11 +129,11 @@ class Client:
         self._known.clear()
         named: set[_Key] = set()
         for upstream in policy.upstreams.values():
-            named.add(_key(upstream.url, upstream.networks, upstream.tls))
+            named.add(_key(upstream.url, upstream.networks, upstream.tls, upstream.kind))
             if upstream.dcgm is not None:
-                named.add(_key(upstream.dcgm, (), upstream.tls))
+                named.add(_key(upstream.dcgm, (), upstream.tls, "local"))
             if upstream.metrics is not None:
-                named.add(_key(upstream.metrics, upstream.networks, upstream.tls))
+                named.add(_key(upstream.metrics, upstream.networks, upstream.tls, "local"))
         for key in self._pools.keys() - named:
             self._pools.pop(key).close()
 
@@ -138,16 +141,17 @@ class Client:
         """The upstream's pool and Host header, worked out once for each object: hashing a key takes longer."""
         known = self._known.get(id(upstream))  # the entry holds the upstream: no other one can have its id
         if known is None:
-            known = (upstream, *self._pool(upstream.url, upstream.networks, upstream.tls))
+            known = (upstream, *self._pool(upstream.url, upstream.networks, upstream.tls, upstream.kind))
             self._known[id(upstream)] = known
         return known[1], known[2]
 
-    def _pool(self, url: str, networks: tuple[Network, ...], tls: Tls | None) -> tuple[Pool, str]:
-        key = _key(url, networks, tls)
+    def _pool(self, url: str, networks: tuple[Network, ...], tls: Tls | None, kind: Kind) -> tuple[Pool, str]:
+        key = _key(url, networks, tls, kind)
         if key not in self._pools:
             context = self._context(tls) if key.scheme == "https" else None
             name = (tls.server_name if tls is not None else None) or key.host
-            self._pools[key] = Pool(Address(key.host, key.port, context, name if context else None, networks))
+            address = Address(key.host, key.port, context, name if context else None, networks)
+            self._pools[key] = Pool(address, idle_seconds=key.idle_seconds)
         return self._pools[key], urlsplit(url).netloc.rpartition("@")[2]
 
     def _context(self, tls: Tls | None) -> ssl.SSLContext:
@@ -177,11 +181,13 @@ def _path_of(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _key(url: str, networks: tuple[Network, ...], tls: Tls | None) -> _Key:
+def _key(url: str, networks: tuple[Network, ...], tls: Tls | None, kind: Kind) -> _Key:
+    """Before a worker is its own server, over TLS too; before an API is a balancer."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
-    return _Key(parts.scheme, parts.hostname or "", port, networks, tls if secure else None)
+    idle_seconds = TLS_IDLE_SECONDS if secure and kind == "managed" else IDLE_SECONDS
+    return _Key(parts.scheme, parts.hostname or "", port, networks, tls if secure else None, idle_seconds)
 
 
 async def _get(

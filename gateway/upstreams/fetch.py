@@ -34,14 +34,37 @@ MOST_TRIED = 3
 """Addresses of one name."""
 PORTS = {"http": 80, "https": 443}
 RESOLVING = 32
-"""Names that are looked up at once, on threads of their own: whoever owns a name may let it take half a minute, and our
-own upstreams, disks and pictures need the threads that all share."""
+"""Names of one kind that are looked up at once."""
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 _OK = 200
-_resolving = ThreadPoolExecutor(RESOLVING, thread_name_prefix="resolve")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> IP addresses. Raises OSError."""
+
+
+class Names:
+    """Looks up names by the system's own means, `most` at once, on threads of its own: whoever owns a name may let it
+    take half a minute, and nobody else's look may wait for that, nor our own disks and pictures."""
+
+    def __init__(self, most: int = RESOLVING) -> None:
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="resolve")
+
+    async def of(self, host: str, port: int, on_end: Callable[[], object] = bool) -> Sequence[str]:
+        """Its IP addresses. `on_end` is called when the thread is free again, which may be long after whoever wanted to
+        know was cancelled. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        looking = self._threads.submit(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the process has ended meanwhile
+                loop.call_soon_threadsafe(on_end)
+
+        looking.add_done_callback(ended)
+        return [str(one[4][0]) for one in await asyncio.wrap_future(looking)]
+
+
+_OF_RESULTS, _OF_WEBHOOKS = Names(), Names()
+"""Providers name the first, and callers the second: no webhook is in the way of what was paid for."""
 
 
 class FetchRefused(UpstreamFault):
@@ -90,20 +113,6 @@ async def fetch(
         return Fetched(opened.media_type, b"".join([piece async for piece in opened.pieces()]))
 
 
-async def resolved(host: str, port: int, on_end: Callable[[], object] = bool) -> Sequence[str]:
-    """By the system's own means. `on_end` is called when the thread is free again, which may be long after whoever
-    wanted to know was cancelled."""
-    loop = asyncio.get_running_loop()
-    looking = _resolving.submit(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
-
-    def ended(_: object) -> None:
-        with suppress(RuntimeError):  # the process has ended meanwhile
-            loop.call_soon_threadsafe(on_end)
-
-    looking.add_done_callback(ended)
-    return [str(one[4][0]) for one in await asyncio.wrap_future(looking)]
-
-
 @asynccontextmanager
 async def open(
     url: str,
@@ -112,7 +121,7 @@ async def open(
     most: int,
     seconds: float,
     allow_private: bool = False,
-    resolve: Resolve = resolved,
+    resolve: Resolve = _OF_RESULTS.of,
 ) -> AsyncIterator[Opened]:
     """A file at `url`, to be read piece by piece. `seconds` bounds all of it, the reader's own time included.
 
@@ -142,7 +151,7 @@ async def open(
         pool.close()
 
 
-async def place_checked(url: str, *, allow_private: bool = False, resolve: Resolve = resolved) -> None:
+async def place_checked(url: str, *, allow_private: bool = False, resolve: Resolve = _OF_RESULTS.of) -> None:
     """Looks at the address as `open` does, and sends nothing: whoever goes there later may find another one behind its
     name. Raises FetchRefused; ConnectFailed where the name leads nowhere."""
     try:
@@ -202,7 +211,7 @@ async def post(
     *,
     seconds: float,
     allow_private: bool = False,
-    resolve: Resolve = resolved,
+    resolve: Resolve = _OF_WEBHOOKS.of,
 ) -> int:
     """The status of the answer to a message, of whose body nothing is read. Raises as `open`."""
     place = _place(url, None, allow_private)

@@ -1,4 +1,5 @@
-"""`make prove-residency`: exit 0 where nothing went where it may not, 1 where anything did or too little was tried."""
+"""`make prove-residency`: exit 0 where nothing went where it may not, 1 where anything did, a job did not end or too
+little was tried, 2 where it could not be run: a server or a gateway did not start, or a file could not be had."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -29,13 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     about, began = machine.describe(), time.monotonic()
     inside = Tally()
     parts = {"in one process": inside}
+    lacking: list[str] = []
     try:
         _inside(inside, options.count, options.seed, options.processes, began)
         if options.http:
             with tempfile.TemporaryDirectory(prefix="gateway-proof-") as place:
                 parts |= _over_http(Path(place), options.seed, options.http)
-    except (SimFault, StackFault, OSError, ExceptionGroup) as fault:
-        print(f"make prove-residency: {type(fault).__name__}: {fault}", file=sys.stderr)
+    except* (SimFault, StackFault, OSError) as faults:
+        lacking = [f"make prove-residency: {type(one).__name__}: {one}" for one in _leaves(faults)]
+    if lacking:
+        print(*lacking, sep="\n", file=sys.stderr)
         return 2
     if options.out is not None:
         about["seed"] = str(options.seed)
@@ -43,10 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.out.write_text(page(parts, about))
         print(f"written: {options.out}")
     for name, tally in parts.items():
-        lacking = missing(tally, LEAST[name])
-        print(*[f"{name}: forbidden: {told}" for told in tally.forbidden[:10]], *lacking, sep="\n", end="")
+        too_few = missing(tally, LEAST[name])
+        print(*[f"{name}: forbidden: {told}" for told in tally.forbidden[:10]], *too_few, sep="\n", end="")
     print(verdict(parts))
     return 0 if verdict(parts).endswith("holds") else 1
+
+
+def _leaves(faults: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for one in faults.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def _over_http(place: Path, seed: int, count: int) -> dict[str, Tally]:

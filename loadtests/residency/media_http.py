@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import httpx
 
@@ -34,7 +33,8 @@ OVER = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
 def prove_media(place: Path, seed: int, count: int) -> Evidence:
-    """Raises StackFault where it cannot begin, an ExceptionGroup of TimeoutError where a job does not end."""
+    """Raises StackFault or OSError where it cannot begin, in groups where a process does not come back later. A job
+    that never ends is a finding."""
     with ExitStack() as stack:
         store = stack.enter_context(Store(place / "store"))
         return asyncio.run(_Proof(place, store.url, Random(seed), count).run(stack))
@@ -141,18 +141,24 @@ class _Proof:
                 return None
 
     async def _follow(self, http: httpx.AsyncClient, id: str, sent: Sent, nonce: str, tally: Tally) -> None:
-        """To the end of a job, at whichever process answers, and to what it made."""
+        """To the end of a job, at whichever process answers, and to what it made. One without an end is a finding."""
         key = {"authorization": dict(sent.headers)[b"authorization"].decode()}
-        async with asyncio.timeout(END_SECONDS):
-            job: dict[str, Any] = {"state": "queued"}
-            while job["state"] not in OVER:
-                wait = f"/v1/gateway/jobs/{id}?wait={site.WAIT_SECONDS}"
-                job = (await self._had(http, wait, key)).json()
-            for made in job["artefacts"]:
-                got = await self._had(http, f"/v1/gateway/jobs/{id}/artefacts/{made['name']}", key)
-                tally.counts["results given out"] += 1
-                if got.content != result(nonce):
-                    tally.found(f"{id} was given what was not made for it")
+        limit, state = asyncio.timeout(END_SECONDS), "queued"
+        try:
+            async with limit:
+                while state not in OVER:
+                    wait = f"/v1/gateway/jobs/{id}?wait={site.WAIT_SECONDS}"
+                    job = (await self._had(http, wait, key)).json()
+                    state = job["state"]
+                for made in job["artefacts"]:
+                    got = await self._had(http, f"/v1/gateway/jobs/{id}/artefacts/{made['name']}", key)
+                    tally.counts["results given out"] += 1
+                    if got.content != result(nonce):
+                        tally.found(f"{id} was given what was not made for it")
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            tally.found(f"{id} was {state} when it should have ended and given out what it made ({sent.ask})")
 
     async def _had(self, http: httpx.AsyncClient, path: str, headers: Mapping[str, str]) -> httpx.Response:
         """Until a process gives it out."""

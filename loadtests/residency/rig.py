@@ -87,7 +87,7 @@ class Live(LivePolicy):
 
 
 class Wire:
-    """The caller's end: keeps the status of its answer."""
+    """The caller's end: keeps how its answer begins."""
 
     response_complete = ending = False
 
@@ -97,12 +97,15 @@ class Wire:
         self.job: Any = None
         self.disconnected = self.stalled = self.paused = self.response_started = False
         self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        """The first piece of it."""
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         self.begin(status, headers, body)
 
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], piece: bytes) -> None:
-        self.status, self.response_started = status, True
+        self.status, self.headers, self.body, self.response_started = status, dict(headers), piece, True
 
     def write(self, piece: bytes) -> None:
         pass
@@ -143,16 +146,16 @@ class Rig:
         self, services: Services, live: Live, embedded: Embedded, site: JobSite, kept: Path, lies: Place, rng: Random
     ) -> None:
         self.services, self.live, self.kept, self.lies = services, live, kept, lies
-        self._embedded, self._site, self._rng = embedded, site, rng
+        self._embedded, self.shelf, self._rng = embedded, site.shelf, rng
         self._front = Told(services, _nobody, site.desk)
         self.statuses: Counter[int] = Counter()
 
     def reload(self, policy: Policy) -> None:
         self.live.put(policy)
 
-    async def call(self, sent: Sent, on_body: Any, on_id: Callable[[str], object] = str) -> None:
-        """`on_body` is called as the gateway gets the body, or what of it has a say: from then on the policy of the
-        request stands. `on_id` is told what the gateway calls the request, in its audit too."""
+    async def call(self, sent: Sent, on_body: Any, on_id: Callable[[str], object] = str) -> Wire:
+        """Its caller's end. `on_body` is called as the gateway gets the body, or what of it has a say: from then on the
+        policy of the request stands. `on_id` is told what the gateway calls the request, in its audit too."""
         wire, pieces = Wire(), list(enumerate(sent.pieces))
         late = self._rng.random() < 0.1
 
@@ -183,11 +186,12 @@ class Rig:
             asyncio.get_running_loop().call_later(self._rng.random() * 0.02, wire.leave)
         await self._front(scope, receive, cast(Any, None))
         self.statuses[wire.status] += 1
+        return wire
 
     async def idle(self) -> None:
         """Until every job is over, as those are whose caller has left. Raises TimeoutError."""
         async with asyncio.timeout(IDLE_SECONDS):
-            while await self._site.shelf.unfinished():  # noqa: ASYNC110 - nobody tells of the last one
+            while await self.shelf.unfinished():  # noqa: ASYNC110 - nobody tells of the last one
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def without_store(self) -> None:

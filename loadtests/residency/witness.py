@@ -37,8 +37,8 @@ class Delivery(NamedTuple):
 
 
 class Witness:
-    """`trouble`: of each host the share of its requests that go wrong; 1.0: nobody listens there any more.
-    `journal`: every delivery, as soon as it said whose it is."""
+    """`trouble`: of each host the share of its requests that go wrong; 1.0: nobody answers there any more,
+    yet what is sent there is noted. `journal`: every delivery, as soon as it said whose it is."""
 
     def __init__(self, hosts: Sequence[str], rng: Random) -> None:
         self.hosts, self.rng = tuple(hosts), rng
@@ -60,6 +60,9 @@ class Witness:
     ) -> None:
         await self._stack.aclose()
 
+    def gone(self, host: str) -> bool:
+        return self.trouble[host] >= 1.0
+
     def mood(self, host: str) -> Mood:
         if self.rng.random() >= self.trouble[host]:
             return "answer"
@@ -77,8 +80,6 @@ class _Far(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if self._witness.trouble[self._host] >= 1.0:
-            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Noted as soon as it says whose it is: an upload that breaks off was sent all the same."""
@@ -89,7 +90,9 @@ class _Far(asyncio.Protocol):
             self._noted = True
             line = self._part.split(b"\r\n", 1)[0].decode("latin-1")
             self._witness.journal.append(Delivery(self._host, None if nonce is None else nonce.decode(), line))
-        if whole:
+        if self._witness.gone(self._host) and (self._noted or whole):
+            self._transport.abort()
+        elif whole:
             request, page, self._part, self._noted = self._part, self._is_page(), b"", False
             self._answer("answer" if page else self._witness.mood(self._host), request)
 

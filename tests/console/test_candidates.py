@@ -11,6 +11,8 @@ from gateway.rehearsal.receipt_shape import as_receipt
 from tests.rehearsal.test_recorded import RAW
 from tests.worlds import policy
 
+TRIED = {"upstream": "w1", "at_ms": 1.0, "took_ms": 2.0}
+
 
 def rows(**other: Any) -> list[dict[str, Any]]:
     return candidates(policy(), as_receipt({**RAW, **other}))
@@ -48,6 +50,12 @@ def test_the_order_is_the_decisions() -> None:
         ({"attempts": [{"upstream": "w1", "result": "unreachable", "status": None, "at_ms": 1.0, "took_ms": 2.0}]},
          "failed", "unreachable"),
         ({"chosen": "w1", "outcome": "local"}, "took_it", None),
+        ({"chosen": "w1", "outcome": "left", "attempts": [TRIED | {"result": "client_left"}]}, "left", None),
+        ({"chosen": "w1", "outcome": "left", "attempts": [TRIED | {"result": "client_stalled"}]}, "left", None),
+        ({"chosen": "w1", "outcome": "left", "attempts": [TRIED | {"result": "answered", "status": 200}]},
+         "left", None),
+        ({"attempts": [TRIED | {"result": "lost", "status": 200}]}, "slower", None),
+        ({"chosen": "w1", "outcome": "failed", "attempts": [TRIED | {"result": "cancelled"}]}, "cut", None),
         ({"chosen": "w1", "outcome": "failed", "attempts": [
             {"upstream": "w1", "result": "broken", "at_ms": 1.0, "took_ms": 2.0}]}, "failed", "broken"),
     ],
@@ -55,6 +63,15 @@ def test_the_order_is_the_decisions() -> None:
 def test_what_became_of_one_with_room(given: dict[str, Any], end: str, why: str | None) -> None:
     (row,) = rows(candidates=[{**RAW["candidates"][0], "load": 0.5}], **given)
     assert (row["end"], row["why"]) == (end, why)
+
+
+@pytest.mark.parametrize(
+    ("load", "end"), [(0.975, "passed_over"), (0.97505, "passed_over"), (0.9751, "no_room"), (1.2, "no_room")]
+)
+def test_a_load_that_was_rounded_up_makes_nobody_full(load: float, end: str) -> None:
+    """A receipt has loads in steps of 0.0001: 0.97505 and 0.025 may have been 1."""
+    (row,) = rows(candidates=[{**RAW["candidates"][0], "load": load, "work": 25, "limit": 1000}])
+    assert row["end"] == end
 
 
 def test_what_another_policy_knew_or_a_receipt_does_not_tell_is_unknown() -> None:

@@ -107,9 +107,9 @@ def events(rng: random.Random, troubled: bool) -> Iterator[bytes]:
         "simulated": False,
     }
     budgets = [
-        ("tenant acme", "day", 250.0, 231.2, 3.1),
-        ("backend gmi", "month", 6000.0, 2210.0, 8.4),
-        ("pipeline nightly", "day", 40.0, 3.2, 0.0),
+        ("tenant acme", "2026-11-22", 250.0, 231.2, 3.1),
+        ("backend gmi", "2026-11", 6000.0, 2210.0, 8.4),
+        ("pipeline nightly", "2026-11-22", 40.0, 3.2, 0.0),
     ]
     names = ("name", "period", "limit_usd", "used_usd", "held_usd")
     shown = [

@@ -13,7 +13,7 @@ from flit_core.common import Module
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from gateway.console.candidates import FAILED, NO_ROOM, PASSED_OVER, TOOK_IT
+from gateway.console.candidates import CUT, FAILED, LEFT, NO_ROOM, PASSED_OVER, SLOWER, TOOK_IT
 from gateway.console.dashboard import FOLDER, TYPES, dashboard_routes, files
 from gateway.console.live.history import OUTCOMES
 from gateway.errors import NotFound
@@ -92,6 +92,6 @@ def keys_of(name: str) -> list[str]:
 def test_it_has_words_for_all_that_the_gateway_says() -> None:
     assert keys_of("REASONS") == list(get_args(Reason))
     assert {name for name, _ in (*STANDING, *CALL)} <= set(keys_of("DROPS"))
-    assert keys_of("ENDS") == [TOOK_IT, FAILED, NO_ROOM, PASSED_OVER]
+    assert keys_of("ENDS") == [TOOK_IT, FAILED, LEFT, SLOWER, CUT, NO_ROOM, PASSED_OVER]
     assert keys_of("OUTCOMES") == list(OUTCOMES)
     assert set(keys_of("STATES")) == {"up", "warming", "asleep", "draining", "drained", "out"}

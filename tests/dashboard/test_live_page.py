@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.dashboard.browser import DESK, PHONE, opened
-from tests.gateways import Lane, Site, folder_of, write_folder
+from tests.gateways import LOCAL, Lane, Site, folder_of, write_folder
 
 LANES = [Lane("chat", workers=3, seats=4), Lane("tight", seats=1, route={"max_wait": "0s"})]
 VIEWS = ("overview", "fleet", "policy", "receipts", "explain")
@@ -63,6 +63,7 @@ async def test_drain_drains_and_undrain_brings_back(site: Site, browser: Browser
         await page.locator("#drain-why").fill("a new driver")
         await page.locator("#confirm-yes").click()
         await expect(detail.locator(".state.big")).to_have_text("■ drained: a new driver")
+        await expect(detail.locator("[role=status]")).to_contain_text("chat-2", timeout=1000)
         assert site.http.get("/admin/v1/workers/chat-2").json()["drained"]["reason"] == "a new driver"
         served = {site.chat("chat").headers["x-gateway-upstream"] for _ in range(8)}
         assert "chat-2" not in served
@@ -113,6 +114,7 @@ async def test_what_is_promoted_is_what_was_looked_at(site: Site, browser: Brows
             other = start_trial(site, tmp_path / "2")
             await page.locator("#confirm-yes").click()
             await expect(page.locator("#confirm-fault")).to_contain_text(f"the candidate is {other} now")
+            await expect(page.locator("#confirm-yes")).to_be_focused()
             assert await seen.violations() == []
             told = site.http.get("/admin/v1/policies/rollout").json()
             assert (told["in_force"], told["candidate"]["version"]) == (old, other)
@@ -121,6 +123,7 @@ async def test_what_is_promoted_is_what_was_looked_at(site: Site, browser: Brows
         await page.locator("#stop-trial").click()
         await page.locator("#confirm-yes").click()
         await expect(page.locator("#toasts")).to_contain_text("the trial is over")
+        await expect(page.locator("body > [role=status]")).to_contain_text("the trial is over")
 
 
 def start_trial(site: Site, folder: Path) -> str:
@@ -228,6 +231,22 @@ async def test_a_receipt_is_found_and_read(site: Site, browser: Browser) -> None
         await expect(page.locator("#story .fault")).to_contain_text("no such receipt")
 
 
+async def test_an_answer_of_an_older_replica_names_no_candidates(site: Site, browser: Browser) -> None:
+    name = site.chat("chat").headers["x-request-id"]
+    site.receipt(name)
+
+    async def older(route: Route) -> None:
+        told = await (await route.fetch()).json()
+        del told["candidates"]
+        await route.fulfill(json=told)
+
+    async with opened(browser, site.gateway.url) as seen:
+        page = await seen.go("receipts")
+        await page.route(f"**/receipts/{name}", older)
+        await tell_of(page, name)
+        await expect(page.locator("#story .headline")).to_contain_text("local chat-")
+
+
 async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> None:
     asked = {"model": "chat", "messages": [{"role": "user", "content": SECRET}]}
     async with opened(browser, site.gateway.url) as seen:
@@ -238,6 +257,22 @@ async def test_explain_tells_and_keeps_nothing(site: Site, browser: Browser) -> 
         await page.locator("#explain button[type=submit]").click()
         await expect(page.locator("#decision .headline")).to_contain_text("local → chat-")
         await seen.picture("explain")
+        with site.occupied("tight"):
+            await page.evaluate("location.hash = 'fleet'")
+            await expect(page.locator("#grid [role=row]", has_text="tight-1").locator("[id$=-inflight]")).to_have_text(
+                "1"
+            )
+            await page.evaluate("location.hash = 'explain'")
+            await page.locator("#request").fill(json.dumps({"tenant": "acme", "body": {**asked, "model": "tight"}}))
+            await page.locator("#explain button[type=submit]").click()
+            rows = page.get_by_role("region", name="Who could take it").get_by_role("row")
+            await expect(rows.filter(has_text="tight-1")).to_contain_text("○ no room: 1 of 1 seat taken")
+            await expect(rows.filter(has_text="tight-api")).to_contain_text("✓ takes it")
+            kept = {"tenant": "acme", "headers": LOCAL, "body": {**asked, "model": "tight"}}
+            await page.locator("#request").fill(json.dumps(kept))
+            await page.locator("#explain button[type=submit]").click()
+            await expect(rows.filter(has_text="tight-1")).to_contain_text(re.compile("✓ takes it, in about .* s"))
+            await seen.picture("explain-full")
         await page.locator("#request").fill(f'{{"model": {SECRET}')
         await page.keyboard.press("Control+Enter")
         await page.locator("#explain button[type=submit]").click()

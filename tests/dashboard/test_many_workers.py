@@ -29,6 +29,14 @@ SCROLL = """async () => {
     await new Promise(requestAnimationFrame);
   }
 }"""
+READ_OUT = """(alerts) => {
+  const said = [];
+  const told = (records) => said.push(...records.map((one) => one.target.textContent));
+  for (const live of [alerts, ...document.querySelectorAll("[role=status]")])
+    new MutationObserver(told).observe(live, {subtree: true, childList: true, characterData: true});
+  return said;
+}"""
+"""What changes from now on where a screen reader listens."""
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 
@@ -190,7 +198,14 @@ async def test_a_lost_connection_says_how_old_the_picture_is(url: str, browser: 
         await page.route("**/ending/admin/v1/live", once)
         await page.goto(f"{seen.url}/dashboard")
         await expect(page.locator("#link-text")).to_have_text("Reconnecting")
-        said = re.compile(r"What you see is [2-9] s old, of \d\d:\d\d:\d\d: the gateway does not answer")
-        await expect(page.locator("#alerts")).to_contain_text(said)
+        await expect(page.locator("#alerts")).to_contain_text(
+            "Not connected: the gateway does not answer. Trying again."
+        )
+        said = await page.locator("#alerts").evaluate_handle(READ_OUT)
+        shown = re.compile(r"What you see is [2-9] s old, of \d\d:\d\d:\d\d\.")
+        await expect(page.locator("#age")).to_have_text(shown)
+        before = await page.locator("#age").text_content() or ""
+        await expect(page.locator("#age")).not_to_have_text(before)
+        assert await said.evaluate("said => said.length") == 0, "what is read out does not change by the second"
         await expect(page.locator("#flow-when")).to_contain_text("last hour")
         assert await seen.violations() == []

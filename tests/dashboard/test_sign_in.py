@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.dashboard.browser import opened
+from tests.dashboard.browser import PHONE, opened
 from tests.gateways import Lane, Site
 
 ADMIN_KEY = "the-key-of-the-operators"
 LANES = [Lane("chat")]
+ROWS_OF_HEAD = 2
 ENV = {"GATEWAY_ADMIN_KEY": ADMIN_KEY}
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
@@ -25,6 +26,7 @@ async def test_nobody_sees_anything_without_the_key(site: Site, browser: Browser
         await page.locator("#key").fill("this-is-not-the-admin-key")
         await page.keyboard.press("Enter")
         await expect(page.locator("#sign-in-fault")).to_contain_text("not the admin key")
+        await seen.picture("sign-in")
         await page.locator("#key").fill(ADMIN_KEY)
         await page.keyboard.press("Enter")
         await expect(page.locator("#link-text")).to_have_text("Connected")
@@ -35,6 +37,10 @@ async def test_nobody_sees_anything_without_the_key(site: Site, browser: Browser
         assert await page.evaluate("Object.values(sessionStorage)") == [ADMIN_KEY]
         await page.reload()
         await expect(page.locator("#link-text")).to_have_text("Connected")
+        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        top = await page.locator("header.top").bounding_box()
+        assert top is not None
+        assert top["height"] < ROWS_OF_HEAD * 50, "with a key too: names and tools, then the views"
         await page.locator("#sign-out").click()
         await expect(page.locator("#view-sign-in")).to_be_visible()
         assert await page.evaluate("sessionStorage.length") == 0

@@ -121,3 +121,17 @@ def test_an_alert_tells_releases_apart() -> None:
         for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
             assert by.split(", ")[: len(RELEASE)] == [*RELEASE] or (name, by) == ("GatewayAbsent", ""), name
         assert len(re.findall(r"\b(?:sum|max|min|avg|count)\b *", rule["expr"])) == rule["expr"].count("by ("), name
+
+
+def test_a_replica_is_missed_by_its_own_figures() -> None:
+    """Under a job that other pods share, their deaths are no gateway's."""
+    assert "on (namespace, job, instance) last_over_time(gateway_processes[1d])" in ALERTS["GatewayReplicaDown"]["expr"]
+
+
+def test_what_is_gone_is_missed_for_a_day() -> None:
+    """A shorter look back would end the alert while the release is still down."""
+    looks = {name: re.findall(r"last_over_time\([^)]*\[(\w+)\]\)", rule["expr"]) for name, rule in ALERTS.items()}
+    assert {name: found for name, found in looks.items() if found} == {
+        "GatewayAbsent": ["1d"],
+        "GatewayReplicaDown": ["1d"],
+    }

@@ -23,6 +23,8 @@ def test_each_port_has_its_paths(tmp_path: Path, processes: int) -> None:
     ):
         admin = f"http://127.0.0.1:{port}"
         assert {client.get(admin + path).status_code for path in THEIRS} == {200}
+        assert client.get(admin + "/docs").status_code == 307
+        assert client.get(gateway.url + "/docs").status_code == 404
         assert client.get(admin + "/dashboard/nothing.js").json()["error"]["code"] == "not_found"
         for path in THEIRS:
             answer = client.get(gateway.url + path)

@@ -11,7 +11,7 @@ from gateway.edge.middleware import GUARDS
 from loadtests.stack import DEMO_POLICIES, start_gateway
 
 ORIGIN = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-OPERATORS = ("/metrics", "/openapi.json", "/admin/v1/status", "/admin/v1/nowhere")
+OPERATORS = ("/metrics", "/openapi.json", "/docs", "/admin/v1/status", "/admin/v1/nowhere")
 CALLERS = ("/healthz", "/readyz", "/v1/models", "/v1/nowhere")
 
 

@@ -98,7 +98,8 @@ def test_whoever_has_nothing_yet_is_told_503_and_a_stream_its_own_error(
         answers = {name: one.result() for name, one in asked.items()}
         for name, answer in answers.items():
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down"), (name, answer.text)
-            assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close"), name
+            again = None if name == "bought" else "1"
+            assert (answer.headers.get("retry-after"), answer.headers["connection"]) == (again, "close"), name
             assert answer.headers.get("x-should-retry") == ("false" if name == "bought" else None), name
         ids = {name: answer.headers["x-request-id"] for name, answer in answers.items()}
         for name, half in halves.items():

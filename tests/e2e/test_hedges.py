@@ -25,6 +25,8 @@ NEVER, LATE = 60.0, 0.3
 """Seconds to a first token: never within a test, and after a hedge has begun."""
 CANCELLED_SECONDS = 0.5
 """How long a loser may go on, as its worker sees it."""
+CLOCK_STEPS_MS = 2.0
+"""uvloop's timers go by a clock of whole milliseconds, read as a turn of the loop begins: one step at either end."""
 QUICK = {"first_byte": "10s"}
 
 
@@ -75,7 +77,7 @@ def test_the_other_one_answers(trio: Stage, path: str) -> None:
     assert (lost["result"], served["result"], served["role"]) == ("lost", "answered", "hedge")
     assert lost["usd"] > 0
     assert (receipt["chosen"], receipt["reason"], receipt["outcome"]) == (served["upstream"], "hedged", "local")
-    assert served["at_ms"] - lost["at_ms"] >= AFTER_SECONDS * 1000
+    assert served["at_ms"] - lost["at_ms"] >= AFTER_SECONDS * 1000 - CLOCK_STEPS_MS
     assert hedges(trio.site, "won") == won + 1
     assert min(trio.site.samples("gateway_upstream_up")) == 1.0
 

@@ -14,7 +14,21 @@ import pytest
 import redis
 
 from gateway.store.embedded import Embedded
-from tests.gateways import Lane, Site, chat_body, eventually, gateway_on, lease_count, start_lanes
+from loadtests.simfleet.harness import SimFleet
+from loadtests.stack import free_port, start_gateway
+from tests.gateways import (
+    KEY,
+    PEPPER,
+    Lane,
+    Site,
+    chat_body,
+    eventually,
+    folder_of,
+    gateway_on,
+    lease_count,
+    start_lanes,
+    write_folder,
+)
 
 CHAT = Lane("chat", cloud=False)
 FILM = Lane(
@@ -72,7 +86,7 @@ def test_its_job_goes_to_the_other_at_once_and_its_stream_goes_on(
             late = leaving.http.post("/v1/chat/completions", json=chat_body("chat"))
             assert (late.status_code, late.headers["connection"]) == (200, "close")
             eventually(lambda: owner(store, record) not in (before, None), "the other one has the job", 3)
-            eventually(lambda: refused(leaving), "its port is closed", 5)
+            eventually(lambda: refused(leaving.gateway.url), "its port is closed", 5)
             assert leaving.gateway.process.poll() is None, "it still has its stream"
             assert list(lines)[-1] == "[DONE]"
         assert leaving.gateway.process.wait(10) == 0
@@ -101,9 +115,40 @@ def test_replacing_all_of_them_one_by_one_loses_no_job(tmp_path: Path, own_serve
         assert len(orders) == len(ids), "each was ordered once"
 
 
-def refused(site: Site) -> bool:
+@contextmanager
+def operated_on(fleet: SimFleet, place: Path, env: dict[str, str]) -> Iterator[Site]:
+    """With a port of operators' own."""
+    folder, data, log = place / "policies", place / "data", place / "gateway.log"
+    write_folder(folder, folder_of([CHAT], fleet))
+    with start_gateway(folder, data, env={"GATEWAY_KEY_PEPPER": PEPPER, **env}, log=log) as gateway:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=20) as http:
+            yield Site(gateway, fleet, folder, data, log, http)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_operators_see_it_until_its_last_stream_has_ended(tmp_path: Path, own_server: Embedded, processes: int) -> None:
+    port = free_port()
+    env = env_of(own_server, GATEWAY_ADMIN_PORT=str(port), GATEWAY_WORKERS=str(processes))
+    page = f"http://127.0.0.1:{port}"
+    with start_lanes([CHAT]) as fleet, operated_on(fleet, tmp_path, env) as site:
+        with site.stream("chat", **LONG) as (_, lines):
+            next(lines)
+            site.gateway.process.terminate()
+            eventually(lambda: refused(site.gateway.url), "its port is closed")
+            assert "gateway_requests_in_flight 1.0\n" in httpx.get(f"{page}/metrics", trust_env=False).text
+            with httpx.stream("GET", f"{page}/admin/v1/live", trust_env=False) as live:
+                told = live.iter_lines()
+                assert next(told).startswith("event: ")
+                assert list(lines)[-1] == "[DONE]"
+                assert list(told)[-1] == "", "it ends in order, once nobody is served"
+        assert site.gateway.process.wait(10) == 0
+        assert refused(page)
+
+
+def refused(url: str) -> bool:
     try:
-        httpx.get(f"{site.gateway.url}/healthz", trust_env=False)
+        httpx.get(f"{url}/healthz", trust_env=False)
     except httpx.ConnectError:
         return True
     return False
@@ -118,7 +163,7 @@ def test_a_second_signal_cuts_what_runs_and_still_gives_everything_back(
         with site.stream("chat", max_tokens=4000, ignore_eos=True) as (_, lines):
             next(lines)
             site.gateway.process.terminate()
-            eventually(lambda: refused(site), "the end has begun")
+            eventually(lambda: refused(site.gateway.url), "the end has begun")
             eventually(lambda: hurried(site), "it ends", 10)
             assert json.loads(list(lines)[-1])["error"]["code"] == "shutting_down"
         assert site.gateway.process.wait(1) == 0

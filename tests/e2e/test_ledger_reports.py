@@ -104,6 +104,12 @@ def test_the_admin_api(site: Site) -> None:
     assert (lost["attempt"], lost["reserved_micro_usd"], lost["state"]) == ("t5", 900, "unreconciled")
 
 
+def test_money_of_today_in_the_first_frame(site: Site) -> None:
+    given = ["top", "--once", "--url", site.gateway.url, "--key", ADMIN]
+    frame = CliRunner().invoke(cli, given, catch_exceptions=False).stdout
+    assert "today bought $0.00" in frame, "the ledger was waited for"
+
+
 def test_money_of_today_in_the_live_feed(site: Site) -> None:
     """What is booked for an attempt of unknown outcome counts too."""
     with looking(site.gateway.url, only="money", key=ADMIN) as seen:

@@ -7,10 +7,12 @@ import re
 import httpx
 
 from tests.gateways import Lane, Site, eventually
+from tests.live_feed import looking
 from tests.processes import connected_to
 
 LANES = [Lane("chat", seats=1)]
 RELOAD_SECONDS = 2.0
+SOUND = "policy folder sound again"
 
 
 def edit(site: Site, old: str, new: str, file: str = "routing.yaml") -> None:
@@ -32,17 +34,22 @@ def test_a_broken_folder_keeps_the_last_good_one_in_force(site: Site) -> None:
     with site.occupied("chat"):
         assert site.chat("chat").headers["x-gateway-outcome"] == "spilled"
 
-    edit(site, '"spill": {', '"spil": {')
-    eventually(lambda: site.metric("gateway_policy_fault") == 1, "the fault is seen", RELOAD_SECONDS)
-    assert version(site) == good
-    with site.occupied("chat"):
-        assert site.chat("chat").headers["x-gateway-outcome"] == "spilled", "not even half of it took effect"
-    assert re.search(r'"fault": "routing\.yaml:\d+:\d+: rules\[1\]\.route\.spil', site.logged())
-    assert site.http.get("/readyz").status_code == 200
+    with looking(site.gateway.url, only="status,fleet") as seen:
+        edit(site, '"spill": {', '"spil": {')
+        eventually(lambda: site.metric("gateway_policy_fault") == 1, "the fault is seen", RELOAD_SECONDS)
+        assert version(site) == good
+        with site.occupied("chat"):
+            assert site.chat("chat").headers["x-gateway-outcome"] == "spilled", "not even half of it took effect"
+        assert re.search(r'"fault": "routing\.yaml:\d+:\d+: rules\[1\]\.route\.spil', site.logged())
+        assert site.http.get("/readyz").status_code == 200
+        seen.sees(lambda told: "last good one stays: routing.yaml" in str(told.last["status"]["faults"]), "a banner")
+        assert SOUND not in site.logged()
 
-    edit(site, '"spil": {', '"spill": {')
-    eventually(lambda: site.metric("gateway_policy_fault") == 0, "the fault is gone", RELOAD_SECONDS)
-    assert version(site) == good, "the same content is the same version"
+        edit(site, '"spil": {', '"spill": {')
+        eventually(lambda: site.metric("gateway_policy_fault") == 0, "the fault is gone", RELOAD_SECONDS)
+        assert version(site) == good, "the same content is the same version"
+        assert site.logged().count(SOUND) == 1
+        seen.sees(lambda told: told.last["status"]["faults"] == [], "no banner any more")
 
 
 def test_a_good_change_takes_effect_within_two_seconds_and_streams_go_on(site: Site) -> None:

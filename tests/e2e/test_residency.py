@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.upstreams.dialects.realtime import REALTIME
+from gateway.upstreams.dialects.surface import PATHS, is_anthropic
 from tests.gateways import ELSEWHERE, EU_KEY, LOCAL, Lane, Site, chat_body, eventually
 
 SHORT = {"max_wait": "500ms"}
@@ -31,6 +33,12 @@ LANES = [
     Lane("probed-peer", host=ELSEWHERE, cloud=False, backend={"networks": ["10.0.0.0/8"]}),
 ]
 SMALL_PROMPT, FLAGGED_PROMPT = "hello", "data that must stay " * 50
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
 FLAGGED_TOKENS = 200
 """More prompt tokens than any unflagged request has: what tells the two apart at the simulated API."""
 
@@ -128,6 +136,23 @@ def test_a_demand_that_is_not_understood_is_refused_and_sent_nowhere(site: Site,
     answer = site.http.post("/v1/chat/completions", json=chat_body("stay"), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "residency_unknown")
     assert answer.json()["error"]["param"] == "X-Data-Residency"
+    assert everything_received(site) == before
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_misspelt_name_is_refused_wherever_something_is_generated(site: Site, path: str) -> None:
+    before = everything_received(site)
+    wrong = {"X-Data-Residancy": "not-to-be-told"}
+    if path == REALTIME.path:
+        answer = site.http.get(path, params={"model": "stay"}, headers={**wrong, **HANDSHAKE})
+    else:
+        answer = site.http.post(path, json=chat_body("stay"), headers=wrong)
+    assert answer.status_code == 400, answer.text
+    told = answer.json()["error"]
+    assert "x-data-residancy: no such header; where data may go is said by X-Data-Residency" in told["message"]
+    if not is_anthropic(path):
+        assert (told["code"], told["param"]) == ("residency_unknown", "x-data-residancy")
+    assert "not-to-be-told" not in answer.text
     assert everything_received(site) == before
 
 

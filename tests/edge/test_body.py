@@ -32,6 +32,23 @@ def body(**more: Any) -> bytes:
 # decode
 
 
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "it ends too early (line 1, column 1)"),
+        (b'{"a": 1', "it ends too early (line 1, column 8)"),
+        (b'{"a": 1,\n  "b": never-to-be-quoted}', "invalid character (line 2, column 9)"),
+        ('{"é": "äöü",\r\n "ß": "éé", b: 1}'.encode(), "object keys must be strings (line 2, column 13)"),
+        (b'{"a": 1,}', "trailing comma in object (line 1, column 9)"),
+        (b'{"model": "m"} never-to-be-quoted', "trailing characters (line 1, column 16)"),
+    ],
+)
+def test_where_the_json_ends_is_told_and_nothing_of_it(raw: bytes, said: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode(raw)
+    assert str(refused.value) == f"the body is not valid JSON: {said}"
+
+
 def test_the_fields_that_routing_needs() -> None:
     made = decode(body(stream=True, stream_options={"include_usage": True}, max_tokens=7, n=3, temperature=0.5))
     assert (made.model, made.stream, made.include_usage, made.max_tokens, made.choices) == ("m", True, True, 7, 3)

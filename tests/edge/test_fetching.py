@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -19,7 +20,10 @@ import pytest
 from gateway.edge.fetching import Fetches, Fetching
 from gateway.errors import BadAnswer, DeadlineExceeded, GatewayError, RateLimited, UpstreamFault, UpstreamTimeout
 from gateway.store.embedded import Embedded
+from gateway.upstreams import fetch
 from gateway.upstreams.client import TooLong
+from gateway.upstreams.fetch import RESOLVING
+from gateway.upstreams.webhooks import post_once
 from loadtests.residency.memory import Loop, running_loop
 from loadtests.residency.oracle import Rule
 from loadtests.residency.rig import rig
@@ -70,10 +74,11 @@ async def test_a_thousand_slow_addresses_of_one_tenant_leave_room_for_another() 
 
 
 async def test_who_gets_no_turn_in_time_is_told() -> None:
-    fetches = Fetches(1, 1, MOST, seconds=0.1)
+    fetches = Fetches(1, 1, MOST)
     async with RawServer(hangs) as slow:
-        first = asyncio.create_task(get(of(Fetches(1, 1, MOST)), slow))
-        await fetches.turns.acquire()
+        first = asyncio.create_task(get(of(fetches), slow))
+        await opened(slow, 1)
+        fetches.seconds = 0.1  # of those that come now
         with pytest.raises(RateLimited) as refused:
             await get(of(fetches), slow)
         assert refused.value.retry_after
@@ -186,6 +191,74 @@ async def test_a_turn_lasts_as_long_as_the_thread_that_looks_up_its_name(monkeyp
         over.set()
     async with asyncio.timeout(5):
         await fetches.turns.acquire()
+
+
+class Standing:
+    """What looks up names: those that end in `.slow` wait until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.over, self.asked = threading.Event(), list[str]()
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._look)
+
+    def _look(self, host: str, *given: Any, **more: Any) -> Any:
+        if not host.endswith(".slow"):
+            return self._real(host, *given, **more)
+        self.asked.append(host)
+        self.over.wait(10.0)
+        raise socket.gaierror
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.asked) < count:  # noqa: ASYNC110 - threads tell
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Standing]:
+    made = Standing(monkeypatch)
+    yield made
+    made.over.set()
+
+
+def look(fetches: Fetches, tenant: str) -> asyncio.Task[Any]:
+    async def one() -> None:
+        with suppress(asyncio.CancelledError):  # whose traceback would keep all that a request has
+            await of(fetches, tenant).get(f"http://{tenant}.slow/", most=1)
+
+    return asyncio.create_task(one())
+
+
+async def test_a_tenant_that_leaves_and_comes_again_has_no_more_turns(standing: Standing) -> None:
+    fetches = Fetches(4, 2, MOST)
+    for _ in range(2):
+        crowd = [look(fetches, "acme") for _ in range(4)]
+        await standing.until(2)
+        await asyncio.sleep(0)
+        await stop(crowd)
+        gc.collect()
+    other = look(fetches, "other")
+    await standing.until(3)
+    await stop([other])
+    assert standing.asked == ["acme.slow", "acme.slow", "other.slow"]
+
+
+@pytest.mark.parametrize("who", ["callers", "webhooks"])
+async def test_names_that_callers_chose_are_not_in_the_way_of_results(who: str, standing: Standing) -> None:
+    fetches, waiting = Fetches(RESOLVING, RESOLVING, MOST), list[asyncio.Task[Any]]()
+    for number in range(RESOLVING):
+        address = f"http://{number}.slow/"
+        waiting.append(
+            look(fetches, str(number))
+            if who == "callers"
+            else asyncio.create_task(post_once(address, "1", b"", "secret", at=0, allow_private=False))
+        )
+    await standing.until(RESOLVING)
+    async with RawServer(always(FILE)) as good, asyncio.timeout(5):
+        url = f"http://localhost:{good.port}/"
+        got = await fetch.fetch(url, hosts=None, most=MOST, seconds=5.0, allow_private=True)
+    assert len(got.data) == 1000
+    await stop(waiting)
 
 
 async def test_whatever_happens_nothing_stays_held() -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 Shape = dict[str, Any]
 """Key -> shape, list of one shape, a type, or a tuple of words. A key that ends in `?` may be missing."""
-SELECTOR: Final[Shape] = {"matchLabels": dict, "matchExpressions?": [{"key": str, "operator": ("Exists",)}]}
+EXPRESSION: Final[Shape] = {"key": str, "operator": ("In", "NotIn", "Exists", "DoesNotExist"), "values?": [str]}
+SELECTOR: Final[Shape] = {"matchLabels": dict, "matchExpressions?": [EXPRESSION]}
 SCALE_DOWN: Final[Shape] = {
     "stabilizationWindowSeconds": int,
     "policies": [{"type": ("Pods", "Percent"), "value": int, "periodSeconds": int}],
@@ -82,6 +83,7 @@ SHAPES: Final[dict[str, tuple[str, Shape]]] = {
                 {
                     "toEndpoints?": [SELECTOR],
                     "toCIDR?": [str],
+                    "toCIDRSet?": [{"cidr": str, "except": [str]}],
                     "toEntities?": [("kube-apiserver",)],
                     "toFQDNs?": [{"matchName?": str, "matchPattern?": str}],
                     "toPorts": [{"ports": [{"port": str, "protocol": ("TCP", "ANY")}], "rules?": {"dns": [dict]}}],

@@ -69,6 +69,7 @@ def test_by_the_schema(values: Values, said: str) -> None:
         (joined(SEVERAL, {"networkPolicy": {"store": {"to": []}}}), "networkPolicy.store.to"),
         (joined(SEVERAL, {"networkPolicy": {"ledger": {"to": []}}}), "networkPolicy.ledger.to"),
         (POLICIES | {"discovery": {"services": ["ml"]}}, "networkPolicy.kubernetesApi.to"),
+        (POLICIES | {"networkPolicy": {"cilium": True, "dns": {"to": []}}}, "networkPolicy.dns.to"),
         (POLICIES | {"airGapped": True, "networkPolicy": {"enabled": False}}, "airGapped: nothing holds it"),
         (
             POLICIES | {"airGapped": True, "settings": {"GATEWAY_CHAT_URLS": "fetch"}},

@@ -241,6 +241,29 @@ def test_dns_where_it_listens() -> None:
     assert none.one("NetworkPolicy")["spec"].get("egress") is None
 
 
+def test_for_cilium_a_peer_is_as_narrow_as_it_was_written() -> None:
+    several = {"key": "k8s-app", "operator": "In", "values": ["coredns", "kube-dns"]}
+    systems = {"key": "system", "operator": "Exists"}
+    peers = [
+        {"podSelector": {"matchLabels": {"tier": "dns"}, "matchExpressions": [several]}},
+        {"namespaceSelector": {"matchExpressions": [systems]}, "podSelector": {"matchExpressions": [several]}},
+        {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.2.0.0/16"]}},
+    ]
+    rendered = install(joined(POLICIES, {"networkPolicy": {"dns": {"to": peers}, "cilium": True}}))
+    rules = rendered.one("CiliumNetworkPolicy")["spec"]["egress"]
+    pods = several | {"key": "k8s:k8s-app"}
+    assert [rule.get("toEndpoints", rule.get("toCIDRSet")) for rule in rules] == [
+        [{"matchLabels": {"k8s:tier": "dns"}, "matchExpressions": [pods]}],
+        [
+            {
+                "matchLabels": {},
+                "matchExpressions": [systems | {"key": "k8s:io.cilium.k8s.namespace.labels.system"}, pods],
+            }
+        ],
+        [{"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.2.0.0/16"]}],
+    ]
+
+
 def test_the_kubernetes_api_by_its_name_for_cilium() -> None:
     rendered = install(joined(POLICIES, FOUND, {"networkPolicy": {"cilium": True}}))
     (rule,) = [one for one in rendered.one("CiliumNetworkPolicy")["spec"]["egress"] if "toEntities" in one]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gateway.telemetry.logs import JsonLines
-from loadtests.policy_news import IN_FORCE, REFUSED, PolicyNews
+from loadtests.policy_news import IN_FORCE, REFUSED, SOUND, PolicyNews
 from loadtests.stack import ROOT
 
 
@@ -31,6 +31,9 @@ def test_only_what_is_new_and_only_of_the_policy(tmp_path: Path) -> None:
         "policies/demo: version c is in force, promoted",
         "policies/demo: refused, the last good one stays: routing.yaml:3:1: x",
     ]
+    with log.open("a") as file:
+        file.write(logged(SOUND, version="c"))
+    assert list(news.lines()) == ["policies/demo: the folder on disk is the policy in force again, version c"]
     assert list(news.lines()) == []
 
 
@@ -38,6 +41,7 @@ def test_the_gateway_logs_these_words() -> None:
     text = (ROOT / "gateway" / "watching.py").read_text()
     assert f'"{IN_FORCE}"' in text
     assert f'"{REFUSED}"' in text
+    assert f'"{SOUND}"' in text
 
 
 def test_help_starts_nothing() -> None:

@@ -11,10 +11,18 @@ OWN_PAGE = {**HOST, b"sec-fetch-site": b"same-origin", b"origin": b"http://127.0
 HERE = "127.0.0.1"
 
 
-@pytest.mark.parametrize("name", [b"127.0.0.1", b"127.0.0.1:8080", b"localhost:80", b"[::1]:8080", b"[::1]"])
+OURS = [b"127.0.0.1", b"127.0.0.1:8080", b"localhost:80", b"[::1]:8080", b"[::1]"]
+OURS += [b"LOCALHOST:8080", b"Localhost", b"127.0.0.2:8080", b"127.255.255.254", b"[0:0:0:0:0:0:0:1]:8080"]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_who_calls_this_host_by_its_name_is_direct(name: bytes) -> None:
     assert indirect({b"host": name}, "127.0.0.1") is None
     assert indirect({b"host": name}, "::1") is None
+    assert indirect({b"host": name}, "::ffff:127.0.0.1") is None, "who listens on `::` sees IPv4 peers so"
+    assert from_loopback({b"host": name}, "::ffff:127.0.0.1")
+    assert indirect({b"host": name, b"origin": b"http://" + name.lower()}, HERE) is None
+    assert indirect({b"host": name, b"origin": b"http://" + name.lower() + b"0"}, HERE) is not None
 
 
 PROGRAMS = [
@@ -87,6 +95,16 @@ def test_a_page_passes_that_is_of_this_very_origin_and_no_other(host: bytes, sit
 
 NAMES = [b"", b"evil.example", b"evil.example:8080", b"127.0.0.1.evil.example", b"localhost.evil.example:80"]
 NAMES += [b"gateway:8080", b"gateway.local", b"host.docker.internal:8080", b"0.0.0.0:8080", b"evil@localhost", b"::1"]
+NAMES += [
+    b"0.0.0.0",
+    b"[::]:8080",
+    b"[::ffff:127.0.0.1]:8080",
+    b"[127.0.0.1]",
+    b"10.0.0.1:8080",
+    b"[::2]",
+    b"127.0.0.256",
+]
+NAMES += [b"127.0.0.1" + b"0" * 9000, b"\xff", b"[]", b"[:8080", b"127.0.0.1.:80"]
 
 
 @pytest.mark.parametrize("name", NAMES)

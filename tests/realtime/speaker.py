@@ -8,7 +8,7 @@ import json
 import logging
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -93,6 +93,14 @@ async def _react(message: str | bytes, socket: ServerConnection) -> None:
         case "in pieces":
             text = json.dumps(DONE)
             await socket.send([text[:40], text[40:80], text[80:]])
+        case "halting":
+
+            async def halting() -> AsyncIterator[str]:
+                yield '{"type":'
+                await socket.recv()
+                yield '"halting"}'
+
+            await socket.send(halting())
         case "close":
             await socket.close(event["code"], event.get("reason", ""))
         case "die":

@@ -46,14 +46,17 @@ def ended(socket: ClientConnection, within: float = 5.0) -> tuple[list[dict[str,
         return said, 1006 if closed.rcvd is None else closed.rcvd.code
 
 
+LONG = b'{"type":"x","text":"%b"}' % (b"a" * 256_000)
+
+
 def test_frames_pass_unchanged_in_both_directions(site: Site) -> None:
     with session(site) as socket:
         say(socket, type="echo", text="grüße")
         assert json.loads(socket.recv(5)) == {"type": "echo", "text": "grüße"}
-        socket.send(bytes(range(256)) * 1000)
-        assert socket.recv(5) == bytes(range(256)) * 1000
-        socket.send([b"one", b"two", b"three"])
-        assert socket.recv(5) == b"onetwothree"
+        socket.send(LONG)
+        assert socket.recv(5) == LONG
+        socket.send([LONG[:7], LONG[7:9], LONG[9:]])
+        assert socket.recv(5) == LONG
         assert socket.ping().wait(5)
         assert socket.response is not None
         headers = socket.response.headers
@@ -215,6 +218,7 @@ def item(**part: Any) -> dict[str, Any]:
 
 
 INSIDE = "http://169.254.169.254/latest"
+PLAIN_TEXT = item(type="input_text", text="hi")
 NAMING: list[dict[str, Any]] = [
     item(type="input_image", image_url=INSIDE),
     item(type="input_image", image_url={"url": "https://example.com/a.png"}),
@@ -222,6 +226,20 @@ NAMING: list[dict[str, Any]] = [
     item(type="input_audio", audio="file:///etc/passwd"),
     item(type="video_url", video_url={"url": INSIDE}),
     item(type="image", source={"type": "url", "url": INSIDE}),
+    item(type="input_image", image_url=["data:image/png;base64,aGk=", INSIDE]),
+    item(type="audio", audio="/etc/passwd"),
+    {"type": "session.update", "audio": "/etc/passwd"},
+]
+NO_EVENT: list[str | bytes] = [
+    "\ufeff" + json.dumps(NAMING[0]),
+    json.dumps(NAMING[0]).encode("utf-16"),
+    json.dumps(NAMING[0]).encode("utf-16-le"),
+    json.dumps(NAMING[0]).encode(),
+    json.dumps([NAMING[0]]),
+    json.dumps([PLAIN_TEXT]),
+    "",
+    b"\xff\xff",
+    "7",
 ]
 PLAIN: list[dict[str, Any]] = [
     {"type": "input_audio_buffer.append", "audio": "aGk="},
@@ -242,7 +260,12 @@ def test_a_worker_of_ours_hears_no_address(site: Site, pieces: int) -> None:
             told = json.loads(socket.recv(5))
             assert (told["type"], told["error"]["code"]) == ("error", "invalid_request")
             assert "169.254" not in json.dumps(told)
-        for odd in ('{"type": "x", "image_url": NaN}', '{"a":' * 5000 + "1" + "}" * 5000, "{" + '"a":1,' * 200_000):
+        for odd in (
+            '{"type": "x", "image_url": NaN}',
+            '{"a":' * 5000 + "1" + "}" * 5000,
+            "{" + '"a":1,' * 200_000,
+            *NO_EVENT,
+        ):
             socket.send(odd)
             assert json.loads(socket.recv(5))["error"]["code"] == "invalid_request"
         for event in PLAIN:
@@ -250,6 +273,17 @@ def test_a_worker_of_ours_hears_no_address(site: Site, pieces: int) -> None:
             assert json.loads(socket.recv(5)) == event
     assert [json.loads(one) for one in site.stage.sessions[-1].heard] == PLAIN
     site.quiet()
+
+
+def test_an_error_waits_for_the_end_of_a_message_in_fragments(site: Site) -> None:
+    with session(site) as socket:
+        say(socket, type="halting")
+        fragments = socket.recv_streaming()
+        said = next(fragments)
+        say(socket, **NAMING[0])
+        say(socket, type="go on")
+        assert json.loads("".join([said, *fragments])) == {"type": "halting"}
+        assert json.loads(socket.recv(5))["error"]["code"] == "invalid_request"
 
 
 def test_a_bought_api_hears_what_was_said(site: Site) -> None:

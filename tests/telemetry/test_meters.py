@@ -157,7 +157,7 @@ def test_the_fleet_is_that_of_the_process_that_answers() -> None:
     [
         (WAITING, (2.0, 3.0, 0.0), 5.0),
         (BREAKER, (0.0, 2.0, 1.0), 2.0),
-        (UP, (1.0, 0.0, 1.0), 0.0),
+        (UP, (1.0, 0.0, 1.0), 1.0),
         (HEADROOM, (0.5, 0.25, None), 0.25),
         (HEADROOM, (None, 0.75, None), 0.75),
         (POLICY_INFO, (1.0, None, None), 1.0),

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from gateway.model import Trace
 from gateway.telemetry import Note, Telemetry, Tracing
-from gateway.telemetry.tracing import BATCH, MOST_WAITING
+from gateway.telemetry.tracing import BATCH, LONGEST_VALUE, MOST_EVENTS, MOST_VALUES, MOST_WAITING
 from tests.gateways import eventually
 
 TRACE = Trace("0af7651916cd43dd8448eb211c80319c", "01", None, "b7ad6b7169203331")
@@ -22,12 +22,14 @@ class Held(SpanExporter):
 
     def __init__(self, *answers: SpanExportResult | Exception) -> None:
         self.names: list[str] = []
+        self.spans: list[ReadableSpan] = []
         self.asked, self.go, self._answers = threading.Event(), threading.Event(), list(answers)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.asked.set()
         assert self.go.wait(10)
         self.names += [span.name for span in spans]
+        self.spans += spans
         answer = self._answers.pop(0) if self._answers else SpanExportResult.SUCCESS
         if isinstance(answer, Exception):
             raise answer
@@ -50,9 +52,9 @@ def test_a_full_queue_keeps_what_it_has_and_counts_what_comes() -> None:
     assert exporter.asked.wait(10), "a batch is under way"
     for _ in range(MOST_WAITING // PAIR):
         tracing.write(TRACE, notes(PAIR, "kept"))
-    assert dropped(telemetry) == {"no_room": 0.0, "not_taken": 0.0}
+    assert dropped(telemetry) == {"no_room": 0.0, "not_taken": 0.0, "closed": 0.0}
     tracing.write(TRACE, notes(PAIR, "late"))
-    assert dropped(telemetry) == {"no_room": PAIR, "not_taken": 0.0}
+    assert dropped(telemetry) == {"no_room": PAIR, "not_taken": 0.0, "closed": 0.0}
     exporter.go.set()
     tracing.close()
     assert exporter.names == ["first"] * BATCH + ["kept"] * MOST_WAITING
@@ -81,5 +83,28 @@ def test_what_is_not_taken_is_counted_and_the_thread_goes_on() -> None:
         tracing.write(TRACE, notes(BATCH, str(number)))
         eventually(lambda: exporter.names[-1:] == [str(number)], "the batch is out")  # noqa: B023 - at once
     tracing.close()
-    assert dropped(telemetry) == {"no_room": 0.0, "not_taken": 2 * BATCH}
+    assert dropped(telemetry) == {"no_room": 0.0, "not_taken": 2 * BATCH, "closed": 0.0}
     assert exporter.names[-1] == "3"
+
+
+def test_what_comes_after_the_end_is_counted() -> None:
+    tracing = Tracing(1.0, exporter=Held())
+    telemetry = Telemetry(tracing)
+    tracing.close()
+    tracing.write(TRACE, notes(PAIR))
+    assert dropped(telemetry) == {"no_room": 0.0, "not_taken": 0.0, "closed": PAIR}
+
+
+def test_a_span_is_bounded_and_keeps_how_it_ended() -> None:
+    exporter = Held()
+    exporter.go.set()
+    tracing = Tracing(1.0, exporter=exporter)
+    long = "x" * (LONGEST_VALUE + 1)
+    events = [(str(number), 1.0, {"text": long}) for number in range(MOST_EVENTS + 2)]
+    given = {"text": long, "list": [long] * (MOST_VALUES + 1), "number": 1, "nothing": None}
+    tracing.write(TRACE, [Note("x", "server", "1" * 16, 1.0, 2.0, attributes=given, events=events)])
+    tracing.close()
+    (span,) = exporter.spans
+    assert span.attributes == {"text": long[:-1], "list": [long[:-1]] * MOST_VALUES, "number": 1}
+    assert [one.name for one in span.events] == [str(number) for number in range(2, MOST_EVENTS + 2)]
+    assert span.events[0].attributes == {"text": long[:-1]}

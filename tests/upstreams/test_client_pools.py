@@ -10,9 +10,10 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from uvicorn import Config
 
 from gateway.errors import PermitMismatch, PermitRefused
-from gateway.model import Discovery, Member, Permit, Policy, Source, Tls, Upstream
+from gateway.model import Discovery, Kind, Member, Permit, Policy, Source, Tls, Upstream
 from gateway.routing.join import found, join
 from gateway.upstreams.client import Client, read_all
 from gateway.upstreams.gpu_pages import GpuPages
@@ -122,3 +123,28 @@ async def test_a_found_worker_whose_name_leads_elsewhere_by_now_gets_nothing(cli
             await client.send(permit, made, "r1", liar, "/", (), b"{}", TIMEOUTS)
         await server.all_closed()
     assert got == [b""]
+
+
+UVICORN_KEEPS = float(Config("").timeout_keep_alive)
+"""And so do vLLM and SGLang, which are served by it, over TLS as well."""
+BALANCERS_KEEP = 60.0
+"""The shortest default among those that end TLS before an API."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "least", "peer_keeps"),
+    [
+        ("local", "http", 1.0, UVICORN_KEEPS),
+        ("local", "https", 1.0, UVICORN_KEEPS),
+        ("managed", "http", 1.0, UVICORN_KEEPS),
+        ("managed", "https", 10.0, BALANCERS_KEEP),
+    ],
+)
+def test_a_connection_is_let_go_before_who_stands_there_ends_it(
+    client: Client, kind: Kind, scheme: str, least: float, peer_keeps: float
+) -> None:
+    """One address may be a worker's and an API's: each has connections of its own."""
+    for other in ("local", "managed"):
+        client._pool_of(replace(worlds.upstream("x", "gpu"), kind=other, url=f"{scheme}://10.0.0.1"))
+    pool, _ = client._pool_of(replace(worlds.upstream("w", "gpu"), kind=kind, url=f"{scheme}://10.0.0.1"))
+    assert least <= pool.idle_seconds < peer_keeps - 0.5

@@ -38,8 +38,8 @@ def same_or_whole(before: Data, after: Data) -> Data | None:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one kind of event comes from. `make` gives the state of now and may raise GatewayError or StoreFault: then
-    the last one stays. It is asked every `ticks` ticks."""
+    """Where one kind of event comes from. `make` gives the state of now; where it gives None (not known yet), or raises
+    GatewayError or StoreFault, the last one stays. It is asked every `ticks` ticks, each tick until there is one."""
 
     kind: str
     make: Callable[[], Awaitable[Any]]
@@ -163,7 +163,9 @@ class Feed:
 
     async def _look(self, known: _Known) -> None:
         try:
-            self._tell(known, await known.source.make())
+            state = await known.source.make()
+            if state is not None:
+                self._tell(known, state)
         except (GatewayError, StoreFault):
             return  # the store is away, which `status` tells
         except Exception:

@@ -1,7 +1,8 @@
 """Money of today (UTC): what the ledger says was spent and saved, and what is left of the budgets.
 
 The ledger is asked beside the feed, which waits for no answer: at most every ten seconds, and so seldom that its reader
-works for a tenth of the time at most, however long a day's rows take it.
+works for a tenth of the time at most, however long a day's rows take it. What it told is not shown again to who comes
+after a while without viewers: that one hears of money when the ledger has answered, and of all else before.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.edge.services import Services
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotFound
 from gateway.model import MICRO_PER_USD, Policy
 from gateway.money.counters import Spent
 from gateway.reports.ask import Ask
@@ -24,8 +25,13 @@ from gateway.reports.gathering import Material
 from gateway.reports.saved import Saved
 
 LEAST_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+"""After a question that the ledger did not answer: one that has just been begun has no tables yet."""
 REST = 9.0
 """Times as long as an answer took until the next question."""
+PATIENCE = 8.0
+"""Seconds for which nothing is told of money because the ledger has not answered; then what was spent is told as
+unknown, with the budgets, which are known without it. `gateway top --once` waits for longer."""
 _US = 1_000_000
 
 
@@ -34,18 +40,27 @@ class Money:
 
     def __init__(self, services: Services, usages: Callable[[], Mapping[str, Spent]]) -> None:
         self._s, self._usages = services, usages
-        self._spent: dict[str, Any] = nothing()
+        self._spent: dict[str, Any] | None = None
+        """None: not known, since `_since`."""
+        self._since = self._due = 0.0
         self._day = ""
-        self._due = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    async def today(self) -> dict[str, Any]:
-        day = datetime.now(UTC).strftime("%Y-%m-%d")
-        if day != self._day:
-            self._day, self._spent, self._due = day, nothing(), 0.0
-        if self._asking is None and time.monotonic() >= self._due:
+    async def today(self) -> dict[str, Any] | None:
+        """None while the ledger has not answered, for `PATIENCE` at most."""
+        day, now = datetime.now(UTC).strftime("%Y-%m-%d"), time.monotonic()
+        if (self._asking is None and now >= self._due + LEAST_SECONDS) or day != self._day:
+            self._day, self._spent, self._since, self._due = (
+                day,
+                None,
+                now,
+                now,
+            )  # nobody has looked, or it was yesterday
+        if self._asking is None and now >= self._due:
             self._asking = asyncio.create_task(self._ask(day), context=Context())  # of no request
-        return {"all": True, "day": day, **self._spent, "budgets": budgets(self._usages().values())}
+        if self._spent is None and now < self._since + PATIENCE:
+            return None
+        return {"all": True, "day": day, **(self._spent or nothing()), "budgets": budgets(self._usages().values())}
 
     async def aclose(self) -> None:
         if self._asking is not None:
@@ -53,16 +68,18 @@ class Money:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self, day: str) -> None:
-        began = time.monotonic()
+        began, spent, rest = time.monotonic(), None, LEAST_SECONDS
         try:
-            told = await asked(self._s.desk, self._s.policy, day)
-            if day == self._day:
-                self._spent = told
+            spent = await asked(self._s.desk, self._s.policy, day)
+        except NotFound:
+            spent = nothing()  # none is kept
         except GatewayError:
-            self._spent = nothing()  # no ledger is kept, or it is away: unknown, not 0
+            rest = RETRY_SECONDS  # it is away: unknown, not 0
         finally:
-            took = time.monotonic() - began
-            self._due, self._asking = time.monotonic() + max(LEAST_SECONDS, REST * took), None
+            if day == self._day:
+                self._spent = spent
+            ended = time.monotonic()
+            self._due, self._asking = ended + max(rest, REST * (ended - began)), None
 
 
 def nothing() -> dict[str, Any]:

@@ -21,6 +21,7 @@ SLOW_TICKS = 2
 """All but fleet and flow come at most every two seconds."""
 RUNNING_MINUTES = 2
 """Those that still grow: the one that runs, and the one before, which others may not have told all of."""
+REFUSED = "Policy folder refused, the last good one stays"
 _MS = 1000.0
 _TOLD_OF_REPLICAS = ("version", "folder", "from", "faults", "store_faults", "trial", "host", "pid")
 
@@ -121,7 +122,8 @@ class Sources:
         services, states = self._s, self._s.view.current.states.values()
         told = self._replicas or {"this": services.versions.state()}
         work = {name: sum(row["busy"].get(name, 0) for row in told.values()) for name in _WORK}
-        faults = [fault for row in told.values() for fault in (*row["faults"], *row["store_faults"])]
+        refused = [f"{REFUSED}: {fault}" for row in told.values() for fault in row["faults"]]
+        faults = [*refused, *(fault for row in told.values() for fault in row["store_faults"])]
         found = (f"{where}: {why}" for where, why in services.joining.finders.faults.items())
         return {
             "all": True,

@@ -71,9 +71,11 @@ function draw() {
 
 const silence = () => (Date.now() - feed.heard) / 1000;
 
+const silent = () => state.link === "live" && silence() * 1000 > QUIET_MS;
+
 function connection() {
   if (state.link !== "live") return LINKS[state.link];
-  if (silence() * 1000 > QUIET_MS) return [`Silent for ${ago(silence())}`, "warn"];
+  if (silent()) return ["Silent", "warn"];
   return model.status?.degraded === true ? ["Degraded", "warn"] : ["Connected", "ok"];
 }
 
@@ -82,6 +84,7 @@ function renderLink() {
   $("link").dataset.kind = state.paused ? "info" : kind;
   const said = state.paused ? `Paused at ${clock(state.paused)}` : text;
   if ($("link-text").textContent !== said) $("link-text").textContent = said;
+  $("link-age").textContent = silent() && !state.paused ? `for ${ago(silence())}` : ""; // it grows: nothing that is read out
   show($("foot"), model.hello !== null && state.link !== "refused" && [
     h("span", null, `Gateway ${model.hello.gateway}, replica ${model.hello.replica}`),
     h("span", null, zone() === "UTC" ? "All times and days are UTC" : `Times are ${zone()}, as your browser has it; days of money and budgets are UTC`),
@@ -99,10 +102,10 @@ function renderAlerts() {
   const { policy, status } = model, said = [];
   let stale = false;
   if (state.link === "reconnecting") {
-    const age = feed.heard ? `What you see is ${ago(silence())} old, of ${clock(feed.heard / 1000)}` : "There is nothing to see yet";
-    said.push(["warn", `${age}: ${reason(state.fault ?? new TypeError())}. Trying again.`]);
+    said.push(["warn", `Not connected: ${reason(state.fault ?? new TypeError())}. Trying again.`]);
     stale = feed.heard > 0;
   }
+  show($("age"), stale && h("p", { class: "alert warn" }, `What you see is ${ago(silence())} old, of ${clock(feed.heard / 1000)}.`));
   document.body.classList.toggle("stale", stale);
   if (status?.ready === false) said.push(["bad", "Not ready: no upstream takes traffic."]);
   if (status?.degraded) said.push(["warn", "Degraded: the store does not answer. Each replica admits its share of what was free when it last saw it."]);

@@ -28,10 +28,12 @@ export function confirmed({ title, consequence, action, doing, done, danger = fa
         if (form.isConnected) dialog.close();
         say(done(answer));
       } catch (wrong) {
-        if (form.isConnected) fault.textContent = `✕ Not done: ${reason(wrong)}`;
-        else say(`${title} Not done: ${reason(wrong)}`, true); // nobody waits at the dialog any more
+        yes.disabled = false;
+        if (form.isConnected) {
+          fault.textContent = `✕ Not done: ${reason(wrong)}`;
+          yes.focus(); // which it lost when it was disabled
+        } else say(`${title} Not done: ${reason(wrong)}`, true); // nobody waits at the dialog any more
       }
-      yes.disabled = false;
     });
     form.querySelector("#confirm-no").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {

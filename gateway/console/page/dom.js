@@ -72,6 +72,12 @@ export function say(text, bad = false) {
   $("toasts").hidePopover?.();
   $("toasts").showPopover?.(); // above an open dialog too
   $("toasts").replaceChildren(h("p", { class: bad ? "toast bad" : "toast" }, bad ? "✕ " : "✓ ", text));
+  // Read out is what changes in a place that was there before: not a popover's, nor one behind a dialog.
+  const said = document.querySelector("dialog[open] .said") ?? document.querySelector("body > .said");
+  said.textContent = text;
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => $("toasts").replaceChildren(), TOAST_MS);
+  toastTimer = setTimeout(() => {
+    $("toasts").replaceChildren();
+    for (const one of document.querySelectorAll(".said")) one.textContent = "";
+  }, TOAST_MS);
 }

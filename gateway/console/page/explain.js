@@ -80,9 +80,9 @@ function headline(result) {
   return [outcome(result.outcome), ` → ${result.upstream}`, muted(`: ${because(result.reason)}`)];
 }
 
-function verdict(row, takesIt) {
+function verdict(row, takesIt, waits) {
   if (row.dropped) return `✕ ${row.dropped}${row.why ? `: ${row.why}` : ""}`;
-  if (takesIt) return "✓ takes it";
+  if (takesIt) return waits ? `✓ takes it, in about ${waits} s` : "✓ takes it";
   if (row.room !== false) return "● could take it";
   if (row.inflight >= row.seats) return `○ no room: ${row.inflight} of ${plural(row.seats, "seat")} taken`;
   return row.may_fill < 1 ? `○ no room: its class may fill ${percent(row.may_fill)}` : "○ no room";
@@ -92,7 +92,7 @@ function candidate(row, result) {
   const takesIt = row.upstream === result.upstream;
   return h("tr", { class: takesIt ? "chosen" : null },
     title(row.upstream, muted(` ${row.role ?? ""}`)),
-    cell(verdict(row, takesIt), row.dropped ? "over" : null),
+    cell(verdict(row, takesIt, result.waits), row.dropped ? "over" : null),
     number(percent(row.load)), number(percent(row.after)), number(ms(row.first_ms)), number(usd(row.usd)));
 }
 

@@ -3,7 +3,7 @@
 import { $, h, show } from "./dom.js";
 import { Grid } from "./grid.js";
 import { model, rank } from "./model.js";
-import { count, NONE, percent, plural, STATES } from "./words.js";
+import { count, NONE, percent, plural, STATES, why } from "./words.js";
 import { openWorker } from "./worker.js";
 
 const SEVERITY = Object.keys(STATES);
@@ -13,6 +13,11 @@ const text = (get) => (cell, row) => {
   const said = get(row) ?? NONE;
   if (cell.textContent !== said) cell.textContent = said;
 };
+
+function reason(cell, row) {
+  const said = why(row);
+  if (cell.textContent !== said) cell.textContent = cell.title = said; // where it is cut off
+}
 
 const number = (get) => (cell, row) => {
   const said = count(get(row));
@@ -60,7 +65,7 @@ const COLUMNS = [
   { id: "models", title: "Models", width: "0.5fr", least: 72, keep: 8, end: true, draw: number((row) => row.models), sort: (row) => row.models },
   { id: "backend", title: "Backend", width: "1fr", least: 92, keep: 11, draw: text((row) => row.backend), sort: (row) => row.backend },
   { id: "age", title: "Reading", width: "0.6fr", least: 76, keep: 5, draw: text(age), sort: (row) => row.age_s },
-  { id: "why", title: "Why", width: "2fr", least: 128, keep: 15, draw: text((row) => row.why ?? ""), sort: (row) => row.why },
+  { id: "why", title: "Why", width: "2fr", least: 128, keep: 15, draw: reason, sort: (row) => row.why },
 ];
 
 const sorted = { by: "state", down: false };
@@ -93,7 +98,7 @@ function chosen() {
     if (backend && row.backend !== backend) return false;
     if (state && (state === "!up" ? row.state === "up" : row.state !== state)) return false;
     if (words.length === 0) return true;
-    const told = `${row.name} ${row.backend} ${row.kind} ${row.state} ${row.why ?? ""} ${row.gpu_kind ?? ""}`.toLowerCase();
+    const told = `${row.name} ${row.backend} ${row.kind} ${row.state} ${row.why ?? ""} ${why(row)} ${row.gpu_kind ?? ""}`.toLowerCase();
     return words.every((word) => told.includes(word));
   });
 }

@@ -3,11 +3,11 @@
 
 import { $, h, s, show } from "./dom.js";
 import { model, now, sum } from "./model.js";
-import { compact, count, minute, OUTCOMES, percent, zone } from "./words.js";
+import { compact, count, minute, NO_RULE, OUTCOMES, percent, ruleName, zone } from "./words.js";
 
 const ALL = "All rules";
 const PATTERNED = new Set(["spilled", "fallback", "managed", "refused", "left"]);
-const LEFT = 40, HALF_TICK = 14, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
+const LEFT = 40, HALF_TICK = 18, BOTTOM = 18, TOP = 6, TALL = 168, SMALL = 84, LEAST = 212;
 const WHOLE = 60, YOUNG = 15; // minutes that are shown; of a gateway that has served for no longer than that
 let hovered = null;
 
@@ -132,8 +132,9 @@ export function renderFlow() {
   const pictures = ordered.filter((one) => one.number).map(({ name, series, number }) => {
     const home = sum(series.local) / number;
     return h("figure", { vars: { width: `${each}px` } },
-      h("figcaption", null, h("b", null, name), h("span", { class: "muted" }, `${count(number)} · ${percent(home)} local`)),
-      picture(`Rule ${name}`, series, minutes, each, SMALL));
+      h("figcaption", null, h("b", null, ruleName(name)),
+        h("span", { class: "muted" }, `${count(number)} · ${name === NO_RULE ? "before any rule" : `${percent(home)} local`}`)),
+      picture(name === NO_RULE ? "Refused before a rule was found" : `Rule ${name}`, series, minutes, each, SMALL));
   });
   const unused = ordered.filter((one) => !one.number).map((one) => one.name);
   show(box, h("figure", { class: "whole" }, picture(ALL, rules.get(ALL), minutes, width, TALL)), pictures,
@@ -145,10 +146,10 @@ function renderTable() {
   if (!$("flow-details").open) return;
   const { minutes, rules } = hour();
   const chosen = rules.has($("flow-rule").value) ? $("flow-rule").value : ALL;
-  show($("flow-rule"), [...rules.keys()].map((one) => h("option", { value: one }, one)));
+  show($("flow-rule"), [...rules.keys()].map((one) => h("option", { value: one }, ruleName(one))));
   $("flow-rule").value = chosen;
   const series = rules.get(chosen);
-  show($("flow-table"), h("caption", { class: "visually-hidden" }, `${chosen}: requests per minute by outcome`),
+  show($("flow-table"), h("caption", { class: "visually-hidden" }, `${ruleName(chosen)}: requests per minute by outcome`),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "Minute"), outcomes().map((one) => h("th", { scope: "col", class: "end" }, one)))),
     h("tbody", null, minutes.map((one, index) => [one, index]).reverse().map(([one, index]) =>
       h("tr", null, h("th", { scope: "row" }, minute(one)), outcomes().map((name) =>

@@ -5,7 +5,7 @@ import { tone } from "./fleet.js";
 import { flowOfAll } from "./flow.js";
 import { model } from "./model.js";
 import { muted } from "./parts.js";
-import { compact, count, exactly, ms, NONE, percent, plural, STATES, usd } from "./words.js";
+import { compact, count, exactly, ms, NONE, percent, period, plural, ruleName, STATES, usd } from "./words.js";
 
 const LATELY = 5; // minutes
 const SPARK = [120, 26];
@@ -33,7 +33,7 @@ export function renderKpis() {
       ? kpi("SLO met", NONE, "no rule with an SLO was used")
       : kpi("SLO met", exactly(worst.met),
         worst.ok ? "✓ every rule meets it" : `✕ ${worst.rule} misses ${exactly(worst.target)}`, worst.ok ? "" : "bad"),
-    kpi("Spent today", usd(spent), spent === null ? "not told yet, or no ledger" : money?.simulated ? "simulated money" : saved(money) ?? "on bought models"));
+    kpi("Spent today", usd(spent), !money ? "being added up" : spent === null ? "no ledger answers" : money?.simulated ? "simulated money" : saved(money) ?? "on bought models"));
 }
 
 // Own GPUs cost rent also while they idle, so on a quiet day buying all would have been cheaper.
@@ -60,7 +60,7 @@ export function renderLatency() {
     h("thead", null, h("tr", null, heads.map(([title, end]) => h("th", { scope: "col", class: end ? "end" : null }, title)))),
     h("tbody", null, rows.map(([rule, one]) => {
       const over = (value) => (one.slo_ms !== null && value > one.slo_ms ? "end over" : "end");
-      return h("tr", null, h("th", { scope: "row" }, rule), h("td", null, verdict(one)), h("td", { class: "end" }, ms(one.slo_ms)),
+      return h("tr", null, h("th", { scope: "row" }, ruleName(rule)), h("td", null, verdict(one)), h("td", { class: "end" }, ms(one.slo_ms)),
         ["p50", "p95", "p99"].map((name) => h("td", { class: over(one.ttft_ms?.[name]) }, ms(one.ttft_ms?.[name]))),
         h("td", { class: "end" }, count(one.n)), h("td", null, spark(one)));
     })));
@@ -114,7 +114,7 @@ export function renderMoney() {
   $("money-day").textContent = money ? `${money.day}, UTC` : "";
   if (!money) return;
   const { managed, own } = money.spent_usd;
-  const sums = [[money.simulated ? "Bought models, simulated" : "Bought models", managed], ["Own GPUs", own], ["Saved against buying all", money.saved_usd]];
+  const sums = [[money.simulated ? "Bought models, simulated" : "Bought models", managed], ["Own GPUs", own], money.saved_usd < 0 ? ["More than buying all", -money.saved_usd] : ["Saved against buying all", money.saved_usd]];
   const budgets = [...money.budgets].sort((a, b) => a.left - b.left);
   show($("money"),
     h("dl", { class: "sums" },
@@ -128,7 +128,7 @@ function budget(one) {
   const kind = used + held >= USED ? "hot" : used + held >= NEARLY_USED ? "warm" : "";
   const sign = kind === "hot" ? "✕ used up" : kind === "warm" ? "▲ nearly used" : null;
   return h("li", null,
-    h("div", { class: "line" }, h("b", null, one.name), muted(`per ${one.period}`),
+    h("div", { class: "line" }, h("b", null, one.name), muted(period(one.period)),
       h("span", { class: "n" }, `${usd(one.used_usd)} of ${usd(one.limit_usd)}`)),
     bar(used, kind, held),
     h("div", { class: "note" }, sign && h("span", { class: kind === "hot" ? "over" : "nearly" }, `${sign} · `),

@@ -105,7 +105,8 @@ export function renderPolicy() {
       : h("p", { class: "verdict" }, "✓ All replicas follow ", code(told.in_force)),
     wide("Replicas", h("table", null, heads("Replica", "Version", "Trial", "Faults"),
       h("tbody", null, rows.map((row) => replica(row, told.in_force))))));
-  const stored = told.stored.map((one) => [code(one), one === told.in_force ? h("span", { class: "tag" }, "in force") : null]);
+  const tags = { [told.candidate?.version]: "on trial", [told.in_force]: "in force" };
+  const stored = told.stored.map((one) => [code(one), tags[one] ? h("span", { class: `tag ${one === told.in_force ? "" : "trial"}` }, tags[one]) : null]);
   show($("stored"), stored.length ? stored.map((one) => h("li", null, one)) : h("li", { class: "muted" }, "none"));
   $("rollout").hidden = told.candidate !== null;
   show($("trial"), told.candidate === null ? null : trialCard(told.candidate));
@@ -125,7 +126,7 @@ function trialCard(candidate) {
   const tally = candidate.tally ?? {};
   const shadow = candidate.mode === "shadow";
   return h("div", { class: "pad" },
-    h("p", null, code(candidate.version), shadow ? " is tried in the shadow." : ` decides ${percent(candidate.share)} of the sessions.`),
+    h("p", null, code(candidate.version), shadow ? " is tried in the shadow: nothing follows from what it decides." : ` decides ${percent(candidate.share)} of the sessions.`),
     shadow ? compared(tally) : h("p", null, `It has decided ${count(tally.tried ?? 0)} of ${count((tally.tried ?? 0) + (tally.kept ?? 0))} requests.`),
     h("div", { class: "row" }, button("promote", "Promote…", "danger"), button("stop-trial", "Stop…")));
 }
@@ -134,8 +135,9 @@ function compared(tally) {
   const whole = (tally.same ?? 0) + (tally.different ?? 0) + (tally.renamed ?? 0);
   const fields = Object.entries(tally.fields ?? {}).sort((a, b) => b[1] - a[1]);
   return [
-    h("p", null, h("b", null, percent(whole ? tally.different / whole : null)), ` of ${count(whole)} requests would be decided differently`,
-      tally.renamed ? `, ${count(tally.renamed)} by a rule of another name only.` : "."),
-    list(fields.map(([field, times]) => `${field}: ${count(times)}`), { class: "note" }),
+    h("p", null, h("b", null, percent(whole ? (tally.different ?? 0) / whole : null)), ` of ${count(whole)} requests would be decided differently`,
+      tally.renamed ? `; of ${count(tally.renamed)} more only the rule has another name.` : "."),
+    fields.length > 0 && [h("p", { class: "note" }, "What would be another:"),
+      list(fields.map(([field, times]) => `${field} of ${plural(times, "request")}`), { class: "note differing" })],
   ];
 }

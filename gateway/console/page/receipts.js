@@ -100,7 +100,7 @@ export async function tell(id) {
   $("h-story").focus();
 }
 
-function told({ receipt, story, candidates }) {
+function told({ receipt, story, candidates = [] }) { // a replica of before them tells none
   const times = receipt.times ?? {};
   return [
     h("p", { class: "headline" }, outcome(receipt.outcome), " ", receipt.chosen ?? "nobody",

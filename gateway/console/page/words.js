@@ -10,7 +10,7 @@ export const count = known((value) => whole.format(value));
 export const compact = known((value) => (value < 10000 ? whole.format(value) : brief.format(value)));
 export const percent = known((share) => {
   const value = share * 100;
-  const digits = value === 0 || value === 100 || (value >= 10 && value < 99) ? 0 : 1;
+  const digits = value === 0 || value >= 100 || (value >= 10 && value < 99) ? 0 : 1;
   return `${value.toFixed(digits)} %`;
 });
 // As exact as a promise: 99.71 %, 99 %.
@@ -42,6 +42,10 @@ export function ago(seconds) {
   if (seconds < 120) return `${Math.max(0, Math.round(seconds))} s`;
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
+
+// The feed's name for requests that were refused before a rule was found.
+export const NO_RULE = "-";
+export const ruleName = (rule) => (rule === NO_RULE ? "no rule" : rule);
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
@@ -79,6 +83,9 @@ export const because = (reason) => (reason ? REASONS[reason] ?? reason : null);
 export const ENDS = {
   took_it: ["✓", "took it", null],
   failed: ["✕", "was asked in vain", "over"],
+  left: ["●", "was asked; the client left", null],
+  slower: ["●", "was asked; another was faster", null],
+  cut: ["●", "was asked; the gateway was shut down", null],
   no_room: ["○", "no room for it", "over"],
   passed_over: ["●", "was not taken", null],
 };
@@ -97,6 +104,24 @@ export const DROPS = {
   fields: "fields of the request may not go there",
   failed_before: "had failed this request before",
 };
+
+// Why a worker is out: one word each in gateway/fleet/breaker.py, probes.py and gateway/upstreams/workers.py. Those of
+// people, and of GPUs, are sentences already.
+const WHYS = {
+  failing: "breaker open: failing",
+  errors: "breaker open: errors",
+  slow: "breaker open: slow",
+  unreachable: "nobody answers there",
+  not_ready: "says that it is not ready",
+  rate_limited: "has asked us to wait",
+  asked_to_wait: "has asked us to wait",
+  key_refused: "refuses our key",
+  no_metrics: "tells no metrics",
+};
+export const why = (row) => WHYS[row.why] ?? row.why ?? "";
+
+// Of a budget's period, as its name in the store begins: 2026-11-22, 2026-11, total.
+export const period = (name) => (name === "total" ? "in all" : name.length === 7 ? "this month" : "today");
 
 export const STATES = {
   out: ["✕", "bad"],

@@ -5,7 +5,7 @@ import { confirmed } from "./ask.js";
 import { $, bar, h, s, show } from "./dom.js";
 import { model, now } from "./model.js";
 import { button, facts as factsOf } from "./parts.js";
-import { count, percent, plural, STATES } from "./words.js";
+import { count, percent, plural, STATES, why } from "./words.js";
 
 const LONGEST_REASON = 200; // as gateway/console/workers.py takes it
 const WIDTH = 320, HEIGHT = 56;
@@ -30,9 +30,9 @@ export function openWorker(row) {
 export function renderWorker() {
   if (open === null) return;
   const row = model.workers.get(open);
-  show($("detail"), h("div", { class: "inside" },
+  show($("detail-inside"),
     h("header", null, h("h2", { id: "detail-title", tabindex: "-1" }, open), button("detail-close", "Close", "quiet")),
-    row === undefined ? h("p", null, "It is not there any more.") : facts(row)));
+    row === undefined ? h("p", null, "It is not there any more.") : facts(row));
 }
 
 function facts(row) {
@@ -52,7 +52,7 @@ function facts(row) {
     ["Reading", !local ? null : row.age_s === null ? "fresh" : `${row.age_s} s old`],
   ];
   return [
-    h("p", { class: "state big", "data-kind": kind }, h("span", { "aria-hidden": "true" }, sign), " ", row.state, row.why ? `: ${row.why}` : ""),
+    h("p", { class: "state big", "data-kind": kind }, h("span", { "aria-hidden": "true" }, sign), " ", row.state, row.why ? `: ${why(row)}` : ""),
     h("ul", { class: "shares" }, [["Load", row.load], ["KV cache", row.kv], ["GPU", row.gpu]].map(([title, value]) =>
       h("li", null, h("span", null, title), bar(value), h("span", { class: "n" }, percent(value))))),
     h("figure", null, line(row.past), h("figcaption", { class: "note" }, "Load since this page was opened")),

@@ -48,7 +48,10 @@ class Connection(asyncio.Protocol):
     too early, so a deadline that is pushed back for every piece of a stream costs an assignment.
     """
 
-    __slots__ = ("_gone", "_loop", "_poll", "_timer", "_timer_at", "blocked", "deadline", "owner", "peer", "transport")
+    __slots__ = (
+        *("_gone", "_loop", "_poll", "_timer", "_timer_at"),
+        *("blocked", "deadline", "idle_until", "owner", "peer", "transport"),
+    )
 
     transport: asyncio.Transport
 
@@ -58,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self.deadline = math.inf
+        self.idle_until = math.inf
+        """By `perf_counter`: `deadline` is by the clock of the loop, which stands still while a callback runs long."""
         self.owner: Owner | None = None
         self.blocked = False
         """The transport holds as much unsent data as it should."""

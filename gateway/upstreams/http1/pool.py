@@ -12,11 +12,12 @@ from gateway.upstreams.http1.connection import Address, Connection
 from gateway.upstreams.http1.exchange import Exchange, Source
 
 IDLE_SECONDS = 4.0
-"""How long a plain connection is kept for another request. uvicorn, and so vLLM and SGLang, ends an idle one after 5 s;
-where that crosses a request on its way nobody can tell whether the request was seen, and what is bought is not sent
-twice. A new plain connection costs one round trip."""
+"""How long a connection is kept for another request. uvicorn, and so vLLM and SGLang, ends an idle one after 5 s, over
+TLS as well; where that crosses a request on its way nobody can tell whether the request was seen, and what is bought is
+not sent twice. A new plain connection costs one round trip."""
 TLS_IDLE_SECONDS = 30.0
-"""The same of TLS, which costs more to open: a balancer or nginx ends it there and keeps idle ones for 60 s or more."""
+"""The same of TLS towards an API, which costs more to open: a balancer or nginx ends it there and keeps idle ones for
+60 s or more."""
 
 
 def freely() -> None:
@@ -31,10 +32,7 @@ class Pool:
     any more, and a later failure is the caller's to judge.
     """
 
-    def __init__(self, address: Address, *, max_idle: int = 64, idle_seconds: float | None = None) -> None:
-        """`idle_seconds`: None means what suits the address."""
-        if idle_seconds is None:
-            idle_seconds = IDLE_SECONDS if address.tls is None else TLS_IDLE_SECONDS
+    def __init__(self, address: Address, *, max_idle: int = 64, idle_seconds: float = IDLE_SECONDS) -> None:
         self._address = address
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
@@ -126,9 +124,11 @@ class Pool:
         await asyncio.shield(self._emptied)
 
     def _take(self) -> Connection | None:
+        """Never one past its time, however late the loop's timer and the loop's own clock are."""
+        now = perf_counter()
         while self._idle:
             connection = self._idle.pop()
-            if not connection.stale():
+            if now < connection.idle_until and not connection.stale():
                 return connection
             connection.close()
         return None
@@ -147,6 +147,7 @@ class Pool:
         self._in_use -= 1
         if clean and not self._closed and len(self._idle) < self._max_idle and not connection.transport.is_closing():
             self._idle.append(connection)
+            connection.idle_until = perf_counter() + self._idle_seconds
             connection.watch(asyncio.get_running_loop().time() + self._idle_seconds)
         else:
             connection.close()

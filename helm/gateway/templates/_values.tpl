@@ -36,6 +36,9 @@
 {{- if and .Values.networkPolicy.enabled (include "gateway.discoveryNamespaces" .) (not .Values.networkPolicy.kubernetesApi.to) (not .Values.networkPolicy.cilium) -}}
 {{- fail "networkPolicy.kubernetesApi.to: say where the Kubernetes API is (its endpoints' addresses), or no worker is found" -}}
 {{- end -}}
+{{- if and .Values.networkPolicy.enabled .Values.networkPolicy.cilium (not .Values.networkPolicy.dns.to) -}}
+{{- fail "networkPolicy.dns.to: say where DNS answers: Cilium knows only the names that it saw resolved" -}}
+{{- end -}}
 {{- if and .Values.airGapped (not .Values.networkPolicy.enabled) -}}
 {{- fail "airGapped: nothing holds it without networkPolicy.enabled" -}}
 {{- end -}}
