@@ -75,12 +75,12 @@ def sentence(kept: Kept) -> str:
     if kept.why == "unpriced":
         return f"budget `{kept.quota}` buys nothing whose price is not known"
     if kept.why == "unbound":
-        return f"budget `{kept.quota}` must know the most that it may cost: {kept.help}"
-    needs = f"it may cost ${dollars(kept.needs)}"
+        return f"budget `{kept.quota}` must know the most that this request may cost: {kept.help}"
+    needs = f"this request may cost ${dollars(kept.needs)}"
     if kept.running:
-        return f"what budget `{kept.quota}` has left is set aside by running requests, and {needs}"
-    anew = "" if kept.resets is None else f"; it begins anew at {utc(kept.resets)}"
-    return f"budget `{kept.quota}` has ${dollars(kept.left)} left, and {needs}{anew}"
+        return f"{needs}, and what budget `{kept.quota}` has left is set aside by running requests"
+    anew = "" if kept.resets is None else f"; the budget begins anew at {utc(kept.resets)}"
+    return f"{needs}, and budget `{kept.quota}` has ${dollars(kept.left)} left{anew}"
 
 
 def dollars(micro: int) -> str:
