@@ -16,6 +16,17 @@ FULL = Layout(seats=SEATS, replicas=REPLICAS)
 RATE = 100.0
 """More than the fleet holds: every seat is wanted, so that over-admission would show."""
 
+NEW_STORE_SECONDS = 2.5
+"""Replicas look at a store as they start, and one that knows nothing yet lets nothing in for 2 s (`RECOVERY_MS` of
+gateway/fleet/lib.lua). What dies here dies under load, so the load begins after that."""
+
+
+def full(bench: Bench) -> Site:
+    """A site whose store has been there for a while."""
+    site = bench.open(FULL)
+    time.sleep(NEW_STORE_SECONDS)
+    return site
+
 
 def most_over() -> int:
     """The bound of docs/store.md, "Slow or gone": leases granted since the last snapshot (at most 1 s old) and one a
@@ -30,7 +41,7 @@ def most_over() -> int:
     fast=True,
 )
 def store_kill(bench: Bench) -> None:
-    site = bench.open(FULL)
+    site = full(bench)
     with site.load(Shape(rate=RATE, flagged=0.1)):
         time.sleep(2)
         site.store.kill()
@@ -47,7 +58,7 @@ def store_kill(bench: Bench) -> None:
     Promise(refused=None, over_admitted=most_over()),
 )
 def store_slow(bench: Bench) -> None:
-    site = bench.open(FULL)
+    site = full(bench)
     with site.load(Shape(rate=RATE, flagged=0.1)):
         time.sleep(2)
         site.wire.delay = 0.08
@@ -62,7 +73,7 @@ def store_slow(bench: Bench) -> None:
     "store-deaf", "The store takes what it is sent and never answers.", Promise(refused=None, over_admitted=most_over())
 )
 def store_deaf(bench: Bench) -> None:
-    site = bench.open(FULL)
+    site = full(bench)
     with site.load(Shape(rate=RATE, flagged=0.1)):
         time.sleep(2)
         site.store.freeze()
@@ -79,7 +90,7 @@ def store_deaf(bench: Bench) -> None:
     Promise(refused=None, over_admitted=most_over()),
 )
 def store_failover(bench: Bench) -> None:
-    site = bench.open(FULL)
+    site = full(bench)
     with Store(site.place / "replica", master=site.store) as replica:
         site.until(replica.in_step, "the replica in step")
         with site.load(Shape(rate=RATE, flagged=0.1)):
@@ -100,7 +111,7 @@ def store_failover(bench: Bench) -> None:
     Promise(refused=None, over_admitted=most_over()),
 )
 def store_flush(bench: Bench) -> None:
-    site = bench.open(FULL)
+    site = full(bench)
     site.kill_worker("w1")  # leases of its second life are written back as such
     site.start_worker("w1")
     with site.load(Shape(rate=RATE, flagged=0.1)):
