@@ -147,7 +147,8 @@ class Fetching:
         now = time.monotonic()
         if self._until is None:
             self._until = now + self._all.seconds
-        return max(0.0, min(self._until, now + self._all.seconds if self._deadline is None else self._deadline) - now)
+        ends = self._until if self._deadline is None else min(self._until, self._deadline)
+        return max(0.0, ends - now)
 
     @contextmanager
     def _cut_short(self) -> Iterator[None]:

@@ -68,16 +68,7 @@ TIMEOUTS = {"first_byte": "700ms", "idle": "700ms", "total": "4s", "order": "10s
 
 def write(folder: Path, world: World, urls: Mapping[str, str]) -> None:
     """The folder of this world, whose servers are at `urls`."""
-    files = {
-        "backends.yaml": {
-            "zones": {zone: {"within": list(outer)} for zone, outer in world.within.items()},
-            "backends": [_backend(one, urls) for one in world.backends],
-        },
-        "models.yaml": {"models": [_model(name, words, world) for name, words in world.models.items()]},
-        "routing.yaml": {"rules": [_rule(rule) for rule in world.rules]},
-        "tenants.yaml": site.tenants_of(world),
-    }
-    site.put(folder, files)
+    site.write(folder, world, urls, site.Words(_backend, _model, _rule))
 
 
 def _backend(one: Backend, urls: Mapping[str, str]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.money.keys import hash_key
 from loadtests.residency.oracle import Ask, Backend, Rule, World
@@ -59,15 +59,24 @@ def ask_of(prompt_tokens: int) -> Ask:
     return ASKS[prompt_tokens - FIRST_LENGTH]
 
 
-def write(folder: Path, world: World, urls: Mapping[str, str]) -> None:
-    """The folder of this world, whose servers are at `urls`."""
+class Words(NamedTuple):
+    """How a kind of world says its parts in a policy folder."""
+
+    backend: Callable[[Backend, Mapping[str, str]], dict[str, Any]]
+    model: Callable[[str, tuple[str, ...], World], dict[str, Any]]
+    rule: Callable[[Rule], dict[str, Any]]
+
+
+def write(folder: Path, world: World, urls: Mapping[str, str], words: Words | None = None) -> None:
+    """The folder of this world, whose servers are at `urls`; by the words for text unless others are given."""
+    say = words or Words(_backend, _model, _rule)
     files = {
         "backends.yaml": {
             "zones": {zone: {"within": list(outer)} for zone, outer in world.within.items()},
-            "backends": [_backend(one, urls) for one in world.backends],
+            "backends": [say.backend(one, urls) for one in world.backends],
         },
-        "models.yaml": {"models": [_model(name, words, world) for name, words in world.models.items()]},
-        "routing.yaml": {"rules": [_rule(rule) for rule in world.rules]},
+        "models.yaml": {"models": [say.model(name, kept, world) for name, kept in world.models.items()]},
+        "routing.yaml": {"rules": [say.rule(rule) for rule in world.rules]},
         "tenants.yaml": tenants_of(world),
     }
     put(folder, files)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+import uvicorn
 from axe_playwright_python.async_playwright import Axe
+from fastapi import FastAPI
 from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request, expect
 
-from loadtests.stack import ROOT
+from loadtests.stack import ROOT, free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NO_CHROMIUM = "no chromium, chromium-browser or google-chrome on the PATH: the dashboard's page is not tried here"
@@ -32,6 +37,24 @@ PICTURES = ROOT / "loadtests" / "out" / "dashboard"
 """Where screenshots are left to be looked at."""
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PATIENCE_MS = 8000
+
+
+@contextmanager
+def stand_in(app: FastAPI) -> Iterator[str]:
+    """The address of the page before a made-up gateway, on a thread of this process. Skips where no browser is."""
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    port = free_port()
+    config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(5)
 
 
 async def launch(playwright: Playwright) -> Browser:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.async_api import Browser, Page, Route, expect
 
-from loadtests.stack import free_port
-from tests.dashboard.browser import CHROMIUM, NO_CHROMIUM, PHONE, opened
+from tests.dashboard.browser import PHONE, opened, stand_in
 from tests.dashboard.fleet_of_1000 import WORKERS, app
 
 LONGEST_TASK_MS = 50
@@ -42,19 +38,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    if CHROMIUM is None:
-        pytest.skip(NO_CHROMIUM)
-    port = free_port()
-    config = uvicorn.Config(app(LIVE_SECONDS), port=port, log_level="warning", timeout_graceful_shutdown=1, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(5)
+    with stand_in(app(LIVE_SECONDS)) as url:
+        yield url
 
 
 async def test_scrolling_never_holds_the_page_up(url: str, browser: Browser) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from playwright.async_api import Browser, expect
 
 from gateway.console.live.sources import REFUSED
-from loadtests.stack import free_port
-from tests.dashboard.browser import CHROMIUM, NO_CHROMIUM, PHONE, opened
+from tests.dashboard.browser import PHONE, opened, stand_in
 from tests.dashboard.troubles import FAULT, NEW, TROUBLES, app
 
 SAID = {
@@ -41,19 +37,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    if CHROMIUM is None:
-        pytest.skip(NO_CHROMIUM)
-    port = free_port()
-    config = uvicorn.Config(app(), port=port, log_level="warning", timeout_graceful_shutdown=1, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(5)
+    with stand_in(app()) as url:
+        yield url
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
